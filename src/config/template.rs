@@ -1,0 +1,1 @@
+//! Text with `${credential:NAME}`, `${env:NAME}` and `${file:PATH}` in it.
