@@ -1,0 +1,85 @@
+//! The link's status: what `link` lines and `status` say of it.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+/// The state of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// An attempt is under way.
+    Connecting,
+    /// A connection is open and ready.
+    Up,
+    /// Between two attempts.
+    Waiting,
+    /// Given up: `max_attempts` are used up. `open` or `reconnect` starts it again.
+    Failed,
+    /// Closed on request, or not opened yet.
+    #[default]
+    Closed,
+}
+
+impl LinkState {
+    /// The state's name in lines and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            LinkState::Connecting => "connecting",
+            LinkState::Up => "up",
+            LinkState::Waiting => "waiting",
+            LinkState::Failed => "failed",
+            LinkState::Closed => "closed",
+        }
+    }
+}
+
+/// Everything there is to know of the link at one moment.
+///
+/// `code`, `reason`, `http_status` and `error` tell how the last connection or attempt ended. They
+/// stay through `connecting` and are gone once the link is `up`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct LinkStatus {
+    /// The state.
+    pub state: LinkState,
+    /// When it began, in microseconds since the Unix epoch.
+    #[serde(skip)]
+    pub since_us: u64,
+    /// The number of the newest connection that came up; 0 before the first.
+    pub conn: u64,
+    /// The server of the present or next attempt, without query and credentials.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// The subprotocol that the server chose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subprotocol: Option<String>,
+    /// The close code: the upstream's, or wsfan's own where wsfan closed; 1006 without a close
+    /// frame, 1005 for one without a code (RFC 6455, 7.4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// The close frame's reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The status of an HTTP answer that refused the upgrade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// What went wrong, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Failed attempts in a row; back to 0 after a stable time up.
+    pub attempt: u32,
+    /// From `since_us` to the next attempt, in `waiting`.
+    #[serde(rename = "retry_in_ms", serialize_with = "millis", skip_serializing_if = "Option::is_none")]
+    pub retry_in: Option<Duration>,
+    /// The newest round trip of the heartbeat. Not in `link` lines: none was measured yet when
+    /// a state begins.
+    #[serde(skip)]
+    pub heartbeat_rtt: Option<Duration>,
+}
+
+fn millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,233 @@
+//! The log: encoded lines in shared chunks, bounded in bytes and age. Pure.
+//!
+//! A message becomes its line when it enters, and stays that one run of bytes for every client: a
+//! [`Cursor`](super::Cursor) is only a place in it. Lines of a chunk lie end to end, so that all a
+//! client is behind by can be written with one call. Chunks leave whole, oldest first; a client in
+//! the middle of a line keeps its chunk alive until that line is out.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use crate::config::Format;
+
+/// Bounds of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of everything held: lines and what it takes to find them. The newest chunk is always held,
+    /// so one message may exceed it.
+    pub max_bytes: usize,
+    /// In microseconds; older entries are not handed out any more.
+    pub max_age_us: Option<u64>,
+}
+
+/// The log.
+#[derive(Debug)]
+pub struct Log {
+    limits: Limits,
+    /// Whether the raw form of each message is kept beside its envelope.
+    raw: bool,
+    /// Complete chunks, oldest first; their entries follow one another without holes.
+    sealed: VecDeque<Rc<Chunk>>,
+    /// The chunk that grows. Its entries follow the last sealed one's.
+    open: Chunk,
+    /// The bytes of all sealed chunks.
+    sealed_bytes: usize,
+    /// The oldest entry that is handed out; within the oldest chunk, or one past the newest entry.
+    oldest: u64,
+}
+
+/// Entries whose lines lie end to end, once for each format.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    first: u64,
+    index: Vec<Entry>,
+    envelope: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+/// Where an entry's lines end. They begin where those of the entry before it end.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    time_us: u64,
+    envelope_end: u32,
+    raw_end: u32,
+}
+
+impl Log {
+    /// The size at which a chunk is complete. A client's wake-up writes at most one chunk at a time.
+    pub const CHUNK_BYTES: usize = 256 << 10;
+
+    /// An empty log. `raw` keeps the raw form too.
+    pub fn new(limits: Limits, raw: bool) -> Log {
+        Log { limits, raw, sealed: VecDeque::new(), open: Chunk::new(1), sealed_bytes: 0, oldest: 1 }
+    }
+
+    /// Appends one entry and returns its `seq`. `encode` writes the envelope line, newline
+    /// included, and the raw line where one is kept; an entry without a raw form writes nothing.
+    pub fn append(&mut self, time_us: u64, encode: impl FnOnce(u64, &mut Vec<u8>, Option<&mut Vec<u8>>)) -> u64 {
+        if self.open.len() >= self.chunk_bytes() {
+            self.seal();
+        }
+        let seq = self.open.end();
+        let raw = self.raw.then_some(&mut self.open.raw);
+        encode(seq, &mut self.open.envelope, raw);
+        let (envelope_end, raw_end) = (offset(self.open.envelope.len()), offset(self.open.raw.len()));
+        self.open.index.push(Entry { time_us, envelope_end, raw_end });
+        self.evict();
+        self.expire(time_us);
+        seq
+    }
+
+    /// The newest entry's `seq`; 0 while there is none.
+    pub fn head(&self) -> u64 {
+        self.open.end() - 1
+    }
+
+    /// The oldest entry that can still be had; `head() + 1` when there is none.
+    pub fn oldest(&self) -> u64 {
+        self.oldest
+    }
+
+    /// The bytes held, those of finding entries included.
+    pub fn bytes(&self) -> usize {
+        self.sealed_bytes + self.open.len()
+    }
+
+    /// Lets go of what is older than `max_age` at `now_us`.
+    pub fn expire(&mut self, now_us: u64) {
+        let Some(max_age_us) = self.limits.max_age_us else { return };
+        let limit = now_us.saturating_sub(max_age_us);
+        while self.oldest <= self.head() && self.chunk(self.oldest).time_us(self.oldest) < limit {
+            self.oldest += 1;
+        }
+        while self.sealed.front().is_some_and(|chunk| chunk.end() <= self.oldest) {
+            self.drop_front();
+        }
+    }
+
+    /// Applies new bounds, at once.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.evict();
+    }
+
+    /// The chunk that holds entry `seq`, which must be one of `oldest()..=head()`.
+    pub(super) fn chunk(&self, seq: u64) -> &Chunk {
+        if seq >= self.open.first {
+            return &self.open;
+        }
+        &self.sealed[self.sealed.partition_point(|chunk| chunk.end() <= seq)]
+    }
+
+    /// The chunk that holds entry `seq`, kept alive for as long as the caller likes.
+    pub(super) fn pin(&mut self, seq: u64) -> Rc<Chunk> {
+        if seq >= self.open.first {
+            self.seal();
+        }
+        Rc::clone(&self.sealed[self.sealed.partition_point(|chunk| chunk.end() <= seq)])
+    }
+
+    /// Completes the open chunk and starts the next.
+    fn seal(&mut self) {
+        // as full as this one: a flood fills chunk after chunk without growing each anew
+        let next = if self.open.len() >= self.chunk_bytes() {
+            Chunk::sized_like(&self.open)
+        } else {
+            Chunk::new(self.open.end())
+        };
+        let mut full = std::mem::replace(&mut self.open, next);
+        full.shrink();
+        self.sealed_bytes += full.len();
+        self.sealed.push_back(Rc::new(full));
+    }
+
+    fn evict(&mut self) {
+        while self.bytes() > self.limits.max_bytes && !self.sealed.is_empty() {
+            self.drop_front();
+        }
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(chunk) = self.sealed.pop_front() {
+            self.sealed_bytes -= chunk.len();
+            self.oldest = self.oldest.max(chunk.end());
+        }
+    }
+
+    /// A small log has small chunks, since chunks leave whole.
+    fn chunk_bytes(&self) -> usize {
+        Log::CHUNK_BYTES.min(self.limits.max_bytes / 8)
+    }
+}
+
+impl Chunk {
+    fn new(first: u64) -> Chunk {
+        Chunk { first, index: Vec::new(), envelope: Vec::new(), raw: Vec::new() }
+    }
+
+    /// The chunk after `full`, with room for as much, but for no giant.
+    fn sized_like(full: &Chunk) -> Chunk {
+        let room = |bytes: usize| bytes.min(Log::CHUNK_BYTES + Log::CHUNK_BYTES / 4);
+        Chunk {
+            first: full.end(),
+            index: Vec::with_capacity(full.index.len()),
+            envelope: Vec::with_capacity(room(full.envelope.len())),
+            raw: Vec::with_capacity(room(full.raw.len())),
+        }
+    }
+
+    /// One past the last entry's `seq`.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.index.len() as u64
+    }
+
+    /// All lines in one format.
+    pub(super) fn bytes(&self, format: Format) -> &[u8] {
+        match format {
+            Format::Envelope => &self.envelope,
+            Format::Raw => &self.raw,
+        }
+    }
+
+    /// Where the line of entry `seq` begins.
+    pub(super) fn start(&self, seq: u64, format: Format) -> usize {
+        match (seq - self.first).checked_sub(1) {
+            None => 0,
+            Some(before) => self.index[before as usize].end(format),
+        }
+    }
+
+    /// The first entry whose line ends after `offset`: the one that a reader who has had so many
+    /// bytes is at.
+    pub(super) fn entry_at(&self, offset: usize, format: Format) -> u64 {
+        self.first + self.index.partition_point(|entry| entry.end(format) <= offset) as u64
+    }
+
+    fn time_us(&self, seq: u64) -> u64 {
+        self.index[(seq - self.first) as usize].time_us
+    }
+
+    fn len(&self) -> usize {
+        self.envelope.len() + self.raw.len() + self.index.len() * size_of::<Entry>()
+    }
+
+    fn shrink(&mut self) {
+        self.index.shrink_to_fit();
+        self.envelope.shrink_to_fit();
+        self.raw.shrink_to_fit();
+    }
+}
+
+impl Entry {
+    fn end(&self, format: Format) -> usize {
+        match format {
+            Format::Envelope => self.envelope_end as usize,
+            Format::Raw => self.raw_end as usize,
+        }
+    }
+}
+
+/// An offset within a chunk. A chunk takes no more lines once it has reached its size, and the
+/// largest message (512 MiB, six bytes for each at worst) stays under 4 GiB.
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a chunk is smaller than 4 GiB")
+}

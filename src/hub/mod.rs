@@ -1,0 +1,233 @@
+//! The hub: the log, and what the link and the local clients know of one another.
+//!
+//! One thread runs the whole daemon, so the hub is plain shared state: the link publishes into the
+//! log, the fan-out reads from it, clients leave commands for the link. Nothing in here waits for a
+//! peer or knows a socket.
+
+use std::{
+    cell::{Cell, Ref, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::config;
+
+mod cursor;
+mod line;
+mod link;
+mod log;
+mod outbox;
+mod send;
+
+pub use cursor::{Ahead, Cursor, Ledger, Lost};
+pub use link::{LinkState, LinkStatus};
+pub use log::{Limits, Log};
+pub use outbox::{Outbox, Refused};
+pub use send::{Fate, Lane, Payload, Permit, Send, Ticket};
+
+/// What a message from the upstream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// A text message; always valid UTF-8 (RFC 6455, 8.1).
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+}
+
+/// What a local client, a signal or a reload asks of the link.
+#[derive(Debug)]
+pub enum Command {
+    /// Send this upstream, and tell its fate.
+    Send(Send),
+    /// Open the link: from `closed` or `failed`, start; while `waiting`, try at once.
+    Open,
+    /// Drop the present connection, or the delay, and connect anew.
+    Reconnect,
+    /// Close the link, and stay closed until `Open` or `Reconnect`.
+    Close,
+    /// Close the link for good: the daemon stops.
+    Stop,
+}
+
+/// The shared middle of the daemon. Clones are handles to the same hub.
+#[derive(Clone)]
+pub struct Hub(Rc<Shared>);
+
+struct Shared {
+    epoch: String,
+    log: RefCell<Log>,
+    link: RefCell<LinkStatus>,
+    traffic: Cell<Traffic>,
+    commands: mpsc::Sender<Command>,
+    lane: Lane,
+    /// Something was published that the fan-out hasn't offered yet.
+    published: Notify,
+    /// The fan-out has offered everything to every client once.
+    offered: Notify,
+    /// The newest entry the fan-out has offered; `None` while no fan-out runs.
+    offered_seq: Cell<Option<u64>>,
+}
+
+/// Counts of what went over the link since the daemon's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Traffic {
+    /// Messages from the upstream.
+    pub received: u64,
+    /// Their payload bytes.
+    pub received_bytes: u64,
+    /// Messages written to the upstream for clients.
+    pub sent: u64,
+    /// Their payload bytes.
+    pub sent_bytes: u64,
+}
+
+/// The link's end of the hub: commands in the order they were given.
+pub type Commands = mpsc::Receiver<Command>;
+
+impl Hub {
+    /// A new hub with an empty log. `raw` says whether any listener has the raw format.
+    pub fn new(epoch: String, history: &config::History, raw: bool) -> (Hub, Commands) {
+        let (commands, receiver) = mpsc::channel(Lane::MAX_SENDS);
+        let shared = Shared {
+            epoch,
+            log: RefCell::new(Log::new(Limits::from(history), raw)),
+            link: RefCell::new(LinkStatus::default()),
+            traffic: Cell::default(),
+            commands,
+            lane: Lane::new(),
+            published: Notify::new(),
+            offered: Notify::new(),
+            offered_seq: Cell::new(None),
+        };
+        (Hub(Rc::new(shared)), receiver)
+    }
+
+    /// The random name of this life of the log.
+    pub fn epoch(&self) -> &str {
+        &self.0.epoch
+    }
+
+    // --- the link's side -------------------------------------------------------------------
+
+    /// Appends a message to the log. Clients hear of it at the next [`Hub::flush`].
+    pub fn publish(&self, time_us: u64, data: Data<'_>) {
+        let bytes = match data {
+            Data::Text(text) => text.len(),
+            Data::Binary(bytes) => bytes.len(),
+        };
+        let mut traffic = self.0.traffic.get();
+        traffic.received += 1;
+        traffic.received_bytes += bytes as u64;
+        self.0.traffic.set(traffic);
+        self.0.log.borrow_mut().append(time_us, |seq, envelope, raw| {
+            line::message(seq, time_us, data, envelope, raw);
+        });
+    }
+
+    /// Wakes the fan-out, once for everything published since the last call.
+    pub fn flush(&self) {
+        self.0.published.notify_one();
+    }
+
+    /// Sets the link's status, appends its line to the log and wakes the fan-out.
+    pub fn announce(&self, status: LinkStatus) {
+        self.0.log.borrow_mut().append(status.since_us, |seq, envelope, _| {
+            line::link(Some(seq), &status, envelope);
+        });
+        *self.0.link.borrow_mut() = status;
+        self.flush();
+    }
+
+    /// Changes what `status` shows without a line of its own (the heartbeat's round trip).
+    pub fn update_link(&self, change: impl FnOnce(&mut LinkStatus)) {
+        change(&mut self.0.link.borrow_mut());
+    }
+
+    /// Counts a message written to the upstream.
+    pub fn count_sent(&self, bytes: usize) {
+        let mut traffic = self.0.traffic.get();
+        traffic.sent += 1;
+        traffic.sent_bytes += bytes as u64;
+        self.0.traffic.set(traffic);
+    }
+
+    /// Whether the fan-out has offered everything published so far, so that more may be read.
+    pub fn is_ready(&self) -> bool {
+        self.0.offered_seq.get().is_none_or(|seq| seq >= self.log().head())
+    }
+
+    /// Waits for [`Hub::is_ready`]. The link reads nothing before: a batch is offered to every
+    /// client before the next one can push it out of the log. Cancel-safe.
+    pub async fn ready(&self) {
+        while !self.is_ready() {
+            self.0.offered.notified().await;
+        }
+    }
+
+    // --- the clients' side -----------------------------------------------------------------
+
+    /// The log, to read from.
+    pub fn log(&self) -> Ref<'_, Log> {
+        self.0.log.borrow()
+    }
+
+    /// Runs `work` with the log open for writing: cursors pin chunks through it.
+    pub fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
+        work(&mut self.0.log.borrow_mut())
+    }
+
+    /// Waits until something may have been published since the last call. One caller: the fan-out.
+    pub async fn published(&self) {
+        self.0.published.notified().await;
+    }
+
+    /// Tells the link that every client was offered the log up to `seq`. `None`: the fan-out ends.
+    pub fn offered(&self, seq: Option<u64>) {
+        self.0.offered_seq.set(seq);
+        self.0.offered.notify_one();
+    }
+
+    /// The link's present status.
+    pub fn link(&self) -> Ref<'_, LinkStatus> {
+        self.0.link.borrow()
+    }
+
+    /// The link's present status as a `link` line without `seq`: a restatement, not an entry.
+    pub fn link_line(&self) -> Vec<u8> {
+        let mut line = Vec::new();
+        line::link(None, &self.link(), &mut line);
+        line
+    }
+
+    /// What went over the link so far.
+    pub fn traffic(&self) -> Traffic {
+        self.0.traffic.get()
+    }
+
+    /// Waits for room in the lane that leads to the link, for a payload of `bytes`. First come,
+    /// first served; only the caller waits. Cancel-safe.
+    pub async fn admit(&self, bytes: usize) -> Permit {
+        self.0.lane.admit(bytes).await
+    }
+
+    /// Leaves a command for the link. False when there is no link any more.
+    pub async fn command(&self, command: Command) -> bool {
+        self.0.commands.send(command).await.is_ok()
+    }
+
+    /// Applies new bounds to the log, at once.
+    pub fn set_limits(&self, history: &config::History) {
+        self.0.log.borrow_mut().set_limits(Limits::from(history));
+    }
+}
+
+impl From<&config::History> for Limits {
+    fn from(history: &config::History) -> Limits {
+        Limits {
+            max_bytes: history.max_bytes,
+            max_age_us: history.max_age.map(|age: Duration| u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
+        }
+    }
+}
