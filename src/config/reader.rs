@@ -1,0 +1,345 @@
+//! Reads typed values out of TOML tables, and records every problem instead of stopping at the first.
+
+use std::{cell::RefCell, fmt::Display, ops::RangeInclusive, time::Duration};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    error::{Invalid, Problem},
+    values,
+};
+
+/// What is wrong with a text so far, and where its lines are.
+pub(super) struct Report {
+    /// Where each line begins.
+    lines: Vec<usize>,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl Report {
+    pub(super) fn new(text: &str) -> Self {
+        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(after_breaks).collect();
+        Self { lines, problems: RefCell::default() }
+    }
+
+    /// The line of a byte of the text, counted from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset)
+    }
+
+    /// Records a problem; whatever it quotes, it stays on one line.
+    pub(super) fn add(&self, line: Option<usize>, sentence: String) {
+        let sentence = match sentence.contains(char::is_control) {
+            true => sentence.replace(char::is_control, " "),
+            false => sentence,
+        };
+        self.problems.borrow_mut().push(Problem { line, sentence });
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
+    /// All problems in the order of the lines, what is missing altogether first.
+    pub(super) fn into_invalid(self) -> Invalid {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| problem.line);
+        Invalid(problems)
+    }
+}
+
+/// A value with its key path and line, so that later checks can name it.
+#[derive(Clone)]
+pub(super) struct Item<'a> {
+    /// The whole path: `upstream.url[1]`.
+    pub(super) path: String,
+    /// The last part of the path, for tables whose keys are the user's.
+    pub(super) name: &'a str,
+    pub(super) line: usize,
+    pub(super) value: &'a DeValue<'a>,
+    report: &'a Report,
+}
+
+impl<'a> Item<'a> {
+    /// Records that this value `what`: the rest of the sentence.
+    pub(super) fn problem(&self, what: impl Display) {
+        self.report.add(Some(self.line), format!("{} {what}", self.path));
+    }
+
+    /// The text; anything else is a problem.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match self.value {
+            DeValue::String(text) => Some(text),
+            other => {
+                self.problem(format_args!("is {}: write text in quotes", values::kind(other)));
+                None
+            }
+        }
+    }
+
+    fn elements(&self) -> Option<Vec<Self>> {
+        let list = self.value.as_array()?;
+        let element = |(at, element): (usize, &'a toml::Spanned<DeValue<'a>>)| Self {
+            path: format!("{}[{at}]", self.path),
+            line: self.report.line(element.span().start),
+            value: element.get_ref(),
+            ..self.clone()
+        };
+        Some(list.iter().enumerate().map(element).collect())
+    }
+}
+
+/// One table of the file, or its absence. Every key that is asked for is known; [`Section::finish`]
+/// refuses the others.
+pub(super) struct Section<'a> {
+    path: String,
+    /// Where it begins; none if the file doesn't have it.
+    pub(super) line: Option<usize>,
+    table: Option<&'a DeTable<'a>>,
+    known: RefCell<Vec<&'static str>>,
+    report: &'a Report,
+}
+
+impl<'a> Section<'a> {
+    /// The whole file.
+    pub(super) fn root(table: &'a DeTable<'a>, report: &'a Report) -> Self {
+        Self::new(String::new(), None, Some(table), report)
+    }
+
+    fn new(path: String, line: Option<usize>, table: Option<&'a DeTable<'a>>, report: &'a Report) -> Self {
+        Self { path, line, table, known: RefCell::default(), report }
+    }
+
+    /// Whether something is there that is no table, which has been recorded already.
+    pub(super) fn is_refused(&self) -> bool {
+        self.line.is_some() && self.table.is_none()
+    }
+
+    /// How many problems there are so far, to see whether what was read meanwhile is sound.
+    pub(super) fn problems(&self) -> usize {
+        self.report.count()
+    }
+
+    /// Records that the key's value, or its absence, `what`: the rest of the sentence.
+    pub(super) fn problem(&self, key: &'static str, what: impl Display) {
+        match self.item(key) {
+            Some(item) => item.problem(what),
+            None => self.report.add(self.line, format!("{} {what}", self.path_of(key))),
+        }
+    }
+
+    /// The key's value, whatever its type.
+    pub(super) fn item(&self, key: &'static str) -> Option<Item<'a>> {
+        self.known.borrow_mut().push(key);
+        let (name, value) = self.table?.get_key_value(key)?;
+        Some(Item {
+            path: self.path_of(key),
+            name: key,
+            line: self.report.line(name.span().start),
+            value: value.get_ref(),
+            report: self.report,
+        })
+    }
+
+    /// All keys and values in the file's order, for a table whose keys are the user's.
+    pub(super) fn items(self) -> Vec<Item<'a>> {
+        let mut entries: Vec<_> = self.table.into_iter().flatten().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let item = |(name, value): (&'a toml::Spanned<_>, &'a toml::Spanned<_>)| {
+            let name_text: &std::borrow::Cow<'a, str> = name.get_ref();
+            Item {
+                path: self.path_of(name_text),
+                name: name_text,
+                line: self.report.line(name.span().start),
+                value: value.get_ref(),
+                report: self.report,
+            }
+        };
+        entries.into_iter().map(item).collect()
+    }
+
+    /// A table under this one; empty if the file doesn't have it.
+    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
+        let Some(item) = self.item(key) else {
+            return Self::new(self.path_of(key), None, None, self.report);
+        };
+        let table = item.value.as_table();
+        if table.is_none() {
+            item.problem(format_args!("is {}: write a table", values::kind(item.value)));
+        }
+        Self::new(item.path, Some(item.line), table, self.report)
+    }
+
+    /// The tables of a list; none if the file doesn't have it, or what it has is no such list.
+    pub(super) fn sections(&self, key: &'static str) -> Option<Vec<Section<'a>>> {
+        let item = self.item(key)?;
+        let Some(elements) = item.elements() else {
+            let kind = values::kind(item.value);
+            item.problem(format_args!("is {kind}: write [[{key}]], with two brackets each"));
+            return None;
+        };
+        let section = |element: Item<'a>| {
+            let table = element.value.as_table();
+            if table.is_none() {
+                let kind = values::kind(element.value);
+                element.problem(format_args!("is {kind}: write a table"));
+            }
+            Self::new(element.path, Some(element.line), table, self.report)
+        };
+        Some(elements.into_iter().map(section).collect())
+    }
+
+    /// A text or a list of texts.
+    pub(super) fn one_or_more(&self, key: &'static str) -> Option<Vec<Item<'a>>> {
+        let item = self.item(key)?;
+        match item.value {
+            DeValue::String(_) => Some(vec![item]),
+            DeValue::Array(_) => self.texts(key),
+            other => {
+                let kind = values::kind(other);
+                item.problem(format_args!("is {kind}: write text in quotes, or a list of texts"));
+                None
+            }
+        }
+    }
+
+    /// A list of texts; elements that are none are left out, and recorded.
+    pub(super) fn texts(&self, key: &'static str) -> Option<Vec<Item<'a>>> {
+        let item = self.item(key)?;
+        let Some(elements) = item.elements() else {
+            let kind = values::kind(item.value);
+            item.problem(format_args!("is {kind}: write a list of texts in square brackets"));
+            return None;
+        };
+        Some(elements.into_iter().filter(|element| element.text().is_some()).collect())
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Option<&'a str> {
+        self.item(key)?.text()
+    }
+
+    /// A text that is one of a few words.
+    pub(super) fn one_of<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        self.parsed(key, |value| values::one_of(value, words))
+    }
+
+    pub(super) fn duration(&self, key: &'static str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+        self.parsed(key, |value| values::duration(value, &bounds, ""))
+    }
+
+    /// A duration; `reason` says why it can't be zero.
+    pub(super) fn duration_since(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+        reason: &str,
+    ) -> Option<Duration> {
+        self.parsed(key, |value| values::duration(value, &bounds, reason))
+    }
+
+    /// A duration, or none for `"off"`.
+    pub(super) fn duration_or_off(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+    ) -> Option<Option<Duration>> {
+        self.parsed(key, |value| values::duration_or_off(value, &bounds))
+    }
+
+    /// A size in bytes.
+    pub(super) fn size(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<usize> {
+        self.parsed(key, |value| values::size(value, &bounds))
+    }
+
+    pub(super) fn integer<T: TryFrom<i64>>(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<i64>,
+    ) -> Option<T> {
+        self.parsed(key, |value| values::integer(value, &bounds))
+    }
+
+    pub(super) fn number(&self, key: &'static str, bounds: RangeInclusive<f64>) -> Option<f64> {
+        self.parsed(key, |value| values::number(value, &bounds))
+    }
+
+    /// Refuses the keys that nobody asked for.
+    pub(super) fn finish(self) {
+        let mut known = self.known.take();
+        known.sort_unstable();
+        known.dedup();
+        for (name, _) in self.table.into_iter().flatten() {
+            if known.contains(&name.get_ref().as_ref()) {
+                continue;
+            }
+            let path = self.path_of(name.get_ref());
+            let hint = match nearest(name.get_ref(), &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the keys here are {}", known.join(", ")),
+            };
+            let line = self.report.line(name.span().start);
+            self.report.add(Some(line), format!("unknown key `{path}`: {hint}"));
+        }
+    }
+
+    /// Records what `read` finds wrong with the key's value.
+    fn parsed<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&DeValue<'a>) -> Result<T, String>,
+    ) -> Option<T> {
+        let item = self.item(key)?;
+        read(item.value).map_err(|what| item.problem(what)).ok()
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let key = match !key.is_empty() && key.chars().all(bare) {
+            true => key.to_owned(),
+            false => format!("{key:?}"),
+        };
+        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
+    }
+}
+
+/// The known key that was probably meant.
+fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let key = key.to_ascii_lowercase().replace('-', "_");
+    let is_part = |candidate: &&str| candidate.starts_with(&key) || key.starts_with(candidate);
+    if let Some(part) = known.iter().copied().find(|known| key.len() > 2 && is_part(known)) {
+        return Some(part);
+    }
+    let distance = |candidate: &&str| strsim::osa_distance(&key, candidate);
+    let near = known.iter().copied().min_by_key(distance)?;
+    (distance(&near) <= near.len() / 3).then_some(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key() {
+        let known = ["initial_delay", "jitter", "kind", "max_delay", "url"];
+        for (key, near) in [
+            ("jiter", Some("jitter")),
+            ("Max-Delay", Some("max_delay")),
+            ("maxdelay", Some("max_delay")),
+            ("urls", Some("url")),
+            ("initial", Some("initial_delay")),
+            ("colour", None),
+            ("", None),
+            ("k", None),
+        ] {
+            assert_eq!(nearest(key, &known), near, "{key}");
+        }
+        assert_eq!(nearest("x", &[]), None);
+    }
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        let report = Report::new("a\nb\n");
+        assert_eq!([0, 1, 2, 4, 99].map(|at| report.line(at)), [1, 1, 2, 3, 3]);
+    }
+}
