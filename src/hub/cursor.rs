@@ -100,7 +100,11 @@ impl Cursor {
             }
             let (start, end, length) = {
                 let chunk = self.chunk(log);
-                (chunk.start(self.next, self.format) + self.offset, chunk.end(), chunk.bytes(self.format).len())
+                (
+                    chunk.start(self.next, self.format) + self.offset,
+                    chunk.end(),
+                    chunk.bytes(self.format).len(),
+                )
             };
             if start < length {
                 return Ahead::Bytes(&self.chunk(log).bytes(self.format)[start..]);
@@ -174,6 +178,148 @@ impl Cursor {
         match &self.pin {
             Some(chunk) => chunk,
             None => log.chunk(self.next),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::Limits;
+
+    fn log(max_bytes: usize, raw: bool) -> Log {
+        Log::new(Limits { max_bytes, max_age_us: None }, raw)
+    }
+
+    fn append(log: &mut Log, length: usize) {
+        log.append(0, |seq, envelope, raw| {
+            envelope.extend(format!("{seq} {}\n", "x".repeat(length)).bytes());
+            // every third entry has no raw form, like a change of the link
+            if let Some(raw) = raw
+                && seq % 3 != 0
+            {
+                raw.extend(format!("{seq}\n").bytes());
+            }
+        });
+    }
+
+    #[test]
+    fn all_that_lies_ahead_in_a_chunk_is_one_run_of_bytes() {
+        let mut log = log(1 << 20, false);
+        let mut cursor = Cursor::new(Format::Envelope, 0);
+        (0..3).for_each(|_| append(&mut log, 1));
+        assert_eq!(cursor.ahead(&log), Ahead::Bytes(b"1 x\n2 x\n3 x\n"));
+        cursor.wrote(&mut log, 4);
+        assert_eq!(cursor.ahead(&log), Ahead::Bytes(b"2 x\n3 x\n"));
+        cursor.wrote(&mut log, 8);
+        assert_eq!(cursor.ahead(&log), Ahead::Nothing);
+    }
+
+    #[test]
+    fn a_line_under_way_is_kept_when_the_log_moves_on() {
+        let mut log = log(64 << 10, false);
+        let mut cursor = Cursor::new(Format::Envelope, 0);
+        append(&mut log, 10);
+        cursor.wrote(&mut log, 5);
+        (0..100).for_each(|_| append(&mut log, 10_000));
+        assert!(log.oldest() > 1);
+        assert_eq!(cursor.rest_of_line(&log), b"xxxxxxx\n");
+        assert_eq!(cursor.skip_lost(&log), None, "nothing is declared in the middle of a line");
+        cursor.wrote(&mut log, 8);
+        assert_eq!(cursor.ahead(&log), Ahead::Lost);
+        let lost = cursor.skip_lost(&log).unwrap();
+        assert_eq!((lost.from, lost.to), (2, log.oldest() - 1));
+    }
+
+    #[test]
+    fn entries_without_a_raw_line_are_passed_over() {
+        let mut log = log(1 << 20, true);
+        let mut cursor = Cursor::new(Format::Raw, 2);
+        (0..3).for_each(|_| append(&mut log, 1));
+        assert_eq!(cursor.ahead(&log), Ahead::Nothing);
+        assert_eq!(cursor.ledger(&log), Ledger { entries: 1, delivered: 1, lost: 0, ahead: 0 });
+        append(&mut log, 1);
+        assert_eq!(cursor.ahead(&log), Ahead::Bytes(b"4\n"));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Append(usize),
+        Write { client: usize, bytes: usize },
+        Seek { client: usize, back: u64 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (1usize..6000).prop_map(Step::Append),
+            4 => (0usize..4, 1usize..40_000).prop_map(|(client, bytes)| Step::Write { client, bytes }),
+            1 => (0usize..4, 0u64..50).prop_map(|(client, back)| Step::Seek { client, back }),
+        ]
+    }
+
+    proptest! {
+        /// Whatever comes, is read and is cut short: every client gets whole lines in order, what it
+        /// doesn't get is declared, and its ledger balances after each step.
+        #[test]
+        fn the_ledger_balances_and_lines_come_whole_and_in_order(steps in proptest::collection::vec(step(), 1..300)) {
+            let mut log = log(64 << 10, true);
+            let formats = [Format::Envelope, Format::Raw, Format::Envelope, Format::Raw];
+            let mut clients = formats.map(|format| (Cursor::new(format, 0), Vec::<u8>::new()));
+            for step in steps {
+                match step {
+                    Step::Append(length) => append(&mut log, length),
+                    Step::Write { client, bytes } => {
+                        let (cursor, seen) = &mut clients[client];
+                        match cursor.ahead(&log) {
+                            Ahead::Nothing => {}
+                            Ahead::Lost => {
+                                let lost = cursor.skip_lost(&log).unwrap();
+                                seen.extend(format!("lost {} {}\n", lost.from, lost.to).bytes());
+                            }
+                            Ahead::Bytes(ahead) => {
+                                let part = bytes.min(ahead.len());
+                                seen.extend(&ahead[..part]);
+                                cursor.wrote(&mut log, part);
+                            }
+                        }
+                    }
+                    Step::Seek { client, back } => {
+                        let (cursor, seen) = &mut clients[client];
+                        if cursor.at_line_start() {
+                            let after = log.head().saturating_sub(back);
+                            cursor.seek(after);
+                            seen.clear();
+                            seen.extend(format!("lost 0 {after}\n").bytes());
+                        }
+                    }
+                }
+                for (cursor, _) in &clients {
+                    let Ledger { entries, delivered, lost, ahead } = cursor.ledger(&log);
+                    prop_assert_eq!(entries, delivered + lost + ahead);
+                }
+                prop_assert!(log.bytes() <= (64 << 10) + 14_000, "{} bytes", log.bytes());
+            }
+            for ((cursor, seen), format) in clients.iter().zip(formats) {
+                let text = String::from_utf8(seen.clone()).unwrap();
+                let mut next = None;
+                for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+                    let mut words = line.split_whitespace();
+                    let word = words.next().unwrap();
+                    let numbers: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+                    let (from, to) = if word == "lost" { (numbers[0], numbers[1]) } else {
+                        let seq = word.parse::<u64>().unwrap();
+                        (seq, seq)
+                    };
+                    if let Some(expected) = next && word != "lost" {
+                        let skipped = (expected..from).all(|seq| format == Format::Raw && seq % 3 == 0);
+                        prop_assert!(from == expected || skipped, "{} instead of {}", from, expected);
+                    }
+                    next = Some(to + 1);
+                }
+                prop_assert!(cursor.next() <= log.head() + 1);
+            }
         }
     }
 }

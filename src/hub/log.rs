@@ -63,7 +63,11 @@ impl Log {
 
     /// Appends one entry and returns its `seq`. `encode` writes the envelope line, newline
     /// included, and the raw line where one is kept; an entry without a raw form writes nothing.
-    pub fn append(&mut self, time_us: u64, encode: impl FnOnce(u64, &mut Vec<u8>, Option<&mut Vec<u8>>)) -> u64 {
+    pub fn append(
+        &mut self,
+        time_us: u64,
+        encode: impl FnOnce(u64, &mut Vec<u8>, Option<&mut Vec<u8>>),
+    ) -> u64 {
         if self.open.len() >= self.chunk_bytes() {
             self.seal();
         }
@@ -90,6 +94,11 @@ impl Log {
     /// The bytes held, those of finding entries included.
     pub fn bytes(&self) -> usize {
         self.sealed_bytes + self.open.len()
+    }
+
+    /// The present bounds.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Lets go of what is older than `max_age` at `now_us`.
@@ -230,4 +239,77 @@ impl Entry {
 /// largest message (512 MiB, six bytes for each at worst) stays under 4 GiB.
 fn offset(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a chunk is smaller than 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(max_bytes: usize, max_age_us: Option<u64>) -> Log {
+        Log::new(Limits { max_bytes, max_age_us }, false)
+    }
+
+    fn append(log: &mut Log, time_us: u64, length: usize) -> u64 {
+        log.append(time_us, |_, envelope, _| envelope.resize(envelope.len() + length, b'x'))
+    }
+
+    #[test]
+    fn entries_are_counted_from_1_without_holes() {
+        let mut log = log(1 << 20, None);
+        assert_eq!((log.head(), log.oldest()), (0, 1));
+        assert_eq!((1..=5).map(|_| append(&mut log, 0, 10)).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!((log.head(), log.oldest()), (5, 1));
+    }
+
+    #[test]
+    fn it_holds_no_more_than_max_bytes_and_the_newest_chunk() {
+        let mut log = log(1 << 20, None);
+        for _ in 0..10_000 {
+            append(&mut log, 0, 1000);
+            assert!(log.bytes() <= 1 << 20);
+        }
+        assert!(log.bytes() > (1 << 20) - Log::CHUNK_BYTES, "it is well used: {}", log.bytes());
+        assert_eq!(log.head(), 10_000);
+    }
+
+    #[test]
+    fn a_message_larger_than_max_bytes_is_held_until_the_next() {
+        let mut log = log(64 << 10, None);
+        append(&mut log, 0, 10);
+        append(&mut log, 0, 1 << 20);
+        assert_eq!((log.oldest(), log.head()), (1, 2), "both are in the newest chunk");
+        append(&mut log, 0, 10);
+        assert_eq!((log.oldest(), log.head()), (3, 3));
+    }
+
+    #[test]
+    fn entries_older_than_max_age_are_not_handed_out() {
+        let mut log = log(1 << 20, Some(100));
+        for time in [0, 50, 100] {
+            append(&mut log, time, 10);
+        }
+        assert_eq!(log.oldest(), 1);
+        log.expire(101);
+        assert_eq!(log.oldest(), 2);
+        log.expire(1000);
+        assert_eq!((log.oldest(), log.head()), (4, 3), "none is left");
+        append(&mut log, 1000, 10);
+        assert_eq!((log.oldest(), log.head()), (4, 4));
+    }
+
+    #[test]
+    fn new_limits_apply_at_once() {
+        let mut log = log(1 << 20, None);
+        (0..1000).for_each(|_| {
+            append(&mut log, 0, 1000);
+        });
+        log.set_limits(Limits { max_bytes: 256 << 10, max_age_us: None });
+        assert!(log.bytes() <= 256 << 10);
+    }
+
+    #[test]
+    fn an_empty_log_holds_next_to_nothing() {
+        let log = log(1 << 30, None);
+        assert_eq!(log.open.envelope.capacity() + log.sealed.capacity(), 0);
+    }
 }

@@ -62,6 +62,8 @@ struct Shared {
     traffic: Cell<Traffic>,
     commands: mpsc::Sender<Command>,
     lane: Lane,
+    /// The link's status has a new state.
+    link_changed: Notify,
     /// Something was published that the fan-out hasn't offered yet.
     published: Notify,
     /// The fan-out has offered everything to every client once.
@@ -97,6 +99,7 @@ impl Hub {
             traffic: Cell::default(),
             commands,
             lane: Lane::new(),
+            link_changed: Notify::new(),
             published: Notify::new(),
             offered: Notify::new(),
             offered_seq: Cell::new(None),
@@ -137,6 +140,7 @@ impl Hub {
             line::link(Some(seq), &status, envelope);
         });
         *self.0.link.borrow_mut() = status;
+        self.0.link_changed.notify_one();
         self.flush();
     }
 
@@ -164,6 +168,13 @@ impl Hub {
         while !self.is_ready() {
             self.0.offered.notified().await;
         }
+    }
+
+    // --- the supervisor's side -------------------------------------------------------------
+
+    /// Waits until the link's state may have changed since the last call. Cancel-safe.
+    pub async fn link_changed(&self) {
+        self.0.link_changed.notified().await;
     }
 
     // --- the clients' side -----------------------------------------------------------------
@@ -227,7 +238,9 @@ impl From<&config::History> for Limits {
     fn from(history: &config::History) -> Limits {
         Limits {
             max_bytes: history.max_bytes,
-            max_age_us: history.max_age.map(|age: Duration| u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
+            max_age_us: history
+                .max_age
+                .map(|age: Duration| u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
         }
     }
 }

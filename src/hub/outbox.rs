@@ -83,3 +83,79 @@ impl Outbox {
         self.waiting.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc, time::Duration};
+
+    use super::*;
+    use crate::hub::{Fate, Payload, Permit, Ticket};
+
+    const LIMITS: config::Outbox =
+        config::Outbox { max_messages: 3, max_bytes: 10, ttl: Duration::from_secs(5) };
+
+    fn send(text: &str) -> (Send, Rc<RefCell<Vec<Fate>>>) {
+        let fates = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::clone(&fates);
+        let ticket = Ticket::new(Permit::free(), move |fate| told.borrow_mut().push(fate));
+        (Send { payload: Payload::Text(text.into()), ticket }, fates)
+    }
+
+    #[test]
+    fn sends_come_out_in_order() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(LIMITS);
+        for text in ["a", "b", "c"] {
+            outbox.push(now, send(text).0).unwrap();
+        }
+        let texts: Vec<_> = std::iter::from_fn(|| outbox.pop()).map(|send| send.payload).collect();
+        assert_eq!(texts, ["a", "b", "c"].map(|text| Payload::Text(text.into())));
+    }
+
+    #[test]
+    fn it_is_bounded_in_number_and_bytes() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(LIMITS);
+        outbox.push(now, send("12345").0).unwrap();
+        assert!(matches!(outbox.push(now, send("123456").0), Err(Refused::Full(_))));
+        outbox.push(now, send("12345").0).unwrap();
+        outbox.push(now, send("").0).unwrap();
+        assert!(matches!(outbox.push(now, send("").0), Err(Refused::Full(_))));
+        outbox.pop();
+        outbox.push(now, send("12345").0).unwrap();
+    }
+
+    #[test]
+    fn without_room_for_any_message_it_is_off() {
+        let mut outbox = Outbox::new(config::Outbox { max_messages: 0, ..LIMITS });
+        assert!(matches!(outbox.push(Instant::now(), send("").0), Err(Refused::Off(_))));
+    }
+
+    #[test]
+    fn what_waited_longer_than_ttl_expires_oldest_first() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(LIMITS);
+        outbox.push(now, send("a").0).unwrap();
+        outbox.push(now + Duration::from_secs(2), send("b").0).unwrap();
+        assert_eq!(outbox.next_expiry(), Some(now + LIMITS.ttl));
+        assert!(outbox.pop_expired(now + Duration::from_millis(4999)).is_none());
+        assert_eq!(outbox.pop_expired(now + LIMITS.ttl).unwrap().payload, Payload::Text("a".into()));
+        assert!(outbox.pop_expired(now + LIMITS.ttl).is_none());
+        assert_eq!(outbox.len(), 1);
+    }
+
+    #[test]
+    fn a_send_that_is_dropped_tells_that_its_fate_is_unknown() {
+        let (send, fates) = send("a");
+        drop(send);
+        assert_eq!(*fates.borrow(), [Fate::Unknown]);
+    }
+
+    #[test]
+    fn a_send_that_waits_is_told_so_and_told_its_end() {
+        let (mut send, fates) = send("a");
+        send.ticket.queued();
+        send.ticket.settle(Fate::Expired);
+        assert_eq!(*fates.borrow(), [Fate::Queued, Fate::Expired]);
+    }
+}

@@ -109,12 +109,15 @@ impl fmt::Debug for Ticket {
 
 /// Room in the lane, given back when dropped.
 #[derive(Debug, Default)]
-pub struct Permit(Option<OwnedSemaphorePermit>);
+pub struct Permit {
+    #[expect(dead_code, reason = "given back by its drop")]
+    held: Option<OwnedSemaphorePermit>,
+}
 
 impl Permit {
     /// A permit that holds nothing, for sends that came from no client.
     pub fn free() -> Permit {
-        Permit(None)
+        Permit { held: None }
     }
 }
 
@@ -138,6 +141,6 @@ impl Lane {
     pub(super) async fn admit(&self, bytes: usize) -> Permit {
         let cost = (bytes + Lane::OVERHEAD).min(Lane::MAX_BYTES) as u32;
         // the semaphore is never closed; were it, the send would go on unbounded rather than be lost
-        Permit(self.0.clone().acquire_many_owned(cost).await.ok())
+        Permit { held: self.0.clone().acquire_many_owned(cost).await.ok() }
     }
 }
