@@ -1,1 +1,18 @@
-//! local
+//! The local room: sockets, clients, and the protocol spoken with them.
+//!
+//! Lines out are written by the [`Fanout`] alone, for all clients; lines in are read by one small
+//! task for each client. The two never wait for one another.
+
+mod client;
+mod fanout;
+mod lines;
+mod listener;
+mod outgoing;
+pub mod protocol;
+mod rights;
+mod socket;
+mod watched;
+
+pub use fanout::{ClientStatus, Fanout};
+pub use listener::Listener;
+pub use socket::{BindError, Bound};

@@ -1,0 +1,264 @@
+//! A client's reader: lines in, replies through the fan-out.
+
+use std::{
+    cell::RefCell,
+    io::{self, Read},
+    os::unix::net::UnixStream,
+    rc::Rc,
+};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    fanout::{ClientStatus, Fanout},
+    lines::{Lines, TooLong},
+    protocol::{self, Bad, Bye, Code, Op, Request, Since, Why},
+    rights, socket,
+    watched::Watched,
+};
+use crate::{
+    config::{Format, Rights},
+    hub::{Command, Fate, Hub, LinkStatus, Lost, Payload, Send, Ticket, Traffic},
+};
+
+impl Drop for Reader {
+    /// However the reader ends, its client leaves with it.
+    fn drop(&mut self) {
+        self.fanout.leave(self.id);
+    }
+}
+
+/// Read at once from a client.
+const READ_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// Where all readers read to: an idle client has no buffer of its own.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a client's reader works with.
+pub(super) struct Reader {
+    pub(super) hub: Hub,
+    pub(super) fanout: Fanout,
+    pub(super) stream: Rc<Watched<UnixStream>>,
+    pub(super) id: u64,
+    pub(super) format: Format,
+    pub(super) rights: Rights,
+    pub(super) max_line: usize,
+    /// When the daemon started, for `status`.
+    pub(super) started: std::time::Instant,
+}
+
+impl Reader {
+    /// Reads until the client is gone.
+    pub(super) async fn run(self) {
+        self.read().await;
+    }
+
+    async fn read(&self) {
+        let mut lines = Lines::default();
+        loop {
+            match self.fill(&mut lines).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+            loop {
+                match lines.next(self.max_line) {
+                    Ok(Some(line)) => self.line(line).await,
+                    Ok(None) => break,
+                    Err(TooLong) => return self.line_too_long().await,
+                }
+            }
+        }
+        if lines.has_rest() && self.format == Format::Envelope {
+            let message = "the connection ended within a line: end each line with a line break";
+            self.fanout.reply(self.id, &protocol::error(None, Code::BadJson, message));
+        }
+        self.gone().await;
+    }
+
+    async fn fill(&self, lines: &mut Lines) -> io::Result<usize> {
+        let read = |mut stream: &UnixStream| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                scratch.resize(READ_BYTES, 0);
+                let read = stream.read(scratch)?;
+                lines.push(&scratch[..read]);
+                Ok(read)
+            })
+        };
+        self.stream.read(read).await
+    }
+
+    /// The client has closed its sending side. It may go on reading: waits until it is gone.
+    async fn gone(&self) {
+        let Ok(stream) = self.stream.socket().try_clone().and_then(Watched::writing) else { return };
+        while self.fanout.has(self.id) && !socket::is_hung_up(stream.socket()) {
+            if stream.becomes_writable().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn line_too_long(&self) {
+        if self.format == Format::Envelope {
+            let message = format!(
+                "the line is longer than max_line ({} bytes): the connection is closed",
+                self.max_line
+            );
+            self.fanout.reply(self.id, &protocol::error(None, Code::LineTooLong, &message));
+        }
+        self.fanout.dismiss(self.id, Bye::BadClient);
+        self.gone().await;
+    }
+
+    async fn line(&self, line: &[u8]) {
+        match self.format {
+            Format::Raw => self.raw(line).await,
+            Format::Envelope if line.is_empty() => {}
+            Format::Envelope => match protocol::parse(line) {
+                Ok(request) => self.request(request).await,
+                Err(Bad { id, code, message }) => {
+                    self.fanout.reply(self.id, &protocol::error(id, code, &message))
+                }
+            },
+        }
+    }
+
+    async fn request(&self, Request { id, op }: Request<'_>) {
+        if let Some(right) = rights::missing(self.rights, &op) {
+            let message = format!("this needs the right {right:?}, which this listener doesn't give");
+            return self.fanout.reply(self.id, &protocol::error(id, Code::Forbidden, &message));
+        }
+        match op {
+            Op::Send(content) => self.send(id.map(RawValue::to_owned), content.into()).await,
+            Op::Attach { since } => self.attach(id, since),
+            Op::Status => self.status(id),
+            Op::Ping => self.ok(id, "pong"),
+            Op::Open => self.control(id, Command::Open).await,
+            Op::Close => self.control(id, Command::Close).await,
+            Op::Reconnect => self.control(id, Command::Reconnect).await,
+        }
+    }
+
+    fn ok(&self, id: Option<&RawValue>, result: &str) {
+        if let Some(id) = id {
+            self.fanout.reply(self.id, &protocol::ok(id, result));
+        }
+    }
+
+    async fn control(&self, id: Option<&RawValue>, command: Command) {
+        if self.hub.command(command).await {
+            self.ok(id, "accepted");
+        } else {
+            let message = protocol::error(id, Code::LinkDown, "the daemon is stopping");
+            self.fanout.reply(self.id, &message);
+        }
+    }
+
+    async fn send(&self, id: Option<Box<RawValue>>, payload: Payload) {
+        let permit = self.hub.admit(payload.len()).await;
+        let (fanout, client) = (self.fanout.clone(), self.id);
+        let ticket = Ticket::new(permit, move |fate| {
+            if let Some(line) = protocol::fate(id.as_deref(), fate) {
+                fanout.reply(client, &line);
+            }
+        });
+        self.hub.command(Command::Send(Send { payload, ticket })).await;
+    }
+
+    /// A line from a client of a raw listener is a text message. There is no line to tell an error
+    /// with, so a send that fails ends the connection.
+    async fn raw(&self, line: &[u8]) {
+        let text = match (self.rights.send, std::str::from_utf8(line)) {
+            (true, Ok(text)) => text.to_owned(),
+            _ => return self.fanout.dismiss(self.id, Bye::BadClient),
+        };
+        let permit = self.hub.admit(text.len()).await;
+        let (fanout, client) = (self.fanout.clone(), self.id);
+        let ticket = Ticket::new(permit, move |fate| {
+            if !matches!(fate, Fate::Written | Fate::Queued) {
+                fanout.dismiss(client, Bye::BadClient);
+            }
+        });
+        self.hub.command(Command::Send(Send { payload: Payload::Text(text), ticket })).await;
+    }
+
+    fn attach(&self, id: Option<&RawValue>, since: Option<Since<'_>>) {
+        let (head, oldest) = {
+            let log = self.hub.log();
+            (log.head(), log.oldest())
+        };
+        let (after, why) = match since {
+            None => (head, Why::Expired),
+            Some(since) if since.epoch != self.hub.epoch() => (0, Why::Epoch),
+            Some(since) if since.seq > head => {
+                let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
+                return self.fanout.reply(self.id, &protocol::error(id, Code::BadRequest, &message));
+            }
+            Some(since) => (since.seq, Why::Expired),
+        };
+        let start = after.max(oldest - 1);
+        let mut lines = id.map(|id| protocol::attached(id, start)).unwrap_or_default();
+        if why == Why::Epoch && oldest == 1 {
+            // nothing of this life is gone, but that something of the other may be must be said
+            lines.extend_from_slice(&self.fanout.gap(Lost { from: 1, to: 0 }, why));
+        }
+        self.fanout.seek(self.id, after, lines, why);
+    }
+
+    fn status(&self, id: Option<&RawValue>) {
+        #[derive(Serialize)]
+        struct Status<'a> {
+            server: &'a str,
+            pid: u32,
+            uptime_s: u64,
+            epoch: &'a str,
+            link: Link<'a>,
+            traffic: Traffic,
+            log: LogStatus,
+            clients: Vec<ClientStatus>,
+        }
+        #[derive(Serialize)]
+        struct Link<'a> {
+            since_us: u64,
+            #[serde(flatten)]
+            status: &'a LinkStatus,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            heartbeat_rtt_us: Option<u64>,
+        }
+        #[derive(Serialize)]
+        struct LogStatus {
+            seq: u64,
+            oldest: u64,
+            bytes: usize,
+            max_bytes: usize,
+        }
+        let line = {
+            let link = self.hub.link();
+            let log = self.hub.log();
+            let status = Status {
+                server: protocol::SERVER,
+                pid: std::process::id(),
+                uptime_s: self.started.elapsed().as_secs(),
+                epoch: self.hub.epoch(),
+                link: Link {
+                    since_us: link.since_us,
+                    status: &link,
+                    heartbeat_rtt_us: link.heartbeat_rtt.map(|rtt| rtt.as_micros() as u64),
+                },
+                traffic: self.hub.traffic(),
+                log: LogStatus {
+                    seq: log.head(),
+                    oldest: log.oldest(),
+                    bytes: log.bytes(),
+                    max_bytes: log.limits().max_bytes,
+                },
+                clients: self.fanout.status(self.id),
+            };
+            protocol::status(id, &status)
+        };
+        self.fanout.reply(self.id, &line);
+    }
+}

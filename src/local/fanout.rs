@@ -1,0 +1,448 @@
+//! The fan-out: the one writer for all clients.
+//!
+//! It tries each client directly, without a task or a wake-up each. One that can't take all becomes
+//! a laggard: it is left alone until its socket is writable again, and costs the others nothing.
+//! Sockets are registered for reading only; a laggard is watched for writing through a duplicate of
+//! its descriptor, for as long as it lags.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io::{self, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use serde::Serialize;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    outgoing::{Next, Outgoing, Seek},
+    protocol::{self, Bye, Why},
+    socket::Peer,
+    watched::Watched,
+};
+use crate::{
+    config::{Format, SlowClient},
+    hub::{Cursor, Hub, Ledger, Log, Lost},
+};
+
+/// A client that has been told `bye` may take so long to read it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// So many writes for one client in a row; then the others have their turn.
+const WRITES_PER_TURN: usize = 8;
+
+/// Writes to all clients. Clones are handles to the same fan-out.
+#[derive(Clone)]
+pub struct Fanout(Rc<Shared>);
+
+struct Shared {
+    hub: Hub,
+    slow_client: Cell<SlowClient>,
+    clients: RefCell<BTreeMap<u64, Client>>,
+    next_id: Cell<u64>,
+    /// Waits to be taken up by [`Fanout::run`], which owns them all.
+    new_waits: RefCell<Vec<LocalBoxFuture<'static, Wake>>>,
+    /// There are new waits.
+    waits_changed: Notify,
+    /// There is a client less.
+    left: Notify,
+}
+
+struct Client {
+    about: About,
+    stream: Rc<Watched<UnixStream>>,
+    outgoing: Outgoing,
+    /// Its socket took less than all; a wait for it is under way.
+    lagging: bool,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    pub(super) listener: PathBuf,
+    pub(super) format: Format,
+    pub(super) peer: Peer,
+    /// Whether it gets messages and the link's changes.
+    pub(super) receive: bool,
+    pub(super) max_line: usize,
+}
+
+/// Why the fan-out looks at one client.
+#[derive(Debug, Clone, Copy)]
+enum Wake {
+    /// It may take more.
+    Writable(u64),
+    /// Its time is over.
+    Deadline(u64),
+}
+
+/// A client in `status`.
+#[derive(Debug, Serialize)]
+pub struct ClientStatus {
+    client: u64,
+    listener: PathBuf,
+    format: &'static str,
+    pid: i32,
+    uid: u32,
+    you: bool,
+    ledger: Ledger,
+    unread_reply_bytes: usize,
+}
+
+impl Fanout {
+    /// A fan-out without clients.
+    pub fn new(hub: Hub, slow_client: SlowClient) -> Fanout {
+        Fanout(Rc::new(Shared {
+            hub,
+            slow_client: Cell::new(slow_client),
+            clients: RefCell::default(),
+            next_id: Cell::new(1),
+            new_waits: RefCell::default(),
+            waits_changed: Notify::new(),
+            left: Notify::new(),
+        }))
+    }
+
+    /// Offers what is published to every client, for ever. Dropping it lets the link go on without.
+    pub async fn run(self) {
+        let _last = Last(self.0.hub.clone());
+        let mut waits = FuturesUnordered::new();
+        loop {
+            waits.extend(self.0.new_waits.borrow_mut().drain(..));
+            tokio::select! {
+                () = self.0.hub.published() => self.offer(),
+                Some(wake) = waits.next() => self.wake(wake),
+                () = self.0.waits_changed.notified() => {}
+            }
+        }
+    }
+
+    /// Says `bye` to everyone once they have all that lies ahead, and waits until they are gone, at
+    /// most until `deadline`.
+    pub async fn finish(&self, deadline: Instant) {
+        self.each(|fanout, id, client| {
+            client.finish(Bye::Shutdown);
+            fanout.pump(id, client)
+        });
+        let gone = async {
+            while !self.0.clients.borrow().is_empty() {
+                self.0.left.notified().await;
+            }
+        };
+        if tokio::time::timeout_at(deadline, gone).await.is_err() {
+            let clients = std::mem::take(&mut *self.0.clients.borrow_mut());
+            tracing::info!(clients = clients.len(), "cut off clients that did not read to the end in time");
+            for client in clients.values() {
+                client.close();
+            }
+        }
+    }
+
+    /// Applies another `slow_client` rule.
+    pub fn set_slow_client(&self, slow_client: SlowClient) {
+        self.0.slow_client.set(slow_client);
+    }
+
+    /// How many clients there are.
+    pub fn count(&self) -> usize {
+        self.0.clients.borrow().len()
+    }
+
+    /// All clients, for the `status` that client `you` asked for.
+    pub fn status(&self, you: u64) -> Vec<ClientStatus> {
+        let log = self.0.hub.log();
+        let clients = self.0.clients.borrow();
+        clients
+            .iter()
+            .map(|(id, client)| ClientStatus {
+                client: *id,
+                listener: client.about.listener.clone(),
+                format: match client.about.format {
+                    Format::Envelope => "envelope",
+                    Format::Raw => "raw",
+                },
+                pid: client.about.peer.pid,
+                uid: client.about.peer.uid,
+                you: *id == you,
+                ledger: client.outgoing.ledger(&log),
+                unread_reply_bytes: client.outgoing.unread_replies(),
+            })
+            .collect()
+    }
+
+    /// Takes in a client, at the head of the log, and greets it. Returns its number.
+    pub(super) fn join(&self, about: About, stream: Rc<Watched<UnixStream>>) -> u64 {
+        let id = self.0.next_id.replace(self.0.next_id.get() + 1);
+        let (outgoing, hello) = {
+            let log = self.0.hub.log();
+            let cursor = about.receive.then(|| Cursor::new(about.format, log.head()));
+            let hello = protocol::hello(&protocol::Hello {
+                epoch: self.0.hub.epoch(),
+                seq: log.head(),
+                oldest: log.oldest(),
+                link: self.0.hub.link().state,
+                client: id,
+                max_line: about.max_line,
+            });
+            (Outgoing::new(cursor), hello)
+        };
+        let envelope = about.format == Format::Envelope;
+        let client = Client { about, stream, outgoing, lagging: false };
+        self.0.clients.borrow_mut().insert(id, client);
+        if envelope {
+            self.reply(id, &hello);
+        }
+        id
+    }
+
+    /// Forgets a client whose connection is over.
+    pub(super) fn leave(&self, id: u64) {
+        if let Some(client) = self.0.clients.borrow_mut().remove(&id) {
+            client.close();
+        }
+        self.0.left.notify_one();
+    }
+
+    /// Whether a client is still there.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.0.clients.borrow().contains_key(&id)
+    }
+
+    /// Sends a reply line to a client, ahead of data. One that leaves too many unread is cut off.
+    pub(super) fn reply(&self, id: u64, line: &[u8]) {
+        self.one(id, |fanout, client| {
+            if !client.outgoing.reply(line) {
+                fanout.cut_off(id, client, Bye::RepliesUnread);
+            }
+            fanout.pump(id, client)
+        });
+    }
+
+    /// Moves a client's cursor to right after entry `after`, and says `lines` just before what
+    /// comes next. What the log no longer holds from there on is declared as lost, `why`.
+    pub(super) fn seek(&self, id: u64, after: u64, lines: Vec<u8>, why: Why) {
+        self.one(id, |fanout, client| {
+            client.outgoing.seek(Seek { after, lines, why });
+            fanout.pump(id, client)
+        });
+    }
+
+    /// Says `why`, and closes the client's connection.
+    pub(super) fn dismiss(&self, id: u64, why: Bye) {
+        self.one(id, |fanout, client| {
+            fanout.cut_off(id, client, why);
+            fanout.pump(id, client)
+        });
+    }
+
+    /// Gives every client what lies ahead of it.
+    fn offer(&self) {
+        let head = self.0.hub.log().head();
+        self.each(
+            |fanout, id, client| {
+                if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) }
+            },
+        );
+        self.0.hub.offered(Some(head));
+    }
+
+    fn wake(&self, wake: Wake) {
+        match wake {
+            Wake::Writable(id) => self.one(id, |fanout, client| {
+                client.lagging = false;
+                fanout.pump(id, client)
+            }),
+            Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_finishing()),
+        }
+    }
+
+    /// Cuts a laggard off under `disconnect` as soon as its next entry is gone.
+    fn watch_bound(&self, id: u64, client: &mut Client) -> bool {
+        if self.disconnects(client)
+            && !client.outgoing.is_finishing()
+            && client.outgoing.is_lost(&self.0.hub.log())
+        {
+            self.cut_off(id, client, Bye::SlowClient);
+            return self.pump(id, client);
+        }
+        true
+    }
+
+    /// Writes until the client has all, can't take more, or has had its turn. False: it is gone.
+    fn pump(&self, id: u64, client: &mut Client) -> bool {
+        if client.lagging && !client.outgoing.is_finishing() {
+            return true;
+        }
+        let Client { stream, outgoing, .. } = client;
+        let full = self.0.hub.with_log(|log| {
+            for _ in 0..WRITES_PER_TURN {
+                match outgoing.next(log) {
+                    Next::Wait => return Turn::Done,
+                    Next::Close => return Turn::Close,
+                    Next::Lost => return Turn::Lost,
+                    Next::Write(bytes) => match stream.socket().write(bytes) {
+                        Ok(written) => {
+                            let all = written == bytes.len();
+                            outgoing.wrote(log, written);
+                            if !all {
+                                return Turn::Later;
+                            }
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Later,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(_) => return Turn::Close,
+                    },
+                }
+            }
+            Turn::Later
+        });
+        match full {
+            Turn::Done => true,
+            Turn::Close => false,
+            Turn::Later => {
+                if !std::mem::replace(&mut client.lagging, true) {
+                    self.wait_writable(id, client);
+                }
+                true
+            }
+            Turn::Lost => {
+                self.lost(id, client);
+                self.pump(id, client)
+            }
+        }
+    }
+
+    /// The client's next entry is gone: tells it, or cuts it off.
+    fn lost(&self, id: u64, client: &mut Client) {
+        if self.disconnects(client) && client.outgoing.why() == Why::SlowClient {
+            return self.cut_off(id, client, Bye::SlowClient);
+        }
+        let log = self.0.hub.log();
+        client.outgoing.declare(&log, |lost, why| {
+            if why == Why::SlowClient {
+                tracing::warn!(
+                    client = id,
+                    lost = lost.count(),
+                    "a slow client lost entries, and is told so"
+                );
+            }
+            self.gap(lost, why)
+        });
+    }
+
+    /// The lines that declare a gap: the gap itself, and the link's present state, since changes of
+    /// it may be among what is lost.
+    pub(super) fn gap(&self, lost: Lost, why: Why) -> Vec<u8> {
+        let mut lines = protocol::gap(lost, why);
+        lines.extend_from_slice(&self.0.hub.link_line());
+        lines
+    }
+
+    /// Whether a client that falls out of the log is cut off. The raw format has no line to declare
+    /// a gap with, and a silent one must not be.
+    fn disconnects(&self, client: &Client) -> bool {
+        self.0.slow_client.get() == SlowClient::Disconnect || client.about.format == Format::Raw
+    }
+
+    fn cut_off(&self, id: u64, client: &mut Client, why: Bye) {
+        tracing::info!(client = id, pid = client.about.peer.pid, ?why, "cut off a client");
+        client.cut_off(why, &self.0.hub.log());
+        self.wait(Box::pin(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            Wake::Deadline(id)
+        }));
+    }
+
+    fn wait_writable(&self, id: u64, client: &Client) {
+        let duplicate = client.stream.socket().try_clone();
+        self.wait(Box::pin(async move {
+            match duplicate.and_then(Watched::writing) {
+                Ok(stream) => drop(stream.writable().await), // an error shows at the next write
+                // no descriptor to be had: look again in a while
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            Wake::Writable(id)
+        }));
+    }
+
+    fn wait(&self, wait: LocalBoxFuture<'static, Wake>) {
+        self.0.new_waits.borrow_mut().push(wait);
+        self.0.waits_changed.notify_one();
+    }
+
+    /// Runs `work` for one client; it leaves when that returns false.
+    fn one(&self, id: u64, work: impl FnOnce(&Fanout, &mut Client) -> bool) {
+        let mut clients = self.0.clients.borrow_mut();
+        let Some(client) = clients.get_mut(&id) else { return };
+        if !work(self, client) {
+            client.close();
+            clients.remove(&id);
+            self.0.left.notify_one();
+        }
+    }
+
+    /// Runs `work` for every client; those leave for which it returns false.
+    fn each(&self, work: impl Fn(&Fanout, u64, &mut Client) -> bool) {
+        let mut clients = self.0.clients.borrow_mut();
+        let before = clients.len();
+        clients.retain(|id, client| {
+            let stays = work(self, *id, client);
+            if !stays {
+                client.close();
+            }
+            stays
+        });
+        if clients.len() < before {
+            self.0.left.notify_one();
+        }
+    }
+}
+
+/// How a client's turn ended.
+enum Turn {
+    /// It has all there is.
+    Done,
+    /// It can take no more now, or others have their turn first.
+    Later,
+    /// It fell out of the log.
+    Lost,
+    /// Everything is said, or the connection is broken.
+    Close,
+}
+
+impl Client {
+    fn finish(&mut self, why: Bye) {
+        self.outgoing.finish(self.bye(why));
+    }
+
+    fn cut_off(&mut self, why: Bye, log: &Log) {
+        self.outgoing.cut_off(self.bye(why), log);
+    }
+
+    fn bye(&self, why: Bye) -> Vec<u8> {
+        match self.about.format {
+            Format::Envelope => protocol::bye(why),
+            Format::Raw => Vec::new(),
+        }
+    }
+
+    /// Ends its reader, and its wait for writability with it.
+    fn close(&self) {
+        let _ = self.stream.socket().shutdown(Shutdown::Both); // it may be gone already
+    }
+}
+
+/// When the fan-out ends, the link must not wait for it.
+struct Last(Hub);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.offered(None);
+    }
+}

@@ -1,0 +1,151 @@
+//! A listener: accepts clients on one socket and looks after their readers.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    io,
+    os::unix::net::{UnixListener, UnixStream},
+    rc::Rc,
+    time::Duration,
+};
+
+use tokio::task::{JoinError, JoinSet};
+
+use super::{
+    client::Reader,
+    fanout::{About, Fanout},
+    protocol::{self, Code},
+    rights,
+    socket::{self, BindError, Bound, Peer},
+    watched::Watched,
+};
+use crate::{
+    config::{self, Format},
+    hub::Hub,
+};
+
+/// How long to wait when nothing can be accepted, for want of descriptors most of all.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One local socket and the clients on it.
+pub struct Listener {
+    bound: Bound,
+    config: Rc<RefCell<config::Listener>>,
+    hub: Hub,
+    fanout: Fanout,
+    started: std::time::Instant,
+}
+
+impl Listener {
+    /// Binds the socket. `config` may change later: its rights and limits hold for new clients.
+    ///
+    /// # Errors
+    /// What stands in the way, in a sentence.
+    pub fn bind(
+        config: Rc<RefCell<config::Listener>>,
+        hub: Hub,
+        fanout: Fanout,
+        started: std::time::Instant,
+    ) -> Result<Listener, BindError> {
+        let bound = Bound::bind(&config.borrow())?;
+        Ok(Listener { bound, config, hub, fanout, started })
+    }
+
+    /// Accepts clients until `stop`, then looks after those there are until they are gone.
+    /// Dropping it ends them at once.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let mut readers = JoinSet::new();
+        {
+            let accept = self.accept(&mut readers);
+            tokio::pin!(accept, stop);
+            tokio::select! {
+                () = stop => {}
+                () = accept => {}
+            }
+        }
+        drop(self.bound);
+        while let Some(ended) = readers.join_next().await {
+            report(ended);
+        }
+    }
+
+    async fn accept(&self, readers: &mut JoinSet<()>) {
+        let listener = match self.bound.listener().try_clone().and_then(Watched::reading) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "a listener can't be watched"),
+        };
+        loop {
+            tokio::select! {
+                accepted = listener.read(UnixListener::accept) => match accepted {
+                    Ok((stream, _)) => {
+                        if let Err(error) = self.admit(stream, readers) {
+                            tracing::debug!(%error, "a client was gone before it was there");
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "no client can be accepted for now");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(ended) = readers.join_next() => report(ended),
+            }
+        }
+    }
+
+    fn admit(&self, stream: UnixStream, readers: &mut JoinSet<()>) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let config = self.config.borrow();
+        while let Some(ended) = readers.try_join_next() {
+            report(ended);
+        }
+        if readers.len() >= config.max_clients {
+            return refuse(&stream, &config);
+        }
+        let peer = socket::peer(&stream)?;
+        let rights = rights::of(config.rights, peer.uid, socket::own_uid());
+        let stream = Rc::new(Watched::reading(stream)?);
+        let about = About {
+            listener: config.path.clone(),
+            format: config.format,
+            peer,
+            receive: rights.receive,
+            max_line: config.max_line,
+        };
+        let id = self.fanout.join(about, Rc::clone(&stream));
+        let Peer { pid, uid } = peer;
+        tracing::debug!(client = id, pid, uid, listener = %config.path.display(), "a client attached");
+        let reader = Reader {
+            hub: self.hub.clone(),
+            fanout: self.fanout.clone(),
+            stream,
+            id,
+            format: config.format,
+            rights,
+            max_line: config.max_line,
+            started: self.started,
+        };
+        readers.spawn_local(reader.run());
+        Ok(())
+    }
+}
+
+/// Says why a client isn't taken in. The socket is new, so its buffer has room for the line.
+fn refuse(mut stream: &UnixStream, config: &config::Listener) -> io::Result<()> {
+    tracing::warn!(listener = %config.path.display(), max_clients = config.max_clients, "refused a client: there are max_clients");
+    match config.format {
+        Format::Envelope => {
+            let message =
+                format!("this listener has its {} clients already (max_clients)", config.max_clients);
+            io::Write::write_all(&mut stream, &protocol::error(None, Code::TooManyClients, &message))
+        }
+        Format::Raw => Ok(()),
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a client's reader failed; the client is disconnected");
+    }
+}

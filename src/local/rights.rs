@@ -1,0 +1,54 @@
+//! Who may do what. Pure.
+
+use super::protocol::Op;
+use crate::config::Rights;
+
+/// The rights of a client whose peer has `uid`: its listener's, or every one for root and for the
+/// daemon's own user.
+pub(super) fn of(listener: Rights, uid: u32, own_uid: u32) -> Rights {
+    if uid == 0 || uid == own_uid { Rights { receive: true, send: true, control: true } } else { listener }
+}
+
+/// The name of the right that `op` needs and `rights` lack.
+pub(super) fn missing(rights: Rights, op: &Op<'_>) -> Option<&'static str> {
+    let (has, name) = match op {
+        Op::Send(_) => (rights.send, "send"),
+        Op::Attach { .. } => (rights.receive, "receive"),
+        Op::Reconnect | Op::Close | Op::Open => (rights.control, "control"),
+        Op::Status | Op::Ping => (true, ""),
+    };
+    (!has).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::protocol::Content;
+
+    const NONE: Rights = Rights { receive: false, send: false, control: false };
+
+    #[test]
+    fn root_and_the_daemons_own_user_have_every_right() {
+        let all = Rights { receive: true, send: true, control: true };
+        assert_eq!(of(NONE, 0, 1000), all);
+        assert_eq!(of(NONE, 1000, 1000), all);
+        assert_eq!(of(NONE, 1001, 1000), NONE);
+    }
+
+    #[test]
+    fn each_op_needs_its_right() {
+        let ops = [
+            (Op::Send(Content::Text("".into())), Some("send")),
+            (Op::Attach { since: None }, Some("receive")),
+            (Op::Reconnect, Some("control")),
+            (Op::Close, Some("control")),
+            (Op::Open, Some("control")),
+            (Op::Status, None),
+            (Op::Ping, None),
+        ];
+        for (op, right) in ops {
+            assert_eq!(missing(NONE, &op), right, "{op:?}");
+            assert_eq!(missing(of(NONE, 0, 0), &op), None, "{op:?}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A local socket: bound so that nobody can connect before its mode and owner are set, taken over
+//! only from the dead, removed only by who bound it. The one file that names socket calls of the
+//! operating system.
+
+use std::{
+    fmt, fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            ffi::OsStrExt,
+            fs::{FileTypeExt, MetadataExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{FlockOperation, Gid, Mode, OFlags, Uid, chmod, chown, flock, open},
+    io::Errno,
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+        sockopt::socket_peercred,
+    },
+};
+
+use crate::config;
+
+/// The longest path of a socket in bytes: `sun_path` has 108, one of them its end (unix(7)).
+const MAX_PATH: usize = 107;
+
+/// Connections that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A bound, listening socket. Dropping it removes the file, if the file is still this one.
+#[derive(Debug)]
+pub struct Bound {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the socket file.
+    file: (u64, u64),
+    /// Held for the socket's life: two daemons can't take over the same dead socket at once.
+    lock: Lock,
+}
+
+impl Bound {
+    /// Binds a listener's socket.
+    ///
+    /// # Errors
+    /// What stands in the way, in a sentence.
+    pub fn bind(listener: &config::Listener) -> Result<Bound, BindError> {
+        let path = &listener.path;
+        let fail = |what: &str, error: io::Error| BindError(format!("{}: {what}: {error}", path.display()));
+        let length = path.as_os_str().as_bytes().len();
+        if length > MAX_PATH {
+            return Err(BindError(format!(
+                "{}: the path has {length} bytes, a socket's may have {MAX_PATH}: choose a shorter one",
+                path.display()
+            )));
+        }
+        let owner = listener.owner.as_deref().map(uid).transpose()?;
+        let group = listener.group.as_deref().map(gid).transpose()?;
+        let lock = Lock::take(path)?;
+        clear(path)?;
+
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket: OwnedFd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .map_err(|error| fail("no socket can be made", error.into()))?;
+        let address =
+            SocketAddrUnix::new(path).map_err(|error| fail("not a path for a socket", error.into()))?;
+        bind(&socket, &address).map_err(|error| fail("the socket can't be bound", error.into()))?;
+        let metadata = fs::symlink_metadata(path).map_err(|error| fail("the socket can't be seen", error))?;
+        let bound = Bound {
+            listener: socket.into(),
+            path: path.clone(),
+            file: (metadata.dev(), metadata.ino()),
+            lock,
+        };
+        // nobody can connect before listen(), so there is no moment with the wrong mode or owner
+        if owner.is_some() || group.is_some() {
+            chown(path, owner.map(Uid::from_raw), group.map(Gid::from_raw))
+                .map_err(|error| fail("the socket's owner can't be set", error.into()))?;
+        }
+        chmod(path, Mode::from_raw_mode(listener.mode))
+            .map_err(|error| fail("the socket's mode can't be set", error.into()))?;
+        listen(&bound.listener, BACKLOG).map_err(|error| fail("the socket can't listen", error.into()))?;
+        Ok(bound)
+    }
+
+    /// The listening socket, non-blocking.
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
+        }
+        self.lock.remove();
+    }
+}
+
+/// Why a socket could not be bound: a sentence that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindError(String);
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// The process, as far as its number means anything here (0 from another pid namespace).
+    pub(super) pid: i32,
+    /// The user it ran as when it connected.
+    pub(super) uid: u32,
+}
+
+/// Asks the kernel who connected (`SO_PEERCRED`).
+pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
+    let credentials = socket_peercred(stream)?;
+    Ok(Peer { pid: rustix::process::Pid::as_raw(Some(credentials.pid)), uid: credentials.uid.as_raw() })
+}
+
+/// The user that the daemon runs as.
+pub(super) fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether the peer has closed both directions, so that nothing can reach it any more.
+pub(super) fn is_hung_up(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&timeout)).is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Removes a dead socket at `path`; refuses everything else that may be there.
+fn clear(path: &Path) -> Result<(), BindError> {
+    let fail = |what: String| Err(BindError(format!("{}: {what}", path.display())));
+    let file = match fs::symlink_metadata(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return fail(format!("the path can't be looked at: {error}")),
+    };
+    if !file.file_type().is_socket() {
+        return fail("something that is not a socket is there: remove it, or choose another path".into());
+    }
+    match dial(path) {
+        Err(Errno::CONNREFUSED) => match fs::remove_file(path) {
+            Ok(()) => {
+                tracing::info!(path = %path.display(), "took over a socket that nobody listened on");
+                Ok(())
+            }
+            Err(error) => fail(format!("the dead socket there can't be removed: {error}")),
+        },
+        Err(error) if error != Errno::AGAIN => fail(format!("the socket there can't be tried: {error}")),
+        // connected, or a full queue of others who want to be
+        Ok(_) | Err(_) => {
+            fail("another program listens on this socket: stop it, or choose another path".into())
+        }
+    }
+}
+
+/// Connects without waiting.
+fn dial(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// A lock file beside the socket.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    file: OwnedFd,
+}
+
+impl Lock {
+    fn take(socket: &Path) -> Result<Lock, BindError> {
+        let mut path = socket.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        loop {
+            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
+                let error = io::Error::from(error);
+                BindError(format!("{}: its lock {} can't be made: {error}", socket.display(), path.display()))
+            })?;
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                return Err(BindError(format!(
+                    "{}: another wsfan listens on this socket: stop it, or choose another path",
+                    socket.display()
+                )));
+            }
+            let lock = Lock { path: path.clone(), file };
+            // whoever held it before may have removed the file in between; then this is a lock on nothing
+            if lock.is_current() {
+                return Ok(lock);
+            }
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        match (rustix::fs::fstat(&self.file), fs::symlink_metadata(&self.path)) {
+            (Ok(held), Ok(there)) => (held.st_dev, held.st_ino) == (there.dev(), there.ino()),
+            _ => false,
+        }
+    }
+
+    fn remove(&self) {
+        if self.is_current() {
+            let _ = fs::remove_file(&self.path); // an old lock file is harmless
+        }
+    }
+}
+
+/// The number of a user: given as such, or looked up by name as the system does.
+fn uid(name: &str) -> Result<u32, BindError> {
+    match name.parse() {
+        Ok(number) => Ok(number),
+        Err(_) => found(
+            "user",
+            name,
+            nix::unistd::User::from_name(name).map(|user| user.map(|user| user.uid.as_raw())),
+        ),
+    }
+}
+
+/// The number of a group, likewise.
+fn gid(name: &str) -> Result<u32, BindError> {
+    match name.parse() {
+        Ok(number) => Ok(number),
+        Err(_) => found(
+            "group",
+            name,
+            nix::unistd::Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw())),
+        ),
+    }
+}
+
+fn found(kind: &str, name: &str, answer: nix::Result<Option<u32>>) -> Result<u32, BindError> {
+    match answer {
+        Ok(Some(number)) => Ok(number),
+        Ok(None) => {
+            Err(BindError(format!("there is no {kind} {name:?} on this machine: create it, or name another")))
+        }
+        Err(error) => Err(BindError(format!("the {kind} {name:?} can't be looked up: {error}"))),
+    }
+}
