@@ -1,1 +1,65 @@
-//! upstream
+//! The upstream room: the link to the server.
+//!
+//! What decides is pure and takes time and randomness as arguments: [`machine`] with [`heartbeat`] and
+//! [`backoff`] in it, [`failure`], [`target`], [`addresses`], [`backlog`]. What does I/O is thin:
+//! [`dial`] and [`tls`] make a byte stream, [`websocket`] speaks RFC 6455 over it, [`attempt`] is the
+//! way from a URL to a connection, and [`link`] is the loop around it all.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::{
+    config,
+    hub::{Commands, Hub},
+};
+
+mod addresses;
+mod attempt;
+mod backlog;
+mod backoff;
+mod dial;
+mod failure;
+mod heartbeat;
+mod link;
+mod machine;
+mod target;
+mod tls;
+mod websocket;
+mod wire;
+
+/// What the link takes from the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `[upstream]`: a change makes a new connection, but for `connect_timeout` alone.
+    pub upstream: config::Upstream,
+    /// `[heartbeat]`: applied to the live link at once.
+    pub heartbeat: config::Heartbeat,
+    /// `[reconnect]`: applied at once.
+    pub reconnect: config::Reconnect,
+    /// `[outbox]`: applied at once.
+    pub outbox: config::Outbox,
+}
+
+/// Why the link has ended for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// `reconnect.max_attempts` are used up, and `on_exhausted` is `exit`.
+    GivenUp,
+}
+
+/// Runs the link until [`Command::Stop`](crate::hub::Command::Stop) or until it is given up.
+///
+/// A closing handshake takes `close_timeout` at most. Every send that was left is told its fate
+/// before this returns.
+pub async fn run(
+    hub: Hub,
+    commands: Commands,
+    settings: watch::Receiver<Settings>,
+    close_timeout: Duration,
+) -> Ended {
+    let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
+    link::run(hub, commands, settings, close_timeout, dial::dial, seed).await
+}

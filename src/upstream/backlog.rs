@@ -1,0 +1,90 @@
+//! Sends that aren't handed to the connection yet, and what they are told. No sockets, no clocks.
+
+use std::{collections::VecDeque, time::Instant};
+
+use crate::{
+    config,
+    hub::{Fate, LinkState, Outbox, Refused, Send},
+};
+
+/// The queue of the connection that is up, and the outbox for when none is. What is in the outbox is
+/// older than what is in the queue.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    /// Bounded by the lane: each send holds its room there until its fate is told.
+    queue: VecDeque<Send>,
+    outbox: Outbox,
+    limits: config::Outbox,
+    /// The payload bytes in the outbox.
+    bytes: usize,
+}
+
+impl Backlog {
+    pub(super) fn new(limits: config::Outbox) -> Backlog {
+        Backlog { queue: VecDeque::new(), outbox: Outbox::new(limits), limits, bytes: 0 }
+    }
+
+    pub(super) fn set_limits(&mut self, limits: config::Outbox) {
+        self.limits = limits;
+        self.outbox.set_limits(limits);
+    }
+
+    /// Takes a send for the connection that is up.
+    pub(super) fn push(&mut self, send: Send) {
+        self.queue.push_back(send);
+    }
+
+    /// The next send to write.
+    pub(super) fn next(&mut self) -> Option<Send> {
+        let Some(send) = self.outbox.pop() else {
+            return self.queue.pop_front();
+        };
+        self.bytes -= send.payload.len();
+        Some(send)
+    }
+
+    /// Takes a send while no connection is up: it waits in the outbox, or hears that it can't.
+    pub(super) fn hold(&mut self, now: Instant, mut send: Send, state: LinkState) {
+        let bytes = send.payload.len();
+        if self.has_room(bytes) {
+            // told before it is out of reach; what has room is never refused
+            send.ticket.queued();
+        }
+        match self.outbox.push(now, send) {
+            Ok(()) => self.bytes += bytes,
+            Err(Refused::Off(send)) => send.ticket.settle(Fate::LinkDown(state)),
+            Err(Refused::Full(send)) => send.ticket.settle(Fate::OutboxFull),
+        }
+    }
+
+    /// The connection is gone: what it hadn't begun waits for the next one.
+    pub(super) fn requeue(&mut self, now: Instant, state: LinkState) {
+        for send in std::mem::take(&mut self.queue) {
+            self.hold(now, send, state);
+        }
+    }
+
+    /// When [`Backlog::expire`] has something to do.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.outbox.next_expiry()
+    }
+
+    /// Tells those that waited for too long.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(send) = self.outbox.pop_expired(now) {
+            self.bytes -= send.payload.len();
+            send.ticket.settle(Fate::Expired);
+        }
+    }
+
+    /// There won't be another connection.
+    pub(super) fn give_up(&mut self, state: LinkState) {
+        while let Some(send) = self.next() {
+            send.ticket.settle(Fate::LinkDown(state));
+        }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.outbox.len() < self.limits.max_messages && self.bytes + bytes <= self.limits.max_bytes
+    }
+}

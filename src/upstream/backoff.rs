@@ -1,0 +1,102 @@
+//! How long to wait before the next attempt. Pure; randomness is an argument.
+
+use std::time::Duration;
+
+use crate::config;
+
+/// A server may ask for a longer wait (`Retry-After`), but for no longer than this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// No wait is shorter, whatever is configured: every loop has a delay.
+const MIN_DELAY: Duration = Duration::from_millis(1);
+
+/// The delay before the attempt after the `attempt`-th failure in a row, which is counted from 1.
+///
+/// It is `initial_delay * multiplier^(attempt - 1)`, at most `max_delay`, of which the part `jitter`
+/// is random, and never under a tenth. `random` is at least 0 and less than 1. `retry_after` is what
+/// the server asked for: a lower bound, which may exceed `max_delay`.
+pub(super) fn delay(
+    settings: &config::Reconnect,
+    attempt: u32,
+    random: f64,
+    retry_after: Option<Duration>,
+) -> Duration {
+    let full = full_delay(settings, attempt);
+    let part = 1.0 - settings.jitter.clamp(0.0, 1.0) * (1.0 - random.clamp(0.0, 1.0));
+    let jittered = full.mul_f64(part).max(full / 10).min(full);
+    jittered.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER)).max(MIN_DELAY)
+}
+
+/// The delay without jitter.
+fn full_delay(settings: &config::Reconnect, attempt: u32) -> Duration {
+    let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+    let seconds = settings.initial_delay.as_secs_f64() * settings.multiplier.max(1.0).powi(exponent);
+    // beyond what a Duration holds, infinity included, it is the cap all the same
+    let grown = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    grown.min(settings.max_delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn settings(initial: u64, max: u64, multiplier: f64, jitter: f64) -> config::Reconnect {
+        config::Reconnect {
+            initial_delay: Duration::from_millis(initial),
+            max_delay: Duration::from_millis(max),
+            multiplier,
+            jitter,
+            max_attempts: 0,
+            stable_after: Duration::from_secs(10),
+            on_exhausted: config::OnExhausted::Wait,
+        }
+    }
+
+    #[test]
+    fn grows_up_to_the_cap() {
+        let settings = settings(500, 30_000, 2.0, 0.0);
+        let delays: Vec<_> = (1..=8).map(|n| delay(&settings, n, 0.5, None).as_millis()).collect();
+        assert_eq!(delays, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn full_jitter_reaches_from_a_tenth_to_the_whole() {
+        let settings = settings(1_000, 30_000, 2.0, 1.0);
+        assert_eq!(delay(&settings, 1, 0.0, None), Duration::from_millis(100));
+        assert_eq!(delay(&settings, 1, 0.5, None), Duration::from_millis(500));
+        assert!(delay(&settings, 1, 0.999, None) > Duration::from_millis(990));
+    }
+
+    #[test]
+    fn retry_after_is_a_lower_bound_with_a_cap_of_its_own() {
+        let settings = settings(500, 30_000, 2.0, 1.0);
+        assert_eq!(delay(&settings, 1, 0.9, Some(Duration::from_secs(120))), Duration::from_secs(120));
+        assert_eq!(delay(&settings, 7, 0.9, Some(Duration::from_secs(1))), Duration::from_secs(27));
+        assert_eq!(delay(&settings, 1, 0.9, Some(Duration::MAX)), MAX_RETRY_AFTER);
+    }
+
+    proptest! {
+        #[test]
+        fn stays_between_a_tenth_and_the_whole_of_a_simple_model(
+            initial in 1_u64..10_000,
+            max in 1_u64..100_000,
+            multiplier in 1.0_f64..100.0,
+            jitter in 0.0_f64..=1.0,
+            random in 0.0_f64..1.0,
+            attempt in any::<u32>(),
+        ) {
+            let settings = settings(initial, max, multiplier, jitter);
+            let mut model = initial as f64;
+            for _ in 1..attempt.min(100_000) {
+                model = (model * multiplier).min(max as f64);
+                if multiplier == 1.0 || model >= max as f64 { break; }
+            }
+            let model = model.min(max as f64) / 1_000.0;
+            let delay = delay(&settings, attempt, random, None).as_secs_f64();
+            prop_assert!(delay <= model.max(0.001) * 1.000_001, "{delay} > {model}");
+            prop_assert!(delay >= model / 10.0 * 0.999_999, "{delay} < {model} / 10");
+            prop_assert!(delay >= model * (1.0 - jitter) * 0.999_999);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! How an attempt or a connection ended: the sentence for people and the fields for programs. Pure.
+//!
+//! Everything is tried again (no daemon gives up in silence), so a failure has no class but what it
+//! says, and how long the server asked to be left alone.
+
+use std::time::{Duration, SystemTime};
+
+/// How an attempt or a connection ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// The close code; 1005 for a close frame without one, 1006 without a close frame (RFC 6455, 7.4.1).
+    pub(super) code: Option<u16>,
+    /// The close frame's reason.
+    pub(super) reason: Option<String>,
+    /// The status of an HTTP answer that refused the upgrade.
+    pub(super) http_status: Option<u16>,
+    /// What went wrong, in a sentence; `None` when nothing did.
+    pub(super) error: Option<String>,
+    /// How long the server asked to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// The parts of an HTTP answer that tell why an upgrade was refused.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answer<'a> {
+    pub(super) status: u16,
+    pub(super) location: Option<&'a str>,
+    pub(super) retry_after: Option<&'a str>,
+}
+
+/// The longest piece of a server's own text in a failure, in bytes. A close frame's reason has at
+/// most 123 (RFC 6455, 5.5).
+const MAX_TEXT: usize = 200;
+
+impl Failure {
+    /// An attempt that came to nothing.
+    pub(super) fn attempt(error: impl Into<String>) -> Failure {
+        Failure { error: Some(error.into()), ..Failure::default() }
+    }
+
+    /// A connection that ended without a close frame.
+    pub(super) fn lost(error: impl Into<String>) -> Failure {
+        Failure { code: Some(1006), ..Failure::attempt(error) }
+    }
+
+    /// A connection that wsfan closed with `code`, because of what the server sent.
+    pub(super) fn refused(code: u16, error: impl Into<String>) -> Failure {
+        Failure { code: Some(code), ..Failure::attempt(error) }
+    }
+
+    /// A connection that was closed on request: nothing went wrong.
+    pub(super) fn closed_here(code: u16, reason: &str) -> Failure {
+        Failure { code: Some(code), reason: Some(reason.to_owned()), ..Failure::default() }
+    }
+
+    /// A connection that the server closed. `code` is `None` for a close frame without one.
+    pub(super) fn closed_there(code: Option<u16>, reason: &str) -> Failure {
+        let code = code.unwrap_or(1005);
+        let reason = clean(reason);
+        let name = match close_code_name(code) {
+            "" => String::new(),
+            name => format!(" ({name})"),
+        };
+        let error = match (code, reason.as_str()) {
+            (1005, _) => "the server closed the connection without a code".to_owned(),
+            (_, "") => format!("the server closed the connection with {code}{name}"),
+            (_, reason) => format!("the server closed the connection with {code}{name}: {reason}"),
+        };
+        let reason = (!reason.is_empty()).then_some(reason);
+        Failure { reason, ..Failure::refused(code, error) }
+    }
+
+    /// An upgrade that the server answered with something else than 101.
+    pub(super) fn http(answer: Answer<'_>, now: SystemTime) -> Failure {
+        let retry_after = answer.retry_after.and_then(|value| retry_after(value, now));
+        let mut error = http_sentence(answer);
+        if let Some(wait) = retry_after {
+            error.push_str(&format!("; it asks to wait {} s", wait.as_secs()));
+        }
+        Failure { http_status: Some(answer.status), retry_after, ..Failure::attempt(error) }
+    }
+}
+
+/// A server's own text, fit for a line and a terminal: no control characters, and not too long.
+pub(super) fn clean(text: &str) -> String {
+    let mut clean: String = text.chars().take(MAX_TEXT).map(|c| if is_unsafe(c) { ' ' } else { c }).collect();
+    if clean.len() > MAX_TEXT {
+        clean.truncate(clean.floor_char_boundary(MAX_TEXT));
+    }
+    clean.trim().to_owned()
+}
+
+/// Control characters, and those that turn the direction of what follows.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What RFC 6455, 7.4.1 and the IANA registry call a close code; nothing for a private one.
+fn close_code_name(code: u16) -> &'static str {
+    match code {
+        1000 => "normal closure",
+        1001 => "going away",
+        1002 => "protocol error",
+        1003 => "unsupported data",
+        1005 => "no status received",
+        1006 => "abnormal closure",
+        1007 => "invalid payload data",
+        1008 => "policy violation",
+        1009 => "message too big",
+        1010 => "mandatory extension",
+        1011 => "internal error",
+        1012 => "service restart",
+        1013 => "try again later",
+        1014 => "bad gateway",
+        3000 => "unauthorized",
+        3003 => "forbidden",
+        3008 => "timeout",
+        _ => "",
+    }
+}
+
+fn http_sentence(answer: Answer<'_>) -> String {
+    let status = answer.status;
+    let advice = match status {
+        200..=299 => "it doesn't take this for a WebSocket request; check the path in upstream.url",
+        300..=399 => match answer.location.map(without_query) {
+            Some(location) if !location.is_empty() => {
+                return format!(
+                    "the server answered {status} and points to {location}, which isn't followed; set upstream.url to it"
+                );
+            }
+            _ => "a redirect without an address; check upstream.url",
+        },
+        400 => {
+            "it refuses the request as malformed; check upstream.url, upstream.headers and upstream.subprotocols"
+        }
+        401 => "it wants credentials, or other ones; check upstream.headers (Authorization)",
+        403 => "these credentials, this address or this origin may not connect; check upstream.headers",
+        404 | 410 => "there is nothing at this path; check upstream.url",
+        405 | 426 => "it refuses this kind of request; check that upstream.url is a WebSocket address",
+        407 => "a proxy on the way wants credentials",
+        429 => "too many requests or connections",
+        502..=504 => "the service is unavailable for now",
+        500..=599 => "the server failed",
+        _ => "it refuses the upgrade",
+    };
+    format!("the server answered {status}{}: {advice}", http_name(status))
+}
+
+fn http_name(status: u16) -> &'static str {
+    match status {
+        200 => " OK",
+        400 => " Bad Request",
+        401 => " Unauthorized",
+        403 => " Forbidden",
+        404 => " Not Found",
+        405 => " Method Not Allowed",
+        407 => " Proxy Authentication Required",
+        410 => " Gone",
+        426 => " Upgrade Required",
+        429 => " Too Many Requests",
+        500 => " Internal Server Error",
+        502 => " Bad Gateway",
+        503 => " Service Unavailable",
+        504 => " Gateway Timeout",
+        _ => "",
+    }
+}
+
+/// A URL or path without what may hold a secret: userinfo, query and fragment.
+fn without_query(location: &str) -> String {
+    let end = location.find(['?', '#']).unwrap_or(location.len());
+    let plain = &location[..end];
+    let plain = match plain.split_once("//") {
+        Some((scheme, rest)) => {
+            let slash = rest.find('/').unwrap_or(rest.len());
+            let host = rest[..slash].rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}//{}", &rest[host..])
+        }
+        None => plain.to_owned(),
+    };
+    clean(&plain)
+}
+
+/// `Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3). A date in the past is no wait.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn http(status: u16, location: Option<&str>, retry_after: Option<&str>) -> Failure {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        Failure::http(Answer { status, location, retry_after }, now)
+    }
+
+    #[test]
+    fn each_http_status_says_what_to_do() {
+        for (status, words) in [
+            (200, "check the path"),
+            (204, "check the path"),
+            (301, "redirect without an address"),
+            (400, "malformed"),
+            (401, "wants credentials"),
+            (403, "may not connect"),
+            (404, "nothing at this path"),
+            (418, "refuses the upgrade"),
+            (429, "too many requests"),
+            (500, "the server failed"),
+            (503, "unavailable for now"),
+        ] {
+            let failure = http(status, None, None);
+            assert_eq!(failure.http_status, Some(status));
+            assert_eq!(failure.code, None, "an attempt that was refused had no close code");
+            let error = failure.error.unwrap();
+            assert!(error.contains(words) && error.contains(&status.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_names_its_goal_without_secrets() {
+        let error = http(302, Some("wss://user:pw@new.example/feed?token=s3cret#x"), None).error.unwrap();
+        assert!(error.contains("wss://new.example/feed") && error.contains("set upstream.url"), "{error}");
+        assert!(!error.contains("s3cret") && !error.contains("pw"), "{error}");
+        let error = http(307, Some("/login?next=abc"), None).error.unwrap();
+        assert!(error.contains("points to /login,"), "{error}");
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        for (value, expected) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Tue, 14 Nov 2023 22:14:20 GMT", Some(60)),
+            ("Tue, 14 Nov 2023 22:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-5", None),
+            ("", None),
+        ] {
+            let wait = http(503, None, Some(value)).retry_after;
+            assert_eq!(wait, expected.map(Duration::from_secs), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn close_codes_have_their_names() {
+        let failure = Failure::closed_there(None, "");
+        assert_eq!((failure.code, failure.reason), (Some(1005), None));
+        let failure = Failure::closed_there(Some(1013), "later");
+        assert_eq!(failure.reason.as_deref(), Some("later"));
+        assert_eq!(
+            failure.error.unwrap(),
+            "the server closed the connection with 1013 (try again later): later"
+        );
+        let failure = Failure::closed_there(Some(4004), "");
+        assert_eq!(failure.error.unwrap(), "the server closed the connection with 4004");
+        assert_eq!(Failure::lost("gone").code, Some(1006));
+    }
+
+    proptest! {
+        #[test]
+        fn a_servers_text_is_bounded_and_has_no_controls(text in "\\PC*|[\\s\\S]{0,600}") {
+            let clean = clean(&text);
+            prop_assert!(clean.len() <= MAX_TEXT);
+            prop_assert!(!clean.chars().any(is_unsafe));
+        }
+
+        #[test]
+        fn no_query_and_no_userinfo_survives(path in "[a-z/]{0,20}", secret in "SECRET[a-z]{0,9}") {
+            for location in [
+                format!("wss://{secret}:{secret}@h/{path}?{secret}"),
+                format!("//{secret}@h/{path}#{secret}"),
+                format!("/{path}?x={secret}"),
+            ] {
+                prop_assert!(!http(301, Some(&location), None).error.unwrap().contains("SECRET"));
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const S: Duration = Duration::from_secs(1);
+
+fn settings(kind: HeartbeatKind) -> config::Heartbeat {
+    config::Heartbeat { kind, interval: 30 * S, timeout: 10 * S, idle_timeout: None }
+}
+
+fn pings() -> config::Heartbeat {
+    settings(HeartbeatKind::Ping)
+}
+
+fn messages(expect: Option<config::Expect>) -> config::Heartbeat {
+    settings(HeartbeatKind::Message { text: "beat".into(), expect })
+}
+
+fn expect_pong() -> Option<config::Expect> {
+    Some(config::Expect(vec![("/type".into(), json!("pong"))]))
+}
+
+/// A heartbeat armed at a moment from which the test counts seconds.
+fn armed(settings: config::Heartbeat) -> (Heartbeat, impl Fn(u32) -> Instant) {
+    let start = Instant::now();
+    let mut heartbeat = Heartbeat::new(settings);
+    heartbeat.arm(start);
+    (heartbeat, move |seconds| start + seconds * S)
+}
+
+fn ping(n: u64) -> Option<Due> {
+    Some(Due::Beat(Beat::Ping(n.to_be_bytes())))
+}
+
+fn is_dead(due: Option<Due>, words: &str) -> bool {
+    matches!(due, Some(Due::Dead(sentence)) if sentence.contains(words))
+}
+
+#[test]
+fn nothing_beats_before_the_link_is_up_or_after_it_closes() {
+    let now = Instant::now();
+    let mut heartbeat = Heartbeat::new(pings());
+    assert_eq!((heartbeat.next_timeout(), heartbeat.due(now + 999 * S)), (None, None));
+    heartbeat.arm(now);
+    assert_eq!(heartbeat.next_timeout(), Some(now + 30 * S));
+    heartbeat.disarm();
+    assert_eq!((heartbeat.next_timeout(), heartbeat.due(now + 999 * S)), (None, None));
+}
+
+#[test]
+fn an_unanswered_beat_is_death_after_the_timeout() {
+    let (mut heartbeat, at) = armed(pings());
+    assert_eq!(heartbeat.due(at(29)), None);
+    assert_eq!(heartbeat.due(at(30)), ping(1));
+    assert_eq!(heartbeat.next_timeout(), Some(at(40)));
+    assert_eq!(heartbeat.due(at(39)), None);
+    assert!(is_dead(heartbeat.due(at(40)), "no sign of life within 10s"));
+}
+
+#[test]
+fn any_inbound_byte_is_proof_and_the_next_beat_keeps_its_time() {
+    let (mut heartbeat, at) = armed(pings());
+    assert_eq!(heartbeat.due(at(30)), ping(1));
+    heartbeat.inbound(at(35));
+    assert_eq!(heartbeat.next_timeout(), Some(at(60)));
+    assert_eq!(heartbeat.due(at(60)), ping(2));
+}
+
+#[test]
+fn with_expect_only_a_match_is_proof() {
+    let (mut heartbeat, at) = armed(messages(expect_pong()));
+    assert_eq!(heartbeat.due(at(30)), Some(Due::Beat(Beat::Message("beat".into()))));
+    heartbeat.inbound(at(31));
+    assert_eq!(heartbeat.message(at(31), r#"{"type":"data"}"#), None);
+    assert_eq!(heartbeat.next_timeout(), Some(at(40)), "data is no proof here");
+    assert_eq!(heartbeat.message(at(32), r#"{"type":"pong"}"#), Some(2 * S));
+    assert_eq!(heartbeat.message(at(33), r#"{"type":"pong"}"#), None, "only the first match is measured");
+    assert_eq!(heartbeat.next_timeout(), Some(at(60)));
+    heartbeat.due(at(60));
+    assert!(is_dead(heartbeat.due(at(70)), "no expected answer within 10s"));
+}
+
+#[test]
+fn a_round_trip_is_measured_by_the_pong_with_the_beats_payload() {
+    let (mut heartbeat, at) = armed(pings());
+    heartbeat.due(at(30));
+    heartbeat.inbound(at(31));
+    assert_eq!(heartbeat.pong(at(31), b"else"), None);
+    assert_eq!(heartbeat.pong(at(33), &1_u64.to_be_bytes()), Some(3 * S));
+    assert_eq!(heartbeat.pong(at(34), &1_u64.to_be_bytes()), None);
+    heartbeat.due(at(60));
+    assert_eq!(heartbeat.pong(at(61), &1_u64.to_be_bytes()), None, "a late pong is not the new beat's");
+}
+
+#[test]
+fn a_message_without_expect_has_no_round_trip() {
+    let (mut heartbeat, at) = armed(messages(None));
+    heartbeat.due(at(30));
+    assert!(!heartbeat.wants_messages());
+    assert_eq!(heartbeat.message(at(31), "{}"), None);
+}
+
+#[test]
+fn silence_is_death_after_the_idle_timeout_whatever_the_kind() {
+    let (mut heartbeat, at) =
+        armed(config::Heartbeat { idle_timeout: Some(90 * S), ..settings(HeartbeatKind::Off) });
+    assert_eq!(heartbeat.next_timeout(), Some(at(90)));
+    heartbeat.inbound(at(50));
+    assert_eq!(heartbeat.due(at(139)), None);
+    assert!(is_dead(heartbeat.due(at(140)), "nothing came in for 90s"));
+}
+
+#[test]
+fn a_late_timer_makes_one_beat_not_many() {
+    let (mut heartbeat, at) = armed(pings());
+    assert_eq!(heartbeat.due(at(1_000)), ping(1));
+    assert_eq!(heartbeat.due(at(1_000)), None);
+    assert_eq!(heartbeat.next_timeout(), Some(at(1_010)));
+}
+
+#[test]
+fn while_wsfan_does_not_read_no_deadline_fires_and_it_gets_a_fair_rest() {
+    let (mut heartbeat, at) = armed(config::Heartbeat { idle_timeout: Some(35 * S), ..pings() });
+    heartbeat.due(at(30));
+    heartbeat.pause(at(32));
+    heartbeat.pause(at(33)); // said twice, it began the first time
+    assert_eq!(heartbeat.due(at(50)), None);
+    heartbeat.resume(at(50));
+    assert_eq!(heartbeat.next_timeout(), Some(at(53)), "3 s were left to the idle timeout");
+    heartbeat.inbound(at(50));
+    assert_eq!(heartbeat.next_timeout(), Some(at(60)));
+
+    heartbeat.pause(at(55));
+    assert_eq!(heartbeat.due(at(60)), ping(2), "it still beats: the server may count on it");
+    heartbeat.resume(at(80));
+    assert_eq!(heartbeat.due(at(89)), None);
+    assert!(is_dead(heartbeat.due(at(90)), "no sign of life"), "the timeout ran from the resumption");
+}
+
+#[test]
+fn new_settings_apply_to_the_live_link_at_once() {
+    let (mut heartbeat, at) = armed(pings());
+    heartbeat.set(at(5), config::Heartbeat { interval: 10 * S, ..pings() });
+    assert_eq!(heartbeat.next_timeout(), Some(at(10)));
+    heartbeat.set(at(8), config::Heartbeat { interval: 2 * S, timeout: S, ..pings() });
+    assert_eq!(heartbeat.due(at(8)), ping(1), "a beat overdue by the new interval comes now");
+    heartbeat.set(at(8), config::Heartbeat { timeout: 4 * S, interval: 5 * S, ..pings() });
+    assert_eq!(heartbeat.next_timeout(), Some(at(12)), "the beat that is out gets the new timeout");
+    heartbeat.set(at(11), config::Heartbeat { timeout: S, interval: 50 * S, ..pings() });
+    assert_eq!(heartbeat.due(at(11)), None, "a shorter timeout doesn't kill on the spot");
+    assert!(is_dead(heartbeat.due(at(12)), "no sign of life within 1s"));
+    heartbeat.set(at(12), settings(HeartbeatKind::Off));
+    assert_eq!(heartbeat.next_timeout(), None);
+}
+
+#[test]
+fn an_idle_timeout_switched_on_counts_from_then() {
+    let (mut heartbeat, at) = armed(settings(HeartbeatKind::Off));
+    heartbeat.set(at(500), config::Heartbeat { idle_timeout: Some(5 * S), ..settings(HeartbeatKind::Off) });
+    assert_eq!(heartbeat.next_timeout(), Some(at(505)));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(u16),
+    Inbound,
+    Pause,
+    Resume,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1_u16..2_000).prop_map(Step::Wait),
+        3 => Just(Step::Inbound),
+        1 => Just(Step::Pause),
+        1 => Just(Step::Resume),
+    ];
+    prop::collection::vec(step, 0..200)
+}
+
+proptest! {
+    /// Against a simple model in steps of 10 ms: death comes when the silence since the oldest
+    /// unanswered beat, as far as wsfan was reading, reaches the timeout, and not otherwise.
+    #[test]
+    fn death_is_just(steps in steps()) {
+        let settings = config::Heartbeat { interval: 3 * S, timeout: 2 * S, ..pings() };
+        let (mut heartbeat, _) = armed(settings);
+        let (mut now, tick) = (heartbeat.live.as_ref().unwrap().last_beat, Duration::from_millis(10));
+        let (mut silence, mut since_beat, mut paused) = (None::<Duration>, Duration::ZERO, false);
+        for step in steps {
+            match step {
+                Step::Inbound if !paused => {
+                    heartbeat.inbound(now);
+                    silence = None;
+                }
+                Step::Inbound => {}
+                Step::Pause => {
+                    heartbeat.pause(now);
+                    paused = true;
+                }
+                Step::Resume => {
+                    heartbeat.resume(now);
+                    paused = false;
+                }
+                Step::Wait(ticks) => for _ in 0..ticks {
+                    now += tick;
+                    since_beat += tick;
+                    if !paused {
+                        silence = silence.map(|silence| silence + tick);
+                    }
+                    let due = heartbeat.due(now);
+                    if !paused && silence.is_some_and(|silence| silence >= 2 * S) {
+                        prop_assert!(matches!(due, Some(Due::Dead(_))));
+                        return Ok(());
+                    }
+                    prop_assert!(!matches!(due, Some(Due::Dead(_))), "silence {silence:?}, paused {paused}");
+                    prop_assert_eq!(due.is_some(), since_beat >= 3 * S);
+                    if due.is_some() {
+                        since_beat = Duration::ZERO;
+                        silence.get_or_insert(Duration::ZERO);
+                    }
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! The loop over in-memory streams on a simulated clock.
+
+use std::{cell::Cell, cell::RefCell, rc::Rc};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
+use tokio_tungstenite::{
+    WebSocketStream, accept_async,
+    tungstenite::{Message, protocol::Role},
+};
+
+use super::*;
+use crate::{
+    config::{self, Format, HeartbeatKind, Template},
+    hub::{Ahead, Cursor, Fate, Payload, Permit, Ticket},
+    upstream::{
+        dial::Stage,
+        target::Target,
+        wire::{Metered, Wire},
+    },
+};
+
+mod sends;
+
+const S: Duration = Duration::from_secs(1);
+
+fn settings() -> Settings {
+    Settings {
+        upstream: config::Upstream::new(vec![Template::literal("ws://simulated/")]),
+        heartbeat: config::Heartbeat {
+            kind: HeartbeatKind::Off,
+            interval: 30 * S,
+            timeout: 10 * S,
+            idle_timeout: None,
+        },
+        reconnect: config::Reconnect {
+            initial_delay: S,
+            max_delay: 30 * S,
+            multiplier: 2.0,
+            jitter: 1.0,
+            max_attempts: 0,
+            stable_after: 10 * S,
+            on_exhausted: config::OnExhausted::Wait,
+        },
+        outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: 30 * S },
+    }
+}
+
+fn with(change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = settings();
+    change(&mut settings);
+    settings
+}
+
+fn pings(settings: &mut Settings) {
+    settings.heartbeat.kind = HeartbeatKind::Ping;
+}
+
+/// A link, what it puts into the log, and the other ends of its streams.
+struct Rig {
+    hub: Hub,
+    settings: watch::Sender<Settings>,
+    link: JoinHandle<Ended>,
+    streams: mpsc::Receiver<DuplexStream>,
+    cursor: Cursor,
+    lines: Vec<Value>,
+}
+
+impl Rig {
+    fn start(settings: Settings) -> Rig {
+        Rig::with_buffer(settings, 64 << 10)
+    }
+
+    /// A link whose streams take so many bytes before they block.
+    fn with_buffer(settings: Settings, bytes: usize) -> Rig {
+        let history =
+            config::History { max_bytes: 64 << 20, max_age: None, slow_client: config::SlowClient::Gap };
+        let (hub, commands) = Hub::new("test".into(), &history, false);
+        let (sender, receiver) = watch::channel(settings);
+        let (streams, accept) = mpsc::channel(16);
+        let dial = async move |_: Target, _: config::Tls, _: Rc<Cell<Stage>>| {
+            let (near, far) = tokio::io::duplex(bytes);
+            streams.send(far).await.map_err(|_| "the server is gone".to_owned())?;
+            let (stream, meter) = Metered::new(near);
+            Ok(Wire { stream: Box::new(stream), meter })
+        };
+        let link = run(hub.clone(), commands, receiver, 2 * S, dial, 1);
+        Rig {
+            link: tokio::task::spawn_local(link),
+            hub,
+            settings: sender,
+            streams: accept,
+            cursor: Cursor::new(Format::Envelope, 0),
+            lines: Vec::new(),
+        }
+    }
+
+    async fn stream(&mut self) -> DuplexStream {
+        soon("an attempt", self.streams.recv()).await.expect("the link dials")
+    }
+
+    async fn accept(&mut self) -> WebSocketStream<DuplexStream> {
+        accept_async(self.stream().await).await.expect("a proper upgrade")
+    }
+
+    /// The next line of the log.
+    async fn line(&mut self) -> Value {
+        soon("a line", async {
+            loop {
+                self.read();
+                if !self.lines.is_empty() {
+                    return self.lines.remove(0);
+                }
+                self.hub.published().await;
+            }
+        })
+        .await
+    }
+
+    async fn state(&mut self, state: &str) -> Value {
+        loop {
+            let line = self.line().await;
+            if line["type"] == "link" && line["state"] == state {
+                return line;
+            }
+        }
+    }
+
+    async fn command(&self, command: Command) {
+        assert!(self.hub.command(command).await);
+    }
+
+    fn read(&mut self) {
+        self.hub.with_log(|log| {
+            loop {
+                let written = match self.cursor.ahead(log) {
+                    Ahead::Bytes(bytes) => {
+                        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                        self.lines.extend(lines.map(|line| serde_json::from_slice::<Value>(line).unwrap()));
+                        bytes.len()
+                    }
+                    _ => return,
+                };
+                self.cursor.wrote(log, written);
+            }
+        });
+    }
+
+    async fn ended(self) -> Ended {
+        soon("the end", self.link).await.unwrap()
+    }
+}
+
+/// Waits for something, at most a simulated hour.
+async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
+    time::timeout(3_600 * S, event).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Lets everybody do what they can without time passing.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn next(server: &mut WebSocketStream<DuplexStream>) -> Message {
+    soon("a frame", server.next()).await.expect("the connection goes on").expect("a proper frame")
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nobody_waited_for_an_answer_on_a_dead_link_but_now_it_is_noticed() {
+    let mut rig = Rig::start(with(pings));
+    let _silent = rig.accept().await;
+    rig.state("up").await;
+    let begin = time::Instant::now();
+    let line = rig.state("waiting").await;
+    assert_eq!(begin.elapsed().as_secs(), 40);
+    assert_eq!(line["code"], 1006);
+    assert!(line["error"].as_str().unwrap().contains("no sign of life"), "{line}");
+    rig.accept().await;
+    assert_eq!(rig.state("up").await["conn"], 2);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_pong_is_proof_and_is_measured() {
+    let mut rig = Rig::start(with(pings));
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    for _ in 0..5 {
+        assert!(next(&mut server).await.is_ping());
+        server.flush().await.unwrap(); // the automatic pong
+        time::sleep(S).await;
+    }
+    assert_eq!(rig.hub.link().state, LinkState::Up);
+    assert_eq!(rig.hub.link().heartbeat_rtt, Some(Duration::ZERO));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_lies_in_the_socket_counts_before_a_deadline_does() {
+    let mut rig = Rig::start(with(pings));
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    assert!(next(&mut server).await.is_ping());
+    server.send(Message::text("late, but here")).await.unwrap();
+    time::advance(10 * S).await;
+    assert_eq!(rig.line().await["text"], "late, but here");
+    settle().await;
+    assert_eq!(rig.hub.link().state, LinkState::Up);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_servers_ping_is_answered_at_once() {
+    let mut rig = Rig::start(settings());
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    server.send(Message::Ping("are you there".into())).await.unwrap();
+    let begin = time::Instant::now();
+    assert_eq!(next(&mut server).await, Message::Pong("are you there".into()));
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_part_of_a_long_message_is_a_sign_of_life() {
+    let mut rig = Rig::start(with(pings));
+    let mut stream = accept_async(rig.stream().await).await.unwrap().into_inner();
+    rig.state("up").await;
+    stream.write_all(&[0x82, 126, 0, 100]).await.unwrap();
+    for _ in 0..100 {
+        time::sleep(5 * S).await;
+        stream.write_all(b"x").await.unwrap();
+    }
+    assert!(rig.line().await["binary"].is_string());
+    assert_eq!(rig.hub.link().conn, 1);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn messages_come_between_up_and_what_follows() {
+    let mut rig = Rig::start(settings());
+    let mut server = rig.accept().await;
+    for n in 0..3_000 {
+        server.feed(Message::text(n.to_string())).await.unwrap();
+    }
+    server.close(None).await.unwrap();
+    drop(server);
+    assert_eq!(rig.line().await["state"], "connecting");
+    assert_eq!(rig.line().await["state"], "up");
+    for n in 0..3_000 {
+        assert_eq!(rig.line().await["json"], n);
+    }
+    let waiting = rig.line().await;
+    assert_eq!((&waiting["state"], &waiting["code"]), (&"waiting".into(), &1005.into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_message_that_is_too_large_is_answered_with_1009() {
+    let mut rig = Rig::start(with(|settings| settings.upstream.max_message = 1_000));
+    let mut server = rig.accept().await;
+    server.send(Message::text("x".repeat(1_000))).await.unwrap();
+    server.send(Message::text("x".repeat(1_001))).await.unwrap();
+    let Message::Close(Some(frame)) = next(&mut server).await else { panic!("a close frame is due") };
+    assert_eq!(u16::from(frame.code), 1009);
+    drop(server);
+    rig.state("up").await;
+    assert_eq!(rig.line().await["type"], "message");
+    let line = rig.line().await;
+    assert_eq!((&line["state"], &line["code"]), (&"waiting".into(), &1009.into()));
+    assert!(line["error"].as_str().unwrap().contains("1000 bytes of upstream.max_message"), "{line}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_comes_during_our_closing_handshake_is_not_lost() {
+    let mut rig = Rig::start(settings());
+    let server = rig.accept().await;
+    rig.state("up").await;
+    rig.command(Command::Close).await;
+    let mut stream = server.into_inner();
+    let mut close = [0; 8];
+    stream.read_exact(&mut close).await.unwrap();
+    assert_eq!(close[0], 0x88);
+    // a message that was on its way, and then the answer
+    stream.write_all(&[0x81, 1, b'7', 0x88, 2, 3, 232]).await.unwrap();
+    drop(stream);
+    assert_eq!(rig.line().await["json"], 7);
+    let closed = rig.line().await;
+    assert_eq!((&closed["state"], &closed["code"]), (&"closed".into(), &1000.into()));
+    rig.command(Command::Open).await;
+    rig.accept().await;
+    rig.state("up").await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_server_that_does_not_answer_a_close_frame_is_left_at_the_deadline() {
+    let mut rig = Rig::start(settings());
+    let server = rig.accept().await;
+    rig.state("up").await;
+    let begin = time::Instant::now();
+    rig.command(Command::Stop).await;
+    assert_eq!(rig.ended().await, Ended::Stopped);
+    assert_eq!(begin.elapsed(), 2 * S);
+    drop(server);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_second_stop_is_at_once() {
+    let mut rig = Rig::start(settings());
+    let _server = rig.accept().await;
+    rig.state("up").await;
+    let begin = time::Instant::now();
+    rig.command(Command::Stop).await;
+    rig.command(Command::Stop).await;
+    assert_eq!(rig.ended().await, Ended::Stopped);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_attempt_has_a_time_limit_for_all_of_it() {
+    let mut rig = Rig::start(settings());
+    let begin = time::Instant::now();
+    let _mute = rig.stream().await;
+    let line = rig.state("waiting").await;
+    assert_eq!(begin.elapsed().as_secs(), 10);
+    let error = line["error"].as_str().unwrap();
+    assert_eq!(error, "no connection to ws://simulated/ within 10s: it didn't answer the upgrade request");
+    assert_eq!(line["code"], Value::Null);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn while_the_hub_is_not_ready_nothing_is_read_and_nobody_is_declared_dead() {
+    let mut rig = Rig::start(with(pings));
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    // a fan-out that has offered what there is, and then falls behind
+    rig.hub.offered(Some(rig.hub.log().head()));
+    server.send(Message::text("1")).await.unwrap();
+    assert_eq!(rig.line().await["json"], 1);
+    server.send(Message::text("2")).await.unwrap();
+    time::sleep(300 * S).await;
+    rig.read();
+    assert!(rig.lines.is_empty(), "{:?}", rig.lines);
+    assert_eq!(rig.hub.link().state, LinkState::Up);
+    rig.hub.offered(None);
+    assert_eq!(rig.line().await["json"], 2);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_flood_starves_neither_commands_nor_heartbeats() {
+    let mut rig = Rig::start(with(|settings| {
+        pings(settings);
+        settings.heartbeat.interval = Duration::from_millis(20);
+        settings.heartbeat.timeout = Duration::from_millis(10);
+    }));
+    let (mut sink, mut stream) = rig.accept().await.split();
+    let flood = tokio::task::spawn_local(async move {
+        // until the connection ends; the clock is simulated, so the flood moves it
+        for n in 0_u64.. {
+            if sink.send(Message::text("x".repeat(100))).await.is_err() {
+                return;
+            }
+            if n % 1_000 == 0 {
+                time::advance(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    let ping = soon("a heartbeat in the flood", async {
+        loop {
+            if stream.next().await.unwrap().unwrap().is_ping() {
+                return;
+            }
+        }
+    });
+    ping.await;
+    rig.command(Command::Stop).await;
+    rig.command(Command::Stop).await;
+    assert_eq!(rig.ended().await, Ended::Stopped);
+    flood.await.unwrap();
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_new_interval_reaches_the_live_link() {
+    let mut rig = Rig::start(with(|settings| {
+        pings(settings);
+        settings.heartbeat.interval = 3_000 * S;
+    }));
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    let begin = time::Instant::now();
+    rig.settings.send_modify(|settings| settings.heartbeat.interval = 20 * S);
+    assert!(next(&mut server).await.is_ping());
+    assert_eq!(begin.elapsed().as_secs(), 20);
+    assert_eq!(rig.hub.link().conn, 1, "nothing was dropped");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_ping_flood_from_a_server_that_does_not_read_is_bounded() {
+    let mut rig = Rig::with_buffer(settings(), 4 << 10);
+    let mut stream = accept_async(rig.stream().await).await.unwrap().into_inner();
+    rig.state("up").await;
+    let mut ping = vec![0x89, 125];
+    ping.resize(127, b'p');
+    // what the link doesn't answer any more it doesn't read any more
+    let mut taken = 0;
+    while time::timeout(S, stream.write_all(&ping)).await.is_ok() {
+        taken += 1;
+        assert!(taken < 5_000, "the pongs pile up");
+    }
+    let begin = time::Instant::now();
+    let line = rig.state("waiting").await;
+    assert!(begin.elapsed() <= 30 * S);
+    assert!(line["error"].as_str().unwrap().contains("nothing could be written for 30s"), "{line}");
+}

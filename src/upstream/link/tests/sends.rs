@@ -1,0 +1,201 @@
+//! What becomes of sends.
+
+use super::*;
+
+/// What was told of a send.
+#[derive(Clone, Default)]
+struct Fates {
+    told: Rc<RefCell<Vec<Fate>>>,
+    news: Rc<Notify>,
+}
+
+impl Fates {
+    async fn next(&self) -> Fate {
+        soon("a fate", async {
+            loop {
+                if !self.told.borrow().is_empty() {
+                    return self.told.borrow_mut().remove(0);
+                }
+                self.news.notified().await;
+            }
+        })
+        .await
+    }
+
+    fn none(&self) -> bool {
+        self.told.borrow().is_empty()
+    }
+}
+
+async fn send(rig: &Rig, text: impl Into<String>) -> Fates {
+    let fates = Fates::default();
+    let told = fates.clone();
+    let ticket = Ticket::new(Permit::free(), move |fate| {
+        told.told.borrow_mut().push(fate);
+        told.news.notify_one();
+    });
+    rig.command(Command::Send(Send { payload: Payload::Text(text.into()), ticket })).await;
+    fates
+}
+
+fn outbox(settings: &mut Settings) {
+    settings.outbox = config::Outbox { max_messages: 2, max_bytes: 100, ttl: 5 * S };
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn written_is_told_when_the_other_end_has_taken_all_of_it() {
+    let mut rig = Rig::with_buffer(settings(), 1_000);
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    let fates = send(&rig, "x".repeat(5_000)).await;
+    time::sleep(S).await;
+    assert!(fates.none(), "the rest of it is still here");
+    assert_eq!(next(&mut server).await.len(), 5_000);
+    assert_eq!(fates.next().await, Fate::Written);
+    assert_eq!(rig.hub.traffic().sent_bytes, 5_000);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn without_an_outbox_a_send_is_told_the_state() {
+    let mut rig = Rig::start(settings());
+    let stream = rig.stream().await;
+    assert_eq!(send(&rig, "a").await.next().await, Fate::LinkDown(LinkState::Connecting));
+    drop(stream);
+    rig.state("waiting").await;
+    assert_eq!(send(&rig, "a").await.next().await, Fate::LinkDown(LinkState::Waiting));
+    rig.command(Command::Close).await;
+    rig.state("closed").await;
+    assert_eq!(send(&rig, "a").await.next().await, Fate::LinkDown(LinkState::Closed));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_outbox_goes_out_in_order_before_newer_sends() {
+    let mut rig = Rig::start(with(outbox));
+    let stream = rig.stream().await;
+    let (a, b) = (send(&rig, "a").await, send(&rig, "b").await);
+    assert_eq!((a.next().await, b.next().await), (Fate::Queued, Fate::Queued));
+    assert_eq!(send(&rig, "full").await.next().await, Fate::OutboxFull);
+    let mut server = accept_async(stream).await.unwrap();
+    rig.state("up").await;
+    let c = send(&rig, "c").await;
+    for text in ["a", "b", "c"] {
+        assert_eq!(next(&mut server).await, Message::text(text));
+    }
+    for fates in [a, b, c] {
+        assert_eq!(fates.next().await, Fate::Written);
+        assert!(fates.none(), "exactly one fate at the end");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_outbox_is_bounded_in_bytes_and_time() {
+    let mut rig = Rig::start(with(outbox));
+    let _mute = rig.stream().await;
+    let begin = time::Instant::now();
+    let fates = send(&rig, "x".repeat(60)).await;
+    assert_eq!(fates.next().await, Fate::Queued);
+    assert_eq!(send(&rig, "x".repeat(60)).await.next().await, Fate::OutboxFull);
+    assert_eq!(fates.next().await, Fate::Expired);
+    assert_eq!(begin.elapsed().as_secs(), 5);
+    assert_eq!(send(&rig, "x".repeat(60)).await.next().await, Fate::Queued, "its room is free again");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_connection_that_dies_in_mid_write_leaves_no_send_untold() {
+    for with_outbox in [false, true] {
+        let mut rig = Rig::with_buffer(if with_outbox { with(outbox) } else { settings() }, 1_000);
+        let server = rig.accept().await;
+        rig.state("up").await;
+        let begun = send(&rig, "x".repeat(5_000)).await;
+        settle().await;
+        let waiting = send(&rig, "later").await;
+        settle().await;
+        assert!(begun.none() && waiting.none());
+        drop(server);
+        rig.state("waiting").await;
+        assert_eq!(begun.next().await, Fate::Unknown, "it may have arrived");
+        if with_outbox {
+            assert_eq!(waiting.next().await, Fate::Queued);
+            let mut server = rig.accept().await;
+            assert_eq!(
+                next(&mut server).await,
+                Message::text("later"),
+                "and what is unknown is not sent again"
+            );
+            assert_eq!(waiting.next().await, Fate::Written);
+        } else {
+            assert_eq!(waiting.next().await, Fate::LinkDown(LinkState::Waiting));
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_server_that_does_not_read_is_left_after_30_s_without_progress() {
+    let mut rig = Rig::with_buffer(settings(), 1_000);
+    let (mut sink, stream) = rig.accept().await.split();
+    rig.state("up").await;
+    let fates = send(&rig, "x".repeat(5_000)).await;
+    let begin = time::Instant::now();
+    for _ in 0..29 {
+        time::sleep(S).await;
+        sink.send(Message::text("I live, but I don't read")).await.unwrap();
+    }
+    let line = rig.state("waiting").await;
+    assert_eq!(begin.elapsed().as_secs(), 30);
+    assert!(line["error"].as_str().unwrap().contains("nothing could be written for 30s"), "{line}");
+    assert_eq!(fates.next().await, Fate::Unknown);
+    drop(stream);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_long_message_goes_out_in_fragments_with_a_ping_between() {
+    let often = |settings: &mut Settings| {
+        pings(settings);
+        settings.heartbeat.interval = 20 * S;
+    };
+    let mut rig = Rig::with_buffer(with(often), 1 << 20);
+    let server = rig.accept().await;
+    rig.state("up").await;
+    let text = "x".repeat(5 << 20);
+    let fates = send(&rig, text.clone()).await;
+    time::sleep(21 * S).await; // a beat is due while the message waits
+    let mut server = WebSocketStream::from_raw_socket(server.into_inner(), Role::Server, None).await;
+    let mut pings = 0;
+    let got = loop {
+        match next(&mut server).await {
+            Message::Ping(_) => pings += 1,
+            message => break message,
+        }
+    };
+    assert_eq!((pings, got), (1, Message::text(text)));
+    assert_eq!(fates.next().await, Fate::Written);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn while_the_link_closes_a_send_is_told_what_comes() {
+    let mut rig = Rig::start(settings());
+    let _server = rig.accept().await;
+    rig.state("up").await;
+    rig.command(Command::Reconnect).await;
+    assert_eq!(send(&rig, "a").await.next().await, Fate::LinkDown(LinkState::Connecting));
+    rig.command(Command::Close).await;
+    assert_eq!(send(&rig, "a").await.next().await, Fate::LinkDown(LinkState::Closed));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_stop_leaves_no_send_untold() {
+    let mut rig = Rig::with_buffer(with(outbox), 1_000);
+    let _server = rig.accept().await;
+    rig.state("up").await;
+    let begun = send(&rig, "x".repeat(5_000)).await;
+    settle().await;
+    let waiting = send(&rig, "later").await;
+    rig.command(Command::Stop).await;
+    let late = send(&rig, "too late").await;
+    assert_eq!(rig.ended().await, Ended::Stopped);
+    assert_eq!(begun.next().await, Fate::Unknown);
+    assert_eq!(waiting.next().await, Fate::Queued);
+    assert_eq!(late.next().await, Fate::Queued);
+    assert_eq!(waiting.next().await, Fate::LinkDown(LinkState::Closed));
+    assert_eq!(late.next().await, Fate::LinkDown(LinkState::Closed));
+}

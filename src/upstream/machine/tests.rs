@@ -1,0 +1,526 @@
+use super::*;
+use crate::{
+    config::{self, HeartbeatKind, Template},
+    upstream::heartbeat::Beat,
+};
+
+mod day;
+
+const S: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+fn settings() -> Settings {
+    Settings {
+        upstream: config::Upstream::new(vec![Template::literal("wss://a/"), Template::literal("wss://b/")]),
+        heartbeat: config::Heartbeat {
+            kind: HeartbeatKind::Ping,
+            interval: 30 * S,
+            timeout: 10 * S,
+            idle_timeout: None,
+        },
+        reconnect: config::Reconnect {
+            initial_delay: 500 * MS,
+            max_delay: 30 * S,
+            multiplier: 2.0,
+            jitter: 1.0,
+            max_attempts: 0,
+            stable_after: 10 * S,
+            on_exhausted: OnExhausted::Wait,
+        },
+        outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: 30 * S },
+    }
+}
+
+fn with(change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = settings();
+    change(&mut settings);
+    settings
+}
+
+/// A machine and a clock that moves when told to.
+struct Bench {
+    machine: Machine,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Bench {
+        Bench { machine: Machine::new(settings, 2 * S, 7), now: Instant::now() }
+    }
+
+    /// One that has an open connection.
+    fn up(settings: Settings) -> Bench {
+        let mut bench = Bench::new(settings);
+        bench.tell(Input::Start);
+        bench.tell(connected());
+        bench
+    }
+
+    fn tell(&mut self, input: Input<'_>) -> Vec<Action> {
+        self.machine.handle(self.now, input);
+        std::iter::from_fn(|| self.machine.poll_action()).collect()
+    }
+
+    /// Lets time pass, with a timeout told as soon as it is due.
+    fn pass(&mut self, time: Duration) -> Vec<Action> {
+        let end = self.now + time;
+        let mut actions = Vec::new();
+        while let Some(at) = self.machine.next_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            let before = self.machine.next_timeout();
+            actions.extend(self.tell(Input::Timeout));
+            assert_ne!(self.machine.next_timeout(), before, "a timeout that was told isn't due again");
+        }
+        self.now = end;
+        actions
+    }
+
+    /// Lets the wait before the next attempt pass.
+    fn until_attempt(&mut self) -> Duration {
+        let begin = self.now;
+        let at = self.machine.next_timeout().expect("a wait has an end");
+        let actions = self.pass(at - begin);
+        assert!(matches!(actions[..], [Action::Announce(_), Action::Connect { .. }]), "{actions:?}");
+        at - begin
+    }
+}
+
+fn connected<'a>() -> Input<'a> {
+    Input::Connected { subprotocol: None }
+}
+
+fn refused<'a>() -> Input<'a> {
+    Input::ConnectFailed(Failure::attempt("connection refused"))
+}
+
+fn gone<'a>() -> Input<'a> {
+    Input::Ended(Failure::lost("reset"))
+}
+
+fn states(actions: &[Action]) -> Vec<LinkState> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Announce(status) => Some(status.state),
+            _ => None,
+        })
+        .collect()
+}
+
+fn announced(actions: &[Action]) -> &LinkStatus {
+    let status = actions.iter().rev().find_map(|action| match action {
+        Action::Announce(status) => Some(status),
+        _ => None,
+    });
+    status.unwrap_or_else(|| panic!("no state in {actions:?}"))
+}
+
+fn connects(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::Connect { .. })).count()
+}
+
+// --- the faults of a predecessor -------------------------------------------------------------------
+
+#[test]
+fn attempts_are_not_reset_before_the_connection_is_open() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    for attempt in 1..=5 {
+        assert_eq!(announced(&bench.tell(refused())).attempt, attempt);
+        bench.until_attempt();
+    }
+    assert_eq!(announced(&bench.tell(connected())).attempt, 5, "nor as soon as it is open");
+    bench.pass(9 * S);
+    assert_eq!(announced(&bench.tell(gone())).attempt, 6);
+}
+
+#[test]
+fn a_timer_never_opens_a_second_connection() {
+    let mut bench = Bench::new(settings());
+    assert_eq!(connects(&bench.tell(Input::Start)), 1);
+    assert_eq!(connects(&bench.pass(3_600 * S)), 0, "an attempt under way is the only one");
+    for _ in 0..3 {
+        assert_eq!(bench.tell(Input::Timeout), []);
+    }
+    bench.tell(refused());
+    bench.until_attempt();
+    assert_eq!(connects(&bench.pass(3_600 * S)), 0);
+    bench.tell(connected());
+    let mut quiet = Vec::new();
+    for _ in 0..1_000 {
+        quiet.extend(bench.pass(S));
+        bench.tell(Input::Inbound);
+    }
+    assert_eq!(connects(&quiet), 0);
+}
+
+#[test]
+fn every_error_leads_to_a_reconnect() {
+    for stable in [false, true] {
+        let closed = || Input::Closing(Failure::closed_there(Some(1011), "oops"));
+        let ends: [fn() -> Input<'static>; 2] = [gone, closed];
+        for end in ends {
+            let mut bench = Bench::up(settings());
+            bench.pass(if stable { 20 * S } else { S });
+            bench.tell(end());
+            bench.tell(gone());
+            assert_eq!(bench.machine.state_for_sends(), LinkState::Waiting);
+            bench.until_attempt();
+        }
+    }
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    bench.tell(refused());
+    bench.until_attempt();
+}
+
+#[test]
+fn a_dead_link_is_noticed_by_the_missing_answer() {
+    let mut bench = Bench::up(settings());
+    let actions = bench.pass(40 * S);
+    assert!(actions.contains(&Action::Heartbeat(Beat::Ping(1_u64.to_be_bytes()))));
+    assert!(actions.contains(&Action::Drop));
+    let status = announced(&actions);
+    assert_eq!((status.state, status.code), (LinkState::Waiting, Some(1006)));
+    assert!(status.error.as_deref().unwrap().contains("no sign of life within 10s"));
+}
+
+#[test]
+fn the_state_is_not_up_before_the_connection_is() {
+    let mut bench = Bench::new(settings());
+    let actions = bench.tell(Input::Start);
+    assert_eq!(states(&actions), [LinkState::Connecting]);
+    assert!(!bench.machine.takes_sends());
+    assert_eq!(announced(&actions).conn, 0);
+    let actions = bench.tell(connected());
+    assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 1));
+    assert!(bench.machine.takes_sends());
+}
+
+// --- failures and delays ---------------------------------------------------------------------------
+
+#[test]
+fn what_ended_a_connection_is_told_until_the_next_one_is_up() {
+    let mut bench = Bench::up(settings());
+    let close = Failure::closed_there(Some(1013), "later");
+    assert_eq!(bench.tell(Input::Closing(close.clone())), [], "the end of TCP is awaited");
+    assert_eq!(bench.machine.next_timeout(), Some(bench.now + LINGER));
+    let actions = bench.tell(gone());
+    let status = announced(&actions);
+    assert_eq!((status.code, status.reason.as_deref()), (Some(1013), Some("later")), "not how TCP ended");
+    assert_eq!(status.error, close.error);
+    assert!(status.retry_in.is_some());
+    bench.until_attempt();
+    let status = bench.machine.status(LinkState::Connecting);
+    assert_eq!(status.code, Some(1013));
+    let actions = bench.tell(connected());
+    let status = announced(&actions);
+    assert_eq!((status.code, &status.reason, &status.error), (None, &None, &None));
+}
+
+#[test]
+fn a_server_that_never_ends_tcp_is_waited_for_briefly() {
+    let mut bench = Bench::up(settings());
+    bench.tell(Input::Closing(Failure::closed_there(None, "")));
+    let actions = bench.pass(LINGER);
+    assert_eq!(actions[0], Action::Drop);
+    assert_eq!(announced(&actions).state, LinkState::Waiting);
+}
+
+#[test]
+fn after_a_stable_time_the_row_begins_anew() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    for _ in 0..6 {
+        bench.tell(refused());
+        bench.until_attempt();
+    }
+    bench.tell(connected());
+    assert_eq!(bench.pass(10 * S), [Action::Note(Note::Stable)]);
+    let actions = bench.tell(gone());
+    let status = announced(&actions);
+    assert_eq!(status.attempt, 1);
+    let wait = status.retry_in.unwrap();
+    assert!(wait >= 50 * MS && wait <= 500 * MS, "{wait:?}");
+}
+
+#[test]
+fn accept_then_close_makes_no_storm() {
+    let mut bench = Bench::new(with(|settings| settings.reconnect.jitter = 0.0));
+    bench.tell(Input::Start);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        bench.tell(connected());
+        bench.tell(gone());
+        waits.push(bench.until_attempt().as_millis());
+    }
+    assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+}
+
+#[test]
+fn retry_after_is_respected() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    let failure = Failure { retry_after: Some(120 * S), ..Failure::attempt("busy") };
+    let actions = bench.tell(Input::ConnectFailed(failure));
+    assert_eq!(announced(&actions).retry_in, Some(120 * S));
+    assert_eq!(bench.until_attempt(), 120 * S);
+}
+
+#[test]
+fn the_urls_take_turns() {
+    let mut bench = Bench::new(settings());
+    let mut actions = bench.tell(Input::Start);
+    for url in [0, 1, 0, 1] {
+        assert!(actions.contains(&Action::Connect { url }), "{actions:?}");
+        assert_eq!(announced(&actions).url, ["wss://a/", "wss://b/"][url]);
+        let waiting = bench.tell(refused());
+        assert_eq!(announced(&waiting).url, ["wss://b/", "wss://a/"][url], "the next one is named");
+        actions = bench.pass(60 * S);
+    }
+}
+
+#[test]
+fn max_attempts_end_in_failed_and_open_starts_again() {
+    let mut bench = Bench::new(with(|settings| settings.reconnect.max_attempts = 3));
+    bench.tell(Input::Start);
+    for _ in 0..2 {
+        bench.tell(refused());
+        bench.until_attempt();
+    }
+    let actions = bench.tell(refused());
+    let status = announced(&actions);
+    assert_eq!((status.state, status.attempt, status.retry_in), (LinkState::Failed, 3, None));
+    let error = status.error.as_deref().unwrap();
+    assert!(error.starts_with("given up after 3 attempts in a row") && error.ends_with("connection refused"));
+    assert_eq!(bench.pass(3_600 * S), []);
+    let actions = bench.tell(Input::Open);
+    assert_eq!((states(&actions), connects(&actions)), (vec![LinkState::Connecting], 1));
+    assert_eq!(announced(&bench.tell(refused())).attempt, 1, "and counts anew");
+}
+
+#[test]
+fn exit_on_exhausted_finishes() {
+    let mut bench = Bench::new(with(|settings| {
+        settings.reconnect.max_attempts = 1;
+        settings.reconnect.on_exhausted = OnExhausted::Exit;
+    }));
+    bench.tell(Input::Start);
+    let actions = bench.tell(refused());
+    assert_eq!(announced(&actions).state, LinkState::Failed);
+    assert_eq!(actions.last(), Some(&Action::Finish(Ended::GivenUp)));
+}
+
+#[test]
+fn the_loss_of_a_stable_connection_uses_up_no_attempt() {
+    let mut bench = Bench::up(with(|settings| settings.reconnect.max_attempts = 1));
+    bench.pass(10 * S);
+    assert_eq!(announced(&bench.tell(gone())).state, LinkState::Waiting);
+    bench.until_attempt();
+    assert_eq!(announced(&bench.tell(refused())).state, LinkState::Failed);
+}
+
+// --- what is asked for -----------------------------------------------------------------------------
+
+#[test]
+fn open_and_reconnect_end_a_wait_at_once() {
+    for input in [Input::Open, Input::Reconnect] {
+        let mut bench = Bench::new(settings());
+        bench.tell(Input::Start);
+        bench.tell(refused());
+        let actions = bench.tell(input);
+        assert_eq!((connects(&actions), announced(&actions).attempt), (1, 0));
+    }
+}
+
+#[test]
+fn asking_again_and_again_makes_no_storm() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    bench.tell(refused());
+    let mut attempts = 0;
+    for _ in 0..10_000 {
+        let mut actions = bench.tell(Input::Reconnect);
+        actions.extend(bench.pass(MS));
+        attempts += connects(&actions);
+        if connects(&actions) > 0 {
+            bench.tell(refused());
+        }
+    }
+    // 10 s hold 20 initial delays; automatic attempts may come between, a tenth of one apart
+    assert!((18..=45).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn reconnecting_a_live_link_again_and_again_makes_no_storm() {
+    let mut bench = Bench::up(settings());
+    let mut attempts = 0;
+    for _ in 0..10_000 {
+        let mut actions = bench.tell(Input::Reconnect);
+        actions.extend(bench.tell(gone()));
+        actions.extend(bench.pass(MS));
+        attempts += connects(&actions);
+        if connects(&actions) > 0 {
+            bench.tell(connected());
+        }
+    }
+    assert!((18..=22).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn reconnect_closes_and_connects_anew() {
+    let mut bench = Bench::up(settings());
+    assert_eq!(bench.tell(Input::Reconnect), [Action::Close { code: 1000, reason: "reconnect" }]);
+    assert_eq!(bench.machine.state_for_sends(), LinkState::Connecting);
+    assert_eq!(bench.tell(Input::Closing(Failure::closed_there(Some(1000), ""))), []);
+    let actions = bench.tell(gone());
+    let status = announced(&actions);
+    assert_eq!((status.state, status.code, status.attempt), (LinkState::Connecting, Some(1000), 0));
+    assert_eq!(status.error, None, "nothing went wrong");
+    assert!(actions.contains(&Action::Connect { url: 0 }), "with the same server");
+    assert_eq!(announced(&bench.tell(connected())).conn, 2);
+}
+
+#[test]
+fn open_leaves_a_live_link_and_an_attempt_alone() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    assert_eq!(bench.tell(Input::Open), []);
+    assert_eq!(bench.tell(Input::Reconnect), []);
+    bench.tell(connected());
+    assert_eq!(bench.tell(Input::Open), []);
+}
+
+#[test]
+fn close_stays_closed_from_every_state() {
+    for setup in ["connecting", "waiting", "up", "closing"] {
+        let mut bench = Bench::new(settings());
+        bench.tell(Input::Start);
+        match setup {
+            "waiting" => drop(bench.tell(refused())),
+            "up" => drop(bench.tell(connected())),
+            "closing" => {
+                bench.tell(connected());
+                bench.tell(Input::Closing(Failure::closed_there(Some(1001), "")));
+            }
+            _ => {}
+        }
+        let mut actions = bench.tell(Input::Close);
+        assert_eq!(actions.contains(&Action::AbandonConnect), setup == "connecting");
+        actions.extend(bench.pass(2 * S));
+        assert_eq!(announced(&actions).state, LinkState::Closed, "{setup}");
+        assert_eq!(states(&actions), [LinkState::Closed], "{setup}");
+        assert_eq!(bench.pass(3_600 * S), [], "{setup}");
+        assert_eq!(bench.tell(Input::Close), [], "{setup}");
+        assert_eq!(connects(&bench.tell(Input::Open)), 1, "{setup}");
+    }
+}
+
+#[test]
+fn the_heartbeat_rests_while_the_connection_closes() {
+    let mut bench = Bench::up(settings());
+    bench.pass(29 * S);
+    bench.tell(Input::Close);
+    let actions = bench.pass(3_600 * S);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Heartbeat(_))), "{actions:?}");
+    assert_eq!(actions[0], Action::Drop, "the handshake has a deadline");
+}
+
+#[test]
+fn stop_finishes_from_every_state() {
+    let mut bench = Bench::up(settings());
+    assert_eq!(bench.tell(Input::Stop), [Action::Close { code: 1001, reason: "shutdown" }]);
+    let actions = bench.tell(gone());
+    assert_eq!((announced(&actions).state, announced(&actions).code), (LinkState::Closed, Some(1001)));
+    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)));
+
+    let mut bench = Bench::up(settings());
+    bench.tell(Input::Stop);
+    let actions = bench.pass(2 * S);
+    assert_eq!(actions[0], Action::Drop);
+    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "the deadline holds");
+
+    let mut bench = Bench::up(settings());
+    bench.tell(Input::Stop);
+    let actions = bench.tell(Input::Stop);
+    assert_eq!(actions[0], Action::Drop);
+    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "a second stop is at once");
+
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    let actions = bench.tell(Input::Stop);
+    assert_eq!(actions[0], Action::AbandonConnect);
+    assert_eq!(states(&actions), [LinkState::Closed]);
+    assert_eq!(bench.tell(Input::Stop), []);
+    assert_eq!(bench.tell(Input::Reconnect), []);
+
+    let mut bench = Bench::up(settings());
+    bench.tell(Input::Close);
+    bench.pass(2 * S);
+    assert_eq!(bench.tell(Input::Stop), [Action::Finish(Ended::Stopped)]);
+}
+
+// --- new settings ----------------------------------------------------------------------------------
+
+#[test]
+fn a_new_interval_applies_to_the_live_link() {
+    let mut bench = Bench::up(settings());
+    bench.pass(12 * S);
+    let new = with(|settings| settings.heartbeat.interval = 15 * S);
+    assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
+    assert_eq!(bench.machine.next_timeout(), Some(bench.now + 3 * S));
+}
+
+#[test]
+fn a_connect_timeout_alone_makes_no_new_connection() {
+    let mut bench = Bench::up(settings());
+    let new = with(|settings| settings.upstream.connect_timeout = S);
+    assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
+}
+
+#[test]
+fn another_upstream_is_connected_to_at_once() {
+    let moved = || {
+        Input::Settings(Box::new(with(|settings| {
+            settings.upstream.urls = vec![Template::literal("wss://new/")];
+        })))
+    };
+    let mut bench = Bench::up(settings());
+    assert_eq!(bench.tell(moved()), [Action::Close { code: 1000, reason: "reconfigured" }]);
+    let actions = bench.tell(gone());
+    assert_eq!(announced(&actions).url, "wss://new/");
+    assert_eq!(connects(&actions), 1);
+
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    let actions = bench.tell(moved());
+    assert_eq!((&actions[0], connects(&actions)), (&Action::AbandonConnect, 1));
+
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    bench.tell(refused());
+    assert_eq!(connects(&bench.tell(moved())), 1);
+
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    bench.tell(Input::Close);
+    assert_eq!(bench.tell(moved()), [], "closed on request stays closed");
+}
+
+#[test]
+fn a_shorter_delay_ends_a_long_wait_sooner() {
+    let slow = with(|settings| {
+        settings.reconnect.initial_delay = 60 * S;
+        settings.reconnect.max_delay = 600 * S;
+        settings.reconnect.jitter = 0.0;
+    });
+    let mut bench = Bench::new(slow.clone());
+    bench.tell(Input::Start);
+    bench.tell(refused());
+    bench.pass(10 * S);
+    let mut fast = slow.clone();
+    fast.reconnect.initial_delay = 15 * S;
+    assert_eq!(bench.tell(Input::Settings(Box::new(fast))), [Action::Note(Note::RetryIn(15 * S))]);
+    assert_eq!(bench.tell(Input::Settings(Box::new(slow))), [], "a longer one doesn't prolong it");
+    assert_eq!(bench.until_attempt(), 5 * S);
+}

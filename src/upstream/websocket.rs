@@ -1,0 +1,424 @@
+//! One WebSocket connection. The one file that names tokio-tungstenite.
+//!
+//! Everything here is polled, so that reading, writing and the timers above go on side by side: no
+//! write is ever awaited while something else should happen.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Bytes, Error, Message,
+        error::ProtocolError,
+        protocol::{
+            CloseFrame, WebSocketConfig,
+            frame::{
+                Frame as RawFrame,
+                coding::{CloseCode, Data as DataCode, OpCode},
+            },
+        },
+    },
+};
+
+use super::{
+    failure::Failure,
+    heartbeat::Beat,
+    tls,
+    wire::{Io, Meter, Wire},
+};
+use crate::hub::{Data, Fate, Payload, Send, Ticket};
+
+mod upgrade;
+pub(super) use upgrade::{Offer, upgrade};
+
+/// A batch ends after so many payload bytes,
+const BATCH_BYTES: usize = 256 << 10;
+/// or after so many frames.
+const BATCH_FRAMES: usize = 1024;
+/// So much is handed over before it is flushed, and its fates are told.
+const FILL_BYTES: usize = 64 << 10;
+/// A longer message goes out in fragments of this size, so that a ping needn't wait for all of it
+/// (RFC 6455, 5.4), and the write buffer is bounded whatever a client sends.
+const FRAGMENT_BYTES: usize = 1 << 20;
+/// The write buffer: one fill, one fragment, the pongs, and room to spare.
+const WRITE_BUFFER_BYTES: usize = 4 << 20;
+/// With so many pongs waiting to go out, nothing more is read: a server that pings without reading
+/// can't fill the memory.
+const MAX_PONGS: usize = 1024;
+/// The kernel took no byte for so long: nobody reads at the other end.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What came in.
+#[derive(Debug)]
+pub(super) enum Frame<'a> {
+    /// A message.
+    Data(Data<'a>),
+    /// A pong with its payload.
+    Pong(&'a [u8]),
+}
+
+/// What the connection needs from the one who drives it.
+pub(super) trait Exchange {
+    /// A frame came in.
+    fn received(&mut self, frame: Frame<'_>);
+    /// The next send to write, if there is one.
+    fn next_send(&mut self) -> Option<Send>;
+    /// A send of so many bytes was written.
+    fn written(&mut self, bytes: usize);
+}
+
+/// What a round of reading found.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Bytes came in.
+    pub(super) inbound: bool,
+    /// Messages were among them.
+    pub(super) messages: bool,
+    /// It ended at its bounds: more may be ready.
+    pub(super) full: bool,
+    /// How the connection ends, if it does.
+    pub(super) end: Option<End>,
+}
+
+/// How far the end of a connection has come.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The close frames are exchanged, or on their way; the end of TCP is to follow.
+    Closing(Failure),
+    /// There is no connection any more.
+    Gone(Failure),
+}
+
+/// A WebSocket connection. Dropping it ends it on the spot; sends that were on their way are then
+/// [`Fate::Unknown`].
+pub(super) struct Connection {
+    ws: WebSocketStream<Box<dyn Io>>,
+    meter: Rc<Meter>,
+    phase: Phase,
+    max_message: usize,
+    /// The heartbeat that isn't handed over yet.
+    beat: Option<Beat>,
+    /// The message that is being handed over, fragment by fragment.
+    partial: Option<Partial>,
+    /// Messages handed over and not flushed yet.
+    flying: Vec<(Ticket, usize)>,
+    /// Something was handed over, by us or by an automatic pong.
+    unflushed: bool,
+    /// Pongs since the last flush.
+    pongs: usize,
+    /// The kernel doesn't take what we have, since then; and what it had taken by then.
+    blocked: Option<(Instant, u64)>,
+    /// Writing failed. What the server had to say before is still read.
+    broken: Option<Failure>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Our close frame is out; the server's answer is awaited, and messages until then.
+    Closing,
+    /// The server's close frame is here; the end of TCP is awaited.
+    Closed,
+    /// Our close frame for the server's fault is on its way; nothing it says is listened to.
+    Failing,
+}
+
+struct Partial {
+    rest: Bytes,
+    opcode: DataCode,
+    ticket: Ticket,
+    size: usize,
+}
+
+impl Connection {
+    fn new(ws: WebSocketStream<Box<dyn Io>>, meter: Rc<Meter>, max_message: usize) -> Connection {
+        Connection {
+            ws,
+            meter,
+            phase: Phase::Open,
+            max_message,
+            beat: None,
+            partial: None,
+            flying: Vec::new(),
+            unflushed: false,
+            pongs: 0,
+            blocked: None,
+            broken: None,
+        }
+    }
+
+    /// Reads what is ready, if `reading`, and writes what there is to write. Ready when bytes came in
+    /// or the connection ends. Cancel-safe.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        reading: bool,
+        exchange: &mut impl Exchange,
+    ) -> Poll<Batch> {
+        let mut batch = if reading { self.poll_batch(cx, exchange) } else { Poll::Pending };
+        self.poll_write(cx, now, exchange);
+        if reading && batch.is_pending() && self.broken.is_some() {
+            // what came in before the writing failed counts
+            batch = self.poll_batch(cx, exchange);
+            if batch.is_pending()
+                && let Some(failure) = self.broken.take()
+            {
+                return Poll::Ready(Batch { end: Some(End::Gone(failure)), ..Batch::default() });
+            }
+        }
+        batch
+    }
+
+    /// Sends a heartbeat before any message that waits. One that is still unsent is replaced.
+    pub(super) fn beat(&mut self, beat: Beat) {
+        self.beat = Some(beat);
+    }
+
+    /// Begins the closing handshake. Messages that were not begun stay with the one who has them.
+    pub(super) fn close(&mut self, code: u16, reason: &'static str) {
+        if self.phase == Phase::Open {
+            self.start_close(code, reason);
+            self.phase = Phase::Closing;
+        }
+    }
+
+    /// When the connection counts as dead because nothing could be written for so long.
+    pub(super) fn stall_deadline(&self) -> Option<Instant> {
+        self.blocked.map(|(since, _)| since + STALL_TIMEOUT)
+    }
+
+    /// The failure of a connection that reached its [`Connection::stall_deadline`].
+    pub(super) fn stalled() -> Failure {
+        Failure::lost(format!("nothing could be written for {STALL_TIMEOUT:?}: the server doesn't read"))
+    }
+
+    /// Reads every frame that is ready already, within the batch's bounds; no timer, so nothing is
+    /// delayed.
+    fn poll_batch(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) -> Poll<Batch> {
+        let before = self.meter.read();
+        let (mut frames, mut bytes, mut messages, mut end) = (0, 0, false, None);
+        while end.is_none() && frames < BATCH_FRAMES && bytes < BATCH_BYTES && self.pongs < MAX_PONGS {
+            if self.phase == Phase::Failing {
+                end = self.poll_discard(cx);
+                break;
+            }
+            let message = match Pin::new(&mut self.ws).poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => message,
+                Poll::Ready(Some(Err(error))) => {
+                    end = Some(self.fail(error));
+                    break;
+                }
+                Poll::Ready(None) => {
+                    end = Some(End::Gone(Failure::lost("the connection is closed")));
+                    break;
+                }
+                Poll::Pending => break,
+            };
+            frames += 1;
+            match message {
+                Message::Text(text) => {
+                    (bytes, messages) = (bytes + text.len(), true);
+                    exchange.received(Frame::Data(Data::Text(&text)));
+                }
+                Message::Binary(binary) => {
+                    (bytes, messages) = (bytes + binary.len(), true);
+                    exchange.received(Frame::Data(Data::Binary(&binary)));
+                }
+                Message::Ping(_) => {
+                    // the pong is queued already, but nobody else sees to its flush
+                    self.unflushed = true;
+                    self.pongs += 1;
+                }
+                Message::Pong(payload) => exchange.received(Frame::Pong(&payload)),
+                Message::Close(frame) => end = Some(self.closed_there(frame)),
+                Message::Frame(_) => {} // never comes out of reading
+            }
+        }
+        let inbound = frames > 0 || self.meter.read() != before;
+        let full = frames >= BATCH_FRAMES || bytes >= BATCH_BYTES;
+        let batch = Batch { inbound, messages, full, end };
+        if batch.inbound || batch.end.is_some() { Poll::Ready(batch) } else { Poll::Pending }
+    }
+
+    /// The server's close frame: its echo is queued (RFC 6455, 5.5.1).
+    fn closed_there(&mut self, frame: Option<CloseFrame>) -> End {
+        self.phase = Phase::Closed;
+        self.unflushed = true;
+        let code = frame.as_ref().map(|frame| frame.code.into());
+        let reason = frame.as_ref().map_or("", |frame| frame.reason.as_str());
+        End::Closing(Failure::closed_there(code, reason))
+    }
+
+    /// Reading failed. The server's fault is answered with its close code (RFC 6455, 7.1.7).
+    fn fail(&mut self, error: Error) -> End {
+        let (code, fault, reason) = match error {
+            Error::Io(error) => {
+                return End::Gone(Failure::lost(format!("the connection broke: {}", tls::explain(&error))));
+            }
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                return End::Gone(Failure::lost("the server ended the connection without a close frame"));
+            }
+            Error::Capacity(_) => {
+                let fault = format!(
+                    "the server sent a message over the {} bytes of upstream.max_message",
+                    self.max_message
+                );
+                (1009, fault, "message too big")
+            }
+            Error::Utf8(_) => (1007, "the server sent text that isn't UTF-8".to_owned(), "invalid UTF-8"),
+            Error::Protocol(error) => {
+                (1002, format!("the server broke the WebSocket protocol: {error}"), "protocol error")
+            }
+            error => (1002, format!("the server broke the WebSocket protocol: {error}"), "protocol error"),
+        };
+        let failure = Failure::refused(code, fault);
+        if self.phase != Phase::Open {
+            return End::Gone(failure);
+        }
+        self.start_close(code, reason);
+        self.phase = Phase::Failing;
+        End::Closing(failure)
+    }
+
+    fn start_close(&mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        self.hand_over(Message::Close(Some(frame)));
+    }
+
+    /// Throws away what comes in until TCP ends: unread bytes would turn its end into a reset,
+    /// which may overtake our close frame.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        let mut scratch = [0; 16 << 10];
+        for _ in 0..BATCH_BYTES / scratch.len() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(self.ws.get_mut()).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => {
+                    return Some(End::Gone(Failure::lost("the connection is closed")));
+                }
+                Poll::Pending => return None,
+            }
+        }
+        cx.waker().wake_by_ref();
+        None
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, exchange: &mut impl Exchange) {
+        while self.broken.is_none() {
+            if self.unflushed {
+                match Pin::new(&mut self.ws).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => self.flushed(cx, exchange),
+                    Poll::Ready(Err(error)) => self.broke(error),
+                    Poll::Pending => return self.note_blocked(now),
+                }
+                continue;
+            }
+            match self.phase {
+                Phase::Open => self.fill(exchange),
+                // nothing follows the close frame, so that the server may read to the end
+                Phase::Failing => {
+                    let _ = Pin::new(self.ws.get_mut()).poll_shutdown(cx);
+                }
+                Phase::Closing | Phase::Closed => {}
+            }
+            if !self.unflushed {
+                return;
+            }
+        }
+    }
+
+    /// Everything handed over has left for the kernel.
+    fn flushed(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) {
+        for (ticket, size) in self.flying.drain(..) {
+            exchange.written(size);
+            ticket.settle(Fate::Written);
+        }
+        self.unflushed = false;
+        self.blocked = None;
+        if self.pongs >= MAX_PONGS {
+            cx.waker().wake_by_ref(); // reading had stopped
+        }
+        self.pongs = 0;
+    }
+
+    /// Hands over one fill, heartbeats first.
+    fn fill(&mut self, exchange: &mut impl Exchange) {
+        // between the fragments of a message only a control frame may go
+        match self.beat.take_if(|beat| matches!(beat, Beat::Ping(_))) {
+            Some(Beat::Ping(payload)) => self.hand_over(Message::Ping(payload.to_vec().into())),
+            Some(Beat::Message(_)) | None => {}
+        }
+        let mut bytes = 0;
+        while bytes < FILL_BYTES && self.broken.is_none() {
+            let Some(partial) = self.partial.take() else {
+                if let Some(Beat::Message(text)) = self.beat.take() {
+                    bytes += text.len();
+                    self.hand_over(Message::text(text));
+                } else if let Some(send) = exchange.next_send() {
+                    self.partial = Some(Partial::new(send));
+                } else {
+                    return;
+                }
+                continue;
+            };
+            bytes += self.fragment(partial);
+        }
+    }
+
+    /// Hands over the next fragment of a message, mostly the only one.
+    fn fragment(&mut self, mut partial: Partial) -> usize {
+        let piece = partial.rest.split_to(partial.rest.len().min(FRAGMENT_BYTES));
+        let (bytes, last) = (piece.len(), partial.rest.is_empty());
+        let frame = RawFrame::message(piece, OpCode::Data(partial.opcode), last);
+        if last {
+            self.flying.push((partial.ticket, partial.size));
+        } else {
+            self.partial = Some(Partial { opcode: DataCode::Continue, ..partial });
+        }
+        self.hand_over(Message::Frame(frame));
+        bytes
+    }
+
+    fn hand_over(&mut self, message: Message) {
+        self.unflushed = true;
+        if let Err(error) = Pin::new(&mut self.ws).start_send(message) {
+            self.broke(error);
+        }
+    }
+
+    fn note_blocked(&mut self, now: Instant) {
+        let written = self.meter.written();
+        if self.blocked.is_none_or(|(_, before)| before != written) {
+            self.blocked = Some((now, written));
+        }
+    }
+
+    fn broke(&mut self, error: Error) {
+        let why = match error {
+            Error::Io(error) => tls::explain(&error),
+            error => error.to_string(),
+        };
+        self.blocked = None;
+        self.broken
+            .get_or_insert_with(|| Failure::lost(format!("the connection broke while writing: {why}")));
+    }
+}
+
+impl Partial {
+    fn new(send: Send) -> Partial {
+        let size = send.payload.len();
+        let (rest, opcode) = match send.payload {
+            Payload::Text(text) => (Bytes::from(text), DataCode::Text),
+            Payload::Binary(bytes) => (Bytes::from(bytes), DataCode::Binary),
+        };
+        Partial { rest, opcode, ticket: send.ticket, size }
+    }
+}

@@ -1,0 +1,224 @@
+//! Servers that refuse, break the rules, or fall silent.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wsfan::config::HeartbeatKind;
+
+use super::support::*;
+
+/// Each HTTP answer, what the link line says, and that it is tried again.
+#[tokio::test(flavor = "local")]
+async fn refused_upgrades_are_told_and_tried_again() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    for (answer, status, words) in [
+        ("200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "check the path"),
+        ("401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n\r\n", 401, "wants credentials"),
+        ("403 Forbidden\r\n\r\n", 403, "may not connect"),
+        (
+            "302 Found\r\nLocation: wss://elsewhere.example/x?token=secret\r\n\r\n",
+            302,
+            "wss://elsewhere.example/x,",
+        ),
+        ("503 Service Unavailable\r\nRetry-After: 0\r\n\r\n", 503, "unavailable"),
+    ] {
+        let _stream = server.http(&format!("HTTP/1.1 {answer}")).await;
+        let line = rig.state("waiting").await;
+        assert_eq!(line["http_status"], status, "{line}");
+        assert_eq!(line["code"], serde_json::Value::Null, "{line}");
+        let error = line["error"].as_str().unwrap();
+        assert!(error.contains(words) && !error.contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn retry_after_is_a_lower_bound() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    let _stream = server.http("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\n\r\n").await;
+    let line = rig.state("waiting").await;
+    assert_eq!((&line["http_status"], &line["retry_in_ms"]), (&429.into(), &3_600_000.into()));
+    assert!(line["error"].as_str().unwrap().contains("wait 3600 s"));
+}
+
+#[tokio::test(flavor = "local")]
+async fn answers_that_are_no_upgrade() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    for (answer, words) in [
+        ("SSH-2.0-OpenSSH_9.9\r\n\r\n", "isn't HTTP"),
+        ("", "ended the connection instead of answering"),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            "Sec-WebSocket-Accept",
+        ),
+        ("HTTP/1.1 101 Switching Protocols\r\n\r\n", "Upgrade: websocket"),
+    ] {
+        drop(server.http(answer).await);
+        let line = rig.state("waiting").await;
+        assert!(line["error"].as_str().unwrap().contains(words), "{line}");
+    }
+    for (extra, words) in [
+        ("Sec-WebSocket-Protocol: v1\r\n", "none was offered"),
+        ("Sec-WebSocket-Extensions: permessage-deflate\r\n", "extension that wasn't offered"),
+    ] {
+        drop(upgrade(server.tcp().await, extra).await);
+        let line = rig.state("waiting").await;
+        assert!(line["error"].as_str().unwrap().contains(words), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn subprotocols_that_were_not_offered_are_refused() {
+    let server = Server::bind().await;
+    let mut settings = settings(&[&server.url()]);
+    settings.upstream.subprotocols = vec!["v1".into(), "v2".into()];
+    let mut rig = Rig::start(settings);
+    for (extra, words) in [
+        ("Sec-WebSocket-Protocol: v3\r\n", "isn't one of upstream.subprotocols"),
+        ("", "none of upstream.subprotocols"),
+        ("Sec-WebSocket-Protocol: v1\r\nSec-WebSocket-Protocol: v2\r\n", "more than one subprotocol"),
+    ] {
+        drop(upgrade(server.tcp().await, extra).await);
+        let line = rig.state("waiting").await;
+        assert!(line["error"].as_str().unwrap().contains(words), "{line}");
+        assert_eq!(line["conn"], 0, "it was never up");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_attempt_that_hangs_ends_at_the_connect_timeout() {
+    let server = Server::bind().await;
+    let mut settings = settings(&[&server.url()]);
+    settings.upstream.connect_timeout = Duration::from_millis(300);
+    let mut rig = Rig::start(settings);
+    // TCP is accepted, and nothing is said
+    let _mute = server.tcp().await;
+    let line = rig.state("waiting").await;
+    assert!(line["error"].as_str().unwrap().contains("didn't answer the upgrade request"), "{line}");
+    // an answer that begins and never ends
+    let mut slow = server.http("HTTP/1.1 101 Switching Protocols\r\n").await;
+    slow.write_all(b"X-Slow: ").await.unwrap();
+    let line = rig.state("waiting").await;
+    assert!(line["error"].as_str().unwrap().contains("within 300ms"), "{line}");
+}
+
+/// What a server may not send, the code that it is answered with, and what the link line says.
+#[tokio::test(flavor = "local")]
+async fn broken_rules_are_answered_with_their_close_code() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    let masked = [0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2];
+    let too_large = [0x82, 127, 0, 0, 0, 0, 1, 0, 0, 1];
+    let cases: [(&str, &[u8], u16, &str); 12] = [
+        ("masked", &masked, 1002, "masked"),
+        ("reserved bits", &[0xc1, 0], 1002, "Reserved bits"),
+        ("reserved opcode", &[0x83, 0], 1002, "opcode"),
+        ("fragmented ping", &[0x09, 0], 1002, "Fragmented control"),
+        ("long ping", &[0x89, 126, 0, 126], 1002, "WebSocket protocol"),
+        ("nothing to continue", &[0x80, 0], 1002, "nothing to continue"),
+        ("message within a message", &[0x01, 1, b'a', 0x81, 0], 1002, "more fragments"),
+        ("invalid text", &[0x81, 2, 0xc3, 0x28], 1007, "isn't UTF-8"),
+        ("text cut short", &[0x81, 1, 0xc3], 1007, "isn't UTF-8"),
+        ("invalid text in fragments", &[0x01, 1, 0xc3, 0x80, 1, 0x28], 1007, "isn't UTF-8"),
+        ("close frame of one byte", &[0x88, 1, 3], 1002, "close"),
+        ("too large", &too_large, 1009, "16777216 bytes of upstream.max_message"),
+    ];
+    for (case, bytes, code, words) in cases {
+        let mut stream = server.raw().await;
+        rig.state("up").await;
+        stream.write_all(&frame(0x81, b"before")).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        if case == "long ping" {
+            stream.write_all(&[0; 126]).await.unwrap();
+        }
+        assert_eq!(rig.line().await["text"], "before", "{case}");
+        let (first, payload) =
+            read_frame(&mut stream).await.unwrap_or_else(|| panic!("{case}: no close frame"));
+        assert_eq!((first, close_code(&payload)), (0x88, code), "{case}");
+        drop(stream);
+        let line = rig.state("waiting").await;
+        assert_eq!(line["code"], code, "{case}: {line}");
+        assert!(line["error"].as_str().unwrap().contains(words), "{case}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_close_frame_is_echoed_and_told() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    for (payload, code, reason) in [
+        (&b""[..], 1005, None),
+        (b"\x03\xf5maintenance\x07", 1013, Some("maintenance")),
+        (b"\x0f\xa4login first", 4004, Some("login first")),
+    ] {
+        let mut stream = server.raw().await;
+        rig.state("up").await;
+        stream.write_all(&frame(0x88, payload)).await.unwrap();
+        let (first, echo) = read_frame(&mut stream).await.expect("the close frame is answered");
+        assert_eq!((first, &echo[..echo.len().min(2)]), (0x88, &payload[..payload.len().min(2)]));
+        drop(stream);
+        let line = rig.line().await;
+        assert_eq!((&line["state"], &line["code"]), (&"waiting".into(), &code.into()), "{line}");
+        assert_eq!(line["reason"].as_str(), reason, "control characters are taken out");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_end_without_a_close_frame_is_1006() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    drop(server.raw().await);
+    rig.state("up").await;
+    let line = rig.state("waiting").await;
+    assert_eq!((&line["code"], &line["attempt"]), (&1006.into(), &1.into()));
+    // a reset, for good measure: the server ends with our bytes unread
+    let stream = server.raw().await;
+    rig.state("up").await;
+    rig.send("unread").await.next().await;
+    within("our bytes", stream.readable()).await.unwrap();
+    drop(stream);
+    let line = rig.state("waiting").await;
+    assert_eq!((&line["code"], &line["attempt"]), (&1006.into(), &2.into()), "{line}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_server_that_dies_without_a_word_is_noticed() {
+    let server = Server::bind().await;
+    let mut settings = settings(&[&server.url()]);
+    settings.heartbeat.kind = HeartbeatKind::Ping;
+    settings.heartbeat.interval = Duration::from_millis(100);
+    settings.heartbeat.timeout = Duration::from_millis(50);
+    let mut rig = Rig::start(settings);
+    let mut stream = server.raw().await;
+    rig.state("up").await;
+    // it answers once, and then neither reads nor writes nor ends
+    let (first, payload) = read_frame(&mut stream).await.unwrap();
+    assert_eq!((first, payload.len()), (0x89, 8));
+    stream.write_all(&frame(0x8a, &payload)).await.unwrap();
+    let line = rig.state("waiting").await;
+    assert_eq!(line["code"], 1006);
+    assert!(line["error"].as_str().unwrap().contains("no sign of life within 50ms"), "{line}");
+    assert!(rig.hub.link().heartbeat_rtt.is_none(), "a new state begins without a round trip");
+    let _next = server.raw().await;
+    rig.state("up").await;
+    assert_eq!(
+        within("the end", stream.read(&mut [0; 64])).await.ok(),
+        Some(10 + 4),
+        "the second ping, at most"
+    );
+}
+
+#[tokio::test(flavor = "local")]
+async fn accept_then_close_counts_as_a_failure() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    for attempt in 1..=5 {
+        drop(server.raw().await);
+        let line = rig.state("waiting").await;
+        assert_eq!(line["attempt"], attempt);
+        assert!(line["retry_in_ms"].as_u64().unwrap() >= 2, "a tenth of the delay: {line}");
+    }
+    assert_eq!(server.accepted.get(), 5);
+}
