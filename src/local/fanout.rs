@@ -351,6 +351,11 @@ impl Fanout {
     }
 
     fn cut_off(&self, id: u64, client: &mut Client, why: Bye) {
+        if client.outgoing.is_cut_off() {
+            return;
+        }
+        // no more is read from it either; a failure means that it is gone, which the next write shows
+        let _ = client.stream.socket().shutdown(Shutdown::Read);
         tracing::info!(client = id, pid = client.about.peer.pid, ?why, "cut off a client");
         client.cut_off(why, &self.0.hub.log());
         self.wait(Box::pin(async move {

@@ -17,6 +17,8 @@ pub(super) struct Outgoing {
     written: usize,
     /// Said when nothing else is left to say; then the connection closes.
     last_words: Option<Vec<u8>>,
+    /// Nothing is taken in any more but what was there when it was cut off.
+    cut_off: bool,
     /// An `attach` that waits for the end of a line.
     seek: Option<Box<Seek>>,
     /// What a loss found at the cursor's present place is due to.
@@ -58,6 +60,7 @@ impl Outgoing {
             replies: Vec::new(),
             written: 0,
             last_words: None,
+            cut_off: false,
             seek: None,
             why: Why::SlowClient,
         }
@@ -65,6 +68,9 @@ impl Outgoing {
 
     /// Adds a reply line. False when the client has left too many unread: it must be cut off.
     pub(super) fn reply(&mut self, line: &[u8]) -> bool {
+        if self.cut_off {
+            return true;
+        }
         if self.unread_replies() + line.len() > Outgoing::MAX_REPLIES.max(line.len()) {
             return false;
         }
@@ -105,7 +111,13 @@ impl Outgoing {
             (self.replies, self.written) = (replies, 0);
         }
         self.seek = None;
+        self.cut_off = true;
         self.last_words = Some(words);
+    }
+
+    /// Whether it was cut off already.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     /// Whether the connection closes once everything is said.

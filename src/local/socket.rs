@@ -8,7 +8,7 @@ use std::{
         fd::OwnedFd,
         unix::{
             ffi::OsStrExt,
-            fs::{FileTypeExt, MetadataExt},
+            fs::{DirBuilderExt, FileTypeExt, MetadataExt},
             net::{UnixListener, UnixStream},
         },
     },
@@ -41,7 +41,7 @@ pub struct Bound {
     /// Device and inode of the socket file.
     file: (u64, u64),
     /// Held for the socket's life: two daemons can't take over the same dead socket at once.
-    lock: Lock,
+    _lock: Lock,
 }
 
 impl Bound {
@@ -61,6 +61,7 @@ impl Bound {
         }
         let owner = listener.owner.as_deref().map(uid).transpose()?;
         let group = listener.group.as_deref().map(gid).transpose()?;
+        make_directory(path)?;
         let lock = Lock::take(path)?;
         clear(path)?;
 
@@ -75,7 +76,7 @@ impl Bound {
             listener: socket.into(),
             path: path.clone(),
             file: (metadata.dev(), metadata.ino()),
-            lock,
+            _lock: lock,
         };
         // nobody can connect before listen(), so there is no moment with the wrong mode or owner
         if owner.is_some() || group.is_some() {
@@ -100,7 +101,6 @@ impl Drop for Bound {
         if ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
         }
-        self.lock.remove();
     }
 }
 
@@ -141,6 +141,19 @@ pub(super) fn is_hung_up(stream: &UnixStream) -> bool {
     let mut fds = [PollFd::new(stream, PollFlags::empty())];
     let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&timeout)).is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Makes the socket's directory if it is only that one which is missing: /run is empty after a boot.
+fn make_directory(path: &Path) -> Result<(), BindError> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    match fs::DirBuilder::new().mode(0o755).create(directory) {
+        Ok(()) => Ok(()),
+        Err(_) if directory.is_dir() => Ok(()),
+        Err(error) => Err(BindError(format!(
+            "{}: its directory isn't there and can't be made: {error}: make it, or choose another path",
+            path.display()
+        ))),
+    }
 }
 
 /// Removes a dead socket at `path`; refuses everything else that may be there.
@@ -216,8 +229,10 @@ impl Lock {
             _ => false,
         }
     }
+}
 
-    fn remove(&self) {
+impl Drop for Lock {
+    fn drop(&mut self) {
         if self.is_current() {
             let _ = fs::remove_file(&self.path); // an old lock file is harmless
         }
