@@ -1,1 +1,142 @@
-//! cli
+//! The command line: what a person types, and what a script may rely on.
+//!
+//! `run` and `demo` hold the daemon; every other command is a plain client of its socket, with blocking
+//! I/O and a deadline on each wait. Exit codes: 0 done, 1 failed while running, 2 usage, 69 the upstream
+//! was given up, 78 the config is bad. An error is a sentence on stderr.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+mod check;
+mod client;
+mod control;
+mod demo;
+mod failure;
+mod format;
+mod line;
+mod pages;
+mod pretty;
+mod run;
+mod send;
+mod status;
+mod tail;
+mod target;
+
+use failure::Outcome;
+
+const EXAMPLES: &str = "\
+Examples:
+  wsfan demo                          see it work, with no server and no config
+  wsfan check --config wsfan.toml     is this config right?
+  wsfan run --config wsfan.toml       the daemon, in the foreground
+  wsfan tail                          follow the messages
+  wsfan tail | jq -c 'select(.type == \"message\").json'
+  wsfan send '{\"op\":\"subscribe\",\"topic\":\"btc\"}'
+  wsfan status                        the link, the log, and who is connected
+
+Without --config or --socket, the socket is $WSFAN_SOCKET, else the one that /etc/wsfan/wsfan.toml \
+names, else the default of this user.
+
+Exit codes: 0 done; 1 failed while running; 2 wrong usage; 69 the upstream was given up; 78 the config \
+is bad.";
+
+/// One persistent WebSocket connection, fanned out to local programs.
+///
+/// wsfan keeps one WebSocket connection to an upstream server alive and gives each of its messages to
+/// every local program on a Unix socket, as JSON lines. Local programs send upstream through the same
+/// socket.
+#[derive(Debug, Parser)]
+#[command(name = "wsfan", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(run::Args),
+    /// Check a config file without starting anything
+    Check(check::Args),
+    /// See it all work: a built-in server with faults, and the real daemon in front of it
+    Demo(demo::Args),
+    /// Follow the messages: pretty on a terminal, plain JSON lines in a pipe
+    Tail(tail::Args),
+    /// Send a message to the upstream and say what became of it
+    Send(send::Args),
+    /// Show the link, the log and the clients
+    Status(status::Args),
+    /// Drop the connection, or the delay before the next one, and connect anew
+    Reconnect(control::Args),
+    /// Open the link after it was closed or given up
+    Open(control::Args),
+    /// Close the link, and keep it closed until `open` or `reconnect`
+    Close(control::Args),
+    /// Print the completion script for a shell
+    Completions(pages::CompletionsArgs),
+    /// Print the manual page, for `man -l -`
+    Man,
+}
+
+/// Runs the command that this process's arguments name.
+pub fn main() -> ExitCode {
+    from_args(std::env::args_os())
+}
+
+fn from_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        // help and version come this way too: on stdout, with 0. A closed stdout is nobody's fault
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
+        }
+    };
+    match args.command.execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_silent() => ExitCode::from(failure.code()),
+        Err(failure) => {
+            failure::note(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+impl Command {
+    fn execute(self) -> Outcome {
+        match self {
+            Command::Run(args) => run::run(&args),
+            Command::Check(args) => check::check(&args),
+            Command::Demo(args) => demo::demo(&args),
+            Command::Tail(args) => tail::tail(&args),
+            Command::Send(args) => send::send(&args),
+            Command::Status(args) => status::status(&args),
+            Command::Reconnect(args) => control::control(control::Op::Reconnect, &args),
+            Command::Open(args) => control::control(control::Op::Open, &args),
+            Command::Close(args) => control::control(control::Op::Close, &args),
+            Command::Completions(args) => pages::completions(&args, &mut Args::command()),
+            Command::Man => pages::man(Args::command()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn config_and_socket_exclude_one_another() {
+        let parse = |args: &[&str]| Args::try_parse_from(args).map_err(|error| error.exit_code());
+        assert!(parse(&["wsfan", "status", "--socket", "/s"]).is_ok());
+        assert_eq!(parse(&["wsfan", "status", "--socket", "/s", "--config", "/c"]).unwrap_err(), 2);
+        assert_eq!(parse(&["wsfan", "tail", "--json", "--pretty"]).unwrap_err(), 2);
+        assert_eq!(parse(&["wsfan", "send", "--binary", "--lines"]).unwrap_err(), 2);
+    }
+}

@@ -1,0 +1,160 @@
+//! `wsfan check`: is this config right, and what does it mean?
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use super::{
+    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, wrote},
+    format::bytes,
+    run::explain,
+    target::CONFIG,
+};
+use crate::config::{
+    Config, Format, Heartbeat, HeartbeatKind, History, Listener, LoadError, OnExhausted, Reconnect,
+    SlowClient, Upstream, format_duration,
+};
+
+const NOTES: &str = "\
+Nothing is started and nobody is called.
+
+Exit codes: 0 the config is right; 78 it isn't, with each problem on a line of stderr.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
+pub(super) struct Args {
+    /// The config file
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn check(args: &Args) -> Outcome {
+    let result = Config::load(&args.config);
+    let text = match (&result, args.json) {
+        (_, true) => format!("{}\n", report(&args.config, &result)),
+        (Ok(config), false) => summary(&args.config, config),
+        (Err(error), false) => {
+            let _ = writeln!(io::stderr().lock(), "{}", explain(error));
+            String::new()
+        }
+    };
+    wrote(io::stdout().lock().write_all(text.as_bytes()))?;
+    match result {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::silent(BAD_CONFIG)),
+    }
+}
+
+/// The result for a program.
+fn report(file: &Path, result: &Result<Config, LoadError>) -> serde_json::Value {
+    let problems: Vec<_> = match result {
+        Ok(_) => Vec::new(),
+        Err(LoadError::Invalid { invalid, .. }) => invalid
+            .problems()
+            .iter()
+            .map(|problem| json!({ "line": problem.line, "problem": problem.sentence }))
+            .collect(),
+        Err(error) => vec![json!({ "line": null, "problem": explain(error) })],
+    };
+    json!({ "file": file.to_string_lossy(), "ok": result.is_ok(), "problems": problems })
+}
+
+/// What a right config means, in a few lines.
+fn summary(file: &Path, config: &Config) -> String {
+    let mut text = format!("{}: OK\n", file.display());
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<10} {value}");
+    };
+    row("upstream", upstream(&config.upstream));
+    row("heartbeat", heartbeat(&config.heartbeat));
+    row("reconnect", reconnect(&config.reconnect));
+    row("history", history(&config.history));
+    row(
+        "outbox",
+        match config.outbox.max_messages {
+            0 => "off: a send while the link is down is an error".to_owned(),
+            max => format!("{max} messages, {} each", format_duration(config.outbox.ttl)),
+        },
+    );
+    for one in &config.listeners {
+        row("listener", listener(one));
+    }
+    text
+}
+
+fn upstream(upstream: &Upstream) -> String {
+    // as configured: placeholders are shown, never what they stand for
+    let urls: Vec<String> = upstream.urls.iter().map(ToString::to_string).collect();
+    let names: Vec<&str> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
+    match names.is_empty() {
+        true => urls.join(", then "),
+        false => format!("{}, with {}", urls.join(", then "), names.join(", ")),
+    }
+}
+
+fn heartbeat(heartbeat: &Heartbeat) -> String {
+    let (interval, timeout) = (format_duration(heartbeat.interval), format_duration(heartbeat.timeout));
+    let dead = format!("dead without a sign of life within {timeout}");
+    let mut text = match &heartbeat.kind {
+        HeartbeatKind::Off => "off".to_owned(),
+        HeartbeatKind::Ping => format!("a ping each {interval}, {dead}"),
+        HeartbeatKind::Message { expect: None, .. } => format!("a message each {interval}, {dead}"),
+        HeartbeatKind::Message { expect: Some(_), .. } => {
+            format!("a message each {interval}, dead without the expected answer within {timeout}")
+        }
+    };
+    if let Some(idle) = heartbeat.idle_timeout {
+        let _ = write!(text, "; dead when nothing comes for {}", format_duration(idle));
+    }
+    text
+}
+
+fn reconnect(reconnect: &Reconnect) -> String {
+    let (first, last) = (format_duration(reconnect.initial_delay), format_duration(reconnect.max_delay));
+    let end = match (reconnect.max_attempts, reconnect.on_exhausted) {
+        (0, _) => "for ever".to_owned(),
+        (max, OnExhausted::Wait) => format!("{max} times in a row, then the link waits for `wsfan open`"),
+        (max, OnExhausted::Exit) => format!("{max} times in a row, then the daemon ends (69)"),
+    };
+    format!("after {first} to {last}, {end}")
+}
+
+fn history(history: &History) -> String {
+    let mut text = bytes(history.max_bytes as u64);
+    if let Some(age) = history.max_age {
+        let _ = write!(text, " and {}", format_duration(age));
+    }
+    let slow = match history.slow_client {
+        SlowClient::Gap => "told of the gap",
+        SlowClient::Disconnect => "disconnected",
+    };
+    let _ = write!(text, "; a client that falls out of it is {slow}");
+    text
+}
+
+fn listener(listener: &Listener) -> String {
+    let rights = [
+        (listener.rights.receive, "receive"),
+        (listener.rights.send, "send"),
+        (listener.rights.control, "control"),
+    ];
+    let rights: Vec<&str> = rights.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
+    let mut text = format!("{}, mode {:04o}", listener.path.display(), listener.mode);
+    for (name, value) in [("owner", &listener.owner), ("group", &listener.group)] {
+        if let Some(value) = value {
+            let _ = write!(text, ", {name} {value}");
+        }
+    }
+    if listener.format == Format::Raw {
+        text.push_str(", raw");
+    }
+    let _ = write!(text, ": {}", rights.join(", "));
+    text
+}

@@ -1,0 +1,237 @@
+//! `wsfan demo`: the newcomer's first minute. A built-in server with prices, a login, a heartbeat and
+//! faults; the real daemon in front of it; and a client of the real socket that tells the story.
+
+use std::{io::Write, time::Duration};
+
+use futures_util::StreamExt as _;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinError, JoinHandle},
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    failure::{Failure, Outcome, Wrote, reason, wrote},
+    run,
+};
+use crate::service::{self, Exit, Source};
+
+mod place;
+mod reader;
+mod server;
+mod story;
+mod tally;
+
+use place::Place;
+use reader::Reader;
+use server::{Act, Server};
+use story::{Story, Wish};
+
+const NOTES: &str = "\
+It needs no network, no config and no rights, and leaves nothing behind. While it runs, join in from \
+another terminal with the commands that it prints.
+
+Exit codes: 0 shown; 1 something did not work.";
+
+/// How long the daemon may take to come up, to answer, or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
+pub(super) struct Args {
+    /// How long to run; 0s is until Ctrl-C
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = crate::config::parse_duration)]
+    duration: Duration,
+}
+
+pub(super) fn demo(args: &Args) -> Outcome {
+    let place = Place::new()?;
+    let runtime = run::runtime()?;
+    let outcome = runtime.block_on(play(args, &place));
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) | Err(Stopped::Enough) => Ok(()),
+        Err(Stopped::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Why the play stopped before its end.
+enum Stopped {
+    /// Nobody reads the story any more, or it was interrupted twice.
+    Enough,
+    Failed(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Stopped {
+        Stopped::Failed(failure)
+    }
+}
+
+/// What the story is made of.
+enum News {
+    /// A line of the daemon's socket.
+    Line(Vec<u8>),
+    /// Something that the server did.
+    Act(Act),
+    /// The socket ended.
+    Ended,
+}
+
+/// What to do next about.
+enum Event {
+    News(News),
+    /// The deadline passed.
+    Late,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+type Daemon = JoinHandle<Result<Exit, service::Error>>;
+
+async fn play(args: &Args, place: &Place) -> Result<(), Stopped> {
+    let (news, heard) = mpsc::channel(64);
+    let server = Server::bind(place.token_file(), calm(args.duration), news.clone())
+        .await
+        .map_err(|error| Failure::failed(format!("the demo's server can't start: {}", reason(&error))))?;
+    let config = place.write_config(server.port())?;
+    let mut story = Story::new(anstream::stdout().lock());
+    shown(story.opening(args.duration, &config, &place.socket()))?;
+
+    let signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| Failure::failed(format!("signals can't be received: {}", reason(&error))))?;
+    let source = Source { config: run::load(&place.config_file())?, path: None };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let daemon = tokio::task::spawn_local(service::run_until(source, async {
+        let _ = stopped.await; // it stops as well when the other end is dropped
+    }));
+    let server = tokio::task::spawn_local(server.run());
+    let mut stage = Stage { heard, daemon, signals, stopping: false };
+    let told = stage.tell(args.duration, place, news, stop, &mut story).await;
+    server.abort();
+    told
+}
+
+/// Where it all comes together.
+struct Stage {
+    heard: mpsc::Receiver<News>,
+    daemon: Daemon,
+    signals: Signals,
+    /// The daemon may end now.
+    stopping: bool,
+}
+
+impl Stage {
+    async fn tell<W: Write>(
+        &mut self,
+        duration: Duration,
+        place: &Place,
+        news: mpsc::Sender<News>,
+        stop: oneshot::Sender<()>,
+        story: &mut Story<W>,
+    ) -> Result<(), Stopped> {
+        // a first call at the server means that the daemon has its socket
+        let end = (!duration.is_zero()).then(|| Instant::now() + duration);
+        match self.next(Some(Instant::now() + PATIENCE)).await? {
+            Event::News(News::Act(act)) => shown(story.act(&act))?,
+            Event::Interrupted => return Err(Stopped::Enough),
+            _ => return Err(Failure::failed("the daemon doesn't call the demo's server").into()),
+        }
+        let mut reader = Reader::connect(&place.socket(), news).await?;
+
+        while let Event::News(news) = self.next(end).await? {
+            self.hear(news, &mut reader, story).await?;
+        }
+
+        reader.ask(&story.ask_for_ledger()).await?;
+        let deadline = Some(Instant::now() + PATIENCE);
+        while !story.has_ledger() {
+            match self.next(deadline).await? {
+                Event::News(news) => self.hear(news, &mut reader, story).await?,
+                Event::Late => return Err(Failure::failed("the daemon doesn't tell its status").into()),
+                Event::Interrupted => return Err(Stopped::Enough),
+            }
+        }
+
+        self.stopping = true;
+        let _ = stop.send(()); // a daemon that is gone is found out below
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.next(Some(deadline)).await? {
+                Event::News(News::Ended) => break,
+                Event::News(news) => self.hear(news, &mut reader, story).await?,
+                Event::Late => return Err(Failure::failed("the daemon doesn't stop").into()),
+                Event::Interrupted => return Err(Stopped::Enough),
+            }
+        }
+        let ended = timeout_at(deadline, &mut self.daemon).await;
+        failed(ended.map_err(|_| Failure::failed("the daemon doesn't stop"))?)?;
+        shown(story.closing())?;
+        Ok(story.verdict()?)
+    }
+
+    /// What comes next. A daemon that ends by itself is a failure.
+    async fn next(&mut self, deadline: Option<Instant>) -> Result<Event, Failure> {
+        let late = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased; // a story that flows without a pause must end all the same
+            () = late => Ok(Event::Late),
+            Some(_) = self.signals.next() => Ok(Event::Interrupted),
+            Some(news) = self.heard.recv() => Ok(Event::News(news)),
+            ended = &mut self.daemon, if !self.stopping => {
+                failed(ended)?;
+                Err(Failure::failed("the daemon ended before it was asked to"))
+            }
+        }
+    }
+
+    async fn hear<W: Write>(
+        &mut self,
+        news: News,
+        reader: &mut Reader,
+        story: &mut Story<W>,
+    ) -> Result<(), Stopped> {
+        match news {
+            News::Act(act) => shown(story.act(&act))?,
+            News::Line(line) => {
+                let mut wish = None;
+                shown(story.line(&line).map(|wished| wish = wished))?;
+                if let Some(Wish(request)) = wish {
+                    reader.ask(&request).await?;
+                }
+            }
+            News::Ended => return Err(Failure::failed("the daemon ended the demo's connection").into()),
+        }
+        Ok(())
+    }
+}
+
+/// A failure, if the daemon ended with one.
+fn failed(ended: Result<Result<Exit, service::Error>, JoinError>) -> Outcome {
+    match ended {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Failure::failed(error.to_string())),
+        Err(error) => Err(Failure::failed(format!("the daemon failed, which is a fault of wsfan: {error}"))),
+    }
+}
+
+/// A story that nobody reads ends there.
+fn shown(result: std::io::Result<()>) -> Result<(), Stopped> {
+    match wrote(result)? {
+        Wrote::More => Ok(()),
+        Wrote::Enough => Err(Stopped::Enough),
+    }
+}
+
+/// How long the server behaves before its next fault, so that each kind is seen once.
+fn calm(duration: Duration) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(4);
+    if duration.is_zero() { LONGEST } else { (duration / 6).clamp(Duration::from_millis(300), LONGEST) }
+}

@@ -1,0 +1,110 @@
+//! How a command ends when it doesn't end well.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+};
+
+/// Wrong usage.
+pub(super) const USAGE: u8 = 2;
+/// Failed while running.
+pub(super) const FAILED: u8 = 1;
+/// The upstream was given up (`EX_UNAVAILABLE`).
+pub(super) const UNAVAILABLE: u8 = 69;
+/// The config is bad (`EX_CONFIG`).
+pub(super) const CONFIG: u8 = 78;
+
+/// What each command comes to.
+pub(super) type Outcome<T = ()> = Result<T, Failure>;
+
+/// A sentence for the person, and an exit code for the script.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    code: u8,
+    sentence: String,
+}
+
+impl Failure {
+    /// Failed while running.
+    pub(super) fn failed(sentence: impl Into<String>) -> Failure {
+        Failure { code: FAILED, sentence: sentence.into() }
+    }
+
+    /// Wrong usage that only shows while running.
+    pub(super) fn usage(sentence: impl Into<String>) -> Failure {
+        Failure { code: USAGE, sentence: sentence.into() }
+    }
+
+    /// The config is bad.
+    pub(super) fn config(sentence: impl Into<String>) -> Failure {
+        Failure { code: CONFIG, sentence: sentence.into() }
+    }
+
+    /// Any other code.
+    pub(super) fn with_code(code: u8, sentence: impl Into<String>) -> Failure {
+        Failure { code, sentence: sentence.into() }
+    }
+
+    /// Everything is said already; only the code is left to give.
+    pub(super) fn silent(code: u8) -> Failure {
+        Failure { code, sentence: String::new() }
+    }
+
+    pub(super) fn code(&self) -> u8 {
+        self.code
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.sentence.is_empty()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+/// Says something beside the output, on stderr. Whether anybody hears it changes nothing.
+pub(super) fn note(sentence: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "wsfan: {sentence}");
+}
+
+/// What a write to stdout came to: whoever reads may have had enough (`| head`), and that is a good end.
+pub(super) fn wrote(result: io::Result<()>) -> Outcome<Wrote> {
+    match result {
+        Ok(()) => Ok(Wrote::More),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Wrote::Enough),
+        Err(error) => Err(Failure::failed(format!("stdout can't be written: {}", reason(&error)))),
+    }
+}
+
+/// Whether the reader of stdout is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrote {
+    More,
+    Enough,
+}
+
+/// The operating system's reason without its number.
+pub(super) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((reason, _)) => reason.to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_a_good_end() {
+        assert_eq!(wrote(Ok(())), Ok(Wrote::More));
+        assert_eq!(wrote(Err(io::ErrorKind::BrokenPipe.into())), Ok(Wrote::Enough));
+        let failure = wrote(Err(io::Error::from_raw_os_error(28))).unwrap_err();
+        assert_eq!(failure.code(), FAILED);
+        assert_eq!(failure.to_string(), "stdout can't be written: No space left on device");
+    }
+}

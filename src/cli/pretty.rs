@@ -1,0 +1,345 @@
+//! A protocol line as coloured text for a terminal. Pure: the caller's stream drops the colours where
+//! they don't belong.
+
+use std::{fmt::Write as _, time::Duration};
+
+use anstyle::{AnsiColor, Color, Style};
+
+use super::{
+    format::{self, clean, counted},
+    line::{Code, Line},
+};
+
+pub(super) const DIM: Style = Style::new().dimmed();
+const KEY: Style = fg(AnsiColor::Cyan);
+const GOOD: Style = fg(AnsiColor::Green).bold();
+const BUSY: Style = fg(AnsiColor::Yellow).bold();
+const BAD: Style = fg(AnsiColor::Red).bold();
+const LOUD: Style = BAD.invert();
+
+const fn fg(color: AnsiColor) -> Style {
+    Style::new().fg_color(Some(Color::Ansi(color)))
+}
+
+/// Text in a style.
+pub(super) fn styled(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// The colour of a link's state.
+pub(super) fn state_style(state: &str) -> Style {
+    match state {
+        "up" => GOOD,
+        "connecting" | "waiting" => BUSY,
+        _ => BAD,
+    }
+}
+
+/// Turns lines into text. It remembers the day, so that a date is shown when it changes.
+#[derive(Debug)]
+pub(super) struct Pretty {
+    day: u64,
+}
+
+impl Pretty {
+    /// Starts on the day of this time.
+    pub(super) fn new(now_us: u64) -> Pretty {
+        Pretty { day: format::day(now_us) }
+    }
+
+    /// The text for a line, with its end; a line that isn't understood is shown as it is.
+    pub(super) fn line(&mut self, line: &[u8]) -> String {
+        let Some(parsed) = Line::parse(line) else {
+            return format!("{}\n", clean(&String::from_utf8_lossy(line)));
+        };
+        let mut text = String::new();
+        if let Some(time_us) = parsed.time_us {
+            self.time(time_us, &mut text);
+            // a restated link has a time and no place in the log
+            match parsed.seq {
+                Some(seq) => write!(text, "{DIM}{seq:>6}{DIM:#}  "),
+                None => write!(text, "{DIM}{:>6}{DIM:#}  ", "-"),
+            }
+            .expect("a String takes all");
+        }
+        match &*parsed.kind {
+            "message" => message(&parsed, &mut text),
+            "link" => link(&parsed, &mut text),
+            "hello" => hello(&parsed, &mut text),
+            "gap" => gap(&parsed, &mut text),
+            "bye" => {
+                let _ = write!(text, "{BUSY}the daemon says bye{BUSY:#} ({})", clean(&parsed.why));
+            }
+            "error" => {
+                let message = clean(&parsed.message);
+                let _ = write!(text, "{BAD}error{BAD:#} {message} ({})", clean(parsed.error_name()));
+            }
+            _ => text.push_str(&clean(&String::from_utf8_lossy(line))),
+        }
+        text.push('\n');
+        text
+    }
+
+    fn time(&mut self, time_us: u64, text: &mut String) {
+        let day = format::day(time_us);
+        if day != self.day {
+            self.day = day;
+            let _ = writeln!(text, "{DIM}── {} ──{DIM:#}", format::date(day));
+        }
+        let _ = write!(text, "{DIM}{}{DIM:#}  ", format::clock(time_us));
+    }
+}
+
+fn message(line: &Line<'_>, text: &mut String) {
+    if let Some(payload) = line.json {
+        json(&clean_json(payload.get()), text);
+    } else if let Some(payload) = &line.text {
+        text.push_str(&clean(payload));
+    } else if let Some(payload) = &line.binary {
+        let bytes = payload.len() / 4 * 3 - payload.bytes().rev().take_while(|b| *b == b'=').count().min(2);
+        let _ = write!(text, "{DIM}binary, {}:{DIM:#} {}", format::bytes(bytes as u64), clean(payload));
+    }
+}
+
+/// JSON without the blanks between its tokens but for one after a comma, and its keys in colour. It is
+/// never parsed: numbers, order and duplicate keys are shown as they came.
+fn json(payload: &str, text: &mut String) {
+    let mut rest = payload;
+    while let Some(c) = rest.chars().next() {
+        let token = if c == '"' { string_end(rest) } else { c.len_utf8() };
+        let (token, after) = rest.split_at(token);
+        rest = after;
+        match c {
+            ' ' | '\t' => {}
+            '"' if after.trim_start_matches([' ', '\t']).starts_with(':') => {
+                text.push_str(&styled(KEY, token));
+            }
+            ',' => text.push_str(", "),
+            _ => text.push_str(token),
+        }
+    }
+}
+
+/// Where the string that `text` begins with ends, its quotes included.
+fn string_end(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    text.len()
+}
+
+/// JSON has no bare control characters below a blank, but may have others.
+fn clean_json(payload: &str) -> std::borrow::Cow<'_, str> {
+    match payload.contains(['\n', '\r', '\t']) {
+        true => clean(&payload.replace(['\n', '\r', '\t'], " ")).into_owned().into(),
+        false => clean(payload),
+    }
+}
+
+fn hello(line: &Line<'_>, text: &mut String) {
+    let state = line.link_state();
+    let style = state_style(&state);
+    let head = line.seq.unwrap_or(0);
+    let held = (head + 1).saturating_sub(line.oldest);
+    let _ = write!(
+        text,
+        "{DIM}{}, log {}, {} held, client {}, link{DIM:#} {style}{}{style:#}",
+        clean(&line.server),
+        clean(&line.epoch),
+        counted(held, "entry", "entries"),
+        line.client,
+        clean(&state),
+    );
+}
+
+fn link(line: &Line<'_>, text: &mut String) {
+    let style = state_style(&line.state);
+    let _ = write!(text, "{style}link {}{style:#}", clean(&line.state));
+    match &*line.state {
+        "up" => {
+            let _ = write!(text, ", connection {}", line.conn);
+            return;
+        }
+        "connecting" if line.url.is_empty() => return,
+        "connecting" => {
+            let _ = write!(text, " to {}", clean(&line.url));
+            return;
+        }
+        _ => {}
+    }
+    let after = ending(line);
+    if !after.is_empty() {
+        let _ = write!(text, ": {after}");
+    }
+    if line.attempt > 1 {
+        let _ = write!(text, ", {} failures in a row", line.attempt);
+    }
+    if let Some(retry) = line.retry_in_ms {
+        let _ = write!(text, ", next attempt in {}", format::duration(Duration::from_millis(retry)));
+    }
+}
+
+/// How the last connection or attempt ended: the daemon's sentence, and the codes that it doesn't name.
+pub(super) fn ending(line: &Line<'_>) -> String {
+    const NO_CLOSE_FRAME: u16 = 1006; // says nothing that a sentence doesn't
+    let error = line.error.as_deref().unwrap_or_default();
+    let mut parts = vec![clean(error).into_owned()];
+    match &line.code {
+        Some(Code::Close(NO_CLOSE_FRAME)) if !error.is_empty() => {}
+        Some(Code::Close(code)) if !error.contains(&code.to_string()) => {
+            parts.push(format!("close code {code}"))
+        }
+        _ => {}
+    }
+    if let Some(reason) = line.reason.as_deref().filter(|reason| !error.contains(reason)) {
+        parts.push(format!("“{}”", clean(reason)));
+    }
+    if let Some(status) = line.http_status.filter(|status| !error.contains(&status.to_string())) {
+        parts.push(format!("HTTP {status}"));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(", ")
+}
+
+fn gap(line: &Line<'_>, text: &mut String) {
+    let _ = write!(text, "{LOUD} GAP {LOUD:#} {BAD}{}{BAD:#}", lost(line));
+    if line.count > 0 {
+        let _ = write!(text, " ({} to {})", line.from, line.to);
+    }
+}
+
+/// What a `gap` line says, in a clause.
+pub(super) fn lost(line: &Line<'_>) -> String {
+    let count = counted(line.count, "entry", "entries");
+    match &*line.why {
+        "slow_client" => format!("{count} lost, as this reader was too slow"),
+        "expired" => format!("{count} lost, as they are no longer held"),
+        // nobody knows how many the other log had
+        "epoch" => format!("all that came later in an earlier log is lost, and {count} of this one"),
+        other => format!("{count} lost ({})", clean(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: u64 = 1_795_435_200_000_000; // 2026-11-23
+
+    fn plain(line: &str) -> String {
+        let text = Pretty::new(NOON).line(line.as_bytes());
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn lines() {
+        for (line, text) in [
+            (
+                r#"{"type":"hello","protocol":1,"server":"wsfan/0.1.0","epoch":"9f2c51d0","seq":41823,"oldest":40800,"link":"up","client":7,"max_line":1048576}"#,
+                "wsfan/0.1.0, log 9f2c51d0, 1,024 entries held, client 7, link up\n",
+            ),
+            (
+                r#"{"type":"message","seq":41824,"time_us":1795435201250000,"json":{ "a" : [1,  2.10], "b":"x : \"y\"" }}"#,
+                "12:00:01.250Z   41824  {\"a\":[1, 2.10], \"b\":\"x : \\\"y\\\"\"}\n",
+            ),
+            (
+                r#"{"type":"message","seq":1,"time_us":1795435201250000,"text":"\u001b[2Jnot JSON"}"#,
+                "12:00:01.250Z       1  \\u{1b}[2Jnot JSON\n",
+            ),
+            (
+                r#"{"type":"message","seq":2,"time_us":1795435201250000,"binary":"AAE="}"#,
+                "12:00:01.250Z       2  binary, 2 B: AAE=\n",
+            ),
+            (
+                r#"{"type":"message","seq":3,"time_us":1795435201250000,"json":null}"#,
+                "12:00:01.250Z       3  null\n",
+            ),
+            (
+                r#"{"type":"link","seq":4,"time_us":1795435201250000,"state":"up","conn":2,"url":"wss://h/p","attempt":0}"#,
+                "12:00:01.250Z       4  link up, connection 2\n",
+            ),
+            (
+                r#"{"type":"link","seq":4,"time_us":1795435201250000,"state":"connecting","conn":2,"url":"wss://h/p","code":1006,"attempt":1}"#,
+                "12:00:01.250Z       4  link connecting to wss://h/p\n",
+            ),
+            (
+                r#"{"type":"link","time_us":1795435201250000,"state":"closed","conn":2,"attempt":0}"#,
+                "12:00:01.250Z       -  link closed\n",
+            ),
+            (
+                r#"{"type":"link","seq":5,"time_us":1795435201250000,"state":"waiting","conn":12,"code":1006,"reason":"gone","attempt":3,"retry_in_ms":3200}"#,
+                "12:00:01.250Z       5  link waiting: close code 1006, “gone”, 3 failures in a row, next attempt in 3.2 s\n",
+            ),
+            (
+                r#"{"type":"gap","from":41828,"to":41990,"count":163,"why":"slow_client"}"#,
+                " GAP  163 entries lost, as this reader was too slow (41828 to 41990)\n",
+            ),
+            (
+                r#"{"type":"gap","from":1,"to":0,"count":0,"why":"epoch"}"#,
+                " GAP  all that came later in an earlier log is lost, and 0 entries of this one\n",
+            ),
+            (r#"{"type":"bye","why":"shutdown"}"#, "the daemon says bye (shutdown)\n"),
+            (
+                r#"{"type":"error","id":null,"code":"bad_line","message":"not JSON"}"#,
+                "error not JSON (bad_line)\n",
+            ),
+            (r#"{"type":"later","x":1}"#, "{\"type\":\"later\",\"x\":1}\n"),
+            ("\u{1b}]0;x\u{7}", "\\u{1b}]0;x\\u{7}\n"),
+        ] {
+            assert_eq!(plain(line), text);
+        }
+    }
+
+    #[test]
+    fn an_ending_is_told_once() {
+        for (fields, text) in [
+            (
+                r#""error":"closed with 1012: restarting","code":1012,"reason":"restarting""#,
+                "closed with 1012: restarting",
+            ),
+            (r#""error":"no answer","code":1006"#, "no answer"),
+            (r#""error":"refused","http_status":503"#, "refused, HTTP 503"),
+            (r#""code":1006,"reason":"""#, "close code 1006"),
+            (r#""code":1001,"reason":"gone""#, "close code 1001, “gone”"),
+            (r#""attempt":1"#, ""),
+        ] {
+            let line = format!(r#"{{"type":"link",{fields}}}"#);
+            assert_eq!(ending(&Line::parse(line.as_bytes()).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn states_have_their_colours() {
+        let coloured = |line: &str| Pretty::new(NOON).line(line.as_bytes());
+        assert!(coloured(r#"{"type":"link","state":"up"}"#).contains(&format!("{GOOD}link up{GOOD:#}")));
+        assert!(coloured(r#"{"type":"link","state":"waiting"}"#).contains(&BUSY.to_string()));
+        assert!(coloured(r#"{"type":"link","state":"failed"}"#).contains(&BAD.to_string()));
+        assert!(coloured(r#"{"type":"message","json":{"k":1}}"#).contains(&styled(KEY, "\"k\"")));
+    }
+
+    #[test]
+    fn a_new_day_is_announced_once() {
+        let mut pretty = Pretty::new(NOON);
+        let mut line = |time_us: u64| {
+            let line = format!(r#"{{"type":"message","seq":1,"time_us":{time_us},"json":1}}"#);
+            pretty.line(line.as_bytes()).contains("──")
+        };
+        assert!(!line(NOON + 1));
+        assert!(line(NOON + 86_400_000_000));
+        assert!(!line(NOON + 86_400_000_001));
+    }
+
+    #[test]
+    fn no_json_is_too_odd() {
+        for payload in ["\"", "\"\\", "{\"a", "", "\"é\\\"é\": 1", "[ ]"] {
+            let mut text = String::new();
+            json(payload, &mut text);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `wsfan run`: the daemon, in the foreground.
+
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+
+use super::{
+    failure::{Failure, Outcome, UNAVAILABLE, reason},
+    target::CONFIG,
+};
+use crate::{
+    config::{Config, LoadError},
+    service::{self, Exit, Source},
+};
+
+const EXAMPLES: &str = "\
+Example, a whole config:
+  [upstream]
+  url = \"wss://stream.example.com/v1\"
+
+SIGTERM and SIGINT stop it, a second one at once; SIGHUP reads the config again. It logs to stderr.
+
+Exit codes: 0 stopped; 1 failed; 69 the upstream was given up (reconnect.on_exhausted = \"exit\"); 78 \
+the config is bad.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The config file
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let config = load(&args.config)?;
+    service::logging::init(&config.log);
+    let source = Source { config, path: Some(args.config.clone()) };
+    let runtime = runtime()?;
+    let result = runtime.block_on(service::run(source));
+    // a DNS lookup that hangs must not hold the stop
+    runtime.shutdown_background();
+    match result {
+        Ok(Exit::Stopped) => Ok(()),
+        Ok(Exit::GivenUp) => Err(Failure::with_code(
+            UNAVAILABLE,
+            "the upstream was given up after reconnect.max_attempts failures in a row: the log says what \
+             went wrong",
+        )),
+        Err(error) => Err(Failure::with_code(error.exit_code(), error.to_string())),
+    }
+}
+
+/// The single-threaded runtime that the daemon lives in.
+pub(super) fn runtime() -> Outcome<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .map_err(|error| Failure::failed(format!("the runtime can't be started: {}", reason(&error))))
+}
+
+/// Reads the config. All that is wrong with it stands in the failure, a line each.
+pub(super) fn load(file: &Path) -> Outcome<Config> {
+    Config::load(file).map_err(|error| Failure::config(explain(&error)))
+}
+
+/// What is wrong with a config file, and what to do where there is none.
+pub(super) fn explain(error: &LoadError) -> String {
+    match error {
+        LoadError::Unreadable { path, reason } if reason.kind() == std::io::ErrorKind::NotFound => format!(
+            "there is no config at {}: name one with --config (one with only upstream.url is whole), or see it \
+             work first with `wsfan demo`",
+            path.display()
+        ),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,343 @@
+//! `wsfan status`: the link, the log, and who is connected.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+
+use super::{
+    client::{self, Client, Request},
+    failure::{Failure, Outcome, wrote},
+    format::{self, bytes, clean, count, counted},
+    line::Line,
+    pretty::{DIM, state_style, styled},
+    target::{Need, Target},
+};
+
+const NOTES: &str = "\
+A client's entries are those in the log since it attached, and they balance: entries = delivered + lost \
++ ahead.
+
+Exit codes: 0 the daemon answered, whatever the state of its link; 1 it didn't.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Print the daemon's reply as it is, on one line
+    #[arg(long)]
+    json: bool,
+    /// How long the daemon may take to answer
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = crate::config::parse_duration)]
+    timeout: Duration,
+}
+
+/// The daemon's reply, as far as it is shown. What is missing in it is left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    server: String,
+    pid: Option<u32>,
+    uptime_s: u64,
+    epoch: String,
+    pub(super) link: Link,
+    traffic: Traffic,
+    pub(super) log: Log,
+    pub(super) clients: Vec<ClientStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Link {
+    pub(super) state: String,
+    since_us: u64,
+    pub(super) conn: u64,
+    url: Option<String>,
+    subprotocol: Option<String>,
+    code: Option<u16>,
+    reason: Option<String>,
+    http_status: Option<u16>,
+    error: Option<String>,
+    attempt: u64,
+    retry_in_ms: Option<u64>,
+    pub(super) heartbeat_rtt_us: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Traffic {
+    received: u64,
+    received_bytes: u64,
+    sent: u64,
+    sent_bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Log {
+    pub(super) seq: u64,
+    oldest: u64,
+    bytes: u64,
+    max_bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ClientStatus {
+    client: u64,
+    listener: String,
+    format: String,
+    pid: Option<u32>,
+    uid: Option<u32>,
+    pub(super) you: bool,
+    pub(super) ledger: Ledger,
+}
+
+/// A client's balance.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Ledger {
+    pub(super) entries: u64,
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    pub(super) ahead: u64,
+}
+
+impl Ledger {
+    /// Whether nothing is unaccounted for.
+    pub(super) fn balances(self) -> bool {
+        self.delivered.checked_add(self.lost).and_then(|sum| sum.checked_add(self.ahead))
+            == Some(self.entries)
+    }
+}
+
+pub(super) fn status(args: &Args) -> Outcome {
+    let mut client = Client::connect(&args.target.sockets(Need::Nothing)?)?;
+    let mut line = Vec::new();
+    let deadline = Instant::now() + args.timeout;
+    client.ask(Request { op: "status", ..Request::default() }, &mut line, deadline)?;
+    if args.json {
+        line.push(b'\n');
+        return wrote(io::stdout().lock().write_all(&line)).map(drop);
+    }
+    let text = text(&parse(&line)?, &client.lines.path().display().to_string(), format::now_us());
+    wrote(anstream::stdout().lock().write_all(text.as_bytes())).map(drop)
+}
+
+/// Reads the daemon's reply.
+pub(super) fn parse(line: &[u8]) -> Outcome<Status> {
+    if let Some(error) = Line::parse(line).filter(|line| line.kind == "error") {
+        return Err(Failure::failed(client::refusal(&error)));
+    }
+    serde_json::from_slice(line).map_err(|error| {
+        Failure::failed(format!(
+            "the daemon's status can't be read ({error}): use the `wsfan` that came with it, or --json"
+        ))
+    })
+}
+
+/// The status for people.
+fn text(status: &Status, socket: &str, now_us: u64) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "{DIM}{name:<10}{DIM:#} {value}");
+        }
+    };
+    let link = &status.link;
+    row("link", link.state(now_us));
+    row("upstream", link.upstream());
+    row("last end", link.ending());
+    row("next try", link.next_try(now_us));
+    row(
+        "heartbeat",
+        link.heartbeat_rtt_us.map_or(String::new(), |rtt| {
+            format!("{} there and back", format::duration(Duration::from_micros(rtt)))
+        }),
+    );
+    row("traffic", status.traffic.text());
+    row("log", status.log.text(&status.epoch));
+    row("daemon", status.daemon());
+    row("socket", clean(socket).into_owned());
+    row("clients", count(status.clients.len() as u64));
+    if !status.clients.is_empty() {
+        text.push('\n');
+        clients(&status.clients, &mut text);
+    }
+    text
+}
+
+impl Status {
+    fn daemon(&self) -> String {
+        let pid = self.pid.map_or(String::new(), |pid| format!(", process {pid}"));
+        let uptime = format::duration(Duration::from_secs(self.uptime_s));
+        format!("{}{pid}, running for {uptime}", clean(&self.server))
+    }
+}
+
+impl Link {
+    fn state(&self, now_us: u64) -> String {
+        let mut text = styled(state_style(&self.state), clean(&self.state));
+        if self.since_us > 0 {
+            let since = Duration::from_micros(now_us.saturating_sub(self.since_us));
+            let _ = write!(text, " for {}", format::duration(since));
+        }
+        if self.state == "up" {
+            let _ = write!(text, ", connection {}", self.conn);
+        } else if self.conn > 0 {
+            let _ = write!(text, ", after {}", counted(self.conn, "connection", "connections"));
+        }
+        text
+    }
+
+    fn upstream(&self) -> String {
+        let mut text = clean(self.url.as_deref().unwrap_or_default()).into_owned();
+        if let Some(subprotocol) = &self.subprotocol {
+            let _ = write!(text, ", subprotocol {}", clean(subprotocol));
+        }
+        text
+    }
+
+    fn ending(&self) -> String {
+        super::pretty::ending(&Line {
+            error: self.error.as_deref().map(Into::into),
+            code: self.code.map(super::line::Code::Close),
+            reason: self.reason.as_deref().map(Into::into),
+            http_status: self.http_status,
+            ..Line::default()
+        })
+    }
+
+    fn next_try(&self, now_us: u64) -> String {
+        let failures = match self.attempt {
+            0 => String::new(),
+            attempt => format!("{} in a row", counted(attempt, "failure", "failures")),
+        };
+        let Some(retry) = self.retry_in_ms else { return failures };
+        let at = self.since_us.saturating_add(retry.saturating_mul(1000));
+        let left = format::duration(Duration::from_micros(at.saturating_sub(now_us)));
+        if failures.is_empty() { format!("in {left}") } else { format!("in {left}, after {failures}") }
+    }
+}
+
+impl Traffic {
+    fn text(&self) -> String {
+        let received = counted(self.received, "message", "messages");
+        format!(
+            "{received} received ({}), {} sent ({})",
+            bytes(self.received_bytes),
+            count(self.sent),
+            bytes(self.sent_bytes)
+        )
+    }
+}
+
+impl Log {
+    fn text(&self, epoch: &str) -> String {
+        let held = (self.seq + 1).saturating_sub(self.oldest.max(1));
+        let range = match held {
+            0 => String::new(),
+            _ => format!(" ({} to {})", self.oldest, self.seq),
+        };
+        let held = counted(held, "entry", "entries");
+        format!("{held} held{range}, {} of {}, {}", bytes(self.bytes), bytes(self.max_bytes), clean(epoch))
+    }
+}
+
+/// The table of clients, each column as wide as it must be.
+fn clients(clients: &[ClientStatus], text: &mut String) {
+    const HEAD: [&str; 7] = ["CLIENT", "PID", "UID", "ENTRIES", "DELIVERED", "LOST", "AHEAD"];
+    let number = |number: Option<u32>| number.map_or("-".to_owned(), |number| number.to_string());
+    let rows: Vec<[String; 7]> = clients
+        .iter()
+        .map(|client| {
+            let Ledger { entries, delivered, lost, ahead } = client.ledger;
+            let [entries, delivered, lost, ahead] = [entries, delivered, lost, ahead].map(count);
+            [
+                client.client.to_string(),
+                number(client.pid),
+                number(client.uid),
+                entries,
+                delivered,
+                lost,
+                ahead,
+            ]
+        })
+        .collect();
+    let widths: [usize; 7] =
+        std::array::from_fn(|i| rows.iter().map(|row| row[i].len()).fold(HEAD[i].len(), usize::max));
+    for (head, width) in HEAD.iter().zip(widths) {
+        let _ = write!(text, "{DIM}{head:>width$}{DIM:#}  ");
+    }
+    let _ = writeln!(text, "{DIM}LISTENER{DIM:#}");
+    for (row, client) in rows.iter().zip(clients) {
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(text, "{cell:>width$}  ");
+        }
+        let raw = if client.format == "raw" { ", raw" } else { "" };
+        let you = if client.you { " (this command)" } else { "" };
+        let _ = writeln!(text, "{}{raw}{you}", clean(&client.listener));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(line: &str, now_us: u64) -> String {
+        let text = text(&parse(line.as_bytes()).unwrap(), "/run/w.sock", now_us);
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn a_link_that_is_up() {
+        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1700,"delivered":1600,"lost":90,"ahead":10}}]}"#;
+        let text = "\
+link       up for 12 s, connection 3
+upstream   wss://host/path, subprotocol v2
+heartbeat  23 ms there and back
+traffic    41,000 messages received (2.0 MiB), 1 sent (10 B)
+log        1,024 entries held (40800 to 41823), 1.0 MiB of 64.0 MiB, 9f2c51d0
+daemon     wsfan/0.1.0, process 1234, running for 1h 1m
+socket     /run/w.sock
+clients    2
+
+CLIENT   PID  UID  ENTRIES  DELIVERED  LOST  AHEAD  LISTENER
+     7  1300    0        0          0     0      0  /run/w.sock (this command)
+    12     -    -    1,700      1,600    90     10  /run/r.sock, raw
+";
+        assert_eq!(shown(line, 13_000_000), text);
+    }
+
+    #[test]
+    fn a_link_that_waits() {
+        let line = r#"{"type":"status","link":{"state":"waiting","since_us":1000000,"conn":2,"url":"ws://h/","http_status":503,"error":"the server refused","attempt":4,"retry_in_ms":5000},"log":{"seq":0,"oldest":1}}"#;
+        let text = shown(line, 3_000_000);
+        for part in [
+            "link       waiting for 2 s, after 2 connections\n",
+            "last end   the server refused, HTTP 503\n",
+            "next try   in 3 s, after 4 failures in a row\n",
+            "log        0 entries held, ",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_status_is_a_failure() {
+        assert!(parse(br#"{"type":"error","id":1,"code":"forbidden","message":"no"}"#).is_err());
+        assert!(parse(b"[").is_err());
+    }
+
+    #[test]
+    fn a_ledger_balances_or_not() {
+        let ledger = Ledger { entries: 10, delivered: 7, lost: 2, ahead: 1 };
+        assert!(ledger.balances());
+        assert!(!Ledger { ahead: 2, ..ledger }.balances());
+        assert!(!Ledger { lost: u64::MAX, ..ledger }.balances());
+    }
+}
