@@ -1,0 +1,159 @@
+//! The rules of `docs/architecture.md` that a machine can hold: who may know whom, and which file
+//! names which library.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each room, and the rooms that it may know beside itself.
+const ROOMS: [(&str, &[&str]); 6] = [
+    ("config", &[]),
+    ("hub", &["config"]),
+    ("upstream", &["config", "hub"]),
+    ("local", &["config", "hub"]),
+    ("service", &["config", "hub", "upstream", "local"]),
+    ("cli", &["config", "service"]),
+];
+
+/// What may be named only in the files whose paths begin so.
+const NAMED_IN: [(&str, &[&str]); 6] = [
+    ("tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
+    ("rustix", &["local/socket.rs"]),
+    ("nix::unistd", &["local/socket.rs"]),
+    ("sd_notify", &["service/notify.rs"]),
+    ("unsafe {", &["local/watched.rs"]),
+    // the rooms take their own part of the configuration, never the whole
+    ("Config,", &["service/mod.rs", "service/reload.rs"]),
+];
+
+#[test]
+fn rooms_know_only_those_they_may() {
+    let files = sources();
+    for (room, _) in ROOMS {
+        let count = files.keys().filter(|path| path.starts_with(room)).count();
+        assert!(count > 1, "nothing was scanned in src/{room}");
+    }
+    for (path, code) in &files {
+        let Some((room, may)) = ROOMS.iter().find(|(room, _)| path.starts_with(room)) else { continue };
+        for named in names_after(code, "crate") {
+            let known = ROOMS.iter().any(|(other, _)| *other == named);
+            assert!(
+                !known || named == *room || may.contains(&named.as_str()),
+                "{}: {room} must not know {named}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_library_is_named_where_it_belongs() {
+    let files = sources();
+    for (name, allowed) in NAMED_IN {
+        let mut found = 0;
+        for (path, code) in &files {
+            if !code.contains(name) || (name == "Config," && !imports_the_whole_config(code)) {
+                continue;
+            }
+            found += 1;
+            let here = path.display().to_string();
+            let everywhere = name == "Config," && (here.starts_with("cli") || here.starts_with("config"));
+            assert!(everywhere || allowed.iter().any(|place| here.starts_with(place)), "{here} names {name}");
+        }
+        assert!(found > 0, "nothing names {name}: is the rule still about something?");
+    }
+}
+
+#[test]
+fn pure_files_touch_no_clock_task_or_socket() {
+    let pure = [
+        "hub/log.rs",
+        "hub/cursor.rs",
+        "hub/line.rs",
+        "hub/link.rs",
+        "hub/outbox.rs",
+        "local/lines.rs",
+        "local/outgoing.rs",
+        "local/protocol.rs",
+        "local/rights.rs",
+        "service/reload.rs",
+        "upstream/addresses.rs",
+        "upstream/backoff.rs",
+        "upstream/failure.rs",
+        "upstream/heartbeat.rs",
+        "upstream/machine.rs",
+    ];
+    let files = sources();
+    for path in pure {
+        let code = files.get(Path::new(path)).unwrap_or_else(|| panic!("src/{path} is not there"));
+        for word in
+            ["tokio::", "Instant::now", "SystemTime::now", "std::net::Tcp", "std::fs", "fastrand", "async "]
+        {
+            assert!(!code.contains(word), "src/{path} is pure, but has {word:?}");
+        }
+    }
+}
+
+/// All sources by their path under `src`, without comments and without tests.
+fn sources() -> BTreeMap<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = BTreeMap::new();
+    let mut directories = vec![root.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.file_stem().unwrap() != "tests"
+            {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+                let code: Vec<&str> =
+                    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+                files.insert(path.strip_prefix(&root).unwrap().to_owned(), code.join("\n"));
+            }
+        }
+    }
+    assert!(files.len() > 30, "only {} files were found", files.len());
+    files
+}
+
+/// The first names in all paths that begin with `root::`, those in braces included.
+fn names_after(code: &str, root: &str) -> Vec<String> {
+    let start = format!("{root}::");
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(&start) {
+        let rest = &code[at + start.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut name = String::new();
+            for letter in group.chars() {
+                match letter {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => names.push(std::mem::take(&mut name)),
+                    _ if depth == 0 => name.push(letter),
+                    _ => {}
+                }
+            }
+            names.push(name);
+        } else {
+            names.push(rest.to_owned());
+        }
+    }
+    names
+        .iter()
+        .map(|name| name.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+fn imports_the_whole_config(code: &str) -> bool {
+    code.contains("config::Config")
+        || code.contains("config::{self, Config")
+        || code.contains("config::{Config")
+}

@@ -1,0 +1,300 @@
+//! Local clients, good and bad, through the real daemon: nobody is slowed by another, nothing is
+//! lost in silence, and nothing a client writes breaks anything.
+
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+};
+
+use serde_json::{Value, json};
+
+mod common;
+use common::{Client, Daemon, Server};
+
+fn up(config: &str) -> (Server, Daemon, common::Connection) {
+    let server = Server::bind();
+    let daemon = Daemon::start(&(server.config() + config));
+    let connection = server.accept();
+    (server, daemon, connection)
+}
+
+/// `entries = delivered + lost + ahead` for every client.
+fn assert_balanced(status: &Value) {
+    for client in status["clients"].as_array().unwrap() {
+        let of = |name: &str| client["ledger"][name].as_u64().unwrap();
+        assert_eq!(of("entries"), of("delivered") + of("lost") + of("ahead"), "{client}");
+    }
+}
+
+#[test]
+fn every_client_sees_the_same_lines_in_the_same_order() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut clients: Vec<_> = (0..10).map(|_| daemon.client()).collect();
+    for n in 0..100 {
+        upstream.text(&format!("{{\"n\":{n}}}"));
+    }
+    let seen: Vec<Vec<String>> = clients
+        .iter_mut()
+        .map(|client| {
+            let mut lines = Vec::new();
+            while !lines.last().is_some_and(|line: &String| line.contains("\"json\":{\"n\":99}")) {
+                lines.push(client.text());
+            }
+            lines.retain(|line| line.contains("\"message\""));
+            lines
+        })
+        .collect();
+    assert!(seen.iter().all(|lines| *lines == seen[0] && lines.len() == 100));
+    assert_balanced(&clients[0].status());
+}
+
+#[test]
+fn a_client_that_never_reads_holds_nobody_up_and_is_told_of_its_gap() {
+    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"256KiB\"\n");
+    let mut stuck = daemon.client();
+    let mut quick = daemon.client();
+    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(10_000));
+    for _ in 0..500 {
+        upstream.text(&payload);
+        quick.message();
+    }
+    assert_balanced(&quick.status());
+    // it reads again: what it has not got is declared, and what follows is whole
+    let mut next = stuck.hello["seq"].as_u64().unwrap() + 1;
+    let mut gaps = 0;
+    let last = quick.status()["log"]["seq"].as_u64().unwrap();
+    while next <= last {
+        let line = stuck.line();
+        match line["type"].as_str().unwrap() {
+            "gap" => {
+                assert_eq!(line["why"], "slow_client");
+                assert_eq!(line["from"], next);
+                let to = line["to"].as_u64().unwrap();
+                assert_eq!(line["count"], to + 1 - next);
+                next = to + 1;
+                gaps += 1;
+                let link = stuck.line();
+                assert_eq!(
+                    (&link["type"], &link["state"], &link["seq"]),
+                    (&json!("link"), &json!("up"), &Value::Null)
+                );
+            }
+            _ => {
+                assert_eq!(line["seq"], next, "{line}");
+                next += 1;
+            }
+        }
+    }
+    assert_eq!(gaps, 1);
+    let status = quick.status();
+    assert_balanced(&status);
+    let lost: u64 =
+        status["clients"].as_array().unwrap().iter().map(|c| c["ledger"]["lost"].as_u64().unwrap()).sum();
+    assert!(lost > 0);
+}
+
+#[test]
+fn under_disconnect_a_slow_client_is_cut_off_and_the_others_are_not() {
+    let (_server, daemon, mut upstream) =
+        up("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"disconnect\"\n");
+    let stuck = daemon.client();
+    let mut quick = daemon.client();
+    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(10_000));
+    for _ in 0..500 {
+        upstream.text(&payload);
+        quick.message();
+    }
+    quick.until_clients(1);
+    let mut bytes = Vec::new();
+    let _ = stuck.stream().take(10 << 20).read_to_end(&mut bytes); // ends: the connection is closed
+    assert!(bytes.len() < 4 << 20);
+}
+
+#[test]
+fn a_raw_client_gets_payloads_alone_and_is_cut_off_rather_than_lied_to() {
+    let (_server, daemon, mut upstream) = up(
+        "[history]\nmax_bytes = \"256KiB\"\n[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n",
+    );
+    let raw = || Client::connect(&daemon.socket().with_extension("sock.raw"));
+    let mut quick = daemon.client();
+    let mut reader = raw();
+    let stuck = raw();
+    quick.until_clients(3);
+    for payload in ["{\n\"a\": 1}", "plain\ntext", ""] {
+        upstream.text(payload);
+    }
+    assert_eq!([reader.text(), reader.text(), reader.text()], ["{ \"a\": 1}\n", "plain text\n", "\n"]);
+    reader.write(b"hello upstream\n");
+    assert_eq!(upstream.message().into_text().unwrap(), "hello upstream");
+    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(10_000));
+    for _ in 0..500 {
+        upstream.text(&payload);
+        quick.message();
+        reader.text();
+    }
+    quick.until_clients(2);
+    drop(stuck);
+}
+
+#[test]
+fn bad_lines_get_an_error_each_and_cost_nothing_else() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    let deep =
+        format!("{{\"op\":\"send\",\"id\":2,\"json\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    for (line, code) in [
+        (&b"nonsense"[..], "bad_json"),
+        (b"{\"op\":\"send\",\"text\":\"\xff\xfe\"}", "bad_json"),
+        (b"{\"op\":\"fly\"}", "unknown_op"),
+        (b"{\"op\":\"send\"}", "bad_request"),
+        (b"[]", "bad_request"),
+    ] {
+        client.write(line);
+        client.write(b"\n");
+        assert_eq!(client.until(|line| line["type"] == "error")["code"], code);
+    }
+    client.write(deep.as_bytes());
+    client.write(b"\n");
+    assert_eq!(client.until(|line| line["id"] == 2)["result"], "written");
+    assert_eq!(upstream.message().into_text().unwrap().len(), 200_000);
+    assert_eq!(client.request(json!({"op": "ping"}))["result"], "pong");
+}
+
+#[test]
+fn a_line_that_is_too_long_ends_its_connection_with_a_word() {
+    let (_server, daemon, _upstream) = up("");
+    let mut witness = daemon.client();
+    let client = daemon.client();
+    let mut writer = client.stream().try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let part = vec![b'x'; 1 << 20];
+        // 100 MB, or until the daemon has had enough
+        (0..100).try_for_each(|_| writer.write_all(&part)).is_err()
+    });
+    let lines = client.rest();
+    assert!(flood.join().unwrap(), "the daemon read all of it");
+    assert!(lines.iter().any(|line| line["code"] == "line_too_long"), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), &json!({"type": "bye", "why": "bad_client"}));
+    witness.until_clients(1);
+}
+
+#[test]
+fn half_a_line_at_the_end_is_said_to_be_one() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    client.write(b"{\"op\":\"send\",\"text\":\"half");
+    client.stream().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.until(|line| line["type"] == "error")["code"], "bad_json");
+    // it has closed one direction only, and goes on receiving
+    upstream.text("\"still there\"");
+    assert_eq!(client.message()["json"], "still there");
+    drop(client);
+    daemon.client().until_clients(1);
+}
+
+#[test]
+fn clients_that_vanish_within_a_line_leave_nothing_behind() {
+    let (_server, daemon, _upstream) = up("");
+    for _ in 0..50 {
+        let mut client = daemon.client();
+        client.write(b"{\"op\":\"sen");
+    }
+    daemon.client().until_clients(1);
+}
+
+#[test]
+fn a_thousand_connections_in_a_row_are_all_served() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut witness = daemon.client();
+    for _ in 0..1000 {
+        let client = daemon.client();
+        assert_eq!(client.hello["protocol"], 1);
+    }
+    upstream.text("1");
+    witness.message();
+    witness.until_clients(1);
+}
+
+#[test]
+fn no_more_than_max_clients_are_let_in() {
+    let (_server, daemon, _upstream) = up("[[listener]]\npath = \"SOCKET\"\nmax_clients = 2\n");
+    let first = daemon.client();
+    let _second = daemon.client();
+    let lines = Client::connect(&daemon.socket()).rest();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["code"], "too_many_clients");
+    drop(first);
+    // its place is free as soon as the daemon has seen it go
+    let mut third = loop {
+        let mut client = Client::connect(&daemon.socket());
+        if client.line()["type"] == "hello" {
+            break client;
+        }
+    };
+    assert_eq!(third.request(json!({"op": "ping"}))["result"], "pong");
+}
+
+#[test]
+fn who_asks_without_reading_the_answers_is_cut_off() {
+    let (_server, daemon, _upstream) = up("");
+    let mut witness = daemon.client();
+    let greedy = daemon.client();
+    let mut writer: UnixStream = greedy.stream().try_clone().unwrap();
+    let line = b"{\"op\":\"ping\",\"id\":\"0123456789012345678901234567890123456789\"}\n".repeat(1000);
+    while writer.write_all(&line).is_ok() {}
+    witness.until_clients(1);
+    drop(greedy);
+}
+
+#[test]
+fn attach_goes_back_in_the_log_and_declares_what_is_gone() {
+    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"64KiB\"\n");
+    let mut client = daemon.client();
+    let start = client.hello["seq"].as_u64().unwrap();
+    let epoch = client.hello["epoch"].clone();
+    for n in 0..3 {
+        upstream.text(&n.to_string());
+        client.message();
+    }
+    let mut late = daemon.client();
+    let attached = late.request(json!({"op": "attach", "since": {"epoch": epoch, "seq": start + 1}}));
+    assert_eq!((&attached["result"], &attached["seq"]), (&json!("attached"), &json!(start + 1)));
+    assert_eq!([late.message()["json"].clone(), late.message()["json"].clone()], [json!(1), json!(2)]);
+
+    let other = late.request(json!({"op": "attach", "since": {"epoch": "another", "seq": 5}}));
+    assert_eq!(other["seq"], 0);
+    let gap = late.line();
+    assert_eq!((&gap["type"], &gap["why"], &gap["count"]), (&json!("gap"), &json!("epoch"), &json!(0)));
+
+    let future = late.request(json!({"op": "attach", "since": {"epoch": epoch, "seq": 1_000_000}}));
+    assert_eq!(future["code"], "bad_request");
+
+    let payload = format!("\"{}\"", "x".repeat(10_000));
+    for _ in 0..50 {
+        upstream.text(&payload);
+        client.message();
+    }
+    client.ask(json!({"op": "attach", "since": {"epoch": epoch, "seq": start}}));
+    let gap = client.until(|line| line["type"] == "gap");
+    assert_eq!((&gap["why"], &gap["from"]), (&json!("expired"), &json!(start + 1)));
+    client.until(|line| line["type"] == "link");
+    assert_eq!(client.line()["seq"], gap["to"].as_u64().unwrap() + 1);
+    assert_balanced(&client.status());
+}
+
+impl Client {
+    /// Asks for the status until there are so many clients.
+    fn until_clients(&mut self, count: usize) {
+        let end = std::time::Instant::now() + common::DEADLINE;
+        loop {
+            let status = self.status();
+            assert_balanced(&status);
+            let clients = status["clients"].as_array().unwrap();
+            if clients.len() == count {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "not {count}, but {clients:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use tempfile::TempDir;
+
+use super::{Client, DEADLINE};
+
+/// The real daemon, in a directory of its own.
+pub struct Daemon {
+    child: Child,
+    directory: TempDir,
+    /// Where systemd would listen.
+    notify: UnixDatagram,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Daemon {
+    /// Starts the daemon with the given sections; `SOCKET` in them stands for its socket's path.
+    /// Without a `[[listener]]` it has one there. Waits until it says that it is ready.
+    pub fn start(config: &str) -> Daemon {
+        let mut daemon = Daemon::spawn(config);
+        daemon.notified("READY=1");
+        daemon
+    }
+
+    /// The same, without waiting.
+    pub fn spawn(config: &str) -> Daemon {
+        let directory = tempfile::tempdir().unwrap();
+        Daemon::spawn_in(directory, config)
+    }
+
+    /// The same, in a directory that there is already.
+    pub fn spawn_in(directory: TempDir, config: &str) -> Daemon {
+        let file = directory.path().join("wsfan.toml");
+        fs::write(&file, complete(config, directory.path())).unwrap();
+        let notify_path = directory.path().join("notify");
+        let _ = fs::remove_file(&notify_path);
+        let notify = UnixDatagram::bind(&notify_path).unwrap();
+        notify.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wsfan"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .env("NOTIFY_SOCKET", &notify_path)
+            .env_remove("JOURNAL_STREAM")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(directory.path().join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let (sender, ended) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = io::copy(&mut output, &mut io::sink());
+            let _ = sender.send(());
+        });
+        Daemon { child, directory, notify, ended }
+    }
+
+    /// Waits until the daemon tells systemd a state that contains `part`, and returns it.
+    pub fn notified(&mut self, part: &str) -> String {
+        let mut buffer = [0; 4096];
+        let mut seen = Vec::new();
+        loop {
+            let Ok(length) = self.notify.recv(&mut buffer) else {
+                panic!("the daemon never said {part:?}, but {seen:?}; its log:\n{}", self.log());
+            };
+            let state = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if state.contains(part) {
+                return state;
+            }
+            seen.push(state);
+        }
+    }
+
+    /// A new client, past its `hello`.
+    pub fn client(&self) -> Client {
+        Client::attach(&self.socket())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("wsfan.sock")
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the daemon wrote on stderr.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stderr")).unwrap()
+    }
+
+    /// Replaces the configuration file.
+    pub fn rewrite(&self, config: &str) {
+        fs::write(self.directory.path().join("wsfan.toml"), complete(config, self.directory.path())).unwrap();
+    }
+
+    /// Sends a signal by its name: `TERM`, `HUP`…
+    pub fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process.
+    pub fn wait(&mut self) -> ExitStatus {
+        // its standard output ends with it, and a channel has the deadline that waitpid lacks
+        let Ok(()) = self.ended.recv_timeout(DEADLINE) else {
+            panic!("the daemon did not end; its log:\n{}", self.log());
+        };
+        self.child.wait().unwrap()
+    }
+
+    /// Ends the process, and gives its directory back as it was left.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
+    }
+}
+
+fn complete(config: &str, directory: &Path) -> String {
+    let socket = directory.join("wsfan.sock");
+    let mut config = config.replace("SOCKET", &socket.display().to_string());
+    if !config.contains("[[listener]]") {
+        config += &format!("\n[[listener]]\npath = \"{}\"\n", socket.display());
+    }
+    config
+}

@@ -1,0 +1,261 @@
+//! `docs/protocol.md` is true: every example in it is run against the real daemon.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+
+mod common;
+use common::{Client, Daemon, Server};
+
+/// Values that differ from run to run; of them the type counts. All others must be equal.
+const VARYING: [&str; 17] = [
+    "seq",
+    "time_us",
+    "since_us",
+    "epoch",
+    "url",
+    "oldest",
+    "from",
+    "to",
+    "count",
+    "pid",
+    "uid",
+    "uptime_s",
+    "bytes",
+    "listener",
+    "retry_in_ms",
+    "message",
+    "client",
+];
+
+#[test]
+fn hello() {
+    let (_server, daemon, _upstream) = up("");
+    let mut client = Client::connect(&daemon.socket());
+    run("hello", &mut client);
+}
+
+#[test]
+fn message() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    upstream.text("{\"price\": 42.10, \"id\": 12345678901234567890}");
+    upstream.text("not JSON");
+    upstream.socket.send(Message::binary(vec![0, 1, 2])).unwrap();
+    run("message", &mut client);
+}
+
+#[test]
+fn link() {
+    let (server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    let frame = CloseFrame { code: CloseCode::Error, reason: "restart".into() };
+    upstream.socket.close(Some(frame)).unwrap();
+    upstream.closed();
+    let _next = server.accept();
+    run("link", &mut client);
+}
+
+#[test]
+fn gap() {
+    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"64KiB\"\n");
+    let mut client = daemon.client();
+    let payload = format!("\"{}\"", "x".repeat(10_000));
+    for _ in 0..50 {
+        upstream.text(&payload);
+        client.message();
+    }
+    let since = json!({"epoch": client.hello["epoch"], "seq": 2});
+    client.ask(json!({"op": "attach", "since": since}));
+    client.until(|line| line["result"] == "attached");
+    run("gap", &mut client);
+}
+
+#[test]
+fn error() {
+    let (_server, daemon, _upstream) = up("");
+    run("error", &mut daemon.client());
+}
+
+#[test]
+fn bye() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    daemon.signal("TERM");
+    upstream.closed();
+    client.link("closed");
+    run("bye", &mut client);
+}
+
+#[test]
+fn send() {
+    let (_server, daemon, mut upstream) = up("");
+    run("send", &mut daemon.client());
+    let messages = [upstream.message(), upstream.message(), upstream.message()];
+    assert_eq!(
+        messages,
+        [Message::text("{\"subscribe\": [\"btc\"]}"), Message::text("hello"), Message::binary(vec![0, 1, 2])]
+    );
+}
+
+#[test]
+fn send_while_down() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    client.request(json!({"op": "close"}));
+    upstream.closed();
+    client.link("closed");
+    run("send while down", &mut client);
+}
+
+#[test]
+fn outbox() {
+    let (server, daemon, mut upstream) = up("[outbox]\nmax_messages = 10\n");
+    let mut client = daemon.client();
+    client.request(json!({"op": "close"}));
+    upstream.closed();
+    client.link("closed");
+    let accept = std::thread::spawn(move || server.accept().message());
+    run("outbox", &mut client);
+    assert_eq!(accept.join().unwrap(), Message::text("hello"));
+}
+
+#[test]
+fn attach() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    for text in ["1", "2"] {
+        upstream.text(text);
+        client.message();
+    }
+    run("attach", &mut client);
+}
+
+#[test]
+fn status() {
+    let (_server, daemon, _upstream) = up("");
+    run("status", &mut daemon.client());
+}
+
+#[test]
+fn control() {
+    let (_server, daemon, _upstream) = up("");
+    run("control", &mut daemon.client());
+}
+
+#[test]
+fn ping() {
+    let (_server, daemon, _upstream) = up("");
+    run("ping", &mut daemon.client());
+}
+
+#[test]
+fn every_example_is_run() {
+    let page = page();
+    let examples: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("<!-- example: ")?.strip_suffix(" -->")).collect();
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/protocol.rs")).unwrap();
+    assert!(examples.len() > 10, "{examples:?}");
+    for example in examples {
+        assert!(source.contains(&format!("run(\"{example}\",")), "nothing runs the example {example:?}");
+    }
+}
+
+#[test]
+fn every_code_and_every_cause_is_explained() {
+    let source =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/local/protocol.rs")).unwrap();
+    let page = page();
+    let mut found = 0;
+    for name in ["pub enum Code {", "pub enum Why {", "pub enum Bye {"] {
+        let (_, body) = source.split_once(name).unwrap();
+        let (body, _) = body.split_once("\n}").unwrap();
+        for variant in body.lines().filter_map(|line| line.trim().strip_suffix(',')) {
+            let mut snake = String::new();
+            for letter in variant.chars() {
+                if letter.is_uppercase() && !snake.is_empty() {
+                    snake.push('_');
+                }
+                snake.extend(letter.to_lowercase());
+            }
+            assert!(page.contains(&format!("| `{snake}` |")), "docs/protocol.md doesn't explain {snake}");
+            found += 1;
+        }
+    }
+    assert!(found > 12, "{found}");
+}
+
+/// A daemon whose link is up, with two entries in its log.
+fn up(config: &str) -> (Server, Daemon, common::Connection) {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&(server.config() + config));
+    let connection = server.accept();
+    daemon.notified("STATUS=link up");
+    (server, daemon, connection)
+}
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md")).unwrap()
+}
+
+/// Says what the example says, and checks that the answers are those of the example.
+fn run(example: &str, client: &mut Client) {
+    let page = page();
+    let (_, rest) = page.split_once(&format!("<!-- example: {example} -->\n```\n")).expect("the example");
+    let (block, _) = rest.split_once("```").unwrap();
+    for line in block.lines() {
+        let (mark, text) = line.split_at(2);
+        match mark {
+            "> " => {
+                let epoch = client.hello["epoch"].as_str().unwrap_or_default();
+                client.write((text.replace("EPOCH", epoch) + "\n").as_bytes());
+            }
+            "< " => {
+                let expected: Value =
+                    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+                // changes of the link come in between where an example is not about them
+                let about_links = block.contains("\"link\",");
+                let line = loop {
+                    let line = client.line();
+                    if about_links || line["type"] != "link" || expected["type"] == "link" {
+                        break line;
+                    }
+                };
+                assert_like(&line, &expected, example);
+            }
+            other => panic!("{example}: a line starts with {other:?}"),
+        }
+    }
+    assert!(block.lines().count() > 0);
+}
+
+/// The same fields, equal but for what varies.
+fn assert_like(line: &Value, expected: &Value, at: &str) {
+    match (line, expected) {
+        (Value::Object(line), Value::Object(expected)) => {
+            let (names, wanted): (Vec<_>, Vec<_>) = (line.keys().collect(), expected.keys().collect());
+            assert_eq!(names, wanted, "{at}: {line:?}");
+            for (name, value) in line {
+                let wanted = &expected[name];
+                if VARYING.contains(&name.as_str()) && !value.is_object() {
+                    assert_eq!(
+                        std::mem::discriminant(value),
+                        std::mem::discriminant(wanted),
+                        "{at}.{name}: {value}"
+                    );
+                } else {
+                    assert_like(value, wanted, &format!("{at}.{name}"));
+                }
+            }
+        }
+        (Value::Array(line), Value::Array(expected)) => {
+            assert_eq!(line.len(), expected.len(), "{at}");
+            line.iter().zip(expected).for_each(|(line, expected)| assert_like(line, expected, at));
+        }
+        _ => assert_eq!(line, expected, "{at}"),
+    }
+}

@@ -1,0 +1,235 @@
+//! The daemon as a service: sockets, signals, reload, stop.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, symlink},
+        net::UnixListener,
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+mod common;
+use common::{Client, Daemon, Server};
+
+#[test]
+fn it_is_ready_before_the_upstream_is_and_says_how_the_link_is() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    let mut client = daemon.client();
+    assert_ne!(client.hello["link"], "up");
+    let _upstream = server.accept();
+    client.link("up");
+    daemon.notified("STATUS=link up, connection 1");
+}
+
+#[test]
+fn the_socket_has_its_mode_and_group_and_goes_with_the_daemon() {
+    let server = Server::bind();
+    let group = fs::metadata("/proc/self").unwrap().gid();
+    let mut daemon = Daemon::start(&format!(
+        "{}[[listener]]\npath = \"SOCKET\"\nmode = \"0604\"\ngroup = \"{group}\"\n",
+        server.config()
+    ));
+    let file = fs::metadata(daemon.socket()).unwrap();
+    assert_eq!((file.permissions().mode() & 0o7777, file.gid()), (0o604, group));
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    assert!(!daemon.socket().exists());
+    assert!(!daemon.path().join("wsfan.sock.lock").exists());
+}
+
+#[test]
+fn a_stale_socket_is_taken_over_and_a_live_one_is_not() {
+    let server = Server::bind();
+    let directory = Daemon::start(&server.config()).kill();
+    assert!(directory.path().join("wsfan.sock").exists(), "killed, it leaves its socket");
+    let mut daemon = Daemon::spawn_in(directory, &server.config());
+    daemon.notified("READY=1");
+    assert!(daemon.log().contains("took over a socket"), "{}", daemon.log());
+
+    let config = format!("{}[[listener]]\npath = \"{}\"\n", server.config(), daemon.socket().display());
+    let mut second = Daemon::spawn(&config);
+    assert_eq!(second.wait().code(), Some(1));
+    assert!(second.log().contains("another wsfan listens on this socket"), "{}", second.log());
+    assert_eq!(daemon.client().hello["protocol"], 1, "the first is unharmed");
+}
+
+#[test]
+fn what_is_in_the_socket_s_place_and_not_dead_is_left_alone() {
+    let server = Server::bind();
+    let directory = tempfile::tempdir().unwrap();
+    let there = directory.path().join("there");
+    let refused = |word: &str| {
+        let config = format!("{}[[listener]]\npath = \"{}\"\n", server.config(), there.display());
+        let mut daemon = Daemon::spawn(&config);
+        assert_eq!(daemon.wait().code(), Some(1));
+        assert!(daemon.log().contains(word) && daemon.log().contains("/there"), "{}", daemon.log());
+        assert!(fs::symlink_metadata(&there).is_ok());
+        assert!(!directory.path().join("there.lock").exists());
+    };
+    let listener = UnixListener::bind(&there).unwrap();
+    refused("another program listens on this socket");
+    drop(listener);
+    fs::remove_file(&there).unwrap();
+    fs::write(&there, "precious").unwrap();
+    refused("not a socket");
+    assert_eq!(fs::read_to_string(&there).unwrap(), "precious");
+    fs::remove_file(&there).unwrap();
+    symlink("nowhere", &there).unwrap();
+    refused("not a socket");
+}
+
+#[test]
+fn a_socket_that_is_no_longer_its_own_is_not_removed() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    fs::remove_file(daemon.socket()).unwrap();
+    let _other = UnixListener::bind(daemon.socket()).unwrap();
+    daemon.signal("INT");
+    assert!(daemon.wait().success());
+    assert!(daemon.socket().exists());
+}
+
+#[test]
+fn sigterm_closes_the_upstream_and_lets_clients_have_the_rest() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    let mut upstream = server.accept();
+    let mut client = daemon.client();
+    upstream.text("\"last\"");
+    client.message();
+    daemon.signal("TERM");
+    assert_eq!(upstream.closed(), Some(1001));
+    let lines = client.rest();
+    let types: Vec<_> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["link", "bye"], "{lines:?}");
+    assert_eq!((&lines[0]["state"], &lines[1]["why"]), (&json!("closed"), &json!("shutdown")));
+    daemon.notified("STOPPING=1");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_stop_ends_in_time_whatever_the_server_and_the_clients_do() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&(server.config() + "[shutdown]\ntimeout = \"500ms\"\n"));
+    let mut upstream = server.accept();
+    let stuck = daemon.client();
+    let mut witness = daemon.client();
+    let payload = format!("\"{}\"", "x".repeat(100_000));
+    for _ in 0..20 {
+        upstream.text(&payload);
+        witness.message();
+    }
+    let begun = Instant::now();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(400), "it gave them their time: {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop((stuck, upstream));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&(server.config() + "[shutdown]\ntimeout = \"5m\"\n"));
+    let upstream = server.accept();
+    let mut client = daemon.client();
+    client.status();
+    daemon.signal("TERM");
+    daemon.notified("STOPPING=1");
+    daemon.signal("TERM");
+    daemon.wait();
+    assert!(daemon.log().contains("a second time"), "{}", daemon.log());
+    drop(upstream);
+}
+
+#[test]
+fn a_reload_changes_the_heartbeat_of_the_live_link_and_disconnects_nobody() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&(server.config() + "[heartbeat]\ninterval = \"1h\"\n"));
+    let mut upstream = server.accept();
+    let mut client = daemon.client();
+    daemon.rewrite(
+        &(server.config() + "[heartbeat]\nkind = \"message\"\nmessage = \"beat\"\ninterval = \"100ms\"\n"),
+    );
+    daemon.signal("HUP");
+    let reloading = daemon.notified("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    daemon.notified("READY=1");
+    assert_eq!(upstream.message().into_text().unwrap(), "beat");
+    upstream.text("1");
+    assert_eq!(client.message()["json"], 1);
+    let status = client.status();
+    assert_eq!((&status["link"]["conn"], &status["link"]["state"]), (&json!(1), &json!("up")));
+}
+
+#[test]
+fn a_bad_configuration_never_replaces_a_good_one() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    let mut upstream = server.accept();
+    let mut client = daemon.client();
+    daemon.rewrite(&(server.config() + "[heartbeat]\nintervall = \"1s\"\n"));
+    daemon.signal("HUP");
+    daemon.notified("RELOADING=1");
+    daemon.notified("READY=1");
+    assert!(daemon.log().contains("`interval`"), "{}", daemon.log());
+    upstream.text("1");
+    assert_eq!(client.message()["json"], 1);
+    // and without a daemon running, it doesn't start
+    let mut other = Daemon::spawn(&(server.config() + "[heartbeat]\ninterval = \"0s\"\n"));
+    assert_eq!(other.wait().code(), Some(78));
+    assert!(other.log().contains("heartbeat.interval"), "{}", other.log());
+}
+
+#[test]
+fn a_reload_reconnects_for_what_needs_it_and_names_what_needs_a_restart() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    let mut upstream = server.accept();
+    let mut client = daemon.client();
+    let listener = "[[listener]]\npath = \"SOCKET\"\nmode = \"0600\"\n[[listener]]\npath = \"SOCKET.2\"\n";
+    let config = server.config().replace("/stream\"", "/other\"\nheaders = { X-Test = \"1\" }");
+    daemon.rewrite(&(config + listener));
+    daemon.signal("HUP");
+    daemon.notified("RELOADING=1");
+    assert_eq!(upstream.closed(), Some(1000));
+    let upstream = server.accept();
+    assert_eq!(upstream.path, "/other");
+    assert!(upstream.headers.contains(&("x-test".into(), "1".into())), "{:?}", upstream.headers);
+    assert_eq!(client.link("up")["conn"], 2);
+    let log = daemon.log();
+    for word in ["upstream.url", "upstream.headers", "`mode` of listener", "the new listener"] {
+        assert!(log.contains(word), "{word}: {log}");
+    }
+}
+
+#[test]
+fn secrets_never_reach_the_log() {
+    let server = Server::bind();
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    fs::write(&token, "s3cr3t-token\n").unwrap();
+    let config = format!(
+        "[upstream]\nurl = \"ws://user:s3cr3t-pass@127.0.0.1:{}/p?key=s3cr3t-query\"\nheaders = {{ X-Token = \"${{file:{}}}\" }}\n\
+         [reconnect]\ninitial_delay = \"20ms\"\n[log]\nlevel = \"trace\"\n",
+        server.port(),
+        token.display()
+    );
+    let mut daemon = Daemon::start(&config);
+    server.answer("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+    fs::write(&token, "s3cr3t-second\n").unwrap();
+    let upstream = server.accept();
+    assert!(upstream.headers.contains(&("x-token".into(), "s3cr3t-second".into())), "read afresh");
+    assert!(upstream.headers.contains(&("authorization".into(), "Basic dXNlcjpzM2NyM3QtcGFzcw==".into())));
+    let mut client: Client = daemon.client();
+    let status = client.status().to_string();
+    assert!(!status.contains("s3cr3t"), "{status}");
+    daemon.signal("TERM");
+    daemon.wait();
+    assert!(!daemon.log().contains("s3cr3t"), "{}", daemon.log());
+}
