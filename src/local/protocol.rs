@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::hub::{Fate, LinkState, Lost, Payload};
@@ -127,7 +127,7 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         op: Option<Cow<'a, str>>,
         #[serde(borrow)]
         id: Option<&'a RawValue>,
-        #[serde(borrow)]
+        #[serde(borrow, default, deserialize_with = "present")]
         json: Option<&'a RawValue>,
         #[serde(borrow)]
         text: Option<Cow<'a, str>>,
@@ -175,6 +175,11 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         None => return bad(id, Code::BadRequest, "the line has no `op`".to_owned()),
     };
     Ok(Request { id, op })
+}
+
+/// A field that is there, whatever it holds: `null` is a payload like any other.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The id of a line whose other fields are wrong.
@@ -365,6 +370,7 @@ mod tests {
     fn each_op_is_read() {
         let cases = [
             (r#"{"op":"send","text":"a\nb"}"#, "Send(Text(\"a\\nb\"))"),
+            (r#"{"op":"send","json":null}"#, "Send(Json(RawValue(null)))"),
             (r#"{"op":"send","binary":"AAEC"}"#, "Send(Binary([0, 1, 2]))"),
             (r#"{"op":"attach"}"#, "Attach { since: None }"),
             (r#"{"op":"attach","since":null}"#, "Attach { since: None }"),
