@@ -1,0 +1,462 @@
+//! The command line as a person or a script meets it: the real binary, against a small fake daemon
+//! that speaks the local protocol.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// No wait in these tests is longer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+const HELLO: &str = r#"{"type":"hello","protocol":1,"server":"wsfan/0.1.0","epoch":"9f2c51d0","seq":3,"oldest":2,"link":"up","client":7,"max_line":1000}"#;
+const STATUS: &str = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":12,"uptime_s":5,"epoch":"9f2c51d0","link":{"state":"up","since_us":1,"conn":3,"url":"wss://host/path"},"log":{"seq":3,"oldest":2}}"#;
+
+/// A finished command.
+struct Done {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// The binary, without anything of the surroundings that could change what it does.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wsfan"));
+    command.args(args).env_clear().env("XDG_RUNTIME_DIR", "/nonexistent");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn finish(child: Child) -> Done {
+    let (id, (sender, receiver)) = (child.id(), mpsc::channel());
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let Ok(output) = receiver.recv_timeout(DEADLINE) else { panic!("process {id} doesn't end") };
+    let output = output.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn run(args: &[&str]) -> Done {
+    run_with(args, b"")
+}
+
+fn run_with(args: &[&str], stdin: &[u8]) -> Done {
+    let mut child = command(args).spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(stdin); // who doesn't read it, doesn't
+    finish(child)
+}
+
+/// A daemon for one client, which does as the test says.
+struct Fake {
+    dir: tempfile::TempDir,
+    socket: PathBuf,
+    thread: JoinHandle<()>,
+}
+
+/// The daemon's end of a connection.
+struct Peer {
+    lines: BufReader<UnixStream>,
+}
+
+impl Fake {
+    fn new(play: impl FnOnce(&mut Peer) + Send + 'static) -> Fake {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("wsfan.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let thread = thread::spawn(move || {
+            let stream = listener.accept().unwrap().0;
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream.set_write_timeout(Some(DEADLINE)).unwrap();
+            play(&mut Peer { lines: BufReader::new(stream) });
+        });
+        Fake { dir, socket, thread }
+    }
+
+    /// Runs `wsfan COMMAND --socket … ARGS` against it.
+    fn run(self, args: &[&str], stdin: &[u8]) -> Done {
+        let socket = self.socket.to_str().unwrap().to_owned();
+        let all: Vec<&str> = [&args[..1], &["--socket", &socket], &args[1..]].concat();
+        let done = run_with(&all, stdin);
+        if done.code != Some(2) {
+            self.thread.join().unwrap_or_else(|_| panic!("the fake daemon failed; {}", done.err));
+        }
+        done
+    }
+}
+
+impl Peer {
+    fn say(&mut self, line: &str) {
+        // a client that has enough may be gone; what it made of the lines is looked at there
+        let _ = self.lines.get_mut().write_all(format!("{line}\n").as_bytes());
+    }
+
+    fn say_all(&mut self, lines: &[&str]) {
+        lines.iter().for_each(|line| self.say(line));
+    }
+
+    fn hear(&mut self, expected: &str) {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), expected);
+    }
+
+    /// Waits until the client hangs up.
+    fn end(&mut self) {
+        let mut rest = Vec::new();
+        let _ = self.lines.read_to_end(&mut rest); // a reset is an end too
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn usage_errors_are_2() {
+    for args in [
+        &[][..],
+        &["fly"],
+        &["tail", "--socket", "/a", "--config", "/b"],
+        &["tail", "--since", "yesterday"],
+        &["tail", "--raw", "--pretty"],
+        &["send", "--timeout", "10", "x"],
+        &["send", "--lines", "x"],
+        &["completions", "nosh"],
+    ] {
+        let done = run(args);
+        assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
+        assert!(done.out.is_empty() && !done.err.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn version_help_completions_and_man_are_on_stdout() {
+    assert_eq!(run(&["--version"]).out, format!("wsfan {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(run(&["--help"]).out.contains("Examples:"));
+    assert!(run(&["tail", "--help"]).out.contains("--since"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let done = run(&["completions", shell]);
+        assert_eq!(done.code, Some(0));
+        assert!(done.out.contains("reconnect"), "{shell}");
+    }
+    let man = run(&["man"]).out;
+    for part in [".TH wsfan 1", ".SH \"WSFAN TAIL\"", ".SH \"WSFAN RECONNECT\"", "since", "Exit codes"] {
+        assert!(man.contains(part), "{part} is not in\n{man}");
+    }
+}
+
+#[test]
+fn check_says_what_a_config_means_or_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = write(dir.path(), "good.toml", "upstream.url = \"wss://example.com/feed\"\n");
+    let done = run(&["check", "--config", &good]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    assert!(done.out.starts_with(&format!("{good}: OK\n")), "{}", done.out);
+    for part in ["wss://example.com/feed", "ping", "30s", "wsfan.sock", "receive, send"] {
+        assert!(done.out.contains(part), "{part} is not in {}", done.out);
+    }
+    assert!(run(&["check", "--json", "--config", &good]).out.contains(r#""ok":true"#));
+
+    let text =
+        "[upstream]\nurl = \"wss://example.com/feed\"\n[heartbeat]\nintervall = \"3s\"\nkind = \"x\"\n";
+    let bad = write(dir.path(), "bad.toml", text);
+    let done = run(&["check", "--config", &bad]);
+    assert_eq!((done.code, done.out.as_str()), (Some(78), ""));
+    assert_eq!(done.err.lines().count(), 2, "{}", done.err);
+    assert!(done.err.contains(&format!("{bad}:4: ")), "{}", done.err);
+    let done = run(&["check", "--json", "--config", &bad]);
+    assert_eq!(done.code, Some(78));
+    assert!(done.out.contains(r#""ok":false"#) && done.out.contains(r#""line":5"#), "{}", done.out);
+
+    for command in ["check", "run", "status"] {
+        let done = run(&[command, "--config", "/nonexistent.toml"]);
+        assert_eq!(done.code, Some(78), "{command}");
+        assert!(done.err.contains("/nonexistent.toml"), "{}", done.err);
+    }
+    assert_eq!(run(&["run", "--config", &bad]).code, Some(78));
+}
+
+#[test]
+fn no_daemon_is_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wsfan.sock");
+    for command in ["tail", "status", "reconnect", "open", "close"] {
+        let done = run(&[command, "--socket", socket.to_str().unwrap()]);
+        assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{command}");
+        assert_eq!(done.err.lines().count(), 1, "{}", done.err);
+        assert!(done.err.contains("no such socket") && done.err.contains("wsfan run"), "{}", done.err);
+    }
+    drop(UnixListener::bind(&socket).unwrap()); // leaves its file
+    let done = run(&["status", "--socket", socket.to_str().unwrap()]);
+    assert!(done.err.contains("nobody listens"), "{}", done.err);
+}
+
+#[test]
+fn what_is_no_daemon_is_told() {
+    let raw = Fake::new(|peer| {
+        peer.say("{\"price\":1}");
+        peer.end();
+    });
+    let done = raw.run(&["tail"], b"");
+    assert!(done.code == Some(1) && done.err.contains("format = \"envelope\""), "{}", done.err);
+    let done = Fake::new(|_| {}).run(&["status"], b"");
+    assert!(done.code == Some(1) && done.err.contains("closed the connection"), "{}", done.err);
+    let full =
+        Fake::new(|peer| peer.say(r#"{"type":"error","code":"too_many_clients","message":"it is full"}"#));
+    assert_eq!(full.run(&["status"], b"").err, "wsfan: it is full (too_many_clients)\n");
+}
+
+#[test]
+fn the_socket_is_found() {
+    let by_config = Fake::new(|peer| {
+        peer.say(HELLO);
+        peer.hear(r#"{"op":"status","id":1}"#);
+        peer.say(STATUS);
+    });
+    let text = format!(
+        "upstream.url = \"ws://h/\"\n[[listener]]\npath = {raw:?}\nformat = \"raw\"\n[[listener]]\npath = {path:?}\n",
+        raw = by_config.dir.path().join("raw.sock"),
+        path = by_config.socket,
+    );
+    let config = write(by_config.dir.path(), "wsfan.toml", &text);
+    assert_eq!(run(&["status", "--json", "--config", &config]).out, format!("{STATUS}\n"));
+    by_config.thread.join().unwrap();
+
+    let by_variable = Fake::new(|peer| peer.say(HELLO));
+    let child = command(&["tail", "--json"]).env("WSFAN_SOCKET", &by_variable.socket).spawn().unwrap();
+    assert_eq!(finish(child).out, format!("{HELLO}\n"));
+}
+
+#[test]
+fn status_is_for_people_too() {
+    let done = Fake::new(|peer| {
+        peer.say(HELLO);
+        peer.hear(r#"{"op":"status","id":1}"#);
+        peer.say(r#"{"type":"message","seq":4,"time_us":1,"json":{"type":"status","id":1}}"#);
+        peer.say(r#"{"type":"ok","id":"1","result":"somebody else's"}"#);
+        peer.say(STATUS);
+    })
+    .run(&["status"], b"");
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    assert!(done.out.starts_with("link       up for "), "{}", done.out);
+    assert!(done.out.contains("wss://host/path") && !done.out.contains('\u{1b}'), "{}", done.out);
+}
+
+const LINK: &str = r#"{"type":"link","seq":4,"time_us":1,"state":"up","conn":1,"attempt":0}"#;
+const FIRST: &str = r#"{"type":"message","seq":5,"time_us":2,"json":{"n":12345678901234567890, "a":1}}"#;
+const GAP: &str = r#"{"type":"gap","from":6,"to":8,"count":3,"why":"slow_client"}"#;
+const SECOND: &str = r#"{"type":"message","seq":9,"time_us":3,"text":"plain"}"#;
+const BYE: &str = r#"{"type":"bye","why":"shutdown"}"#;
+
+fn feed() -> Fake {
+    Fake::new(|peer| peer.say_all(&[HELLO, LINK, FIRST, GAP, SECOND, BYE]))
+}
+
+#[test]
+fn tail_gives_the_lines_as_they_come() {
+    let done = feed().run(&["tail"], b"");
+    assert_eq!(done.out, [HELLO, LINK, FIRST, GAP, SECOND, BYE, ""].join("\n"));
+    assert_eq!(done.code, Some(0));
+    assert!(done.err.contains("bye (shutdown)"), "{}", done.err);
+
+    let done = feed().run(&["tail", "--raw"], b"");
+    assert_eq!(done.out, "{\"n\":12345678901234567890, \"a\":1}\nplain\n");
+    assert!(done.err.contains("3 entries lost"), "{}", done.err);
+
+    let done = feed().run(&["tail", "--pretty"], b"");
+    assert!(done.out.contains(" GAP  3 entries lost") && !done.out.contains('\u{1b}'), "{}", done.out);
+
+    let done = feed().run(&["tail", "-n", "1"], b"");
+    assert_eq!((done.code, done.out), (Some(0), [HELLO, LINK, FIRST, ""].join("\n")));
+}
+
+#[test]
+fn tail_ends_as_the_connection_does() {
+    let done = Fake::new(|peer| peer.say(HELLO)).run(&["tail"], b"");
+    assert_eq!((done.code, done.out), (Some(1), format!("{HELLO}\n")));
+    let cut = Fake::new(|peer| peer.say_all(&[HELLO, r#"{"type":"bye","why":"slow_client"}"#]));
+    let done = cut.run(&["tail"], b"");
+    assert!(done.code == Some(1) && done.err.contains("slow_client"), "{}", done.err);
+}
+
+#[test]
+fn tail_attaches_and_leaves_out_what_came_before() {
+    for (since, asked) in [("oldest", 1), ("9f2c51d0:41823", 41823)] {
+        let done = Fake::new(move |peer| {
+            peer.say(HELLO);
+            peer.hear(&format!(r#"{{"op":"attach","id":1,"since":{{"epoch":"9f2c51d0","seq":{asked}}}}}"#));
+            peer.say_all(&[SECOND, r#"{"type":"ok","id":1,"result":"attached","seq":1}"#, FIRST]);
+        })
+        .run(&["tail", "-n1", "--since", since], b"");
+        assert_eq!((done.code, done.out), (Some(0), [HELLO, FIRST, ""].join("\n")));
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    let fake = Fake::new(|peer| {
+        peer.say(HELLO);
+        while peer.lines.get_mut().write_all(format!("{FIRST}\n").as_bytes()).is_ok() {}
+    });
+    let mut child = command(&["tail", "--socket", fake.socket.to_str().unwrap()]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, format!("{HELLO}\n"));
+    let done = finish(child); // its stdout is closed now
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    fake.thread.join().unwrap();
+}
+
+/// A daemon that expects one request and gives these replies.
+fn asked(request: &'static str, replies: &'static [&'static str]) -> Fake {
+    Fake::new(move |peer| {
+        peer.say(HELLO);
+        peer.hear(request);
+        peer.say(FIRST);
+        peer.say_all(replies);
+        peer.end();
+    })
+}
+
+#[test]
+fn send_tells_the_fate() {
+    const OK: &str = r#"{"type":"ok","id":1,"result":"written"}"#;
+    const QUEUED: &str = r#"{"type":"ok","id":1,"result":"queued"}"#;
+    const EXPIRED: &str = r#"{"type":"error","id":1,"code":"expired","message":"too late"}"#;
+    let json = r#"{"op":"send","id":1,"json":{"a": 1.10}}"#;
+    let text = r#"{"op":"send","id":1,"text":"hello"}"#;
+    let binary = r#"{"op":"send","id":1,"binary":"AAEC"}"#;
+    for (request, replies, args, stdin, code, said) in [
+        (json, &[OK][..], &["send", "{\"a\": 1.10}"][..], &b""[..], 0, "written"),
+        (json, &[OK], &["send"], b"{\"a\": 1.10}\n", 0, "written"),
+        (text, &[OK], &["send", "-"], b"hello\n", 0, "written"),
+        (text, &[OK], &["send", "--json", "hello"], b"", 0, OK),
+        (binary, &[OK], &["send", "--binary"], b"\x00\x01\x02", 0, "written"),
+        (text, &[QUEUED], &["send", "hello"], b"", 0, "queued"),
+        (text, &[QUEUED, OK], &["send", "--wait", "hello"], b"", 0, "written"),
+        (text, &[QUEUED, EXPIRED], &["send", "--wait", "hello"], b"", 1, "not sent: too late (expired)"),
+        (text, &[BYE], &["send", "hello"], b"", 1, "said bye (shutdown)"),
+        (text, &[], &["send", "--timeout", "50ms", "hello"], b"", 1, "didn't say in time"),
+    ] {
+        let done = asked(request, replies).run(args, stdin);
+        assert_eq!(done.code, Some(code), "{args:?}: {}", done.err);
+        let said_where = if code == 0 { &done.out } else { &done.err };
+        assert!(said_where.contains(said), "{args:?}: {said_where}");
+    }
+}
+
+#[test]
+fn send_refuses_what_cannot_be_sent() {
+    let too_long = "x".repeat(1000);
+    for (args, stdin, said) in [
+        (&["send"][..], &b""[..], "stdin is empty"),
+        (&["send"], b"\xff", "--binary"),
+        (&["send", &too_long], b"", "max_line"),
+    ] {
+        let fake = Fake::new(|peer| peer.say(HELLO));
+        let socket = fake.socket.to_str().unwrap().to_owned();
+        let done = run_with(&[&args[..1], &["--socket", &socket], &args[1..]].concat(), stdin);
+        assert_eq!(done.code, Some(1));
+        assert!(done.err.contains(said), "{}", done.err);
+    }
+}
+
+#[test]
+fn send_lines_as_they_come() {
+    let play = |second: &'static str| {
+        Fake::new(move |peer| {
+            peer.say(HELLO);
+            peer.hear(r#"{"op":"send","id":1,"json":1}"#);
+            peer.say(r#"{"type":"ok","id":1,"result":"written"}"#);
+            peer.hear(r#"{"op":"send","id":2,"text":"two"}"#);
+            peer.say(second);
+            peer.end();
+        })
+    };
+    let done = play(r#"{"type":"ok","id":2,"result":"queued"}"#).run(&["send", "--lines"], b"1\n\ntwo\n");
+    assert_eq!((done.code, done.out.as_str()), (Some(0), "1 message written, 1 queued\n"));
+    let error = r#"{"type":"error","id":2,"code":"link_down","message":"the link is waiting"}"#;
+    let done = play(error).run(&["send", "--lines"], b"1\n\ntwo\nthree\n");
+    assert_eq!(done.code, Some(1));
+    assert!(done.err.contains("line 3: not sent: the link is waiting (link_down)"), "{}", done.err);
+}
+
+#[test]
+fn the_link_is_moved() {
+    const ACCEPTED: &str = r#"{"type":"ok","id":1,"result":"accepted"}"#;
+    const FORBIDDEN: &str = r#"{"type":"error","id":1,"code":"forbidden","message":"no control"}"#;
+    for (op, request) in [
+        ("reconnect", r#"{"op":"reconnect","id":1}"#),
+        ("open", r#"{"op":"open","id":1}"#),
+        ("close", r#"{"op":"close","id":1}"#),
+    ] {
+        let done = asked(request, &[ACCEPTED]).run(&[op], b"");
+        assert_eq!(done.code, Some(0));
+        assert!(done.out.starts_with("accepted"), "{}", done.out);
+        let done = asked(request, &[FORBIDDEN]).run(&[op], b"");
+        assert_eq!(
+            (done.code, done.err),
+            (Some(1), format!("wsfan: {op} refused: no control (forbidden)\n"))
+        );
+    }
+}
+
+#[test]
+fn a_reconnect_is_waited_for() {
+    for (last, code, said) in [
+        (
+            r#"{"type":"link","seq":6,"time_us":1,"state":"up","conn":4}"#,
+            0,
+            "the link is up, with connection 4",
+        ),
+        (
+            r#"{"type":"link","seq":6,"time_us":1,"state":"failed","conn":3,"http_status":503}"#,
+            69,
+            "HTTP 503",
+        ),
+        (BYE, 1, "said bye"),
+    ] {
+        let done = Fake::new(move |peer| {
+            peer.say(HELLO);
+            peer.hear(r#"{"op":"status","id":1}"#);
+            peer.say(STATUS);
+            peer.hear(r#"{"op":"reconnect","id":2}"#);
+            peer.say(r#"{"type":"link","seq":2,"time_us":1,"state":"up","conn":4}"#); // from before
+            peer.say(r#"{"type":"ok","id":2,"result":"accepted"}"#);
+            peer.say(r#"{"type":"link","seq":5,"time_us":1,"state":"waiting","conn":3,"code":1006}"#);
+            peer.say(last);
+        })
+        .run(&["reconnect", "--wait"], b"");
+        assert_eq!(done.code, Some(code), "{}", done.err);
+        assert!(format!("{}{}", done.out, done.err).contains(said), "{} {}", done.out, done.err);
+    }
+}
+
+#[test]
+fn the_demo_tells_its_story_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let child = command(&["demo", "--duration", "4s"]).env("TMPDIR", dir.path()).spawn().unwrap();
+    let done = finish(child);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{}", done.out);
+    for part in [
+        "[upstream]",
+        "wsfan tail --socket",
+        "link up",
+        "drops the connection",
+        "back after",
+        "none is missing",
+    ] {
+        assert!(done.out.contains(part), "{part} is not in\n{}", done.out);
+    }
+    assert!(!done.out.contains('\u{1b}'));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
