@@ -115,7 +115,33 @@ fn summary(errors: &[(SocketAddr, io::Error)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test(flavor = "local")]
+    async fn an_address_that_says_nothing_gives_way_after_a_moment() {
+        // a listener whose queue is full doesn't answer: it neither accepts nor refuses
+        let mute = TcpSocket::new_v4().unwrap();
+        mute.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mute = mute.listen(1).unwrap();
+        let mute_address = mute.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) =
+            time::timeout(Duration::from_millis(200), TcpStream::connect(mute_address)).await
+        {
+            queued.push(stream);
+            assert!(queued.len() < 100, "the queue never fills");
+        }
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::parse("ws://test/").unwrap();
+        let addresses = vec![mute_address, good.local_addr().unwrap()];
+        let stream =
+            time::timeout(PATIENCE, race(&target, addresses)).await.expect("nobody waits for the first");
+        assert_eq!(stream.unwrap().peer_addr().unwrap(), good.local_addr().unwrap());
+    }
 
     #[test]
     fn errors_are_summed_up_in_one_sentence() {

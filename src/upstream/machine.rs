@@ -23,7 +23,9 @@ use crate::{
 };
 
 mod events;
+mod state;
 pub(super) use events::{Action, Input, Note};
+use state::{State, Then, Wait};
 #[cfg(test)]
 mod tests;
 
@@ -52,39 +54,6 @@ pub(super) struct Machine {
     last: Failure,
     /// Before this an attempt that is asked for has to wait.
     asked_again: Option<Instant>,
-}
-
-#[derive(Debug)]
-enum State {
-    Closed,
-    Connecting,
-    Up { since: Instant, stable: bool },
-    Closing { until: Instant, then: Then },
-    Waiting { since: Instant, until: Instant, why: Wait },
-    Failed,
-    Finished,
-}
-
-/// What follows a closing handshake.
-#[derive(Debug)]
-enum Then {
-    /// The connection failed; try again after a delay.
-    Retry { failure: Failure, stable: bool },
-    /// A new connection, at once.
-    Reconnect(Failure),
-    /// Stay closed.
-    Closed(Failure),
-    /// Finish.
-    Stop(Failure),
-}
-
-/// What a wait is for.
-#[derive(Debug)]
-enum Wait {
-    /// The delay after a failure, with the random number it was made of.
-    Backoff { random: f64, retry_after: Option<Duration> },
-    /// An attempt that was asked for too soon after the one before.
-    Asked,
 }
 
 impl Machine {

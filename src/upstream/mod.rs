@@ -1,9 +1,9 @@
 //! The upstream room: the link to the server.
 //!
-//! What decides is pure and takes time and randomness as arguments: [`machine`] with [`heartbeat`] and
-//! [`backoff`] in it, [`failure`], [`target`], [`addresses`], [`backlog`]. What does I/O is thin:
-//! [`dial`] and [`tls`] make a byte stream, [`websocket`] speaks RFC 6455 over it, [`attempt`] is the
-//! way from a URL to a connection, and [`link`] is the loop around it all.
+//! What decides is pure and takes time and randomness as arguments: `machine` with `heartbeat` and
+//! `backoff` in it, `failure`, `target`, `addresses`, `backlog`. What does I/O is thin:
+//! `dial` and `tls` make a byte stream, `websocket` speaks RFC 6455 over it, `attempt` is the
+//! way from a URL to a connection, and `link` is the loop around it all.
 
 use std::time::Duration;
 

@@ -164,7 +164,8 @@ impl Connection {
         exchange: &mut impl Exchange,
     ) -> Poll<Batch> {
         let mut batch = if reading { self.poll_batch(cx, exchange) } else { Poll::Pending };
-        self.poll_write(cx, now, exchange);
+        self.poll_write(cx, exchange);
+        self.note_progress(now, reading);
         if reading && batch.is_pending() && self.broken.is_some() {
             // what came in before the writing failed counts
             batch = self.poll_batch(cx, exchange);
@@ -311,13 +312,13 @@ impl Connection {
         None
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, exchange: &mut impl Exchange) {
+    fn poll_write(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) {
         while self.broken.is_none() {
             if self.unflushed {
                 match Pin::new(&mut self.ws).poll_flush(cx) {
                     Poll::Ready(Ok(())) => self.flushed(cx, exchange),
                     Poll::Ready(Err(error)) => self.broke(error),
-                    Poll::Pending => return self.note_blocked(now),
+                    Poll::Pending => return,
                 }
                 continue;
             }
@@ -342,7 +343,6 @@ impl Connection {
             ticket.settle(Fate::Written);
         }
         self.unflushed = false;
-        self.blocked = None;
         if self.pongs >= MAX_PONGS {
             cx.waker().wake_by_ref(); // reading had stopped
         }
@@ -394,9 +394,13 @@ impl Connection {
         }
     }
 
-    fn note_blocked(&mut self, now: Instant) {
+    /// Notes since when the kernel takes nothing of what there is. While wsfan itself doesn't read,
+    /// that may be its own doing, and doesn't count.
+    fn note_progress(&mut self, now: Instant, reading: bool) {
         let written = self.meter.written();
-        if self.blocked.is_none_or(|(_, before)| before != written) {
+        if !self.unflushed || self.broken.is_some() {
+            self.blocked = None;
+        } else if !reading || self.blocked.is_none_or(|(_, before)| before != written) {
             self.blocked = Some((now, written));
         }
     }

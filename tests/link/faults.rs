@@ -1,6 +1,6 @@
 //! Servers that refuse, break the rules, or fall silent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wsfan::config::HeartbeatKind;
@@ -141,6 +141,25 @@ async fn broken_rules_are_answered_with_their_close_code() {
         let line = rig.state("waiting").await;
         assert_eq!(line["code"], code, "{case}: {line}");
         assert!(line["error"].as_str().unwrap().contains(words), "{case}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_close_frame_for_a_fault_arrives_though_the_server_goes_on_sending() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    for _ in 0..2 {
+        let (mut reader, mut writer) = server.raw().await.into_split();
+        writer.write_all(&[0x83, 0]).await.unwrap();
+        let flood =
+            tokio::task::spawn_local(async move { while writer.write_all(&[b'x'; 4096]).await.is_ok() {} });
+        // unread bytes at our end would make a reset of its end, and lose the frame
+        let (first, payload) = read_frame(&mut reader).await.expect("the close frame arrives");
+        assert_eq!((first, close_code(&payload)), (0x88, 1002));
+        let begin = Instant::now();
+        assert_eq!(rig.state("waiting").await["code"], 1002);
+        assert!(begin.elapsed() > Duration::from_millis(500), "the link reads on until the end, or for 1 s");
+        within("the end of the flood", flood).await.unwrap();
     }
 }
 

@@ -74,8 +74,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start(settings: Settings) -> Rig {
-        let history =
-            config::History { max_bytes: 256 << 20, max_age: None, slow_client: config::SlowClient::Gap };
+        let history = config::History { max_bytes: 256 << 20, ..config::History::default() };
         let (hub, commands) = Hub::new("test".into(), &history, false);
         let (sender, receiver) = watch::channel(settings);
         let link = upstream::run(hub.clone(), commands, receiver, Duration::from_secs(2));

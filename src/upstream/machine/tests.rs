@@ -4,7 +4,9 @@ use crate::{
     upstream::heartbeat::Beat,
 };
 
+mod asked;
 mod day;
+mod settings;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -245,6 +247,19 @@ fn after_a_stable_time_the_row_begins_anew() {
 }
 
 #[test]
+fn a_stable_time_counts_even_if_its_timer_came_too_late() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    for _ in 0..6 {
+        bench.tell(refused());
+        bench.until_attempt();
+    }
+    bench.tell(connected());
+    bench.now += 10 * S;
+    assert_eq!(announced(&bench.tell(gone())).attempt, 1);
+}
+
+#[test]
 fn accept_then_close_makes_no_storm() {
     let mut bench = Bench::new(with(|settings| settings.reconnect.jitter = 0.0));
     bench.tell(Input::Start);
@@ -318,209 +333,4 @@ fn the_loss_of_a_stable_connection_uses_up_no_attempt() {
     assert_eq!(announced(&bench.tell(gone())).state, LinkState::Waiting);
     bench.until_attempt();
     assert_eq!(announced(&bench.tell(refused())).state, LinkState::Failed);
-}
-
-// --- what is asked for -----------------------------------------------------------------------------
-
-#[test]
-fn open_and_reconnect_end_a_wait_at_once() {
-    for input in [Input::Open, Input::Reconnect] {
-        let mut bench = Bench::new(settings());
-        bench.tell(Input::Start);
-        bench.tell(refused());
-        let actions = bench.tell(input);
-        assert_eq!((connects(&actions), announced(&actions).attempt), (1, 0));
-    }
-}
-
-#[test]
-fn asking_again_and_again_makes_no_storm() {
-    let mut bench = Bench::new(settings());
-    bench.tell(Input::Start);
-    bench.tell(refused());
-    let mut attempts = 0;
-    for _ in 0..10_000 {
-        let mut actions = bench.tell(Input::Reconnect);
-        actions.extend(bench.pass(MS));
-        attempts += connects(&actions);
-        if connects(&actions) > 0 {
-            bench.tell(refused());
-        }
-    }
-    // 10 s hold 20 initial delays; automatic attempts may come between, a tenth of one apart
-    assert!((18..=45).contains(&attempts), "{attempts}");
-}
-
-#[test]
-fn reconnecting_a_live_link_again_and_again_makes_no_storm() {
-    let mut bench = Bench::up(settings());
-    let mut attempts = 0;
-    for _ in 0..10_000 {
-        let mut actions = bench.tell(Input::Reconnect);
-        actions.extend(bench.tell(gone()));
-        actions.extend(bench.pass(MS));
-        attempts += connects(&actions);
-        if connects(&actions) > 0 {
-            bench.tell(connected());
-        }
-    }
-    assert!((18..=22).contains(&attempts), "{attempts}");
-}
-
-#[test]
-fn reconnect_closes_and_connects_anew() {
-    let mut bench = Bench::up(settings());
-    assert_eq!(bench.tell(Input::Reconnect), [Action::Close { code: 1000, reason: "reconnect" }]);
-    assert_eq!(bench.machine.state_for_sends(), LinkState::Connecting);
-    assert_eq!(bench.tell(Input::Closing(Failure::closed_there(Some(1000), ""))), []);
-    let actions = bench.tell(gone());
-    let status = announced(&actions);
-    assert_eq!((status.state, status.code, status.attempt), (LinkState::Connecting, Some(1000), 0));
-    assert_eq!(status.error, None, "nothing went wrong");
-    assert!(actions.contains(&Action::Connect { url: 0 }), "with the same server");
-    assert_eq!(announced(&bench.tell(connected())).conn, 2);
-}
-
-#[test]
-fn open_leaves_a_live_link_and_an_attempt_alone() {
-    let mut bench = Bench::new(settings());
-    bench.tell(Input::Start);
-    assert_eq!(bench.tell(Input::Open), []);
-    assert_eq!(bench.tell(Input::Reconnect), []);
-    bench.tell(connected());
-    assert_eq!(bench.tell(Input::Open), []);
-}
-
-#[test]
-fn close_stays_closed_from_every_state() {
-    for setup in ["connecting", "waiting", "up", "closing"] {
-        let mut bench = Bench::new(settings());
-        bench.tell(Input::Start);
-        match setup {
-            "waiting" => drop(bench.tell(refused())),
-            "up" => drop(bench.tell(connected())),
-            "closing" => {
-                bench.tell(connected());
-                bench.tell(Input::Closing(Failure::closed_there(Some(1001), "")));
-            }
-            _ => {}
-        }
-        let mut actions = bench.tell(Input::Close);
-        assert_eq!(actions.contains(&Action::AbandonConnect), setup == "connecting");
-        actions.extend(bench.pass(2 * S));
-        assert_eq!(announced(&actions).state, LinkState::Closed, "{setup}");
-        assert_eq!(states(&actions), [LinkState::Closed], "{setup}");
-        assert_eq!(bench.pass(3_600 * S), [], "{setup}");
-        assert_eq!(bench.tell(Input::Close), [], "{setup}");
-        assert_eq!(connects(&bench.tell(Input::Open)), 1, "{setup}");
-    }
-}
-
-#[test]
-fn the_heartbeat_rests_while_the_connection_closes() {
-    let mut bench = Bench::up(settings());
-    bench.pass(29 * S);
-    bench.tell(Input::Close);
-    let actions = bench.pass(3_600 * S);
-    assert!(!actions.iter().any(|action| matches!(action, Action::Heartbeat(_))), "{actions:?}");
-    assert_eq!(actions[0], Action::Drop, "the handshake has a deadline");
-}
-
-#[test]
-fn stop_finishes_from_every_state() {
-    let mut bench = Bench::up(settings());
-    assert_eq!(bench.tell(Input::Stop), [Action::Close { code: 1001, reason: "shutdown" }]);
-    let actions = bench.tell(gone());
-    assert_eq!((announced(&actions).state, announced(&actions).code), (LinkState::Closed, Some(1001)));
-    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)));
-
-    let mut bench = Bench::up(settings());
-    bench.tell(Input::Stop);
-    let actions = bench.pass(2 * S);
-    assert_eq!(actions[0], Action::Drop);
-    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "the deadline holds");
-
-    let mut bench = Bench::up(settings());
-    bench.tell(Input::Stop);
-    let actions = bench.tell(Input::Stop);
-    assert_eq!(actions[0], Action::Drop);
-    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "a second stop is at once");
-
-    let mut bench = Bench::new(settings());
-    bench.tell(Input::Start);
-    let actions = bench.tell(Input::Stop);
-    assert_eq!(actions[0], Action::AbandonConnect);
-    assert_eq!(states(&actions), [LinkState::Closed]);
-    assert_eq!(bench.tell(Input::Stop), []);
-    assert_eq!(bench.tell(Input::Reconnect), []);
-
-    let mut bench = Bench::up(settings());
-    bench.tell(Input::Close);
-    bench.pass(2 * S);
-    assert_eq!(bench.tell(Input::Stop), [Action::Finish(Ended::Stopped)]);
-}
-
-// --- new settings ----------------------------------------------------------------------------------
-
-#[test]
-fn a_new_interval_applies_to_the_live_link() {
-    let mut bench = Bench::up(settings());
-    bench.pass(12 * S);
-    let new = with(|settings| settings.heartbeat.interval = 15 * S);
-    assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
-    assert_eq!(bench.machine.next_timeout(), Some(bench.now + 3 * S));
-}
-
-#[test]
-fn a_connect_timeout_alone_makes_no_new_connection() {
-    let mut bench = Bench::up(settings());
-    let new = with(|settings| settings.upstream.connect_timeout = S);
-    assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
-}
-
-#[test]
-fn another_upstream_is_connected_to_at_once() {
-    let moved = || {
-        Input::Settings(Box::new(with(|settings| {
-            settings.upstream.urls = vec![Template::literal("wss://new/")];
-        })))
-    };
-    let mut bench = Bench::up(settings());
-    assert_eq!(bench.tell(moved()), [Action::Close { code: 1000, reason: "reconfigured" }]);
-    let actions = bench.tell(gone());
-    assert_eq!(announced(&actions).url, "wss://new/");
-    assert_eq!(connects(&actions), 1);
-
-    let mut bench = Bench::new(settings());
-    bench.tell(Input::Start);
-    let actions = bench.tell(moved());
-    assert_eq!((&actions[0], connects(&actions)), (&Action::AbandonConnect, 1));
-
-    let mut bench = Bench::new(settings());
-    bench.tell(Input::Start);
-    bench.tell(refused());
-    assert_eq!(connects(&bench.tell(moved())), 1);
-
-    let mut bench = Bench::new(settings());
-    bench.tell(Input::Start);
-    bench.tell(Input::Close);
-    assert_eq!(bench.tell(moved()), [], "closed on request stays closed");
-}
-
-#[test]
-fn a_shorter_delay_ends_a_long_wait_sooner() {
-    let slow = with(|settings| {
-        settings.reconnect.initial_delay = 60 * S;
-        settings.reconnect.max_delay = 600 * S;
-        settings.reconnect.jitter = 0.0;
-    });
-    let mut bench = Bench::new(slow.clone());
-    bench.tell(Input::Start);
-    bench.tell(refused());
-    bench.pass(10 * S);
-    let mut fast = slow.clone();
-    fast.reconnect.initial_delay = 15 * S;
-    assert_eq!(bench.tell(Input::Settings(Box::new(fast))), [Action::Note(Note::RetryIn(15 * S))]);
-    assert_eq!(bench.tell(Input::Settings(Box::new(slow))), [], "a longer one doesn't prolong it");
-    assert_eq!(bench.until_attempt(), 5 * S);
 }

@@ -148,6 +148,22 @@ async fn a_server_that_does_not_read_is_left_after_30_s_without_progress() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn a_write_that_stalls_while_wsfan_does_not_read_is_its_own_doing() {
+    let mut rig = Rig::with_buffer(settings(), 1_000);
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    rig.hub.offered(Some(rig.hub.log().head()));
+    server.send(Message::text("1")).await.unwrap();
+    assert_eq!(rig.line().await["json"], 1);
+    let fates = send(&rig, "x".repeat(5_000)).await;
+    time::sleep(300 * S).await;
+    assert!(fates.none());
+    rig.hub.offered(None);
+    assert_eq!(next(&mut server).await.len(), 5_000);
+    assert_eq!(fates.next().await, Fate::Written);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_long_message_goes_out_in_fragments_with_a_ping_between() {
     let often = |settings: &mut Settings| {
         pings(settings);

@@ -241,15 +241,17 @@ impl World {
     }
 
     fn ask(&mut self, ask: Ask) {
-        self.asked = true;
         match ask {
-            Ask::Reconnect => self.tell(Input::Reconnect),
+            Ask::Reconnect => {
+                self.asked = true;
+                self.tell(Input::Reconnect);
+            }
             Ask::CloseAndOpen => {
+                self.asked = true;
                 self.tell(Input::Close);
                 self.tell(Input::Open);
             }
             Ask::Interval(seconds) => {
-                self.asked = false;
                 self.changed_at = self.now;
                 self.settings.heartbeat.interval = Duration::from_secs(seconds);
                 self.settings.heartbeat.timeout = Duration::from_secs(seconds.min(10));

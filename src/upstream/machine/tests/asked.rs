@@ -1,0 +1,148 @@
+//! What is asked for: open, reconnect, close and stop.
+
+use super::*;
+
+#[test]
+fn open_and_reconnect_end_a_wait_at_once() {
+    for input in [Input::Open, Input::Reconnect] {
+        let mut bench = Bench::new(settings());
+        bench.tell(Input::Start);
+        bench.tell(refused());
+        let actions = bench.tell(input);
+        assert_eq!((connects(&actions), announced(&actions).attempt), (1, 0));
+    }
+}
+
+#[test]
+fn asking_again_and_again_makes_no_storm() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    bench.tell(refused());
+    let mut attempts = 0;
+    for _ in 0..10_000 {
+        let mut actions = bench.tell(Input::Reconnect);
+        actions.extend(bench.pass(MS));
+        attempts += connects(&actions);
+        if connects(&actions) > 0 {
+            bench.tell(refused());
+        }
+    }
+    // 10 s hold 20 initial delays; automatic attempts may come between, a tenth of one apart
+    assert!((18..=45).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn reconnecting_a_live_link_again_and_again_makes_no_storm() {
+    let mut bench = Bench::up(settings());
+    let mut attempts = 0;
+    for _ in 0..10_000 {
+        let mut actions = bench.tell(Input::Reconnect);
+        actions.extend(bench.tell(gone()));
+        actions.extend(bench.pass(MS));
+        attempts += connects(&actions);
+        if connects(&actions) > 0 {
+            bench.tell(connected());
+        }
+    }
+    assert!((18..=22).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn reconnect_closes_and_connects_anew() {
+    let mut bench = Bench::up(settings());
+    assert_eq!(bench.tell(Input::Reconnect), [Action::Close { code: 1000, reason: "reconnect" }]);
+    assert_eq!(bench.machine.state_for_sends(), LinkState::Connecting);
+    assert_eq!(bench.machine.next_timeout(), Some(bench.now + 2 * S));
+    assert_eq!(bench.tell(Input::Closing(Failure::closed_there(Some(1000), ""))), []);
+    assert_eq!(
+        bench.machine.next_timeout(),
+        Some(bench.now + LINGER),
+        "the server answered: only TCP is left"
+    );
+    let actions = bench.tell(gone());
+    let status = announced(&actions);
+    assert_eq!((status.state, status.code, status.attempt), (LinkState::Connecting, Some(1000), 0));
+    assert_eq!(status.error, None, "nothing went wrong");
+    assert!(actions.contains(&Action::Connect { url: 0 }), "with the same server");
+    assert_eq!(announced(&bench.tell(connected())).conn, 2);
+}
+
+#[test]
+fn open_leaves_a_live_link_and_an_attempt_alone() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    assert_eq!(bench.tell(Input::Open), []);
+    assert_eq!(bench.tell(Input::Reconnect), []);
+    bench.tell(connected());
+    assert_eq!(bench.tell(Input::Open), []);
+}
+
+#[test]
+fn close_stays_closed_from_every_state() {
+    for setup in ["connecting", "waiting", "up", "closing"] {
+        let mut bench = Bench::new(settings());
+        bench.tell(Input::Start);
+        match setup {
+            "waiting" => drop(bench.tell(refused())),
+            "up" => drop(bench.tell(connected())),
+            "closing" => {
+                bench.tell(connected());
+                bench.tell(Input::Closing(Failure::closed_there(Some(1001), "")));
+            }
+            _ => {}
+        }
+        let mut actions = bench.tell(Input::Close);
+        assert_eq!(actions.contains(&Action::AbandonConnect), setup == "connecting");
+        actions.extend(bench.pass(2 * S));
+        assert_eq!(announced(&actions).state, LinkState::Closed, "{setup}");
+        assert_eq!(states(&actions), [LinkState::Closed], "{setup}");
+        assert_eq!(bench.pass(3_600 * S), [], "{setup}");
+        assert_eq!(bench.tell(Input::Close), [], "{setup}");
+        assert_eq!(connects(&bench.tell(Input::Open)), 1, "{setup}");
+    }
+}
+
+#[test]
+fn the_heartbeat_rests_while_the_connection_closes() {
+    let mut bench = Bench::up(settings());
+    bench.pass(29 * S);
+    bench.tell(Input::Close);
+    assert_eq!(bench.machine.heartbeat.next_timeout(), None);
+    let actions = bench.pass(3_600 * S);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Heartbeat(_))), "{actions:?}");
+    assert_eq!(actions[0], Action::Drop, "the handshake has a deadline");
+}
+
+#[test]
+fn stop_finishes_from_every_state() {
+    let mut bench = Bench::up(settings());
+    assert_eq!(bench.tell(Input::Stop), [Action::Close { code: 1001, reason: "shutdown" }]);
+    let actions = bench.tell(gone());
+    assert_eq!((announced(&actions).state, announced(&actions).code), (LinkState::Closed, Some(1001)));
+    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)));
+
+    let mut bench = Bench::up(settings());
+    bench.tell(Input::Stop);
+    let actions = bench.pass(2 * S);
+    assert_eq!(actions[0], Action::Drop);
+    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "the deadline holds");
+
+    let mut bench = Bench::up(settings());
+    bench.tell(Input::Stop);
+    let actions = bench.tell(Input::Stop);
+    assert_eq!(actions[0], Action::Drop);
+    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "a second stop is at once");
+
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    let actions = bench.tell(Input::Stop);
+    assert_eq!(actions[0], Action::AbandonConnect);
+    assert_eq!(states(&actions), [LinkState::Closed]);
+    assert_eq!(bench.tell(Input::Stop), []);
+    assert_eq!(bench.tell(Input::Reconnect), []);
+
+    let mut bench = Bench::up(settings());
+    bench.tell(Input::Close);
+    bench.pass(2 * S);
+    assert_eq!(bench.tell(Input::Stop), [Action::Finish(Ended::Stopped)]);
+}

@@ -1,0 +1,66 @@
+//! New settings for a running link.
+
+use super::*;
+
+#[test]
+fn a_new_interval_applies_to_the_live_link() {
+    let mut bench = Bench::up(settings());
+    bench.pass(12 * S);
+    let new = with(|settings| settings.heartbeat.interval = 15 * S);
+    assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
+    assert_eq!(bench.machine.next_timeout(), Some(bench.now + 3 * S));
+}
+
+#[test]
+fn a_connect_timeout_alone_makes_no_new_connection() {
+    let mut bench = Bench::up(settings());
+    let new = with(|settings| settings.upstream.connect_timeout = S);
+    assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
+}
+
+#[test]
+fn another_upstream_is_connected_to_at_once() {
+    let moved = || {
+        Input::Settings(Box::new(with(|settings| {
+            settings.upstream.urls = vec![Template::literal("wss://new/")];
+        })))
+    };
+    let mut bench = Bench::up(settings());
+    assert_eq!(bench.tell(moved()), [Action::Close { code: 1000, reason: "reconfigured" }]);
+    let actions = bench.tell(gone());
+    assert_eq!(announced(&actions).url, "wss://new/");
+    assert_eq!(connects(&actions), 1);
+
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    let actions = bench.tell(moved());
+    assert_eq!((&actions[0], connects(&actions)), (&Action::AbandonConnect, 1));
+
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    bench.tell(refused());
+    assert_eq!(connects(&bench.tell(moved())), 1);
+
+    let mut bench = Bench::new(settings());
+    bench.tell(Input::Start);
+    bench.tell(Input::Close);
+    assert_eq!(bench.tell(moved()), [], "closed on request stays closed");
+}
+
+#[test]
+fn a_shorter_delay_ends_a_long_wait_sooner() {
+    let slow = with(|settings| {
+        settings.reconnect.initial_delay = 60 * S;
+        settings.reconnect.max_delay = 600 * S;
+        settings.reconnect.jitter = 0.0;
+    });
+    let mut bench = Bench::new(slow.clone());
+    bench.tell(Input::Start);
+    bench.tell(refused());
+    bench.pass(10 * S);
+    let mut fast = slow.clone();
+    fast.reconnect.initial_delay = 15 * S;
+    assert_eq!(bench.tell(Input::Settings(Box::new(fast))), [Action::Note(Note::RetryIn(15 * S))]);
+    assert_eq!(bench.tell(Input::Settings(Box::new(slow))), [], "a longer one doesn't prolong it");
+    assert_eq!(bench.until_attempt(), 5 * S);
+}
