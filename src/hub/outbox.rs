@@ -39,8 +39,8 @@ impl Outbox {
         self.limits = limits;
     }
 
-    /// Puts a send at the end, or gives it back.
-    pub fn push(&mut self, now: Instant, send: Send) -> Result<(), Refused> {
+    /// Puts a send at the end and tells it that it waits, or gives it back.
+    pub fn push(&mut self, now: Instant, mut send: Send) -> Result<(), Refused> {
         if self.limits.max_messages == 0 {
             return Err(Refused::Off(send));
         }
@@ -49,6 +49,7 @@ impl Outbox {
             return Err(Refused::Full(send));
         }
         self.bytes = bytes;
+        send.ticket.queued();
         self.waiting.push_back(Waiting { since: now, send });
         Ok(())
     }
@@ -153,9 +154,10 @@ mod tests {
 
     #[test]
     fn a_send_that_waits_is_told_so_and_told_its_end() {
-        let (mut send, fates) = send("a");
-        send.ticket.queued();
-        send.ticket.settle(Fate::Expired);
+        let (send, fates) = send("a");
+        let mut outbox = Outbox::new(LIMITS);
+        outbox.push(Instant::now(), send).unwrap();
+        outbox.pop().unwrap().ticket.settle(Fate::Expired);
         assert_eq!(*fates.borrow(), [Fate::Queued, Fate::Expired]);
     }
 }

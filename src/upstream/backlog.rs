@@ -14,18 +14,14 @@ pub(super) struct Backlog {
     /// Bounded by the lane: each send holds its room there until its fate is told.
     queue: VecDeque<Send>,
     outbox: Outbox,
-    limits: config::Outbox,
-    /// The payload bytes in the outbox.
-    bytes: usize,
 }
 
 impl Backlog {
     pub(super) fn new(limits: config::Outbox) -> Backlog {
-        Backlog { queue: VecDeque::new(), outbox: Outbox::new(limits), limits, bytes: 0 }
+        Backlog { queue: VecDeque::new(), outbox: Outbox::new(limits) }
     }
 
     pub(super) fn set_limits(&mut self, limits: config::Outbox) {
-        self.limits = limits;
         self.outbox.set_limits(limits);
     }
 
@@ -36,22 +32,13 @@ impl Backlog {
 
     /// The next send to write.
     pub(super) fn next(&mut self) -> Option<Send> {
-        let Some(send) = self.outbox.pop() else {
-            return self.queue.pop_front();
-        };
-        self.bytes -= send.payload.len();
-        Some(send)
+        self.outbox.pop().or_else(|| self.queue.pop_front())
     }
 
     /// Takes a send while no connection is up: it waits in the outbox, or hears that it can't.
-    pub(super) fn hold(&mut self, now: Instant, mut send: Send, state: LinkState) {
-        let bytes = send.payload.len();
-        if self.has_room(bytes) {
-            // told before it is out of reach; what has room is never refused
-            send.ticket.queued();
-        }
+    pub(super) fn hold(&mut self, now: Instant, send: Send, state: LinkState) {
         match self.outbox.push(now, send) {
-            Ok(()) => self.bytes += bytes,
+            Ok(()) => {}
             Err(Refused::Off(send)) => send.ticket.settle(Fate::LinkDown(state)),
             Err(Refused::Full(send)) => send.ticket.settle(Fate::OutboxFull),
         }
@@ -72,7 +59,6 @@ impl Backlog {
     /// Tells those that waited for too long.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(send) = self.outbox.pop_expired(now) {
-            self.bytes -= send.payload.len();
             send.ticket.settle(Fate::Expired);
         }
     }
@@ -82,9 +68,5 @@ impl Backlog {
         while let Some(send) = self.next() {
             send.ticket.settle(Fate::LinkDown(state));
         }
-    }
-
-    fn has_room(&self, bytes: usize) -> bool {
-        self.outbox.len() < self.limits.max_messages && self.bytes + bytes <= self.limits.max_bytes
     }
 }
