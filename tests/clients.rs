@@ -112,6 +112,53 @@ fn under_disconnect_a_slow_client_is_cut_off_and_the_others_are_not() {
 }
 
 #[test]
+fn under_block_nothing_is_lost_and_the_slowest_sets_the_pace() {
+    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\n");
+    let mut slow = daemon.client();
+    let mut quick = daemon.client();
+    let payload = format!("\"{}\"", "x".repeat(10_000));
+    // far more than all buffers on the way hold together: the server can't be done before it is read
+    let flood = std::thread::spawn(move || (0..3000).for_each(|_| upstream.text(&payload)));
+    let start = slow.hello["seq"].as_u64().unwrap();
+    for count in 1..=10 {
+        assert_eq!(quick.message()["seq"], start + count);
+    }
+    assert!(!flood.is_finished());
+    let reader = std::thread::spawn(move || {
+        (11..=3000).for_each(|count| assert_eq!(quick.message()["seq"], start + count))
+    });
+    for count in 1..=3000 {
+        let line = slow.line();
+        assert_eq!((&line["type"], &line["seq"]), (&json!("message"), &json!(start + count)), "{line}");
+    }
+    flood.join().unwrap();
+    reader.join().unwrap();
+    let status = daemon.client().status();
+    assert_balanced(&status);
+    assert!(status["log"]["bytes"].as_u64().unwrap() < 1 << 20, "{}", status["log"]);
+}
+
+#[test]
+fn under_block_a_client_that_reads_nothing_is_cut_off_and_the_others_go_on() {
+    let (_server, daemon, mut upstream) =
+        up("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\nstall_timeout = \"200ms\"\n");
+    let stuck = daemon.client();
+    let mut quick = daemon.client();
+    let payload = format!("\"{}\"", "x".repeat(10_000));
+    let flood = std::thread::spawn(move || {
+        (0..1000).for_each(|_| upstream.text(&payload));
+        upstream
+    });
+    let start = quick.hello["seq"].as_u64().unwrap();
+    for count in 1..=1000 {
+        assert_eq!(quick.message()["seq"], start + count);
+    }
+    let _upstream = flood.join().unwrap();
+    quick.until_clients(1);
+    drop(stuck);
+}
+
+#[test]
 fn a_raw_client_gets_payloads_alone_and_is_cut_off_rather_than_lied_to() {
     let (_server, daemon, mut upstream) = up(
         "[history]\nmax_bytes = \"256KiB\"\n[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n",

@@ -599,13 +599,10 @@ fn history_outbox_shutdown_and_log() {
             "history.max_age = 0",
             "line 2: history.max_age is 0 without a unit: write \"0s\" if it is seconds, or \"off\"",
         ),
-        (
-            "history.slow_client = \"block\"",
-            "line 2: history.slow_client is \"block\", which this version doesn't have: write \"gap\" or \"disconnect\"",
-        ),
+        ("history.stall_timeout = \"0s\"", "line 2: history.stall_timeout is 0s: write 10ms to 1h"),
         (
             "history.slow_client = \"drop\"",
-            "line 2: history.slow_client is \"drop\": write \"gap\" or \"disconnect\"",
+            "line 2: history.slow_client is \"drop\": write \"gap\", \"disconnect\" or \"block\"",
         ),
         (
             "outbox.max_messages = -1",

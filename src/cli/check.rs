@@ -131,11 +131,11 @@ fn history(history: &History) -> String {
     if let Some(age) = history.max_age {
         let _ = write!(text, " and {}", format_duration(age));
     }
-    let slow = match history.slow_client {
-        SlowClient::Gap => "told of the gap",
-        SlowClient::Disconnect => "disconnected",
+    text += match history.slow_client {
+        SlowClient::Gap => "; a client that falls out of it is told of the gap",
+        SlowClient::Disconnect => "; a client that falls out of it is disconnected",
+        SlowClient::Block => "; the slowest client sets the pace",
     };
-    let _ = write!(text, "; a client that falls out of it is {slow}");
     text
 }
 

@@ -14,6 +14,9 @@ pub struct History {
     pub max_age: Option<Duration>,
     /// `slow_client`. Default [`SlowClient::Gap`].
     pub slow_client: SlowClient,
+    /// `stall_timeout`: under [`SlowClient::Block`], a client that holds up the others and hasn't
+    /// taken a byte for so long is disconnected; 10 ms to 1 h. Default 5 s.
+    pub stall_timeout: Duration,
 }
 
 /// `history.slow_client`: what happens to a client whose next entry is no longer held.
@@ -23,11 +26,21 @@ pub enum SlowClient {
     Gap,
     /// It is disconnected.
     Disconnect,
+    /// It can't happen: the link reads no further until the slowest client has caught up.
+    Block,
 }
+
+const SLOW_CLIENTS: [(&str, SlowClient); 3] =
+    [("gap", SlowClient::Gap), ("disconnect", SlowClient::Disconnect), ("block", SlowClient::Block)];
 
 impl Default for History {
     fn default() -> Self {
-        Self { max_bytes: 64 << 20, max_age: None, slow_client: SlowClient::Gap }
+        Self {
+            max_bytes: 64 << 20,
+            max_age: None,
+            slow_client: SlowClient::Gap,
+            stall_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -38,19 +51,12 @@ impl History {
         let history = Self {
             max_bytes: section.size("max_bytes", 64 << 10..=1 << 40).unwrap_or(default.max_bytes),
             max_age: section.duration_or_off("max_age", ages).flatten(),
-            slow_client: read_slow_client(&section).unwrap_or(default.slow_client),
+            slow_client: section.one_of("slow_client", &SLOW_CLIENTS).unwrap_or(default.slow_client),
+            stall_timeout: section
+                .duration("stall_timeout", Duration::from_millis(10)..=Duration::from_secs(60 * 60))
+                .unwrap_or(default.stall_timeout),
         };
         section.finish();
         history
     }
-}
-
-fn read_slow_client(section: &Section<'_>) -> Option<SlowClient> {
-    let item = section.item("slow_client")?;
-    if item.value.as_str() == Some("block") {
-        item.problem("is \"block\", which this version doesn't have: write \"gap\" or \"disconnect\"");
-        return None;
-    }
-    let words = [("gap", SlowClient::Gap), ("disconnect", SlowClient::Disconnect)];
-    section.one_of("slow_client", &words)
 }

@@ -194,6 +194,7 @@ mod tests {
     }
 
     fn append(log: &mut Log, length: usize) {
+        log.trim(u64::MAX);
         log.append(0, |seq, envelope, raw| {
             envelope.extend(format!("{seq} {}\n", "x".repeat(length)).bytes());
             // every third entry has no raw form, like a change of the link

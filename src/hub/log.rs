@@ -33,6 +33,11 @@ pub struct Log {
     sealed_bytes: usize,
     /// The oldest entry that is handed out; within the oldest chunk, or one past the newest entry.
     oldest: u64,
+    /// Entries from here on are kept, whatever the limits say.
+    needed: u64,
+    /// The newest chunk that has left, to be filled again: memory that the kernel needn't hand out,
+    /// zeroed, once more.
+    spare: Option<Chunk>,
 }
 
 /// Entries whose lines lie end to end, once for each format.
@@ -58,11 +63,21 @@ impl Log {
 
     /// An empty log. `raw` keeps the raw form too.
     pub fn new(limits: Limits, raw: bool) -> Log {
-        Log { limits, raw, sealed: VecDeque::new(), open: Chunk::new(1), sealed_bytes: 0, oldest: 1 }
+        Log {
+            limits,
+            raw,
+            sealed: VecDeque::new(),
+            open: Chunk::new(1),
+            sealed_bytes: 0,
+            oldest: 1,
+            needed: u64::MAX,
+            spare: None,
+        }
     }
 
     /// Appends one entry and returns its `seq`. `encode` writes the envelope line, newline
     /// included, and the raw line where one is kept; an entry without a raw form writes nothing.
+    /// Nothing leaves the log before the next [`Log::trim`], so that everyone can be offered it first.
     pub fn append(
         &mut self,
         time_us: u64,
@@ -76,9 +91,31 @@ impl Log {
         encode(seq, &mut self.open.envelope, raw);
         let (envelope_end, raw_end) = (offset(self.open.envelope.len()), offset(self.open.raw.len()));
         self.open.index.push(Entry { time_us, envelope_end, raw_end });
-        self.evict();
-        self.expire(time_us);
         seq
+    }
+
+    /// Lets go of what the limits don't allow, oldest first, as far as nobody needs it: entries from
+    /// `needed` on stay. `u64::MAX` when nobody does.
+    pub fn trim(&mut self, needed: u64) {
+        self.needed = needed;
+        self.evict();
+        if let Some(newest) = self.open.index.last() {
+            self.expire(newest.time_us);
+        }
+    }
+
+    /// Whether the lines from entry `seq` to the newest are `bytes` or fewer, give or take a chunk.
+    pub fn is_within(&self, seq: u64, bytes: usize) -> bool {
+        let mut sum = self.open.len();
+        let mut first = self.open.first;
+        for chunk in self.sealed.iter().rev() {
+            if first <= seq || sum > bytes {
+                break;
+            }
+            sum += chunk.len();
+            first = chunk.first;
+        }
+        sum <= bytes
     }
 
     /// The newest entry's `seq`; 0 while there is none.
@@ -105,7 +142,9 @@ impl Log {
     pub fn expire(&mut self, now_us: u64) {
         let Some(max_age_us) = self.limits.max_age_us else { return };
         let limit = now_us.saturating_sub(max_age_us);
-        while self.oldest <= self.head() && self.chunk(self.oldest).time_us(self.oldest) < limit {
+        while self.oldest <= self.head().min(self.needed - 1)
+            && self.chunk(self.oldest).time_us(self.oldest) < limit
+        {
             self.oldest += 1;
         }
         while self.sealed.front().is_some_and(|chunk| chunk.end() <= self.oldest) {
@@ -137,11 +176,11 @@ impl Log {
 
     /// Completes the open chunk and starts the next.
     fn seal(&mut self) {
-        // as full as this one: a flood fills chunk after chunk without growing each anew
-        let next = if self.open.len() >= self.chunk_bytes() {
-            Chunk::sized_like(&self.open)
-        } else {
-            Chunk::new(self.open.end())
+        let next = match self.spare.take() {
+            Some(spare) => spare.emptied(self.open.end()),
+            // as full as this one: a flood fills chunk after chunk without growing each anew
+            None if self.open.len() >= self.chunk_bytes() => Chunk::sized_like(&self.open),
+            None => Chunk::new(self.open.end()),
         };
         let mut full = std::mem::replace(&mut self.open, next);
         full.shrink();
@@ -150,7 +189,9 @@ impl Log {
     }
 
     fn evict(&mut self) {
-        while self.bytes() > self.limits.max_bytes && !self.sealed.is_empty() {
+        while self.bytes() > self.limits.max_bytes
+            && self.sealed.front().is_some_and(|chunk| chunk.end() <= self.needed)
+        {
             self.drop_front();
         }
     }
@@ -159,6 +200,8 @@ impl Log {
         if let Some(chunk) = self.sealed.pop_front() {
             self.sealed_bytes -= chunk.len();
             self.oldest = self.oldest.max(chunk.end());
+            // one that a client still needs goes with that client
+            self.spare = Rc::into_inner(chunk).filter(|chunk| chunk.len() <= 2 * Log::CHUNK_BYTES);
         }
     }
 
@@ -182,6 +225,15 @@ impl Chunk {
             envelope: Vec::with_capacity(room(full.envelope.len())),
             raw: Vec::with_capacity(room(full.raw.len())),
         }
+    }
+
+    /// The same memory, for the entries from `first` on.
+    fn emptied(mut self, first: u64) -> Chunk {
+        self.first = first;
+        self.index.clear();
+        self.envelope.clear();
+        self.raw.clear();
+        self
     }
 
     /// One past the last entry's `seq`.
@@ -219,10 +271,20 @@ impl Chunk {
         self.envelope.len() + self.raw.len() + self.index.len() * size_of::<Entry>()
     }
 
+    /// Gives back what is not used, if it is worth the copy that may be needed for it.
     fn shrink(&mut self) {
-        self.index.shrink_to_fit();
-        self.envelope.shrink_to_fit();
-        self.raw.shrink_to_fit();
+        for (used, held) in [
+            (self.envelope.len(), self.envelope.capacity()),
+            (self.raw.len(), self.raw.capacity()),
+            (self.index.len() * size_of::<Entry>(), self.index.capacity() * size_of::<Entry>()),
+        ] {
+            if held - used > (held / 4).max(4096) {
+                self.index.shrink_to_fit();
+                self.envelope.shrink_to_fit();
+                self.raw.shrink_to_fit();
+                return;
+            }
+        }
     }
 }
 
@@ -266,6 +328,7 @@ mod tests {
         let mut log = log(1 << 20, None);
         for _ in 0..10_000 {
             append(&mut log, 0, 1000);
+            log.trim(u64::MAX);
             assert!(log.bytes() <= 1 << 20);
         }
         assert!(log.bytes() > (1 << 20) - Log::CHUNK_BYTES, "it is well used: {}", log.bytes());
@@ -277,8 +340,10 @@ mod tests {
         let mut log = log(64 << 10, None);
         append(&mut log, 0, 10);
         append(&mut log, 0, 1 << 20);
+        log.trim(u64::MAX);
         assert_eq!((log.oldest(), log.head()), (1, 2), "both are in the newest chunk");
         append(&mut log, 0, 10);
+        log.trim(u64::MAX);
         assert_eq!((log.oldest(), log.head()), (3, 3));
     }
 
@@ -287,6 +352,7 @@ mod tests {
         let mut log = log(1 << 20, Some(100));
         for time in [0, 50, 100] {
             append(&mut log, time, 10);
+            log.trim(u64::MAX);
         }
         assert_eq!(log.oldest(), 1);
         log.expire(101);
@@ -295,6 +361,33 @@ mod tests {
         assert_eq!((log.oldest(), log.head()), (4, 3), "none is left");
         append(&mut log, 1000, 10);
         assert_eq!((log.oldest(), log.head()), (4, 4));
+    }
+
+    #[test]
+    fn what_is_needed_stays_whatever_its_age_and_size() {
+        let mut log = log(64 << 10, Some(100));
+        (0..100).for_each(|time| {
+            append(&mut log, time * 10, 10_000);
+        });
+        log.trim(20);
+        assert!((1..=20).contains(&log.oldest()), "{}", log.oldest());
+        log.expire(1_000_000);
+        assert!(log.oldest() <= 20, "{}", log.oldest());
+        log.trim(u64::MAX);
+        assert!(log.oldest() > 20 && log.bytes() < 64 << 10, "{}", log.oldest());
+    }
+
+    #[test]
+    fn it_knows_how_far_back_an_entry_lies() {
+        let mut log = log(8 << 20, None);
+        assert!(log.is_within(1, 0));
+        (0..1000).for_each(|_| {
+            append(&mut log, 0, 1000);
+        });
+        assert!(log.is_within(1, 2 << 20));
+        assert!(!log.is_within(1, 512 << 10));
+        assert!(log.is_within(1000, Log::CHUNK_BYTES));
+        assert!(log.is_within(700, 700 << 10));
     }
 
     #[test]

@@ -131,6 +131,9 @@ impl Hub {
 
     /// Wakes the fan-out, once for everything published since the last call.
     pub fn flush(&self) {
+        if self.0.offered_seq.get().is_none() {
+            self.0.log.borrow_mut().trim(u64::MAX);
+        }
         self.0.published.notify_one();
     }
 
@@ -194,7 +197,8 @@ impl Hub {
         self.0.published.notified().await;
     }
 
-    /// Tells the link that every client was offered the log up to `seq`. `None`: the fan-out ends.
+    /// Tells the link that every client was offered the log up to `seq`, so that more may be read;
+    /// 0 holds it back, and `None` says that the fan-out ends.
     pub fn offered(&self, seq: Option<u64>) {
         self.0.offered_seq.set(seq);
         self.0.offered.notify_one();

@@ -27,12 +27,16 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    config::{Format, SlowClient},
+    config::{Format, History, SlowClient},
     hub::{Cursor, Hub, Ledger, Log, Lost},
 };
 
 /// A client that has been told `bye` may take so long to read it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Under `block`, a client may be so far behind before the link waits for it. Enough that the link
+/// seldom waits, and little enough to be still in the processor's cache when it is written.
+const BLOCK_WINDOW: usize = 1 << 20;
 
 /// So many writes for one client in a row; then the others have their turn.
 const WRITES_PER_TURN: usize = 8;
@@ -43,7 +47,9 @@ pub struct Fanout(Rc<Shared>);
 
 struct Shared {
     hub: Hub,
-    slow_client: Cell<SlowClient>,
+    rules: Cell<Rules>,
+    /// How many clients the link waits for.
+    holding: Cell<usize>,
     clients: RefCell<BTreeMap<u64, Client>>,
     next_id: Cell<u64>,
     /// Waits to be taken up by [`Fanout::run`], which owns them all.
@@ -60,6 +66,28 @@ struct Client {
     outgoing: Outgoing,
     /// Its socket took less than all; a wait for it is under way.
     lagging: bool,
+    /// The link waits for it.
+    holding: bool,
+    /// When a laggard last took anything.
+    progress: Instant,
+}
+
+/// What happens to slow clients.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    slow_client: SlowClient,
+    stall_timeout: Duration,
+    max_bytes: usize,
+}
+
+impl From<&History> for Rules {
+    fn from(history: &History) -> Rules {
+        Rules {
+            slow_client: history.slow_client,
+            stall_timeout: history.stall_timeout,
+            max_bytes: history.max_bytes,
+        }
+    }
 }
 
 /// Who a client is.
@@ -80,6 +108,8 @@ enum Wake {
     Writable(u64),
     /// Its time is over.
     Deadline(u64),
+    /// It may have held up the others for too long.
+    Stall(u64),
 }
 
 /// A client in `status`.
@@ -97,10 +127,11 @@ pub struct ClientStatus {
 
 impl Fanout {
     /// A fan-out without clients.
-    pub fn new(hub: Hub, slow_client: SlowClient) -> Fanout {
+    pub fn new(hub: Hub, history: &History) -> Fanout {
         Fanout(Rc::new(Shared {
             hub,
-            slow_client: Cell::new(slow_client),
+            rules: Cell::new(history.into()),
+            holding: Cell::new(0),
             clients: RefCell::default(),
             next_id: Cell::new(1),
             new_waits: RefCell::default(),
@@ -144,9 +175,10 @@ impl Fanout {
         }
     }
 
-    /// Applies another `slow_client` rule.
-    pub fn set_slow_client(&self, slow_client: SlowClient) {
-        self.0.slow_client.set(slow_client);
+    /// Applies other rules for slow clients.
+    pub fn set_rules(&self, history: &History) {
+        self.0.rules.set(history.into());
+        self.0.hub.flush(); // the link may have waited under the old ones
     }
 
     /// How many clients there are.
@@ -193,7 +225,8 @@ impl Fanout {
             (Outgoing::new(cursor), hello)
         };
         let envelope = about.format == Format::Envelope;
-        let client = Client { about, stream, outgoing, lagging: false };
+        let client =
+            Client { about, stream, outgoing, lagging: false, holding: false, progress: Instant::now() };
         self.0.clients.borrow_mut().insert(id, client);
         if envelope {
             self.reply(id, &hello);
@@ -203,10 +236,10 @@ impl Fanout {
 
     /// Forgets a client whose connection is over.
     pub(super) fn leave(&self, id: u64) {
-        if let Some(client) = self.0.clients.borrow_mut().remove(&id) {
-            client.close();
+        let client = self.0.clients.borrow_mut().remove(&id);
+        if let Some(mut client) = client {
+            self.part(&mut client);
         }
-        self.0.left.notify_one();
     }
 
     /// Whether a client is still there.
@@ -243,20 +276,82 @@ impl Fanout {
 
     /// Gives every client what lies ahead of it.
     fn offer(&self) {
+        let block = self.0.rules.get().slow_client == SlowClient::Block;
+        let needed = Cell::new(u64::MAX);
+        self.each(|fanout, id, client| {
+            let stays = if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) };
+            if stays && client.lagging {
+                if block && let Some(seq) = client.outgoing.needs() {
+                    needed.set(needed.get().min(seq));
+                }
+                fanout.hold(id, client);
+            }
+            stays
+        });
+        self.0.hub.with_log(|log| log.trim(needed.get()));
+        self.release();
+    }
+
+    /// Lets the link go on, unless a client holds it.
+    fn release(&self) {
         let head = self.0.hub.log().head();
-        self.each(
-            |fanout, id, client| {
-                if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) }
-            },
-        );
-        self.0.hub.offered(Some(head));
+        self.0.hub.offered(Some(if self.0.holding.get() == 0 { head } else { 0 }));
+    }
+
+    /// Under `block`, the link waits for a client that is too far behind, as long as that one reads.
+    fn hold(&self, id: u64, client: &mut Client) {
+        let rules = self.0.rules.get();
+        let window = BLOCK_WINDOW.min(rules.max_bytes / 2);
+        let holds = rules.slow_client == SlowClient::Block
+            && client.lagging
+            && client.outgoing.needs().is_some_and(|seq| !self.0.hub.log().is_within(seq, window));
+        if holds == client.holding {
+            return;
+        }
+        client.holding = holds;
+        if holds {
+            self.0.holding.set(self.0.holding.get() + 1);
+            self.watch_stall(id, client, rules.stall_timeout);
+        } else {
+            self.0.holding.set(self.0.holding.get() - 1);
+            if self.0.holding.get() == 0 {
+                self.release();
+            }
+        }
+    }
+
+    /// Looks at a client again when it has taken nothing for `stall_timeout`: at once, if that is
+    /// past already, so that one that has long been stuck doesn't make the others wait.
+    fn watch_stall(&self, id: u64, client: &Client, stall_timeout: Duration) {
+        let deadline = client.progress + stall_timeout;
+        self.wait(Box::pin(async move {
+            tokio::time::sleep_until(deadline).await;
+            Wake::Stall(id)
+        }));
     }
 
     fn wake(&self, wake: Wake) {
         match wake {
             Wake::Writable(id) => self.one(id, |fanout, client| {
                 client.lagging = false;
-                fanout.pump(id, client)
+                client.progress = Instant::now();
+                let stays = fanout.pump(id, client);
+                fanout.hold(id, client);
+                stays
+            }),
+            Wake::Stall(id) => self.one(id, |fanout, client| {
+                let stall_timeout = fanout.0.rules.get().stall_timeout;
+                if !client.holding || client.outgoing.is_cut_off() {
+                    return true;
+                }
+                if client.progress.elapsed() < stall_timeout {
+                    fanout.watch_stall(id, client, stall_timeout);
+                    return true;
+                }
+                fanout.cut_off(id, client, Bye::SlowClient);
+                let stays = fanout.pump(id, client);
+                fanout.hold(id, client);
+                stays
             }),
             Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_finishing()),
         }
@@ -307,6 +402,7 @@ impl Fanout {
             Turn::Close => false,
             Turn::Later => {
                 if !std::mem::replace(&mut client.lagging, true) {
+                    client.progress = Instant::now();
                     self.wait_writable(id, client);
                 }
                 true
@@ -347,7 +443,7 @@ impl Fanout {
     /// Whether a client that falls out of the log is cut off. The raw format has no line to declare
     /// a gap with, and a silent one must not be.
     fn disconnects(&self, client: &Client) -> bool {
-        self.0.slow_client.get() == SlowClient::Disconnect || client.about.format == Format::Raw
+        self.0.rules.get().slow_client == SlowClient::Disconnect || client.about.format == Format::Raw
     }
 
     fn cut_off(&self, id: u64, client: &mut Client, why: Bye) {
@@ -386,26 +482,32 @@ impl Fanout {
         let mut clients = self.0.clients.borrow_mut();
         let Some(client) = clients.get_mut(&id) else { return };
         if !work(self, client) {
-            client.close();
+            self.part(client);
             clients.remove(&id);
-            self.0.left.notify_one();
         }
     }
 
     /// Runs `work` for every client; those leave for which it returns false.
     fn each(&self, work: impl Fn(&Fanout, u64, &mut Client) -> bool) {
-        let mut clients = self.0.clients.borrow_mut();
-        let before = clients.len();
-        clients.retain(|id, client| {
+        self.0.clients.borrow_mut().retain(|id, client| {
             let stays = work(self, *id, client);
             if !stays {
-                client.close();
+                self.part(client);
             }
             stays
         });
-        if clients.len() < before {
-            self.0.left.notify_one();
+    }
+
+    /// What remains to be done for a client that is taken off the list.
+    fn part(&self, client: &mut Client) {
+        client.close();
+        if std::mem::take(&mut client.holding) {
+            self.0.holding.set(self.0.holding.get() - 1);
+            if self.0.holding.get() == 0 {
+                self.release();
+            }
         }
+        self.0.left.notify_one();
     }
 }
 

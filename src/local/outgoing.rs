@@ -183,6 +183,11 @@ impl Outgoing {
         }
     }
 
+    /// The next entry that the client is to get; `None` when there will be none.
+    pub(super) fn needs(&self) -> Option<u64> {
+        self.cursor.as_ref().map(Cursor::next)
+    }
+
     /// Whether the client's next entry is no longer held, and no rest of a line keeps it.
     pub(super) fn is_lost(&self, log: &Log) -> bool {
         self.cursor.as_ref().is_some_and(|cursor| cursor.next() < log.oldest())
@@ -209,6 +214,7 @@ mod tests {
     }
 
     fn append(log: &mut Log, length: usize) {
+        log.trim(u64::MAX);
         log.append(0, |seq, envelope, _| envelope.extend(format!("{seq} {}\n", "x".repeat(length)).bytes()));
     }
 

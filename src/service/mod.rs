@@ -128,7 +128,7 @@ impl Daemon {
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
         let (hub, commands) = Hub::new(epoch()?, &config.history, raw);
-        let fanout = Fanout::new(hub.clone(), config.history.slow_client);
+        let fanout = Fanout::new(hub.clone(), &config.history);
 
         let listener_configs: Vec<_> =
             config.listeners.iter().map(|listener| Rc::new(RefCell::new(listener.clone()))).collect();
@@ -273,7 +273,7 @@ impl Daemon {
         self.config = plan.config;
         let config = &self.config;
         self.hub.set_limits(&config.history);
-        self.fanout.set_slow_client(config.history.slow_client);
+        self.fanout.set_rules(&config.history);
         for (shared, listener) in self.listener_configs.iter().zip(&config.listeners) {
             *shared.borrow_mut() = listener.clone();
         }
