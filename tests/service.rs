@@ -48,7 +48,7 @@ fn a_stale_socket_is_taken_over_and_a_live_one_is_not() {
     assert!(directory.path().join("wsfan.sock").exists(), "killed, it leaves its socket");
     let mut daemon = Daemon::spawn_in(directory, &server.config());
     daemon.notified("READY=1");
-    assert!(daemon.log().contains("took over a socket"), "{}", daemon.log());
+    daemon.logged("took over a socket");
 
     let config = format!("{}[[listener]]\npath = \"{}\"\n", server.config(), daemon.socket().display());
     let mut second = Daemon::spawn(&config);
@@ -177,7 +177,7 @@ fn a_bad_configuration_never_replaces_a_good_one() {
     daemon.signal("HUP");
     daemon.notified("RELOADING=1");
     daemon.notified("READY=1");
-    assert!(daemon.log().contains("`interval`"), "{}", daemon.log());
+    daemon.logged("`interval`");
     upstream.text("1");
     assert_eq!(client.message()["json"], 1);
     // and without a daemon running, it doesn't start
@@ -202,7 +202,7 @@ fn a_reload_reconnects_for_what_needs_it_and_names_what_needs_a_restart() {
     assert_eq!(upstream.path, "/other");
     assert!(upstream.headers.contains(&("x-test".into(), "1".into())), "{:?}", upstream.headers);
     assert_eq!(client.link("up")["conn"], 2);
-    let log = daemon.log();
+    let log = daemon.logged("the new listener");
     for word in ["upstream.url", "upstream.headers", "`mode` of listener", "the new listener"] {
         assert!(log.contains(word), "{word}: {log}");
     }

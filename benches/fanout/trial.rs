@@ -142,9 +142,11 @@ impl Stage {
             u8::from(load.stopped).to_string(),
         ];
         let mut clients = Actor::role("clients", &arguments)?;
-        let connected_us = number(&clients.hear("connected ")?)?;
+        clients.hear("first")?;
         server.hear("connected")?;
         server.say("warm")?;
+        clients.say("more")?;
+        let connected_us = number(&clients.hear("connected ")?)?;
         let warm_us = number(&clients.hear("warm ")?)?;
         Ok(Stage { clients, bridge, server, connected_us, warm_us, _directory: directory })
     }

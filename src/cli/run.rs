@@ -33,7 +33,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let config = load(&args.config)?;
-    service::logging::init(&config.log);
+    let _flush = service::logging::init(&config.log);
     let source = Source { config, path: Some(args.config.clone()) };
     let runtime = runtime()?;
     let result = runtime.block_on(service::run(source));

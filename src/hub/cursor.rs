@@ -87,6 +87,11 @@ impl Cursor {
         self.next
     }
 
+    /// Whether an entry that lies ahead is no longer held. The one under way is: the cursor keeps it.
+    pub fn is_lost(&self, log: &Log) -> bool {
+        self.next + u64::from(!self.at_line_start()) < log.oldest()
+    }
+
     /// What to write next.
     pub fn ahead<'a>(&'a mut self, log: &'a Log) -> Ahead<'a> {
         loop {

@@ -7,7 +7,7 @@
 use std::{
     cell::{Cell, Ref, RefCell},
     rc::Rc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::{Notify, mpsc};
@@ -221,10 +221,18 @@ impl Hub {
         self.0.traffic.get()
     }
 
-    /// Waits for room in the lane that leads to the link, for a payload of `bytes`. First come,
-    /// first served; only the caller waits. Cancel-safe.
-    pub async fn admit(&self, bytes: usize) -> Permit {
-        self.0.lane.admit(bytes).await
+    /// Waits for room in the lane that leads to the link, for a send of that
+    /// [`cost`](Send::cost). First come, first served; only the caller waits. Cancel-safe.
+    pub async fn admit(&self, cost: usize) -> Permit {
+        self.0.lane.admit(cost).await
+    }
+
+    /// Lets go of entries that are too old by now, so that nobody gets one from here on.
+    pub fn expire(&self) {
+        let mut log = self.0.log.borrow_mut();
+        if log.limits().max_age_us.is_some() {
+            log.expire(now_us());
+        }
     }
 
     /// Leaves a command for the link. False when there is no link any more.
@@ -235,7 +243,14 @@ impl Hub {
     /// Applies new bounds to the log, at once.
     pub fn set_limits(&self, history: &config::History) {
         self.0.log.borrow_mut().set_limits(Limits::from(history));
+        self.expire();
     }
+}
+
+/// The wall clock, in microseconds since the Unix epoch.
+pub fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl From<&config::History> for Limits {

@@ -44,7 +44,7 @@ impl Outbox {
         if self.limits.max_messages == 0 {
             return Err(Refused::Off(send));
         }
-        let bytes = self.bytes + send.payload.len();
+        let bytes = self.bytes + send.cost();
         if self.waiting.len() >= self.limits.max_messages || bytes > self.limits.max_bytes {
             return Err(Refused::Full(send));
         }
@@ -57,7 +57,7 @@ impl Outbox {
     /// Takes the oldest send.
     pub fn pop(&mut self) -> Option<Send> {
         let send = self.waiting.pop_front()?.send;
-        self.bytes -= send.payload.len();
+        self.bytes -= send.cost();
         Some(send)
     }
 
@@ -90,16 +90,16 @@ mod tests {
     use std::{cell::RefCell, rc::Rc, time::Duration};
 
     use super::*;
-    use crate::hub::{Fate, Payload, Permit, Ticket};
+    use crate::hub::{Fate, Lane, Payload, Permit, Ticket};
 
     const LIMITS: config::Outbox =
-        config::Outbox { max_messages: 3, max_bytes: 10, ttl: Duration::from_secs(5) };
+        config::Outbox { max_messages: 3, max_bytes: 10 + 3 * Lane::OVERHEAD, ttl: Duration::from_secs(5) };
 
     fn send(text: &str) -> (Send, Rc<RefCell<Vec<Fate>>>) {
         let fates = Rc::new(RefCell::new(Vec::new()));
         let told = Rc::clone(&fates);
         let ticket = Ticket::new(Permit::free(), move |fate| told.borrow_mut().push(fate));
-        (Send { payload: Payload::Text(text.into()), ticket }, fates)
+        (Send { payload: Payload::Text(text.into()), ticket, extra: 0 }, fates)
     }
 
     #[test]
@@ -118,8 +118,8 @@ mod tests {
         let now = Instant::now();
         let mut outbox = Outbox::new(LIMITS);
         outbox.push(now, send("12345").0).unwrap();
-        assert!(matches!(outbox.push(now, send("123456").0), Err(Refused::Full(_))));
         outbox.push(now, send("12345").0).unwrap();
+        assert!(matches!(outbox.push(now, send("1").0), Err(Refused::Full(_))));
         outbox.push(now, send("").0).unwrap();
         assert!(matches!(outbox.push(now, send("").0), Err(Refused::Full(_))));
         outbox.pop();

@@ -54,12 +54,19 @@ pub struct Send {
     pub payload: Payload,
     /// Who hears what became of it.
     pub ticket: Ticket,
+    /// Bytes beside the payload that are kept for it: those of its id.
+    pub extra: usize,
 }
 
 impl Send {
-    /// What it costs in the lane and the outbox: its payload and a fixed sum for the rest.
+    /// What it costs in the lane and the outbox: its payload, its id, and a fixed sum for the rest.
     pub fn cost(&self) -> usize {
-        self.payload.len() + Lane::OVERHEAD
+        Send::cost_of(&self.payload, self.extra)
+    }
+
+    /// The cost of a send to be.
+    pub fn cost_of(payload: &Payload, extra: usize) -> usize {
+        payload.len() + extra + Lane::OVERHEAD
     }
 }
 
@@ -138,9 +145,40 @@ impl Lane {
         Lane(Arc::new(Semaphore::new(Lane::MAX_BYTES)))
     }
 
-    pub(super) async fn admit(&self, bytes: usize) -> Permit {
-        let cost = (bytes + Lane::OVERHEAD).min(Lane::MAX_BYTES) as u32;
+    pub(super) async fn admit(&self, cost: usize) -> Permit {
+        let cost = cost.min(Lane::MAX_BYTES) as u32;
         // the semaphore is never closed; were it, the send would go on unbounded rather than be lost
         Permit { held: self.0.clone().acquire_many_owned(cost).await.ok() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_lane_is_bounded_in_bytes_and_serves_in_order() {
+        let lane = Lane::new();
+        let held: Vec<Permit> =
+            (0..Lane::MAX_SENDS).map(|_| lane.admit(Lane::OVERHEAD).now_or_never().unwrap()).collect();
+        let mut large = std::pin::pin!(lane.admit(2 * Lane::OVERHEAD));
+        assert!(large.as_mut().now_or_never().is_none());
+        let mut small = std::pin::pin!(lane.admit(Lane::OVERHEAD));
+        let mut held = held.into_iter();
+        drop(held.next());
+        assert!(small.as_mut().now_or_never().is_none(), "who came first is served first");
+        drop(held.next());
+        assert!(large.as_mut().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_send_larger_than_the_lane_takes_all_of_it() {
+        let lane = Lane::new();
+        let all = lane.admit(usize::MAX).now_or_never().unwrap();
+        assert!(lane.admit(1).now_or_never().is_none());
+        drop(all);
+        assert!(lane.admit(1).now_or_never().is_some());
     }
 }

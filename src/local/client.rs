@@ -5,10 +5,12 @@ use std::{
     io::{self, Read},
     os::unix::net::UnixStream,
     rc::Rc,
+    time::Duration,
 };
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::task::coop::consume_budget;
 
 use super::{
     fanout::{ClientStatus, Fanout},
@@ -31,6 +33,9 @@ impl Drop for Reader {
 
 /// Read at once from a client.
 const READ_BYTES: usize = 64 << 10;
+
+/// How often to look for a hang-up where it can't be waited for.
+const HUNG_UP_PAUSE: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Where all readers read to: an idle client has no buffer of its own.
@@ -70,11 +75,15 @@ impl Reader {
                     Ok(None) => break,
                     Err(TooLong) => return self.line_too_long().await,
                 }
+                if !self.fanout.listens(self.id) {
+                    return self.gone().await;
+                }
+                // a client that writes a lot of lines must leave the others their turns
+                consume_budget().await;
             }
         }
-        if lines.has_rest() && self.format == Format::Envelope {
-            let message = "the connection ended within a line: end each line with a line break";
-            self.fanout.reply(self.id, &protocol::error(None, Code::BadJson, message));
+        if lines.has_rest() {
+            self.half_a_line();
         }
         self.gone().await;
     }
@@ -93,11 +102,29 @@ impl Reader {
 
     /// The client has closed its sending side. It may go on reading: waits until it is gone.
     async fn gone(&self) {
-        let Ok(stream) = self.stream.socket().try_clone().and_then(Watched::writing) else { return };
+        let stream = loop {
+            match self.stream.socket().try_clone().and_then(Watched::writing) {
+                Ok(stream) => break stream,
+                // no descriptor to be had: look again in a while
+                Err(_) if !self.fanout.has(self.id) || socket::is_hung_up(self.stream.socket()) => return,
+                Err(_) => tokio::time::sleep(HUNG_UP_PAUSE).await,
+            }
+        };
         while self.fanout.has(self.id) && !socket::is_hung_up(stream.socket()) {
             if stream.becomes_writable().await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// The client has closed its sending side within a line, which may be cut short.
+    fn half_a_line(&self) {
+        match self.format {
+            Format::Envelope => {
+                let message = "the connection ended within a line: end each line with a line break";
+                self.fanout.reply(self.id, &protocol::error(None, Code::BadJson, message));
+            }
+            Format::Raw => self.fanout.dismiss(self.id, Bye::BadClient),
         }
     }
 
@@ -158,14 +185,15 @@ impl Reader {
     }
 
     async fn send(&self, id: Option<Box<RawValue>>, payload: Payload) {
-        let permit = self.hub.admit(payload.len()).await;
+        let extra = id.as_ref().map_or(0, |id| id.get().len());
+        let permit = self.hub.admit(Send::cost_of(&payload, extra)).await;
         let (fanout, client) = (self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
             if let Some(line) = protocol::fate(id.as_deref(), fate) {
                 fanout.reply(client, &line);
             }
         });
-        self.hub.command(Command::Send(Send { payload, ticket })).await;
+        self.hub.command(Command::Send(Send { payload, ticket, extra })).await;
     }
 
     /// A line from a client of a raw listener is a text message. There is no line to tell an error
@@ -175,17 +203,19 @@ impl Reader {
             (true, Ok(text)) => text.to_owned(),
             _ => return self.fanout.dismiss(self.id, Bye::BadClient),
         };
-        let permit = self.hub.admit(text.len()).await;
+        let payload = Payload::Text(text);
+        let permit = self.hub.admit(Send::cost_of(&payload, 0)).await;
         let (fanout, client) = (self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
             if !matches!(fate, Fate::Written | Fate::Queued) {
                 fanout.dismiss(client, Bye::BadClient);
             }
         });
-        self.hub.command(Command::Send(Send { payload: Payload::Text(text), ticket })).await;
+        self.hub.command(Command::Send(Send { payload, ticket, extra: 0 })).await;
     }
 
     fn attach(&self, id: Option<&RawValue>, since: Option<Since<'_>>) {
+        self.hub.expire();
         let (head, oldest) = {
             let log = self.hub.log();
             (log.head(), log.oldest())
@@ -205,7 +235,7 @@ impl Reader {
             // nothing of this life is gone, but that something of the other may be must be said
             lines.extend_from_slice(&self.fanout.gap(Lost { from: 1, to: 0 }, why));
         }
-        self.fanout.seek(self.id, after, lines, why);
+        self.fanout.seek(self.id, after, &lines, why);
     }
 
     fn status(&self, id: Option<&RawValue>) {

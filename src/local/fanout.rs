@@ -23,12 +23,13 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     outgoing::{Next, Outgoing, Seek},
     protocol::{self, Bye, Why},
+    seldom::Seldom,
     socket::Peer,
     watched::Watched,
 };
 use crate::{
     config::{Format, History, SlowClient},
-    hub::{Cursor, Hub, Ledger, Log, Lost},
+    hub::{Cursor, Hub, Ledger, Lost},
 };
 
 /// A client that has been told `bye` may take so long to read it.
@@ -48,6 +49,8 @@ pub struct Fanout(Rc<Shared>);
 struct Shared {
     hub: Hub,
     rules: Cell<Rules>,
+    gaps_said: Seldom,
+    cuts_said: Seldom,
     /// How many clients the link waits for.
     holding: Cell<usize>,
     clients: RefCell<BTreeMap<u64, Client>>,
@@ -131,6 +134,8 @@ impl Fanout {
         Fanout(Rc::new(Shared {
             hub,
             rules: Cell::new(history.into()),
+            gaps_said: Seldom::default(),
+            cuts_said: Seldom::default(),
             holding: Cell::new(0),
             clients: RefCell::default(),
             next_id: Cell::new(1),
@@ -211,6 +216,7 @@ impl Fanout {
     /// Takes in a client, at the head of the log, and greets it. Returns its number.
     pub(super) fn join(&self, about: About, stream: Rc<Watched<UnixStream>>) -> u64 {
         let id = self.0.next_id.replace(self.0.next_id.get() + 1);
+        self.0.hub.expire();
         let (outgoing, hello) = {
             let log = self.0.hub.log();
             let cursor = about.receive.then(|| Cursor::new(about.format, log.head()));
@@ -247,6 +253,11 @@ impl Fanout {
         self.0.clients.borrow().contains_key(&id)
     }
 
+    /// Whether what a client says is still listened to.
+    pub(super) fn listens(&self, id: u64) -> bool {
+        self.0.clients.borrow().get(&id).is_some_and(|client| !client.outgoing.is_cut_off())
+    }
+
     /// Sends a reply line to a client, ahead of data. One that leaves too many unread is cut off.
     pub(super) fn reply(&self, id: u64, line: &[u8]) {
         self.one(id, |fanout, client| {
@@ -259,9 +270,11 @@ impl Fanout {
 
     /// Moves a client's cursor to right after entry `after`, and says `lines` just before what
     /// comes next. What the log no longer holds from there on is declared as lost, `why`.
-    pub(super) fn seek(&self, id: u64, after: u64, lines: Vec<u8>, why: Why) {
+    pub(super) fn seek(&self, id: u64, after: u64, lines: &[u8], why: Why) {
         self.one(id, |fanout, client| {
-            client.outgoing.seek(Seek { after, lines, why });
+            if !client.outgoing.seek(lines, Seek { after, why }) {
+                fanout.cut_off(id, client, Bye::RepliesUnread);
+            }
             fanout.pump(id, client)
         });
     }
@@ -333,6 +346,7 @@ impl Fanout {
     fn wake(&self, wake: Wake) {
         match wake {
             Wake::Writable(id) => self.one(id, |fanout, client| {
+                fanout.0.hub.expire();
                 client.lagging = false;
                 client.progress = Instant::now();
                 let stays = fanout.pump(id, client);
@@ -353,7 +367,7 @@ impl Fanout {
                 fanout.hold(id, client);
                 stays
             }),
-            Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_finishing()),
+            Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_cut_off()),
         }
     }
 
@@ -421,10 +435,13 @@ impl Fanout {
         }
         let log = self.0.hub.log();
         client.outgoing.declare(&log, |lost, why| {
-            if why == Why::SlowClient {
+            if why == Why::SlowClient
+                && let Some(unsaid) = self.0.gaps_said.due()
+            {
                 tracing::warn!(
                     client = id,
                     lost = lost.count(),
+                    unsaid,
                     "a slow client lost entries, and is told so"
                 );
             }
@@ -450,10 +467,12 @@ impl Fanout {
         if client.outgoing.is_cut_off() {
             return;
         }
-        // no more is read from it either; a failure means that it is gone, which the next write shows
+        // it needn't send any more; a failure means that it is gone, which the next write shows
         let _ = client.stream.socket().shutdown(Shutdown::Read);
-        tracing::info!(client = id, pid = client.about.peer.pid, ?why, "cut off a client");
-        client.cut_off(why, &self.0.hub.log());
+        if let Some(unsaid) = self.0.cuts_said.due() {
+            tracing::info!(client = id, pid = client.about.peer.pid, ?why, unsaid, "cut off a client");
+        }
+        client.outgoing.cut_off(client.bye(why));
         self.wait(Box::pin(async move {
             tokio::time::sleep(LAST_WORDS).await;
             Wake::Deadline(id)
@@ -526,10 +545,6 @@ enum Turn {
 impl Client {
     fn finish(&mut self, why: Bye) {
         self.outgoing.finish(self.bye(why));
-    }
-
-    fn cut_off(&mut self, why: Bye, log: &Log) {
-        self.outgoing.cut_off(self.bye(why), log);
     }
 
     fn bye(&self, why: Bye) -> Vec<u8> {

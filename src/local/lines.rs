@@ -39,8 +39,9 @@ impl Lines {
                 self.buffer.drain(..self.start);
                 self.start = 0;
                 self.searched = self.buffer.len();
-                if self.buffer.is_empty() {
-                    self.buffer = Vec::new();
+                // an idle client holds what it has sent, and not what a long line once took
+                if self.buffer.capacity() > 4 * self.buffer.len().max(1024) || self.buffer.is_empty() {
+                    self.buffer.shrink_to_fit();
                 }
                 // one more: the end of the line may be the \r of an \r\n still to come
                 if self.buffer.len() > max_line + 1 { Err(TooLong) } else { Ok(None) }

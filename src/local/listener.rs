@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     future::Future,
-    io,
+    io::{self, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     rc::Rc,
     time::Duration,
@@ -16,6 +16,7 @@ use super::{
     fanout::{About, Fanout},
     protocol::{self, Code},
     rights,
+    seldom::Seldom,
     socket::{self, BindError, Bound, Peer},
     watched::Watched,
 };
@@ -34,6 +35,7 @@ pub struct Listener {
     hub: Hub,
     fanout: Fanout,
     started: std::time::Instant,
+    refusals_said: Seldom,
 }
 
 impl Listener {
@@ -48,7 +50,7 @@ impl Listener {
         started: std::time::Instant,
     ) -> Result<Listener, BindError> {
         let bound = Bound::bind(&config.borrow())?;
-        Ok(Listener { bound, config, hub, fanout, started })
+        Ok(Listener { bound, config, hub, fanout, started, refusals_said: Seldom::default() })
     }
 
     /// Accepts clients until `stop`, then looks after those there are until they are gone.
@@ -99,7 +101,14 @@ impl Listener {
             report(ended);
         }
         if readers.len() >= config.max_clients {
-            return refuse(&stream, &config);
+            return self.refuse(
+                &stream,
+                &format!("this listener has its {} clients already (max_clients)", config.max_clients),
+            );
+        }
+        if socket::is_among_the_last(&stream) {
+            let message = "the daemon has nearly as many files open as it may (LimitNOFILE in its unit)";
+            return self.refuse(&stream, message);
         }
         let peer = socket::peer(&stream)?;
         let rights = rights::of(config.rights, peer.uid, socket::own_uid());
@@ -127,18 +136,17 @@ impl Listener {
         readers.spawn_local(reader.run());
         Ok(())
     }
-}
 
-/// Says why a client isn't taken in. The socket is new, so its buffer has room for the line.
-fn refuse(mut stream: &UnixStream, config: &config::Listener) -> io::Result<()> {
-    tracing::warn!(listener = %config.path.display(), max_clients = config.max_clients, "refused a client: there are max_clients");
-    match config.format {
-        Format::Envelope => {
-            let message =
-                format!("this listener has its {} clients already (max_clients)", config.max_clients);
-            io::Write::write_all(&mut stream, &protocol::error(None, Code::TooManyClients, &message))
+    /// Says why a client isn't taken in. The socket is new, so its buffer has room for the line.
+    fn refuse(&self, mut stream: &UnixStream, why: &str) -> io::Result<()> {
+        let config = self.config.borrow();
+        if let Some(unsaid) = self.refusals_said.due() {
+            tracing::warn!(listener = %config.path.display(), why, unsaid, "refused a client");
         }
-        Format::Raw => Ok(()),
+        match config.format {
+            Format::Envelope => stream.write_all(&protocol::error(None, Code::TooManyClients, why)),
+            Format::Raw => Ok(()),
+        }
     }
 }
 

@@ -10,9 +10,10 @@ mod listener;
 mod outgoing;
 pub mod protocol;
 mod rights;
+mod seldom;
 mod socket;
 mod watched;
 
 pub use fanout::{ClientStatus, Fanout};
 pub use listener::Listener;
-pub use socket::{BindError, Bound};
+pub use socket::{BindError, Bound, raise_descriptor_limit};

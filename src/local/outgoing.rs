@@ -10,28 +10,36 @@ use crate::hub::{Ahead, Cursor, Ledger, Log, Lost};
 /// The outgoing side of one client, down to the byte.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// `None` for a client that may not receive, and for one that is being cut off.
+    /// `None` for a client that may not receive.
     cursor: Option<Cursor>,
     replies: Vec<u8>,
     /// How much of `replies` is written.
     written: usize,
-    /// Said when nothing else is left to say; then the connection closes.
-    last_words: Option<Vec<u8>>,
-    /// Nothing is taken in any more but what was there when it was cut off.
-    cut_off: bool,
-    /// An `attach` that waits for the end of a line.
-    seek: Option<Box<Seek>>,
+    /// A move of the cursor that waits for the end of a line.
+    seek: Option<Seek>,
     /// What a loss found at the cursor's present place is due to.
     why: Why,
+    ending: Ending,
 }
 
-/// Where to move the cursor, and what to say first.
+/// How far the end of the connection has come.
 #[derive(Debug)]
+enum Ending {
+    /// There is none in sight.
+    No,
+    /// The words come when all data is out.
+    AfterData(Vec<u8>),
+    /// The words come after the line under way; there is no more data.
+    CutOff(Vec<u8>),
+    /// The words are said, or on their way. Nothing follows them.
+    Said,
+}
+
+/// Where to move the cursor.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Seek {
     /// The entry before the next one to deliver.
     pub(super) after: u64,
-    /// Lines that explain the move.
-    pub(super) lines: Vec<u8>,
     /// What it is due to if entries from there on are no longer held.
     pub(super) why: Why,
 }
@@ -53,28 +61,25 @@ impl Outgoing {
     /// The most bytes of replies that may lie unread.
     pub(super) const MAX_REPLIES: usize = 1 << 20;
 
+    /// So much of the replies may be written and still held.
+    const MAX_WRITTEN: usize = 64 << 10;
+
     /// A client's outgoing side; without a cursor it sees replies only.
     pub(super) fn new(cursor: Option<Cursor>) -> Outgoing {
-        Outgoing {
-            cursor,
-            replies: Vec::new(),
-            written: 0,
-            last_words: None,
-            cut_off: false,
-            seek: None,
-            why: Why::SlowClient,
-        }
+        let (replies, written, seek) = (Vec::new(), 0, None);
+        Outgoing { cursor, replies, written, seek, why: Why::SlowClient, ending: Ending::No }
     }
 
-    /// Adds a reply line. False when the client has left too many unread: it must be cut off.
-    pub(super) fn reply(&mut self, line: &[u8]) -> bool {
-        if self.cut_off {
-            return true;
+    /// Adds reply lines. False when the client has left too many unread: it must be cut off.
+    #[must_use]
+    pub(super) fn reply(&mut self, lines: &[u8]) -> bool {
+        if matches!(self.ending, Ending::CutOff(_) | Ending::Said) {
+            return true; // nobody is there to read them
         }
-        if self.unread_replies() + line.len() > Outgoing::MAX_REPLIES.max(line.len()) {
+        if self.unread_replies() + lines.len() > Outgoing::MAX_REPLIES {
             return false;
         }
-        self.replies.extend_from_slice(line);
+        self.replies.extend_from_slice(lines);
         true
     }
 
@@ -83,90 +88,83 @@ impl Outgoing {
         self.replies.len() - self.written
     }
 
-    /// Moves the cursor as soon as the line under way is out.
-    pub(super) fn seek(&mut self, seek: Seek) {
-        match &mut self.cursor {
-            Some(cursor) if cursor.at_line_start() => {
-                cursor.seek(seek.after);
-                self.replies.extend_from_slice(&seek.lines);
-                self.why = seek.why;
-            }
-            Some(_) => self.seek = Some(Box::new(seek)),
-            None => {}
-        }
+    /// Adds reply lines, as [`Outgoing::reply`], and moves the cursor as soon as the line under way
+    /// is out: right after these lines come the entries from there on.
+    #[must_use]
+    pub(super) fn seek(&mut self, lines: &[u8], seek: Seek) -> bool {
+        let fits = self.reply(lines);
+        self.seek = Some(seek);
+        self.apply_seek();
+        fits
     }
 
     /// Finishes: what lies ahead is still delivered, then `words`, then the connection closes.
     pub(super) fn finish(&mut self, words: Vec<u8>) {
-        self.last_words.get_or_insert(words);
+        if matches!(self.ending, Ending::No) {
+            self.ending = Ending::AfterData(words);
+        }
     }
 
     /// Cuts the client off: no more data, only the rest of a line under way, then `words`.
-    pub(super) fn cut_off(&mut self, words: Vec<u8>, log: &Log) {
-        if let Some(cursor) = self.cursor.take()
-            && !cursor.at_line_start()
-        {
-            let mut replies = cursor.rest_of_line(log).to_vec();
-            replies.extend_from_slice(&self.replies[self.written..]);
-            (self.replies, self.written) = (replies, 0);
+    pub(super) fn cut_off(&mut self, words: Vec<u8>) {
+        if matches!(self.ending, Ending::No | Ending::AfterData(_)) {
+            self.ending = Ending::CutOff(words);
         }
-        self.seek = None;
-        self.cut_off = true;
-        self.last_words = Some(words);
     }
 
-    /// Whether it was cut off already.
+    /// Whether nothing more is taken from or for the client.
     pub(super) fn is_cut_off(&self) -> bool {
-        self.cut_off
+        matches!(self.ending, Ending::CutOff(_) | Ending::Said)
     }
 
     /// Whether the connection closes once everything is said.
     pub(super) fn is_finishing(&self) -> bool {
-        self.last_words.is_some()
+        !matches!(self.ending, Ending::No)
     }
 
     /// What to do next.
     pub(super) fn next<'a>(&'a mut self, log: &'a Log) -> Next<'a> {
-        let mid_line = self.cursor.as_ref().is_some_and(|cursor| !cursor.at_line_start());
-        let replies = self.written < self.replies.len();
-        if !mid_line {
-            if !replies {
-                self.replies = Vec::new();
-                self.written = 0;
-            } else {
-                return Next::Write(&self.replies[self.written..]);
+        if !self.at_line_start() {
+            // something else may have to follow the line under way
+            if self.unread_replies() > 0 || self.seek.is_some() || self.is_cut_off() {
+                return Next::Write(self.cursor.as_ref().map_or(&[], |cursor| cursor.rest_of_line(log)));
             }
-        } else if replies || self.seek.is_some() {
-            return Next::Write(self.cursor.as_ref().map_or(&[], |cursor| cursor.rest_of_line(log)));
+        } else if self.unread_replies() > 0 {
+            return Next::Write(&self.replies[self.written..]);
         }
-        match self.cursor.as_mut().map(|cursor| cursor.ahead(log)) {
-            Some(Ahead::Bytes(bytes)) => Next::Write(bytes),
-            Some(Ahead::Lost) => Next::Lost,
-            Some(Ahead::Nothing) | None => match &mut self.last_words {
-                Some(words) if words.is_empty() => Next::Close,
-                Some(words) => {
-                    self.replies = std::mem::take(words);
-                    Next::Write(&self.replies)
-                }
-                None => Next::Wait,
-            },
+        if !self.is_cut_off() {
+            match self.cursor.as_mut().map(|cursor| cursor.ahead(log)) {
+                Some(Ahead::Bytes(bytes)) => return Next::Write(bytes),
+                Some(Ahead::Lost) => return Next::Lost,
+                Some(Ahead::Nothing) | None => {}
+            }
+        }
+        match std::mem::replace(&mut self.ending, Ending::Said) {
+            Ending::No => {
+                self.ending = Ending::No;
+                Next::Wait
+            }
+            Ending::AfterData(words) | Ending::CutOff(words) if !words.is_empty() => {
+                (self.replies, self.written) = (words, 0);
+                Next::Write(&self.replies)
+            }
+            Ending::AfterData(_) | Ending::CutOff(_) | Ending::Said => Next::Close,
         }
     }
 
     /// Records that the first `written` bytes of [`Next::Write`] are out.
     pub(super) fn wrote(&mut self, log: &mut Log, written: usize) {
-        match &mut self.cursor {
-            // replies are written at the start of a line only, and then before any data
-            Some(cursor) if !cursor.at_line_start() || self.replies.is_empty() => {
-                cursor.wrote(log, written);
-                self.why = Why::SlowClient;
-                if cursor.at_line_start()
-                    && let Some(seek) = self.seek.take()
-                {
-                    self.seek(*seek);
-                }
+        if self.at_line_start() && self.unread_replies() > 0 {
+            self.written += written;
+            if self.unread_replies() == 0 {
+                (self.replies, self.written) = (Vec::new(), 0);
+            } else if self.written > Outgoing::MAX_WRITTEN {
+                self.replies.drain(..std::mem::take(&mut self.written));
             }
-            _ => self.written += written,
+        } else if let Some(cursor) = &mut self.cursor {
+            cursor.wrote(log, written);
+            self.why = Why::SlowClient;
+            self.apply_seek();
         }
     }
 
@@ -178,6 +176,7 @@ impl Outgoing {
     /// Declares what is lost: `lines` makes the words of it.
     pub(super) fn declare(&mut self, log: &Log, lines: impl FnOnce(Lost, Why) -> Vec<u8>) {
         if let Some(lost) = self.cursor.as_mut().and_then(|cursor| cursor.skip_lost(log)) {
+            // not bounded as replies are: one is due only when all before it is out
             self.replies.extend_from_slice(&lines(lost, self.why));
             self.why = Why::SlowClient;
         }
@@ -185,12 +184,12 @@ impl Outgoing {
 
     /// The next entry that the client is to get; `None` when there will be none.
     pub(super) fn needs(&self) -> Option<u64> {
-        self.cursor.as_ref().map(Cursor::next)
+        self.cursor.as_ref().filter(|_| !self.is_cut_off()).map(Cursor::next)
     }
 
-    /// Whether the client's next entry is no longer held, and no rest of a line keeps it.
+    /// Whether an entry that the client is to get is no longer held.
     pub(super) fn is_lost(&self, log: &Log) -> bool {
-        self.cursor.as_ref().is_some_and(|cursor| cursor.next() < log.oldest())
+        self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
     }
 
     /// The client's balance; all zero for one that may not receive.
@@ -198,6 +197,20 @@ impl Outgoing {
         match &self.cursor {
             Some(cursor) => cursor.ledger(log),
             None => Ledger { entries: 0, delivered: 0, lost: 0, ahead: 0 },
+        }
+    }
+
+    /// Whether the last line that was begun is out, so that another may follow from either source.
+    fn at_line_start(&self) -> bool {
+        self.cursor.as_ref().is_none_or(Cursor::at_line_start)
+    }
+
+    fn apply_seek(&mut self) {
+        if let Some(cursor) = self.cursor.as_mut().filter(|cursor| cursor.at_line_start())
+            && let Some(seek) = self.seek.take()
+        {
+            cursor.seek(seek.after);
+            self.why = seek.why;
         }
     }
 }
@@ -258,7 +271,7 @@ mod tests {
         (0..3).for_each(|_| append(&mut log, 1));
         write(&mut outgoing, &mut log, 4);
         write(&mut outgoing, &mut log, 1);
-        outgoing.seek(Seek { after: 0, lines: b"attached\n".to_vec(), why: Why::Expired });
+        assert!(outgoing.seek(b"attached\n", Seek { after: 0, why: Why::Expired }));
         assert_eq!(all(&mut outgoing, &mut log), " x\nattached\n1 x\n2 x\n3 x\n");
         assert_eq!(outgoing.ledger(&log), Ledger { entries: 3, delivered: 3, lost: 0, ahead: 0 });
     }
@@ -276,7 +289,7 @@ mod tests {
             declared.unwrap()
         };
         fill(&mut log);
-        outgoing.seek(Seek { after: 0, lines: Vec::new(), why: Why::Expired });
+        assert!(outgoing.seek(b"", Seek { after: 0, why: Why::Expired }));
         assert_eq!(outgoing.next(&log), Next::Lost);
         assert_eq!(declare(&mut outgoing, &log), (1, Why::Expired));
         let next = log.oldest();
@@ -290,7 +303,7 @@ mod tests {
         let (mut log, mut outgoing) = (log(), receiver());
         append(&mut log, 1);
         outgoing.finish(b"bye\n".to_vec());
-        outgoing.reply(b"reply\n");
+        assert!(outgoing.reply(b"reply\n"));
         assert_eq!(all(&mut outgoing, &mut log), "reply\n1 x\nbye\n");
         assert_eq!(outgoing.next(&log), Next::Close);
     }
@@ -301,7 +314,7 @@ mod tests {
         append(&mut log, 3);
         append(&mut log, 3);
         write(&mut outgoing, &mut log, 3);
-        outgoing.cut_off(b"bye\n".to_vec(), &log);
+        outgoing.cut_off(b"bye\n".to_vec());
         assert_eq!(all(&mut outgoing, &mut log), "xx\nbye\n");
         assert_eq!(outgoing.next(&log), Next::Close);
     }
@@ -309,9 +322,9 @@ mod tests {
     #[test]
     fn a_reply_under_way_is_finished_when_its_client_is_cut_off() {
         let (mut log, mut outgoing) = (log(), receiver());
-        outgoing.reply(b"reply\n");
+        assert!(outgoing.reply(b"reply\n"));
         write(&mut outgoing, &mut log, 2);
-        outgoing.cut_off(b"bye\n".to_vec(), &log);
+        outgoing.cut_off(b"bye\n".to_vec());
         assert_eq!(all(&mut outgoing, &mut log), "ply\nbye\n");
     }
 
@@ -321,6 +334,74 @@ mod tests {
         let line = vec![b'x'; 1000];
         let taken = (0..10_000).take_while(|_| outgoing.reply(&line)).count();
         assert_eq!(taken, Outgoing::MAX_REPLIES / 1000);
+    }
+
+    #[test]
+    fn replies_that_are_read_take_no_memory() {
+        let (mut log, mut outgoing) = (log(), receiver());
+        let line = vec![b'x'; 1000];
+        for _ in 0..10_000 {
+            assert!(outgoing.reply(&line));
+            // never all of it, so that the lane is never empty
+            let unread = outgoing.unread_replies();
+            write(&mut outgoing, &mut log, unread.saturating_sub(500));
+        }
+        assert!(outgoing.replies.capacity() < 4 * Outgoing::MAX_WRITTEN, "{}", outgoing.replies.capacity());
+    }
+
+    #[test]
+    fn answers_to_an_attach_are_bounded_like_others() {
+        let mut outgoing = receiver();
+        let seek = Seek { after: 0, why: Why::Expired };
+        assert!(outgoing.seek(&[b'x'; Outgoing::MAX_REPLIES], seek));
+        assert!(!outgoing.seek(b"x", seek));
+    }
+
+    #[test]
+    fn every_attach_is_answered_in_its_order() {
+        let (mut log, mut outgoing) = (log(), receiver());
+        (0..3).for_each(|_| append(&mut log, 1));
+        write(&mut outgoing, &mut log, 2);
+        assert!(outgoing.seek(b"first\n", Seek { after: 2, why: Why::Expired }));
+        assert!(outgoing.reply(b"pong\n"));
+        assert!(outgoing.seek(b"second\n", Seek { after: 1, why: Why::Expired }));
+        assert_eq!(all(&mut outgoing, &mut log), "x\nfirst\npong\nsecond\n2 x\n3 x\n");
+    }
+
+    #[test]
+    fn nothing_follows_the_last_words() {
+        let (mut log, mut outgoing) = (log(), receiver());
+        outgoing.finish(b"bye\n".to_vec());
+        let begun = String::from_utf8(write(&mut outgoing, &mut log, 1)).unwrap();
+        assert!(outgoing.reply(b"reply\n"));
+        append(&mut log, 1);
+        assert_eq!(begun + &all(&mut outgoing, &mut log), "bye\n");
+        assert_eq!(outgoing.next(&log), Next::Close);
+    }
+
+    #[test]
+    fn the_last_line_of_a_chunk_that_is_gone_is_no_loss() {
+        let (mut log, mut outgoing) = (log(), receiver());
+        append(&mut log, 100_000);
+        write(&mut outgoing, &mut log, 10);
+        append(&mut log, 100_000);
+        log.trim(u64::MAX);
+        assert_eq!(log.oldest(), 2, "the first entry is gone, but for who is in the middle of it");
+        assert!(!outgoing.is_lost(&log));
+        append(&mut log, 100_000);
+        log.trim(u64::MAX);
+        assert!(outgoing.is_lost(&log));
+    }
+
+    #[test]
+    fn who_is_cut_off_keeps_its_ledger() {
+        let (mut log, mut outgoing) = (log(), receiver());
+        (0..3).for_each(|_| append(&mut log, 1));
+        write(&mut outgoing, &mut log, 4);
+        outgoing.cut_off(Vec::new());
+        assert_eq!(outgoing.ledger(&log), Ledger { entries: 3, delivered: 1, lost: 0, ahead: 2 });
+        assert_eq!(outgoing.needs(), None);
+        assert_eq!(outgoing.next(&log), Next::Close);
     }
 
     proptest! {
@@ -337,7 +418,7 @@ mod tests {
                     0 => append(&mut log, size),
                     1 => {
                         replies += 1;
-                        outgoing.reply(format!("r{replies}\n").as_bytes());
+                        assert!(outgoing.reply(format!("r{replies}\n").as_bytes()));
                     }
                     _ => seen.extend(write(&mut outgoing, &mut log, size)),
                 }

@@ -15,6 +15,9 @@ pub const VERSION: u32 = 1;
 /// `server` in `hello` and `status`.
 pub const SERVER: &str = concat!("wsfan/", env!("CARGO_PKG_VERSION"));
 
+/// The longest id in bytes. Ids are kept until the answer, and must not outweigh the payloads.
+pub const MAX_ID: usize = 1024;
+
 /// A request: one line from a client.
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -148,6 +151,10 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         }
     };
     let id = wire.id;
+    if let Some(id) = id.filter(|id| id.get().len() > MAX_ID) {
+        let message = format!("the id has {} bytes; {MAX_ID} are enough for a name", id.get().len());
+        return bad(None, Code::BadRequest, message);
+    }
     let op = match wire.op.as_deref() {
         Some("send") => match (wire.json, wire.text, wire.binary) {
             (Some(json), None, None) => Op::Send(Content::Json(json)),
@@ -189,7 +196,7 @@ fn id_of(line: &[u8]) -> Option<&RawValue> {
         #[serde(borrow)]
         id: Option<&'a RawValue>,
     }
-    serde_json::from_slice::<Id<'_>>(line).ok()?.id
+    serde_json::from_slice::<Id<'_>>(line).ok()?.id.filter(|id| id.get().len() <= MAX_ID)
 }
 
 /// What a `hello` line says.
@@ -414,6 +421,16 @@ mod tests {
             assert_eq!(found, code, "{line}: {message}");
             assert!(message.contains(part), "{line}: {message}");
             assert_eq!(id.as_deref(), line.contains("\"id\":1").then_some("1"), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_name_and_no_load() {
+        let line = |length: usize, op: &str| format!(r#"{{"op":{op},"id":"{}"}}"#, "x".repeat(length - 2));
+        assert!(parse(line(MAX_ID, r#""ping""#).as_bytes()).is_ok());
+        for op in [r#""ping""#, "7"] {
+            let (id, code, _) = bad(&line(MAX_ID + 1, op));
+            assert_eq!((id, code), (None, Code::BadRequest));
         }
     }
 

@@ -5,7 +5,7 @@
 use std::{
     fmt, fs, io,
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
             fs::{DirBuilderExt, FileTypeExt, MetadataExt},
@@ -23,12 +23,16 @@ use rustix::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
         sockopt::socket_peercred,
     },
+    process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
 use crate::config;
 
 /// The longest path of a socket in bytes: `sun_path` has 108, one of them its end (unix(7)).
 const MAX_PATH: usize = 107;
+
+/// So many descriptors are not for clients.
+const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Connections that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -134,6 +138,25 @@ pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
 /// The user that the daemon runs as.
 pub(super) fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Raises the soft limit of open files to the hard one. Each client is a descriptor, and the usual
+/// soft limit of 1024 is there for programs that use select(2).
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
+}
+
+/// Whether a new descriptor is one of the last that there may be. These are for the link, and for
+/// watching clients that lag: a crowd of clients must not take the upstream away.
+pub(super) fn is_among_the_last(stream: &UnixStream) -> bool {
+    // the kernel gives out the lowest number that is free
+    let number = u64::try_from(stream.as_raw_fd()).unwrap_or(u64::MAX);
+    getrlimit(Resource::Nofile).current.is_some_and(|limit| number + RESERVED_DESCRIPTORS >= limit)
 }
 
 /// Whether the peer has closed both directions, so that nothing can reach it any more.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tracing::Level;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Registry,
     filter::Targets,
@@ -19,20 +20,29 @@ use crate::config::{Log, LogFormat};
 
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// Starts logging. Later calls change the level only.
-pub fn init(log: &Log) {
-    if FILTER.get().is_some() {
-        return set_level(log.level);
-    }
+/// So many lines may wait to be written; what comes while they do is dropped.
+const WAITING_LINES: usize = 1024;
+
+/// Writes out what waits when it is dropped, for a second at most.
+#[must_use = "what waits is lost without it"]
+pub struct Flush {
+    _guard: WorkerGuard,
+}
+
+/// Starts logging, once for the process. A thread of its own does the writing: a standard error
+/// that nobody reads holds up nobody.
+pub fn init(log: &Log) -> Flush {
+    let (stderr, guard) =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).finish(io::stderr());
     let (filter, handle) = reload::Layer::new(targets(log.level));
     let colours =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let text = fmt::layer().with_writer(io::stderr).with_ansi(colours).with_target(false);
+    let text = fmt::layer().with_writer(stderr.clone()).with_ansi(colours).with_target(false);
     // the journal puts its own time on each line (systemd.exec(5), $JOURNAL_STREAM)
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Json => {
-            fmt::layer().json().flatten_event(true).with_writer(io::stderr).with_target(false).boxed()
+            fmt::layer().json().flatten_event(true).with_writer(stderr).with_target(false).boxed()
         }
         LogFormat::Auto if journal => text.without_time().boxed(),
         LogFormat::Auto | LogFormat::Text => text.boxed(),
@@ -40,6 +50,7 @@ pub fn init(log: &Log) {
     if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
         let _ = FILTER.set(handle);
     }
+    Flush { _guard: guard }
 }
 
 /// Changes the level of a logging that has been started.

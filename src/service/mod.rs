@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     config::{self, Config, Format},
     hub::{Command, Hub, LinkState, LinkStatus},
-    local::{BindError, Fanout, Listener},
+    local::{BindError, Fanout, Listener, raise_descriptor_limit},
     upstream,
 };
 
@@ -125,6 +125,7 @@ impl Daemon {
     /// Binds the sockets, then starts everything.
     fn start(source: Source) -> Result<Daemon, Error> {
         let Source { config, path } = source;
+        raise_descriptor_limit();
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
         let (hub, commands) = Hub::new(epoch()?, &config.history, raw);
@@ -145,8 +146,7 @@ impl Daemon {
             listeners.spawn_local(listener.run(async move { while accepting.changed().await.is_ok() {} }));
         }
         let (link_settings, settings) = watch::channel(link_settings(&config));
-        let close_timeout = config.shutdown.timeout / 2;
-        let link = tokio::task::spawn_local(upstream::run(hub.clone(), commands, settings, close_timeout));
+        let link = tokio::task::spawn_local(upstream::run(hub.clone(), commands, settings));
         let writer = tokio::task::spawn_local(fanout.clone().run());
         Ok(Daemon {
             config,
@@ -218,8 +218,11 @@ impl Daemon {
         tracing::info!(clients = self.fanout.count(), "stopping");
         drop(self.accepting);
         if !self.link.is_finished() {
-            self.hub.command(Command::Stop).await;
-            match tokio::time::timeout_at(deadline, &mut self.link).await {
+            let closed = async {
+                self.hub.command(Command::Stop).await;
+                (&mut self.link).await
+            };
+            match tokio::time::timeout_at(deadline, closed).await {
                 Ok(Err(error)) => return Err(Error::Task("the link", error)),
                 Ok(Ok(_)) => {}
                 Err(_) => {
@@ -294,6 +297,8 @@ fn link_settings(config: &Config) -> upstream::Settings {
         heartbeat: config.heartbeat.clone(),
         reconnect: config.reconnect.clone(),
         outbox: config.outbox,
+        // the other half is for the clients
+        close_timeout: config.shutdown.timeout / 2,
     }
 }
 

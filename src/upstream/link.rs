@@ -3,7 +3,7 @@
 use std::{
     future::{pending, poll_fn},
     pin::Pin,
-    time::{Duration, Instant, SystemTime},
+    time::Instant,
 };
 
 use tokio::{sync::watch, time};
@@ -15,7 +15,7 @@ use super::{
     machine::{Action, Input, Machine, Note},
     websocket::{Batch, Connection, End, Exchange, Frame},
 };
-use crate::hub::{Command, Commands, Data, Hub, LinkState, LinkStatus, Send};
+use crate::hub::{Command, Commands, Data, Hub, LinkState, LinkStatus, Send, now_us};
 
 #[cfg(test)]
 mod tests;
@@ -32,14 +32,13 @@ pub(super) async fn run(
     hub: Hub,
     commands: Commands,
     settings: watch::Receiver<Settings>,
-    close_timeout: Duration,
     dial: impl Dial + 'static,
     seed: u64,
 ) -> Ended {
     let mut settings = settings;
     let present = settings.borrow_and_update().clone();
     Link {
-        machine: Machine::new(present.clone(), close_timeout, seed),
+        machine: Machine::new(present.clone(), seed),
         backlog: Backlog::new(present.outbox),
         upstream: present.upstream,
         hub,
@@ -244,7 +243,7 @@ impl<D: Dial + 'static> Link<D> {
 
     fn announce(&self, status: LinkStatus) {
         log(&status);
-        self.hub.announce(LinkStatus { since_us: wall_clock_us(), ..status });
+        self.hub.announce(LinkStatus { since_us: now_us(), ..status });
     }
 
     fn note(&self, note: Note) {
@@ -296,7 +295,7 @@ impl Exchange for Books<'_> {
     fn received(&mut self, frame: Frame<'_>) {
         match frame {
             Frame::Data(data) => {
-                let time_us = *self.time_us.get_or_insert_with(wall_clock_us);
+                let time_us = *self.time_us.get_or_insert_with(now_us);
                 self.hub.publish(time_us, data);
                 if let Data::Text(text) = data
                     && self.machine.wants_messages()
@@ -374,9 +373,4 @@ fn log(status: &LinkStatus) {
 /// The clock of the runtime: in tests it may be a simulated one.
 fn now() -> Instant {
     time::Instant::now().into_std()
-}
-
-fn wall_clock_us() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -37,7 +37,6 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Machine {
     settings: Settings,
-    close_timeout: Duration,
     random: fastrand::Rng,
     heartbeat: Heartbeat,
     state: State,
@@ -57,11 +56,10 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(settings: Settings, close_timeout: Duration, seed: u64) -> Machine {
+    pub(super) fn new(settings: Settings, seed: u64) -> Machine {
         Machine {
             heartbeat: Heartbeat::new(settings.heartbeat.clone()),
             settings,
-            close_timeout,
             random: fastrand::Rng::with_seed(seed),
             state: State::Closed,
             actions: VecDeque::new(),
@@ -327,7 +325,7 @@ impl Machine {
             State::Up { .. } => self.close_here(now, 1001, "shutdown", Then::Stop),
             State::Closing { then: Then::Stop(_), .. } => self.drop_now(now),
             State::Closing { then, until } => {
-                *until = (*until).min(now + self.close_timeout);
+                *until = (*until).min(now + self.settings.close_timeout);
                 let last = match then {
                     Then::Retry { failure, .. } => std::mem::take(failure),
                     Then::Reconnect(last) | Then::Closed(last) | Then::Stop(last) => std::mem::take(last),
@@ -355,7 +353,7 @@ impl Machine {
 
     fn close_here(&mut self, now: Instant, code: u16, reason: &'static str, then: fn(Failure) -> Then) {
         self.actions.push_back(Action::Close { code, reason });
-        self.begin_closing(now + self.close_timeout, then(Failure::closed_here(code, reason)));
+        self.begin_closing(now + self.settings.close_timeout, then(Failure::closed_here(code, reason)));
     }
 
     fn drop_now(&mut self, now: Instant) {

@@ -39,6 +39,8 @@ pub struct Settings {
     pub reconnect: config::Reconnect,
     /// `[outbox]`: applied at once.
     pub outbox: config::Outbox,
+    /// What a closing handshake may take; for the next one.
+    pub close_timeout: Duration,
 }
 
 /// Why the link has ended for good.
@@ -52,14 +54,9 @@ pub enum Ended {
 
 /// Runs the link until [`Command::Stop`](crate::hub::Command::Stop) or until it is given up.
 ///
-/// A closing handshake takes `close_timeout` at most. Every send that was left is told its fate
+/// Every send that was left is told its fate
 /// before this returns.
-pub async fn run(
-    hub: Hub,
-    commands: Commands,
-    settings: watch::Receiver<Settings>,
-    close_timeout: Duration,
-) -> Ended {
+pub async fn run(hub: Hub, commands: Commands, settings: watch::Receiver<Settings>) -> Ended {
     let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
-    link::run(hub, commands, settings, close_timeout, dial::dial, seed).await
+    link::run(hub, commands, settings, dial::dial, seed).await
 }

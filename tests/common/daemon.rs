@@ -1,10 +1,10 @@
 use std::{
-    fs::{self, File},
-    io,
+    fs,
+    io::{BufRead, BufReader},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{Arc, Condvar, Mutex},
     thread,
 };
 
@@ -18,7 +18,15 @@ pub struct Daemon {
     directory: TempDir,
     /// Where systemd would listen.
     notify: UnixDatagram,
-    ended: mpsc::Receiver<()>,
+    log: Arc<Log>,
+}
+
+/// What the daemon writes on standard error, as it comes.
+#[derive(Default)]
+struct Log {
+    /// The text so far, and whether that is all.
+    text: Mutex<(String, bool)>,
+    more: Condvar,
 }
 
 impl Daemon {
@@ -50,17 +58,21 @@ impl Daemon {
             .env("NOTIFY_SOCKET", &notify_path)
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(directory.path().join("stderr")).unwrap())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut output = child.stdout.take().unwrap();
-        let (sender, ended) = mpsc::channel();
+        let log = Arc::new(Log::default());
+        let (written, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
         thread::spawn(move || {
-            let _ = io::copy(&mut output, &mut io::sink());
-            let _ = sender.send(());
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                written.text.lock().unwrap().0 += &(line + "\n");
+                written.more.notify_all();
+            }
+            written.text.lock().unwrap().1 = true;
+            written.more.notify_all();
         });
-        Daemon { child, directory, notify, ended }
+        Daemon { child, directory, notify, log }
     }
 
     /// Waits until the daemon tells systemd a state that contains `part`, and returns it.
@@ -96,9 +108,22 @@ impl Daemon {
         self.child.id()
     }
 
-    /// What the daemon wrote on stderr.
+    /// What the daemon has written on standard error so far; all of it once it has ended.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("stderr")).unwrap()
+        self.log.text.lock().unwrap().0.clone()
+    }
+
+    /// Waits until the daemon has written `part` on standard error, and returns all so far.
+    pub fn logged(&self, part: &str) -> String {
+        self.log_until(|text, _| text.contains(part))
+            .unwrap_or_else(|text| panic!("the daemon never wrote {part:?}, but:\n{text}"))
+    }
+
+    fn log_until(&self, done: impl Fn(&str, bool) -> bool) -> Result<String, String> {
+        let text = self.log.text.lock().unwrap();
+        let (text, timeout) =
+            self.log.more.wait_timeout_while(text, DEADLINE, |(text, all)| !done(text, *all)).unwrap();
+        if timeout.timed_out() { Err(text.0.clone()) } else { Ok(text.0.clone()) }
     }
 
     /// Replaces the configuration file.
@@ -115,10 +140,10 @@ impl Daemon {
 
     /// Waits for the end of the process.
     pub fn wait(&mut self) -> ExitStatus {
-        // its standard output ends with it, and a channel has the deadline that waitpid lacks
-        let Ok(()) = self.ended.recv_timeout(DEADLINE) else {
-            panic!("the daemon did not end; its log:\n{}", self.log());
-        };
+        // its standard error ends with it, and the wait for that has the deadline that waitpid lacks
+        if let Err(log) = self.log_until(|_, all| all) {
+            panic!("the daemon did not end; its log:\n{log}");
+        }
         self.child.wait().unwrap()
     }
 

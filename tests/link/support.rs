@@ -36,6 +36,7 @@ pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
 /// Settings for fast tests: short delays, no heartbeat.
 pub(crate) fn settings(urls: &[&str]) -> Settings {
     Settings {
+        close_timeout: Duration::from_secs(2),
         upstream: config::Upstream {
             urls: urls.iter().map(|url| Template::literal(url)).collect(),
             subprotocols: Vec::new(),
@@ -77,7 +78,7 @@ impl Rig {
         let history = config::History { max_bytes: 256 << 20, ..config::History::default() };
         let (hub, commands) = Hub::new("test".into(), &history, false);
         let (sender, receiver) = watch::channel(settings);
-        let link = upstream::run(hub.clone(), commands, receiver, Duration::from_secs(2));
+        let link = upstream::run(hub.clone(), commands, receiver);
         Rig {
             link: tokio::task::spawn_local(link),
             hub,
@@ -131,7 +132,7 @@ impl Rig {
         let fates = Fates::default();
         let told = fates.clone();
         let ticket = Ticket::new(Permit::free(), move |fate| told.push(fate));
-        self.command(Command::Send(Send { payload: Payload::Text(text.into()), ticket })).await;
+        self.command(Command::Send(Send { payload: Payload::Text(text.into()), ticket, extra: 0 })).await;
         fates
     }
 

@@ -19,6 +19,8 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     config::{self, Format, HeartbeatKind, Template},
@@ -36,6 +38,7 @@ const S: Duration = Duration::from_secs(1);
 
 fn settings() -> Settings {
     Settings {
+        close_timeout: Duration::from_secs(2),
         upstream: config::Upstream::new(vec![Template::literal("ws://simulated/")]),
         heartbeat: config::Heartbeat {
             kind: HeartbeatKind::Off,
@@ -98,7 +101,7 @@ impl Rig {
             let (stream, meter) = Metered::new(make(near));
             Ok(Wire { stream: Box::new(stream), meter })
         };
-        let link = run(hub.clone(), commands, receiver, 2 * S, dial, 1);
+        let link = run(hub.clone(), commands, receiver, dial, 1);
         Rig {
             link: tokio::task::spawn_local(link),
             hub,

@@ -13,6 +13,7 @@ const MS: Duration = Duration::from_millis(1);
 
 fn settings() -> Settings {
     Settings {
+        close_timeout: 2 * S,
         upstream: config::Upstream::new(vec![Template::literal("wss://a/"), Template::literal("wss://b/")]),
         heartbeat: config::Heartbeat {
             kind: HeartbeatKind::Ping,
@@ -47,7 +48,7 @@ struct Bench {
 
 impl Bench {
     fn new(settings: Settings) -> Bench {
-        Bench { machine: Machine::new(settings, 2 * S, 7), now: Instant::now() }
+        Bench { machine: Machine::new(settings, 7), now: Instant::now() }
     }
 
     /// One that has an open connection.

@@ -34,12 +34,12 @@ async fn send(rig: &Rig, text: impl Into<String>) -> Fates {
         told.told.borrow_mut().push(fate);
         told.news.notify_one();
     });
-    rig.command(Command::Send(Send { payload: Payload::Text(text.into()), ticket })).await;
+    rig.command(Command::Send(Send { payload: Payload::Text(text.into()), ticket, extra: 0 })).await;
     fates
 }
 
 fn outbox(settings: &mut Settings) {
-    settings.outbox = config::Outbox { max_messages: 2, max_bytes: 100, ttl: 5 * S };
+    settings.outbox = config::Outbox { max_messages: 2, max_bytes: 1000, ttl: 5 * S };
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -92,12 +92,12 @@ async fn the_outbox_is_bounded_in_bytes_and_time() {
     let mut rig = Rig::start(with(outbox));
     let _mute = rig.stream().await;
     let begin = time::Instant::now();
-    let fates = send(&rig, "x".repeat(60)).await;
+    let fates = send(&rig, "x".repeat(600)).await;
     assert_eq!(fates.next().await, Fate::Queued);
-    assert_eq!(send(&rig, "x".repeat(60)).await.next().await, Fate::OutboxFull);
+    assert_eq!(send(&rig, "x".repeat(600)).await.next().await, Fate::OutboxFull);
     assert_eq!(fates.next().await, Fate::Expired);
     assert_eq!(begin.elapsed().as_secs(), 5);
-    assert_eq!(send(&rig, "x".repeat(60)).await.next().await, Fate::Queued, "its room is free again");
+    assert_eq!(send(&rig, "x".repeat(600)).await.next().await, Fate::Queued, "its room is free again");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -88,7 +88,7 @@ impl World {
     fn new(moods: Vec<Mood>, seed: u64) -> World {
         let settings = settings();
         World {
-            machine: Machine::new(settings.clone(), 2 * S, seed),
+            machine: Machine::new(settings.clone(), seed),
             settings,
             now: Instant::now(),
             events: Vec::new(),
