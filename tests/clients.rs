@@ -227,6 +227,82 @@ fn a_line_that_is_too_long_ends_its_connection_with_a_word() {
 }
 
 #[test]
+fn what_is_sent_before_a_close_goes_out_before_it() {
+    let (server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    let send = "{\"op\":\"send\",\"id\":\"s\",\"text\":\"goodbye\"}\n";
+    client.write(format!("{send}{{\"op\":\"reconnect\",\"id\":\"r\"}}\n").as_bytes());
+    assert_eq!(upstream.message().into_text().unwrap(), "goodbye");
+    assert_eq!(upstream.closed(), Some(1000));
+    assert_eq!(client.until(|line| line["id"] == "s")["result"], "written");
+    let mut upstream = server.accept();
+    client.link("up");
+    client.write(format!("{send}{{\"op\":\"close\",\"id\":\"c\"}}\n").as_bytes());
+    assert_eq!(upstream.message().into_text().unwrap(), "goodbye");
+    assert_eq!(upstream.closed(), Some(1000));
+}
+
+#[test]
+fn one_client_s_flood_of_lines_leaves_the_others_their_turns() {
+    let (_server, daemon, _upstream) = up("");
+    let flooder = daemon.client();
+    let mut writer = flooder.stream().try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let lines = b"\n".repeat(1 << 20);
+        while writer.write_all(&lines).is_ok() {}
+    });
+    let mut client = daemon.client();
+    let begun = std::time::Instant::now();
+    for _ in 0..200 {
+        assert_eq!(client.request(json!({"op": "ping"}))["result"], "pong");
+    }
+    let mean = begun.elapsed() / 200;
+    // it was 46 ms and more where a client could keep its turn
+    assert!(mean < std::time::Duration::from_millis(20), "{mean:?}");
+    flooder.stream().shutdown(Shutdown::Both).unwrap();
+    flood.join().unwrap();
+}
+
+#[test]
+fn a_raw_client_that_is_cut_off_has_nothing_more_sent() {
+    let (_server, daemon, mut upstream) =
+        up("[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n");
+    let raw = || Client::connect(&daemon.socket().with_extension("sock.raw"));
+    raw().write(b"a\n\xff\nb\n");
+    // half a line is no message either
+    let mut half = raw();
+    half.write(b"c\nha");
+    half.stream().shutdown(Shutdown::Write).unwrap();
+    let mut witness = daemon.client();
+    witness.until_clients(1);
+    witness.request(json!({"op": "send", "text": "end"}));
+    let mut got: Vec<String> = (0..3).map(|_| upstream.message().into_text().unwrap().to_string()).collect();
+    assert_eq!(got.pop().unwrap(), "end");
+    got.sort();
+    assert_eq!(got, ["a", "c"]);
+}
+
+#[test]
+fn old_entries_are_not_handed_out_on_a_quiet_link_either() {
+    let (_server, daemon, mut upstream) = up("[history]\nmax_age = \"1s\"\n");
+    let mut client = daemon.client();
+    upstream.text("1");
+    let seq = client.message()["seq"].clone();
+    let end = std::time::Instant::now() + common::DEADLINE;
+    loop {
+        // each new client sees the log as it is by then
+        let hello = daemon.client().hello;
+        if hello["oldest"].as_u64() > seq.as_u64() {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{hello}");
+    }
+    let since = json!({"epoch": client.hello["epoch"], "seq": 0});
+    client.ask(json!({"op": "attach", "since": since}));
+    assert_eq!(client.until(|line| line["type"] == "gap")["why"], "expired");
+}
+
+#[test]
 fn half_a_line_at_the_end_is_said_to_be_one() {
     let (_server, daemon, mut upstream) = up("");
     let mut client = daemon.client();

@@ -60,6 +60,8 @@ struct Shared {
     log: RefCell<Log>,
     link: RefCell<LinkStatus>,
     traffic: Cell<Traffic>,
+    /// How many sends wait in the outbox.
+    waiting: Cell<usize>,
     commands: mpsc::Sender<Command>,
     lane: Lane,
     /// The link's status has a new state.
@@ -97,6 +99,7 @@ impl Hub {
             log: RefCell::new(Log::new(Limits::from(history), raw)),
             link: RefCell::new(LinkStatus::default()),
             traffic: Cell::default(),
+            waiting: Cell::default(),
             commands,
             lane: Lane::new(),
             link_changed: Notify::new(),
@@ -160,6 +163,11 @@ impl Hub {
         self.0.traffic.set(traffic);
     }
 
+    /// Tells how many sends wait in the outbox.
+    pub fn set_waiting(&self, sends: usize) {
+        self.0.waiting.set(sends);
+    }
+
     /// Whether the fan-out has offered everything published so far, so that more may be read.
     pub fn is_ready(&self) -> bool {
         self.0.offered_seq.get().is_none_or(|seq| seq >= self.log().head())
@@ -214,6 +222,11 @@ impl Hub {
         let mut line = Vec::new();
         line::link(None, &self.link(), &mut line);
         line
+    }
+
+    /// How many sends wait in the outbox.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.get()
     }
 
     /// What went over the link so far.

@@ -16,7 +16,8 @@ use super::{
     fanout::{ClientStatus, Fanout},
     lines::{Lines, TooLong},
     protocol::{self, Bad, Bye, Code, Op, Request, Since, Why},
-    rights, socket,
+    rights,
+    socket::{self, Peer},
     watched::Watched,
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(super) struct Reader {
     pub(super) fanout: Fanout,
     pub(super) stream: Rc<Watched<UnixStream>>,
     pub(super) id: u64,
+    pub(super) peer: Peer,
     pub(super) format: Format,
     pub(super) rights: Rights,
     pub(super) max_line: usize,
@@ -163,9 +165,9 @@ impl Reader {
             Op::Attach { since } => self.attach(id, since),
             Op::Status => self.status(id),
             Op::Ping => self.ok(id, "pong"),
-            Op::Open => self.control(id, Command::Open).await,
-            Op::Close => self.control(id, Command::Close).await,
-            Op::Reconnect => self.control(id, Command::Reconnect).await,
+            Op::Open => self.control(id, "open", Command::Open).await,
+            Op::Close => self.control(id, "close", Command::Close).await,
+            Op::Reconnect => self.control(id, "reconnect", Command::Reconnect).await,
         }
     }
 
@@ -175,7 +177,9 @@ impl Reader {
         }
     }
 
-    async fn control(&self, id: Option<&RawValue>, command: Command) {
+    async fn control(&self, id: Option<&RawValue>, op: &str, command: Command) {
+        let Peer { pid, uid } = self.peer;
+        tracing::info!(op, client = self.id, pid, uid, "asked of the link");
         if self.hub.command(command).await {
             self.ok(id, "accepted");
         } else {
@@ -247,6 +251,7 @@ impl Reader {
             epoch: &'a str,
             link: Link<'a>,
             traffic: Traffic,
+            outbox: OutboxStatus,
             log: LogStatus,
             clients: Vec<ClientStatus>,
         }
@@ -257,6 +262,10 @@ impl Reader {
             status: &'a LinkStatus,
             #[serde(skip_serializing_if = "Option::is_none")]
             heartbeat_rtt_us: Option<u64>,
+        }
+        #[derive(Serialize)]
+        struct OutboxStatus {
+            waiting: usize,
         }
         #[derive(Serialize)]
         struct LogStatus {
@@ -279,6 +288,7 @@ impl Reader {
                     heartbeat_rtt_us: link.heartbeat_rtt.map(|rtt| rtt.as_micros() as u64),
                 },
                 traffic: self.hub.traffic(),
+                outbox: OutboxStatus { waiting: self.hub.waiting() },
                 log: LogStatus {
                     seq: log.head(),
                     oldest: log.oldest(),

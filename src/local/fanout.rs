@@ -470,7 +470,13 @@ impl Fanout {
         // it needn't send any more; a failure means that it is gone, which the next write shows
         let _ = client.stream.socket().shutdown(Shutdown::Read);
         if let Some(unsaid) = self.0.cuts_said.due() {
-            tracing::info!(client = id, pid = client.about.peer.pid, ?why, unsaid, "cut off a client");
+            tracing::info!(
+                client = id,
+                pid = client.about.peer.pid,
+                why = why.name(),
+                unsaid,
+                "cut off a client"
+            );
         }
         client.outgoing.cut_off(client.bye(why));
         self.wait(Box::pin(async move {

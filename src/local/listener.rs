@@ -128,6 +128,7 @@ impl Listener {
             fanout: self.fanout.clone(),
             stream,
             id,
+            peer,
             format: config.format,
             rights,
             max_line: config.max_line,

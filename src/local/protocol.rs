@@ -140,6 +140,10 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         since: Option<Since<'a>>,
     }
     let bad = |id, code, message: String| Err(Bad { id, code, message });
+    // serde would take an array for the fields in their order
+    if line.trim_ascii_start().first() == Some(&b'[') {
+        return bad(None, Code::BadRequest, "a request is a JSON object, not an array".to_owned());
+    }
     let wire: Wire<'_> = match serde_json::from_slice(line) {
         Ok(wire) => wire,
         Err(error) => {
@@ -288,8 +292,7 @@ pub fn gap(lost: Lost, why: Why) -> Vec<u8> {
 }
 
 /// Why wsfan closes a client's connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bye {
     /// The daemon stops.
     Shutdown,
@@ -301,13 +304,25 @@ pub enum Bye {
     BadClient,
 }
 
+impl Bye {
+    /// The cause's name in lines and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bye::Shutdown => "shutdown",
+            Bye::SlowClient => "slow_client",
+            Bye::RepliesUnread => "replies_unread",
+            Bye::BadClient => "bad_client",
+        }
+    }
+}
+
 /// The last line to a client.
 pub fn bye(why: Bye) -> Vec<u8> {
     #[derive(Serialize)]
     struct Line {
-        why: Bye,
+        why: &'static str,
     }
-    line("bye", None, &Line { why })
+    line("bye", None, &Line { why: why.name() })
 }
 
 /// The line that tells a send's fate. Without an id only errors are told.
@@ -317,7 +332,11 @@ pub fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8>> {
         Fate::Queued => return id.map(|id| ok(id, "queued")),
         Fate::LinkDown(state) => (
             Code::LinkDown,
-            Cow::from(format!("the link is {}: send again when a `link` line says up", state.name())),
+            Cow::from(match state {
+                LinkState::Failed => "the link has failed: `open` or `reconnect` starts it again".to_owned(),
+                LinkState::Closed => "the link is closed: `open` or `reconnect` opens it".to_owned(),
+                _ => format!("the link is {}: send again when a `link` line says up", state.name()),
+            }),
         ),
         Fate::Expired => (Code::Expired, "the link wasn't up again within outbox.ttl".into()),
         Fate::OutboxFull => {
@@ -403,7 +422,8 @@ mod tests {
             ("{", Code::BadJson, "EOF"),
             ("nonsense", Code::BadJson, "expected"),
             (r#"{"op":"ping"} {}"#, Code::BadJson, "trailing"),
-            ("[]", Code::BadRequest, "expected an object"),
+            ("[]", Code::BadRequest, "not an array"),
+            (r#" ["ping",1]"#, Code::BadRequest, "not an array"),
             ("1", Code::BadRequest, "an object"),
             (r#"{"id":1}"#, Code::BadRequest, "no `op`"),
             (r#"{"op":7,"id":1}"#, Code::BadRequest, "expected a string"),

@@ -173,7 +173,7 @@ fn make_directory(path: &Path) -> Result<(), BindError> {
         Ok(()) => Ok(()),
         Err(_) if directory.is_dir() => Ok(()),
         Err(error) => Err(BindError(format!(
-            "{}: its directory isn't there and can't be made: {error}: make it, or choose another path",
+            "{}: its directory isn't there and can't be made: {error}: make it, or set another `path` under [[listener]]",
             path.display()
         ))),
     }
@@ -230,7 +230,11 @@ impl Lock {
             let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file = open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
                 let error = io::Error::from(error);
-                BindError(format!("{}: its lock {} can't be made: {error}", socket.display(), path.display()))
+                BindError(format!(
+                    "{}: its lock {} can't be made: {error}: set a `path` under [[listener]] where this user may write",
+                    socket.display(),
+                    path.display()
+                ))
             })?;
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                 return Err(BindError(format!(

@@ -7,6 +7,7 @@ use std::{
     io,
     path::PathBuf,
     rc::Rc,
+    time::Duration,
 };
 
 use futures_util::{Stream, StreamExt, stream};
@@ -24,6 +25,9 @@ use crate::{
     local::{BindError, Fanout, Listener, raise_descriptor_limit},
     upstream,
 };
+
+/// Two signals to stop within so short a time are one request.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
 
 pub mod logging;
 mod notify;
@@ -188,9 +192,11 @@ impl Daemon {
                 () = tick(&mut watchdog) => notify::alive(),
             }
         };
+        let begun = Instant::now();
         let again = async {
             while let Some(request) = requests.next().await {
-                if matches!(request, Request::Stop) {
+                // what signals a process and its group at once is not impatient
+                if matches!(request, Request::Stop) && begun.elapsed() > ONE_REQUEST {
                     break;
                 }
             }
@@ -259,7 +265,9 @@ impl Daemon {
     fn apply(&mut self, plan: reload::Plan) {
         let none_if_empty =
             |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        if plan.refused.is_empty() {
+        if plan.live.is_empty() && plan.reconnect.is_empty() && plan.refused.is_empty() {
+            tracing::info!("reloaded the configuration: nothing has changed");
+        } else if plan.refused.is_empty() {
             tracing::info!(
                 live = none_if_empty(&plan.live),
                 reconnect = none_if_empty(&plan.reconnect),

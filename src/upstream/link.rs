@@ -3,7 +3,7 @@
 use std::{
     future::{pending, poll_fn},
     pin::Pin,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::watch, time};
@@ -91,6 +91,7 @@ impl<D: Dial + 'static> Link<D> {
                 self.settle_rest();
                 return ended;
             }
+            self.hub.set_waiting(self.backlog.waiting());
             let event = self.next_event().await;
             let full = matches!(&event, Event::Batch(batch) if batch.full);
             self.take(event);
@@ -180,7 +181,10 @@ impl<D: Dial + 'static> Link<D> {
     fn take_due(&mut self) {
         let now = now();
         self.machine.handle(now, Input::Timeout);
-        self.backlog.expire(now);
+        let expired = self.backlog.expire(now);
+        if expired > 0 {
+            tracing::warn!(expired, "messages waited in the outbox for too long, and are not sent");
+        }
         let stalled = self.connection.as_ref().and_then(|connection| connection.stall_deadline());
         if stalled.is_some_and(|at| at <= now) {
             self.connection = None;
@@ -227,6 +231,7 @@ impl<D: Dial + 'static> Link<D> {
                 }
                 Action::Close { code, reason } => {
                     if let Some(connection) = &mut self.connection {
+                        self.backlog.close();
                         connection.close(code, reason);
                     }
                 }
@@ -236,7 +241,8 @@ impl<D: Dial + 'static> Link<D> {
                 Action::Finish(ended) => self.ended = Some(ended),
             }
         }
-        if !self.machine.takes_sends() {
+        let draining = self.connection.as_ref().is_some_and(|connection| connection.is_draining());
+        if !self.machine.takes_sends() && !draining {
             self.backlog.requeue(now(), self.machine.state_for_sends());
         }
     }
@@ -278,7 +284,10 @@ impl<D: Dial + 'static> Link<D> {
                 self.backlog.push(send);
             }
         }
-        self.backlog.give_up(state);
+        let unsent = self.backlog.give_up(state);
+        if unsent > 0 {
+            tracing::warn!(unsent, "messages that waited for the link are not sent");
+        }
     }
 }
 
@@ -355,14 +364,14 @@ async fn sleep_until(deadline: Option<Instant>) {
 fn log(status: &LinkStatus) {
     let LinkStatus { conn, url, attempt, .. } = status;
     let error = status.error.as_deref().unwrap_or_default();
+    let retry_in = Duration::from_millis(status.retry_in.unwrap_or_default().as_millis() as u64);
     match status.state {
         LinkState::Connecting => tracing::debug!(%url, attempt, "connecting"),
         LinkState::Up => tracing::info!(conn, %url, "link up"),
         LinkState::Waiting if error.is_empty() => {
-            tracing::info!(conn, retry_in = ?status.retry_in.unwrap_or_default(), "link waiting");
+            tracing::info!(conn, ?retry_in, "link waiting");
         }
         LinkState::Waiting => {
-            let retry_in = status.retry_in.unwrap_or_default();
             tracing::warn!(conn, attempt, ?retry_in, error, "link down");
         }
         LinkState::Failed => tracing::error!(conn, attempt, error, "link failed"),

@@ -103,6 +103,8 @@ pub(super) struct Connection {
     meter: Rc<Meter>,
     phase: Phase,
     max_message: usize,
+    /// Close with this once everything that was sent before is out.
+    closing: Option<(u16, &'static str)>,
     /// The heartbeat that isn't handed over yet.
     beat: Option<Beat>,
     /// The message that is being handed over, fragment by fragment.
@@ -144,6 +146,7 @@ impl Connection {
             meter,
             phase: Phase::Open,
             max_message,
+            closing: None,
             beat: None,
             partial: None,
             flying: Vec::new(),
@@ -183,12 +186,16 @@ impl Connection {
         self.beat = Some(beat);
     }
 
-    /// Begins the closing handshake. Messages that were not begun stay with the one who has them.
+    /// Begins the closing handshake as soon as the exchange has no more to send.
     pub(super) fn close(&mut self, code: u16, reason: &'static str) {
         if self.phase == Phase::Open {
-            self.start_close(code, reason);
-            self.phase = Phase::Closing;
+            self.closing = Some((code, reason));
         }
+    }
+
+    /// Whether a close waits for what is still to be sent.
+    pub(super) fn is_draining(&self) -> bool {
+        self.phase == Phase::Open && self.closing.is_some()
     }
 
     /// When the connection counts as dead because nothing could be written for so long.
@@ -323,7 +330,15 @@ impl Connection {
                 continue;
             }
             match self.phase {
-                Phase::Open => self.fill(exchange),
+                Phase::Open => {
+                    self.fill(exchange);
+                    if !self.unflushed
+                        && let Some((code, reason)) = self.closing.take()
+                    {
+                        self.start_close(code, reason);
+                        self.phase = Phase::Closing;
+                    }
+                }
                 // nothing follows the close frame, so that the server may read to the end
                 Phase::Failing => {
                     let _ = Pin::new(self.ws.get_mut()).poll_shutdown(cx);

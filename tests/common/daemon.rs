@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -119,10 +120,19 @@ impl Daemon {
             .unwrap_or_else(|text| panic!("the daemon never wrote {part:?}, but:\n{text}"))
     }
 
+    /// Whether the process ends within `time`.
+    pub fn ends_within(&self, time: Duration) -> bool {
+        self.log_within(time, |_, all| all).is_ok()
+    }
+
     fn log_until(&self, done: impl Fn(&str, bool) -> bool) -> Result<String, String> {
+        self.log_within(DEADLINE, done)
+    }
+
+    fn log_within(&self, time: Duration, done: impl Fn(&str, bool) -> bool) -> Result<String, String> {
         let text = self.log.text.lock().unwrap();
         let (text, timeout) =
-            self.log.more.wait_timeout_while(text, DEADLINE, |(text, all)| !done(text, *all)).unwrap();
+            self.log.more.wait_timeout_while(text, time, |(text, all)| !done(text, *all)).unwrap();
         if timeout.timed_out() { Err(text.0.clone()) } else { Ok(text.0.clone()) }
     }
 

@@ -19,8 +19,6 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 
-use std::time::Duration;
-
 use super::*;
 use crate::{
     config::{self, Format, HeartbeatKind, Template},
