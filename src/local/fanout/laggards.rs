@@ -1,0 +1,219 @@
+//! What happens to clients that can't take all: they are waited for, told of what they lost, made
+//! the link wait for, or cut off.
+
+use std::{net::Shutdown, time::Duration};
+
+use futures_util::future::LocalBoxFuture;
+use tokio::time::Instant;
+
+use super::{Client, Fanout};
+use crate::{
+    config::{Format, History, SlowClient},
+    hub::Lost,
+    local::{
+        protocol::{self, Bye, Why},
+        watched::Watched,
+    },
+};
+
+/// A client that has been told `bye` may take so long to read it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Under `block`, a client may be so far behind before the link waits for it. Enough that the link
+/// seldom waits, and little enough to be still in the processor's cache when it is written.
+const BLOCK_WINDOW: usize = 1 << 20;
+
+/// What happens to slow clients.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) slow_client: SlowClient,
+    stall_timeout: Duration,
+    max_bytes: usize,
+}
+
+impl From<&History> for Rules {
+    fn from(history: &History) -> Rules {
+        Rules {
+            slow_client: history.slow_client,
+            stall_timeout: history.stall_timeout,
+            max_bytes: history.max_bytes,
+        }
+    }
+}
+
+/// Why the fan-out looks at one client.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wake {
+    /// It may take more.
+    Writable(u64),
+    /// Its time is over.
+    Deadline(u64),
+    /// It may have held up the others for too long.
+    Stall(u64),
+}
+
+impl Fanout {
+    pub(super) fn wake(&self, wake: Wake) {
+        match wake {
+            Wake::Writable(id) => self.one(id, |fanout, client| {
+                fanout.0.hub.expire();
+                client.lagging = false;
+                client.progress = Instant::now();
+                let stays = fanout.pump(id, client);
+                fanout.hold(id, client);
+                stays
+            }),
+            Wake::Stall(id) => self.one(id, |fanout, client| {
+                let stall_timeout = fanout.0.rules.get().stall_timeout;
+                if !client.holding || client.outgoing.is_cut_off() {
+                    return true;
+                }
+                if client.progress.elapsed() < stall_timeout {
+                    fanout.watch_stall(id, client, stall_timeout);
+                    return true;
+                }
+                fanout.cut_off(id, client, Bye::SlowClient);
+                let stays = fanout.pump(id, client);
+                fanout.hold(id, client);
+                stays
+            }),
+            Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_cut_off()),
+        }
+    }
+
+    /// Cuts a laggard off under `disconnect` as soon as its next entry is gone.
+    pub(super) fn watch_bound(&self, id: u64, client: &mut Client) -> bool {
+        if self.disconnects(client)
+            && !client.outgoing.is_finishing()
+            && client.outgoing.is_lost(&self.0.hub.log())
+        {
+            self.cut_off(id, client, Bye::SlowClient);
+            return self.pump(id, client);
+        }
+        true
+    }
+
+    /// Lets the link go on, unless a client holds it.
+    pub(super) fn release(&self) {
+        let head = self.0.hub.log().head();
+        self.0.hub.offered(Some(if self.0.holding.get() == 0 { head } else { 0 }));
+    }
+
+    /// Under `block`, the link waits for a client that is too far behind, as long as that one reads.
+    pub(super) fn hold(&self, id: u64, client: &mut Client) {
+        let rules = self.0.rules.get();
+        let window = BLOCK_WINDOW.min(rules.max_bytes / 2);
+        let holds = rules.slow_client == SlowClient::Block
+            && client.lagging
+            && client.outgoing.needs().is_some_and(|seq| !self.0.hub.log().is_within(seq, window));
+        if holds == client.holding {
+            return;
+        }
+        client.holding = holds;
+        if holds {
+            self.0.holding.set(self.0.holding.get() + 1);
+            self.watch_stall(id, client, rules.stall_timeout);
+        } else {
+            self.0.holding.set(self.0.holding.get() - 1);
+            if self.0.holding.get() == 0 {
+                self.release();
+            }
+        }
+    }
+
+    /// Looks at a client again when it has taken nothing for `stall_timeout`: at once, if that is
+    /// past already, so that one that has long been stuck doesn't make the others wait.
+    fn watch_stall(&self, id: u64, client: &Client, stall_timeout: Duration) {
+        let deadline = client.progress + stall_timeout;
+        self.wait(Box::pin(async move {
+            tokio::time::sleep_until(deadline).await;
+            Wake::Stall(id)
+        }));
+    }
+
+    /// The client's next entry is gone: tells it, or cuts it off.
+    pub(super) fn lost(&self, id: u64, client: &mut Client) {
+        if self.disconnects(client) && client.outgoing.why() == Why::SlowClient {
+            return self.cut_off(id, client, Bye::SlowClient);
+        }
+        let log = self.0.hub.log();
+        client.outgoing.declare(&log, |lost, why| {
+            if why == Why::SlowClient
+                && let Some(unsaid) = self.0.gaps_said.due()
+            {
+                tracing::warn!(
+                    client = id,
+                    lost = lost.count(),
+                    unsaid,
+                    "a slow client lost entries, and is told so"
+                );
+            }
+            self.gap(lost, why)
+        });
+    }
+
+    /// The lines that declare a gap: the gap itself, and the link's present state, since changes of
+    /// it may be among what is lost.
+    pub(in crate::local) fn gap(&self, lost: Lost, why: Why) -> Vec<u8> {
+        let mut lines = protocol::gap(lost, why);
+        lines.extend_from_slice(&self.0.hub.link_line());
+        lines
+    }
+
+    /// Whether a client that falls out of the log is cut off. The raw format has no line to declare
+    /// a gap with, and a silent one must not be.
+    fn disconnects(&self, client: &Client) -> bool {
+        self.0.rules.get().slow_client == SlowClient::Disconnect || client.about.format == Format::Raw
+    }
+
+    pub(super) fn cut_off(&self, id: u64, client: &mut Client, why: Bye) {
+        if client.outgoing.is_cut_off() {
+            return;
+        }
+        // it needn't send any more; a failure means that it is gone, which the next write shows
+        let _ = client.stream.socket().shutdown(Shutdown::Read);
+        if let Some(unsaid) = self.0.cuts_said.due() {
+            tracing::info!(
+                client = id,
+                pid = client.about.peer.pid,
+                why = why.name(),
+                unsaid,
+                "cut off a client"
+            );
+        }
+        client.outgoing.cut_off(client.bye(why));
+        self.wait(Box::pin(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            Wake::Deadline(id)
+        }));
+    }
+
+    pub(super) fn wait_writable(&self, id: u64, client: &Client) {
+        let duplicate = client.stream.socket().try_clone();
+        self.wait(Box::pin(async move {
+            match duplicate.and_then(Watched::writing) {
+                Ok(stream) => drop(stream.writable().await), // an error shows at the next write
+                // no descriptor to be had: look again in a while
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            Wake::Writable(id)
+        }));
+    }
+
+    fn wait(&self, wait: LocalBoxFuture<'static, Wake>) {
+        self.0.new_waits.borrow_mut().push(wait);
+        self.0.waits_changed.notify_one();
+    }
+
+    /// What remains to be done for a client that is taken off the list.
+    pub(super) fn part(&self, client: &mut Client) {
+        client.close();
+        if std::mem::take(&mut client.holding) {
+            self.0.holding.set(self.0.holding.get() - 1);
+            if self.0.holding.get() == 0 {
+                self.release();
+            }
+        }
+        self.0.left.notify_one();
+    }
+}
