@@ -64,6 +64,9 @@ struct Client {
     outgoing: Outgoing,
     /// Its socket took less than all; a wait for it is under way.
     lagging: bool,
+    /// Its socket, watched for writing: kept while it lags again and again, so that the kernel
+    /// needn't be told each time.
+    watch: Option<Rc<Watched<UnixStream>>>,
     /// The link waits for it.
     holding: bool,
     /// When a laggard last took anything.
@@ -197,8 +200,15 @@ impl Fanout {
             (Outgoing::new(cursor), hello)
         };
         let envelope = about.format == Format::Envelope;
-        let client =
-            Client { about, stream, outgoing, lagging: false, holding: false, progress: Instant::now() };
+        let client = Client {
+            about,
+            stream,
+            outgoing,
+            lagging: false,
+            watch: None,
+            holding: false,
+            progress: Instant::now(),
+        };
         self.0.clients.borrow_mut().insert(id, client);
         if envelope {
             self.reply(id, &hello);
@@ -259,7 +269,9 @@ impl Fanout {
         let needed = Cell::new(u64::MAX);
         self.each(|fanout, id, client| {
             let stays = if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) };
-            if stays && client.lagging {
+            if !client.lagging {
+                client.watch = None; // it took all there is at once
+            } else if stays {
                 if block && let Some(seq) = client.outgoing.needs() {
                     needed.set(needed.get().min(seq));
                 }
@@ -277,7 +289,7 @@ impl Fanout {
             return true;
         }
         let Client { stream, outgoing, .. } = client;
-        let full = self.0.hub.with_log(|log| {
+        let turn = self.0.hub.with_log(|log| {
             for _ in 0..WRITES_PER_TURN {
                 match outgoing.next(log) {
                     Next::Wait => return Turn::Done,
@@ -288,24 +300,28 @@ impl Fanout {
                             let all = written == bytes.len();
                             outgoing.wrote(log, written);
                             if !all {
-                                return Turn::Later;
+                                return Turn::Full;
                             }
                         }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Later,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Full,
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         Err(_) => return Turn::Close,
                     },
                 }
             }
-            Turn::Later
+            Turn::Over
         });
-        match full {
+        match turn {
             Turn::Done => true,
             Turn::Close => false,
-            Turn::Later => {
+            Turn::Full | Turn::Over => {
                 if !std::mem::replace(&mut client.lagging, true) {
                     client.progress = Instant::now();
-                    self.wait_writable(id, client);
+                    if matches!(turn, Turn::Full) {
+                        self.wait_writable(id, client)
+                    } else {
+                        self.wait_turn(id)
+                    }
                 }
                 true
             }
@@ -342,8 +358,10 @@ impl Fanout {
 enum Turn {
     /// It has all there is.
     Done,
-    /// It can take no more now, or others have their turn first.
-    Later,
+    /// It can take no more now.
+    Full,
+    /// It could take more, but others have their turn first.
+    Over,
     /// It fell out of the log.
     Lost,
     /// Everything is said, or the connection is broken.

@@ -14,6 +14,7 @@ use std::{
     },
 };
 
+use futures_util::FutureExt;
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// A socket, registered with the runtime for one direction.
@@ -62,6 +63,14 @@ impl<S: Socket> Watched<S> {
     /// Waits until the socket is writable.
     pub(super) async fn writable(&self) -> io::Result<()> {
         self.0.writable().await.map(drop)
+    }
+
+    /// Forgets that the socket was writable: the next wait is for the kernel to say so again. Right
+    /// only when a write has just filled the socket.
+    pub(super) fn forget_writable(&self) {
+        if let Some(Ok(mut guard)) = self.0.writable().now_or_never() {
+            guard.clear_ready();
+        }
     }
 
     /// Waits until the socket becomes writable, anew with each call. A hang-up counts too.

@@ -1,7 +1,7 @@
 //! What happens to clients that can't take all: they are waited for, told of what they lost, made
 //! the link wait for, or cut off.
 
-use std::{net::Shutdown, time::Duration};
+use std::{net::Shutdown, rc::Rc, time::Duration};
 
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
@@ -18,6 +18,9 @@ use crate::{
 
 /// A client that has been told `bye` may take so long to read it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often to look at a client that can't be watched.
+const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(20);
 
 /// Under `block`, a client may be so far behind before the link waits for it. Enough that the link
 /// seldom waits, and little enough to be still in the processor's cache when it is written.
@@ -188,14 +191,30 @@ impl Fanout {
         }));
     }
 
-    pub(super) fn wait_writable(&self, id: u64, client: &Client) {
-        let duplicate = client.stream.socket().try_clone();
-        self.wait(Box::pin(async move {
-            match duplicate.and_then(Watched::writing) {
-                Ok(stream) => drop(stream.writable().await), // an error shows at the next write
-                // no descriptor to be had: look again in a while
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+    /// Looks at a client again when it can take more.
+    pub(super) fn wait_writable(&self, id: u64, client: &mut Client) {
+        let watch = match client.watch.take() {
+            Some(watch) => {
+                watch.forget_writable();
+                Ok(watch)
             }
+            None => client.stream.socket().try_clone().and_then(Watched::writing).map(Rc::new),
+        };
+        client.watch = watch.as_ref().ok().cloned();
+        self.wait(Box::pin(async move {
+            match watch {
+                Ok(watch) => drop(watch.writable().await), // an error shows at the next write
+                // no descriptor to be had: look again in a while
+                Err(_) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
+            }
+            Wake::Writable(id)
+        }));
+    }
+
+    /// Looks at a client again when the others have had their turn.
+    pub(super) fn wait_turn(&self, id: u64) {
+        self.wait(Box::pin(async move {
+            tokio::task::yield_now().await;
             Wake::Writable(id)
         }));
     }
