@@ -69,13 +69,14 @@ fn head(kind: &str, seq: Option<u64>, time_us: u64, line: &mut Vec<u8>) {
 
 /// Appends `text` with each line break as a space.
 fn one_line(text: &str, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(text.as_bytes());
-    let mut from = start;
-    while let Some(at) = memchr::memchr2(b'\n', b'\r', &out[from..]) {
-        out[from + at] = b' ';
-        from += at + 1;
+    let mut rest = text.as_bytes();
+    // looked for before the copy: reading right after it would wait for the stores
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.push(b' ');
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
 }
 
 fn string(text: &str, out: &mut Vec<u8>) {
