@@ -1,0 +1,72 @@
+//! The hot path by itself: a frame becomes a line, a batch reaches a client's cursor.
+//!
+//! `cargo bench --bench hotpath`. What it costs with sockets and other processes around it,
+//! `benches/fanout` shows.
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use wsfan::{
+    config::{Format, History},
+    hub::{Ahead, Cursor, Data, Hub},
+};
+
+const SIZES: [usize; 4] = [100, 200, 1024, 16 << 10];
+
+/// JSON of about `size` bytes, as a price feed may send it.
+fn payload(size: usize) -> String {
+    let head = r#"{"type":"trade","symbol":"BTC-USD","price":"97216.02","id":812345678901,"note":""#;
+    format!("{head}{}\"}}", "x".repeat(size.saturating_sub(head.len() + 2)))
+}
+
+fn frame_to_line(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frame to line");
+    for size in SIZES {
+        let text = payload(size);
+        let (hub, _commands) = Hub::new("bench".to_owned(), &History::default(), false);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(size), &text, |bencher, text| {
+            let mut count = 0_u64;
+            bencher.iter(|| {
+                hub.publish(1_763_847_680_120_000, Data::Text(black_box(text)));
+                count += 1;
+                if count.is_multiple_of(512) {
+                    hub.flush(); // as after each batch: what the limits don't allow leaves the log
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn batch_to_client(criterion: &mut Criterion) {
+    const BATCH: usize = 512;
+    let mut group = criterion.benchmark_group("batch to client");
+    for size in SIZES {
+        let text = payload(size);
+        let (hub, _commands) = Hub::new("bench".to_owned(), &History::default(), false);
+        for _ in 0..BATCH {
+            hub.publish(1_763_847_680_120_000, Data::Text(&text));
+        }
+        group.throughput(Throughput::Elements(BATCH as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                let mut cursor = Cursor::new(Format::Envelope, 0);
+                hub.with_log(|log| {
+                    loop {
+                        let written = match cursor.ahead(log) {
+                            Ahead::Bytes(bytes) => black_box(bytes).len(),
+                            Ahead::Nothing | Ahead::Lost => break,
+                        };
+                        cursor.wrote(log, written);
+                    }
+                });
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, frame_to_line, batch_to_client);
+criterion_main!(benches);
