@@ -54,11 +54,8 @@ fn batch_to_client(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let mut cursor = Cursor::new(Format::Envelope, 0);
                 hub.with_log(|log| {
-                    loop {
-                        let written = match cursor.ahead(log) {
-                            Ahead::Bytes(bytes) => black_box(bytes).len(),
-                            Ahead::Nothing | Ahead::Lost => break,
-                        };
+                    while let Ahead::Bytes(bytes) = cursor.ahead(log) {
+                        let written = black_box(bytes).len();
                         cursor.wrote(log, written);
                     }
                 });

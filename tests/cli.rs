@@ -64,17 +64,22 @@ struct Peer {
     lines: BufReader<UnixStream>,
 }
 
+/// The next client of a listener.
+fn accept(listener: &UnixListener) -> Peer {
+    let (listener, (sender, receiver)) = (listener.try_clone().unwrap(), mpsc::channel());
+    thread::spawn(move || sender.send(listener.accept()));
+    let stream = receiver.recv_timeout(DEADLINE).expect("nobody connects").unwrap().0;
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    Peer { lines: BufReader::new(stream) }
+}
+
 impl Fake {
     fn new(play: impl FnOnce(&mut Peer) + Send + 'static) -> Fake {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("wsfan.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let thread = thread::spawn(move || {
-            let stream = listener.accept().unwrap().0;
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            stream.set_write_timeout(Some(DEADLINE)).unwrap();
-            play(&mut Peer { lines: BufReader::new(stream) });
-        });
+        let thread = thread::spawn(move || play(&mut accept(&listener)));
         Fake { dir, socket, thread }
     }
 
@@ -149,7 +154,15 @@ fn version_help_completions_and_man_are_on_stdout() {
         assert!(done.out.contains("reconnect"), "{shell}");
     }
     let man = run(&["man"]).out;
-    for part in [".TH wsfan 1", ".SH \"WSFAN TAIL\"", ".SH \"WSFAN RECONNECT\"", "since", "Exit codes"] {
+    for part in [
+        ".TH wsfan 1",
+        ".SH \"WSFAN TAIL\"",
+        ".SH \"WSFAN RECONNECT\"",
+        "since",
+        "Exit codes",
+        ".SH FILES",
+        ".SH ENVIRONMENT",
+    ] {
         assert!(man.contains(part), "{part} is not in\n{man}");
     }
 }
@@ -213,6 +226,10 @@ fn what_is_no_daemon_is_told() {
     let full =
         Fake::new(|peer| peer.say(r#"{"type":"error","code":"too_many_clients","message":"it is full"}"#));
     assert_eq!(full.run(&["status"], b"").err, "wsfan: it is full (too_many_clients)\n");
+    for command in ["tail", "status", "reconnect"] {
+        let done = Fake::new(Peer::end).run(&[command], b"");
+        assert!(done.code == Some(1) && done.err.contains("probably"), "{}", done.err);
+    }
 }
 
 #[test]
@@ -274,6 +291,7 @@ fn tail_gives_the_lines_as_they_come() {
 
     let done = feed().run(&["tail", "--pretty"], b"");
     assert!(done.out.contains(" GAP  3 entries lost") && !done.out.contains('\u{1b}'), "{}", done.out);
+    assert!(!done.out.contains("bye") && done.err.contains("bye (shutdown)"), "{}", done.out);
 
     let done = feed().run(&["tail", "-n", "1"], b"");
     assert_eq!((done.code, done.out), (Some(0), [HELLO, LINK, FIRST, ""].join("\n")));
@@ -314,6 +332,72 @@ fn a_reader_that_has_enough_is_no_failure() {
     let done = finish(child); // its stdout is closed now
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
     fake.thread.join().unwrap();
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    for args in [&["--json", "-n", "1"][..], &["--pretty", "-n", "1"], &["--raw", "-n", "1"], &["--json"]] {
+        let fake = feed();
+        let mut tail = command(&["tail", "--socket", fake.socket.to_str().unwrap()]);
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let done = finish(tail.args(args).stdout(full).spawn().unwrap());
+        assert_eq!(done.code, Some(1), "{args:?}");
+        assert!(done.err.contains("stdout can't be written: No space left"), "{args:?}: {}", done.err);
+        fake.thread.join().unwrap();
+    }
+}
+
+const NEW_HELLO: &str = r#"{"type":"hello","protocol":1,"server":"wsfan/0.1.0","epoch":"00c0ffee","seq":2,"oldest":1,"link":"up","client":1,"max_line":1000}"#;
+const NEW_LINK: &str = r#"{"type":"link","seq":1,"time_us":1,"state":"up","conn":1,"attempt":0}"#;
+const NEW_GAP: &str = r#"{"type":"gap","from":1,"to":0,"count":0,"why":"epoch"}"#;
+const NEW_MESSAGE: &str = r#"{"type":"message","seq":2,"time_us":3,"json":2}"#;
+
+#[test]
+fn tail_survives_restarts_of_the_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wsfan.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut tail = command(&["tail", "--retry", "-n", "3", "--socket", socket.to_str().unwrap()]);
+    let mut tail = tail.spawn().unwrap();
+    let mut said = BufReader::new(tail.stderr.take().unwrap());
+    let mut sentence = String::new();
+
+    let mut peer = accept(&listener);
+    fs::remove_file(&socket).unwrap();
+    drop(listener);
+    peer.say_all(&[HELLO, LINK, FIRST, GAP, BYE]);
+    drop(peer);
+    said.read_line(&mut sentence).unwrap();
+    assert!(sentence.contains("bye (shutdown); dialling again"), "{sentence}");
+
+    // a new life, which ends without a word
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut peer = accept(&listener);
+    peer.say(NEW_HELLO);
+    peer.hear(r#"{"op":"attach","id":1,"since":{"epoch":"9f2c51d0","seq":8}}"#);
+    peer.say_all(&[r#"{"type":"ok","id":1,"result":"attached","seq":0}"#, NEW_GAP, NEW_LINK]);
+    drop(peer);
+    // and again, to one that turns us away at first
+    accept(&listener).say(r#"{"type":"error","code":"too_many_clients","message":"it is full"}"#);
+    let mut peer = accept(&listener);
+    peer.say(NEW_HELLO);
+    peer.hear(r#"{"op":"attach","id":1,"since":{"epoch":"00c0ffee","seq":1}}"#);
+    peer.say_all(&[r#"{"type":"ok","id":1,"result":"attached","seq":1}"#, NEW_MESSAGE, SECOND]);
+    peer.end();
+
+    let done = finish(tail);
+    let lives =
+        [HELLO, LINK, FIRST, GAP, BYE, NEW_HELLO, NEW_GAP, NEW_LINK, NEW_HELLO, NEW_MESSAGE, SECOND, ""];
+    assert_eq!((done.code, done.out), (Some(0), lives.join("\n")));
+}
+
+#[test]
+fn tail_does_not_retry_in_vain() {
+    let done = Fake::new(|peer| peer.say_all(&[HELLO, r#"{"type":"bye","why":"bad_client"}"#]));
+    let done = done.run(&["tail", "--retry"], b"");
+    assert!(done.code == Some(1) && done.err.contains("bad_client"), "{}", done.err);
+    let done = run(&["tail", "--retry", "--socket", "/nonexistent/wsfan.sock"]);
+    assert!(done.code == Some(1) && done.err.contains("no such socket"), "{}", done.err);
 }
 
 /// A daemon that expects one request and gives these replies.

@@ -151,6 +151,19 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_supervisor_that_reads_nothing_holds_nobody_up() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&server.config());
+    let mut client = daemon.client();
+    // far more changes of the link than the socket holds, each of them told
+    for conn in 1..=100 {
+        server.accept().drop_tcp();
+        client.until(|line| line["state"] == "up" && line["conn"] == conn);
+    }
+    assert_eq!(client.request(json!({"op": "ping"}))["result"], "pong");
+}
+
+#[test]
 fn a_reload_changes_the_heartbeat_of_the_live_link_and_disconnects_nobody() {
     let server = Server::bind();
     let mut daemon = Daemon::start(&(server.config() + "[heartbeat]\ninterval = \"1h\"\n"));

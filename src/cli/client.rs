@@ -19,8 +19,10 @@ use super::{
     target,
 };
 
-/// How long the daemon may take to greet.
-const GREETING: Duration = Duration::from_secs(5);
+/// How long the daemon may take to accept the connection.
+const ACCEPT: Duration = Duration::from_secs(5);
+/// How long it may take to greet then. It greets at once; a raw listener never does.
+const GREETING: Duration = Duration::from_secs(2);
 /// A longer first line is no greeting.
 const MAX_GREETING: usize = 64 << 10;
 /// Batches come as fast as the daemon writes; one read takes as much of them.
@@ -57,6 +59,8 @@ pub(super) struct Hello {
     pub(super) line: Vec<u8>,
     /// The random name of this life of the log.
     pub(super) epoch: String,
+    /// The newest entry.
+    pub(super) seq: u64,
     /// The oldest entry that the daemon still holds.
     pub(super) oldest: u64,
     /// The longest line that it takes.
@@ -160,7 +164,8 @@ impl Lines {
         Err(match (result, Line::parse(&line)) {
             (Ok(()), Some(hello)) if hello.kind == "hello" && hello.protocol == 1 => {
                 let epoch = hello.epoch.into_owned();
-                return Ok(Hello { epoch, oldest: hello.oldest, max_line: hello.max_line, line });
+                let (seq, oldest) = (hello.seq.unwrap_or(0), hello.oldest);
+                return Ok(Hello { epoch, seq, oldest, max_line: hello.max_line, line });
             }
             (Ok(()), Some(hello)) if hello.kind == "hello" => Failure::failed(format!(
                 "the daemon at {path} speaks version {} of the protocol and this command version 1: use the \
@@ -173,8 +178,8 @@ impl Lines {
                 "the daemon at {path} closed the connection at once: its log says why"
             )),
             (Err(NoLine::Late), _) if line.is_empty() => Failure::failed(format!(
-                "nothing greets at {path}: the daemon hangs, or this listener has format = \"raw\" (name an \
-                 \"envelope\" one with --socket)"
+                "nothing greets at {path}: this is probably a listener with format = \"raw\" (name an \
+                 \"envelope\" one with --socket), or the daemon hangs"
             )),
             (Err(NoLine::Failed(error)), _) => lost(&self.path, &NoLine::Failed(error)),
             _ => Failure::failed(format!(
@@ -311,7 +316,7 @@ fn open(path: &Path) -> Outcome<UnixStream> {
     };
     let thread = thread::Builder::new().name("connect".to_owned()).spawn(waiting);
     thread.map_err(|error| Failure::failed(format!("no thread can be started: {}", reason(&error))))?;
-    match receiver.recv_timeout(GREETING) {
+    match receiver.recv_timeout(ACCEPT) {
         Ok(result) => result.map_err(|error| Failure::failed(target::unreachable(path, &error))),
         Err(_) => Err(Failure::failed(format!(
             "the daemon at {} accepts no connection: it hangs, or is stopped (look at its process)",

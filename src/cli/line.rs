@@ -103,6 +103,13 @@ impl<'a> Line<'a> {
         line.starts_with(MESSAGE)
     }
 
+    /// The place of what surely is a message, without a look inside.
+    pub(super) fn message_seq(line: &[u8]) -> Option<u64> {
+        let rest = line.strip_prefix(MESSAGE)?.strip_prefix(b"\"seq\":")?;
+        let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+    }
+
     /// Whether the line is a reply to the request with this id.
     pub(super) fn replies_to(&self, id: u64) -> bool {
         self.id.is_some_and(|mine| mine.get() == id.to_string())
@@ -157,6 +164,14 @@ mod tests {
         assert!(Line::is_message(b"{\"type\":\"message\",\"seq\":1}"));
         assert!(!Line::is_message(b"{\"type\":\"link\",\"seq\":1}"));
         assert!(!Line::is_message(b"{\"type\":\"mess"));
+        assert_eq!(Line::message_seq(b"{\"type\":\"message\",\"seq\":41,\"json\":1}"), Some(41));
+        for odd in [
+            "{\"type\":\"message\",\"seq\":41",
+            "{\"type\":\"message\",\"seq\":,",
+            "{\"type\":\"link\",\"seq\":1}",
+        ] {
+            assert_eq!(Line::message_seq(odd.as_bytes()), None);
+        }
     }
 
     #[test]

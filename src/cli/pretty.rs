@@ -159,22 +159,22 @@ fn hello(line: &Line<'_>, text: &mut String) {
 }
 
 fn link(line: &Line<'_>, text: &mut String) {
+    // one comes with each retry, and says little
+    if line.state == "connecting" {
+        let to = if line.url.is_empty() { "" } else { " to " };
+        let _ = write!(text, "{DIM}link connecting{to}{}{DIM:#}", clean(&line.url));
+        return;
+    }
     let style = state_style(&line.state);
     let _ = write!(text, "{style}link {}{style:#}", clean(&line.state));
-    match &*line.state {
-        "up" => {
-            let _ = write!(text, ", connection {}", line.conn);
-            return;
-        }
-        "connecting" if line.url.is_empty() => return,
-        "connecting" => {
-            let _ = write!(text, " to {}", clean(&line.url));
-            return;
-        }
-        _ => {}
+    if line.state == "up" {
+        let _ = write!(text, ", connection {}", line.conn);
+        return;
     }
     let after = ending(line);
-    if !after.is_empty() {
+    if let Some(why) = closed_here(line).filter(|_| line.state == "closed") {
+        let _ = write!(text, " by wsfan ({why})");
+    } else if !after.is_empty() {
         let _ = write!(text, ": {after}");
     }
     if line.attempt > 1 {
@@ -188,6 +188,9 @@ fn link(line: &Line<'_>, text: &mut String) {
 /// How the last connection or attempt ended: the daemon's sentence, and the codes that it doesn't name.
 pub(super) fn ending(line: &Line<'_>) -> String {
     const NO_CLOSE_FRAME: u16 = 1006; // says nothing that a sentence doesn't
+    if let Some(why) = closed_here(line) {
+        return format!("closed by wsfan ({why})");
+    }
     let error = line.error.as_deref().unwrap_or_default();
     let mut parts = vec![clean(error).into_owned()];
     match &line.code {
@@ -205,6 +208,21 @@ pub(super) fn ending(line: &Line<'_>) -> String {
     }
     parts.retain(|part| !part.is_empty());
     parts.join(", ")
+}
+
+/// Why wsfan closed a connection that nothing was wrong with; none if it didn't. What a server closes has
+/// an error that says so.
+fn closed_here(line: &Line<'_>) -> Option<&'static str> {
+    if line.error.is_some() {
+        return None;
+    }
+    match (&line.code, line.reason.as_deref()) {
+        (Some(Code::Close(1000)), Some("close")) => Some("close"),
+        (Some(Code::Close(1000)), Some("reconnect")) => Some("reconnect"),
+        (Some(Code::Close(1000)), Some("reconfigured")) => Some("reconfigured"),
+        (Some(Code::Close(1001)), Some("shutdown")) => Some("shutdown"),
+        _ => None,
+    }
 }
 
 fn gap(line: &Line<'_>, text: &mut String) {
@@ -273,6 +291,10 @@ mod tests {
                 "12:00:01.250Z       -  link closed\n",
             ),
             (
+                r#"{"type":"link","seq":4,"time_us":1795435201250000,"state":"closed","conn":2,"code":1001,"reason":"shutdown","attempt":0}"#,
+                "12:00:01.250Z       4  link closed by wsfan (shutdown)\n",
+            ),
+            (
                 r#"{"type":"link","seq":5,"time_us":1795435201250000,"state":"waiting","conn":12,"code":1006,"reason":"gone","attempt":3,"retry_in_ms":3200}"#,
                 "12:00:01.250Z       5  link waiting: close code 1006, “gone”, 3 failures in a row, next attempt in 3.2 s\n",
             ),
@@ -307,6 +329,11 @@ mod tests {
             (r#""error":"refused","http_status":503"#, "refused, HTTP 503"),
             (r#""code":1006,"reason":"""#, "close code 1006"),
             (r#""code":1001,"reason":"gone""#, "close code 1001, “gone”"),
+            (r#""code":1000,"reason":"reconnect""#, "closed by wsfan (reconnect)"),
+            (
+                r#""error":"the server closed the connection with 1000: close","code":1000,"reason":"close""#,
+                "the server closed the connection with 1000: close",
+            ),
             (r#""attempt":1"#, ""),
         ] {
             let line = format!(r#"{{"type":"link",{fields}}}"#);
@@ -318,6 +345,9 @@ mod tests {
     fn states_have_their_colours() {
         let coloured = |line: &str| Pretty::new(NOON).line(line.as_bytes());
         assert!(coloured(r#"{"type":"link","state":"up"}"#).contains(&format!("{GOOD}link up{GOOD:#}")));
+        assert!(
+            coloured(r#"{"type":"link","state":"connecting"}"#).contains(&styled(DIM, "link connecting"))
+        );
         assert!(coloured(r#"{"type":"link","state":"waiting"}"#).contains(&BUSY.to_string()));
         assert!(coloured(r#"{"type":"link","state":"failed"}"#).contains(&BAD.to_string()));
         assert!(coloured(r#"{"type":"message","json":{"k":1}}"#).contains(&styled(KEY, "\"k\"")));

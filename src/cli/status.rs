@@ -153,6 +153,7 @@ fn text(status: &Status, socket: &str, now_us: u64) -> String {
     row("upstream", link.upstream());
     row("last end", link.ending());
     row("next try", link.next_try(now_us));
+    row("failures", link.failures());
     row(
         "heartbeat",
         link.heartbeat_rtt_us.map_or(String::new(), |rtt| {
@@ -213,14 +214,23 @@ impl Link {
     }
 
     fn next_try(&self, now_us: u64) -> String {
-        let failures = match self.attempt {
-            0 => String::new(),
-            attempt => format!("{} in a row", counted(attempt, "failure", "failures")),
-        };
-        let Some(retry) = self.retry_in_ms else { return failures };
+        let Some(retry) = self.retry_in_ms else { return String::new() };
         let at = self.since_us.saturating_add(retry.saturating_mul(1000));
         let left = format::duration(Duration::from_micros(at.saturating_sub(now_us)));
-        if failures.is_empty() { format!("in {left}") } else { format!("in {left}, after {failures}") }
+        match self.attempt {
+            0 => format!("in {left}"),
+            attempt => format!("in {left}, after {} in a row", counted(attempt, "failure", "failures")),
+        }
+    }
+
+    /// The failures so far, where no next try stands beside them.
+    fn failures(&self) -> String {
+        match (self.attempt, &*self.state) {
+            (0, _) => String::new(),
+            _ if self.retry_in_ms.is_some() => String::new(),
+            (attempt, "up") => format!("{} in a row; forgotten after a stable time up", count(attempt)),
+            (attempt, _) => format!("{} in a row", count(attempt)),
+        }
     }
 }
 
@@ -325,6 +335,14 @@ CLIENT   PID  UID  ENTRIES  DELIVERED  LOST  AHEAD  LISTENER
         ] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn failures_without_a_next_try() {
+        let line = r#"{"type":"status","link":{"state":"up","conn":2,"attempt":6}}"#;
+        let text = shown(line, 0);
+        assert!(text.contains("failures   6 in a row; forgotten after a stable time up\n"), "{text}");
+        assert!(!text.contains("next try"), "{text}");
     }
 
     #[test]

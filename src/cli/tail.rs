@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
+    path::PathBuf,
     str::FromStr,
     time::{Duration, Instant},
 };
@@ -21,15 +22,23 @@ Examples:
   wsfan tail --since oldest -n 100    the oldest 100 messages that are held
   wsfan tail --raw | jq .price        only the payloads
   wsfan tail --since 9f2c51d0:41823   go on after that entry
+  wsfan tail --retry >> all.jsonl     over restarts of the daemon
 
 In a pipe, each line is one of the local protocol. A gap (entries lost to this reader) is always told: \
 as a line of its own, and with --raw on stderr.
+
+With --retry, what ends the connection is told on stderr, and the daemon is dialled again until it \
+answers; then it goes on after the last entry shown. Each connection begins with a hello line, and what \
+can't be had any more is told as a gap.
 
 Exit codes: 0 the daemon stopped, the messages asked for are there, or nobody reads any more; 1 the \
 connection broke, or the daemon cut it.";
 
 /// How long the daemon may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The pause before the first dial after an end; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -51,6 +60,9 @@ pub(super) struct Args {
     /// Begin after this entry (EPOCH:SEQ), or with the `oldest` that is held
     #[arg(long, value_name = "PLACE")]
     since: Option<Place>,
+    /// When the daemon ends or cuts the connection, dial again and go on after the last entry
+    #[arg(long)]
+    retry: bool,
 }
 
 /// Where in the log to begin.
@@ -99,18 +111,58 @@ pub(super) fn tail(args: &Args) -> Outcome {
         // every byte is the daemon's, and stays
         Form::Plain | Form::Raw => Box::new(io::stdout().lock()),
     };
-    let mut client = Client::connect(&args.target.sockets(Need::Receive)?)?;
-    let mut tail = Tail { form, left: args.messages, out: BufWriter::with_capacity(64 << 10, stdout) };
-    match tail.follow(&mut client, args.since.as_ref()) {
-        Ok(End::Bye(why)) => bye(&why),
-        Ok(End::Enough) => Ok(()),
-        Err(failure) => Err(failure),
+    let sockets = args.target.sockets(Need::Receive)?;
+    let mut client = Client::connect(&sockets)?;
+    let mut tail = Tail {
+        form,
+        left: args.messages,
+        place: args.since.clone(),
+        out: BufWriter::with_capacity(64 << 10, stdout),
+    };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let before = tail.place.clone();
+        let why = match tail.follow(&mut client)? {
+            End::Enough => return Ok(()),
+            // the same again would end the same
+            End::Bye(why) if !args.retry || why == "bad_client" => return bye(&why),
+            End::Lost(failure) if !args.retry => return Err(failure),
+            End::Bye(why) => farewell(&why),
+            End::Lost(failure) => failure.to_string(),
+        };
+        note(format!("{why}; dialling again until it answers"));
+        // a daemon that takes us only to drop us isn't dialled ever faster
+        if tail.place != before {
+            pause = FIRST_PAUSE;
+        }
+        client = dial_again(&sockets, &mut pause);
+    }
+}
+
+/// Dials until somebody greets. What keeps it from that is told once it lasts: a restart is soon over.
+fn dial_again(sockets: &[PathBuf], pause: &mut Duration) -> Client {
+    let mut told = String::new();
+    loop {
+        #[expect(clippy::disallowed_methods, reason = "there is no runtime here, and nothing else to do")]
+        std::thread::sleep(*pause);
+        let lasts = *pause == LONGEST_PAUSE;
+        *pause = LONGEST_PAUSE.min(*pause * 2);
+        match Client::connect(sockets) {
+            Ok(client) => return client,
+            Err(failure) => {
+                let why = failure.to_string();
+                if lasts && why != told {
+                    note(&why);
+                    told = why;
+                }
+            }
+        }
     }
 }
 
 /// A stop is a good end; being cut off is not.
 fn bye(why: &str) -> Outcome {
-    let sentence = format!("the daemon said bye ({})", clean(why));
+    let sentence = farewell(why);
     match why {
         "shutdown" => {
             note(sentence);
@@ -120,9 +172,16 @@ fn bye(why: &str) -> Outcome {
     }
 }
 
+fn farewell(why: &str) -> String {
+    format!("the daemon said bye ({})", clean(why))
+}
+
 /// Why the following ended.
+#[derive(Debug)]
 enum End {
     Bye(String),
+    /// Without a word.
+    Lost(Failure),
     Enough,
 }
 
@@ -130,17 +189,23 @@ struct Tail<W> {
     form: Form,
     /// Messages still wanted; none for all.
     left: Option<u64>,
+    /// After which entry to go on; none for what comes from now on.
+    place: Option<Place>,
     out: W,
 }
 
 impl<W: Write> Tail<W> {
-    fn follow(&mut self, client: &mut Client, since: Option<&Place>) -> Outcome<End> {
-        let hello = client.hello.line.clone();
-        if self.left == Some(0) || self.show(&hello)? == Wrote::Enough {
+    fn follow(&mut self, client: &mut Client) -> Outcome<End> {
+        if self.left == Some(0) || self.show(&client.hello.line)? == Wrote::Enough {
             return Ok(End::Enough);
         }
-        if let Some(place) = since {
-            self.attach(client, place)?;
+        match self.place.clone() {
+            Some(place) => {
+                if let Some(end) = self.attach(client, &place)? {
+                    return self.end(end);
+                }
+            }
+            None => self.moved(&client.hello.epoch, client.hello.seq),
         }
         let mut line = Vec::new();
         loop {
@@ -149,55 +214,99 @@ impl<W: Write> Tail<W> {
                 return Ok(End::Enough);
             }
             if let Err(no_line) = client.lines.read(&mut line, None) {
-                let _ = self.out.flush();
-                return Err(client::lost(client.lines.path(), &no_line));
+                return self.end(End::Lost(client::lost(client.lines.path(), &no_line)));
             }
             if let Some(end) = self.take(&line)? {
-                let _ = self.out.flush();
-                return Ok(end);
+                return self.end(end);
             }
         }
     }
 
+    /// Ends with what is still in the buffer written, or known not to be.
+    fn end(&mut self, end: End) -> Outcome<End> {
+        match wrote(self.out.flush())? {
+            Wrote::More => Ok(end),
+            Wrote::Enough => Ok(End::Enough),
+        }
+    }
+
     /// Moves to `place`. Entries that come before the answer belong to the old place.
-    fn attach(&mut self, client: &mut Client, place: &Place) -> Outcome {
+    fn attach(&mut self, client: &mut Client, place: &Place) -> Outcome<Option<End>> {
         let hello = client.hello.clone();
         let since = match place {
             Place::Oldest => Since { epoch: &hello.epoch, seq: hello.oldest.saturating_sub(1) },
             Place::After { epoch, seq } => Since { epoch, seq: *seq },
         };
         let deadline = Instant::now() + ANSWER;
+        let request = Request { op: "attach", since: Some(since), ..Request::default() };
         let mut line = Vec::new();
-        client.ask(
-            Request { op: "attach", since: Some(since), ..Request::default() },
-            &mut line,
-            deadline,
-        )?;
+        if let Err(failure) = client.ask(request, &mut line, deadline) {
+            return Ok(Some(End::Lost(failure)));
+        }
         match Line::parse(&line) {
             Some(error) if error.kind == "error" => Err(Failure::failed(client::refusal(&error))),
-            _ => Ok(()),
+            reply => {
+                let seq = reply.and_then(|reply| reply.seq);
+                self.moved(&hello.epoch, seq.unwrap_or(since.seq));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Remembers where to go on.
+    fn moved(&mut self, epoch: &str, seq: u64) {
+        self.place = Some(Place::After { epoch: epoch.to_owned(), seq });
+    }
+
+    fn passed(&mut self, entry: u64) {
+        if let Some(Place::After { seq, .. }) = &mut self.place {
+            *seq = entry;
         }
     }
 
     /// Shows a line, and says whether it was the last.
     fn take(&mut self, line: &[u8]) -> Outcome<Option<End>> {
-        if self.show(line)? == Wrote::Enough {
-            return Ok(Some(End::Enough));
+        if let Some(seq) = Line::message_seq(line) {
+            return self.message(line, Some(seq));
         }
-        if Line::is_message(line) {
-            return Ok(self.count());
-        }
-        let Some(parsed) = Line::parse(line) else { return Ok(None) };
+        let Some(parsed) = Line::parse(line) else { return self.shown(line) };
         match &*parsed.kind {
-            "message" => Ok(self.count()),
-            "bye" => Ok(Some(End::Bye(parsed.why.into_owned()))),
-            "gap" if matches!(self.form, Form::Raw) => {
-                let _ = self.out.flush();
-                note(pretty::lost(&parsed));
-                Ok(None)
+            "message" => self.message(line, parsed.seq),
+            "bye" => {
+                // a person hears of it on stderr
+                if !matches!(self.form, Form::Pretty(_)) && self.show(line)? == Wrote::Enough {
+                    return Ok(Some(End::Enough));
+                }
+                Ok(Some(End::Bye(parsed.why.into_owned())))
             }
-            _ => Ok(None),
+            "gap" => {
+                if parsed.count > 0 {
+                    self.passed(parsed.to);
+                }
+                if matches!(self.form, Form::Raw) {
+                    let _ = self.out.flush();
+                    note(pretty::lost(&parsed));
+                }
+                self.shown(line)
+            }
+            _ => {
+                if let Some(seq) = parsed.seq {
+                    self.passed(seq);
+                }
+                self.shown(line)
+            }
         }
+    }
+
+    fn message(&mut self, line: &[u8], seq: Option<u64>) -> Outcome<Option<End>> {
+        if let Some(seq) = seq {
+            self.passed(seq);
+        }
+        Ok(self.shown(line)?.or_else(|| self.count()))
+    }
+
+    fn shown(&mut self, line: &[u8]) -> Outcome<Option<End>> {
+        Ok((self.show(line)? == Wrote::Enough).then_some(End::Enough))
     }
 
     fn count(&mut self) -> Option<End> {
@@ -223,7 +332,7 @@ mod tests {
     use super::*;
 
     fn taken(form: Form, left: Option<u64>, lines: &[&str]) -> (String, bool) {
-        let mut tail = Tail { form, left, out: Vec::new() };
+        let mut tail = Tail { form, left, place: None, out: Vec::new() };
         let mut ended = false;
         for line in lines {
             assert!(!ended, "a line after the end");

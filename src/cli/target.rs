@@ -9,7 +9,7 @@ use std::{
 use crate::config::{Config, Format, Listener, Surroundings};
 
 use super::{
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, note},
     run::explain,
 };
 
@@ -41,29 +41,62 @@ pub(super) enum Need {
 impl Target {
     /// The sockets to try, the best first. Never empty.
     pub(super) fn sockets(&self, need: Need) -> Outcome<Vec<PathBuf>> {
-        let surroundings = Surroundings::process();
+        let (sockets, warning) = self.sockets_in(need, &Surroundings::process(), Path::new(CONFIG))?;
+        if let Some(warning) = warning {
+            note(warning);
+        }
+        Ok(sockets)
+    }
+
+    /// The same, with the process's surroundings and the path of the daemon's config given; and what
+    /// to warn of.
+    fn sockets_in(
+        &self,
+        need: Need,
+        surroundings: &Surroundings,
+        config: &Path,
+    ) -> Outcome<(Vec<PathBuf>, Option<String>)> {
         if let Some(socket) = &self.socket {
-            return Ok(vec![socket.clone()]);
+            return Ok((vec![socket.clone()], None));
         }
         if let Some(file) = &self.config {
-            return from_config(file, need, &surroundings);
+            return Ok((from_config(&load(file)?, file, need, surroundings)?, None));
         }
         if let Some(socket) = surroundings.var("WSFAN_SOCKET").filter(|socket| !socket.is_empty()) {
-            return Ok(vec![socket.into()]);
+            return Ok((vec![socket.into()], None));
         }
-        let config = Path::new(CONFIG);
+        let mut warning = None;
         if fs::File::open(config).is_ok() {
-            return from_config(config, need, &surroundings);
+            match Config::load(config) {
+                Ok(loaded) => return Ok((from_config(&loaded, config, need, surroundings)?, None)),
+                // nobody named it, and a daemon that refused it may well be running: to see that is what
+                // `status` is for
+                Err(_) => {
+                    warning = Some(format!(
+                        "{0} is bad, and the default socket is tried: see `wsfan check --config {0}`, or name \
+                         the daemon's socket with --socket",
+                        config.display()
+                    ));
+                }
+            }
         }
-        Ok(with_system(Config::default_socket(&surroundings)))
+        Ok((with_system(Config::default_socket(surroundings)), warning))
     }
 }
 
-fn from_config(file: &Path, need: Need, surroundings: &Surroundings) -> Outcome<Vec<PathBuf>> {
-    let config = Config::load(file).map_err(|error| {
+fn load(file: &Path) -> Outcome<Config> {
+    Config::load(file).map_err(|error| {
         let error = explain(&error);
         Failure::config(format!("{error}\nwsfan: mend the config, or name the daemon's socket with --socket"))
-    })?;
+    })
+}
+
+fn from_config(
+    config: &Config,
+    file: &Path,
+    need: Need,
+    surroundings: &Surroundings,
+) -> Outcome<Vec<PathBuf>> {
     let listener = best(&config.listeners, need).ok_or_else(|| {
         Failure::config(format!(
             "{} has no listener with format = \"envelope\", which this command needs: add one",
@@ -156,7 +189,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::config::Rights;
+    use crate::{cli::failure::CONFIG as CONFIG_IS_BAD, config::Rights};
 
     fn listener(path: &str, format: Format, rights: &str) -> Listener {
         Listener {
@@ -188,6 +221,50 @@ mod tests {
         assert_eq!(path(Need::Send), "/send");
         assert_eq!(path(Need::Control), "/read");
         assert_eq!(best(&listeners[..1], Need::Nothing), None);
+    }
+
+    #[test]
+    fn a_bad_config_stops_only_who_named_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("wsfan.toml");
+        let runtime = Surroundings::fixed([("XDG_RUNTIME_DIR", "/run/user/7")]);
+        let default = with_system("/run/user/7/wsfan.sock".into());
+        let found = |target: &Target| target.sockets_in(Need::Nothing, &runtime, &file);
+        let unnamed = Target::default();
+        let named = Target { config: Some(file.clone()), ..Target::default() };
+
+        assert_eq!(found(&unnamed), Ok((default.clone(), None)), "there is none");
+        assert_eq!(found(&named).unwrap_err().code(), CONFIG_IS_BAD);
+
+        for bad in ["[upstream]\nurl = 7\n[outbox]\nttl = 7\n", "no TOML", "\u{0}"] {
+            fs::write(&file, bad).unwrap();
+            let (sockets, warning) = found(&unnamed).unwrap();
+            assert_eq!(sockets, default);
+            let warning = warning.unwrap();
+            assert!(!warning.contains('\n') && warning.contains("wsfan check --config /"), "{warning}");
+            assert_eq!(found(&named).unwrap_err().code(), CONFIG_IS_BAD);
+        }
+
+        let upstream = "[upstream]\nurl = \"ws://a/\"\n";
+        fs::write(&file, format!("{upstream}[[listener]]\npath = \"/a\"\n")).unwrap();
+        for target in [&unnamed, &named] {
+            assert_eq!(found(target), Ok((vec!["/a".into()], None)));
+        }
+        // right, but of no use: the default socket isn't the daemon's either
+        fs::write(&file, format!("{upstream}[[listener]]\nformat = \"raw\"\n")).unwrap();
+        assert_eq!(found(&unnamed).unwrap_err().code(), CONFIG_IS_BAD);
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_daemons_config() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("wsfan.toml");
+        fs::write(&file, "bad").unwrap();
+        let surroundings = Surroundings::fixed([("WSFAN_SOCKET", "/env")]);
+        let found = |target: Target| target.sockets_in(Need::Nothing, &surroundings, &file);
+        assert_eq!(found(Target::default()), Ok((vec!["/env".into()], None)));
+        let socket = Target { socket: Some("/s".into()), ..Target::default() };
+        assert_eq!(found(socket), Ok((vec!["/s".into()], None)));
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         let end = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         if unit.is_empty() {
-            return Err("a number without a unit: write \"30s\" for 30 seconds".to_owned());
+            let text = text.trim();
+            return Err(format!("a number without a unit: write \"{text}s\" if it is seconds"));
         }
         if !UNITS.iter().any(|(name, _)| *name == unit) {
             return Err(format!("in the unknown unit `{unit}`: the units are d, h, m, s and ms"));
@@ -117,8 +118,9 @@ mod tests {
             (".5s", none),
             ("1e3s", "in the unknown unit `e`: the units are d, h, m, s and ms"),
             ("9999999999999999999s", none),
-            ("30", "a number without a unit: write \"30s\" for 30 seconds"),
-            ("1m30", "a number without a unit: write \"30s\" for 30 seconds"),
+            ("30", "a number without a unit: write \"30s\" if it is seconds"),
+            ("5", "a number without a unit: write \"5s\" if it is seconds"),
+            ("1m30", "a number without a unit: write \"1m30s\" if it is seconds"),
             ("30sec", "in the unknown unit `sec`: the units are d, h, m, s and ms"),
             ("30S", "in the unknown unit `S`: the units are d, h, m, s and ms"),
             ("1s1m", order),

@@ -8,13 +8,14 @@ use super::{
     values::{kind, quoted},
 };
 
-/// The longest path that the kernel takes for a socket, in bytes: `sun_path` less its final NUL.
-const MAX_PATH: usize = 107;
+/// The longest path that the kernel takes for a socket, in bytes: `sun_path` has 108, one of them its
+/// final NUL (unix(7)).
+pub const MAX_SOCKET_PATH: usize = 107;
 
 /// One `[[listener]]`: a local socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// `path`: absolute, at most 107 bytes. Default [`default_socket`].
+    /// `path`: absolute, at most [`MAX_SOCKET_PATH`] bytes. Default [`default_socket`].
     pub path: PathBuf,
     /// `mode`: the socket's permission bits. Default `0660`.
     pub mode: u32,
@@ -140,10 +141,10 @@ fn check_path(path: &Path) -> Result<(), String> {
     if bytes.ends_with(b"/") || path.file_name().is_none() {
         return Err(format!("is {shown}, a directory: add the socket's name"));
     }
-    if bytes.len() > MAX_PATH {
+    if bytes.len() > MAX_SOCKET_PATH {
         let len = bytes.len();
         return Err(format!(
-            "is {len} bytes long, but a socket's path has at most {MAX_PATH}: write a shorter one"
+            "is {len} bytes long, but a socket's path has at most {MAX_SOCKET_PATH}: write a shorter one"
         ));
     }
     Ok(())

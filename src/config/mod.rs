@@ -40,7 +40,7 @@ pub use self::{
     error::{Invalid, LoadError, Problem},
     heartbeat::{Expect, Heartbeat, HeartbeatKind},
     history::{History, SlowClient},
-    listener::{Format, Listener, default_socket},
+    listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
     log::{Log, LogFormat},
     outbox::Outbox,
     reconnect::{OnExhausted, Reconnect},

@@ -2,8 +2,9 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::Read,
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Component, Path},
 };
 
@@ -11,6 +12,9 @@ use super::{Surroundings, error::os_reason};
 
 /// The largest file that a placeholder may name, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
+
+/// Linux's `O_NONBLOCK`, by asm-generic/fcntl.h, which all architectures have but MIPS and SPARC.
+const O_NONBLOCK: i32 = 0o4000;
 
 /// Where a part of a template comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -91,17 +95,51 @@ fn is_file_name(name: &str) -> bool {
     matches!(components.next(), Some(Component::Normal(only)) if only == name) && components.next().is_none()
 }
 
+/// Opens a file for reading; `None` if it isn't a regular one. Opening a pipe could wait for ever, so
+/// this doesn't wait. It is the open file that is looked at: what the path names may change in between.
+pub(super) fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let cant = |error| format!("can't be read: {}", os_reason(&error));
-    // Opening a pipe could wait for ever.
-    if !path.metadata().map_err(cant)?.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
+    let file = open_regular(path).map_err(cant)?.ok_or("is not a regular file")?;
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(cant)?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cant)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err("is larger than 64KiB".to_owned());
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn the_flag_is_the_systems() {
+        assert_eq!(O_NONBLOCK as u32, OFlags::NONBLOCK.bits());
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let (sender, result) = mpsc::channel();
+        // a thread, which a failure leaves behind: the test must not wait for ever with it
+        thread::spawn(move || sender.send(read_file(&path)));
+        let result = result.recv_timeout(Duration::from_secs(10)).expect("it doesn't wait for the writer");
+        assert_eq!(result, Err("is not a regular file".to_owned()));
+    }
+
+    #[test]
+    fn a_file_that_hides_its_size_is_read() {
+        assert!(!read_file(Path::new("/proc/self/status")).unwrap().is_empty());
+    }
 }

@@ -1,12 +1,11 @@
 //! `upstream.tls`: trust and client certificate.
 
 use std::{
-    fs::File,
     io::Read,
     path::{Path, PathBuf},
 };
 
-use super::{error::os_reason, reader::Section};
+use super::{error::os_reason, placeholder::open_regular, reader::Section};
 
 /// `upstream.tls`: files in PEM form, read afresh for each attempt. All unset by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,11 +58,7 @@ fn read_file(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
 
 fn probe(path: &Path) -> Result<(), String> {
     let cant = |error| format!("can't be read ({})", os_reason(&error));
-    // Opening a pipe could wait for ever.
-    if !path.metadata().map_err(cant)?.is_file() {
-        return Err("is no regular file".to_owned());
-    }
-    let mut file = File::open(path).map_err(cant)?;
+    let mut file = open_regular(path).map_err(cant)?.ok_or("is no regular file")?;
     file.read(&mut [0]).map_err(cant)?;
     Ok(())
 }

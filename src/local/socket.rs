@@ -26,10 +26,7 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use crate::config;
-
-/// The longest path of a socket in bytes: `sun_path` has 108, one of them its end (unix(7)).
-const MAX_PATH: usize = 107;
+use crate::config::{self, MAX_SOCKET_PATH};
 
 /// So many descriptors are not for clients.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -57,9 +54,9 @@ impl Bound {
         let path = &listener.path;
         let fail = |what: &str, error: io::Error| BindError(format!("{}: {what}: {error}", path.display()));
         let length = path.as_os_str().as_bytes().len();
-        if length > MAX_PATH {
+        if length > MAX_SOCKET_PATH {
             return Err(BindError(format!(
-                "{}: the path has {length} bytes, a socket's may have {MAX_PATH}: choose a shorter one",
+                "{}: the path has {length} bytes, a socket's may have {MAX_SOCKET_PATH}: choose a shorter one",
                 path.display()
             )));
         }

@@ -76,3 +76,230 @@ pub(super) fn plan(old: &Config, new: Config) -> Plan {
     new.listeners = listeners.collect();
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{
+        Format, Heartbeat, HeartbeatKind, History, Log, LogFormat, OnExhausted, Outbox, Reconnect, Rights,
+        Shutdown, SlowClient, Surroundings, Template, Tls, Upstream,
+    };
+
+    type Change = fn(&mut Config);
+
+    const ALL: Rights = Rights { receive: true, send: true, control: true };
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Two listeners, `/a` and `/b`, and every default.
+    fn config() -> Config {
+        let text =
+            "[upstream]\nurl = \"ws://a/\"\n[[listener]]\npath = \"/a\"\n[[listener]]\npath = \"/b\"\n";
+        Config::parse(text, &Surroundings::fixed([])).unwrap()
+    }
+
+    fn changed(change: Change) -> Config {
+        let mut config = config();
+        change(&mut config);
+        assert_ne!(config, self::config(), "a change that changes nothing tests nothing");
+        config
+    }
+
+    /// Plans the change: what is in force from then on, and what is live, reconnects and is refused.
+    fn planned(change: Change) -> (Config, [Vec<String>; 3]) {
+        let plan = plan(&config(), changed(change));
+        (plan.config, [plan.live, plan.reconnect, plan.refused])
+    }
+
+    /// A field that is added fails to compile here, so that it gets a row in the tables below.
+    #[allow(dead_code, reason = "compiling it is the test")]
+    fn every_field_is_known(config: Config) {
+        let Config { upstream, heartbeat, reconnect, listeners, history, outbox, shutdown, log } = config;
+        let Upstream { urls: _, subprotocols: _, connect_timeout: _, max_message: _, headers: _, tls } =
+            upstream;
+        let Tls { ca_file: _, cert_file: _, key_file: _ } = tls;
+        let Heartbeat { kind: _, interval: _, timeout: _, idle_timeout: _ } = heartbeat;
+        let Reconnect {
+            initial_delay: _,
+            max_delay: _,
+            multiplier: _,
+            jitter: _,
+            max_attempts: _,
+            stable_after: _,
+            on_exhausted: _,
+        } = reconnect;
+        for listener in listeners {
+            let Listener {
+                path: _,
+                mode: _,
+                owner: _,
+                group: _,
+                format: _,
+                rights: _,
+                max_clients: _,
+                max_line: _,
+            } = listener;
+        }
+        let History { max_bytes: _, max_age: _, slow_client: _, stall_timeout: _ } = history;
+        let Outbox { max_messages: _, max_bytes: _, ttl: _ } = outbox;
+        let Shutdown { timeout: _ } = shutdown;
+        let Log { level: _, format: _ } = log;
+    }
+
+    #[test]
+    fn nothing_new_changes_nothing() {
+        let plan = plan(&config(), config());
+        assert_eq!(plan, Plan { config: config(), live: vec![], reconnect: vec![], refused: vec![] });
+    }
+
+    #[test]
+    fn what_applies_at_once() {
+        let table: &[(&str, &[Change])] = &[
+            (
+                "[heartbeat]",
+                &[
+                    |config| config.heartbeat.kind = HeartbeatKind::Off,
+                    |config| config.heartbeat.interval += SECOND,
+                    |config| config.heartbeat.timeout += SECOND,
+                    |config| config.heartbeat.idle_timeout = Some(SECOND),
+                ],
+            ),
+            (
+                "[reconnect]",
+                &[
+                    |config| config.reconnect.initial_delay += SECOND,
+                    |config| config.reconnect.max_delay += SECOND,
+                    |config| config.reconnect.multiplier += 1.0,
+                    |config| config.reconnect.jitter = 0.25,
+                    |config| config.reconnect.max_attempts += 1,
+                    |config| config.reconnect.stable_after += SECOND,
+                    |config| config.reconnect.on_exhausted = OnExhausted::Exit,
+                ],
+            ),
+            (
+                "[history]",
+                &[
+                    |config| config.history.max_bytes += 1,
+                    |config| config.history.max_age = Some(SECOND),
+                    |config| config.history.slow_client = SlowClient::Block,
+                    |config| config.history.stall_timeout += SECOND,
+                ],
+            ),
+            (
+                "[outbox]",
+                &[
+                    |config| config.outbox.max_messages += 1,
+                    |config| config.outbox.max_bytes += 1,
+                    |config| config.outbox.ttl += SECOND,
+                ],
+            ),
+            ("[shutdown]", &[|config| config.shutdown.timeout += SECOND]),
+            ("log.level", &[|config| config.log.level = tracing::Level::TRACE]),
+            ("upstream.connect_timeout", &[|config| config.upstream.connect_timeout += SECOND]),
+            (
+                "the rights or limits of listener /b (for new clients)",
+                &[
+                    |config| config.listeners[1].rights = ALL,
+                    |config| config.listeners[1].max_clients += 1,
+                    |config| config.listeners[1].max_line += 1,
+                ],
+            ),
+        ];
+        for (name, changes) in table {
+            for (row, change) in changes.iter().enumerate() {
+                let (config, said) = planned(*change);
+                assert_eq!(said, [vec![(*name).to_owned()], vec![], vec![]], "{name}, row {row}");
+                assert_eq!(config, changed(*change), "{name}, row {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_a_new_connection() {
+        let table: &[(&str, Change)] = &[
+            ("upstream.url", |config| config.upstream.urls[0] = Template::literal("ws://b/")),
+            ("upstream.url", |config| config.upstream.urls.push(Template::literal("ws://b/"))),
+            ("upstream.subprotocols", |config| config.upstream.subprotocols.push("v1".into())),
+            ("upstream.max_message", |config| config.upstream.max_message += 1),
+            ("upstream.headers", |config| {
+                config.upstream.headers.push(("x-a".into(), Template::literal("1")));
+            }),
+            ("upstream.tls", |config| config.upstream.tls.ca_file = Some("/ca".into())),
+            ("upstream.tls", |config| config.upstream.tls.cert_file = Some("/cert".into())),
+            ("upstream.tls", |config| config.upstream.tls.key_file = Some("/key".into())),
+        ];
+        for (name, change) in table {
+            let (config, said) = planned(*change);
+            assert_eq!(said, [vec![], vec![(*name).to_owned()], vec![]], "{name}");
+            assert_eq!(config, changed(*change), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_restart_keeps_its_old_value() {
+        let table: &[(&str, Change)] = &[
+            ("log.format", |config| config.log.format = LogFormat::Json),
+            ("`mode` of listener /b", |config| config.listeners[1].mode = 0o600),
+            ("`owner` of listener /b", |config| config.listeners[1].owner = Some("root".into())),
+            ("`group` of listener /b", |config| config.listeners[1].group = Some("root".into())),
+            ("`format` of listener /b", |config| config.listeners[1].format = Format::Raw),
+            ("the new listener /c", |config| config.listeners.push(Listener::new("/c"))),
+            ("the end of listener /b", |config| {
+                config.listeners.pop();
+            }),
+        ];
+        for (name, change) in table {
+            let (config, said) = planned(*change);
+            assert_eq!(said, [vec![], vec![], vec![(*name).to_owned()]], "{name}");
+            assert_eq!(config, self::config(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_listener_is_known_by_its_path() {
+        let (config, said) = planned(|config| config.listeners.reverse());
+        assert_eq!((config, said), (self::config(), Default::default()), "the order says nothing");
+
+        let (config, said) = planned(|config| config.listeners[0].path = "/c".into());
+        assert_eq!(config, self::config());
+        assert_eq!(
+            said,
+            [vec![], vec![], vec!["the new listener /c".to_owned(), "the end of listener /a".to_owned()]]
+        );
+    }
+
+    #[test]
+    fn a_part_is_refused_and_the_rest_applies() {
+        let (config, said) = planned(|config| {
+            config.log.format = LogFormat::Json;
+            config.reconnect.max_attempts = 7;
+            config.upstream.max_message += 1;
+            let [a, b] = &mut config.listeners[..] else { unreachable!() };
+            (a.rights, a.mode, a.max_line) = (ALL, 0o666, 100);
+            (b.format, b.max_clients) = (Format::Raw, 3);
+        });
+        assert_eq!(
+            said.each_ref().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>()),
+            [
+                vec![
+                    "[reconnect]",
+                    "the rights or limits of listener /a (for new clients)",
+                    "the rights or limits of listener /b (for new clients)",
+                ],
+                vec!["upstream.max_message"],
+                vec!["log.format", "`mode` of listener /a", "`format` of listener /b"],
+            ]
+        );
+        assert_eq!(
+            config,
+            changed(|config| {
+                config.reconnect.max_attempts = 7;
+                config.upstream.max_message += 1;
+                let [a, b] = &mut config.listeners[..] else { unreachable!() };
+                (a.rights, a.max_line) = (ALL, 100);
+                b.max_clients = 3;
+            })
+        );
+    }
+}

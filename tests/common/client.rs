@@ -27,7 +27,11 @@ impl Client {
 
     /// Connects and reads nothing.
     pub fn connect(socket: &Path) -> Client {
-        let stream = UnixStream::connect(socket).unwrap();
+        Client::on(UnixStream::connect(socket).unwrap())
+    }
+
+    /// Takes a connection, and reads nothing.
+    pub fn on(stream: UnixStream) -> Client {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         Client { reader: BufReader::new(stream), hello: Value::Null, next_id: 1 }

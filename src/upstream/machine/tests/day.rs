@@ -282,31 +282,44 @@ impl World {
     }
 }
 
+/// A day with these moods and asks, and what must hold in it.
+fn day(moods: Vec<Mood>, mut asks: Vec<(u64, Ask)>, seed: u64) {
+    asks.sort_by_key(|(at, _)| *at);
+    let mut world = World::new(moods, seed);
+    let begin = world.now;
+    world.tell(Input::Start);
+    for (at, ask) in asks {
+        world.run_until(begin + Duration::from_secs(at));
+        world.ask(ask);
+    }
+    world.run_until(begin + Duration::from_secs(24 * 60 * 60));
+    // at worst each attempt fails at once: 50 ms, then doubling up to a tenth of 30 s
+    assert!(world.attempts < 24 * 60 * 60 / 3 + 100, "{} attempts", world.attempts);
+    assert!(world.attempts > 2, "it never gives up: {} attempts", world.attempts);
+    world.tell(Input::Stop);
+    let now = world.now;
+    world.run_until(now + 2 * S);
+    assert!(world.finished, "a stop takes its time at most");
+    assert_eq!(world.state, LinkState::Closed);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn a_day_of_reconnects_takes_no_time(
         moods in prop::collection::vec(mood(), 1..20),
-        mut asks in asks(),
+        asks in asks(),
         seed in any::<u64>(),
     ) {
-        asks.sort_by_key(|(at, _)| *at);
-        let mut world = World::new(moods, seed);
-        let begin = world.now;
-        world.tell(Input::Start);
-        for (at, ask) in asks {
-            world.run_until(begin + Duration::from_secs(at));
-            world.ask(ask);
-        }
-        world.run_until(begin + Duration::from_secs(24 * 60 * 60));
-        // at worst each attempt fails at once: 50 ms, then doubling up to a tenth of 30 s
-        prop_assert!(world.attempts < 24 * 60 * 60 / 3 + 100, "{} attempts", world.attempts);
-        prop_assert!(world.attempts > 2, "it never gives up: {} attempts", world.attempts);
-        world.tell(Input::Stop);
-        let now = world.now;
-        world.run_until(now + 2 * S);
-        prop_assert!(world.finished, "a stop takes its time at most");
-        prop_assert_eq!(world.state, LinkState::Closed);
+        day(moods, asks, seed);
     }
+}
+
+/// What was asked for stays asked for: new settings come while the old connection is closing.
+#[test]
+fn settings_change_while_an_asked_reconnect_closes() {
+    let reconnects = [4326, 6032, 6066, 6799, 7104, 12897].map(|at| (at, Ask::Reconnect));
+    let asks = reconnects.into_iter().chain([(12897, Ask::Interval(1))]).collect();
+    day(vec![Mood::Reset(8)], asks, 13838514966880786225);
 }

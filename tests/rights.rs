@@ -1,0 +1,333 @@
+//! Who may do what on which socket, through the real daemon, as another user.
+//!
+//! On Linux each thread has its own credentials, so a thread that becomes another user can connect,
+//! and hand its connection back. Only root's can: where the tests run as somebody else, they say
+//! what was not tried.
+
+use std::{
+    fs,
+    io::{self, Write},
+    net::Shutdown,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    thread,
+    time::Instant,
+};
+
+use rustix::{
+    process::geteuid,
+    thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid},
+};
+use serde_json::{Value, json};
+
+mod common;
+use common::{Client, Connection, DEADLINE, Daemon, Server};
+
+/// `nobody` by custom: neither root nor who runs the daemon.
+const STRANGER: u32 = 65534;
+
+/// Sockets for everyone, each without one right, and two that aren't for everyone.
+const LISTENERS: &str = r#"
+[[listener]]
+path = "SOCKET"
+mode = "0666"
+rights = ["receive", "send", "control"]
+[[listener]]
+path = "SOCKET.no-receive"
+mode = "0666"
+rights = ["send", "control"]
+[[listener]]
+path = "SOCKET.no-send"
+mode = "0666"
+rights = ["receive", "control"]
+[[listener]]
+path = "SOCKET.no-control"
+mode = "0666"
+rights = ["receive", "send"]
+[[listener]]
+path = "SOCKET.raw-no-receive"
+mode = "0666"
+format = "raw"
+rights = ["send"]
+[[listener]]
+path = "SOCKET.raw-no-send"
+mode = "0666"
+format = "raw"
+rights = ["receive"]
+[[listener]]
+path = "SOCKET.private"
+mode = "0600"
+"#;
+
+/// The daemon, in a directory that everyone can enter.
+struct House {
+    server: Server,
+    upstream: Connection,
+    daemon: Daemon,
+}
+
+impl House {
+    fn new(listeners: &str) -> House {
+        let server = Server::bind();
+        let daemon = Daemon::start(&(server.config() + listeners));
+        fs::set_permissions(daemon.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let upstream = server.accept();
+        // from here on nothing but what a test does changes the link
+        let mut client = daemon.client();
+        if client.hello["link"] != "up" {
+            client.link("up");
+        }
+        House { server, upstream, daemon }
+    }
+
+    fn socket(&self, name: &str) -> PathBuf {
+        let mut socket = self.daemon.socket().into_os_string();
+        if !name.is_empty() {
+            socket.push(".");
+            socket.push(name);
+        }
+        socket.into()
+    }
+
+    /// Waits until somebody is at a socket that doesn't greet.
+    fn wait_for(&self, name: &str) {
+        let (mut own, end) = (self.daemon.client(), Instant::now() + DEADLINE);
+        let there = |status: &Value| {
+            let clients = status["clients"].as_array().unwrap();
+            clients.iter().any(|client| client["listener"] == json!(self.socket(name)))
+        };
+        while !there(&own.status()) {
+            assert!(Instant::now() < end, "nobody came to {name}");
+        }
+    }
+
+    /// A connection of the stranger.
+    fn stranger(&self, name: &str) -> Client {
+        Client::on(connect_as_stranger(&self.socket(name)).unwrap())
+    }
+
+    /// Goes along with a change of the link that was asked for.
+    fn follow(&mut self, client: &mut Client, state: &str) {
+        self.upstream.closed();
+        let _ = self.upstream.socket.get_ref().shutdown(Shutdown::Both);
+        if state == "up" {
+            self.upstream = self.server.accept();
+        }
+        client.link(state);
+        // the socket where systemd would listen holds only a few datagrams
+        self.daemon.notified(&format!("STATUS=link {state}"));
+    }
+
+    /// Sends a mark upstream, with every right. It comes after all that was taken before, so what the
+    /// server gets first, and on the connection that it has, shows that nothing else was done.
+    fn assert_nothing_was_done(&mut self) {
+        let mut own = self.daemon.client();
+        assert_eq!(own.request(json!({"op": "send", "text": "mark"}))["result"], "written");
+        assert_eq!(self.upstream.message().into_text().unwrap(), "mark");
+    }
+}
+
+fn connect_as_stranger(socket: &Path) -> io::Result<UnixStream> {
+    let become_and_connect = || {
+        set_thread_groups(&[])?;
+        set_thread_gid(Gid::from_raw(STRANGER))?;
+        set_thread_uid(Uid::from_raw(STRANGER))?;
+        UnixStream::connect(socket)
+    };
+    thread::scope(|scope| scope.spawn(become_and_connect).join().unwrap())
+}
+
+/// Whether this is root. If not it says, past the harness, which would keep it to itself, what was
+/// not tried.
+fn is_root(rest: &str) -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        let _ = writeln!(io::stderr(), "NOT TRIED, since it needs root: {rest}");
+    }
+    root
+}
+
+fn assert_forbidden(answer: &Value, right: &str) {
+    assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("forbidden")), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains(&format!("{right:?}")), "{answer}");
+}
+
+fn types(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["type"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_daemons_own_user_has_every_right_on_every_socket() {
+    let mut house = House::new(LISTENERS);
+    for name in ["", "no-receive", "no-send", "no-control", "private"] {
+        let mut own = Client::attach(&house.socket(name));
+        assert_eq!(own.request(json!({"op": "send", "text": name}))["result"], "written", "{name}");
+        assert_eq!(house.upstream.message().into_text().unwrap(), name);
+        house.upstream.text("1");
+        assert_eq!(own.message()["json"], 1, "{name}");
+        assert_eq!(own.request(json!({"op": "attach"}))["result"], "attached", "{name}");
+        // `open` last: what is open already is left alone
+        for (op, state) in [("reconnect", "up"), ("close", "closed"), ("open", "up")] {
+            assert_eq!(own.request(json!({"op": op}))["result"], "accepted", "{op} on {name:?}");
+            house.follow(&mut own, state);
+        }
+    }
+    for name in ["raw-no-receive", "raw-no-send"] {
+        let mut own = Client::connect(&house.socket(name));
+        own.write(format!("{name}\n").as_bytes());
+        // and it is there by then, so that what comes next reaches it
+        assert_eq!(house.upstream.message().into_text().unwrap(), name);
+        house.upstream.text("1");
+        assert_eq!(own.text(), "1\n", "{name}");
+    }
+}
+
+#[test]
+fn without_receive_a_stranger_gets_hello_and_answers_and_nothing_else() {
+    if !is_root("that a client without `receive` gets no entries") {
+        return;
+    }
+    let mut house = House::new(LISTENERS);
+    let mut stranger = house.stranger("no-receive");
+    let hello = stranger.line();
+    assert_eq!(hello["type"], "hello");
+    let mut raw = house.stranger("raw-no-receive");
+    house.wait_for("raw-no-receive");
+    let seq = house.daemon.client().hello["seq"].clone();
+    assert_forbidden(&stranger.request(json!({"op": "attach"})), "receive");
+    let all = json!({"op": "attach", "since": {"epoch": hello["epoch"], "seq": 0}});
+    assert_forbidden(&stranger.request(all), "receive");
+
+    // what it may do, it can: it sends, and is answered
+    assert_eq!(stranger.request(json!({"op": "send", "text": "a"}))["result"], "written");
+    assert_eq!(house.upstream.message().into_text().unwrap(), "a");
+    raw.write(b"b\n");
+    assert_eq!(house.upstream.message().into_text().unwrap(), "b");
+    let status = stranger.status();
+    let clients = status["clients"].as_array().unwrap();
+    let you = clients.iter().find(|client| client["you"] == true).unwrap();
+    assert_eq!(you["uid"], STRANGER, "it is somebody else");
+
+    // messages and changes of the link, which one who may receive gets
+    let mut witness = house.stranger("no-send");
+    assert_eq!(witness.line()["seq"], seq);
+    house.upstream.text("1");
+    assert_eq!(witness.message()["json"], 1);
+    assert_eq!(stranger.request(json!({"op": "reconnect"}))["result"], "accepted");
+    house.follow(&mut witness, "up");
+
+    // a stop lets everyone have the rest: what they had not got by then, they won't
+    house.daemon.signal("TERM");
+    let rest = witness.rest();
+    assert_eq!(types(&rest), ["link", "bye"]);
+    assert_eq!(types(&stranger.rest()), ["bye"]);
+    assert_eq!(types(&raw.rest()), [""; 0]);
+}
+
+#[test]
+fn without_send_a_strangers_send_is_forbidden_and_goes_nowhere() {
+    if !is_root("that a client without `send` can't send") {
+        return;
+    }
+    let mut house = House::new(LISTENERS);
+    let mut stranger = house.stranger("no-send");
+    assert_eq!(stranger.line()["type"], "hello");
+    for payload in [json!({"text": "a"}), json!({"json": [1]}), json!({"binary": "AAEC"})] {
+        let mut op = payload.clone();
+        op["op"] = "send".into();
+        assert_forbidden(&stranger.request(op), "send");
+    }
+    house.assert_nothing_was_done();
+    // and it goes on as before
+    house.upstream.text("1");
+    assert_eq!(stranger.message()["json"], 1);
+}
+
+#[test]
+fn without_send_a_raw_strangers_line_ends_its_connection_and_goes_nowhere() {
+    if !is_root("that a raw client without `send` is disconnected for a line") {
+        return;
+    }
+    let mut house = House::new(LISTENERS);
+    let mut stranger = house.stranger("raw-no-send");
+    house.wait_for("raw-no-send");
+    house.upstream.text("1");
+    assert_eq!(stranger.text(), "1\n", "it may receive");
+    stranger.write(b"a\nb\n");
+    assert_eq!(types(&stranger.rest()), [""; 0], "it is ended, without a word");
+    house.assert_nothing_was_done();
+}
+
+#[test]
+fn without_control_a_stranger_leaves_the_link_as_it_is() {
+    if !is_root("that a client without `control` can't control") {
+        return;
+    }
+    let mut house = House::new(LISTENERS);
+    let mut stranger = house.stranger("no-control");
+    assert_eq!(stranger.line()["type"], "hello");
+    for op in ["reconnect", "close", "open"] {
+        assert_forbidden(&stranger.request(json!({"op": op})), "control");
+    }
+    house.assert_nothing_was_done();
+    assert_eq!(stranger.status()["link"]["conn"], 1);
+    // what it may do, it can
+    assert_eq!(stranger.request(json!({"op": "send", "text": "a"}))["result"], "written");
+    assert_eq!(house.upstream.message().into_text().unwrap(), "a");
+    assert_eq!(stranger.request(json!({"op": "attach"}))["result"], "attached");
+}
+
+#[test]
+fn with_every_right_a_stranger_may_do_everything() {
+    if !is_root("that a listener's rights are given to others") {
+        return;
+    }
+    let mut house = House::new(LISTENERS);
+    let mut stranger = house.stranger("");
+    assert_eq!(stranger.line()["type"], "hello");
+    assert_eq!(stranger.request(json!({"op": "send", "text": "a"}))["result"], "written");
+    assert_eq!(house.upstream.message().into_text().unwrap(), "a");
+    assert_eq!(stranger.request(json!({"op": "close"}))["result"], "accepted");
+    house.follow(&mut stranger, "closed");
+}
+
+#[test]
+fn a_socket_for_its_owner_refuses_a_stranger() {
+    if !is_root("that the mode and the owner of a socket keep others out") {
+        return;
+    }
+    let theirs = format!("[[listener]]\npath = \"SOCKET.theirs\"\nmode = \"0600\"\nowner = \"{STRANGER}\"\n");
+    let house = House::new(&format!("{LISTENERS}{theirs}"));
+    let refused = connect_as_stranger(&house.socket("private")).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
+
+    let file = fs::metadata(house.socket("theirs")).unwrap();
+    assert_eq!((file.uid(), file.permissions().mode() & 0o7777), (STRANGER, 0o600));
+    let mut owner = house.stranger("theirs");
+    assert_eq!(owner.line()["type"], "hello");
+    assert_forbidden(&owner.request(json!({"op": "close"})), "control");
+}
+
+#[test]
+fn a_reload_changes_the_rights_of_who_comes_after_it() {
+    if !is_root("that rights change with a reload") {
+        return;
+    }
+    let mut house = House::new(LISTENERS);
+    let mut before = house.stranger("no-control");
+    assert_eq!(before.line()["type"], "hello");
+    let fewer = LISTENERS.replace(r#"rights = ["receive", "send"]"#, r#"rights = ["receive"]"#);
+    house.daemon.rewrite(&(house.server.config() + &fewer));
+    house.daemon.signal("HUP");
+    house.daemon.notified("RELOADING=1");
+    house.daemon.notified("READY=1");
+
+    let mut after = house.stranger("no-control");
+    assert_eq!(after.line()["type"], "hello");
+    assert_forbidden(&after.request(json!({"op": "send", "text": "a"})), "send");
+    assert_eq!(before.request(json!({"op": "send", "text": "b"}))["result"], "written");
+    assert_eq!(house.upstream.message().into_text().unwrap(), "b");
+}
