@@ -162,6 +162,7 @@ fn version_help_completions_and_man_are_on_stdout() {
         "Exit codes",
         ".SH FILES",
         ".SH ENVIRONMENT",
+        "[\\fB\\-\\-config\\fR \\fIFILE\\fR]",
     ] {
         assert!(man.contains(part), "{part} is not in\n{man}");
     }

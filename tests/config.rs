@@ -75,7 +75,27 @@ fn the_file_and_its_syntax() {
             "[[listener]]\nmode = 0660",
             "line 2: a number has a leading zero: write a mode in quotes, such as \"0660\"",
         ),
-        ("a = 1\na = 2", "line 2: this is not TOML: duplicate key"),
+        ("a = 1\na = 2", "line 2: `a` is in the file twice: keep one of them"),
+        (
+            "upstream.url = \"ws://a\"\n\n[upstream]\n",
+            "line 3: `upstream` is in the file twice: put everything of it under one [upstream]",
+        ),
+        ("upstream = \"ws://x/\"", "line 1: upstream is text: write upstream.url = \"ws://x/\""),
+        ("upstream = \"ws://x/?key=1\"", "line 1: upstream is text: write upstream.url = \"…\""),
+        (
+            "url = \"ws://a\"",
+            "line 1: unknown key `url`: put it under [upstream]\n\
+             upstream.url is missing: write url = \"wss://your.server/path\" under [upstream]",
+        ),
+        (
+            "[upstreem]\nurl = \"ws://a\"",
+            "line 1: unknown key `upstreem`: did you mean `upstream`?\n\
+             upstream.url is missing: write url = \"wss://your.server/path\" under [upstream]",
+        ),
+        (
+            "[upstream]\nurl = \"ws://a\"\n[outbox]\nttl = \"5\"",
+            "line 4: outbox.ttl is \"5\", a number without a unit: write \"5s\" if it is seconds",
+        ),
     ] {
         let found = parse(text).unwrap_err();
         assert_eq!(found, sentence, "{text}");
@@ -85,6 +105,15 @@ fn the_file_and_its_syntax() {
 #[test]
 fn unknown_keys() {
     refused(&[
+        (
+            "x = 1",
+            "line 2: unknown key `x`: the keys here are heartbeat, history, listener, log, outbox, reconnect, \
+             shutdown, upstream",
+        ),
+        (
+            "[history]\nlog.level = \"debug\"",
+            "line 3: unknown key `history.log`: `log` is a table of its own: write [log], and its keys below",
+        ),
         (
             "[heartbeat]\nintervall = \"30s\"",
             "line 3: unknown key `heartbeat.intervall`: did you mean `interval`?",
@@ -645,8 +674,8 @@ fn a_files_errors_name_the_file() {
     assert_eq!(
         error(),
         format!(
-            "{name}: upstream.url is missing: write url = \"wss://your.server/path\" under [upstream]\n\
-             {name}:2: heartbeat.interval is 0s: write 100ms to 1d"
+            "{name}:2: heartbeat.interval is 0s: write 100ms to 1d\n\
+             {name}: upstream.url is missing: write url = \"wss://your.server/path\" under [upstream]"
         )
     );
     fs::write(&path, b"# a\n# \xff\n").unwrap();

@@ -105,7 +105,8 @@ impl Config {
             Ok(table) => table,
             Err(error) => {
                 let line = error.span().map(|span| report.line(span.start));
-                report.add(line, syntax_sentence(error.message()));
+                let sentence = duplicate_sentence(text, &error);
+                report.add(line, sentence.unwrap_or_else(|| syntax_sentence(error.message())));
                 return Err(report.into_invalid());
             }
         };
@@ -140,6 +141,17 @@ impl Config {
             }
         }
     }
+}
+
+/// The sentence for a key that the file has twice; none for another error.
+fn duplicate_sentence(text: &str, error: &toml::de::Error) -> Option<String> {
+    let span = error.span().filter(|_| error.message().contains("duplicate key"))?;
+    let (before, key) = (text.get(..span.start)?, text.get(span)?);
+    let line = before.rsplit('\n').next()?;
+    Some(match line.trim_start().starts_with('[') {
+        true => format!("`{key}` is in the file twice: put everything of it under one [{key}]"),
+        false => format!("`{key}` is in the file twice: keep one of them"),
+    })
 }
 
 /// The parser's words for a syntax error, or better ones for the mistakes that are made most.

@@ -6,8 +6,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     error::{Invalid, Problem},
+    url::safe_url,
     values,
 };
+
+/// The tables of the file, as [`super::Config`] reads them.
+const TABLES: [&str; 8] =
+    ["heartbeat", "history", "listener", "log", "outbox", "reconnect", "shutdown", "upstream"];
 
 /// What is wrong with a text so far, and where its lines are.
 pub(super) struct Report {
@@ -41,10 +46,11 @@ impl Report {
         self.problems.borrow().len()
     }
 
-    /// All problems in the order of the lines, what is missing altogether first.
+    /// All problems in the order of the lines, what is missing altogether last: a mistake on some line is
+    /// often why.
     pub(super) fn into_invalid(self) -> Invalid {
         let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| problem.line);
+        problems.sort_by_key(|problem| (problem.line.is_none(), problem.line));
         Invalid(problems)
     }
 }
@@ -166,7 +172,15 @@ impl<'a> Section<'a> {
         };
         let table = item.value.as_table();
         if table.is_none() {
-            item.problem(format_args!("is {}: write a table", values::kind(item.value)));
+            let advice = match (key, item.value) {
+                // a URL may hold secrets, and what is shown of it isn't the whole then
+                ("upstream", DeValue::String(url)) if safe_url(url) == **url => {
+                    format!("upstream.url = {}", values::quoted(url))
+                }
+                ("upstream", DeValue::String(_)) => "upstream.url = \"…\"".to_owned(),
+                _ => "a table".to_owned(),
+            };
+            item.problem(format_args!("is {}: write {advice}", values::kind(item.value)));
         }
         Self::new(item.path, Some(item.line), table, self.report)
     }
@@ -274,7 +288,15 @@ impl<'a> Section<'a> {
                 continue;
             }
             let path = self.path_of(name.get_ref());
-            let hint = match nearest(name.get_ref(), &known) {
+            let name_text: &str = name.get_ref();
+            let hint = match nearest(name_text, &known) {
+                _ if self.path.is_empty() && name_text == "url" => "put it under [upstream]".to_owned(),
+                // a dotted key below a header belongs to that header's table
+                _ if !self.path.is_empty() && TABLES.contains(&name_text) => {
+                    let header =
+                        if name_text == "listener" { "[[listener]]" } else { &format!("[{name_text}]") };
+                    format!("`{name_text}` is a table of its own: write {header}, and its keys below")
+                }
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the keys here are {}", known.join(", ")),
             };
