@@ -20,6 +20,8 @@ pub(super) struct Outgoing {
     /// What a loss found at the cursor's present place is due to.
     why: Why,
     ending: Ending,
+    /// Bytes written so far.
+    total: u64,
 }
 
 /// How far the end of the connection has come.
@@ -67,7 +69,7 @@ impl Outgoing {
     /// A client's outgoing side; without a cursor it sees replies only.
     pub(super) fn new(cursor: Option<Cursor>) -> Outgoing {
         let (replies, written, seek) = (Vec::new(), 0, None);
-        Outgoing { cursor, replies, written, seek, why: Why::SlowClient, ending: Ending::No }
+        Outgoing { cursor, replies, written, seek, why: Why::SlowClient, ending: Ending::No, total: 0 }
     }
 
     /// Adds reply lines. False when the client has left too many unread: it must be cut off.
@@ -154,6 +156,7 @@ impl Outgoing {
 
     /// Records that the first `written` bytes of [`Next::Write`] are out.
     pub(super) fn wrote(&mut self, log: &mut Log, written: usize) {
+        self.total += written as u64;
         if self.at_line_start() && self.unread_replies() > 0 {
             self.written += written;
             if self.unread_replies() == 0 {
@@ -166,6 +169,11 @@ impl Outgoing {
             self.why = Why::SlowClient;
             self.apply_seek();
         }
+    }
+
+    /// How many bytes the client has taken.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// What the loss is due to that [`Next::Lost`] reported.

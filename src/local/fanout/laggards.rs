@@ -60,9 +60,12 @@ impl Fanout {
         match wake {
             Wake::Writable(id) => self.one(id, |fanout, client| {
                 fanout.0.hub.expire();
+                let (taken, progress) = (client.outgoing.total(), client.progress);
                 client.lagging = false;
-                client.progress = Instant::now();
                 let stays = fanout.pump(id, client);
+                if client.outgoing.total() == taken {
+                    client.progress = progress; // looked at for nothing
+                }
                 fanout.hold(id, client);
                 stays
             }),
