@@ -82,6 +82,35 @@ fn error() {
 }
 
 #[test]
+fn bad_lines() {
+    let (_server, daemon, _upstream) = up("");
+    run("bad lines", &mut daemon.client());
+}
+
+#[test]
+fn line_too_long() {
+    let (_server, daemon, _upstream) = up("[[listener]]\npath = \"SOCKET\"\nmax_line = 64\n");
+    run("line too long", &mut daemon.client());
+}
+
+#[test]
+fn too_many_clients() {
+    let (_server, daemon, _upstream) = up("[[listener]]\npath = \"SOCKET\"\nmax_clients = 1\n");
+    let _first = daemon.client();
+    run("too many clients", &mut Client::connect(&daemon.socket()));
+}
+
+#[test]
+fn outbox_errors() {
+    let (_server, daemon, mut upstream) = up("[outbox]\nmax_messages = 1\nttl = \"200ms\"\n");
+    let mut client = daemon.client();
+    client.request(json!({"op": "close"}));
+    upstream.closed();
+    client.link("closed");
+    run("outbox errors", &mut client);
+}
+
+#[test]
 fn bye() {
     let (_server, daemon, mut upstream) = up("");
     let mut client = daemon.client();
