@@ -26,7 +26,8 @@ pub enum SlowClient {
     Gap,
     /// It is disconnected.
     Disconnect,
-    /// It can't happen: the link reads no further until the slowest client has caught up.
+    /// It can't happen: the link reads no further while a client is more than 1 MiB behind, or half
+    /// of `max_bytes`.
     Block,
 }
 

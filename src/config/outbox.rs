@@ -10,7 +10,7 @@ pub struct Outbox {
     /// `max_messages`: 0 means that a send while the link is down is an error; at most 1,000,000,000.
     /// Default 0.
     pub max_messages: usize,
-    /// `max_bytes`: of payloads that wait; 1 KiB to 1 TiB. Default 1 MiB.
+    /// `max_bytes`: of sends that wait, each with its id and 256 bytes more; 1 KiB to 1 TiB. Default 1 MiB.
     pub max_bytes: usize,
     /// `ttl`: a send that waited longer has expired; 1 ms to 24 h. Default 30 s.
     pub ttl: Duration,

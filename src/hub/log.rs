@@ -58,7 +58,7 @@ struct Entry {
 }
 
 impl Log {
-    /// The size at which a chunk is complete. A client's wake-up writes at most one chunk at a time.
+    /// The size at which a chunk is complete. One write takes at most one chunk.
     pub const CHUNK_BYTES: usize = 256 << 10;
 
     /// An empty log. `raw` keeps the raw form too.
@@ -136,6 +136,12 @@ impl Log {
     /// The present bounds.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// [`Log::expire`], with entries from `needed` on kept.
+    pub fn expire_unneeded(&mut self, now_us: u64, needed: u64) {
+        self.needed = needed;
+        self.expire(now_us);
     }
 
     /// Lets go of what is older than `max_age` at `now_us`.

@@ -70,7 +70,8 @@ struct Shared {
     published: Notify,
     /// The fan-out has offered everything to every client once.
     offered: Notify,
-    /// The newest entry the fan-out has offered; `None` while no fan-out runs.
+    /// The newest entry the fan-out has offered; 0 while it holds the link back, `None` while no
+    /// fan-out runs.
     offered_seq: Cell<Option<u64>>,
 }
 
@@ -240,23 +241,29 @@ impl Hub {
         self.0.lane.admit(cost).await
     }
 
-    /// Lets go of entries that are too old by now, so that nobody gets one from here on.
-    pub fn expire(&self) {
-        let mut log = self.0.log.borrow_mut();
-        if log.limits().max_age_us.is_some() {
-            log.expire(now_us());
-        }
+    /// Lets go of entries that are too old by now and that nobody needs: those from `needed` on stay.
+    pub fn expire(&self, needed: u64) {
+        self.0.log.borrow_mut().expire_unneeded(now_us(), needed);
+    }
+
+    /// Whether entries may be too old.
+    pub fn expires(&self) -> bool {
+        self.log().limits().max_age_us.is_some()
     }
 
     /// Leaves a command for the link. False when there is no link any more.
     pub async fn command(&self, command: Command) -> bool {
-        self.0.commands.send(command).await.is_ok()
+        let Err(refused) = self.0.commands.send(command).await else { return true };
+        if let Command::Send(send) = refused.0 {
+            let state = self.link().state;
+            send.ticket.settle(Fate::LinkDown(state)); // it was never begun
+        }
+        false
     }
 
     /// Applies new bounds to the log, at once.
     pub fn set_limits(&self, history: &config::History) {
         self.0.log.borrow_mut().set_limits(Limits::from(history));
-        self.expire();
     }
 }
 

@@ -219,7 +219,7 @@ impl Reader {
     }
 
     fn attach(&self, id: Option<&RawValue>, since: Option<Since<'_>>) {
-        self.hub.expire();
+        self.fanout.expire();
         let (head, oldest) = {
             let log = self.hub.log();
             (log.head(), log.oldest())

@@ -3,7 +3,7 @@
 //! It tries each client directly, without a task or a wake-up each. One that can't take all becomes
 //! a laggard: it is left alone until its socket is writable again, and costs the others nothing.
 //! Sockets are registered for reading only; a laggard is watched for writing through a duplicate of
-//! its descriptor, for as long as it lags.
+//! its descriptor, until an offer finds that it took all at once.
 
 use std::{
     cell::{Cell, RefCell},
@@ -46,6 +46,10 @@ struct Shared {
     rules: Cell<Rules>,
     gaps_said: Seldom,
     cuts_said: Seldom,
+    /// The newest entry that everyone was offered.
+    offered: Cell<u64>,
+    /// The daemon stops: who comes now is told so.
+    finishing: Cell<bool>,
     /// How many clients the link waits for.
     holding: Cell<usize>,
     clients: RefCell<BTreeMap<u64, Client>>,
@@ -69,7 +73,9 @@ struct Client {
     watch: Option<Rc<Watched<UnixStream>>>,
     /// The link waits for it.
     holding: bool,
-    /// When a laggard last took anything.
+    /// A look at how long it has been holding is due.
+    stall_watched: bool,
+    /// When a laggard last took anything, or began to lag.
     progress: Instant,
 }
 
@@ -105,6 +111,8 @@ impl Fanout {
             rules: Cell::new(history.into()),
             gaps_said: Seldom::default(),
             cuts_said: Seldom::default(),
+            offered: Cell::new(0),
+            finishing: Cell::new(false),
             holding: Cell::new(0),
             clients: RefCell::default(),
             next_id: Cell::new(1),
@@ -131,6 +139,7 @@ impl Fanout {
     /// Says `bye` to everyone once they have all that lies ahead, and waits until they are gone, at
     /// most until `deadline`.
     pub async fn finish(&self, deadline: Instant) {
+        self.0.finishing.set(true);
         self.each(|fanout, id, client| {
             client.finish(Bye::Shutdown);
             fanout.pump(id, client)
@@ -152,6 +161,13 @@ impl Fanout {
     /// Applies other rules for slow clients.
     pub fn set_rules(&self, history: &History) {
         self.0.rules.set(history.into());
+        self.each(|fanout, id, client| {
+            if client.holding {
+                client.stall_watched = false; // the old deadline may be far
+                fanout.watch_stall(id, client);
+            }
+            true
+        });
         self.0.hub.flush(); // the link may have waited under the old ones
     }
 
@@ -185,7 +201,7 @@ impl Fanout {
     /// Takes in a client, at the head of the log, and greets it. Returns its number.
     pub(super) fn join(&self, about: About, stream: Rc<Watched<UnixStream>>) -> u64 {
         let id = self.0.next_id.replace(self.0.next_id.get() + 1);
-        self.0.hub.expire();
+        self.expire();
         let (outgoing, hello) = {
             let log = self.0.hub.log();
             let cursor = about.receive.then(|| Cursor::new(about.format, log.head()));
@@ -200,6 +216,10 @@ impl Fanout {
             (Outgoing::new(cursor), hello)
         };
         let envelope = about.format == Format::Envelope;
+        let mut outgoing = outgoing;
+        if self.0.finishing.get() {
+            outgoing.finish(bye(about.format, Bye::Shutdown));
+        }
         let client = Client {
             about,
             stream,
@@ -207,6 +227,7 @@ impl Fanout {
             lagging: false,
             watch: None,
             holding: false,
+            stall_watched: false,
             progress: Instant::now(),
         };
         self.0.clients.borrow_mut().insert(id, client);
@@ -240,7 +261,7 @@ impl Fanout {
             if !client.outgoing.reply(line) {
                 fanout.cut_off(id, client, Bye::RepliesUnread);
             }
-            fanout.pump(id, client)
+            fanout.pump_and_hold(id, client)
         });
     }
 
@@ -251,7 +272,7 @@ impl Fanout {
             if !client.outgoing.seek(lines, Seek { after, why }) {
                 fanout.cut_off(id, client, Bye::RepliesUnread);
             }
-            fanout.pump(id, client)
+            fanout.pump_and_hold(id, client)
         });
     }
 
@@ -259,7 +280,7 @@ impl Fanout {
     pub(super) fn dismiss(&self, id: u64, why: Bye) {
         self.one(id, |fanout, client| {
             fanout.cut_off(id, client, why);
-            fanout.pump(id, client)
+            fanout.pump_and_hold(id, client)
         });
     }
 
@@ -280,6 +301,7 @@ impl Fanout {
             stays
         });
         self.0.hub.with_log(|log| log.trim(needed.get()));
+        self.0.offered.set(self.0.hub.log().head());
         self.release();
     }
 
@@ -374,15 +396,19 @@ impl Client {
     }
 
     fn bye(&self, why: Bye) -> Vec<u8> {
-        match self.about.format {
-            Format::Envelope => protocol::bye(why),
-            Format::Raw => Vec::new(),
-        }
+        bye(self.about.format, why)
     }
 
     /// Ends its reader, and its wait for writability with it.
     fn close(&self) {
         let _ = self.stream.socket().shutdown(Shutdown::Both); // it may be gone already
+    }
+}
+
+fn bye(format: Format, why: Bye) -> Vec<u8> {
+    match format {
+        Format::Envelope => protocol::bye(why),
+        Format::Raw => Vec::new(),
     }
 }
 

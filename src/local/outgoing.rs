@@ -31,7 +31,7 @@ enum Ending {
     No,
     /// The words come when all data is out.
     AfterData(Vec<u8>),
-    /// The words come after the line under way; there is no more data.
+    /// The words come after the line under way and the replies; there is no more data.
     CutOff(Vec<u8>),
     /// The words are said, or on their way. Nothing follows them.
     Said,
@@ -107,7 +107,8 @@ impl Outgoing {
         }
     }
 
-    /// Cuts the client off: no more data, only the rest of a line under way, then `words`.
+    /// Cuts the client off: no more data, only the rest of a line under way, the replies that there
+    /// are, then `words`.
     pub(super) fn cut_off(&mut self, words: Vec<u8>) {
         if matches!(self.ending, Ending::No | Ending::AfterData(_)) {
             self.ending = Ending::CutOff(words);
@@ -192,7 +193,9 @@ impl Outgoing {
 
     /// The next entry that the client is to get; `None` when there will be none.
     pub(super) fn needs(&self) -> Option<u64> {
-        self.cursor.as_ref().filter(|_| !self.is_cut_off()).map(Cursor::next)
+        let cursor = self.cursor.as_ref().filter(|_| !self.is_cut_off())?;
+        let sought = self.seek.map_or(u64::MAX, |seek| seek.after + 1);
+        Some(cursor.next().min(sought))
     }
 
     /// Whether an entry that the client is to get is no longer held.

@@ -88,7 +88,7 @@ impl<D: Dial + 'static> Link<D> {
         loop {
             self.act();
             if let Some(ended) = self.ended {
-                self.settle_rest();
+                self.settle_rest().await;
                 return ended;
             }
             self.hub.set_waiting(self.backlog.waiting());
@@ -196,7 +196,9 @@ impl<D: Dial + 'static> Link<D> {
     fn command(&mut self, command: Option<Command>) {
         let now = now();
         match command {
-            Some(Command::Send(send)) if self.machine.takes_sends() => self.backlog.push(send),
+            Some(Command::Send(send)) if self.machine.takes_sends() || self.is_draining() => {
+                self.backlog.push(send);
+            }
             Some(Command::Send(send)) => self.backlog.hold(now, send, self.machine.state_for_sends()),
             Some(Command::Open) => self.machine.handle(now, Input::Open),
             Some(Command::Reconnect) => self.machine.handle(now, Input::Reconnect),
@@ -241,10 +243,14 @@ impl<D: Dial + 'static> Link<D> {
                 Action::Finish(ended) => self.ended = Some(ended),
             }
         }
-        let draining = self.connection.as_ref().is_some_and(|connection| connection.is_draining());
-        if !self.machine.takes_sends() && !draining {
+        if !self.machine.takes_sends() && !self.is_draining() {
             self.backlog.requeue(now(), self.machine.state_for_sends());
         }
+    }
+
+    /// Whether the connection that closes still gets what was sent before.
+    fn is_draining(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.is_draining())
     }
 
     fn announce(&self, status: LinkStatus) {
@@ -275,11 +281,12 @@ impl<D: Dial + 'static> Link<D> {
     }
 
     /// Tells the fate of every send that is left, also of those that were still on their way here.
-    fn settle_rest(&mut self) {
+    async fn settle_rest(&mut self) {
         self.connection = None;
         let state = self.hub.link().state;
         self.commands.close();
-        while let Ok(command) = self.commands.try_recv() {
+        // closed, it ends with the last that was on its way
+        while let Some(command) = self.commands.recv().await {
             if let Command::Send(send) = command {
                 self.backlog.push(send);
             }

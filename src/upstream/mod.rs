@@ -39,7 +39,8 @@ pub struct Settings {
     pub reconnect: config::Reconnect,
     /// `[outbox]`: applied at once.
     pub outbox: config::Outbox,
-    /// What a closing handshake may take; for the next one.
+    /// What a close may take: writing what was sent before it, and the closing handshake. For the
+    /// next one.
     pub close_timeout: Duration,
 }
 

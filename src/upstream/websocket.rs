@@ -117,6 +117,8 @@ pub(super) struct Connection {
     pongs: usize,
     /// The kernel doesn't take what we have, since then; and what it had taken by then.
     blocked: Option<(Instant, u64)>,
+    /// Since when wsfan itself doesn't read.
+    paused: Option<Instant>,
     /// Writing failed. What the server had to say before is still read.
     broken: Option<Failure>,
 }
@@ -153,6 +155,7 @@ impl Connection {
             unflushed: false,
             pongs: 0,
             blocked: None,
+            paused: None,
             broken: None,
         }
     }
@@ -200,7 +203,8 @@ impl Connection {
 
     /// When the connection counts as dead because nothing could be written for so long.
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
-        self.blocked.map(|(since, _)| since + STALL_TIMEOUT)
+        // while wsfan doesn't read, a server that doesn't either is wsfan's own doing
+        self.blocked.filter(|_| self.paused.is_none()).map(|(since, _)| since + STALL_TIMEOUT)
     }
 
     /// The failure of a connection that reached its [`Connection::stall_deadline`].
@@ -412,10 +416,17 @@ impl Connection {
     /// Notes since when the kernel takes nothing of what there is. While wsfan itself doesn't read,
     /// that may be its own doing, and doesn't count.
     fn note_progress(&mut self, now: Instant, reading: bool) {
+        if !reading {
+            self.paused.get_or_insert(now);
+        } else if let Some(paused) = self.paused.take()
+            && let Some((since, _)) = &mut self.blocked
+        {
+            *since += now - paused.max(*since);
+        }
         let written = self.meter.written();
         if !self.unflushed || self.broken.is_some() {
             self.blocked = None;
-        } else if !reading || self.blocked.is_none_or(|(_, before)| before != written) {
+        } else if self.blocked.is_none_or(|(_, before)| before != written) {
             self.blocked = Some((now, written));
         }
     }

@@ -4,7 +4,6 @@
 use std::{net::Shutdown, rc::Rc, time::Duration};
 
 use futures_util::future::LocalBoxFuture;
-use tokio::time::Instant;
 
 use super::{Client, Fanout};
 use crate::{
@@ -57,9 +56,9 @@ pub(super) enum Wake {
 
 impl Fanout {
     pub(super) fn wake(&self, wake: Wake) {
+        self.expire();
         match wake {
             Wake::Writable(id) => self.one(id, |fanout, client| {
-                fanout.0.hub.expire();
                 let (taken, progress) = (client.outgoing.total(), client.progress);
                 client.lagging = false;
                 let stays = fanout.pump(id, client);
@@ -70,21 +69,41 @@ impl Fanout {
                 stays
             }),
             Wake::Stall(id) => self.one(id, |fanout, client| {
-                let stall_timeout = fanout.0.rules.get().stall_timeout;
+                client.stall_watched = false;
                 if !client.holding || client.outgoing.is_cut_off() {
                     return true;
                 }
-                if client.progress.elapsed() < stall_timeout {
-                    fanout.watch_stall(id, client, stall_timeout);
+                if client.progress.elapsed() < fanout.0.rules.get().stall_timeout {
+                    fanout.watch_stall(id, client);
                     return true;
                 }
                 fanout.cut_off(id, client, Bye::SlowClient);
-                let stays = fanout.pump(id, client);
-                fanout.hold(id, client);
-                stays
+                fanout.pump_and_hold(id, client)
             }),
             Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_cut_off()),
         }
+    }
+
+    /// Lets go of entries that are too old by now. Under `block`, those that a client needs stay.
+    pub(in crate::local) fn expire(&self) {
+        if !self.0.hub.expires() {
+            return;
+        }
+        let needed = match self.0.rules.get().slow_client {
+            SlowClient::Block => {
+                let clients = self.0.clients.borrow();
+                clients.values().filter_map(|client| client.outgoing.needs()).min().unwrap_or(u64::MAX)
+            }
+            SlowClient::Gap | SlowClient::Disconnect => u64::MAX,
+        };
+        self.0.hub.expire(needed);
+    }
+
+    /// Gives a client what it can take, and then looks whether the link has to wait for it.
+    pub(super) fn pump_and_hold(&self, id: u64, client: &mut Client) -> bool {
+        let stays = self.pump(id, client);
+        self.hold(id, client);
+        stays
     }
 
     /// Cuts a laggard off under `disconnect` as soon as its next entry is gone.
@@ -101,8 +120,8 @@ impl Fanout {
 
     /// Lets the link go on, unless a client holds it.
     pub(super) fn release(&self) {
-        let head = self.0.hub.log().head();
-        self.0.hub.offered(Some(if self.0.holding.get() == 0 { head } else { 0 }));
+        let offered = self.0.offered.get();
+        self.0.hub.offered(Some(if self.0.holding.get() == 0 { offered } else { 0 }));
     }
 
     /// Under `block`, the link waits for a client that is too far behind, as long as that one reads.
@@ -118,7 +137,7 @@ impl Fanout {
         client.holding = holds;
         if holds {
             self.0.holding.set(self.0.holding.get() + 1);
-            self.watch_stall(id, client, rules.stall_timeout);
+            self.watch_stall(id, client);
         } else {
             self.0.holding.set(self.0.holding.get() - 1);
             if self.0.holding.get() == 0 {
@@ -129,8 +148,11 @@ impl Fanout {
 
     /// Looks at a client again when it has taken nothing for `stall_timeout`: at once, if that is
     /// past already, so that one that has long been stuck doesn't make the others wait.
-    fn watch_stall(&self, id: u64, client: &Client, stall_timeout: Duration) {
-        let deadline = client.progress + stall_timeout;
+    pub(super) fn watch_stall(&self, id: u64, client: &mut Client) {
+        if std::mem::replace(&mut client.stall_watched, true) {
+            return;
+        }
+        let deadline = client.progress + self.0.rules.get().stall_timeout;
         self.wait(Box::pin(async move {
             tokio::time::sleep_until(deadline).await;
             Wake::Stall(id)

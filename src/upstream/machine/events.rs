@@ -54,7 +54,7 @@ pub(in crate::upstream) enum Action {
     AbandonConnect,
     /// Send a heartbeat.
     Heartbeat(Beat),
-    /// Begin the closing handshake.
+    /// Write what was sent before, then begin the closing handshake.
     Close { code: u16, reason: &'static str },
     /// Drop the connection as it is.
     Drop,

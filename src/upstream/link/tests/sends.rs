@@ -148,6 +148,36 @@ async fn a_server_that_does_not_read_is_left_after_30_s_without_progress() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn what_the_server_sends_doesn_t_hide_that_it_does_not_read() {
+    let mut rig = Rig::with_buffer(settings(), 1_000);
+    let (mut sink, stream) = rig.accept().await.split();
+    rig.state("up").await;
+    // as the fan-out does: after each batch the link waits until it was offered
+    let hub = rig.hub.clone();
+    hub.offered(Some(hub.log().head()));
+    let fanout = tokio::task::spawn_local(async move {
+        loop {
+            hub.published().await;
+            let head = hub.log().head();
+            hub.offered(Some(head));
+        }
+    });
+    let fates = send(&rig, "x".repeat(5_000)).await;
+    let begin = time::Instant::now();
+    let server = tokio::task::spawn_local(async move {
+        loop {
+            time::sleep(S).await;
+            let _ = sink.send(Message::text("I live, but I don't read")).await; // it may be over
+        }
+    });
+    assert_eq!(fates.next().await, Fate::Unknown);
+    assert_eq!(begin.elapsed().as_secs(), 30);
+    fanout.abort();
+    server.abort();
+    drop(stream);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_write_that_stalls_while_wsfan_does_not_read_is_its_own_doing() {
     let mut rig = Rig::with_buffer(settings(), 1_000);
     let mut server = rig.accept().await;
