@@ -184,6 +184,22 @@ fn a_reload_changes_the_heartbeat_of_the_live_link_and_disconnects_nobody() {
 }
 
 #[test]
+fn how_the_last_connection_ended_can_be_asked_when_the_link_is_up_again() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&server.config());
+    let mut client = daemon.client();
+    server.accept().drop_tcp();
+    let _upstream = server.accept();
+    client.until(|line| line["state"] == "up" && line["conn"] == 2);
+    let link = client.status()["link"].clone();
+    assert_eq!(
+        (&link["state"], &link["code"], &link["last_end"]["code"]),
+        (&json!("up"), &json!(null), &json!(1006))
+    );
+    assert!(link["last_end"]["error"].as_str().unwrap().contains("without a close frame"), "{link}");
+}
+
+#[test]
 fn a_bad_configuration_never_replaces_a_good_one() {
     let server = Server::bind();
     let mut daemon = Daemon::start(&server.config());

@@ -58,13 +58,20 @@ pub(super) struct Link {
     pub(super) conn: u64,
     url: Option<String>,
     subprotocol: Option<String>,
+    attempt: u64,
+    retry_in_ms: Option<u64>,
+    pub(super) heartbeat_rtt_us: Option<u64>,
+    last_end: LastEnd,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LastEnd {
+    time_us: Option<u64>,
     code: Option<u16>,
     reason: Option<String>,
     http_status: Option<u16>,
     error: Option<String>,
-    attempt: u64,
-    retry_in_ms: Option<u64>,
-    pub(super) heartbeat_rtt_us: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -151,7 +158,7 @@ fn text(status: &Status, socket: &str, now_us: u64) -> String {
     let link = &status.link;
     row("link", link.state(now_us));
     row("upstream", link.upstream());
-    row("last end", link.ending());
+    row("last end", link.ending(now_us));
     row("next try", link.next_try(now_us));
     row("failures", link.failures());
     row(
@@ -203,14 +210,23 @@ impl Link {
         text
     }
 
-    fn ending(&self) -> String {
-        super::pretty::ending(&Line {
-            error: self.error.as_deref().map(Into::into),
-            code: self.code.map(super::line::Code::Close),
-            reason: self.reason.as_deref().map(Into::into),
-            http_status: self.http_status,
+    /// How the last connection or attempt ended, also when the link is up again.
+    fn ending(&self, now_us: u64) -> String {
+        let last = &self.last_end;
+        let text = super::pretty::ending(&Line {
+            error: last.error.as_deref().map(Into::into),
+            code: last.code.map(super::line::Code::Close),
+            reason: last.reason.as_deref().map(Into::into),
+            http_status: last.http_status,
             ..Line::default()
-        })
+        });
+        match last.time_us {
+            Some(at) if !text.is_empty() => {
+                let ago = Duration::from_micros(now_us.saturating_sub(at));
+                format!("{text}, {} ago", format::duration(ago))
+            }
+            _ => text,
+        }
     }
 
     fn next_try(&self, now_us: u64) -> String {
@@ -325,11 +341,11 @@ CLIENT   PID  UID  ENTRIES  DELIVERED  LOST  AHEAD  LISTENER
 
     #[test]
     fn a_link_that_waits() {
-        let line = r#"{"type":"status","link":{"state":"waiting","since_us":1000000,"conn":2,"url":"ws://h/","http_status":503,"error":"the server refused","attempt":4,"retry_in_ms":5000},"log":{"seq":0,"oldest":1}}"#;
+        let line = r#"{"type":"status","link":{"state":"waiting","since_us":1000000,"conn":2,"url":"ws://h/","http_status":503,"error":"the server refused","attempt":4,"retry_in_ms":5000,"last_end":{"time_us":1000000,"http_status":503,"error":"the server refused"}},"log":{"seq":0,"oldest":1}}"#;
         let text = shown(line, 3_000_000);
         for part in [
             "link       waiting for 2 s, after 2 connections\n",
-            "last end   the server refused, HTTP 503\n",
+            "last end   the server refused, HTTP 503, 2 s ago\n",
             "next try   in 3 s, after 4 failures in a row\n",
             "log        0 entries held, ",
         ] {

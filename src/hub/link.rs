@@ -77,6 +77,40 @@ pub struct LinkStatus {
     pub heartbeat_rtt: Option<Duration>,
 }
 
+/// How a connection or an attempt ended: what `status` shows of it also when the link is up again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ending {
+    /// When, in microseconds since the Unix epoch.
+    pub time_us: u64,
+    /// As in [`LinkStatus::code`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// As in [`LinkStatus::reason`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// As in [`LinkStatus::http_status`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// As in [`LinkStatus::error`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl LinkStatus {
+    /// The ending that this status tells of, if it is the first to do so.
+    pub fn ending(&self) -> Option<Ending> {
+        let ended = matches!(self.state, LinkState::Waiting | LinkState::Failed | LinkState::Closed);
+        let told = self.code.is_some() || self.http_status.is_some() || self.error.is_some();
+        (ended && told).then(|| Ending {
+            time_us: self.since_us,
+            code: self.code,
+            reason: self.reason.clone(),
+            http_status: self.http_status,
+            error: self.error.clone(),
+        })
+    }
+}
+
 fn millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match duration {
         Some(duration) => serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),

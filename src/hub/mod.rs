@@ -22,7 +22,7 @@ mod outbox;
 mod send;
 
 pub use cursor::{Ahead, Cursor, Ledger, Lost};
-pub use link::{LinkState, LinkStatus};
+pub use link::{Ending, LinkState, LinkStatus};
 pub use log::{Limits, Log};
 pub use outbox::{Outbox, Refused};
 pub use send::{Fate, Lane, Payload, Permit, Send, Ticket};
@@ -59,6 +59,7 @@ struct Shared {
     epoch: String,
     log: RefCell<Log>,
     link: RefCell<LinkStatus>,
+    last_end: RefCell<Option<Ending>>,
     traffic: Cell<Traffic>,
     /// How many sends wait in the outbox.
     waiting: Cell<usize>,
@@ -99,6 +100,7 @@ impl Hub {
             epoch,
             log: RefCell::new(Log::new(Limits::from(history), raw)),
             link: RefCell::new(LinkStatus::default()),
+            last_end: RefCell::default(),
             traffic: Cell::default(),
             waiting: Cell::default(),
             commands,
@@ -146,6 +148,9 @@ impl Hub {
         self.0.log.borrow_mut().append(status.since_us, |seq, envelope, _| {
             line::link(Some(seq), &status, envelope);
         });
+        if let Some(ending) = status.ending() {
+            *self.0.last_end.borrow_mut() = Some(ending);
+        }
         *self.0.link.borrow_mut() = status;
         self.0.link_changed.notify_one();
         self.flush();
@@ -216,6 +221,11 @@ impl Hub {
     /// The link's present status.
     pub fn link(&self) -> Ref<'_, LinkStatus> {
         self.0.link.borrow()
+    }
+
+    /// How the last connection or attempt ended.
+    pub fn last_end(&self) -> Ref<'_, Option<Ending>> {
+        self.0.last_end.borrow()
     }
 
     /// The link's present status as a `link` line without `seq`: a restatement, not an entry.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{Format, Rights},
-    hub::{Command, Fate, Hub, LinkStatus, Lost, Payload, Send, Ticket, Traffic},
+    hub::{Command, Ending, Fate, Hub, LinkStatus, Lost, Payload, Send, Ticket, Traffic},
 };
 
 impl Drop for Reader {
@@ -262,6 +262,8 @@ impl Reader {
             status: &'a LinkStatus,
             #[serde(skip_serializing_if = "Option::is_none")]
             heartbeat_rtt_us: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            last_end: Option<&'a Ending>,
         }
         #[derive(Serialize)]
         struct OutboxStatus {
@@ -276,6 +278,7 @@ impl Reader {
         }
         let line = {
             let link = self.hub.link();
+            let last_end = self.hub.last_end();
             let log = self.hub.log();
             let status = Status {
                 server: protocol::SERVER,
@@ -286,6 +289,7 @@ impl Reader {
                     since_us: link.since_us,
                     status: &link,
                     heartbeat_rtt_us: link.heartbeat_rtt.map(|rtt| rtt.as_micros() as u64),
+                    last_end: last_end.as_ref(),
                 },
                 traffic: self.hub.traffic(),
                 outbox: OutboxStatus { waiting: self.hub.waiting() },
