@@ -257,8 +257,8 @@ fn one_client_s_flood_of_lines_leaves_the_others_their_turns() {
         assert_eq!(client.request(json!({"op": "ping"}))["result"], "pong");
     }
     let mean = begun.elapsed() / 200;
-    // it was 46 ms and more where a client could keep its turn
-    assert!(mean < std::time::Duration::from_millis(20), "{mean:?}");
+    // where a client could keep its turn, it was a second and more
+    assert!(mean < std::time::Duration::from_millis(200), "{mean:?}");
     flooder.stream().shutdown(Shutdown::Both).unwrap();
     flood.join().unwrap();
 }
