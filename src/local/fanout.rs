@@ -202,7 +202,7 @@ impl Fanout {
     pub(super) fn join(&self, about: About, stream: Rc<Watched<UnixStream>>) -> u64 {
         let id = self.0.next_id.replace(self.0.next_id.get() + 1);
         self.expire();
-        let (outgoing, hello) = {
+        let (mut outgoing, hello) = {
             let log = self.0.hub.log();
             let cursor = about.receive.then(|| Cursor::new(about.format, log.head()));
             let hello = protocol::hello(&protocol::Hello {
@@ -216,7 +216,6 @@ impl Fanout {
             (Outgoing::new(cursor), hello)
         };
         let envelope = about.format == Format::Envelope;
-        let mut outgoing = outgoing;
         if self.0.finishing.get() {
             outgoing.finish(bye(about.format, Bye::Shutdown));
         }
@@ -233,6 +232,8 @@ impl Fanout {
         self.0.clients.borrow_mut().insert(id, client);
         if envelope {
             self.reply(id, &hello);
+        } else {
+            self.one(id, |fanout, client| fanout.pump(id, client)); // it may come too late for more than an end
         }
         id
     }

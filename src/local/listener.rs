@@ -36,6 +36,7 @@ pub struct Listener {
     fanout: Fanout,
     started: std::time::Instant,
     refusals_said: Seldom,
+    failures_said: Seldom,
 }
 
 impl Listener {
@@ -50,7 +51,15 @@ impl Listener {
         started: std::time::Instant,
     ) -> Result<Listener, BindError> {
         let bound = Bound::bind(&config.borrow())?;
-        Ok(Listener { bound, config, hub, fanout, started, refusals_said: Seldom::default() })
+        Ok(Listener {
+            bound,
+            config,
+            hub,
+            fanout,
+            started,
+            refusals_said: Seldom::default(),
+            failures_said: Seldom::default(),
+        })
     }
 
     /// Accepts clients until `stop`, then looks after those there are until they are gone.
@@ -85,7 +94,9 @@ impl Listener {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "no client can be accepted for now");
+                        if let Some(unsaid) = self.failures_said.due() {
+                            tracing::warn!(%error, unsaid, "no client can be accepted for now");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

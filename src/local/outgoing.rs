@@ -72,13 +72,14 @@ impl Outgoing {
         Outgoing { cursor, replies, written, seek, why: Why::SlowClient, ending: Ending::No, total: 0 }
     }
 
-    /// Adds reply lines. False when the client has left too many unread: it must be cut off.
+    /// Adds reply lines. False when the client has left too many unread: it must be cut off. With
+    /// nothing unread there is room for any one answer; the status of many clients is long.
     #[must_use]
     pub(super) fn reply(&mut self, lines: &[u8]) -> bool {
         if matches!(self.ending, Ending::CutOff(_) | Ending::Said) {
             return true; // nobody is there to read them
         }
-        if self.unread_replies() + lines.len() > Outgoing::MAX_REPLIES {
+        if self.unread_replies() + lines.len() > Outgoing::MAX_REPLIES.max(lines.len()) {
             return false;
         }
         self.replies.extend_from_slice(lines);
@@ -366,6 +367,16 @@ mod tests {
         let seek = Seek { after: 0, why: Why::Expired };
         assert!(outgoing.seek(&[b'x'; Outgoing::MAX_REPLIES], seek));
         assert!(!outgoing.seek(b"x", seek));
+    }
+
+    #[test]
+    fn one_long_answer_is_told_to_who_reads() {
+        let (mut log, mut outgoing) = (log(), receiver());
+        let long = vec![b'x'; 3 * Outgoing::MAX_REPLIES];
+        assert!(outgoing.reply(&long));
+        assert!(!outgoing.reply(b"x"), "not beside another");
+        write(&mut outgoing, &mut log, usize::MAX);
+        assert!(outgoing.reply(&long));
     }
 
     #[test]
