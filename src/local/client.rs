@@ -25,13 +25,6 @@ use crate::{
     hub::{Command, Ending, Fate, Hub, LinkStatus, Lost, Payload, Send, Ticket, Traffic},
 };
 
-impl Drop for Reader {
-    /// However the reader ends, its client leaves with it.
-    fn drop(&mut self) {
-        self.fanout.leave(self.id);
-    }
-}
-
 /// Read at once from a client.
 const READ_BYTES: usize = 64 << 10;
 
@@ -55,6 +48,13 @@ pub(super) struct Reader {
     pub(super) max_line: usize,
     /// When the daemon started, for `status`.
     pub(super) started: std::time::Instant,
+}
+
+impl Drop for Reader {
+    /// However the reader ends, its client leaves with it.
+    fn drop(&mut self) {
+        self.fanout.leave(self.id);
+    }
 }
 
 impl Reader {
