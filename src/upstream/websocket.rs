@@ -1,31 +1,19 @@
-//! One WebSocket connection. The one file that names tokio-tungstenite.
+//! One WebSocket connection. The one module that names tokio-tungstenite, whose frame headers and
+//! keys it uses; messages are put together here, out of one buffer and without a copy of each.
 //!
 //! Everything here is polled, so that reading, writing and the timers above go on side by side: no
 //! write is ever awaited while something else should happen.
 
 use std::{
+    io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Bytes, Error, Message,
-        error::ProtocolError,
-        protocol::{
-            CloseFrame, WebSocketConfig,
-            frame::{
-                Frame as RawFrame,
-                coding::{CloseCode, Data as DataCode, OpCode},
-            },
-        },
-    },
-};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data as DataCode;
 
 use super::{
     failure::Failure,
@@ -35,20 +23,27 @@ use super::{
 };
 use crate::hub::{Data, Fate, Payload, Send, Ticket};
 
+mod deflate;
+mod inbound;
+mod outbound;
 mod upgrade;
+use deflate::Deflater;
+use inbound::{Event, Fault, Inbound};
+use outbound::{Outbound, Outgoing};
 pub(super) use upgrade::{Offer, upgrade};
 
-/// A batch ends after so many payload bytes,
-const BATCH_BYTES: usize = 256 << 10;
+/// A batch ends after so many bytes of lines, so that a client's socket takes them all at once (the
+/// kernel's default is about 208 KiB),
+const BATCH_BYTES: usize = 160 << 10;
+/// of which a message's envelope is about so many,
+const ENVELOPE_BYTES: usize = 70;
 /// or after so many frames.
 const BATCH_FRAMES: usize = 1024;
 /// So much is handed over before it is flushed, and its fates are told.
 const FILL_BYTES: usize = 64 << 10;
 /// A longer message goes out in fragments of this size, so that a ping needn't wait for all of it
-/// (RFC 6455, 5.4), and the write buffer is bounded whatever a client sends.
+/// (RFC 6455, 5.4). The write buffer holds one fill, one fragment and the pongs, whatever a client sends.
 const FRAGMENT_BYTES: usize = 1 << 20;
-/// The write buffer: one fill, one fragment, the pongs, and room to spare.
-const WRITE_BUFFER_BYTES: usize = 4 << 20;
 /// With so many pongs waiting to go out, nothing more is read: a server that pings without reading
 /// can't fill the memory.
 const MAX_PONGS: usize = 1024;
@@ -99,8 +94,11 @@ pub(super) enum End {
 /// A WebSocket connection. Dropping it ends it on the spot; sends that were on their way are then
 /// [`Fate::Unknown`].
 pub(super) struct Connection {
-    ws: WebSocketStream<Box<dyn Io>>,
+    stream: Box<dyn Io>,
     meter: Rc<Meter>,
+    inbound: Inbound,
+    outbound: Outbound,
+    deflater: Option<Deflater>,
     phase: Phase,
     max_message: usize,
     /// Close with this once everything that was sent before is out.
@@ -111,7 +109,7 @@ pub(super) struct Connection {
     partial: Option<Partial>,
     /// Messages handed over and not flushed yet.
     flying: Vec<(Ticket, usize)>,
-    /// Something was handed over, by us or by an automatic pong.
+    /// Something was handed over.
     unflushed: bool,
     /// Pongs since the last flush.
     pongs: usize,
@@ -128,24 +126,31 @@ enum Phase {
     Open,
     /// Our close frame is out; the server's answer is awaited, and messages until then.
     Closing,
-    /// The server's close frame is here; the end of TCP is awaited.
+    /// The server's close frame is here; the end of TCP is awaited, nothing it says is listened to.
     Closed,
     /// Our close frame for the server's fault is on its way; nothing it says is listened to.
     Failing,
 }
 
 struct Partial {
-    rest: Bytes,
+    payload: Vec<u8>,
+    /// So much of it is handed over.
+    done: usize,
     opcode: DataCode,
+    /// The first fragment is still to come, and says that the message is compressed.
+    compressed: bool,
     ticket: Ticket,
     size: usize,
 }
 
 impl Connection {
-    fn new(ws: WebSocketStream<Box<dyn Io>>, meter: Rc<Meter>, max_message: usize) -> Connection {
+    fn new(wire: Wire, inbound: Inbound, deflater: Option<Deflater>, max_message: usize) -> Connection {
         Connection {
-            ws,
-            meter,
+            stream: wire.stream,
+            meter: wire.meter,
+            inbound,
+            outbound: Outbound::default(),
+            deflater,
             phase: Phase::Open,
             max_message,
             closing: None,
@@ -218,40 +223,46 @@ impl Connection {
         let before = self.meter.read();
         let (mut frames, mut bytes, mut messages, mut end) = (0, 0, false, None);
         while end.is_none() && frames < BATCH_FRAMES && bytes < BATCH_BYTES && self.pongs < MAX_PONGS {
-            if self.phase == Phase::Failing {
+            if matches!(self.phase, Phase::Closed | Phase::Failing) {
                 end = self.poll_discard(cx);
                 break;
             }
-            let message = match Pin::new(&mut self.ws).poll_next(cx) {
-                Poll::Ready(Some(Ok(message))) => message,
-                Poll::Ready(Some(Err(error))) => {
-                    end = Some(self.fail(error));
+            let event = match self.inbound.next() {
+                Ok(Some(event)) => event,
+                Ok(None) => match self.poll_read(cx) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(failure)) => {
+                        end = Some(End::Gone(failure));
+                        break;
+                    }
+                    Poll::Pending => break,
+                },
+                Err(fault) => {
+                    end = Some(self.fail(fault));
                     break;
                 }
-                Poll::Ready(None) => {
-                    end = Some(End::Gone(Failure::lost("the connection is closed")));
-                    break;
-                }
-                Poll::Pending => break,
             };
             frames += 1;
-            match message {
-                Message::Text(text) => {
-                    (bytes, messages) = (bytes + text.len(), true);
-                    exchange.received(Frame::Data(Data::Text(&text)));
+            match event {
+                Event::Text(text) => {
+                    (bytes, messages) = (bytes + text.len() + ENVELOPE_BYTES, true);
+                    exchange.received(Frame::Data(Data::Text(text)));
                 }
-                Message::Binary(binary) => {
-                    (bytes, messages) = (bytes + binary.len(), true);
-                    exchange.received(Frame::Data(Data::Binary(&binary)));
+                Event::Binary(binary) => {
+                    (bytes, messages) = (bytes + binary.len() + ENVELOPE_BYTES, true);
+                    exchange.received(Frame::Data(Data::Binary(binary)));
                 }
-                Message::Ping(_) => {
-                    // the pong is queued already, but nobody else sees to its flush
+                Event::Ping(_) if self.phase == Phase::Closing => {} // nothing follows a close frame
+                Event::Ping(payload) => {
+                    self.outbound.push(Outgoing::Pong(payload));
                     self.unflushed = true;
                     self.pongs += 1;
                 }
-                Message::Pong(payload) => exchange.received(Frame::Pong(&payload)),
-                Message::Close(frame) => end = Some(self.closed_there(frame)),
-                Message::Frame(_) => {} // never comes out of reading
+                Event::Pong(payload) => exchange.received(Frame::Pong(payload)),
+                Event::Close { code, reason } => {
+                    let failure = Failure::closed_there(code, reason);
+                    end = Some(self.closed_there(code, failure));
+                }
             }
         }
         let inbound = frames > 0 || self.meter.read() != before;
@@ -260,38 +271,48 @@ impl Connection {
         if batch.inbound || batch.end.is_some() { Poll::Ready(batch) } else { Poll::Pending }
     }
 
-    /// The server's close frame: its echo is queued (RFC 6455, 5.5.1).
-    fn closed_there(&mut self, frame: Option<CloseFrame>) -> End {
-        self.phase = Phase::Closed;
-        self.unflushed = true;
-        let code = frame.as_ref().map(|frame| frame.code.into());
-        let reason = frame.as_ref().map_or("", |frame| frame.reason.as_str());
-        End::Closing(Failure::closed_there(code, reason))
+    /// Reads once; ready when something came.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let mut buffer = ReadBuf::new(self.inbound.room());
+        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+            let why = tls::explain(&error);
+            return Poll::Ready(Err(Failure::lost(format!("the connection broke: {why}"))));
+        }
+        let length = buffer.filled().len();
+        if length == 0 {
+            return Poll::Ready(Err(Failure::lost("the server ended the connection without a close frame")));
+        }
+        self.inbound.filled(length);
+        Poll::Ready(Ok(()))
     }
 
-    /// Reading failed. The server's fault is answered with its close code (RFC 6455, 7.1.7).
-    fn fail(&mut self, error: Error) -> End {
-        let (code, fault, reason) = match error {
-            Error::Io(error) => {
-                return End::Gone(Failure::lost(format!("the connection broke: {}", tls::explain(&error))));
+    /// The server's close frame is answered with its own code (RFC 6455, 5.5.1).
+    fn closed_there(&mut self, code: Option<u16>, failure: Failure) -> End {
+        if self.phase == Phase::Open {
+            self.outbound.push(Outgoing::Close(code.map(u16::to_be_bytes).as_ref().map_or(&[], |code| code)));
+            self.unflushed = true;
+        }
+        self.phase = Phase::Closed;
+        End::Closing(failure)
+    }
+
+    /// The server's fault is answered with its close code (RFC 6455, 7.1.7).
+    fn fail(&mut self, fault: Fault) -> End {
+        let broke = "the server broke the WebSocket protocol";
+        let (code, sentence, reason) = match fault {
+            Fault::TooBig => {
+                let max = self.max_message;
+                let sentence =
+                    format!("the server sent a message over the {max} bytes of upstream.max_message");
+                (1009, sentence, "message too big")
             }
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                return End::Gone(Failure::lost("the server ended the connection without a close frame"));
+            Fault::NotUtf8 => (1007, "the server sent text that isn't UTF-8".to_owned(), "invalid UTF-8"),
+            Fault::NotDeflate => {
+                (1007, format!("{broke}: a message can't be inflated"), "invalid deflate data")
             }
-            Error::Capacity(_) => {
-                let fault = format!(
-                    "the server sent a message over the {} bytes of upstream.max_message",
-                    self.max_message
-                );
-                (1009, fault, "message too big")
-            }
-            Error::Utf8(_) => (1007, "the server sent text that isn't UTF-8".to_owned(), "invalid UTF-8"),
-            Error::Protocol(error) => {
-                (1002, format!("the server broke the WebSocket protocol: {error}"), "protocol error")
-            }
-            error => (1002, format!("the server broke the WebSocket protocol: {error}"), "protocol error"),
+            Fault::Protocol(how) => (1002, format!("{broke}: {how}"), "protocol error"),
         };
-        let failure = Failure::refused(code, fault);
+        let failure = Failure::refused(code, sentence);
         if self.phase != Phase::Open {
             return End::Gone(failure);
         }
@@ -301,8 +322,9 @@ impl Connection {
     }
 
     fn start_close(&mut self, code: u16, reason: &'static str) {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-        self.hand_over(Message::Close(Some(frame)));
+        let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+        self.outbound.push(Outgoing::Close(&payload));
+        self.unflushed = true;
     }
 
     /// Throws away what comes in until TCP ends: unread bytes would turn its end into a reset,
@@ -311,7 +333,7 @@ impl Connection {
         let mut scratch = [0; 16 << 10];
         for _ in 0..BATCH_BYTES / scratch.len() {
             let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(self.ws.get_mut()).poll_read(cx, &mut buffer) {
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
                 Poll::Ready(_) => {
                     return Some(End::Gone(Failure::lost("the connection is closed")));
@@ -326,9 +348,9 @@ impl Connection {
     fn poll_write(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) {
         while self.broken.is_none() {
             if self.unflushed {
-                match Pin::new(&mut self.ws).poll_flush(cx) {
+                match self.outbound.poll_flush(cx, &mut self.stream) {
                     Poll::Ready(Ok(())) => self.flushed(cx, exchange),
-                    Poll::Ready(Err(error)) => self.broke(error),
+                    Poll::Ready(Err(error)) => self.broke(&error),
                     Poll::Pending => return,
                 }
                 continue;
@@ -345,7 +367,7 @@ impl Connection {
                 }
                 // nothing follows the close frame, so that the server may read to the end
                 Phase::Failing => {
-                    let _ = Pin::new(self.ws.get_mut()).poll_shutdown(cx);
+                    let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
                 }
                 Phase::Closing | Phase::Closed => {}
             }
@@ -371,18 +393,18 @@ impl Connection {
     /// Hands over one fill, heartbeats first.
     fn fill(&mut self, exchange: &mut impl Exchange) {
         // between the fragments of a message only a control frame may go
-        match self.beat.take_if(|beat| matches!(beat, Beat::Ping(_))) {
-            Some(Beat::Ping(payload)) => self.hand_over(Message::Ping(payload.to_vec().into())),
-            Some(Beat::Message(_)) | None => {}
+        if let Some(Beat::Ping(payload)) = self.beat.take_if(|beat| matches!(beat, Beat::Ping(_))) {
+            self.outbound.push(Outgoing::Ping(&payload));
+            self.unflushed = true;
         }
         let mut bytes = 0;
-        while bytes < FILL_BYTES && self.broken.is_none() {
+        while bytes < FILL_BYTES {
             let Some(partial) = self.partial.take() else {
                 if let Some(Beat::Message(text)) = self.beat.take() {
                     bytes += text.len();
-                    self.hand_over(Message::text(text));
+                    self.message(text.as_bytes());
                 } else if let Some(send) = exchange.next_send() {
-                    self.partial = Some(Partial::new(send));
+                    self.partial = Some(Partial::new(send, self.deflater.as_mut()));
                 } else {
                     return;
                 }
@@ -392,25 +414,28 @@ impl Connection {
         }
     }
 
+    /// Hands over a short text message of wsfan's own.
+    fn message(&mut self, text: &[u8]) {
+        let frame = Outgoing::Data { opcode: DataCode::Text, payload: text, last: true, compressed: false };
+        self.outbound.push(frame);
+        self.unflushed = true;
+    }
+
     /// Hands over the next fragment of a message, mostly the only one.
     fn fragment(&mut self, mut partial: Partial) -> usize {
-        let piece = partial.rest.split_to(partial.rest.len().min(FRAGMENT_BYTES));
-        let (bytes, last) = (piece.len(), partial.rest.is_empty());
-        let frame = RawFrame::message(piece, OpCode::Data(partial.opcode), last);
+        let end = partial.payload.len().min(partial.done + FRAGMENT_BYTES);
+        let (payload, last) = (&partial.payload[partial.done..end], end == partial.payload.len());
+        let Partial { opcode, compressed, .. } = partial;
+        self.outbound.push(Outgoing::Data { opcode, payload, last, compressed });
+        self.unflushed = true;
+        let length = payload.len();
         if last {
             self.flying.push((partial.ticket, partial.size));
         } else {
-            self.partial = Some(Partial { opcode: DataCode::Continue, ..partial });
+            partial.done = end;
+            self.partial = Some(Partial { opcode: DataCode::Continue, compressed: false, ..partial });
         }
-        self.hand_over(Message::Frame(frame));
-        bytes
-    }
-
-    fn hand_over(&mut self, message: Message) {
-        self.unflushed = true;
-        if let Err(error) = Pin::new(&mut self.ws).start_send(message) {
-            self.broke(error);
-        }
+        length
     }
 
     /// Notes since when the kernel takes nothing of what there is. While wsfan itself doesn't read,
@@ -431,11 +456,8 @@ impl Connection {
         }
     }
 
-    fn broke(&mut self, error: Error) {
-        let why = match error {
-            Error::Io(error) => tls::explain(&error),
-            error => error.to_string(),
-        };
+    fn broke(&mut self, error: &io::Error) {
+        let why = tls::explain(error);
         self.blocked = None;
         self.broken
             .get_or_insert_with(|| Failure::lost(format!("the connection broke while writing: {why}")));
@@ -443,12 +465,15 @@ impl Connection {
 }
 
 impl Partial {
-    fn new(send: Send) -> Partial {
+    fn new(send: Send, deflater: Option<&mut Deflater>) -> Partial {
         let size = send.payload.len();
-        let (rest, opcode) = match send.payload {
-            Payload::Text(text) => (Bytes::from(text), DataCode::Text),
-            Payload::Binary(bytes) => (Bytes::from(bytes), DataCode::Binary),
+        let (plain, opcode) = match send.payload {
+            Payload::Text(text) => (text.into_bytes(), DataCode::Text),
+            Payload::Binary(bytes) => (bytes, DataCode::Binary),
         };
-        Partial { rest, opcode, ticket: send.ticket, size }
+        let deflated = deflater.and_then(|deflater| deflater.deflate(&plain));
+        let compressed = deflated.is_some();
+        let payload = deflated.unwrap_or(plain);
+        Partial { payload, done: 0, opcode, compressed, ticket: send.ticket, size }
     }
 }

@@ -113,12 +113,12 @@ async fn broken_rules_are_answered_with_their_close_code() {
     let too_large = [0x82, 127, 0, 0, 0, 0, 1, 0, 0, 1];
     let cases: [(&str, &[u8], u16, &str); 12] = [
         ("masked", &masked, 1002, "masked"),
-        ("reserved bits", &[0xc1, 0], 1002, "Reserved bits"),
+        ("reserved bits", &[0xc1, 0], 1002, "reserved bit"),
         ("reserved opcode", &[0x83, 0], 1002, "opcode"),
-        ("fragmented ping", &[0x09, 0], 1002, "Fragmented control"),
-        ("long ping", &[0x89, 126, 0, 126], 1002, "WebSocket protocol"),
-        ("nothing to continue", &[0x80, 0], 1002, "nothing to continue"),
-        ("message within a message", &[0x01, 1, b'a', 0x81, 0], 1002, "more fragments"),
+        ("fragmented ping", &[0x09, 0], 1002, "control frame in fragments"),
+        ("long ping", &[0x89, 126, 0, 126], 1002, "too long"),
+        ("nothing to continue", &[0x80, 0], 1002, "without a beginning"),
+        ("message within a message", &[0x01, 1, b'a', 0x81, 0], 1002, "within another"),
         ("invalid text", &[0x81, 2, 0xc3, 0x28], 1007, "isn't UTF-8"),
         ("text cut short", &[0x81, 1, 0xc3], 1007, "isn't UTF-8"),
         ("invalid text in fragments", &[0x01, 1, 0xc3, 0x80, 1, 0x28], 1007, "isn't UTF-8"),

@@ -1,0 +1,365 @@
+//! permessage-deflate (RFC 7692): what is offered and agreed on, and the two halves that do it. Pure.
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+/// What ends a message's compressed data, and isn't sent (RFC 7692, 7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+/// Memory for output grows by so much at a time.
+const STEP_BYTES: usize = 16 << 10;
+/// A shorter message goes out as it is: compressed, it would be no shorter.
+const MIN_BYTES: usize = 64;
+/// The largest window, and what holds where nothing is said.
+const MAX_WINDOW_BITS: u8 = 15;
+/// The deflate library can't make a window smaller than this.
+const MIN_DEFLATE_WINDOW_BITS: u8 = 9;
+
+/// What the client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) struct Wanted {
+    /// Each side keeps what it has seen for the next message: smaller messages, for up to 64 KiB of
+    /// memory inwards and 256 KiB outwards.
+    pub(in crate::upstream) server_context_takeover: bool,
+    /// As above, for what the client sends.
+    pub(in crate::upstream) client_context_takeover: bool,
+    /// The windows' sizes as powers of two, 9 to 15.
+    pub(in crate::upstream) server_max_window_bits: u8,
+    /// As above, for what the client sends.
+    pub(in crate::upstream) client_max_window_bits: u8,
+}
+
+/// What both sides have agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Agreed {
+    server_context_takeover: bool,
+    client_context_takeover: bool,
+    client_window_bits: u8,
+}
+
+impl Wanted {
+    /// The value of `Sec-WebSocket-Extensions`.
+    pub(super) fn offer(&self) -> String {
+        // named without a number, it says that the server may choose one (RFC 7692, 7.1.2.2)
+        let mut offer = "permessage-deflate; client_max_window_bits".to_owned();
+        if self.client_max_window_bits < MAX_WINDOW_BITS {
+            offer += &format!("={}", self.client_max_window_bits);
+        }
+        if self.server_max_window_bits < MAX_WINDOW_BITS {
+            offer += &format!("; server_max_window_bits={}", self.server_max_window_bits);
+        }
+        if !self.server_context_takeover {
+            offer += "; server_no_context_takeover";
+        }
+        if !self.client_context_takeover {
+            offer += "; client_no_context_takeover";
+        }
+        offer
+    }
+
+    /// Takes the server's answer, one extension with its parameters.
+    ///
+    /// # Errors
+    /// What is wrong with it: then the connection must be failed (RFC 7692, 7.1).
+    pub(super) fn agree(&self, answer: &str) -> Result<Agreed, String> {
+        let mut parts = answer.split(';').map(str::trim);
+        if !parts.next().is_some_and(|name| name.eq_ignore_ascii_case("permessage-deflate")) {
+            return Err("the server chose a WebSocket extension that wasn't offered".to_owned());
+        }
+        let mut agreed = Agreed {
+            server_context_takeover: true,
+            client_context_takeover: self.client_context_takeover,
+            client_window_bits: self.client_max_window_bits,
+        };
+        let mut seen: Vec<&str> = Vec::new();
+        let mut server_window_bits = MAX_WINDOW_BITS;
+        for part in parts {
+            let (name, value) = match part.split_once('=') {
+                Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
+                None => (part, None),
+            };
+            let bad = || Err(format!("the server's answer on permessage-deflate is wrong: {part:?}"));
+            if seen.contains(&name) {
+                return bad();
+            }
+            seen.push(name);
+            match (name, value) {
+                ("server_no_context_takeover", None) => agreed.server_context_takeover = false,
+                ("client_no_context_takeover", None) => agreed.client_context_takeover = false,
+                ("server_max_window_bits", Some(value)) => match window_bits(value) {
+                    Some(bits) => server_window_bits = bits,
+                    None => return bad(),
+                },
+                ("client_max_window_bits", Some(value)) => match window_bits(value) {
+                    Some(bits) => agreed.client_window_bits = agreed.client_window_bits.min(bits),
+                    None => return bad(),
+                },
+                _ => return bad(),
+            }
+        }
+        if server_window_bits > self.server_max_window_bits {
+            return Err(
+                "the server agreed to permessage-deflate, but not to server_max_window_bits".to_owned()
+            );
+        }
+        if agreed.server_context_takeover && !self.server_context_takeover {
+            return Err(
+                "the server agreed to permessage-deflate, but not to server_no_context_takeover".to_owned()
+            );
+        }
+        Ok(agreed)
+    }
+}
+
+impl Agreed {
+    /// The half that reads.
+    pub(super) fn inflater(&self) -> Inflater {
+        Inflater { state: Decompress::new(false), keep: self.server_context_takeover }
+    }
+
+    /// The half that writes; none where the server wants a window that the library can't make. Then
+    /// messages go out as they are, as a client may always do (RFC 7692, 6).
+    pub(super) fn deflater(&self) -> Option<Deflater> {
+        let bits = self.client_window_bits;
+        (bits >= MIN_DEFLATE_WINDOW_BITS).then(|| Deflater {
+            state: Compress::new_with_window_bits(Compression::default(), false, bits),
+            keep: self.client_context_takeover,
+        })
+    }
+}
+
+/// Why something can't be inflated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inflate {
+    /// It becomes longer than it may.
+    TooBig,
+    /// It is no deflated data.
+    Broken,
+}
+
+/// Inflates messages.
+pub(super) struct Inflater {
+    state: Decompress,
+    keep: bool,
+}
+
+impl Inflater {
+    /// Appends what a piece of a message becomes, while that is at most `max` bytes for all of it.
+    pub(super) fn inflate(&mut self, mut piece: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), Inflate> {
+        loop {
+            if out.len() == out.capacity() {
+                // twice as much each time, but no further than the one byte that is too many
+                let grown = (out.len() * 2).clamp(STEP_BYTES.min(max + 1), (max + 1).max(out.len() + 1));
+                out.reserve_exact(grown - out.len());
+            }
+            let before = (self.state.total_in(), out.len());
+            let status = self.state.decompress_vec(piece, out, FlushDecompress::Sync);
+            let status = status.map_err(|_| Inflate::Broken)?;
+            let taken = (self.state.total_in() - before.0) as usize;
+            piece = &piece[taken..];
+            if out.len() > max {
+                return Err(Inflate::TooBig);
+            }
+            if status == Status::StreamEnd {
+                // a last block in the middle of a connection (RFC 7692, 7.2.3.4)
+                self.state.reset(false);
+            }
+            let stuck = taken == 0 && out.len() == before.1;
+            if out.len() < out.capacity() && (piece.is_empty() || stuck) {
+                return if piece.is_empty() { Ok(()) } else { Err(Inflate::Broken) };
+            }
+        }
+    }
+
+    /// Appends what remains at the end of a message.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>, max: usize) -> Result<(), Inflate> {
+        self.inflate(&TAIL, out, max)?;
+        if !self.keep {
+            self.state.reset(false);
+        }
+        Ok(())
+    }
+}
+
+/// Deflates messages.
+pub(super) struct Deflater {
+    state: Compress,
+    keep: bool,
+}
+
+impl Deflater {
+    /// The message's compressed form, if it is to have one.
+    pub(super) fn deflate(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+        if message.len() < MIN_BYTES {
+            return None;
+        }
+        let mut out = Vec::with_capacity(message.len() / 2 + MIN_BYTES);
+        let mut rest = message;
+        loop {
+            let before = self.state.total_in();
+            // with room to write to, deflating never fails
+            let _ = self.state.compress_vec(rest, &mut out, FlushCompress::Sync);
+            rest = &rest[(self.state.total_in() - before) as usize..];
+            // output that leaves room is complete
+            if rest.is_empty() && out.len() < out.capacity() {
+                break;
+            }
+            out.reserve(STEP_BYTES);
+        }
+        debug_assert!(out.ends_with(&TAIL), "a flush ends with an empty block");
+        out.truncate(out.len().saturating_sub(TAIL.len()));
+        if !self.keep {
+            self.state.reset();
+        }
+        Some(out)
+    }
+}
+
+/// A window's size, 8 to 15, without leading zeros (RFC 7692, 7.1.2).
+fn window_bits(text: &str) -> Option<u8> {
+    (8..=MAX_WINDOW_BITS).find(|bits| bits.to_string() == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WANTED: Wanted = Wanted {
+        server_context_takeover: true,
+        client_context_takeover: true,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+    };
+
+    #[test]
+    fn the_offer_says_what_is_wanted() {
+        assert_eq!(WANTED.offer(), "permessage-deflate; client_max_window_bits");
+        let less = Wanted {
+            server_context_takeover: false,
+            client_context_takeover: false,
+            server_max_window_bits: 10,
+            client_max_window_bits: 9,
+        };
+        assert_eq!(
+            less.offer(),
+            "permessage-deflate; client_max_window_bits=9; server_max_window_bits=10; \
+             server_no_context_takeover; client_no_context_takeover"
+        );
+    }
+
+    #[test]
+    fn answers_are_taken_or_refused() {
+        let less = Wanted { server_context_takeover: false, server_max_window_bits: 10, ..WANTED };
+        for (wanted, answer, expected) in [
+            (WANTED, "permessage-deflate", Some((true, true, 15))),
+            (WANTED, "Permessage-Deflate ;client_no_context_takeover", Some((true, false, 15))),
+            (WANTED, "permessage-deflate; server_no_context_takeover", Some((false, true, 15))),
+            (WANTED, "permessage-deflate; client_max_window_bits=\"10\"", Some((true, true, 10))),
+            (WANTED, "permessage-deflate; server_max_window_bits=8", Some((true, true, 15))),
+            (
+                less,
+                "permessage-deflate; server_max_window_bits=10; server_no_context_takeover",
+                Some((false, true, 15)),
+            ),
+            (less, "permessage-deflate; server_max_window_bits=10", None),
+            (less, "permessage-deflate; server_no_context_takeover", None),
+            (less, "permessage-deflate; server_no_context_takeover; server_max_window_bits=11", None),
+            (WANTED, "permessage-deflate; client_max_window_bits", None),
+            (WANTED, "permessage-deflate; client_max_window_bits=16", None),
+            (WANTED, "permessage-deflate; client_max_window_bits=010", None),
+            (WANTED, "permessage-deflate; client_max_window_bits=+9", None),
+            (WANTED, "permessage-deflate; client_no_context_takeover=1", None),
+            (WANTED, "permessage-deflate; server_no_context_takeover; server_no_context_takeover", None),
+            (WANTED, "permessage-deflate; level=9", None),
+            (WANTED, "x-webkit-deflate-frame", None),
+            (WANTED, "", None),
+        ] {
+            let agreed = wanted.agree(answer).ok().map(|agreed| {
+                (agreed.server_context_takeover, agreed.client_context_takeover, agreed.client_window_bits)
+            });
+            assert_eq!(agreed, expected, "{answer}");
+        }
+    }
+
+    /// The examples of RFC 7692, 7.2.3.
+    #[test]
+    fn the_examples_of_the_rfc_are_read() {
+        let agreed = WANTED.agree("permessage-deflate").unwrap();
+        let one_block: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let shared_window = &[0xf2, 0x00, 0x11, 0x00, 0x00];
+        let no_compression = &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
+        let last_block = &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+        let two_blocks = &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
+        for messages in
+            [&[one_block, shared_window][..], &[no_compression], &[last_block, one_block], &[two_blocks]]
+        {
+            let mut inflater = agreed.inflater();
+            for message in messages {
+                let mut out = Vec::new();
+                inflater.inflate(message, &mut out, 5).unwrap();
+                inflater.finish(&mut out, 5).unwrap();
+                assert_eq!(out, b"Hello", "{message:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_at_the_bound() {
+        let agreed = WANTED.agree("permessage-deflate").unwrap();
+        let bomb = agreed.deflater().unwrap().deflate(&vec![0; 64 << 20]).unwrap();
+        assert!(bomb.len() < 100 << 10);
+        let mut out = Vec::new();
+        assert_eq!(agreed.inflater().inflate(&bomb, &mut out, 1 << 20), Err(Inflate::TooBig));
+        assert!(out.capacity() <= (1 << 20) + 1, "{} bytes were allocated", out.capacity());
+    }
+
+    #[test]
+    fn what_is_no_deflated_data_is_refused() {
+        let agreed = WANTED.agree("permessage-deflate").unwrap();
+        let mut out = Vec::new();
+        assert_eq!(agreed.inflater().inflate(&[0xff; 20], &mut out, 1 << 20), Err(Inflate::Broken));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_deflated_is_inflated_again(
+            messages in proptest::collection::vec("[a-e\\PC]{0,3000}", 1..8),
+            keep in any::<(bool, bool)>(),
+            bits in 9_u8..=15,
+            piece in 1_usize..700,
+        ) {
+            let agreed = Agreed {
+                server_context_takeover: keep.0,
+                client_context_takeover: keep.0,
+                client_window_bits: bits,
+            };
+            let (mut deflater, mut inflater) = (agreed.deflater().unwrap(), agreed.inflater());
+            for message in messages {
+                let Some(deflated) = deflater.deflate(message.as_bytes()) else {
+                    prop_assert!(message.len() < MIN_BYTES);
+                    continue;
+                };
+                let mut out = Vec::new();
+                for piece in deflated.chunks(piece) {
+                    inflater.inflate(piece, &mut out, message.len()).unwrap();
+                }
+                inflater.finish(&mut out, message.len()).unwrap();
+                prop_assert_eq!(&out, message.as_bytes());
+            }
+        }
+
+        #[test]
+        fn no_answer_panics(answer in "(permessage-deflate)?[;= \"a-z_0-9\\PC]{0,60}") {
+            let _ = WANTED.agree(&answer);
+        }
+
+        #[test]
+        fn no_bytes_panic_or_grow_over_the_bound(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let agreed = WANTED.agree("permessage-deflate").unwrap();
+            let mut inflater = agreed.inflater();
+            let mut out = Vec::new();
+            let _ = inflater.inflate(&bytes, &mut out, 1000).and_then(|()| inflater.finish(&mut out, 1000));
+            prop_assert!(out.len() <= 1001);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What comes in: bytes become frames, and frames become messages (RFC 6455, sections 5 to 8). Pure.
+//!
+//! A message that came in one frame, as nearly all do, is handed out where it lies in the buffer. Only
+//! one in fragments, one that is compressed, or one that is larger than the buffer is put together
+//! elsewhere first.
+
+use std::{io::Cursor, ops::Range, str};
+
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{CloseCode, Control, Data as DataCode, OpCode},
+};
+
+use super::deflate::{Inflate, Inflater};
+
+/// What one read takes at most.
+const BUFFER_BYTES: usize = 256 << 10;
+/// A message that was put together may leave so much memory behind for the next.
+const KEPT_BYTES: usize = 64 << 10;
+/// A control frame carries no more (RFC 6455, 5.5).
+const MAX_CONTROL: u64 = 125;
+
+/// What the server says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+    Ping(&'a [u8]),
+    Pong(&'a [u8]),
+    /// A close frame; nothing after it counts.
+    Close {
+        code: Option<u16>,
+        reason: &'a str,
+    },
+}
+
+/// How the server broke the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Its message is over the bound, as it came or inflated.
+    TooBig,
+    /// Its text isn't UTF-8.
+    NotUtf8,
+    /// What it compressed can't be inflated.
+    NotDeflate,
+    /// It broke the framing; the words say how.
+    Protocol(&'static str),
+}
+
+/// The reading half of a connection.
+pub(super) struct Inbound {
+    buffer: Box<[u8]>,
+    /// The part of the buffer that was read and not yet taken.
+    unread: Range<usize>,
+    max_message: usize,
+    /// A message in parts.
+    message: Option<Message>,
+    /// How much is still to come of a data frame that is larger than the buffer, and whether it is
+    /// the message's last.
+    rest: Option<(u64, bool)>,
+    inflater: Option<Inflater>,
+    /// Where messages in parts are put together.
+    whole: Vec<u8>,
+    /// The last event's bytes lie in `whole`.
+    handed_out: bool,
+}
+
+struct Message {
+    text: bool,
+    compressed: bool,
+    /// So much of `whole` is known to be UTF-8.
+    checked: usize,
+}
+
+impl Inbound {
+    /// `first` is what came with the answer to the upgrade. A message of over `max_message` bytes is
+    /// a fault.
+    pub(super) fn new(first: &[u8], max_message: usize, inflater: Option<Inflater>) -> Inbound {
+        let mut buffer = vec![0; BUFFER_BYTES.max(first.len())].into_boxed_slice();
+        buffer[..first.len()].copy_from_slice(first);
+        Inbound {
+            buffer,
+            unread: 0..first.len(),
+            max_message,
+            message: None,
+            rest: None,
+            inflater,
+            whole: Vec::new(),
+            handed_out: false,
+        }
+    }
+
+    /// Where to read to; never empty once [`Inbound::next`] has returned `None`.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        if self.unread.start > 0 {
+            // at most the part of one frame
+            self.buffer.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        &mut self.buffer[self.unread.end..]
+    }
+
+    /// So many bytes were read to [`Inbound::room`].
+    pub(super) fn filled(&mut self, length: usize) {
+        self.unread.end += length;
+    }
+
+    /// The next event that is there whole, or what is wrong with it. After a fault or a close frame
+    /// nothing may be asked any more.
+    pub(super) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
+        if std::mem::take(&mut self.handed_out) {
+            self.whole.clear();
+            self.whole.shrink_to(KEPT_BYTES);
+        }
+        loop {
+            if let Some((rest, last)) = self.rest {
+                let here = self.unread.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
+                let piece = self.take(here);
+                self.append(piece)?;
+                let rest = rest - here as u64;
+                if rest > 0 {
+                    self.rest = Some((rest, last));
+                    return Ok(None);
+                }
+                self.rest = None;
+                if last {
+                    return self.complete().map(Some);
+                }
+                continue;
+            }
+            let Some((header, length, header_length)) = self.header()? else { return Ok(None) };
+            let opcode = self.check(&header, length)?;
+            let here = self.unread.len() - header_length;
+            if length > here as u64 {
+                if header_length as u64 + length <= self.buffer.len() as u64 {
+                    return Ok(None); // it has room here, and is taken when it is whole
+                }
+                self.take(header_length);
+                self.begin(opcode, &header);
+                self.rest = Some((length, header.is_final));
+                continue;
+            }
+            self.take(header_length);
+            let payload = self.take(length as usize);
+            let data = match opcode {
+                OpCode::Control(control) => return self.control(control, payload).map(Some),
+                OpCode::Data(data) => data,
+            };
+            let is_whole = header.is_final && data != DataCode::Continue && !header.rsv1;
+            if is_whole {
+                return event(data == DataCode::Text, &self.buffer[payload]).map(Some);
+            }
+            self.begin(opcode, &header);
+            self.append(payload)?;
+            if header.is_final {
+                return self.complete().map(Some);
+            }
+        }
+    }
+
+    /// Takes so many bytes off the buffer's unread part.
+    fn take(&mut self, length: usize) -> Range<usize> {
+        let start = self.unread.start;
+        self.unread.start += length;
+        start..start + length
+    }
+
+    /// The header that comes next, its payload's length and its own, if it is there whole.
+    fn header(&self) -> Result<Option<(FrameHeader, u64, usize)>, Fault> {
+        let mut cursor = Cursor::new(&self.buffer[self.unread.clone()]);
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Fault::Protocol("a reserved opcode"))?;
+        Ok(parsed.map(|(header, length)| (header, length, cursor.position() as usize)))
+    }
+
+    /// Checks a frame's header against the rules and the bound.
+    fn check(&self, header: &FrameHeader, length: u64) -> Result<OpCode, Fault> {
+        let fault = |how| Err(Fault::Protocol(how));
+        if header.mask.is_some() {
+            return fault("a masked frame"); // RFC 6455, 5.1
+        }
+        let starts = matches!(header.opcode, OpCode::Data(DataCode::Text | DataCode::Binary));
+        if header.rsv2 || header.rsv3 || header.rsv1 && !(starts && self.inflater.is_some()) {
+            return fault("a reserved bit is set"); // RFC 6455, 5.2; RFC 7692, 6
+        }
+        match header.opcode {
+            OpCode::Control(_) if !header.is_final => return fault("a control frame in fragments"),
+            OpCode::Control(_) if length > MAX_CONTROL => return fault("a control frame that is too long"),
+            OpCode::Control(_) => {}
+            OpCode::Data(DataCode::Continue) if self.message.is_none() => {
+                return fault("a fragment without a beginning");
+            }
+            OpCode::Data(_) if starts && self.message.is_some() => {
+                return fault("a new message within another");
+            }
+            OpCode::Data(_) => {}
+        }
+        // what is compressed is bounded while it is inflated
+        let compressed = header.rsv1 || self.message.as_ref().is_some_and(|message| message.compressed);
+        let room = self.max_message.saturating_sub(self.whole.len());
+        if matches!(header.opcode, OpCode::Data(_)) && !compressed && length > room as u64 {
+            return Err(Fault::TooBig);
+        }
+        Ok(header.opcode)
+    }
+
+    /// Notes which message a data frame belongs to.
+    fn begin(&mut self, opcode: OpCode, header: &FrameHeader) {
+        if let OpCode::Data(data @ (DataCode::Text | DataCode::Binary)) = opcode {
+            let text = data == DataCode::Text;
+            self.message = Some(Message { text, compressed: header.rsv1, checked: 0 });
+        }
+    }
+
+    /// Adds a part of the buffer to the message.
+    fn append(&mut self, piece: Range<usize>) -> Result<(), Fault> {
+        let Some(message) = &mut self.message else { return Ok(()) };
+        let piece = &self.buffer[piece];
+        match &mut self.inflater {
+            Some(inflater) if message.compressed => {
+                inflate(inflater, Some(piece), &mut self.whole, self.max_message)?;
+            }
+            _ => self.whole.extend_from_slice(piece),
+        }
+        message.check_text(&self.whole)
+    }
+
+    /// The message has come to its end.
+    fn complete(&mut self) -> Result<Event<'_>, Fault> {
+        self.handed_out = true;
+        let Some(mut message) = self.message.take() else {
+            return Err(Fault::Protocol("a fragment without a beginning"));
+        };
+        if let Some(inflater) = self.inflater.as_mut().filter(|_| message.compressed) {
+            inflate(inflater, None, &mut self.whole, self.max_message)?;
+            message.check_text(&self.whole)?;
+        }
+        event(message.text, &self.whole)
+    }
+
+    fn control(&mut self, control: Control, payload: Range<usize>) -> Result<Event<'_>, Fault> {
+        let payload = &self.buffer[payload];
+        match control {
+            Control::Ping => Ok(Event::Ping(payload)),
+            Control::Pong => Ok(Event::Pong(payload)),
+            Control::Close => close(payload),
+            Control::Reserved(_) => Err(Fault::Protocol("a reserved opcode")),
+        }
+    }
+}
+
+impl Message {
+    /// Checks what was added to a text: a fault is noticed with the fragment that it is in.
+    fn check_text(&mut self, whole: &[u8]) -> Result<(), Fault> {
+        if !self.text {
+            return Ok(());
+        }
+        match str::from_utf8(&whole[self.checked..]) {
+            Ok(text) => self.checked += text.len(),
+            // a character may be cut in two by the end of a fragment
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Err(Fault::NotUtf8),
+        }
+        Ok(())
+    }
+}
+
+fn event(text: bool, bytes: &[u8]) -> Result<Event<'_>, Fault> {
+    match text {
+        true => str::from_utf8(bytes).map(Event::Text).map_err(|_| Fault::NotUtf8),
+        false => Ok(Event::Binary(bytes)),
+    }
+}
+
+/// A close frame's code and reason (RFC 6455, 5.5.1 and 7.4).
+fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
+    let (code, reason) = match payload {
+        [] => return Ok(Event::Close { code: None, reason: "" }),
+        [_] => return Err(Fault::Protocol("a close frame with half a code")),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    if !CloseCode::from(code).is_allowed() {
+        return Err(Fault::Protocol("a close code that no one may send"));
+    }
+    let reason = str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
+    Ok(Event::Close { code: Some(code), reason })
+}
+
+/// Inflates a piece, or with `None` the message's end.
+fn inflate(
+    inflater: &mut Inflater,
+    piece: Option<&[u8]>,
+    whole: &mut Vec<u8>,
+    max: usize,
+) -> Result<(), Fault> {
+    let inflated = match piece {
+        Some(piece) => inflater.inflate(piece, whole, max),
+        None => inflater.finish(whole, max),
+    };
+    inflated.map_err(|error| match error {
+        Inflate::TooBig => Fault::TooBig,
+        Inflate::Broken => Fault::NotDeflate,
+    })
+}
+
+#[cfg(test)]
+mod tests;

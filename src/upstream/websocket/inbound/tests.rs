@@ -1,0 +1,273 @@
+use std::io::Write;
+
+use flate2::{Compression, write::DeflateEncoder};
+use proptest::prelude::*;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+
+use super::*;
+use crate::upstream::websocket::deflate::Wanted;
+
+const MAX: usize = 1 << 20;
+
+/// An event with bytes of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Heard {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>, String),
+}
+
+impl From<Event<'_>> for Heard {
+    fn from(event: Event<'_>) -> Heard {
+        match event {
+            Event::Text(text) => Heard::Text(text.to_owned()),
+            Event::Binary(bytes) => Heard::Binary(bytes.to_owned()),
+            Event::Ping(bytes) => Heard::Ping(bytes.to_owned()),
+            Event::Pong(bytes) => Heard::Pong(bytes.to_owned()),
+            Event::Close { code, reason } => Heard::Close(code, reason.to_owned()),
+        }
+    }
+}
+
+fn inflater() -> Inflater {
+    let wanted = Wanted {
+        server_context_takeover: true,
+        client_context_takeover: true,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+    };
+    wanted.agree("permessage-deflate").unwrap().inflater()
+}
+
+/// Reads `bytes` in pieces of at most `piece`, up to the end, a close frame or a fault.
+fn read(bytes: &[u8], piece: usize, inbound: &mut Inbound) -> (Vec<Heard>, Option<Fault>) {
+    let (mut heard, mut rest) = (Vec::new(), bytes);
+    loop {
+        match inbound.next() {
+            Ok(Some(event)) => heard.push(Heard::from(event)),
+            Ok(None) if rest.is_empty() => return (heard, None),
+            Ok(None) => {
+                let room = inbound.room();
+                assert!(!room.is_empty(), "there is always room for more");
+                let length = rest.len().min(piece).min(room.len());
+                room[..length].copy_from_slice(&rest[..length]);
+                inbound.filled(length);
+                rest = &rest[length..];
+            }
+            Err(fault) => return (heard, Some(fault)),
+        }
+        if matches!(heard.last(), Some(Heard::Close(..))) {
+            return (heard, None);
+        }
+    }
+}
+
+/// What a plain connection makes of it.
+fn plain(bytes: &[u8]) -> (Vec<Heard>, Option<Fault>) {
+    read(bytes, usize::MAX, &mut Inbound::new(&[], MAX, None))
+}
+
+fn frame(opcode: u8, fin: bool, payload: &[u8]) -> Vec<u8> {
+    let opcode = OpCode::from(opcode);
+    let header = FrameHeader { is_final: fin, opcode, ..FrameHeader::default() };
+    let mut bytes = Vec::new();
+    Frame::from_payload(header, payload.to_vec().into()).format(&mut bytes).unwrap();
+    bytes
+}
+
+/// As [`frame`], with the reserved bit that says "compressed".
+fn compressed(opcode: u8, fin: bool, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(opcode, fin, payload);
+    bytes[0] |= 0x40;
+    bytes
+}
+
+#[test]
+fn messages_and_control_frames_come_out_as_they_went_in() {
+    let stream = [
+        frame(1, true, "grüße".as_bytes()),
+        frame(2, true, &[0, 255]),
+        frame(1, false, b"in "),
+        frame(9, true, b"ping"),
+        frame(0, false, "zw\u{f6}".split_at(1).0.as_bytes()),
+        frame(0, true, b""),
+        frame(10, true, b""),
+        frame(8, true, &[0x03, 0xe8, b'b', b'y', b'e']),
+        frame(1, true, b"after the end"),
+    ]
+    .concat();
+    let expected = [
+        Heard::Text("grüße".into()),
+        Heard::Binary(vec![0, 255]),
+        Heard::Ping(b"ping".to_vec()),
+        Heard::Text("in z".into()),
+        Heard::Pong(vec![]),
+        Heard::Close(Some(1000), "bye".into()),
+    ];
+    assert_eq!(plain(&stream), (expected.to_vec(), None));
+    assert_eq!(plain(&frame(8, true, b"")).0, [Heard::Close(None, String::new())]);
+}
+
+#[test]
+fn what_breaks_the_rules_is_named() {
+    let protocol = Fault::Protocol;
+    let masked = [0x81, 0x81, 1, 2, 3, 4, 0];
+    let cases = [
+        (masked.to_vec(), protocol("a masked frame")),
+        (frame(3, true, b""), protocol("a reserved opcode")),
+        (frame(11, true, b""), protocol("a reserved opcode")),
+        (compressed(1, true, b"x"), protocol("a reserved bit is set")),
+        (vec![0xa1, 0], protocol("a reserved bit is set")),
+        (frame(9, false, b""), protocol("a control frame in fragments")),
+        (frame(9, true, &[0; 126]), protocol("a control frame that is too long")),
+        (frame(0, true, b"x"), protocol("a fragment without a beginning")),
+        ([frame(1, false, b"x"), frame(2, true, b"y")].concat(), protocol("a new message within another")),
+        (frame(8, true, &[3]), protocol("a close frame with half a code")),
+        (frame(8, true, &1005_u16.to_be_bytes()), protocol("a close code that no one may send")),
+        (frame(8, true, &999_u16.to_be_bytes()), protocol("a close code that no one may send")),
+        (frame(8, true, &[3, 0xe8, 0xff]), Fault::NotUtf8),
+        (frame(1, true, &[0xff]), Fault::NotUtf8),
+        (frame(1, true, &[0xc3]), Fault::NotUtf8),
+        ([frame(1, false, &[0xc3]), frame(0, true, b"")].concat(), Fault::NotUtf8),
+        (frame(2, true, &vec![0; MAX + 1]), Fault::TooBig),
+        ([frame(2, false, &vec![0; MAX]), frame(0, true, b"x")].concat(), Fault::TooBig),
+        // the length alone is enough
+        (vec![0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Fault::TooBig),
+        (vec![0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Fault::TooBig),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(plain(&bytes), (vec![], Some(expected)), "{:x?}", &bytes[..bytes.len().min(20)]);
+    }
+}
+
+#[test]
+fn text_that_goes_wrong_is_noticed_in_its_first_wrong_fragment() {
+    let stream = [frame(1, false, b"good"), frame(0, false, &[0xff])].concat();
+    assert_eq!(plain(&stream).1, Some(Fault::NotUtf8));
+    let cut = [frame(1, false, &[0xf0, 0x9f]), frame(0, false, &[0x8c]), frame(0, true, &[0x8d])].concat();
+    assert_eq!(plain(&cut).0, [Heard::Text("🌍".into())]);
+}
+
+#[test]
+fn a_message_larger_than_the_buffer_is_put_together() {
+    let large = "é".repeat(MAX / 2);
+    let stream = [frame(1, true, large.as_bytes()), frame(1, true, b"next")].concat();
+    for piece in [1000, 64 << 10, usize::MAX] {
+        let mut inbound = Inbound::new(&[], MAX, None);
+        let (heard, fault) = read(&stream, piece, &mut inbound);
+        assert_eq!(fault, None);
+        assert_eq!(heard, [Heard::Text(large.clone()), Heard::Text("next".into())]);
+        assert!(inbound.whole.capacity() <= KEPT_BYTES, "its memory is given back");
+    }
+}
+
+#[test]
+fn what_came_with_the_upgrade_is_read_first() {
+    let bytes = [frame(1, true, b"first"), frame(1, true, b"second")].concat();
+    let (with, rest) = bytes.split_at(9);
+    let heard = read(rest, 1, &mut Inbound::new(with, MAX, None)).0;
+    assert_eq!(heard, [Heard::Text("first".into()), Heard::Text("second".into())]);
+}
+
+#[test]
+fn compressed_and_plain_messages_may_take_turns() {
+    let deflated = deflate(b"compressed text, compressed text");
+    let (one, two) = deflated.split_at(5);
+    let stream = [
+        compressed(1, true, &deflated),
+        frame(1, true, b"plain"),
+        compressed(2, false, one),
+        frame(9, true, b""),
+        frame(0, true, two),
+        compressed(1, true, &[0]),
+    ]
+    .concat();
+    for piece in [1, 7, usize::MAX] {
+        let heard = read(&stream, piece, &mut Inbound::new(&[], MAX, Some(inflater())));
+        let text = "compressed text, compressed text";
+        let expected = [
+            Heard::Text(text.into()),
+            Heard::Text("plain".into()),
+            Heard::Ping(vec![]),
+            Heard::Binary(text.into()),
+            Heard::Text(String::new()),
+        ];
+        assert_eq!(heard, (expected.to_vec(), None), "in pieces of {piece}");
+    }
+}
+
+#[test]
+fn faults_within_compressed_messages_are_named() {
+    let cases = [
+        (compressed(1, true, &[0xff; 9]), Fault::NotDeflate),
+        (compressed(1, true, &deflate(&[0xff, 0xfe])), Fault::NotUtf8),
+        (compressed(2, true, &deflate(&vec![0; MAX + 1])), Fault::TooBig),
+        (
+            [compressed(1, false, &[0]), compressed(0, true, &[])].concat(),
+            Fault::Protocol("a reserved bit is set"),
+        ),
+        (compressed(9, true, &[]), Fault::Protocol("a reserved bit is set")),
+    ];
+    for (bytes, expected) in cases {
+        let (heard, fault) = read(&bytes, usize::MAX, &mut Inbound::new(&[], MAX, Some(inflater())));
+        assert_eq!((heard, fault), (vec![], Some(expected)));
+    }
+}
+
+/// A message's payload as permessage-deflate has it, by way of a whole deflate stream.
+fn deflate(message: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(message).unwrap();
+    let mut bytes = encoder.finish().unwrap();
+    bytes.push(0); // after a last block (RFC 7692, 7.2.3.4)
+    bytes
+}
+
+/// A message, in fragments with pings between, and what is heard of it.
+fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
+    let payload = prop_oneof![
+        "\\PC{0,300}".prop_map(|text| (1_u8, text.into_bytes())),
+        proptest::collection::vec(any::<u8>(), 0..5_000).prop_map(|bytes| (2, bytes)),
+    ];
+    (payload, proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..4)).prop_map(
+        |((opcode, payload), cuts)| {
+            let mut cuts: Vec<_> =
+                cuts.iter().map(|(cut, ping)| (cut.index(payload.len() + 1), *ping)).collect();
+            cuts.sort_unstable();
+            let (mut bytes, mut heard, mut start) = (Vec::new(), Vec::new(), 0);
+            for (at, (end, ping)) in cuts.iter().enumerate() {
+                bytes.extend(frame(if at == 0 { opcode } else { 0 }, false, &payload[start..*end]));
+                if *ping {
+                    bytes.extend(frame(9, true, &at.to_be_bytes()));
+                    heard.push(Heard::Ping(at.to_be_bytes().to_vec()));
+                }
+                start = *end;
+            }
+            bytes.extend(frame(if cuts.is_empty() { opcode } else { 0 }, true, &payload[start..]));
+            heard.push(match opcode {
+                1 => Heard::Text(String::from_utf8(payload).unwrap()),
+                _ => Heard::Binary(payload),
+            });
+            (bytes, heard)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn however_a_stream_is_cut_it_says_the_same(
+        messages in proptest::collection::vec(message(), 0..8),
+        piece in prop_oneof![1_usize..200, Just(usize::MAX)],
+    ) {
+        let stream: Vec<u8> = messages.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+        let expected: Vec<Heard> = messages.into_iter().flat_map(|(_, heard)| heard).collect();
+        prop_assert_eq!(read(&stream, piece, &mut Inbound::new(&[], MAX, None)), (expected, None));
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), deflate in any::<bool>()) {
+        let _ = read(&bytes, 7, &mut Inbound::new(&[], 100, deflate.then(inflater)));
+    }
+}
