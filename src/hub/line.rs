@@ -1,9 +1,10 @@
 //! The lines of log entries: a message or a change of the link becomes bytes, once. Pure.
 
+use super::{
+    Data, LinkStatus,
+    json::{Json, json},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use serde_json::value::RawValue;
-
-use super::{Data, LinkStatus};
 
 /// Writes the line of a message, and its raw form.
 ///
@@ -19,12 +20,16 @@ pub(super) fn message(
 ) {
     head("message", Some(seq), time_us, envelope);
     match data {
-        Data::Text(text) => match serde_json::from_str::<&RawValue>(text) {
-            Ok(json) => {
+        Data::Text(text) => match json(text) {
+            Json::Plain(json) => {
                 envelope.extend_from_slice(b",\"json\":");
-                one_line(json.get(), envelope);
+                envelope.extend_from_slice(json.as_bytes());
             }
-            Err(_) => {
+            Json::Any(json) => {
+                envelope.extend_from_slice(b",\"json\":");
+                one_line(json, envelope);
+            }
+            Json::Not => {
                 envelope.extend_from_slice(b",\"text\":");
                 string(text, envelope);
             }

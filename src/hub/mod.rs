@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::config;
 
 mod cursor;
+mod json;
 mod line;
 mod link;
 mod log;
