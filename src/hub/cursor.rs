@@ -29,9 +29,29 @@ pub enum Ahead<'a> {
     /// Nothing: it is at the log's head.
     Nothing,
     /// These bytes, whole lines but for the rest of one already begun.
-    Bytes(&'a [u8]),
+    Bytes(Stretch<'a>),
     /// Its next entry is no longer held: a gap must be declared with [`Cursor::skip_lost`].
     Lost,
+}
+
+/// Bytes of the log that lie ahead of a cursor, and where they are. Derefs to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch<'a> {
+    /// The bytes that lie with them, before and after; they stay what they are while the log grows.
+    pub chunk: &'a [u8],
+    /// Where in the chunk they begin.
+    pub start: usize,
+    /// The format, and how many of its bytes the log had before the chunk's: together they name the
+    /// chunk's bytes for ever.
+    pub place: (Format, u64),
+}
+
+impl std::ops::Deref for Stretch<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.chunk[self.start..]
+    }
 }
 
 /// Entries that a client will not get.
@@ -112,7 +132,9 @@ impl Cursor {
                 )
             };
             if start < length {
-                return Ahead::Bytes(&self.chunk(log).bytes(self.format)[start..]);
+                let chunk = self.chunk(log);
+                let place = (self.format, chunk.before(self.format));
+                return Ahead::Bytes(Stretch { chunk: chunk.bytes(self.format), start, place });
             }
             // the chunk's remaining entries have no line in this format
             self.delivered += end - self.next;
@@ -211,14 +233,21 @@ mod tests {
         });
     }
 
+    fn bytes<'a>(ahead: Ahead<'a>) -> &'a [u8] {
+        match ahead {
+            Ahead::Bytes(stretch) => &stretch.chunk[stretch.start..],
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn all_that_lies_ahead_in_a_chunk_is_one_run_of_bytes() {
         let mut log = log(1 << 20, false);
         let mut cursor = Cursor::new(Format::Envelope, 0);
         (0..3).for_each(|_| append(&mut log, 1));
-        assert_eq!(cursor.ahead(&log), Ahead::Bytes(b"1 x\n2 x\n3 x\n"));
+        assert_eq!(bytes(cursor.ahead(&log)), b"1 x\n2 x\n3 x\n");
         cursor.wrote(&mut log, 4);
-        assert_eq!(cursor.ahead(&log), Ahead::Bytes(b"2 x\n3 x\n"));
+        assert_eq!(bytes(cursor.ahead(&log)), b"2 x\n3 x\n");
         cursor.wrote(&mut log, 8);
         assert_eq!(cursor.ahead(&log), Ahead::Nothing);
     }
@@ -247,7 +276,7 @@ mod tests {
         assert_eq!(cursor.ahead(&log), Ahead::Nothing);
         assert_eq!(cursor.ledger(&log), Ledger { entries: 1, delivered: 1, lost: 0, ahead: 0 });
         append(&mut log, 1);
-        assert_eq!(cursor.ahead(&log), Ahead::Bytes(b"4\n"));
+        assert_eq!(bytes(cursor.ahead(&log)), b"4\n");
     }
 
     #[derive(Debug, Clone)]

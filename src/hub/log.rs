@@ -35,18 +35,30 @@ pub struct Log {
     oldest: u64,
     /// Entries from here on are kept, whatever the limits say.
     needed: u64,
-    /// The newest chunk that has left, to be filled again: memory that the kernel needn't hand out,
-    /// zeroed, once more.
-    spare: Option<Chunk>,
+    /// Chunks that have left, to be filled again: memory that the kernel needn't hand out, zeroed,
+    /// once more. A batch fills no more than two.
+    spare: Vec<Chunk>,
 }
+
+/// So many chunks that have left are kept.
+const MAX_SPARE: usize = 2;
 
 /// Entries whose lines lie end to end, once for each format.
 #[derive(Debug)]
 pub(super) struct Chunk {
     first: u64,
+    /// How many bytes of each format went before.
+    before: Before,
     index: Vec<Entry>,
     envelope: Vec<u8>,
     raw: Vec<u8>,
+}
+
+/// Bytes of each format since the log began.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    envelope: u64,
+    raw: u64,
 }
 
 /// Where an entry's lines end. They begin where those of the entry before it end.
@@ -67,11 +79,11 @@ impl Log {
             limits,
             raw,
             sealed: VecDeque::new(),
-            open: Chunk::new(1),
+            open: Chunk::new(1, Before::default()),
             sealed_bytes: 0,
             oldest: 1,
             needed: u64::MAX,
-            spare: None,
+            spare: Vec::new(),
         }
     }
 
@@ -182,11 +194,12 @@ impl Log {
 
     /// Completes the open chunk and starts the next.
     fn seal(&mut self) {
-        let next = match self.spare.take() {
-            Some(spare) => spare.emptied(self.open.end()),
+        let before = self.open.after();
+        let next = match self.spare.pop() {
+            Some(spare) => spare.emptied(self.open.end(), before),
             // as full as this one: a flood fills chunk after chunk without growing each anew
             None if self.open.len() >= self.chunk_bytes() => Chunk::sized_like(&self.open),
-            None => Chunk::new(self.open.end()),
+            None => Chunk::new(self.open.end(), before),
         };
         let mut full = std::mem::replace(&mut self.open, next);
         full.shrink();
@@ -207,7 +220,9 @@ impl Log {
             self.sealed_bytes -= chunk.len();
             self.oldest = self.oldest.max(chunk.end());
             // one that a client still needs goes with that client
-            self.spare = Rc::into_inner(chunk).filter(|chunk| chunk.len() <= 2 * Log::CHUNK_BYTES);
+            let chunk = Rc::into_inner(chunk).filter(|chunk| chunk.len() <= 2 * Log::CHUNK_BYTES);
+            self.spare.extend(chunk);
+            self.spare.truncate(MAX_SPARE);
         }
     }
 
@@ -218,24 +233,26 @@ impl Log {
 }
 
 impl Chunk {
-    fn new(first: u64) -> Chunk {
-        Chunk { first, index: Vec::new(), envelope: Vec::new(), raw: Vec::new() }
+    fn new(first: u64, before: Before) -> Chunk {
+        Chunk { first, before, index: Vec::new(), envelope: Vec::new(), raw: Vec::new() }
     }
 
-    /// The chunk after `full`, with room for as much, but for no giant.
+    /// The chunk after `full`, with room for somewhat more, but for no giant. Room that isn't used
+    /// costs nothing but addresses.
     fn sized_like(full: &Chunk) -> Chunk {
-        let room = |bytes: usize| bytes.min(Log::CHUNK_BYTES + Log::CHUNK_BYTES / 4);
+        let room = |bytes: usize| (bytes + bytes / 8).min(Log::CHUNK_BYTES + Log::CHUNK_BYTES / 4);
         Chunk {
             first: full.end(),
-            index: Vec::with_capacity(full.index.len()),
+            before: full.after(),
+            index: Vec::with_capacity(full.index.len() + full.index.len() / 8),
             envelope: Vec::with_capacity(room(full.envelope.len())),
             raw: Vec::with_capacity(room(full.raw.len())),
         }
     }
 
     /// The same memory, for the entries from `first` on.
-    fn emptied(mut self, first: u64) -> Chunk {
-        self.first = first;
+    fn emptied(mut self, first: u64, before: Before) -> Chunk {
+        (self.first, self.before) = (first, before);
         self.index.clear();
         self.envelope.clear();
         self.raw.clear();
@@ -245,6 +262,22 @@ impl Chunk {
     /// One past the last entry's `seq`.
     pub(super) fn end(&self) -> u64 {
         self.first + self.index.len() as u64
+    }
+
+    /// How many bytes of a format went before this chunk's: a number for each byte of the log, for
+    /// ever.
+    pub(super) fn before(&self, format: Format) -> u64 {
+        match format {
+            Format::Envelope => self.before.envelope,
+            Format::Raw => self.before.raw,
+        }
+    }
+
+    fn after(&self) -> Before {
+        Before {
+            envelope: self.before.envelope + self.envelope.len() as u64,
+            raw: self.before.raw + self.raw.len() as u64,
+        }
     }
 
     /// All lines in one format.

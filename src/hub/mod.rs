@@ -22,7 +22,7 @@ mod log;
 mod outbox;
 mod send;
 
-pub use cursor::{Ahead, Cursor, Ledger, Lost};
+pub use cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
 pub use link::{Ending, LinkState, LinkStatus};
 pub use log::{Limits, Log};
 pub use outbox::{Outbox, Refused};

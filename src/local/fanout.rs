@@ -20,6 +20,7 @@ use serde::Serialize;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    burst::Burst,
     outgoing::{Next, Outgoing, Seek},
     protocol::{self, Bye, Why},
     seldom::Seldom,
@@ -53,6 +54,8 @@ struct Shared {
     /// How many clients the link waits for.
     holding: Cell<usize>,
     clients: RefCell<BTreeMap<u64, Client>>,
+    /// What an offer gives to many clients at once.
+    burst: RefCell<Burst>,
     next_id: Cell<u64>,
     /// Waits to be taken up by [`Fanout::run`], which owns them all.
     new_waits: RefCell<Vec<LocalBoxFuture<'static, Wake>>>,
@@ -115,6 +118,7 @@ impl Fanout {
             finishing: Cell::new(false),
             holding: Cell::new(0),
             clients: RefCell::default(),
+            burst: RefCell::default(),
             next_id: Cell::new(1),
             new_waits: RefCell::default(),
             waits_changed: Notify::new(),
@@ -289,6 +293,7 @@ impl Fanout {
     fn offer(&self) {
         let block = self.0.rules.get().slow_client == SlowClient::Block;
         let needed = Cell::new(u64::MAX);
+        self.0.burst.borrow_mut().begin(self.count());
         self.each(|fanout, id, client| {
             let stays = if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) };
             if !client.lagging {
@@ -301,6 +306,8 @@ impl Fanout {
             }
             stays
         });
+        self.0.burst.borrow_mut().end();
+        self.let_go();
         self.0.hub.with_log(|log| log.trim(needed.get()));
         self.0.offered.set(self.0.hub.log().head());
         self.release();
@@ -312,28 +319,31 @@ impl Fanout {
             return true;
         }
         let Client { stream, outgoing, .. } = client;
+        let mut burst = self.0.burst.borrow_mut();
         let turn = self.0.hub.with_log(|log| {
             for _ in 0..WRITES_PER_TURN {
-                match outgoing.next(log) {
+                let (length, result) = match outgoing.next(log) {
                     Next::Wait => return Turn::Done,
                     Next::Close => return Turn::Close,
                     Next::Lost => return Turn::Lost,
-                    Next::Write(bytes) => match stream.socket().write(bytes) {
-                        Ok(written) => {
-                            let all = written == bytes.len();
-                            outgoing.wrote(log, written);
-                            if !all {
-                                return Turn::Full;
-                            }
+                    Next::Write(bytes) => (bytes.len(), stream.socket().write(bytes)),
+                    Next::Lines(lines) => (lines.len(), burst.write(stream.socket(), lines)),
+                };
+                match result {
+                    Ok(written) => {
+                        outgoing.wrote(log, written);
+                        if written < length {
+                            return Turn::Full;
                         }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Full,
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(_) => return Turn::Close,
-                    },
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Full,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => return Turn::Close,
                 }
             }
             Turn::Over
         });
+        drop(burst);
         match turn {
             Turn::Done => true,
             Turn::Close => false,
@@ -352,6 +362,14 @@ impl Fanout {
                 self.lost(id, client);
                 self.pump(id, client)
             }
+        }
+    }
+
+    /// Gives back what is held for a burst, once nobody lags who may need it.
+    fn let_go(&self) {
+        let mut burst = self.0.burst.borrow_mut();
+        if burst.is_held() && !self.0.clients.borrow().values().any(|client| client.lagging) {
+            burst.clear();
         }
     }
 

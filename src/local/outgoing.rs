@@ -5,7 +5,7 @@
 //! can't hold them up.
 
 use super::protocol::Why;
-use crate::hub::{Ahead, Cursor, Ledger, Log, Lost};
+use crate::hub::{Ahead, Cursor, Ledger, Log, Lost, Stretch};
 
 /// The outgoing side of one client, down to the byte.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(super) enum Next<'a> {
     Wait,
     /// Write these bytes, and report with [`Outgoing::wrote`].
     Write(&'a [u8]),
+    /// As [`Next::Write`]: bytes that other clients get too.
+    Lines(Stretch<'a>),
     /// The client fell out of the log: declare it with [`Outgoing::declare`], or cut it off.
     Lost,
     /// Everything is said: close the connection.
@@ -138,7 +140,7 @@ impl Outgoing {
         }
         if !self.is_cut_off() {
             match self.cursor.as_mut().map(|cursor| cursor.ahead(log)) {
-                Some(Ahead::Bytes(bytes)) => return Next::Write(bytes),
+                Some(Ahead::Bytes(stretch)) => return Next::Lines(stretch),
                 Some(Ahead::Lost) => return Next::Lost,
                 Some(Ahead::Nothing) | None => {}
             }
@@ -249,15 +251,18 @@ mod tests {
 
     /// Writes up to `bytes`, as a socket would take them.
     fn write(outgoing: &mut Outgoing, log: &mut Log, bytes: usize) -> Vec<u8> {
-        let Next::Write(ahead) = outgoing.next(log) else { return Vec::new() };
-        let taken = ahead[..bytes.min(ahead.len())].to_vec();
+        let taken = match outgoing.next(log) {
+            Next::Write(ahead) => ahead[..bytes.min(ahead.len())].to_vec(),
+            Next::Lines(ahead) => ahead[..bytes.min(ahead.len())].to_vec(),
+            _ => return Vec::new(),
+        };
         outgoing.wrote(log, taken.len());
         taken
     }
 
     fn all(outgoing: &mut Outgoing, log: &mut Log) -> String {
         let mut seen = Vec::new();
-        while let Next::Write(_) = outgoing.next(log) {
+        while let Next::Write(_) | Next::Lines(_) = outgoing.next(log) {
             seen.extend(write(outgoing, log, usize::MAX));
         }
         String::from_utf8(seen).unwrap()

@@ -3,7 +3,8 @@
 //! operating system.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::{
@@ -17,7 +18,9 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fs::{FlockOperation, Gid, Mode, OFlags, Uid, chmod, chown, flock, open},
+    fs::{
+        FlockOperation, Gid, MemfdFlags, Mode, OFlags, Uid, chmod, chown, flock, memfd_create, open, sendfile,
+    },
     io::Errno,
     net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -164,6 +167,25 @@ pub(super) fn is_hung_up(stream: &UnixStream) -> bool {
 }
 
 /// Makes the socket's directory if it is only that one which is missing: /run is empty after a boot.
+/// The bytes in pages that sockets can share, until the last has read them.
+pub(super) fn shared_pages(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let pages = memfd_create("wsfan", MemfdFlags::CLOEXEC)?;
+    let mut file = fs::File::from(pages);
+    file.write_all(bytes)?;
+    Ok(file.into())
+}
+
+/// Gives a socket pages from [`shared_pages`], as write(2) would give it the bytes.
+pub(super) fn send_pages(
+    stream: &UnixStream,
+    pages: &OwnedFd,
+    offset: u64,
+    length: usize,
+) -> io::Result<usize> {
+    let mut offset = offset;
+    Ok(sendfile(stream, pages, Some(&mut offset), length)?)
+}
+
 fn make_directory(path: &Path) -> Result<(), BindError> {
     let Some(directory) = path.parent() else { return Ok(()) };
     match fs::DirBuilder::new().mode(0o755).create(directory) {

@@ -153,7 +153,7 @@ impl Rig {
             loop {
                 let written = match self.cursor.ahead(log) {
                     Ahead::Bytes(ahead) => {
-                        bytes.extend_from_slice(ahead);
+                        bytes.extend_from_slice(&ahead);
                         ahead.len()
                     }
                     Ahead::Nothing => return,

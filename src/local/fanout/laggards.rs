@@ -82,6 +82,7 @@ impl Fanout {
             }),
             Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_cut_off()),
         }
+        self.let_go();
     }
 
     /// Lets go of entries that are too old by now. Under `block`, those that a client needs stay.
