@@ -52,7 +52,7 @@ pub use self::{
     template::{Template, TemplateError},
     tls::Tls,
     upstream::Upstream,
-    url::{check_url, safe_url},
+    url::{check_url, percent_decode, safe_url},
 };
 
 use self::reader::{Report, Section};

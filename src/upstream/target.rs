@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::config::percent_decode;
+
 /// Where an attempt goes.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Target {
@@ -92,27 +94,6 @@ fn host_and_port(text: &str) -> Result<(String, Option<&str>), &'static str> {
         return Err("upstream.url names no host");
     }
     Ok((host.to_owned(), port))
-}
-
-/// Percent-decoding (RFC 3986, 2.1); a `%` without two digits stands for itself.
-fn percent_decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = |offset: usize| bytes.get(at + offset).and_then(|byte| (*byte as char).to_digit(16));
-        match (bytes[at], hex(1), hex(2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, _, _) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
 }
 
 #[cfg(test)]
