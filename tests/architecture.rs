@@ -94,6 +94,7 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "upstream/failure.rs",
         "upstream/heartbeat.rs",
         "upstream/machine.rs",
+        "upstream/proxy/environment.rs",
         "upstream/websocket/deflate.rs",
         "upstream/websocket/inbound.rs",
     ];

@@ -180,6 +180,10 @@ fn check_says_what_a_config_means_or_what_is_wrong() {
     }
     assert!(run(&["check", "--json", "--config", &good]).out.contains(r#""ok":true"#));
 
+    let behind = "[upstream]\nurl = \"wss://h/\"\nproxy = \"http://me:SECRET@proxy:3128\"\n";
+    let done = run(&["check", "--config", &write(dir.path(), "proxy.toml", behind)]);
+    assert!(done.out.contains("http://proxy:3128") && !done.out.contains("SECRET"), "{}", done.out);
+
     let text =
         "[upstream]\nurl = \"wss://example.com/feed\"\n[heartbeat]\nintervall = \"3s\"\nkind = \"x\"\n";
     let bad = write(dir.path(), "bad.toml", text);

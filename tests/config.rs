@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use proptest::prelude::*;
 use wsfan::config::{
-    Config, Format, HeartbeatKind, LoadError, OnExhausted, SlowClient, Surroundings, Template,
+    Config, Format, HeartbeatKind, LoadError, OnExhausted, Proxy, SlowClient, Surroundings, Template,
 };
 
 const SAMPLE: &str = include_str!("../config/wsfan.toml");
@@ -296,6 +296,47 @@ fn upstream() {
     let names: Vec<_> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["Host", "Authorization", "A"]);
     assert!(!upstream.headers[1].1.is_literal());
+}
+
+#[test]
+fn proxies() {
+    refused(&[
+        ("upstream.proxy = true", "line 2: upstream.proxy is true or false: write text in quotes"),
+        (
+            "upstream.proxy = \"none\"",
+            "line 2: upstream.proxy has no scheme: write http://HOST:PORT or socks5://HOST:PORT, or \"off\"",
+        ),
+        (
+            "upstream.proxy = \"me:secret@proxy:3128\"",
+            "line 2: upstream.proxy has no scheme: write http://HOST:PORT or socks5://HOST:PORT, or \"off\"",
+        ),
+        (
+            "upstream.proxy = \"https://me:secret@proxy\"",
+            "line 2: upstream.proxy begins with https://, but wsfan doesn't speak TLS with a proxy: write http:// (what goes to a wss:// server is encrypted all the same)",
+        ),
+        (
+            "upstream.proxy = \"http://me:${env:P}@\"",
+            "line 2: upstream.proxy has no valid host: write http://HOST:PORT or socks5://HOST:PORT; in the user name and the password, percent-encode `/`, `?`, `#`, `:` and `@`",
+        ),
+        (
+            "upstream.proxy = \"${env:}\"",
+            "line 2: upstream.proxy can't be read: `${env:}` has no name after the colon",
+        ),
+    ]);
+    let proxy = |value: &str| with(&format!("upstream.proxy = \"{value}\"")).unwrap().upstream.proxy;
+    assert_eq!(with("").unwrap().upstream.proxy, Proxy::Environment);
+    assert_eq!(proxy(""), Proxy::Environment);
+    assert_eq!(proxy("off"), Proxy::Off);
+    for url in [
+        "http://proxy:3128",
+        "http://me:${credential:p}@[::1]:3128/",
+        "socks5://${env:LOGIN}@proxy",
+        "socks5h://proxy:${env:PORT}",
+        "${file:/etc/proxy}",
+        "${env:SCHEME}://proxy",
+    ] {
+        assert_eq!(proxy(url), Proxy::Url(Template::parse(url).unwrap()), "{url}");
+    }
 }
 
 #[test]

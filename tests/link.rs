@@ -2,6 +2,8 @@
 
 #[path = "link/faults.rs"]
 mod faults;
+#[path = "link/proxies.rs"]
+mod proxies;
 #[path = "link/support.rs"]
 mod support;
 #[path = "link/tls.rs"]

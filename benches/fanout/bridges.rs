@@ -90,7 +90,7 @@ impl Bridge {
                 let history = if let Bridge::WsfanHistory(bytes) = self { bytes } else { "64MiB" };
                 let slow_client = if block { "block" } else { "gap" };
                 let config = format!(
-                    "upstream.url = \"{url}\"\n[history]\nmax_bytes = \"{history}\"\nslow_client = \"{slow_client}\"\n\
+                    "[upstream]\nurl = \"{url}\"\nproxy = \"off\"\n[history]\nmax_bytes = \"{history}\"\nslow_client = \"{slow_client}\"\n\
                      [[listener]]\npath = \"{}\"\nmax_clients = 20000\n[log]\nlevel = \"warn\"\n",
                     socket.display()
                 );

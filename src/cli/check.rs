@@ -15,8 +15,8 @@ use super::{
     target::CONFIG,
 };
 use crate::config::{
-    Config, Format, Heartbeat, HeartbeatKind, History, Listener, LoadError, OnExhausted, Reconnect,
-    SlowClient, Upstream, format_duration,
+    Config, Format, Heartbeat, HeartbeatKind, History, Listener, LoadError, OnExhausted, Proxy, Reconnect,
+    SlowClient, Upstream, format_duration, safe_url,
 };
 
 const NOTES: &str = "\
@@ -73,6 +73,11 @@ fn summary(file: &Path, config: &Config) -> String {
         let _ = writeln!(text, "  {name:<10} {value}");
     };
     row("upstream", upstream(&config.upstream));
+    match &config.upstream.proxy {
+        Proxy::Environment => {}
+        Proxy::Off => row("proxy", "none, whatever the environment says".to_owned()),
+        Proxy::Url(url) => row("proxy", safe_url(&url.to_string())),
+    }
     row("heartbeat", heartbeat(&config.heartbeat));
     row("reconnect", reconnect(&config.reconnect));
     row("history", history(&config.history));

@@ -21,6 +21,7 @@ mod listener;
 mod log;
 mod outbox;
 mod placeholder;
+mod proxy;
 mod quantity;
 mod reader;
 mod reconnect;
@@ -43,6 +44,7 @@ pub use self::{
     listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
     log::{Log, LogFormat},
     outbox::Outbox,
+    proxy::{Proxy, ProxyKind, ProxyUrl},
     reconnect::{OnExhausted, Reconnect},
     rights::Rights,
     secret::Secret,

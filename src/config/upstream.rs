@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Template, Tls,
+    Proxy, Template, Tls,
     reader::{Item, Section},
     url::{check_url, safe_url},
     values::quoted,
@@ -36,6 +36,8 @@ pub struct Upstream {
     pub max_message: usize,
     /// `headers`: sent with the upgrade request, in the file's order.
     pub headers: Vec<(String, Template)>,
+    /// `proxy`: the way to the server. Default: as the environment says.
+    pub proxy: Proxy,
     /// `tls`: trust and client certificate for `wss://`.
     pub tls: Tls,
 }
@@ -49,6 +51,7 @@ impl Upstream {
             connect_timeout: Duration::from_secs(10),
             max_message: 16 << 20,
             headers: Vec::new(),
+            proxy: Proxy::default(),
             tls: Tls::default(),
         }
     }
@@ -68,6 +71,7 @@ impl Upstream {
             connect_timeout: section.duration("connect_timeout", timeouts).unwrap_or(default.connect_timeout),
             max_message: section.size("max_message", 1 << 10..=512 << 20).unwrap_or(default.max_message),
             headers: read_headers(section.section("headers")),
+            proxy: Proxy::read(&section),
             tls: Tls::read(section.section("tls")),
             ..default
         };

@@ -91,7 +91,7 @@ pub fn percent_decode(text: &str) -> Vec<u8> {
 }
 
 /// Splits a port off; a colon inside brackets belongs to the address.
-fn split_port(host: &str) -> (&str, Option<&str>) {
+pub(super) fn split_port(host: &str) -> (&str, Option<&str>) {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),

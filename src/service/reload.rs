@@ -37,6 +37,7 @@ pub(super) fn plan(old: &Config, new: Config) -> Plan {
         ("upstream.subprotocols", was.subprotocols != is.subprotocols),
         ("upstream.max_message", was.max_message != is.max_message),
         ("upstream.headers", was.headers != is.headers),
+        ("upstream.proxy", was.proxy != is.proxy),
         ("upstream.tls", was.tls != is.tls),
     ];
     plan.reconnect
@@ -83,8 +84,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Format, Heartbeat, HeartbeatKind, History, Log, LogFormat, OnExhausted, Outbox, Reconnect, Rights,
-        Shutdown, SlowClient, Surroundings, Template, Tls, Upstream,
+        Format, Heartbeat, HeartbeatKind, History, Log, LogFormat, OnExhausted, Outbox, Proxy, Reconnect,
+        Rights, Shutdown, SlowClient, Surroundings, Template, Tls, Upstream,
     };
 
     type Change = fn(&mut Config);
@@ -116,8 +117,15 @@ mod tests {
     #[allow(dead_code, reason = "compiling it is the test")]
     fn every_field_is_known(config: Config) {
         let Config { upstream, heartbeat, reconnect, listeners, history, outbox, shutdown, log } = config;
-        let Upstream { urls: _, subprotocols: _, connect_timeout: _, max_message: _, headers: _, tls } =
-            upstream;
+        let Upstream {
+            urls: _,
+            subprotocols: _,
+            connect_timeout: _,
+            max_message: _,
+            headers: _,
+            proxy: _,
+            tls,
+        } = upstream;
         let Tls { ca_file: _, cert_file: _, key_file: _ } = tls;
         let Heartbeat { kind: _, interval: _, timeout: _, idle_timeout: _ } = heartbeat;
         let Reconnect {
@@ -224,6 +232,10 @@ mod tests {
             ("upstream.max_message", |config| config.upstream.max_message += 1),
             ("upstream.headers", |config| {
                 config.upstream.headers.push(("x-a".into(), Template::literal("1")));
+            }),
+            ("upstream.proxy", |config| config.upstream.proxy = Proxy::Off),
+            ("upstream.proxy", |config| {
+                config.upstream.proxy = Proxy::Url(Template::literal("http://p:3128"));
             }),
             ("upstream.tls", |config| config.upstream.tls.ca_file = Some("/ca".into())),
             ("upstream.tls", |config| config.upstream.tls.cert_file = Some("/cert".into())),

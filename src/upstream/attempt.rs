@@ -5,24 +5,22 @@ use std::{cell::Cell, rc::Rc};
 use tokio::time;
 
 use super::{
-    dial::Stage,
+    dial::{Stage, Way},
     failure::Failure,
+    proxy::Proxy,
     target::Target,
     websocket::{Connection, Offer, upgrade},
     wire::Wire,
 };
-use crate::config::{self, Template};
+use crate::config::{self, Surroundings, Template};
 
 /// What an attempt comes to: a connection and the subprotocol that the server chose.
 pub(super) type Outcome = Result<(Box<Connection>, Option<String>), Failure>;
 
 /// How to get a byte stream to a server.
-pub(super) trait Dial:
-    AsyncFn(Target, config::Tls, Rc<Cell<Stage>>) -> Result<Wire, String> + Clone
-{
-}
+pub(super) trait Dial: AsyncFn(Target, Way, Rc<Cell<Stage>>) -> Result<Wire, String> + Clone {}
 
-impl<D: AsyncFn(Target, config::Tls, Rc<Cell<Stage>>) -> Result<Wire, String> + Clone> Dial for D {}
+impl<D: AsyncFn(Target, Way, Rc<Cell<Stage>>) -> Result<Wire, String> + Clone> Dial for D {}
 
 /// Attempts a connection to the URL at `index`, within `connect_timeout` for all of it.
 pub(super) async fn attempt(upstream: config::Upstream, index: usize, dial: impl Dial) -> Outcome {
@@ -36,7 +34,7 @@ pub(super) async fn attempt(upstream: config::Upstream, index: usize, dial: impl
         }
         Ok(outcome) => outcome,
         Err(_) => {
-            let what = stage.get().sentence();
+            let what = stage.take().sentence();
             Err(Failure::attempt(format!("no connection to {shown} within {limit:?}: {what}")))
         }
     }
@@ -55,7 +53,10 @@ async fn connect(
     for (name, value) in &upstream.headers {
         headers.push((name.as_str(), resolve(value, || format!("upstream.headers.{name}"))?));
     }
-    let wire = dial(target.clone(), upstream.tls.clone(), stage.clone()).await.map_err(Failure::attempt)?;
+    let proxy =
+        Proxy::choose(&upstream.proxy, &target, &Surroundings::process()).map_err(Failure::attempt)?;
+    let way = Way { proxy, tls: upstream.tls.clone() };
+    let wire = dial(target.clone(), way, stage.clone()).await.map_err(Failure::attempt)?;
     stage.set(Stage::Upgrading);
     let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
     upgrade(wire, Offer { target: &target, headers, subprotocols, compression: None, max_message }).await

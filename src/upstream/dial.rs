@@ -13,6 +13,7 @@ use tokio::{net::TcpStream, time};
 
 use super::{
     addresses,
+    proxy::Proxy,
     target::Target,
     tls,
     wire::{Metered, Wire},
@@ -22,64 +23,114 @@ use crate::config;
 /// After so long without an answer the next address is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
+/// How to get to a server, beside its address.
+#[derive(Clone)]
+pub(super) struct Way {
+    /// The proxy that it goes by; none: directly.
+    pub(super) proxy: Option<Proxy>,
+    /// Trust and client certificate, for a server with TLS.
+    pub(super) tls: config::Tls,
+}
+
 /// How far an attempt has come, for the sentence when its time runs out.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) enum Stage {
     #[default]
     Resolving,
     Connecting,
+    /// On the way to a server through the proxy of this name.
+    Proxy(String, ProxyStage),
     Tls,
     Upgrading,
 }
 
+/// How far an attempt has come with a proxy.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ProxyStage {
+    Resolving,
+    Connecting,
+    Tunnel,
+}
+
 impl Stage {
     /// What didn't happen in time.
-    pub(super) fn sentence(self) -> &'static str {
+    pub(super) fn sentence(self) -> String {
         match self {
-            Stage::Resolving => "its name was not resolved",
-            Stage::Connecting => "it didn't accept a TCP connection",
-            Stage::Tls => "the TLS handshake wasn't finished",
-            Stage::Upgrading => "it didn't answer the upgrade request",
+            Stage::Resolving => "its name was not resolved".to_owned(),
+            Stage::Connecting => "it didn't accept a TCP connection".to_owned(),
+            Stage::Proxy(name, ProxyStage::Resolving) => format!("the name of {name} was not resolved"),
+            Stage::Proxy(name, ProxyStage::Connecting) => format!("{name} didn't accept a TCP connection"),
+            Stage::Proxy(name, ProxyStage::Tunnel) => format!("{name} didn't open a tunnel to it"),
+            Stage::Tls => "the TLS handshake wasn't finished".to_owned(),
+            Stage::Upgrading => "it didn't answer the upgrade request".to_owned(),
         }
     }
 }
 
 /// Dials: names are resolved anew, and files read anew, each time.
-pub(super) async fn dial(target: Target, tls: config::Tls, stage: Rc<Cell<Stage>>) -> Result<Wire, String> {
+pub(super) async fn dial(target: Target, way: Way, stage: Rc<Cell<Stage>>) -> Result<Wire, String> {
     // a file that can't be read is told without bothering the server
-    let tls = if target.tls { Some(tls::client_config(tls).await?) } else { None };
-    stage.set(Stage::Resolving);
-    let addresses = resolve(&target).await?;
-    stage.set(Stage::Connecting);
-    let tcp = race(&target, addresses).await?;
-    // a small message shouldn't wait for the answer to the one before (Nagle's algorithm); where
-    // that can't be had, it is only slower
-    let _ = tcp.set_nodelay(true);
-    let (metered, meter) = Metered::new(tcp);
+    let tls = if target.tls { Some(tls::client_config(way.tls).await?) } else { None };
+    let (tcp, early) = match &way.proxy {
+        Some(proxy) => through(proxy, &target, &stage).await?,
+        None => (directly(&target, &stage).await?, Vec::new()),
+    };
+    let (metered, meter) = Metered::new(tcp, early);
     let Some(config) = tls else {
         return Ok(Wire { stream: Box::new(metered), meter });
     };
     stage.set(Stage::Tls);
-    let stream = tls::handshake(config, &target.host, metered).await?;
+    let stream = tls::handshake(config, &target.host, metered).await;
+    let stream = stream.map_err(|error| match &way.proxy {
+        // it may be its doing: some end TLS themselves, some end the connection
+        Some(proxy) => format!("{error} (through {})", proxy.name()),
+        None => error,
+    })?;
     Ok(Wire { stream: Box::new(stream), meter })
 }
 
-async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, String> {
-    if let Ok(ip) = target.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, target.port)]);
+async fn directly(target: &Target, stage: &Cell<Stage>) -> Result<TcpStream, String> {
+    stage.set(Stage::Resolving);
+    let addresses = resolve(&target.host, target.port).await;
+    let addresses = addresses.map_err(|why| format!("can't resolve {}: {why}", target.host))?;
+    stage.set(Stage::Connecting);
+    race(addresses).await.map_err(|why| format!("can't connect to {}: {why}", target.address()))
+}
+
+/// A tunnel to the server, and what came through it already.
+async fn through(
+    proxy: &Proxy,
+    target: &Target,
+    stage: &Cell<Stage>,
+) -> Result<(TcpStream, Vec<u8>), String> {
+    let name = proxy.name();
+    stage.set(Stage::Proxy(name.clone(), ProxyStage::Resolving));
+    let addresses = resolve(proxy.host(), proxy.port()).await;
+    let addresses = addresses.map_err(|why| format!("{name} can't be resolved: {why}"))?;
+    stage.set(Stage::Proxy(name.clone(), ProxyStage::Connecting));
+    let tcp = race(addresses).await;
+    let mut tcp = tcp.map_err(|why| format!("{name} can't be connected to: {why}"))?;
+    stage.set(Stage::Proxy(name.clone(), ProxyStage::Tunnel));
+    let early = proxy.tunnel(&mut tcp, target).await.map_err(|what| format!("{name} {what}"))?;
+    Ok((tcp, early))
+}
+
+/// The addresses of a host, in the order in which to try them. An error says why there is none.
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
-    let addresses =
-        addresses::interleave(found.map_err(|error| format!("can't resolve {}: {error}", target.host))?);
+    let found = tokio::net::lookup_host((host, port)).await;
+    let addresses = addresses::interleave(found.map_err(|error| error.to_string())?);
     if addresses.is_empty() {
-        return Err(format!("can't resolve {}: it has no address", target.host));
+        return Err("it has no address".to_owned());
     }
     Ok(addresses)
 }
 
 /// Tries the addresses in order, the next one as soon as one has failed or 250 ms have passed. The
-/// first connection wins; the other attempts are dropped.
-async fn race(target: &Target, addresses: Vec<SocketAddr>) -> Result<TcpStream, String> {
+/// first connection wins; the other attempts are dropped. An error says why none was made.
+async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, String> {
     let mut waiting = addresses.into_iter();
     let mut running = FuturesUnordered::new();
     let mut errors = Vec::new();
@@ -87,12 +138,17 @@ async fn race(target: &Target, addresses: Vec<SocketAddr>) -> Result<TcpStream, 
         if let Some(address) = waiting.next() {
             running.push(async move { (address, TcpStream::connect(address).await) });
         } else if running.is_empty() {
-            return Err(format!("can't connect to {}: {}", target.address(), summary(&errors)));
+            return Err(summary(&errors));
         }
         // without another address to try there is nothing to do but wait
         let patience = if waiting.len() == 0 { Duration::MAX } else { STAGGER };
         match time::timeout(patience, running.next()).await {
-            Ok(Some((_, Ok(stream)))) => return Ok(stream),
+            Ok(Some((_, Ok(stream)))) => {
+                // a small message shouldn't wait for the answer to the one before (Nagle's
+                // algorithm); where that can't be had, it is only slower
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
             Ok(Some((address, Err(error)))) => errors.push((address, error)),
             Ok(None) | Err(_) => {}
         }
@@ -136,10 +192,8 @@ mod tests {
             assert!(queued.len() < 100, "the queue never fills");
         }
         let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = Target::parse("ws://test/").unwrap();
         let addresses = vec![mute_address, good.local_addr().unwrap()];
-        let stream =
-            time::timeout(PATIENCE, race(&target, addresses)).await.expect("nobody waits for the first");
+        let stream = time::timeout(PATIENCE, race(addresses)).await.expect("nobody waits for the first");
         assert_eq!(stream.unwrap().peer_addr().unwrap(), good.local_addr().unwrap());
     }
 

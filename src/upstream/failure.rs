@@ -147,7 +147,8 @@ fn http_sentence(answer: Answer<'_>) -> String {
     format!("the server answered {status}{}: {advice}", http_name(status))
 }
 
-fn http_name(status: u16) -> &'static str {
+/// The name of a status, after a space; nothing for one that is seldom met.
+pub(super) fn http_name(status: u16) -> &'static str {
     match status {
         200 => " OK",
         400 => " Bad Request",

@@ -2,7 +2,7 @@
 //!
 //! What decides is pure and takes time and randomness as arguments: `machine` with `heartbeat` and
 //! `backoff` in it, `failure`, `target`, `addresses`, `backlog`. What does I/O is thin:
-//! `dial` and `tls` make a byte stream, `websocket` speaks RFC 6455 over it, `attempt` is the
+//! `dial`, `proxy` and `tls` make a byte stream, `websocket` speaks RFC 6455 over it, `attempt` is the
 //! way from a URL to a connection, and `link` is the loop around it all.
 
 use std::time::Duration;
@@ -23,6 +23,7 @@ mod failure;
 mod heartbeat;
 mod link;
 mod machine;
+mod proxy;
 mod target;
 mod tls;
 mod websocket;

@@ -32,6 +32,8 @@ pub(super) struct Meter {
 pub(super) struct Metered<S> {
     inner: S,
     meter: Rc<Meter>,
+    /// What was read from `inner` before, and is read from here first.
+    early: Vec<u8>,
 }
 
 impl Meter {
@@ -47,10 +49,10 @@ impl Meter {
 }
 
 impl<S> Metered<S> {
-    /// A stream with a new meter.
-    pub(super) fn new(inner: S) -> (Metered<S>, Rc<Meter>) {
+    /// A stream with a new meter. `early` is what was read from `inner` already: it comes first, and is counted.
+    pub(super) fn new(inner: S, early: Vec<u8>) -> (Metered<S>, Rc<Meter>) {
         let meter = Rc::new(Meter::default());
-        (Metered { inner, meter: meter.clone() }, meter)
+        (Metered { inner, meter: meter.clone(), early }, meter)
     }
 }
 
@@ -61,7 +63,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        if self.early.is_empty() {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        } else {
+            let length = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early[..length]);
+            self.early.drain(..length);
+        }
         self.meter.read.set(self.meter.read() + (buf.filled().len() - before) as u64);
         Poll::Ready(Ok(()))
     }
@@ -80,5 +88,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test(flavor = "local")]
+    async fn what_was_read_early_comes_first_and_is_counted() {
+        let (mut stream, meter) = Metered::new(&b"later"[..], b"early".to_vec());
+        let mut first = [0; 3];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!((&first, meter.read()), (b"ear", 3));
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.unwrap();
+        assert_eq!((&*rest, meter.read()), ("lylater", 10));
     }
 }

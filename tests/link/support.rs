@@ -43,6 +43,8 @@ pub(crate) fn settings(urls: &[&str]) -> Settings {
             connect_timeout: Duration::from_secs(10),
             max_message: 16 << 20,
             headers: Vec::new(),
+            // whatever the environment of the tests says
+            proxy: config::Proxy::Off,
             tls: config::Tls::default(),
         },
         heartbeat: config::Heartbeat {

@@ -16,14 +16,14 @@ use wsfan::{hub::Fate, upstream::Settings};
 use super::support::*;
 
 /// An authority and a place for its files.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     files: TempDir,
 }
 
 impl Authority {
-    fn new(name: &str) -> Authority {
+    pub(crate) fn new(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -45,12 +45,12 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
-    fn file(&self, name: &str) -> Option<PathBuf> {
+    pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
         Some(self.files.path().join(name))
     }
 
     /// A server for `name`; with `clients` it wants certificates from this authority too.
-    fn acceptor(&self, name: &str, expired: bool, clients: bool) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, name: &str, expired: bool, clients: bool) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()

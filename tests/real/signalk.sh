@@ -107,6 +107,7 @@ socket=$work/wsfan.sock
 cat >"$work/wsfan.toml" <<TOML
 [upstream]
 url = "ws://127.0.0.1:$port/signalk/v1/stream?subscribe=all"
+proxy = "off" # the server is on this machine
 [heartbeat]
 interval = "1s"
 [reconnect]

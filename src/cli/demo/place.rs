@@ -76,6 +76,7 @@ fn config(port: u16, token: &Path, socket: &Path) -> String {
 [upstream]
 url = \"ws://127.0.0.1:{port}/prices\"
 headers = {{ Authorization = {login} }}
+proxy = \"off\"   # the server is on this machine
 
 [heartbeat]
 kind = \"message\"

@@ -24,7 +24,7 @@ use crate::{
     config::{self, Format, HeartbeatKind, Template},
     hub::{Ahead, Cursor, Fate, Payload, Permit, Ticket},
     upstream::{
-        dial::Stage,
+        dial::{Stage, Way},
         target::Target,
         wire::{Io, Metered, Wire},
     },
@@ -93,10 +93,10 @@ impl Rig {
         let (hub, commands) = Hub::new("test".into(), &history, false);
         let (sender, receiver) = watch::channel(settings);
         let (streams, accept) = mpsc::channel(16);
-        let dial = async move |_: Target, _: config::Tls, _: Rc<Cell<Stage>>| {
+        let dial = async move |_: Target, _: Way, _: Rc<Cell<Stage>>| {
             let (near, far) = tokio::io::duplex(bytes);
             streams.send(far).await.map_err(|_| "the server is gone".to_owned())?;
-            let (stream, meter) = Metered::new(make(near));
+            let (stream, meter) = Metered::new(make(near), Vec::new());
             Ok(Wire { stream: Box::new(stream), meter })
         };
         let link = run(hub.clone(), commands, receiver, dial, 1);
