@@ -58,6 +58,8 @@ impl Daemon {
             .arg(&file)
             .env("NOTIFY_SOCKET", &notify_path)
             .env_remove("JOURNAL_STREAM")
+            // servers are on this machine, whatever proxy there is for others
+            .env("no_proxy", "*")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -38,7 +38,7 @@ impl Server {
     /// `[upstream]` with this server's URL, and short delays so that tests are quick.
     pub fn config(&self) -> String {
         format!(
-            "[upstream]\nurl = \"ws://127.0.0.1:{}/stream\"\nproxy = \"off\"\n[reconnect]\ninitial_delay = \"20ms\"\nmax_delay = \"50ms\"\n",
+            "[upstream]\nurl = \"ws://127.0.0.1:{}/stream\"\n[reconnect]\ninitial_delay = \"20ms\"\nmax_delay = \"50ms\"\n",
             self.port
         )
     }

@@ -74,9 +74,11 @@ fn parse(head: &[u8], place: &str) -> Result<Option<(usize, Answer)>, String> {
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(head) {
         Ok(httparse::Status::Complete(length)) => {
-            let named =
-                |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("proxy-authenticate");
-            let schemes = response.headers.iter().filter(named).flat_map(|header| schemes(header.value));
+            let asks = |header: &&httparse::Header<'_>| {
+                let name = header.name.to_ascii_lowercase();
+                name == "proxy-authenticate" || name == "www-authenticate"
+            };
+            let schemes = response.headers.iter().filter(asks).flat_map(|header| schemes(header.value));
             Ok(Some((length, Answer { status: response.code.unwrap_or(0), schemes: schemes.collect() })))
         }
         Ok(httparse::Status::Partial) => Ok(None),
@@ -85,12 +87,13 @@ fn parse(head: &[u8], place: &str) -> Result<Option<(usize, Answer)>, String> {
     }
 }
 
-/// The schemes of a `Proxy-Authenticate` header (RFC 9110, 11.7.1): each begins a challenge, and what
+/// The schemes of a header that asks for a login (RFC 9110, 11.6.1 and 11.7.1): each begins a challenge; what
 /// has a `=` in it is a parameter of the one before.
 fn schemes(value: &[u8]) -> Vec<String> {
     let value = String::from_utf8_lossy(value);
-    let first = |challenge: &str| challenge.split_whitespace().next().map(clean);
-    value.split(',').filter_map(first).filter(|word| !word.contains('=')).take(5).collect()
+    let is_scheme = |word: &&str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let words = value.split(',').filter_map(|challenge| challenge.split_whitespace().next());
+    words.filter(is_scheme).take(5).map(clean).collect()
 }
 
 fn too_long() -> String {
@@ -116,18 +119,19 @@ fn refusal(answer: &Answer, target: &Target, logged_in: bool, place: &str) -> St
                  many proxies allow port 443 alone, which is wss://"
             );
         }
-        407 if !basic && !answer.schemes.is_empty() => {
+        // some answer a wrong password with 401
+        401 | 407 if !basic && !answer.schemes.is_empty() => {
             return format!(
                 "wants a login by {} ({status}{name}), but wsfan can log in to a proxy by Basic alone",
                 answer.schemes.join(" or ")
             );
         }
-        407 if logged_in => {
+        401 | 407 if logged_in => {
             return format!(
                 "refuses the user name or the password ({status}{name}): correct them in {place}"
             );
         }
-        407 => {
+        401 | 407 => {
             return format!(
                 "wants a user name and a password ({status}{name}): write them into {place}, as \
                  http://USER:PASSWORD@HOST:PORT"
@@ -236,7 +240,7 @@ mod tests {
             ),
             ("407 x\r\nProxy-Authenticate: NTLM, Negotiate", true, "by NTLM or Negotiate (407"),
             (
-                "407 x\r\nProxy-Authenticate: Digest realm=\"x\", qop=\"auth\"",
+                "407 x\r\nProxy-Authenticate: Digest realm=\"x, \\\"y\", qop=\"auth\"",
                 false,
                 "by Digest (407 Proxy Authentication Required), but",
             ),
@@ -245,6 +249,8 @@ mod tests {
                 true,
                 "refuses the user",
             ),
+            ("401 Unauthorized", true, "refuses the user name or the password (401 Unauthorized)"),
+            ("401 x\r\nWWW-Authenticate: Negotiate", false, "wants a login by Negotiate (401"),
             ("429 Slow", false, "refuses a tunnel to h:443 (429 Too Many Requests)"),
             ("500 Unable to connect", false, "could not reach h:443 (500 Internal Server Error)"),
             ("503 Service Unavailable", false, "could not reach h:443 (503"),
