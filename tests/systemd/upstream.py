@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""A WebSocket server of few words, for tests: upstream.py PORT
+"""A WebSocket server of few words, for tests: upstream.py PORT [CERTIFICATE KEY]
 
 It says what happens on each connection, a JSON line each: open (with the Authorization header), ping, text,
 close (with the code, or null where the connection just ended). It sends {"tick":N} each half second, answers
-pings, and sends 20 MB at once when a text message says "flood". Python's standard library is all that it needs.
+pings, and sends 20 MB at once when a text message says "flood". With a certificate and its key, in PEM files, it
+speaks TLS. Python's standard library is all that it needs.
 """
 
 import base64
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -48,7 +50,7 @@ def upgrade(sock):
     return headers.get("authorization")
 
 
-def serve(conn, sock):
+def serve(conn, sock, tls):
     buffer, tick, due, code = b"", 0, time.monotonic(), None
 
     def read(size):
@@ -63,6 +65,8 @@ def serve(conn, sock):
 
     try:
         sock.settimeout(30)
+        if tls:
+            sock = tls.wrap_socket(sock, server_side=True)
         say(conn, "open", authorization=upgrade(sock))
         while True:
             if time.monotonic() >= due:
@@ -101,11 +105,15 @@ def serve(conn, sock):
 
 def main():
     listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+    tls = None
+    if len(sys.argv) > 2:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(sys.argv[2], sys.argv[3])
     conn = 0
     while True:
         sock, _ = listener.accept()
         conn += 1
-        threading.Thread(target=serve, args=(conn, sock), daemon=True).start()
+        threading.Thread(target=serve, args=(conn, sock, tls), daemon=True).start()
 
 
 main()
