@@ -179,7 +179,7 @@ fn upstream_urls() {
         ),
         (
             "\"ws://${foo:X}\"",
-            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env and file",
+            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, last and field, and without a name now_ms, now_s, uuid and next_id",
         ),
         ("7", "upstream.url is an integer: write text in quotes, or a list of texts"),
         ("[\"ws://a\", 7]", "upstream.url[1] is an integer: write text in quotes"),
@@ -419,15 +419,15 @@ fn heartbeat() {
     assert_eq!(beat("heartbeat.kind = \"off\"").kind, HeartbeatKind::Off);
     let idle = beat("heartbeat.idle_timeout = \"1m30s\"").idle_timeout;
     assert_eq!(idle, Some(Duration::from_secs(90)));
-    let HeartbeatKind::Message { text, expect } = beat("heartbeat.kind = \"message\"").kind else {
+    let HeartbeatKind::Message { message, expect } = beat("heartbeat.kind = \"message\"").kind else {
         panic!("no message");
     };
-    assert_eq!(text, r#"{"module":"HEART_CHECK","message":"请求心跳"}"#);
+    assert_eq!(message.as_literal(), Some(r#"{"module":"HEART_CHECK","message":"请求心跳"}"#));
     assert_eq!(expect, None);
     let lines = "heartbeat = { kind = \"message\", message = \"ping\", \
                  expect = { \"/t\" = \"pong\", \"/n\" = 0x10, \"/f\" = 1.5, \"/a~1b\" = true } }";
-    let HeartbeatKind::Message { text, expect } = beat(lines).kind else { panic!("no message") };
-    assert_eq!(text, "ping");
+    let HeartbeatKind::Message { message, expect } = beat(lines).kind else { panic!("no message") };
+    assert_eq!(message.as_literal(), Some("ping"));
     let answer = r#"{"f":1.5,"n":16,"t":"pong","a/b":true}"#;
     assert!(expect.unwrap().matches(answer));
 }

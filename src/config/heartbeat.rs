@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{
     duration::format_duration,
+    pattern::{Pattern, Test},
+    pointer::Pointer,
     reader::Section,
+    template::Template,
     values::{json_scalar, kind},
 };
 
@@ -18,13 +21,45 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Heartbeat {
     /// `kind`, with what belongs to it. Default [`HeartbeatKind::Ping`].
     pub kind: HeartbeatKind,
-    /// `interval`: from one beat to the next; 100 ms to 24 h. Default 30 s.
+    /// `interval`: from one beat to the next; 100 ms to 24 h. Default 30 s, also with `interval_from`,
+    /// where it holds while nothing is captured.
     pub interval: Duration,
+    /// `interval = "${capture:NAME}"`: the server says the interval. None by default.
+    pub interval_from: Option<IntervalFrom>,
+    /// `first`: when the first beat of a connection is. Default [`FirstBeat::Interval`].
+    pub first: FirstBeat,
+    /// `only_when_idle`: a beat is only sent after an interval in which nothing came in. Default false.
+    pub only_when_idle: bool,
     /// `timeout`: no proof of life this long after a beat means that the connection is dead; at least
     /// 10 ms. Default: the interval, at most 10 s. Never longer than the interval.
     pub timeout: Duration,
     /// `idle_timeout`: no inbound frame at all for so long means dead; 1 s to 365 d. Off by default.
     pub idle_timeout: Option<Duration>,
+    /// `close_code`: what the dead connection is closed with; 1000 or 3000 to 4999. None by default: TCP
+    /// is dropped.
+    pub close_code: Option<u16>,
+}
+
+/// `heartbeat.interval` from what the server said: the capture's value, a number or a text of one, times
+/// the unit. What is out of the interval's bounds is moved to the nearest bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntervalFrom {
+    /// The capture's name.
+    pub capture: String,
+    /// `interval_unit`: `"ms"`, the default, or `"s"`.
+    pub unit: Duration,
+}
+
+/// `heartbeat.first`: when the first beat of a connection is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FirstBeat {
+    /// After one interval.
+    #[default]
+    Interval,
+    /// After a random part of an interval, so that many clients of a server that restarts don't beat at once.
+    Random,
+    /// At once.
+    Now,
 }
 
 /// `heartbeat.kind`.
@@ -36,23 +71,11 @@ pub enum HeartbeatKind {
     Ping,
     /// A text message.
     Message {
-        /// The text, sent as it is. Never empty.
-        text: String,
+        /// `message`: the text. Never empty.
+        message: Template,
         /// `expect`: the messages that prove life; without it any inbound frame does.
-        expect: Option<Expect>,
+        expect: Option<Pattern>,
     },
-}
-
-/// Which messages answer a heartbeat: JSON whose value at each pointer (RFC 6901) equals the given one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expect(pub Vec<(String, serde_json::Value)>);
-
-impl Expect {
-    /// Whether `text` is JSON in which every pointer leads to its value.
-    pub fn matches(&self, text: &str) -> bool {
-        serde_json::from_str::<serde_json::Value>(text)
-            .is_ok_and(|json| self.0.iter().all(|(pointer, value)| json.pointer(pointer) == Some(value)))
-    }
 }
 
 impl Default for Heartbeat {
@@ -60,8 +83,12 @@ impl Default for Heartbeat {
         Self {
             kind: HeartbeatKind::Ping,
             interval: Duration::from_secs(30),
+            interval_from: None,
+            first: FirstBeat::Interval,
+            only_when_idle: false,
             timeout: Duration::from_secs(10),
             idle_timeout: None,
+            close_code: None,
         }
     }
 }
@@ -92,6 +119,7 @@ impl Heartbeat {
             idle_timeout: section
                 .duration_or_off("idle_timeout", Duration::from_secs(1)..=365 * DAY)
                 .flatten(),
+            ..default
         };
         section.finish();
         heartbeat
@@ -105,7 +133,7 @@ fn read_kind(section: &Section<'_>) -> HeartbeatKind {
     }
     let expect = read_expect(section);
     let (off, ping) = (HeartbeatKind::Off, HeartbeatKind::Ping);
-    let message = HeartbeatKind::Message { text, expect };
+    let message = HeartbeatKind::Message { message: Template::literal(&text), expect };
     let kinds = [("ping", &ping), ("message", &message), ("off", &off)];
     let known = section.one_of("kind", &kinds);
     let is_bad = known.is_none() && section.item("kind").is_some();
@@ -119,7 +147,7 @@ fn read_kind(section: &Section<'_>) -> HeartbeatKind {
     kind.clone()
 }
 
-fn read_expect(section: &Section<'_>) -> Option<Expect> {
+fn read_expect(section: &Section<'_>) -> Option<Pattern> {
     section.item("expect")?;
     let mut pairs = Vec::new();
     let table = section.section("expect");
@@ -133,10 +161,15 @@ fn read_expect(section: &Section<'_>) -> Option<Expect> {
         );
     }
     for item in items {
-        if !is_pointer(item.name) {
-            item.problem("is no JSON pointer: write one such as \"/type\", or \"\" for the whole");
-        } else if let Some(value) = json_scalar(item.value) {
-            pairs.push((item.name.to_owned(), value));
+        let pointer = match Pointer::parse(item.name) {
+            Ok(pointer) => pointer,
+            Err(why) => {
+                item.problem(why);
+                continue;
+            }
+        };
+        if let Some(value) = json_scalar(item.value) {
+            pairs.push((pointer, Test::OneOf(vec![value])));
         } else {
             item.problem(format_args!(
                 "is {}, which is no JSON text, number, true or false: write one of these",
@@ -144,32 +177,5 @@ fn read_expect(section: &Section<'_>) -> Option<Expect> {
             ));
         }
     }
-    Some(Expect(pairs))
-}
-
-/// Whether text is a JSON pointer (RFC 6901, section 3).
-fn is_pointer(text: &str) -> bool {
-    let escapes = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
-    (text.is_empty() || text.starts_with('/')) && escapes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_expectation_is_met_by_all_of_its_values() {
-        let expect = Expect(vec![("/a/b".into(), 1.into()), ("/t".into(), "pong".into())]);
-        assert!(expect.matches(r#"{"t":"pong","a":{"b":1},"x":null}"#));
-        assert!(!expect.matches(r#"{"t":"pong"}"#));
-        assert!(!expect.matches(r#"{"t":"ping","a":{"b":1}}"#));
-        assert!(!expect.matches("pong"));
-        assert!(Expect(vec![(String::new(), "pong".into())]).matches("\"pong\""));
-    }
-
-    #[test]
-    fn pointers() {
-        assert!(["", "/", "/a", "/a~0b/~1"].iter().all(|text| is_pointer(text)));
-        assert!(["a", "#/a", "/~", "/~2"].iter().all(|text| !is_pointer(text)));
-    }
+    Some(Pattern::Json(pairs))
 }

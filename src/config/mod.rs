@@ -13,46 +13,74 @@ use std::{
 
 use toml::de::DeTable;
 
+mod capture;
+mod command;
+mod compression;
 mod duration;
 mod error;
 mod heartbeat;
 mod history;
+mod limits;
 mod listener;
 mod log;
 mod outbox;
+mod pattern;
 mod placeholder;
+mod places;
+mod pointer;
 mod quantity;
 mod reader;
 mod reconnect;
+mod reply;
 mod rights;
+mod rotate;
+mod rule;
+mod script;
 mod secret;
+mod sequence;
 mod shutdown;
 mod size;
 mod surroundings;
 mod template;
+mod terms;
 mod tls;
 mod upstream;
 mod url;
 mod values;
+mod vars;
 
 pub use self::{
+    capture::Capture,
+    command::{Command, Commands},
+    compression::Compression,
     duration::{format_duration, parse_duration},
     error::{Invalid, LoadError, Problem},
-    heartbeat::{Expect, Heartbeat, HeartbeatKind},
+    heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IntervalFrom},
     history::{History, SlowClient},
+    limits::{Excess, Limits, MAX_WINDOWS, Window},
     listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
     log::{Log, LogFormat},
     outbox::Outbox,
+    pattern::{Pattern, Test},
+    placeholder::Placeholder,
+    pointer::{Pointer, array_index},
     reconnect::{OnExhausted, Reconnect},
+    reply::Reply,
     rights::Rights,
+    rotate::Rotate,
+    rule::{Remedy, Rule},
+    script::{Say, Script, Step},
     secret::Secret,
+    sequence::{OnHole, Sequence},
     shutdown::Shutdown,
     size::{format_size, parse_size},
     surroundings::Surroundings,
-    template::{Template, TemplateError},
+    template::{Place, Template, TemplateError, Value},
+    terms::Terms,
     tls::Tls,
     upstream::Upstream,
     url::{check_url, safe_url},
+    vars::{Var, Vars},
 };
 
 use self::reader::{Report, Section};
@@ -63,8 +91,14 @@ const MAX_FILE: u64 = 1 << 20;
 /// A whole, valid configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// `profile`: what wsfan knows of a server or a kind of servers, by name; below it all, the file's own
+    /// keys come first. None by default.
+    pub profile: Option<String>,
     /// `[upstream]`: where the link goes.
     pub upstream: Upstream,
+    /// `[vars]`, `[command.NAME]`, `[[script.step]]`, `[[capture]]`, `[[reply]]`, `[sequence]`, `[rotate]`
+    /// and `[limits]`: how the server wants to be spoken to.
+    pub terms: Terms,
     /// `[heartbeat]`: how the link proves that it lives.
     pub heartbeat: Heartbeat,
     /// `[reconnect]`: what happens after a failure.
@@ -112,7 +146,9 @@ impl Config {
         };
         let root = Section::root(table.get_ref(), &report);
         let config = Self {
+            profile: None,
             upstream: Upstream::read(root.section("upstream")),
+            terms: Terms::default(),
             heartbeat: Heartbeat::read(root.section("heartbeat")),
             reconnect: Reconnect::read(root.section("reconnect")),
             listeners: Listener::read_all(&root, &report, surroundings),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Template, Tls,
+    Command, Compression, Template, Tls,
     reader::{Item, Section},
     url::{check_url, safe_url},
     values::quoted,
@@ -25,8 +25,16 @@ const RESERVED: [(&str, &str); 9] = [
 /// `[upstream]`: the WebSocket server and how to reach it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
-    /// `url`: one or more `ws://` or `wss://` URLs, tried in turn. Never empty.
+    /// `url`: one or more `ws://` or `wss://` URLs, tried in turn. Empty only with `url_command`.
     pub urls: Vec<Template>,
+    /// `url_command`: run for each attempt instead of `url`. What it prints is a URL on one line, or JSON:
+    /// `{"url": "…", "headers": {…}}`, whose headers are added to `headers`. None by default.
+    pub url_command: Option<Command>,
+    /// `resume_url`: used instead of the others while every capture in it is there. None by default.
+    pub resume_url: Option<Template>,
+    /// `resume_url_failures`: after so many failed attempts in a row with it, the captures in it are
+    /// forgotten; 1 to 1,000. Default 3.
+    pub resume_url_failures: u32,
     /// `subprotocols`: offered in `Sec-WebSocket-Protocol`, in order of preference.
     pub subprotocols: Vec<String>,
     /// `connect_timeout`: DNS, TCP, TLS and upgrade together; 100 ms to 10 min. Default 10 s.
@@ -38,6 +46,8 @@ pub struct Upstream {
     pub headers: Vec<(String, Template)>,
     /// `tls`: trust and client certificate for `wss://`.
     pub tls: Tls,
+    /// `compression`: permessage-deflate, if the server takes the offer. None (`false`) by default.
+    pub compression: Option<Compression>,
 }
 
 impl Upstream {
@@ -45,11 +55,15 @@ impl Upstream {
     pub fn new(urls: Vec<Template>) -> Self {
         Self {
             urls,
+            url_command: None,
+            resume_url: None,
+            resume_url_failures: 3,
             subprotocols: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             max_message: 16 << 20,
             headers: Vec::new(),
             tls: Tls::default(),
+            compression: None,
         }
     }
 

@@ -33,6 +33,8 @@ mod wire;
 pub struct Settings {
     /// `[upstream]`: a change makes a new connection, but for `connect_timeout` alone.
     pub upstream: config::Upstream,
+    /// How the server wants to be spoken to: see [`config::Terms::keep_connection`].
+    pub terms: config::Terms,
     /// `[heartbeat]`: applied to the live link at once.
     pub heartbeat: config::Heartbeat,
     /// `[reconnect]`: applied at once.

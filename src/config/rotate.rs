@@ -1,0 +1,26 @@
+//! `[rotate]`: a new connection before the server ends the old one.
+
+use std::time::Duration;
+
+use super::{Pattern, Pointer};
+
+/// `[rotate]`: when a new connection takes over from one that still works. Off by default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotate {
+    /// `after`: the connection's age; 1 s to 365 d. Off by default.
+    pub after: Option<Duration>,
+    /// `when`: a message that announces the end. None by default.
+    pub when: Option<Pattern>,
+    /// `overlap`: both connections are read for at most so long, once the new one is up; 0 s to 10 min.
+    /// Default 5 s.
+    pub overlap: Duration,
+    /// `dedupe`: where a message has what names it; one that is heard on both connections is published
+    /// once. None by default: both are published.
+    pub dedupe: Option<Pointer>,
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self { after: None, when: None, overlap: Duration::from_secs(5), dedupe: None }
+    }
+}
