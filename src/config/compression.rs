@@ -1,5 +1,9 @@
 //! `upstream.compression`: permessage-deflate (RFC 7692).
 
+use toml::de::DeValue;
+
+use super::reader::Section;
+
 /// `upstream.compression`: what is offered to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
@@ -21,5 +25,27 @@ impl Default for Compression {
             server_max_window_bits: 15,
             client_max_window_bits: 15,
         }
+    }
+}
+
+impl Compression {
+    /// Reads `compression`: true, false, or a table. None for false.
+    pub(super) fn read(upstream: &Section<'_>) -> Option<Self> {
+        let item = upstream.item("compression")?;
+        if !matches!(item.value, DeValue::Table(_)) {
+            return upstream.truth("compression").filter(|on| *on).map(|_| Self::default());
+        }
+        let (section, default) = (item.section(), Self::default());
+        let truth = |key, default| section.truth(key).unwrap_or(default);
+        // RFC 7692 has 8 too, which zlib can't write
+        let bits = |key| section.integer(key, 9..=15).unwrap_or(15);
+        let compression = Self {
+            server_context_takeover: truth("server_context_takeover", default.server_context_takeover),
+            client_context_takeover: truth("client_context_takeover", default.client_context_takeover),
+            server_max_window_bits: bits("server_max_window_bits"),
+            client_max_window_bits: bits("client_max_window_bits"),
+        };
+        section.finish();
+        Some(compression)
     }
 }

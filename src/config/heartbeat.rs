@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use super::{
+    Pattern, Placeholder, Template,
     duration::format_duration,
-    pattern::{Pattern, Test},
-    pointer::Pointer,
+    names::{Names, Use},
     reader::Section,
-    template::Template,
-    values::{json_scalar, kind},
 };
 
 /// `heartbeat.message` where the file has none.
@@ -94,13 +92,19 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    pub(super) fn read(section: Section<'_>) -> Self {
+    pub(super) fn read(section: Section<'_>, names: &Names) -> Self {
         let default = Self::default();
         let before = section.problems();
+        let interval_from = read_interval_from(&section, names);
         let intervals = Duration::from_millis(100)..=DAY;
-        let interval = section.duration("interval", intervals).unwrap_or(default.interval);
+        let interval = match interval_from {
+            Some(_) => default.interval,
+            None if section.problems() > before => default.interval,
+            None => section.duration("interval", intervals).unwrap_or(default.interval),
+        };
         let timeout = section.duration("timeout", Duration::from_millis(10)..=DAY);
-        if let Some(timeout) = timeout.filter(|timeout| *timeout > interval && section.problems() == before) {
+        let fixed = interval_from.is_none() && section.problems() == before;
+        if let Some(timeout) = timeout.filter(|timeout| *timeout > interval && fixed) {
             section.problem(
                 "timeout",
                 format_args!(
@@ -111,29 +115,65 @@ impl Heartbeat {
                 ),
             );
         }
+        let beats =
+            [("interval", FirstBeat::Interval), ("random", FirstBeat::Random), ("now", FirstBeat::Now)];
         let heartbeat = Self {
-            kind: read_kind(&section),
+            kind: read_kind(&section, names),
             interval,
+            interval_from,
+            first: section.one_of("first", &beats).unwrap_or(default.first),
+            only_when_idle: section.truth("only_when_idle").unwrap_or(default.only_when_idle),
             // A changed interval alone must always be a valid configuration.
             timeout: timeout.unwrap_or(default.timeout.min(interval)),
             idle_timeout: section
                 .duration_or_off("idle_timeout", Duration::from_secs(1)..=365 * DAY)
                 .flatten(),
-            ..default
+            close_code: read_close_code(&section),
         };
         section.finish();
         heartbeat
     }
 }
 
-fn read_kind(section: &Section<'_>) -> HeartbeatKind {
-    let text = section.text("message").unwrap_or(MESSAGE).to_owned();
-    if text.is_empty() {
-        section.problem("message", "is empty: write the text to send, or leave it out");
+/// `interval = "${capture:NAME}"`, with its unit.
+fn read_interval_from(section: &Section<'_>, names: &Names) -> Option<IntervalFrom> {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    let units = [("ms", MILLISECOND), ("s", Duration::from_secs(1))];
+    let unit = section.one_of("interval_unit", &units).unwrap_or(MILLISECOND);
+    let item =
+        section.item("interval").filter(|item| item.value.as_str().is_some_and(|text| text.contains("${")));
+    let item = item?;
+    let template = names.text(&item, Use::Message)?;
+    let mut placeholders = template.placeholders();
+    match (placeholders.next(), placeholders.next()) {
+        (Some((Placeholder::Capture(capture), _)), None) if template.with_stand_ins() == "1" => {
+            Some(IntervalFrom { capture: capture.clone(), unit })
+        }
+        _ => {
+            item.problem("is neither a duration nor a capture: write such as \"30s\" or \"${capture:NAME}\"");
+            None
+        }
     }
-    let expect = read_expect(section);
+}
+
+/// A code that a client may close with: RFC 6455, 7.4, leaves it these.
+fn read_close_code(section: &Section<'_>) -> Option<u16> {
+    let code: u16 = section.integer("close_code", 1000..=4999)?;
+    if code != 1000 && code < 3000 {
+        section.problem("close_code", format_args!("is {code}: write 1000, or a number from 3000 to 4999"));
+    }
+    Some(code)
+}
+
+fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
+    let message = match section.item("message") {
+        Some(item) => names.message(&item, Use::Message),
+        None => None,
+    };
+    let message = message.unwrap_or_else(|| Template::literal(MESSAGE));
+    let expect = Pattern::read(section, "expect");
     let (off, ping) = (HeartbeatKind::Off, HeartbeatKind::Ping);
-    let message = HeartbeatKind::Message { message: Template::literal(&text), expect };
+    let message = HeartbeatKind::Message { message, expect };
     let kinds = [("ping", &ping), ("message", &message), ("off", &off)];
     let known = section.one_of("kind", &kinds);
     let is_bad = known.is_none() && section.item("kind").is_some();
@@ -145,37 +185,4 @@ fn read_kind(section: &Section<'_>) -> HeartbeatKind {
         );
     }
     kind.clone()
-}
-
-fn read_expect(section: &Section<'_>) -> Option<Pattern> {
-    section.item("expect")?;
-    let mut pairs = Vec::new();
-    let table = section.section("expect");
-    let refused = table.is_refused();
-    let items = table.items();
-    if items.is_empty() && !refused {
-        section.problem(
-            "expect",
-            "is empty: write a JSON pointer and its value, such as { \"/type\" = \"pong\" }, or \
-             leave it out",
-        );
-    }
-    for item in items {
-        let pointer = match Pointer::parse(item.name) {
-            Ok(pointer) => pointer,
-            Err(why) => {
-                item.problem(why);
-                continue;
-            }
-        };
-        if let Some(value) = json_scalar(item.value) {
-            pairs.push((pointer, Test::OneOf(vec![value])));
-        } else {
-            item.problem(format_args!(
-                "is {}, which is no JSON text, number, true or false: write one of these",
-                kind(item.value)
-            ));
-        }
-    }
-    Some(Pattern::Json(pairs))
 }

@@ -23,11 +23,13 @@ mod history;
 mod limits;
 mod listener;
 mod log;
+mod names;
 mod outbox;
 mod pattern;
 mod placeholder;
 mod places;
 mod pointer;
+mod profile;
 mod quantity;
 mod reader;
 mod reconnect;
@@ -83,7 +85,11 @@ pub use self::{
     vars::{Var, Vars},
 };
 
-use self::reader::{Report, Section};
+use self::{
+    names::Names,
+    profile::{PROFILES, Profile},
+    reader::{Report, Section},
+};
 
 /// The largest configuration file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -134,6 +140,11 @@ impl Config {
     ///
     /// All that is wrong, each with its line.
     pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, Invalid> {
+        Self::parse_with(text, surroundings, PROFILES)
+    }
+
+    /// As [`Config::parse`], with these profiles.
+    fn parse_with(text: &str, surroundings: &Surroundings, profiles: &[Profile]) -> Result<Self, Invalid> {
         let report = Report::new(text);
         let table = match DeTable::parse(text) {
             Ok(table) => table,
@@ -144,12 +155,30 @@ impl Config {
                 return Err(report.into_invalid());
             }
         };
-        let root = Section::root(table.get_ref(), &report);
+        let mut table = table.into_inner();
+        let mut report = report;
+        let profile = match profile::asked_for(&table, profiles) {
+            Ok(profile) => profile,
+            Err((at, sentence)) => {
+                report.add(Some(report.line(at)), sentence);
+                None
+            }
+        };
+        if let Some((name, fragment)) = profile {
+            match DeTable::parse(fragment) {
+                Ok(fragment) => profile::merge(&mut table, fragment.into_inner(), text.len() + 1),
+                Err(error) => return Err(Invalid(vec![profile::broken(name, &error)])),
+            }
+            report = Report::with_profile(text, name, fragment);
+        }
+        let names = Names::gather(&table);
+        let root = Section::root(&table, &report);
+        root.item("profile");
         let config = Self {
-            profile: None,
-            upstream: Upstream::read(root.section("upstream")),
-            terms: Terms::default(),
-            heartbeat: Heartbeat::read(root.section("heartbeat")),
+            profile: profile.map(|(name, _)| name.to_owned()),
+            upstream: Upstream::read(root.section("upstream"), &names),
+            terms: Terms::read(&root, &names),
+            heartbeat: Heartbeat::read(root.section("heartbeat"), &names),
             reconnect: Reconnect::read(root.section("reconnect")),
             listeners: Listener::read_all(&root, &report, surroundings),
             history: History::read(root.section("history")),

@@ -2,7 +2,13 @@
 
 use std::fmt;
 
-use super::{Pointer, values::quoted};
+use toml::de::DeValue;
+
+use super::{
+    Pointer,
+    reader::{Item, Section},
+    values::{json_scalar, kind, quoted},
+};
 
 /// Which messages are meant: those with a text in them, or JSON with certain values at certain places.
 ///
@@ -92,5 +98,184 @@ impl fmt::Display for Test {
             Self::Exists(false) => f.write_str("is not there"),
             Self::Contains(text) => write!(f, "has {} in it", quoted(text)),
         }
+    }
+}
+
+/// So many alternatives, or tests, at most.
+const MAX: usize = 256;
+
+impl Pattern {
+    /// The pattern of a key, if the file has it.
+    pub(super) fn read(section: &Section<'_>, key: &'static str) -> Option<Self> {
+        Self::of(&section.item(key)?)
+    }
+
+    /// The pattern that a value is: a text, a table, or a list of these.
+    fn of(item: &Item<'_>) -> Option<Self> {
+        let Some(elements) = item.elements() else { return Self::one(item) };
+        if elements.is_empty() || elements.len() > MAX {
+            item.problem(format_args!("is a list of {}, but one of 1 to {MAX} can match", elements.len()));
+            return None;
+        }
+        let patterns: Vec<_> = elements.iter().filter_map(Self::one).collect();
+        (patterns.len() == elements.len()).then_some(Self::Any(patterns))
+    }
+
+    fn one(item: &Item<'_>) -> Option<Self> {
+        match item.value {
+            DeValue::String(text) if text.is_empty() => {
+                item.problem("is empty, which every message would match: write a text that is in it");
+                None
+            }
+            DeValue::String(text) => Some(Self::Text(text.to_string())),
+            DeValue::Table(_) => read_table(item).map(Self::Json),
+            other => {
+                item.problem(format_args!(
+                    "is {}: write a text, or a table such as {{ \"/type\" = \"pong\" }}",
+                    kind(other)
+                ));
+                None
+            }
+        }
+    }
+}
+
+fn read_table(item: &Item<'_>) -> Option<Vec<(Pointer, Test)>> {
+    let entries = item.section().items();
+    if entries.is_empty() || entries.len() > MAX {
+        item.problem(
+            "is empty: write a JSON pointer and its value, such as { \"/type\" = \"pong\" }, or leave it out",
+        );
+        return None;
+    }
+    let mut tests: Vec<(Pointer, Test)> = Vec::new();
+    let mut sound = true;
+    for entry in &entries {
+        let pointer = Pointer::parse(entry.name).map_err(|why| entry.problem(why)).ok();
+        let (Some(pointer), Some(test)) = (pointer, read_test(entry)) else {
+            sound = false;
+            continue;
+        };
+        if let Some((other, _)) =
+            tests.iter().find(|other| contradict(other, &(pointer.clone(), test.clone())))
+        {
+            entry.problem(format_args!(
+                "can't hold together with \"{other}\": one leads into what the other says is no object or list"
+            ));
+            sound = false;
+        }
+        tests.push((pointer, test));
+    }
+    sound.then_some(tests)
+}
+
+fn read_test(item: &Item<'_>) -> Option<Test> {
+    let scalar = |item: &Item<'_>| {
+        let value = json_scalar(item.value);
+        if value.is_none() {
+            let kind = kind(item.value);
+            item.problem(format_args!(
+                "is {kind}, which is no JSON text, number, true or false: write one of these"
+            ));
+        }
+        value
+    };
+    match item.value {
+        DeValue::Array(_) => {
+            let elements = item.elements()?;
+            if elements.is_empty() || elements.len() > MAX {
+                item.problem(format_args!(
+                    "is a list of {}, but one of 1 to {MAX} can match",
+                    elements.len()
+                ));
+                return None;
+            }
+            let scalars: Vec<_> = elements.iter().filter_map(scalar).collect();
+            (scalars.len() == elements.len()).then_some(Test::OneOf(scalars))
+        }
+        DeValue::Table(_) => {
+            let section = item.section();
+            let (exists, contains) = (section.truth("exists"), section.text("matches"));
+            let both = section.item("exists").is_some() as u8 + section.item("matches").is_some() as u8;
+            let before = section.problems();
+            if both != 1 {
+                item.problem("is a table without exactly one of its keys: write { exists = true } or { matches = \"text\" }");
+            } else if contains == Some("") {
+                item.problem("is empty: write a text that is in the value, or { exists = true }");
+            }
+            let sound = section.problems() == before;
+            section.finish();
+            match (exists, contains) {
+                _ if !sound => None,
+                (Some(exists), _) => Some(Test::Exists(exists)),
+                (_, Some(text)) => Some(Test::Contains(text.to_owned())),
+                _ => None,
+            }
+        }
+        _ => scalar(item).map(|value| Test::OneOf(vec![value])),
+    }
+}
+
+/// Whether two tests can't both hold: a scalar, or nothing, has nothing in it.
+fn contradict((one, is): &(Pointer, Test), (other, also): &(Pointer, Test)) -> bool {
+    let above = |above: &Pointer, test: &Test, below: &Pointer, inner: &Test| {
+        below.tokens().len() > above.tokens().len()
+            && below.tokens().starts_with(above.tokens())
+            && *test != Test::Exists(true)
+            && *inner != Test::Exists(false)
+    };
+    above(one, is, other, also) || above(other, also, one, is)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn json_pattern(tests: &[(&str, Test)]) -> Pattern {
+        let tests = tests.iter().map(|(pointer, test)| (Pointer::parse(pointer).unwrap(), test.clone()));
+        Pattern::Json(tests.collect())
+    }
+
+    #[test]
+    fn a_pattern_is_met_by_all_of_its_tests() {
+        let one_of = |value| Test::OneOf(vec![value]);
+        let pattern = json_pattern(&[("/a/b", one_of(json!(1))), ("/t", one_of(json!("pong")))]);
+        for (message, matches) in [
+            (r#"{"t":"pong","a":{"b":1},"x":null}"#, true),
+            (r#"{"t":"pong","a":{"b":1.0}}"#, true),
+            (r#"{"t":"pong"}"#, false),
+            (r#"{"t":"ping","a":{"b":1}}"#, false),
+            ("pong", false),
+        ] {
+            assert_eq!(pattern.matches(message), matches, "{message}");
+        }
+        assert!(json_pattern(&[("", one_of(json!("pong")))]).matches("\"pong\""));
+    }
+
+    #[test]
+    fn a_value_is_there_or_not_or_has_a_text_in_it() {
+        let there = json_pattern(&[("/a", Test::Exists(true))]);
+        let not = json_pattern(&[("/a", Test::Exists(false))]);
+        let contains = json_pattern(&[("/a", Test::Contains("on".into()))]);
+        for (message, is) in [
+            (r#"{"a":null}"#, [true, false, false]),
+            (r#"{"a":"pong"}"#, [true, false, true]),
+            (r#"{"a":["pong"]}"#, [true, false, false]),
+            (r#"{"b":1}"#, [false, true, false]),
+            ("not JSON", [false, false, false]),
+        ] {
+            assert_eq!([&there, &not, &contains].map(|pattern| pattern.matches(message)), is, "{message}");
+        }
+        let any = Pattern::Any(vec![Pattern::Text("x".into()), there]);
+        assert!(any.matches("x") && any.matches(r#"{"a":1}"#) && !any.matches("{}"));
+    }
+
+    #[test]
+    fn it_is_shown_in_words() {
+        let pattern =
+            json_pattern(&[("/a", Test::OneOf(vec![json!(1), json!("b")])), ("/c", Test::Exists(true))]);
+        assert_eq!(pattern.to_string(), "/a = 1 or \"b\" and /c is there");
     }
 }

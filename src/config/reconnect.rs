@@ -70,7 +70,7 @@ impl Reconnect {
                 .duration("stable_after", Duration::ZERO..=DAY)
                 .unwrap_or(default.stable_after),
             on_exhausted: section.one_of("on_exhausted", &exhausted).unwrap_or(default.on_exhausted),
-            rules: Vec::new(),
+            rules: Rule::read_all(&section),
         };
         section.finish();
         reconnect

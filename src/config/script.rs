@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Pattern, Pointer, Remedy, Template};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    Pattern, Pointer, Remedy, Template,
+    names::{Names, Use, check_name, is_name},
+    reader::Section,
+    values::quoted,
+};
 
 /// `[script]`: the steps, in order, run on every new connection.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,4 +69,120 @@ pub enum Say {
     Text(Template),
     /// A binary message, without placeholders.
     Binary(Vec<u8>),
+}
+
+/// So many steps at most.
+const MAX_STEPS: usize = 256;
+
+impl Script {
+    pub(super) fn read(section: Section<'_>, names: &Names) -> Self {
+        let sections = section.sections("step").unwrap_or_default();
+        if sections.len() > MAX_STEPS {
+            section
+                .problem("step", format_args!("is a list of {}: write at most {MAX_STEPS}", sections.len()));
+        }
+        section.finish();
+        let steps = sections.into_iter().enumerate();
+        Self { steps: steps.map(|(at, section)| Step::read(section, at + 1, names)).collect() }
+    }
+}
+
+impl Step {
+    fn read(section: Section<'_>, number: usize, names: &Names) -> Self {
+        let refused = section.is_refused();
+        let remedies = [
+            ("retry", Remedy::Retry),
+            ("stop", Remedy::Stop),
+            ("refresh", Remedy::Refresh),
+            ("fresh", Remedy::Fresh),
+        ];
+        let timeouts = Duration::from_millis(10)..=Duration::from_secs(600);
+        let default = Self::new(section.text("name").map_or_else(|| format!("step {number}"), str::to_owned));
+        let step = Self {
+            if_captured: read_names(&section, "if_captured", names),
+            unless_captured: read_names(&section, "unless_captured", names),
+            send: read_send(&section, names),
+            expect: Pattern::read(&section, "expect"),
+            reject: Pattern::read(&section, "reject"),
+            capture: read_values(section.section("capture")),
+            publish: section.truth("publish").unwrap_or(default.publish),
+            timeout: section.duration("timeout", timeouts),
+            on_fail: section.one_of("on_fail", &remedies).unwrap_or(default.on_fail),
+            ..default
+        };
+        if section.item("expect").is_none() {
+            for key in ["reject", "capture", "timeout", "publish"] {
+                if section.item(key).is_some() {
+                    section.problem(
+                        key,
+                        "only goes with `expect` in the same step: write what is expected, too",
+                    );
+                }
+            }
+            let says = section.item("send").is_some() || section.item("send_binary").is_some();
+            if !says && !refused {
+                section.problem("send", "is missing, and so is `expect`: write at least one of them");
+            }
+        } else if step.expect.is_some() && step.expect == step.reject {
+            section.problem(
+                "reject",
+                "is the same as `expect`, so that nothing would be expected: take one out",
+            );
+        }
+        section.finish();
+        step
+    }
+}
+
+/// Names and pointers, as a capture has them.
+pub(super) fn read_values(section: Section<'_>) -> Vec<(String, Pointer)> {
+    let mut values = Vec::new();
+    for item in section.items() {
+        if !check_name(&item) {
+            continue;
+        }
+        let Some(text) = item.text() else { continue };
+        match Pointer::parse(text) {
+            Ok(pointer) => values.push((item.name.to_owned(), pointer)),
+            Err(why) => item.problem(why),
+        }
+    }
+    values
+}
+
+/// A name or a list of names, each of which something captures.
+fn read_names(section: &Section<'_>, key: &'static str, names: &Names) -> Vec<String> {
+    let mut read = Vec::new();
+    for item in section.one_or_more(key).unwrap_or_default() {
+        let Some(name) = item.text() else { continue };
+        match names.captured(name) {
+            Ok(()) => read.push(name.to_owned()),
+            Err(_) if !is_name(name) => {
+                item.problem(format_args!("is {}: write the name of a capture", quoted(name)));
+            }
+            Err(why) => item.problem(format_args!("is {}, which {why}", quoted(name))),
+        }
+    }
+    read
+}
+
+fn read_send(section: &Section<'_>, names: &Names) -> Option<Say> {
+    let (text, binary) = (section.item("send"), section.item("send_binary"));
+    if text.is_some() && binary.is_some() {
+        section.problem(
+            "send_binary",
+            "is there beside `send`: write one of them, and another step for the other",
+        );
+    }
+    if let Some(item) = text {
+        return names.message(&item, Use::Message).map(Say::Text);
+    }
+    let item = binary?;
+    match STANDARD.decode(item.text()?) {
+        Ok(bytes) => Some(Say::Binary(bytes)),
+        Err(why) => {
+            item.problem(format_args!("is no base64 with padding (RFC 4648, 4): {why}"));
+            None
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! The server's own terms: how it wants to be spoken to, by configuration alone.
 
-use super::{Capture, Commands, Limits, Reply, Rotate, Script, Sequence, Vars};
+use super::{
+    Capture, Commands, Limits, Reply, Rotate, Script, Sequence, Vars, command, names::Names, reader::Section,
+    vars,
+};
 
 /// All that is particular to one server, but for its address, its heartbeat and its close codes.
 /// Empty by default.
@@ -25,6 +28,19 @@ pub struct Terms {
 }
 
 impl Terms {
+    pub(super) fn read(root: &Section<'_>, names: &Names) -> Self {
+        Self {
+            vars: vars::read(root.section("vars"), names),
+            commands: command::read_all(root.section("command")),
+            script: Script::read(root.section("script"), names),
+            captures: Capture::read_all(root),
+            replies: Reply::read_all(root, names),
+            sequence: Sequence::read(root),
+            rotate: Rotate::read(root.section("rotate")),
+            limits: Limits::read(root.section("limits")),
+        }
+    }
+
     /// Whether a connection made under these terms is as good under `new` ones: limits and rotation apply
     /// to the live one, everything else to a new one.
     pub fn keep_connection(&self, new: &Terms) -> bool {
