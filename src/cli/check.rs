@@ -105,7 +105,7 @@ fn upstream(upstream: &Upstream) -> String {
     // as configured: placeholders are shown, never what they stand for
     let mut urls: Vec<String> = upstream.urls.iter().map(ToString::to_string).collect();
     if let Some(command) = &upstream.url_command {
-        urls.push(format!("what {} prints", command.run[0]));
+        urls.push(format!("what {} prints", command.command.run[0]));
     }
     let names: Vec<&str> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
     match names.is_empty() {

@@ -143,7 +143,7 @@ fn read_interval_from(section: &Section<'_>, names: &Names) -> Option<IntervalFr
     let item =
         section.item("interval").filter(|item| item.value.as_str().is_some_and(|text| text.contains("${")));
     let item = item?;
-    let template = names.text(&item, Use::Message)?;
+    let template = names.header(&item, Use::Message)?;
     let mut placeholders = template.placeholders();
     match (placeholders.next(), placeholders.next()) {
         (Some((Placeholder::Capture(capture), _)), None) if template.with_stand_ins() == "1" => {
@@ -157,7 +157,7 @@ fn read_interval_from(section: &Section<'_>, names: &Names) -> Option<IntervalFr
 }
 
 /// A code that a client may close with: RFC 6455, 7.4, leaves it these.
-fn read_close_code(section: &Section<'_>) -> Option<u16> {
+pub(super) fn read_close_code(section: &Section<'_>) -> Option<u16> {
     let code: u16 = section.integer("close_code", 1000..=4999)?;
     if code != 1000 && code < 3000 {
         section.problem("close_code", format_args!("is {code}: write 1000, or a number from 3000 to 4999"));

@@ -33,6 +33,7 @@ mod profile;
 mod quantity;
 mod reader;
 mod reconnect;
+mod reject;
 mod reply;
 mod rights;
 mod rotate;
@@ -53,7 +54,7 @@ mod vars;
 
 pub use self::{
     capture::Capture,
-    command::{Command, Commands},
+    command::{Command, Commands, UrlCommand},
     compression::Compression,
     duration::{format_duration, parse_duration},
     error::{Invalid, LoadError, Problem},
@@ -67,6 +68,7 @@ pub use self::{
     placeholder::Placeholder,
     pointer::{Pointer, array_index},
     reconnect::{OnExhausted, Reconnect},
+    reject::{DelayFrom, Reject},
     reply::Reply,
     rights::Rights,
     rotate::Rotate,

@@ -13,12 +13,18 @@ use super::{
 /// What the file defines by name, gathered before its sections are read.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Of `[vars]`, and whether the value is text.
-    vars: BTreeMap<String, bool>,
+    /// Of `[vars]`.
+    vars: BTreeMap<String, Variable>,
     /// Of `[command.NAME]`.
     commands: Vec<String>,
     /// Of every `capture` of a step and every `[[capture]]`.
     captures: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Variable {
+    is_text: bool,
+    runs_command: bool,
 }
 
 /// Where a template is used, which says what has a value there.
@@ -26,6 +32,8 @@ pub(super) struct Names {
 pub(super) enum Use {
     /// In `[vars]`.
     Variable,
+    /// In what a command reads: no other command may be run for it.
+    Input,
     /// In a URL or a header, for each attempt.
     Attempt,
     /// In `upstream.resume_url`.
@@ -53,25 +61,37 @@ impl Names {
         captures.dedup();
         let vars = table("vars").into_iter().flatten();
         Self {
-            vars: vars.map(|(name, value)| (name.get_ref().to_string(), value.get_ref().is_str())).collect(),
+            vars: vars
+                .map(|(name, value)| (name.get_ref().to_string(), Variable::of(value.get_ref())))
+                .collect(),
             commands: table("command").into_iter().flat_map(keys).collect(),
             captures,
         }
     }
 
-    /// Reads a template for a header or another text.
+    /// Reads a template for a header.
+    pub(super) fn header(&self, item: &Item<'_>, used: Use) -> Option<Template> {
+        self.read(item, item.text()?, used, Template::parse)
+    }
+
+    /// Reads a template for a text, which may be JSON and may be empty.
     pub(super) fn text(&self, item: &Item<'_>, used: Use) -> Option<Template> {
-        self.read(item, used, Template::parse)
+        self.read(item, item.text()?, used, Template::parse_message)
+    }
+
+    /// Makes a template of a value that may have placeholders in its texts.
+    pub(super) fn json(&self, item: &Item<'_>, value: &serde_json::Value, used: Use) -> Option<Template> {
+        self.read(item, &value.to_string(), used, Template::parse_message)
     }
 
     /// Reads a template for a URL.
     pub(super) fn url(&self, item: &Item<'_>, used: Use) -> Option<Template> {
-        self.read(item, used, Template::parse_url)
+        self.read(item, item.text()?, used, Template::parse_url)
     }
 
     /// Reads a template for a message, which isn't empty.
     pub(super) fn message(&self, item: &Item<'_>, used: Use) -> Option<Template> {
-        let template = self.read(item, used, Template::parse_message)?;
+        let template = self.text(item, used)?;
         if template.as_literal() == Some("") {
             item.problem("is empty: write the text to send, or leave it out");
             return None;
@@ -90,14 +110,25 @@ impl Names {
         }
     }
 
+    /// Checks that there is a variable of this name.
+    pub(super) fn variable(&self, name: &str) -> Result<(), String> {
+        match self.vars.contains_key(name) {
+            true => Ok(()),
+            false => {
+                let names: Vec<_> = self.vars.keys().cloned().collect();
+                Err(format!("is not in [vars]: {}", advice(&names, &format!("write vars.{name} = \"…\""))))
+            }
+        }
+    }
+
     fn read(
         &self,
         item: &Item<'_>,
+        text: &str,
         used: Use,
         parse: fn(&str) -> Result<Template, TemplateError>,
     ) -> Option<Template> {
-        let template =
-            parse(item.text()?).map_err(|why| item.problem(format_args!("can't be read: {why}"))).ok()?;
+        let template = parse(text).map_err(|why| item.problem(format_args!("can't be read: {why}"))).ok()?;
         for (placeholder, place) in template.placeholders() {
             if let Err(why) = self.check(placeholder, place, used) {
                 item.problem(format_args!("has `{placeholder}`, which {why}"));
@@ -114,12 +145,11 @@ impl Names {
                 return Err("is another variable: write what that one is".to_owned());
             }
             Placeholder::Var(name) => match self.vars.get(name) {
-                None => {
-                    let names: Vec<_> = self.vars.keys().cloned().collect();
-                    let write = format!("write vars.{name} = \"…\"");
-                    return Err(format!("is not in [vars]: {}", advice(&names, &write)));
+                None => self.variable(name)?,
+                Some(variable) if used == Use::Input && variable.runs_command => {
+                    return Err("runs a command itself: write here what needs none".to_owned());
                 }
-                Some(true) if bare => {
+                Some(variable) if variable.is_text && bare => {
                     return Err(
                         "is text that stands bare in JSON: put quotes around it, or give the variable a \
                                 number, true or false, a list or a table"
@@ -128,6 +158,11 @@ impl Names {
                 }
                 Some(_) => {}
             },
+            Placeholder::Command(..) if used == Use::Input => {
+                return Err(
+                    "is a command, and commands wait for no other: write here what needs none".to_owned()
+                );
+            }
             Placeholder::Command(name, pointer) => {
                 if !self.commands.contains(name) {
                     let write = format!("write [command.{name}] with what to run");
@@ -145,7 +180,7 @@ impl Names {
                 return Err("is text that stands bare in JSON: put quotes around it".to_owned());
             }
             Placeholder::Capture(name) => match used {
-                Use::Variable | Use::Attempt => {
+                Use::Variable | Use::Input | Use::Attempt => {
                     return Err("is there only once the server has spoken: it goes in messages and in \
                                 upstream.resume_url"
                         .to_owned());
@@ -153,7 +188,7 @@ impl Names {
                 _ => self.captured(name)?,
             },
             Placeholder::Last(_) | Placeholder::NextId
-                if matches!(used, Use::Variable | Use::Attempt | Use::Resume) =>
+                if matches!(used, Use::Variable | Use::Input | Use::Attempt | Use::Resume) =>
             {
                 return Err("goes in messages only".to_owned());
             }
@@ -166,6 +201,21 @@ impl Names {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Variable {
+    fn of(value: &DeValue<'_>) -> Self {
+        Self { is_text: value.is_str(), runs_command: runs_command(value) }
+    }
+}
+
+fn runs_command(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::String(text) => text.contains("${command:"),
+        DeValue::Array(list) => list.iter().any(|value| runs_command(value.get_ref())),
+        DeValue::Table(table) => table.iter().any(|(_, value)| runs_command(value.get_ref())),
+        _ => false,
     }
 }
 

@@ -111,7 +111,7 @@ impl Pattern {
     }
 
     /// The pattern that a value is: a text, a table, or a list of these.
-    fn of(item: &Item<'_>) -> Option<Self> {
+    pub(super) fn of(item: &Item<'_>) -> Option<Self> {
         let Some(elements) = item.elements() else { return Self::one(item) };
         if elements.is_empty() || elements.len() > MAX {
             item.problem(format_args!("is a list of {}, but one of 1 to {MAX} can match", elements.len()));

@@ -5,17 +5,21 @@ use std::{ops::RangeInclusive, time::Duration};
 use toml::de::DeValue;
 
 use super::{
+    Pattern,
     reader::{Item, Section},
     values::quoted,
 };
 
 /// One `[[reconnect.rule]]`. No code and no status is covered twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// `codes`: of the server's close frame; 1005 and 1006 as well.
     pub codes: Vec<RangeInclusive<u16>>,
     /// `statuses`: HTTP statuses of an upgrade that was refused.
     pub statuses: Vec<RangeInclusive<u16>>,
+    /// `match`: a message after which the connection is of no use; it is closed. A step's own `expect` and
+    /// `reject` come first. None by default.
+    pub pattern: Option<Pattern>,
     /// `then`, with its `delay`.
     pub then: Remedy,
 }
@@ -74,19 +78,25 @@ impl Rule {
         let rule = Self {
             codes: read_ranges(&section, "codes", &CODES, codes),
             statuses: read_ranges(&section, "statuses", &STATUSES, statuses),
-            then: read_remedy(&section),
+            pattern: Pattern::read(&section, "match"),
+            then: read_remedy(&section, None).unwrap_or_default(),
         };
-        if section.problems() == before && rule.codes.is_empty() && rule.statuses.is_empty() {
-            section.problem("codes", "is missing, and so is `statuses`: write at least one of them");
+        let is_about_nothing = rule.codes.is_empty() && rule.statuses.is_empty() && rule.pattern.is_none();
+        if section.problems() == before && is_about_nothing {
+            section.problem(
+                "codes",
+                "is missing, and so are `statuses` and `match`: write at least one of them",
+            );
         }
         section.finish();
         Some(rule)
     }
 }
 
-fn read_remedy(section: &Section<'_>) -> Remedy {
+/// Reads `then` and its `delay`, unless that is `known`.
+pub(super) fn read_remedy(section: &Section<'_>, known: Option<Duration>) -> Option<Remedy> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let delay = section.duration("delay", Duration::ZERO..=DAY);
+    let delay = known.or_else(|| section.duration("delay", Duration::ZERO..=DAY));
     let remedies = [
         ("retry", Remedy::Retry),
         ("after", Remedy::After(delay.unwrap_or_default())),
@@ -110,7 +120,7 @@ fn read_remedy(section: &Section<'_>) -> Remedy {
         }
         _ => {}
     }
-    then.unwrap_or_default()
+    then
 }
 
 fn read_ranges(

@@ -5,16 +5,18 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    Pattern, Pointer, Remedy, Template,
+    Pattern, Pointer, Reject, Remedy, Template,
     names::{Names, Use, check_name, is_name},
     reader::Section,
+    reject::ON_FAIL,
     values::quoted,
 };
 
 /// `[script]`: the steps, in order, run on every new connection.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Script {
-    /// `[[script.step]]`. None by default: a connection is up as soon as it is open.
+    /// `[[script.step]]`, and after them `[[script.then]]`, which is for steps of one's own behind those of a
+    /// profile. None by default: a connection is up as soon as it is open.
     pub steps: Vec<Step>,
 }
 
@@ -27,12 +29,17 @@ pub struct Step {
     pub if_captured: Vec<String>,
     /// `unless_captured`: the step is skipped if any of these is captured.
     pub unless_captured: Vec<String>,
+    /// `if_var`: the step is left out unless all of these variables are set, which `""` isn't.
+    pub if_var: Vec<String>,
+    /// `unless_var`: the step is left out if any of these variables is set.
+    pub unless_var: Vec<String>,
     /// `send` or `send_binary`.
     pub send: Option<Say>,
     /// `expect`: the step is done when such a message is heard.
     pub expect: Option<Pattern>,
-    /// `reject`: the step fails when such a message is heard. Looked at before `expect`.
-    pub reject: Option<Pattern>,
+    /// `reject`: the step fails when such a message is heard; the first that matches says what that leads
+    /// to. Looked at before `expect`.
+    pub reject: Vec<Reject>,
     /// `capture`: what is kept of the expected message, by name.
     pub capture: Vec<(String, Pointer)>,
     /// `publish`: whether the expected or rejected message is given to clients. Default true.
@@ -51,9 +58,11 @@ impl Step {
             name: name.into(),
             if_captured: Vec::new(),
             unless_captured: Vec::new(),
+            if_var: Vec::new(),
+            unless_var: Vec::new(),
             send: None,
             expect: None,
-            reject: None,
+            reject: Vec::new(),
             capture: Vec::new(),
             publish: true,
             timeout: None,
@@ -76,10 +85,12 @@ const MAX_STEPS: usize = 256;
 
 impl Script {
     pub(super) fn read(section: Section<'_>, names: &Names) -> Self {
-        let sections = section.sections("step").unwrap_or_default();
+        let mut sections = Vec::new();
+        for key in ["step", "then"] {
+            sections.extend(section.sections(key).unwrap_or_default());
+        }
         if sections.len() > MAX_STEPS {
-            section
-                .problem("step", format_args!("is a list of {}: write at most {MAX_STEPS}", sections.len()));
+            section.problem("step", format_args!("are {} steps: write at most {MAX_STEPS}", sections.len()));
         }
         section.finish();
         let steps = sections.into_iter().enumerate();
@@ -90,24 +101,20 @@ impl Script {
 impl Step {
     fn read(section: Section<'_>, number: usize, names: &Names) -> Self {
         let refused = section.is_refused();
-        let remedies = [
-            ("retry", Remedy::Retry),
-            ("stop", Remedy::Stop),
-            ("refresh", Remedy::Refresh),
-            ("fresh", Remedy::Fresh),
-        ];
         let timeouts = Duration::from_millis(10)..=Duration::from_secs(600);
         let default = Self::new(section.text("name").map_or_else(|| format!("step {number}"), str::to_owned));
         let step = Self {
-            if_captured: read_names(&section, "if_captured", names),
-            unless_captured: read_names(&section, "unless_captured", names),
+            if_captured: read_names(&section, "if_captured", |name| names.captured(name)),
+            unless_captured: read_names(&section, "unless_captured", |name| names.captured(name)),
+            if_var: read_names(&section, "if_var", |name| names.variable(name)),
+            unless_var: read_names(&section, "unless_var", |name| names.variable(name)),
             send: read_send(&section, names),
             expect: Pattern::read(&section, "expect"),
-            reject: Pattern::read(&section, "reject"),
+            reject: Reject::read_all(&section, "reject"),
             capture: read_values(section.section("capture")),
             publish: section.truth("publish").unwrap_or(default.publish),
             timeout: section.duration("timeout", timeouts),
-            on_fail: section.one_of("on_fail", &remedies).unwrap_or(default.on_fail),
+            on_fail: section.one_of("on_fail", &ON_FAIL).unwrap_or(default.on_fail),
             ..default
         };
         if section.item("expect").is_none() {
@@ -123,7 +130,7 @@ impl Step {
             if !says && !refused {
                 section.problem("send", "is missing, and so is `expect`: write at least one of them");
             }
-        } else if step.expect.is_some() && step.expect == step.reject {
+        } else if step.reject.iter().any(|reject| Some(&reject.pattern) == step.expect.as_ref()) {
             section.problem(
                 "reject",
                 "is the same as `expect`, so that nothing would be expected: take one out",
@@ -150,15 +157,22 @@ pub(super) fn read_values(section: Section<'_>) -> Vec<(String, Pointer)> {
     values
 }
 
-/// A name or a list of names, each of which something captures.
-fn read_names(section: &Section<'_>, key: &'static str, names: &Names) -> Vec<String> {
+/// A name or a list of names, each of which is known.
+fn read_names(
+    section: &Section<'_>,
+    key: &'static str,
+    known: impl Fn(&str) -> Result<(), String>,
+) -> Vec<String> {
     let mut read = Vec::new();
     for item in section.one_or_more(key).unwrap_or_default() {
         let Some(name) = item.text() else { continue };
-        match names.captured(name) {
+        match known(name) {
             Ok(()) => read.push(name.to_owned()),
             Err(_) if !is_name(name) => {
-                item.problem(format_args!("is {}: write the name of a capture", quoted(name)));
+                item.problem(format_args!(
+                    "is {}: write a name, of letters, digits, `_` and `-`",
+                    quoted(name)
+                ));
             }
             Err(why) => item.problem(format_args!("is {}, which {why}", quoted(name))),
         }

@@ -31,7 +31,7 @@ impl Terms {
     pub(super) fn read(root: &Section<'_>, names: &Names) -> Self {
         Self {
             vars: vars::read(root.section("vars"), names),
-            commands: command::read_all(root.section("command")),
+            commands: command::read_all(root.section("command"), names),
             script: Script::read(root.section("script"), names),
             captures: Capture::read_all(root),
             replies: Reply::read_all(root, names),

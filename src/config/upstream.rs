@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Command, Compression, Placeholder, Template, Tls,
+    Compression, Placeholder, Template, Tls, UrlCommand,
     names::{Names, Use},
     reader::{Item, Section},
     url::{check_url, safe_url},
@@ -30,7 +30,7 @@ pub struct Upstream {
     pub urls: Vec<Template>,
     /// `url_command`: run for each attempt instead of `url`. What it prints is a URL on one line, or JSON:
     /// `{"url": "…", "headers": {…}}`, whose headers are added to `headers`. None by default.
-    pub url_command: Option<Command>,
+    pub url_command: Option<UrlCommand>,
     /// `resume_url`: used instead of the others while every capture in it is there. None by default.
     pub resume_url: Option<Template>,
     /// `resume_url_failures`: after so many failed attempts in a row with it, the captures in it are
@@ -74,13 +74,13 @@ impl Upstream {
         let url = index.checked_rem(self.urls.len()).map(|index| self.urls[index].to_string());
         match (url, &self.url_command) {
             (Some(url), _) => safe_url(&url),
-            (None, Some(command)) => format!("url_command {}", command.run[0]),
+            (None, Some(command)) => format!("url_command {}", command.command.run[0]),
             (None, None) => String::new(),
         }
     }
 
     pub(super) fn read(section: Section<'_>, names: &Names) -> Self {
-        let url_command = section.item("url_command").and_then(|item| Command::read(&item));
+        let url_command = section.item("url_command").and_then(|item| UrlCommand::read(&item, names));
         let default = Self::new(read_urls(&section, names));
         let timeouts = Duration::from_millis(100)..=Duration::from_secs(600);
         let upstream = Self {
@@ -179,7 +179,7 @@ fn read_headers(section: Section<'_>, names: &Names) -> Vec<(String, Template)> 
             item.problem(format_args!("is a header that wsfan sends itself: {advice}"));
         } else if headers.iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
             item.problem("is the same header as one above: keep one of them");
-        } else if let Some(template) = names.text(&item, Use::Attempt) {
+        } else if let Some(template) = names.header(&item, Use::Attempt) {
             let value = http::HeaderValue::from_str(&template.with_stand_ins());
             if !value.is_ok_and(|value| value.to_str().is_ok()) {
                 item.problem("has a value that no header can carry: use ASCII on one line");

@@ -17,8 +17,16 @@ pub type Vars = BTreeMap<String, Var>;
 pub enum Var {
     /// A text, with placeholders that are resolved for each attempt; it may be secret.
     Text(Template),
-    /// A number, true or false, a list or a table: JSON, which may stand bare in JSON.
-    Json(serde_json::Value),
+    /// A number, true or false, a list or a table: JSON, which may stand bare in JSON. Texts within it
+    /// may have placeholders.
+    Json(Template),
+}
+
+impl Var {
+    /// Whether there is something to say: all but the text `""`, a variable that is there to be set.
+    pub fn is_set(&self) -> bool {
+        !matches!(self, Self::Text(template) if template.as_literal() == Some(""))
+    }
 }
 
 /// Reads `[vars]`.
@@ -28,34 +36,17 @@ pub(super) fn read(section: Section<'_>, names: &Names) -> Vars {
         if !check_name(&item) {
             continue;
         }
-        let var = if item.value.is_str() {
-            names.text(&item, Use::Variable).map(Var::Text)
-        } else {
-            let value = json(item.value);
-            match &value {
-                None => {
-                    item.problem(format_args!("is {}: write text, or what JSON has too", kind(item.value)))
-                }
-                Some(value) if has_placeholder(value) => item.problem(
-                    "has a placeholder within a list or a table, where it would stay as it is: write it in \
-                     the message",
-                ),
-                Some(_) => {}
+        let template = match json(item.value) {
+            _ if item.value.is_str() => names.text(&item, Use::Variable).map(Var::Text),
+            Some(value) => names.json(&item, &value, Use::Variable).map(Var::Json),
+            None => {
+                item.problem(format_args!("is {}: write text, or what JSON has too", kind(item.value)));
+                None
             }
-            value.map(Var::Json)
         };
-        if let Some(var) = var {
+        if let Some(var) = template {
             vars.insert(item.name.to_owned(), var);
         }
     }
     vars
-}
-
-fn has_placeholder(value: &serde_json::Value) -> bool {
-    match value {
-        serde_json::Value::String(text) => text.contains("${"),
-        serde_json::Value::Array(list) => list.iter().any(has_placeholder),
-        serde_json::Value::Object(table) => table.values().any(has_placeholder),
-        _ => false,
-    }
 }

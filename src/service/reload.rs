@@ -100,7 +100,7 @@ mod tests {
         Capture, Command, Compression, Excess, FirstBeat, Format, Heartbeat, HeartbeatKind, History,
         IntervalFrom, Limits, Log, LogFormat, OnExhausted, OnHole, Outbox, Pattern, Pointer, Reconnect,
         Remedy, Reply, Rights, Rotate, Rule, Say, Script, Sequence, Shutdown, SlowClient, Step, Surroundings,
-        Template, Terms, Tls, Upstream, Var, Window,
+        Template, Terms, Tls, Upstream, UrlCommand, Var, Window,
     };
 
     type Change = fn(&mut Config);
@@ -121,12 +121,16 @@ mod tests {
         Command::new(vec!["/bin/true".into()])
     }
 
+    fn url_command() -> UrlCommand {
+        UrlCommand { command: command(), reject: vec![], on_fail: Remedy::Retry }
+    }
+
     fn interval_from() -> IntervalFrom {
         IntervalFrom { capture: "a".into(), unit: SECOND }
     }
 
     fn rule() -> Rule {
-        Rule { codes: vec![4000..=4000], statuses: vec![], then: Remedy::Stop }
+        Rule { codes: vec![4000..=4000], statuses: vec![], pattern: None, then: Remedy::Stop }
     }
 
     fn step() -> Step {
@@ -209,6 +213,7 @@ mod tests {
             max_attempts: _,
             stable_after: _,
             on_exhausted: _,
+            close_code: _,
             rules: _,
         } = reconnect;
         for listener in listeners {
@@ -261,6 +266,7 @@ mod tests {
                     |config| config.reconnect.max_attempts += 1,
                     |config| config.reconnect.stable_after += SECOND,
                     |config| config.reconnect.on_exhausted = OnExhausted::Exit,
+                    |config| config.reconnect.close_code = Some(4000),
                     |config| config.reconnect.rules.push(rule()),
                 ],
             ),
@@ -335,7 +341,7 @@ mod tests {
             ("upstream.tls", |config| config.upstream.tls.ca_file = Some("/ca".into())),
             ("upstream.tls", |config| config.upstream.tls.cert_file = Some("/cert".into())),
             ("upstream.tls", |config| config.upstream.tls.key_file = Some("/key".into())),
-            ("upstream.url_command", |config| config.upstream.url_command = Some(command())),
+            ("upstream.url_command", |config| config.upstream.url_command = Some(url_command())),
             ("upstream.resume_url", |config| {
                 config.upstream.resume_url = Some(Template::literal("ws://b/"));
             }),

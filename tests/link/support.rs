@@ -54,6 +54,7 @@ pub(crate) fn settings(urls: &[&str]) -> Settings {
             max_attempts: 0,
             stable_after: Duration::from_secs(10),
             on_exhausted: config::OnExhausted::Wait,
+            close_code: None,
             rules: Vec::new(),
         },
         outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: Duration::from_secs(30) },

@@ -31,6 +31,7 @@ fn settings() -> Settings {
             max_attempts: 0,
             stable_after: 10 * S,
             on_exhausted: OnExhausted::Wait,
+            close_code: None,
             rules: Vec::new(),
         },
         outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: 30 * S },
