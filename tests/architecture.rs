@@ -93,6 +93,13 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "upstream/failure.rs",
         "upstream/heartbeat.rs",
         "upstream/machine.rs",
+        "upstream/matcher.rs",
+        "upstream/memory.rs",
+        "upstream/probe.rs",
+        "upstream/sequence.rs",
+        "upstream/session.rs",
+        "upstream/session/rules.rs",
+        "upstream/session/script.rs",
     ];
     let files = sources();
     for path in pure {

@@ -18,11 +18,25 @@ mod addresses;
 mod attempt;
 mod backlog;
 mod backoff;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod context;
 mod dial;
 mod failure;
 mod heartbeat;
 mod link;
 mod machine;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod matcher;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod memory;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod probe;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod secrets;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod sequence;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod session;
 mod target;
 mod tls;
 mod websocket;
