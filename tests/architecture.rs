@@ -96,6 +96,7 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "upstream/matcher.rs",
         "upstream/memory.rs",
         "upstream/probe.rs",
+        "upstream/secrets.rs",
         "upstream/sequence.rs",
         "upstream/session.rs",
         "upstream/session/rules.rs",

@@ -47,23 +47,21 @@ impl Reject {
     /// Reads a pattern, a table with `match` and `then`, or a list of both; none if the key isn't there.
     pub(super) fn read_all(section: &Section<'_>, key: &'static str) -> Vec<Self> {
         let Some(item) = section.item(key) else { return Vec::new() };
+        let elements = match item.elements() {
+            Some(elements) if !elements.is_empty() => elements,
+            // an empty list is refused as a pattern
+            _ => vec![item],
+        };
         let has_verdict = |item: &Item<'_>| {
             item.value
                 .as_table()
                 .is_some_and(|table| ["match", "then"].iter().any(|key| table.contains_key(*key)))
         };
-        let elements = match item.elements() {
-            Some(elements) if elements.iter().any(has_verdict) => elements,
-            None if has_verdict(&item) => vec![item],
-            _ => return Pattern::read(section, key).map(Self::new).into_iter().collect(),
-        };
-        elements
-            .iter()
-            .filter_map(|element| match has_verdict(element) {
-                true => Self::read(element.section()),
-                false => Pattern::of(element).map(Self::new),
-            })
-            .collect()
+        let rejects = elements.iter().filter_map(|element| match has_verdict(element) {
+            true => Self::read(element.section()),
+            false => Pattern::of(element).map(Self::new),
+        });
+        rejects.collect()
     }
 
     fn read(section: Section<'_>) -> Option<Self> {
