@@ -107,8 +107,8 @@ fn unknown_keys() {
     refused(&[
         (
             "x = 1",
-            "line 2: unknown key `x`: the keys here are heartbeat, history, listener, log, outbox, reconnect, \
-             shutdown, upstream",
+            "line 2: unknown key `x`: the keys here are capture, command, heartbeat, history, limits, listener, \
+             log, outbox, profile, reconnect, reply, rotate, script, sequence, shutdown, upstream, vars",
         ),
         (
             "[history]\nlog.level = \"debug\"",
@@ -179,7 +179,7 @@ fn upstream_urls() {
         ),
         (
             "\"ws://${foo:X}\"",
-            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env and file",
+            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, last and field, and without a name now_ms, now_s, uuid and next_id",
         ),
         ("7", "upstream.url is an integer: write text in quotes, or a list of texts"),
         ("[\"ws://a\", 7]", "upstream.url[1] is an integer: write text in quotes"),
@@ -437,16 +437,44 @@ fn heartbeat() {
             "line 2: heartbeat.expect is empty: write a JSON pointer and its value, such as { \"/type\" = \"pong\" }, or leave it out",
         ),
         (
-            "heartbeat = { kind = \"message\", expect = \"pong\" }",
-            "line 2: heartbeat.expect is text: write a table",
+            "heartbeat = { kind = \"message\", expect = 1 }",
+            "line 2: heartbeat.expect is an integer: write a text, or a table such as { \"/type\" = \"pong\" }",
+        ),
+        (
+            "heartbeat.interval_unit = \"m\"",
+            "line 2: heartbeat.interval_unit is \"m\": write \"ms\" or \"s\"",
+        ),
+        (
+            "heartbeat.interval = \"${capture:i}\"",
+            "line 2: heartbeat.interval has `${capture:i}`, which is captured nowhere: write `capture = { … }` in a step of the script, or a [[capture]]",
+        ),
+        (
+            "heartbeat.interval = \"${uuid}\"",
+            "line 2: heartbeat.interval is neither a duration nor a capture: write such as \"30s\" or \"${capture:NAME}\"",
+        ),
+        (
+            "heartbeat.first = \"soon\"",
+            "line 2: heartbeat.first is \"soon\": write \"interval\", \"random\" or \"now\"",
+        ),
+        (
+            "heartbeat.only_when_idle = 1",
+            "line 2: heartbeat.only_when_idle is an integer: write true or false",
+        ),
+        (
+            "heartbeat.close_code = 1001",
+            "line 2: heartbeat.close_code is 1001: write 1000, or a number from 3000 to 4999",
+        ),
+        (
+            "heartbeat.message = '{\"a\":${env:A}}'",
+            "line 2: heartbeat.message has `${env:A}`, which is text that stands bare in JSON: put quotes around it",
         ),
         (
             "heartbeat = { kind = \"message\", expect = { type = 1 } }",
             "line 2: heartbeat.expect.type is no JSON pointer: write one such as \"/type\", or \"\" for the whole",
         ),
         (
-            "heartbeat = { kind = \"message\", expect = { \"/a\" = [1] } }",
-            "line 2: heartbeat.expect.\"/a\" is a list, which is no JSON text, number, true or false: write one of these",
+            "heartbeat = { kind = \"message\", expect = { \"/a\" = [[1]] } }",
+            "line 2: heartbeat.expect.\"/a\"[0] is a list, which is no JSON text, number, true or false: write one of these",
         ),
         (
             "heartbeat = { kind = \"message\", expect = { \"/a\" = nan } }",
@@ -460,15 +488,15 @@ fn heartbeat() {
     assert_eq!(beat("heartbeat.kind = \"off\"").kind, HeartbeatKind::Off);
     let idle = beat("heartbeat.idle_timeout = \"1m30s\"").idle_timeout;
     assert_eq!(idle, Some(Duration::from_secs(90)));
-    let HeartbeatKind::Message { text, expect } = beat("heartbeat.kind = \"message\"").kind else {
+    let HeartbeatKind::Message { message, expect } = beat("heartbeat.kind = \"message\"").kind else {
         panic!("no message");
     };
-    assert_eq!(text, r#"{"module":"HEART_CHECK","message":"请求心跳"}"#);
+    assert_eq!(message.as_literal(), Some(r#"{"module":"HEART_CHECK","message":"请求心跳"}"#));
     assert_eq!(expect, None);
     let lines = "heartbeat = { kind = \"message\", message = \"ping\", \
                  expect = { \"/t\" = \"pong\", \"/n\" = 0x10, \"/f\" = 1.5, \"/a~1b\" = true } }";
-    let HeartbeatKind::Message { text, expect } = beat(lines).kind else { panic!("no message") };
-    assert_eq!(text, "ping");
+    let HeartbeatKind::Message { message, expect } = beat(lines).kind else { panic!("no message") };
+    assert_eq!(message.as_literal(), Some("ping"));
     let answer = r#"{"f":1.5,"n":16,"t":"pong","a/b":true}"#;
     assert!(expect.unwrap().matches(answer));
 }
@@ -748,13 +776,30 @@ fn the_samples_commented_keys_are_valid() {
     for key in commented {
         let line = |line: &str| match commented_key(line) {
             Some(found) if found == key => line[1..].to_owned(),
-            // The one key that needs another, as its comment says.
+            // the keys that need another one, or its absence, as their comments say
             _ if key == "expect" && line.starts_with("kind = ") => "kind = \"message\"".to_owned(),
+            _ if key == "url_command" && line.starts_with("url = ") => String::new(),
+            _ if key == "resume_url" && line == "[shutdown]" => {
+                "[[capture]]\nmatch = \"x\"\nvalues = { resume_url = \"/x\" }\n[shutdown]".to_owned()
+            }
             _ => line.to_owned(),
         };
         let text: Vec<_> = SAMPLE.lines().map(line).collect();
         assert_eq!(parse(&text.join("\n")).err(), None, "{key}");
     }
+}
+
+/// The sample with its examples taken in.
+fn with_examples() -> String {
+    let line = |line: &str| line.strip_prefix("#    ").unwrap_or(line).to_owned();
+    SAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_samples_examples_are_valid() {
+    let config = parse(&with_examples()).unwrap();
+    assert_eq!((config.terms.script.steps.len(), config.reconnect.rules.len()), (2, 2));
+    assert!(config.terms.sequence.is_some() && config.terms.replies.len() == 1);
 }
 
 /// What the reader itself says about its keys is the measure of the sample.
@@ -767,18 +812,28 @@ fn the_sample_has_every_key() {
     };
     let mut sections = known("");
     sections.sort_unstable();
-    assert_eq!(
-        sections,
-        ["heartbeat", "history", "listener", "log", "outbox", "reconnect", "shutdown", "upstream"]
-    );
+    assert_eq!(sections.len(), 17, "{sections:?}");
+    assert!(SAMPLE.contains("profile = \"NAME\""));
     let header = |section: &str| match section {
-        "listener" => "[[listener]]".to_owned(),
+        "listener" | "capture" | "reply" | "script.step" | "reconnect.rule" => format!("[[{section}]]"),
         section => format!("[{section}]"),
     };
-    for section in sections.iter().map(String::as_str).chain(["upstream.tls"]) {
+    let sample = with_examples();
+    // these hold the user's own names, or lists that have a section of their own here
+    let sections =
+        sections.iter().filter(|section| !["profile", "vars", "command", "script"].contains(&&***section));
+    let others = ["upstream.tls", "command.sign", "script.step", "reconnect.rule"];
+    for section in sections.map(String::as_str).chain(others) {
         let header = header(section);
-        let (_, after) = SAMPLE.split_once(&format!("\n{header}\n")).expect(&header);
-        let own: Vec<_> = after.lines().take_while(|line| !line.starts_with('[')).collect();
+        // of all the tables with this header
+        let also = |line: &str| section == "script.step" && line == "[[script.then]]";
+        let mut within = false;
+        let own = sample.lines().filter(|line| {
+            within = if line.starts_with('[') { *line == header || also(line) } else { within };
+            within
+        });
+        let own: Vec<_> = own.collect();
+        assert!(!own.is_empty(), "{header}");
         // The first line of a file with [upstream] in it can't say upstream.url.
         let keys = match section {
             "upstream" => {
@@ -791,7 +846,8 @@ fn the_sample_has_every_key() {
         for key in keys {
             let starts = [format!("{key} = "), format!("#{key} = ")];
             let there = own.iter().any(|line| starts.iter().any(|start| line.starts_with(start)))
-                || SAMPLE.contains(&format!("\n[{section}.{key}]\n"));
+                || sample.contains(&format!("\n[{section}.{key}]\n"))
+                || sample.contains(&format!("\n[[{section}.{key}]]\n"));
             assert!(there, "{section}.{key} is not in the sample");
         }
     }

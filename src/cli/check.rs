@@ -72,6 +72,9 @@ fn summary(file: &Path, config: &Config) -> String {
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<10} {value}");
     };
+    if let Some(profile) = &config.profile {
+        row("profile", profile.clone());
+    }
     row("upstream", upstream(&config.upstream));
     match &config.upstream.proxy {
         Proxy::Environment => {}
@@ -79,6 +82,15 @@ fn summary(file: &Path, config: &Config) -> String {
         Proxy::Url(url) => row("proxy", safe_url(&url.to_string())),
     }
     row("heartbeat", heartbeat(&config.heartbeat));
+    let terms = &config.terms;
+    if !terms.script.steps.is_empty() {
+        let names: Vec<&str> = terms.script.steps.iter().map(|step| step.name.as_str()).collect();
+        row("script", names.join(", then "));
+    }
+    if !terms.replies.is_empty() {
+        let patterns: Vec<_> = terms.replies.iter().map(|reply| reply.pattern.to_string()).collect();
+        row("replies", format!("to {}", patterns.join("; to ")));
+    }
     row("reconnect", reconnect(&config.reconnect));
     row("history", history(&config.history));
     row(
@@ -96,7 +108,10 @@ fn summary(file: &Path, config: &Config) -> String {
 
 fn upstream(upstream: &Upstream) -> String {
     // as configured: placeholders are shown, never what they stand for
-    let urls: Vec<String> = upstream.urls.iter().map(ToString::to_string).collect();
+    let mut urls: Vec<String> = upstream.urls.iter().map(ToString::to_string).collect();
+    if let Some(command) = &upstream.url_command {
+        urls.push(format!("what {} prints", command.command.run[0]));
+    }
     let names: Vec<&str> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
     match names.is_empty() {
         true => urls.join(", then "),
@@ -105,7 +120,11 @@ fn upstream(upstream: &Upstream) -> String {
 }
 
 fn heartbeat(heartbeat: &Heartbeat) -> String {
-    let (interval, timeout) = (format_duration(heartbeat.interval), format_duration(heartbeat.timeout));
+    let interval = match &heartbeat.interval_from {
+        Some(from) => format!("${{capture:{}}}", from.capture),
+        None => format_duration(heartbeat.interval),
+    };
+    let timeout = format_duration(heartbeat.timeout);
     let dead = format!("dead without a sign of life within {timeout}");
     let mut text = match &heartbeat.kind {
         HeartbeatKind::Off => "off".to_owned(),

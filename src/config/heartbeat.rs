@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{
+    Pattern, Placeholder, Template,
     duration::format_duration,
+    names::{Names, Use},
     reader::Section,
-    values::{json_scalar, kind},
 };
 
 /// `heartbeat.message` where the file has none.
@@ -18,13 +19,45 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Heartbeat {
     /// `kind`, with what belongs to it. Default [`HeartbeatKind::Ping`].
     pub kind: HeartbeatKind,
-    /// `interval`: from one beat to the next; 100 ms to 24 h. Default 30 s.
+    /// `interval`: from one beat to the next; 100 ms to 24 h. Default 30 s, also with `interval_from`,
+    /// where it holds while nothing is captured.
     pub interval: Duration,
+    /// `interval = "${capture:NAME}"`: the server says the interval. None by default.
+    pub interval_from: Option<IntervalFrom>,
+    /// `first`: when the first beat of a connection is. Default [`FirstBeat::Interval`].
+    pub first: FirstBeat,
+    /// `only_when_idle`: a beat is only sent after an interval in which nothing came in. Default false.
+    pub only_when_idle: bool,
     /// `timeout`: no proof of life this long after a beat means that the connection is dead; at least
     /// 10 ms. Default: the interval, at most 10 s. Never longer than the interval.
     pub timeout: Duration,
     /// `idle_timeout`: no inbound frame at all for so long means dead; 1 s to 365 d. Off by default.
     pub idle_timeout: Option<Duration>,
+    /// `close_code`: what the dead connection is closed with; 1000 or 3000 to 4999. None by default: TCP
+    /// is dropped.
+    pub close_code: Option<u16>,
+}
+
+/// `heartbeat.interval` from what the server said: the capture's value, a number or a text of one, times
+/// the unit. What is out of the interval's bounds is moved to the nearest bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntervalFrom {
+    /// The capture's name.
+    pub capture: String,
+    /// `interval_unit`: `"ms"`, the default, or `"s"`.
+    pub unit: Duration,
+}
+
+/// `heartbeat.first`: when the first beat of a connection is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FirstBeat {
+    /// After one interval.
+    #[default]
+    Interval,
+    /// After a random part of an interval, so that many clients of a server that restarts don't beat at once.
+    Random,
+    /// At once.
+    Now,
 }
 
 /// `heartbeat.kind`.
@@ -36,23 +69,11 @@ pub enum HeartbeatKind {
     Ping,
     /// A text message.
     Message {
-        /// The text, sent as it is. Never empty.
-        text: String,
+        /// `message`: the text. Never empty.
+        message: Template,
         /// `expect`: the messages that prove life; without it any inbound frame does.
-        expect: Option<Expect>,
+        expect: Option<Pattern>,
     },
-}
-
-/// Which messages answer a heartbeat: JSON whose value at each pointer (RFC 6901) equals the given one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expect(pub Vec<(String, serde_json::Value)>);
-
-impl Expect {
-    /// Whether `text` is JSON in which every pointer leads to its value.
-    pub fn matches(&self, text: &str) -> bool {
-        serde_json::from_str::<serde_json::Value>(text)
-            .is_ok_and(|json| self.0.iter().all(|(pointer, value)| json.pointer(pointer) == Some(value)))
-    }
 }
 
 impl Default for Heartbeat {
@@ -60,20 +81,30 @@ impl Default for Heartbeat {
         Self {
             kind: HeartbeatKind::Ping,
             interval: Duration::from_secs(30),
+            interval_from: None,
+            first: FirstBeat::Interval,
+            only_when_idle: false,
             timeout: Duration::from_secs(10),
             idle_timeout: None,
+            close_code: None,
         }
     }
 }
 
 impl Heartbeat {
-    pub(super) fn read(section: Section<'_>) -> Self {
+    pub(super) fn read(section: Section<'_>, names: &Names) -> Self {
         let default = Self::default();
         let before = section.problems();
+        let interval_from = read_interval_from(&section, names);
         let intervals = Duration::from_millis(100)..=DAY;
-        let interval = section.duration("interval", intervals).unwrap_or(default.interval);
+        let interval = match interval_from {
+            Some(_) => default.interval,
+            None if section.problems() > before => default.interval,
+            None => section.duration("interval", intervals).unwrap_or(default.interval),
+        };
         let timeout = section.duration("timeout", Duration::from_millis(10)..=DAY);
-        if let Some(timeout) = timeout.filter(|timeout| *timeout > interval && section.problems() == before) {
+        let fixed = interval_from.is_none() && section.problems() == before;
+        if let Some(timeout) = timeout.filter(|timeout| *timeout > interval && fixed) {
             section.problem(
                 "timeout",
                 format_args!(
@@ -84,28 +115,65 @@ impl Heartbeat {
                 ),
             );
         }
+        let beats =
+            [("interval", FirstBeat::Interval), ("random", FirstBeat::Random), ("now", FirstBeat::Now)];
         let heartbeat = Self {
-            kind: read_kind(&section),
+            kind: read_kind(&section, names),
             interval,
+            interval_from,
+            first: section.one_of("first", &beats).unwrap_or(default.first),
+            only_when_idle: section.truth("only_when_idle").unwrap_or(default.only_when_idle),
             // A changed interval alone must always be a valid configuration.
             timeout: timeout.unwrap_or(default.timeout.min(interval)),
             idle_timeout: section
                 .duration_or_off("idle_timeout", Duration::from_secs(1)..=365 * DAY)
                 .flatten(),
+            close_code: read_close_code(&section),
         };
         section.finish();
         heartbeat
     }
 }
 
-fn read_kind(section: &Section<'_>) -> HeartbeatKind {
-    let text = section.text("message").unwrap_or(MESSAGE).to_owned();
-    if text.is_empty() {
-        section.problem("message", "is empty: write the text to send, or leave it out");
+/// `interval = "${capture:NAME}"`, with its unit.
+fn read_interval_from(section: &Section<'_>, names: &Names) -> Option<IntervalFrom> {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    let units = [("ms", MILLISECOND), ("s", Duration::from_secs(1))];
+    let unit = section.one_of("interval_unit", &units).unwrap_or(MILLISECOND);
+    let item =
+        section.item("interval").filter(|item| item.value.as_str().is_some_and(|text| text.contains("${")));
+    let item = item?;
+    let template = names.header(&item, Use::Message)?;
+    let mut placeholders = template.placeholders();
+    match (placeholders.next(), placeholders.next()) {
+        (Some((Placeholder::Capture(capture), _)), None) if template.with_stand_ins() == "1" => {
+            Some(IntervalFrom { capture: capture.clone(), unit })
+        }
+        _ => {
+            item.problem("is neither a duration nor a capture: write such as \"30s\" or \"${capture:NAME}\"");
+            None
+        }
     }
-    let expect = read_expect(section);
+}
+
+/// A code that a client may close with: RFC 6455, 7.4, leaves it these.
+pub(super) fn read_close_code(section: &Section<'_>) -> Option<u16> {
+    let code: u16 = section.integer("close_code", 1000..=4999)?;
+    if code != 1000 && code < 3000 {
+        section.problem("close_code", format_args!("is {code}: write 1000, or a number from 3000 to 4999"));
+    }
+    Some(code)
+}
+
+fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
+    let message = match section.item("message") {
+        Some(item) => names.message(&item, Use::Message),
+        None => None,
+    };
+    let message = message.unwrap_or_else(|| Template::literal(MESSAGE));
+    let expect = Pattern::read(section, "expect");
     let (off, ping) = (HeartbeatKind::Off, HeartbeatKind::Ping);
-    let message = HeartbeatKind::Message { text, expect };
+    let message = HeartbeatKind::Message { message, expect };
     let kinds = [("ping", &ping), ("message", &message), ("off", &off)];
     let known = section.one_of("kind", &kinds);
     let is_bad = known.is_none() && section.item("kind").is_some();
@@ -117,59 +185,4 @@ fn read_kind(section: &Section<'_>) -> HeartbeatKind {
         );
     }
     kind.clone()
-}
-
-fn read_expect(section: &Section<'_>) -> Option<Expect> {
-    section.item("expect")?;
-    let mut pairs = Vec::new();
-    let table = section.section("expect");
-    let refused = table.is_refused();
-    let items = table.items();
-    if items.is_empty() && !refused {
-        section.problem(
-            "expect",
-            "is empty: write a JSON pointer and its value, such as { \"/type\" = \"pong\" }, or \
-             leave it out",
-        );
-    }
-    for item in items {
-        if !is_pointer(item.name) {
-            item.problem("is no JSON pointer: write one such as \"/type\", or \"\" for the whole");
-        } else if let Some(value) = json_scalar(item.value) {
-            pairs.push((item.name.to_owned(), value));
-        } else {
-            item.problem(format_args!(
-                "is {}, which is no JSON text, number, true or false: write one of these",
-                kind(item.value)
-            ));
-        }
-    }
-    Some(Expect(pairs))
-}
-
-/// Whether text is a JSON pointer (RFC 6901, section 3).
-fn is_pointer(text: &str) -> bool {
-    let escapes = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
-    (text.is_empty() || text.starts_with('/')) && escapes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_expectation_is_met_by_all_of_its_values() {
-        let expect = Expect(vec![("/a/b".into(), 1.into()), ("/t".into(), "pong".into())]);
-        assert!(expect.matches(r#"{"t":"pong","a":{"b":1},"x":null}"#));
-        assert!(!expect.matches(r#"{"t":"pong"}"#));
-        assert!(!expect.matches(r#"{"t":"ping","a":{"b":1}}"#));
-        assert!(!expect.matches("pong"));
-        assert!(Expect(vec![(String::new(), "pong".into())]).matches("\"pong\""));
-    }
-
-    #[test]
-    fn pointers() {
-        assert!(["", "/", "/a", "/a~0b/~1"].iter().all(|text| is_pointer(text)));
-        assert!(["a", "#/a", "/~", "/~2"].iter().all(|text| !is_pointer(text)));
-    }
 }

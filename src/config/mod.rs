@@ -13,51 +13,87 @@ use std::{
 
 use toml::de::DeTable;
 
+mod capture;
+mod command;
+mod compression;
 mod duration;
 mod error;
 mod heartbeat;
 mod history;
+mod limits;
 mod listener;
 mod log;
+mod names;
 mod outbox;
+mod pattern;
 mod placeholder;
+mod places;
+mod pointer;
+mod profile;
 mod proxy;
 mod quantity;
 mod reader;
 mod reconnect;
+mod reject;
+mod reply;
 mod rights;
+mod rotate;
+mod rule;
+mod script;
 mod secret;
+mod sequence;
 mod shutdown;
 mod size;
 mod surroundings;
 mod template;
+mod terms;
 mod tls;
 mod upstream;
 mod url;
 mod values;
+mod vars;
 
 pub use self::{
+    capture::Capture,
+    command::{Command, Commands, UrlCommand},
+    compression::Compression,
     duration::{format_duration, parse_duration},
     error::{Invalid, LoadError, Problem},
-    heartbeat::{Expect, Heartbeat, HeartbeatKind},
+    heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IntervalFrom},
     history::{History, SlowClient},
+    limits::{Excess, Limits, MAX_WINDOWS, Window},
     listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
     log::{Log, LogFormat},
     outbox::Outbox,
+    pattern::{Pattern, Test},
+    placeholder::Placeholder,
+    pointer::{Pointer, array_index},
     proxy::{Proxy, ProxyKind, ProxyUrl},
     reconnect::{OnExhausted, Reconnect},
+    reject::{DelayFrom, Reject},
+    reply::Reply,
     rights::Rights,
+    rotate::Rotate,
+    rule::{Remedy, Rule},
+    script::{Say, Script, Step},
     secret::Secret,
+    sequence::{OnHole, Sequence},
     shutdown::Shutdown,
     size::{format_size, parse_size},
     surroundings::Surroundings,
-    template::{Template, TemplateError},
+    template::{Place, Template, TemplateError, Value},
+    terms::Terms,
     tls::Tls,
     upstream::Upstream,
     url::{check_url, percent_decode, safe_url},
+    vars::{Var, Vars},
 };
 
-use self::reader::{Report, Section};
+use self::{
+    names::Names,
+    profile::{PROFILES, Profile},
+    reader::{Report, Section},
+};
 
 /// The largest configuration file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -65,8 +101,14 @@ const MAX_FILE: u64 = 1 << 20;
 /// A whole, valid configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// `profile`: what wsfan knows of a server or a kind of servers, by name; below it all, the file's own
+    /// keys come first. None by default.
+    pub profile: Option<String>,
     /// `[upstream]`: where the link goes.
     pub upstream: Upstream,
+    /// `[vars]`, `[command.NAME]`, `[[script.step]]`, `[[capture]]`, `[[reply]]`, `[sequence]`, `[rotate]`
+    /// and `[limits]`: how the server wants to be spoken to.
+    pub terms: Terms,
     /// `[heartbeat]`: how the link proves that it lives.
     pub heartbeat: Heartbeat,
     /// `[reconnect]`: what happens after a failure.
@@ -102,6 +144,11 @@ impl Config {
     ///
     /// All that is wrong, each with its line.
     pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, Invalid> {
+        Self::parse_with(text, surroundings, PROFILES)
+    }
+
+    /// As [`Config::parse`], with these profiles.
+    fn parse_with(text: &str, surroundings: &Surroundings, profiles: &[Profile]) -> Result<Self, Invalid> {
         let report = Report::new(text);
         let table = match DeTable::parse(text) {
             Ok(table) => table,
@@ -112,10 +159,30 @@ impl Config {
                 return Err(report.into_invalid());
             }
         };
-        let root = Section::root(table.get_ref(), &report);
+        let mut table = table.into_inner();
+        let mut report = report;
+        let profile = match profile::asked_for(&table, profiles) {
+            Ok(profile) => profile,
+            Err((at, sentence)) => {
+                report.add(Some(report.line(at)), sentence);
+                None
+            }
+        };
+        if let Some((name, fragment)) = profile {
+            match DeTable::parse(fragment) {
+                Ok(fragment) => profile::merge(&mut table, fragment.into_inner(), text.len() + 1),
+                Err(error) => return Err(Invalid(vec![profile::broken(name, &error)])),
+            }
+            report = Report::with_profile(text, name, fragment);
+        }
+        let names = Names::gather(&table);
+        let root = Section::root(&table, &report);
+        root.item("profile");
         let config = Self {
-            upstream: Upstream::read(root.section("upstream")),
-            heartbeat: Heartbeat::read(root.section("heartbeat")),
+            profile: profile.map(|(name, _)| name.to_owned()),
+            upstream: Upstream::read(root.section("upstream"), &names),
+            terms: Terms::read(&root, &names),
+            heartbeat: Heartbeat::read(root.section("heartbeat"), &names),
             reconnect: Reconnect::read(root.section("reconnect")),
             listeners: Listener::read_all(&root, &report, surroundings),
             history: History::read(root.section("history")),

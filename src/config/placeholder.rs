@@ -1,4 +1,4 @@
-//! One placeholder of a template: `${credential:NAME}`, `${env:NAME}` or `${file:PATH}`.
+//! One placeholder of a template, such as `${env:NAME}` or `${capture:NAME}`.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
     path::{Component, Path},
 };
 
-use super::{Surroundings, error::os_reason};
+use super::{Pointer, Surroundings, error::os_reason};
 
 /// The largest file that a placeholder may name, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -16,15 +16,38 @@ const MAX_FILE: u64 = 64 * 1024;
 /// Linux's `O_NONBLOCK`, by asm-generic/fcntl.h, which all architectures have but MIPS and SPARC.
 const O_NONBLOCK: i32 = 0o4000;
 
+/// The kinds that have a name, for errors.
+const KINDS: &str = "credential, env, file, command, var, capture, last and field";
+/// The kinds that have none.
+const BARE_KINDS: &str = "now_ms, now_s, uuid and next_id";
+
 /// Where a part of a template comes from.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Placeholder {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Placeholder {
     /// The file of this name in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
     /// The environment variable of this name.
     Env(String),
     /// The file at this absolute path.
     File(String),
+    /// What the command of this name prints, trimmed; with a pointer, the JSON value there.
+    Command(String, Option<Pointer>),
+    /// The value of this name in `[vars]`.
+    Var(String),
+    /// What was captured by this name.
+    Capture(String),
+    /// The last value that was heard at this pointer.
+    Last(Pointer),
+    /// The value at this pointer of the message that is answered.
+    Field(Pointer),
+    /// Milliseconds since the Unix epoch.
+    NowMs,
+    /// Seconds since the Unix epoch.
+    NowS,
+    /// A random UUID (RFC 9562, version 4).
+    Uuid,
+    /// A number that is 1 for the first use on a connection, and grows by 1 with each.
+    NextId,
 }
 
 impl Placeholder {
@@ -32,11 +55,27 @@ impl Placeholder {
     pub(super) fn parse(inner: &str) -> Result<Self, String> {
         let refuse = |why: &str| Err(format!("`${{{inner}}}` {why}"));
         let Some((kind, name)) = inner.split_once(':') else {
-            return refuse("has no kind: write `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`");
+            return match inner {
+                "now_ms" => Ok(Self::NowMs),
+                "now_s" => Ok(Self::NowS),
+                "uuid" => Ok(Self::Uuid),
+                "next_id" => Ok(Self::NextId),
+                _ => {
+                    refuse("has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`")
+                }
+            };
         };
+        let pointer = |text: &str| Pointer::parse(text).map_err(|why| format!("`${{{inner}}}` {why}"));
+        match kind {
+            "last" => return pointer(name).map(Self::Last),
+            "field" => return pointer(name).map(Self::Field),
+            _ => {}
+        }
         let name = name.to_owned();
         match kind {
-            "credential" | "env" | "file" if name.is_empty() => refuse("has no name after the colon"),
+            "credential" | "env" | "file" | "command" | "var" | "capture" if name.is_empty() => {
+                refuse("has no name after the colon")
+            }
             _ if name.contains('\0') => refuse("has a NUL character in its name"),
             "credential" if !is_file_name(&name) => {
                 refuse("names no credential: write a plain file name, without `/`")
@@ -49,12 +88,33 @@ impl Placeholder {
                 refuse("is a relative path: write one that starts with `/`")
             }
             "file" => Ok(Self::File(name)),
-            _ => refuse("is of an unknown kind: the kinds are credential, env and file"),
+            "command" => match name.find('/') {
+                Some(at) => Ok(Self::Command(name[..at].to_owned(), Some(pointer(&name[at..])?))),
+                None => Ok(Self::Command(name, None)),
+            },
+            "var" => Ok(Self::Var(name)),
+            "capture" => Ok(Self::Capture(name)),
+            "now_ms" | "now_s" | "uuid" | "next_id" => {
+                refuse("has a name, but needs none: take out the colon")
+            }
+            _ => refuse(&format!(
+                "is of an unknown kind: the kinds are {KINDS}, and without a name {BARE_KINDS}"
+            )),
         }
     }
 
-    /// The present value, or what is wrong with it: the end of a sentence, never a value.
-    pub(super) fn resolve(&self, surroundings: &Surroundings) -> Result<String, String> {
+    /// Whether it is resolved once for each attempt, with its secrets and commands; the others have
+    /// another value at each use.
+    pub fn is_of_attempt(&self) -> bool {
+        matches!(self, Self::Credential(_) | Self::Env(_) | Self::File(_) | Self::Command(..) | Self::Var(_))
+    }
+
+    /// The present value of a credential, an environment variable or a file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or that it is of another kind: the end of a sentence, never a value.
+    pub fn read(&self, surroundings: &Surroundings) -> Result<String, String> {
         let bytes = match self {
             Self::Env(name) => match surroundings.var(name) {
                 Some(value) => value.into_encoded_bytes(),
@@ -70,6 +130,7 @@ impl Placeholder {
                     ));
                 }
             },
+            _ => return Err("has no value here".to_owned()),
         };
         let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
         match text.trim_end_matches(['\r', '\n']) {
@@ -86,6 +147,16 @@ impl fmt::Display for Placeholder {
             Self::Credential(name) => write!(f, "${{credential:{name}}}"),
             Self::Env(name) => write!(f, "${{env:{name}}}"),
             Self::File(path) => write!(f, "${{file:{path}}}"),
+            Self::Command(name, None) => write!(f, "${{command:{name}}}"),
+            Self::Command(name, Some(pointer)) => write!(f, "${{command:{name}{pointer}}}"),
+            Self::Var(name) => write!(f, "${{var:{name}}}"),
+            Self::Capture(name) => write!(f, "${{capture:{name}}}"),
+            Self::Last(pointer) => write!(f, "${{last:{pointer}}}"),
+            Self::Field(pointer) => write!(f, "${{field:{pointer}}}"),
+            Self::NowMs => f.write_str("${now_ms}"),
+            Self::NowS => f.write_str("${now_s}"),
+            Self::Uuid => f.write_str("${uuid}"),
+            Self::NextId => f.write_str("${next_id}"),
         }
     }
 }

@@ -11,13 +11,31 @@ use super::{
 };
 
 /// The tables of the file, as [`super::Config`] reads them.
-const TABLES: [&str; 8] =
-    ["heartbeat", "history", "listener", "log", "outbox", "reconnect", "shutdown", "upstream"];
+const TABLES: [&str; 16] = [
+    "capture",
+    "command",
+    "heartbeat",
+    "history",
+    "limits",
+    "listener",
+    "log",
+    "outbox",
+    "reconnect",
+    "reply",
+    "rotate",
+    "script",
+    "sequence",
+    "shutdown",
+    "upstream",
+    "vars",
+];
 
 /// What is wrong with a text so far, and where its lines are.
 pub(super) struct Report {
-    /// Where each line begins.
+    /// Where each line begins; the profile's lines come after the file's own.
     lines: Vec<usize>,
+    /// The profile's name, and how many lines are before it.
+    profile: Option<(String, usize)>,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -25,7 +43,13 @@ impl Report {
     pub(super) fn new(text: &str) -> Self {
         let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(after_breaks).collect();
-        Self { lines, problems: RefCell::default() }
+        Self { lines, profile: None, problems: RefCell::default() }
+    }
+
+    /// A report on a file's text with a profile's behind it, which begins on a new line.
+    pub(super) fn with_profile(text: &str, name: &str, profile: &str) -> Self {
+        let own = Self::new(text).lines.len();
+        Self { profile: Some((name.to_owned(), own)), ..Self::new(&format!("{text}\n{profile}")) }
     }
 
     /// The line of a byte of the text, counted from 1.
@@ -38,6 +62,12 @@ impl Report {
         let sentence = match sentence.contains(char::is_control) {
             true => sentence.replace(char::is_control, " "),
             false => sentence,
+        };
+        let (line, sentence) = match (line, &self.profile) {
+            (Some(line), Some((profile, own))) if line > *own => {
+                (None, format!("profile {profile}, line {}: {sentence}", line - own))
+            }
+            (line, _) => (line, sentence),
         };
         self.problems.borrow_mut().push(Problem { line, sentence });
     }
@@ -84,7 +114,22 @@ impl<'a> Item<'a> {
         }
     }
 
-    fn elements(&self) -> Option<Vec<Self>> {
+    /// The table; anything else is a problem.
+    pub(super) fn section(&self) -> Section<'a> {
+        let table = self.value.as_table();
+        if table.is_none() {
+            self.problem(format_args!("is {}: write a table", values::kind(self.value)));
+        }
+        Section::new(self.path.clone(), Some(self.line), table, self.report)
+    }
+
+    /// A whole number; anything else is a problem.
+    pub(super) fn integer<T: TryFrom<i64>>(&self, bounds: RangeInclusive<i64>) -> Option<T> {
+        values::integer(self.value, &bounds).map_err(|what| self.problem(what)).ok()
+    }
+
+    /// What is in a list; none if it is none.
+    pub(super) fn elements(&self) -> Option<Vec<Self>> {
         let list = self.value.as_array()?;
         let element = |(at, element): (usize, &'a toml::Spanned<DeValue<'a>>)| Self {
             path: format!("{}[{at}]", self.path),
@@ -189,19 +234,11 @@ impl<'a> Section<'a> {
     pub(super) fn sections(&self, key: &'static str) -> Option<Vec<Section<'a>>> {
         let item = self.item(key)?;
         let Some(elements) = item.elements() else {
-            let kind = values::kind(item.value);
-            item.problem(format_args!("is {kind}: write [[{key}]], with two brackets each"));
+            let (kind, path) = (values::kind(item.value), &item.path);
+            item.problem(format_args!("is {kind}: write [[{path}]], with two brackets each"));
             return None;
         };
-        let section = |element: Item<'a>| {
-            let table = element.value.as_table();
-            if table.is_none() {
-                let kind = values::kind(element.value);
-                element.problem(format_args!("is {kind}: write a table"));
-            }
-            Self::new(element.path, Some(element.line), table, self.report)
-        };
-        Some(elements.into_iter().map(section).collect())
+        Some(elements.iter().map(Item::section).collect())
     }
 
     /// A text or a list of texts.
@@ -236,6 +273,10 @@ impl<'a> Section<'a> {
     /// A text that is one of a few words.
     pub(super) fn one_of<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         self.parsed(key, |value| values::one_of(value, words))
+    }
+
+    pub(super) fn truth(&self, key: &'static str) -> Option<bool> {
+        self.parsed(key, values::truth)
     }
 
     pub(super) fn duration(&self, key: &'static str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
@@ -293,8 +334,12 @@ impl<'a> Section<'a> {
                 _ if self.path.is_empty() && name_text == "url" => "put it under [upstream]".to_owned(),
                 // a dotted key below a header belongs to that header's table
                 _ if !self.path.is_empty() && TABLES.contains(&name_text) => {
-                    let header =
-                        if name_text == "listener" { "[[listener]]" } else { &format!("[{name_text}]") };
+                    let header = match name_text {
+                        "listener" | "capture" | "reply" => format!("[[{name_text}]]"),
+                        "script" => "[[script.step]]".to_owned(),
+                        "command" => "[command.NAME]".to_owned(),
+                        _ => format!("[{name_text}]"),
+                    };
                     format!("`{name_text}` is a table of its own: write {header}, and its keys below")
                 }
                 Some(near) => format!("did you mean `{near}`?"),

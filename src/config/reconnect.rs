@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{duration::format_duration, reader::Section};
+use super::{Rule, duration::format_duration, heartbeat::read_close_code, reader::Section};
 
 const MIN: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -27,6 +27,11 @@ pub struct Reconnect {
     pub stable_after: Duration,
     /// `on_exhausted`. Default [`OnExhausted::Wait`].
     pub on_exhausted: OnExhausted,
+    /// `close_code`: what wsfan closes a connection with where it is to open another; 1000 or 3000 to 4999.
+    /// None by default: 1000.
+    pub close_code: Option<u16>,
+    /// `[[reconnect.rule]]`: what certain failures lead to; all others are tried again. None by default.
+    pub rules: Vec<Rule>,
 }
 
 /// `reconnect.on_exhausted`: what to do when `max_attempts` are used up.
@@ -48,6 +53,8 @@ impl Default for Reconnect {
             max_attempts: 0,
             stable_after: Duration::from_secs(10),
             on_exhausted: OnExhausted::Wait,
+            close_code: None,
+            rules: Vec::new(),
         }
     }
 }
@@ -67,6 +74,8 @@ impl Reconnect {
                 .duration("stable_after", Duration::ZERO..=DAY)
                 .unwrap_or(default.stable_after),
             on_exhausted: section.one_of("on_exhausted", &exhausted).unwrap_or(default.on_exhausted),
+            close_code: read_close_code(&section),
+            rules: Rule::read_all(&section),
         };
         section.finish();
         reconnect

@@ -1,26 +1,46 @@
-//! Text with `${credential:NAME}`, `${env:NAME}` and `${file:PATH}` in it.
+//! Text with placeholders such as `${env:NAME}` in it.
 
 use std::{error, fmt};
 
-use super::{Secret, Surroundings, placeholder::Placeholder};
+use super::{Secret, Surroundings, placeholder::Placeholder, places};
 
-/// Text with placeholders, parsed once; what they stand for is read afresh by each
-/// [`Template::resolve`], so that a renewed token is used by the next attempt.
+/// Text with placeholders, parsed once, and escaped for where they stand when it is rendered.
 ///
-/// `${credential:NAME}` is the file NAME in `$CREDENTIALS_DIRECTORY`, `${env:NAME}` an environment
-/// variable, `${file:PATH}` the file at an absolute path; `$${` is a literal `${`. `Display` and
-/// `Debug` show the text as configured, with its placeholders.
+/// `$${` is a literal `${`. `Display` and `Debug` show the text as configured, with its placeholders.
+/// What they stand for is read afresh for each attempt or at each use: see [`Placeholder`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
 #[derive(Clone, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Text(String),
-    Placeholder(Placeholder),
+    Placeholder(Placeholder, Place),
+}
+
+/// Where a placeholder stands, which says how its value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a header, in text, or at the beginning of a URL: as it is.
+    Verbatim,
+    /// In a URL: percent-encoded (RFC 3986, 2.1), but for unreserved characters.
+    Url,
+    /// Within a string of JSON: escaped (RFC 8259, 7).
+    JsonText,
+    /// In the place of a value of JSON: the value itself; a text becomes a string.
+    JsonValue,
+}
+
+/// What a placeholder stands for. It may be secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A value of JSON, as it was written. Where text is wanted, a string of it is its text.
+    Json(String),
 }
 
 impl Template {
-    /// Reads a template's text.
+    /// Reads a template for a header or another text, where values stand as they are.
     ///
     /// # Errors
     ///
@@ -42,10 +62,35 @@ impl Template {
                 return Err(TemplateError(sentence.to_owned()));
             };
             let placeholder = Placeholder::parse(&from[2..end]).map_err(TemplateError)?;
-            template.0.push(Part::Placeholder(placeholder));
+            template.0.push(Part::Placeholder(placeholder, Place::Verbatim));
             rest = &from[end + 1..];
         }
         template.push_text(rest);
+        Ok(template)
+    }
+
+    /// Reads a template for a URL: values are percent-encoded, but for one that the URL begins with,
+    /// and those of the scheme, host and port.
+    ///
+    /// # Errors
+    ///
+    /// As [`Template::parse`].
+    pub fn parse_url(text: &str) -> Result<Self, TemplateError> {
+        let mut template = Self::parse(text)?;
+        places::of_url(&mut template.0);
+        Ok(template)
+    }
+
+    /// Reads a template for a message. Where it is JSON, values are written as JSON: within a string
+    /// they are escaped, elsewhere they are the values themselves. There may be text before, between
+    /// and behind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Template::parse`]; and a text that begins as JSON, has placeholders, and isn't JSON.
+    pub fn parse_message(text: &str) -> Result<Self, TemplateError> {
+        let mut template = Self::parse(text)?;
+        places::of_message(&mut template.0).map_err(TemplateError)?;
         Ok(template)
     }
 
@@ -58,14 +103,55 @@ impl Template {
 
     /// Whether there is no placeholder.
     pub fn is_literal(&self) -> bool {
-        self.0.iter().all(|part| matches!(part, Part::Text(_)))
+        self.as_literal().is_some()
     }
 
-    /// The text with each placeholder's present value, from this process's environment.
+    /// The whole text, if there is no placeholder.
+    pub fn as_literal(&self) -> Option<&str> {
+        match &self.0[..] {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The placeholders, and where they stand.
+    pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Place)> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Placeholder(placeholder, place) => Some((placeholder, *place)),
+        })
+    }
+
+    /// The text with each placeholder's value, which `value` gives, escaped for where it stands.
     ///
     /// # Errors
     ///
-    /// Names the placeholder that has no value, or whose value is empty, not UTF-8 or over 64 KiB.
+    /// What `value` says is wrong, the end of a sentence, after the placeholder.
+    pub fn render(
+        &self,
+        mut value: impl FnMut(&Placeholder) -> Result<Value, String>,
+    ) -> Result<Secret, TemplateError> {
+        let mut whole = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => whole.push_str(text),
+                Part::Placeholder(placeholder, place) => {
+                    let refuse = |why| TemplateError(format!("`{placeholder}` {why}"));
+                    places::write(&mut whole, &value(placeholder).map_err(refuse)?, *place);
+                }
+            }
+        }
+        Ok(Secret::new(whole))
+    }
+
+    /// The text with the present values of credentials, environment variables and files, from this
+    /// process's environment.
+    ///
+    /// # Errors
+    ///
+    /// Names the placeholder that has no value, or whose value is empty, not UTF-8 or over 64 KiB; and
+    /// any of another kind.
     pub fn resolve(&self) -> Result<Secret, TemplateError> {
         self.resolve_in(&Surroundings::process())
     }
@@ -76,26 +162,12 @@ impl Template {
     ///
     /// As [`Template::resolve`].
     pub fn resolve_in(&self, surroundings: &Surroundings) -> Result<Secret, TemplateError> {
-        let mut whole = String::new();
-        for part in &self.0 {
-            match part {
-                Part::Text(text) => whole.push_str(text),
-                Part::Placeholder(placeholder) => {
-                    let refuse = |why| TemplateError(format!("`{placeholder}` {why}"));
-                    whole.push_str(&placeholder.resolve(surroundings).map_err(refuse)?);
-                }
-            }
-        }
-        Ok(Secret::new(whole))
+        self.render(|placeholder| placeholder.read(surroundings).map(Value::Text))
     }
 
     /// The text with `1` in place of each placeholder, for checks of the text around them.
     pub(super) fn with_stand_ins(&self) -> String {
-        let text = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            _ => "1".to_owned(),
-        };
-        self.0.iter().map(text).collect()
+        self.0.iter().map(Part::stand_in).collect()
     }
 
     /// The literal text before the first placeholder.
@@ -116,6 +188,16 @@ impl Template {
     }
 }
 
+impl Part {
+    /// Its text, or `1` for a placeholder.
+    pub(super) fn stand_in(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Placeholder(..) => "1",
+        }
+    }
+}
+
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| part.fmt(f))
@@ -128,11 +210,17 @@ impl fmt::Debug for Template {
     }
 }
 
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Value(..)")
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(&text.replace("${", "$${")),
-            Self::Placeholder(placeholder) => placeholder.fmt(f),
+            Self::Placeholder(placeholder, _) => placeholder.fmt(f),
         }
     }
 }
@@ -190,11 +278,28 @@ mod tests {
         for (text, sentence) in [
             ("${", "a `${` is not closed: add the `}`, or write `$${` for the text `${`"),
             ("x${env:A", "a `${` is not closed: add the `}`, or write `$${` for the text `${`"),
-            ("${A}", "`${A}` has no kind: write `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`"),
+            (
+                "${A}",
+                "`${A}` has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`",
+            ),
             ("${env:}", "`${env:}` has no name after the colon"),
             ("${file:}", "`${file:}` has no name after the colon"),
             ("${credential:}", "`${credential:}` has no name after the colon"),
-            ("${enw:A}", "`${enw:A}` is of an unknown kind: the kinds are credential, env and file"),
+            (
+                "${enw:A}",
+                "`${enw:A}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, \
+                 last and field, and without a name now_ms, now_s, uuid and next_id",
+            ),
+            ("${uuid:A}", "`${uuid:A}` has a name, but needs none: take out the colon"),
+            ("${var:}", "`${var:}` has no name after the colon"),
+            (
+                "${last:s}",
+                "`${last:s}` is no JSON pointer: write one such as \"/type\", or \"\" for the whole",
+            ),
+            (
+                "${command:a/~}",
+                "`${command:a/~}` is no JSON pointer: write ~0 for `~`, and ~1 for a `/` in a key",
+            ),
             ("${env:A=B}", "`${env:A=B}` names no environment variable: take out the `=`"),
             (
                 "${credential:../x}",

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Proxy, Template, Tls,
+    Compression, Placeholder, Proxy, Template, Tls, UrlCommand,
+    names::{Names, Use},
     reader::{Item, Section},
     url::{check_url, safe_url},
     values::quoted,
@@ -25,8 +26,16 @@ const RESERVED: [(&str, &str); 9] = [
 /// `[upstream]`: the WebSocket server and how to reach it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
-    /// `url`: one or more `ws://` or `wss://` URLs, tried in turn. Never empty.
+    /// `url`: one or more `ws://` or `wss://` URLs, tried in turn. Empty only with `url_command`.
     pub urls: Vec<Template>,
+    /// `url_command`: run for each attempt instead of `url`. What it prints is a URL on one line, or JSON:
+    /// `{"url": "…", "headers": {…}}`, whose headers are added to `headers`. None by default.
+    pub url_command: Option<UrlCommand>,
+    /// `resume_url`: used instead of the others while every capture in it is there. None by default.
+    pub resume_url: Option<Template>,
+    /// `resume_url_failures`: after so many failed attempts in a row with it, the captures in it are
+    /// forgotten; 1 to 1,000. Default 3.
+    pub resume_url_failures: u32,
     /// `subprotocols`: offered in `Sec-WebSocket-Protocol`, in order of preference.
     pub subprotocols: Vec<String>,
     /// `connect_timeout`: DNS, TCP, TLS and upgrade together; 100 ms to 10 min. Default 10 s.
@@ -40,6 +49,8 @@ pub struct Upstream {
     pub proxy: Proxy,
     /// `tls`: trust and client certificate for `wss://`.
     pub tls: Tls,
+    /// `compression`: permessage-deflate, if the server takes the offer. None (`false`) by default.
+    pub compression: Option<Compression>,
 }
 
 impl Upstream {
@@ -47,12 +58,16 @@ impl Upstream {
     pub fn new(urls: Vec<Template>) -> Self {
         Self {
             urls,
+            url_command: None,
+            resume_url: None,
+            resume_url_failures: 3,
             subprotocols: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             max_message: 16 << 20,
             headers: Vec::new(),
             proxy: Proxy::default(),
             tls: Tls::default(),
+            compression: None,
         }
     }
 
@@ -60,19 +75,30 @@ impl Upstream {
     /// name, password and query.
     pub fn display_url(&self, index: usize) -> String {
         let url = index.checked_rem(self.urls.len()).map(|index| self.urls[index].to_string());
-        safe_url(&url.unwrap_or_default())
+        match (url, &self.url_command) {
+            (Some(url), _) => safe_url(&url),
+            (None, Some(command)) => format!("url_command {}", command.command.run[0]),
+            (None, None) => String::new(),
+        }
     }
 
-    pub(super) fn read(section: Section<'_>) -> Self {
-        let default = Self::new(read_urls(&section));
+    pub(super) fn read(section: Section<'_>, names: &Names) -> Self {
+        let url_command = section.item("url_command").and_then(|item| UrlCommand::read(&item, names));
+        let default = Self::new(read_urls(&section, names));
         let timeouts = Duration::from_millis(100)..=Duration::from_secs(600);
         let upstream = Self {
+            url_command,
+            resume_url: read_resume_url(&section, names),
+            resume_url_failures: section
+                .integer("resume_url_failures", 1..=1000)
+                .unwrap_or(default.resume_url_failures),
             subprotocols: read_subprotocols(&section),
             connect_timeout: section.duration("connect_timeout", timeouts).unwrap_or(default.connect_timeout),
             max_message: section.size("max_message", 1 << 10..=512 << 20).unwrap_or(default.max_message),
-            headers: read_headers(section.section("headers")),
+            headers: read_headers(section.section("headers"), names),
             proxy: Proxy::read(&section),
             tls: Tls::read(section.section("tls")),
+            compression: Compression::read(&section),
             ..default
         };
         section.finish();
@@ -80,8 +106,14 @@ impl Upstream {
     }
 }
 
-fn read_urls(section: &Section<'_>) -> Vec<Template> {
+fn read_urls(section: &Section<'_>, names: &Names) -> Vec<Template> {
     let before = section.problems();
+    if section.item("url_command").is_some() {
+        if section.item("url").is_some() {
+            section.problem("url_command", "is there beside upstream.url: take one of them out");
+        }
+        return Vec::new();
+    }
     match section.one_or_more("url") {
         Some(items) if items.is_empty() => {
             // A list of what is no text has been refused already.
@@ -90,7 +122,7 @@ fn read_urls(section: &Section<'_>) -> Vec<Template> {
             }
             Vec::new()
         }
-        Some(items) => items.iter().filter_map(read_url).collect(),
+        Some(items) => items.iter().filter_map(|item| read_url(item, names, Use::Attempt)).collect(),
         None => {
             if section.item("url").is_none() && !section.is_refused() {
                 let advice = "is missing: write url = \"wss://your.server/path\" under [upstream]";
@@ -101,14 +133,23 @@ fn read_urls(section: &Section<'_>) -> Vec<Template> {
     }
 }
 
-fn read_url(item: &Item<'_>) -> Option<Template> {
-    let template = read_template(item)?;
+fn read_url(item: &Item<'_>, names: &Names, used: Use) -> Option<Template> {
+    let template = names.url(item, used)?;
     // How much can be checked depends on how much of the scheme is there; the rest waits for the
     // connection attempt.
     let start = template.literal_start().to_ascii_lowercase();
     let undecided = ["ws://", "wss://"].iter().any(|scheme| scheme.starts_with(&start));
     if template.is_literal() || !undecided {
         check_url(&template.with_stand_ins()).map_err(|why| item.problem(why)).ok()?;
+    }
+    Some(template)
+}
+
+fn read_resume_url(section: &Section<'_>, names: &Names) -> Option<Template> {
+    let item = section.item("resume_url")?;
+    let template = read_url(&item, names, Use::Resume)?;
+    if !template.placeholders().any(|(placeholder, _)| matches!(placeholder, Placeholder::Capture(_))) {
+        item.problem("has no `${capture:NAME}`, so that it would always be used: write it in upstream.url");
     }
     Some(template)
 }
@@ -131,7 +172,7 @@ fn read_subprotocols(section: &Section<'_>) -> Vec<String> {
     subprotocols
 }
 
-fn read_headers(section: Section<'_>) -> Vec<(String, Template)> {
+fn read_headers(section: Section<'_>, names: &Names) -> Vec<(String, Template)> {
     let mut headers: Vec<(String, Template)> = Vec::new();
     for item in section.items() {
         let name = item.name;
@@ -142,7 +183,7 @@ fn read_headers(section: Section<'_>) -> Vec<(String, Template)> {
             item.problem(format_args!("is a header that wsfan sends itself: {advice}"));
         } else if headers.iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
             item.problem("is the same header as one above: keep one of them");
-        } else if let Some(template) = read_template(&item) {
+        } else if let Some(template) = names.header(&item, Use::Attempt) {
             let value = http::HeaderValue::from_str(&template.with_stand_ins());
             if !value.is_ok_and(|value| value.to_str().is_ok()) {
                 item.problem("has a value that no header can carry: use ASCII on one line");
@@ -151,11 +192,6 @@ fn read_headers(section: Section<'_>) -> Vec<(String, Template)> {
         }
     }
     headers
-}
-
-fn read_template(item: &Item<'_>) -> Option<Template> {
-    let template = Template::parse(item.text()?);
-    template.map_err(|why| item.problem(format_args!("can't be read: {why}"))).ok()
 }
 
 /// Whether text is a token of RFC 9110, section 5.6.2.

@@ -114,7 +114,9 @@ fn find_outside(text: &str, wanted: &[char]) -> Option<usize> {
 }
 
 fn opens_placeholder(text: &str) -> bool {
-    ["${env:", "${file:", "${credential:"].iter().any(|start| text.starts_with(start))
+    ["${env:", "${file:", "${credential:", "${command:", "${var:", "${capture:"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 #[cfg(test)]

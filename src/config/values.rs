@@ -122,6 +122,25 @@ pub(super) fn one_of<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Resul
     }
 }
 
+pub(super) fn truth(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("is {}: write true or false", kind(value)))
+}
+
+/// A value as JSON; none for what JSON has no value for, such as a date.
+pub(super) fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    match value {
+        DeValue::Array(list) => list.iter().map(|value| json(value.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<_>)| {
+                let key: &std::borrow::Cow<'_, str> = key.get_ref();
+                Some((key.to_string(), json(value.get_ref())?))
+            };
+            table.iter().map(entry).collect::<Option<serde_json::Map<_, _>>>().map(Into::into)
+        }
+        scalar => json_scalar(scalar),
+    }
+}
+
 /// A scalar as JSON; none for what JSON has no scalar for.
 pub(super) fn json_scalar(value: &DeValue<'_>) -> Option<serde_json::Value> {
     match value {

@@ -302,6 +302,7 @@ impl Daemon {
 fn link_settings(config: &Config) -> upstream::Settings {
     upstream::Settings {
         upstream: config.upstream.clone(),
+        terms: config.terms.clone(),
         heartbeat: config.heartbeat.clone(),
         reconnect: config.reconnect.clone(),
         outbox: config.outbox,

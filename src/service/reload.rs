@@ -21,6 +21,9 @@ pub(super) fn plan(old: &Config, new: Config) -> Plan {
     let (new, live) = (&mut plan.config, &mut plan.live);
 
     let sections = [
+        ("profile", old.profile != new.profile),
+        ("[rotate]", old.terms.rotate != new.terms.rotate),
+        ("[limits]", old.terms.limits != new.terms.limits),
         ("[heartbeat]", old.heartbeat != new.heartbeat),
         ("[reconnect]", old.reconnect != new.reconnect),
         ("[history]", old.history != new.history),
@@ -32,13 +35,24 @@ pub(super) fn plan(old: &Config, new: Config) -> Plan {
     live.extend(sections.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()));
 
     let (was, is) = (&old.upstream, &new.upstream);
+    let (was_terms, are_terms) = (&old.terms, &new.terms);
     let upstream = [
         ("upstream.url", was.urls != is.urls),
+        ("upstream.url_command", was.url_command != is.url_command),
+        ("upstream.resume_url", was.resume_url != is.resume_url),
+        ("upstream.resume_url_failures", was.resume_url_failures != is.resume_url_failures),
         ("upstream.subprotocols", was.subprotocols != is.subprotocols),
         ("upstream.max_message", was.max_message != is.max_message),
         ("upstream.headers", was.headers != is.headers),
         ("upstream.proxy", was.proxy != is.proxy),
         ("upstream.tls", was.tls != is.tls),
+        ("upstream.compression", was.compression != is.compression),
+        ("[vars]", was_terms.vars != are_terms.vars),
+        ("[command]", was_terms.commands != are_terms.commands),
+        ("[[script.step]]", was_terms.script != are_terms.script),
+        ("[[capture]]", was_terms.captures != are_terms.captures),
+        ("[[reply]]", was_terms.replies != are_terms.replies),
+        ("[sequence]", was_terms.sequence != are_terms.sequence),
     ];
     plan.reconnect
         .extend(upstream.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()));
@@ -84,14 +98,45 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Format, Heartbeat, HeartbeatKind, History, Log, LogFormat, OnExhausted, Outbox, Proxy, Reconnect,
-        Rights, Shutdown, SlowClient, Surroundings, Template, Tls, Upstream,
+        Capture, Command, Compression, Excess, FirstBeat, Format, Heartbeat, HeartbeatKind, History,
+        IntervalFrom, Limits, Log, LogFormat, OnExhausted, OnHole, Outbox, Pattern, Pointer, Proxy,
+        Reconnect, Remedy, Reply, Rights, Rotate, Rule, Say, Script, Sequence, Shutdown, SlowClient, Step,
+        Surroundings, Template, Terms, Tls, Upstream, UrlCommand, Var, Window,
     };
 
     type Change = fn(&mut Config);
 
     const ALL: Rights = Rights { receive: true, send: true, control: true };
     const SECOND: Duration = Duration::from_secs(1);
+    const WINDOW: Window = Window { count: 1, per: SECOND };
+
+    fn pointer() -> Pointer {
+        Pointer::parse("/a").unwrap()
+    }
+
+    fn pattern() -> Pattern {
+        Pattern::Text("a".into())
+    }
+
+    fn command() -> Command {
+        Command::new(vec!["/bin/true".into()])
+    }
+
+    fn url_command() -> UrlCommand {
+        UrlCommand { command: command(), reject: vec![], on_fail: Remedy::Retry }
+    }
+
+    fn interval_from() -> IntervalFrom {
+        IntervalFrom { capture: "a".into(), unit: SECOND }
+    }
+
+    fn rule() -> Rule {
+        Rule { codes: vec![4000..=4000], statuses: vec![], pattern: None, then: Remedy::Stop }
+    }
+
+    fn step() -> Step {
+        Step { send: Some(Say::Text(Template::literal("1"))), ..Step::new("step 1") }
+    }
 
     /// Two listeners, `/a` and `/b`, and every default.
     fn config() -> Config {
@@ -116,18 +161,52 @@ mod tests {
     /// A field that is added fails to compile here, so that it gets a row in the tables below.
     #[allow(dead_code, reason = "compiling it is the test")]
     fn every_field_is_known(config: Config) {
-        let Config { upstream, heartbeat, reconnect, listeners, history, outbox, shutdown, log } = config;
+        let Config {
+            profile: _,
+            upstream,
+            terms,
+            heartbeat,
+            reconnect,
+            listeners,
+            history,
+            outbox,
+            shutdown,
+            log,
+        } = config;
         let Upstream {
             urls: _,
+            url_command: _,
+            resume_url: _,
+            resume_url_failures: _,
             subprotocols: _,
             connect_timeout: _,
             max_message: _,
             headers: _,
             proxy: _,
             tls,
+            compression: _,
         } = upstream;
+        let Terms {
+            vars: _,
+            commands: _,
+            script: Script { steps: _ },
+            captures: _,
+            replies: _,
+            sequence: _,
+            rotate: Rotate { after: _, when: _, overlap: _, dedupe: _ },
+            limits: Limits { messages: _, reserve: _, connects: _, max_message: _, excess: _ },
+        } = terms;
         let Tls { ca_file: _, cert_file: _, key_file: _ } = tls;
-        let Heartbeat { kind: _, interval: _, timeout: _, idle_timeout: _ } = heartbeat;
+        let Heartbeat {
+            kind: _,
+            interval: _,
+            interval_from: _,
+            first: _,
+            only_when_idle: _,
+            timeout: _,
+            idle_timeout: _,
+            close_code: _,
+        } = heartbeat;
         let Reconnect {
             initial_delay: _,
             max_delay: _,
@@ -136,6 +215,8 @@ mod tests {
             max_attempts: _,
             stable_after: _,
             on_exhausted: _,
+            close_code: _,
+            rules: _,
         } = reconnect;
         for listener in listeners {
             let Listener {
@@ -171,6 +252,10 @@ mod tests {
                     |config| config.heartbeat.interval += SECOND,
                     |config| config.heartbeat.timeout += SECOND,
                     |config| config.heartbeat.idle_timeout = Some(SECOND),
+                    |config| config.heartbeat.interval_from = Some(interval_from()),
+                    |config| config.heartbeat.first = FirstBeat::Now,
+                    |config| config.heartbeat.only_when_idle = true,
+                    |config| config.heartbeat.close_code = Some(4000),
                 ],
             ),
             (
@@ -183,6 +268,28 @@ mod tests {
                     |config| config.reconnect.max_attempts += 1,
                     |config| config.reconnect.stable_after += SECOND,
                     |config| config.reconnect.on_exhausted = OnExhausted::Exit,
+                    |config| config.reconnect.close_code = Some(4000),
+                    |config| config.reconnect.rules.push(rule()),
+                ],
+            ),
+            ("profile", &[|config| config.profile = Some("x".into())]),
+            (
+                "[rotate]",
+                &[
+                    |config| config.terms.rotate.after = Some(SECOND),
+                    |config| config.terms.rotate.when = Some(pattern()),
+                    |config| config.terms.rotate.overlap += SECOND,
+                    |config| config.terms.rotate.dedupe = Some(pointer()),
+                ],
+            ),
+            (
+                "[limits]",
+                &[
+                    |config| config.terms.limits.messages.push(WINDOW),
+                    |config| config.terms.limits.reserve += 1,
+                    |config| config.terms.limits.connects.push(WINDOW),
+                    |config| config.terms.limits.max_message = Some(1),
+                    |config| config.terms.limits.excess = Excess::Refuse,
                 ],
             ),
             (
@@ -240,6 +347,31 @@ mod tests {
             ("upstream.tls", |config| config.upstream.tls.ca_file = Some("/ca".into())),
             ("upstream.tls", |config| config.upstream.tls.cert_file = Some("/cert".into())),
             ("upstream.tls", |config| config.upstream.tls.key_file = Some("/key".into())),
+            ("upstream.url_command", |config| config.upstream.url_command = Some(url_command())),
+            ("upstream.resume_url", |config| {
+                config.upstream.resume_url = Some(Template::literal("ws://b/"));
+            }),
+            ("upstream.resume_url_failures", |config| config.upstream.resume_url_failures += 1),
+            ("upstream.compression", |config| config.upstream.compression = Some(Compression::default())),
+            ("[vars]", |config| {
+                config.terms.vars.insert("a".into(), Var::Text(Template::literal("1")));
+            }),
+            ("[command]", |config| {
+                config.terms.commands.insert("a".into(), command());
+            }),
+            ("[[script.step]]", |config| config.terms.script.steps.push(step())),
+            ("[[capture]]", |config| {
+                let values = vec![("a".to_owned(), pointer())];
+                config.terms.captures.push(Capture { pattern: pattern(), values });
+            }),
+            ("[[reply]]", |config| {
+                let send = Template::literal("1");
+                config.terms.replies.push(Reply { pattern: pattern(), send, publish: true });
+            }),
+            ("[sequence]", |config| {
+                let (pointer, on_hole) = (pointer(), OnHole::Declare);
+                config.terms.sequence = Some(Sequence { pointer, per: None, on_hole });
+            }),
         ];
         for (name, change) in table {
             let (config, said) = planned(*change);

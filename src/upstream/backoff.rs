@@ -50,6 +50,8 @@ mod tests {
             max_attempts: 0,
             stable_after: Duration::from_secs(10),
             on_exhausted: config::OnExhausted::Wait,
+            close_code: None,
+            rules: Vec::new(),
         }
     }
 

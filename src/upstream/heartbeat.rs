@@ -175,11 +175,13 @@ impl Heartbeat {
         match &self.settings.kind {
             HeartbeatKind::Off => None,
             HeartbeatKind::Ping => Some(Due::Beat(Beat::Ping(live.beats.to_be_bytes()))),
-            HeartbeatKind::Message { text, .. } => Some(Due::Beat(Beat::Message(text.clone()))),
+            HeartbeatKind::Message { message, .. } => {
+                Some(Due::Beat(Beat::Message(message.as_literal().unwrap_or_default().to_owned())))
+            }
         }
     }
 
-    fn expect(&self) -> Option<&config::Expect> {
+    fn expect(&self) -> Option<&config::Pattern> {
         match &self.settings.kind {
             HeartbeatKind::Message { expect, .. } => expect.as_ref(),
             _ => None,

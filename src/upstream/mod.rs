@@ -18,12 +18,26 @@ mod addresses;
 mod attempt;
 mod backlog;
 mod backoff;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod context;
 mod dial;
 mod failure;
 mod heartbeat;
 mod link;
 mod machine;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod matcher;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod memory;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod probe;
 mod proxy;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod secrets;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod sequence;
+#[allow(dead_code, reason = "the machine takes it in next")]
+mod session;
 mod target;
 mod tls;
 mod websocket;
@@ -34,6 +48,8 @@ mod wire;
 pub struct Settings {
     /// `[upstream]`: a change makes a new connection, but for `connect_timeout` alone.
     pub upstream: config::Upstream,
+    /// How the server wants to be spoken to: see [`config::Terms::keep_connection`].
+    pub terms: config::Terms,
     /// `[heartbeat]`: applied to the live link at once.
     pub heartbeat: config::Heartbeat,
     /// `[reconnect]`: applied at once.

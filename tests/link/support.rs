@@ -38,20 +38,17 @@ pub(crate) fn settings(urls: &[&str]) -> Settings {
     Settings {
         close_timeout: Duration::from_secs(2),
         upstream: config::Upstream {
-            urls: urls.iter().map(|url| Template::literal(url)).collect(),
-            subprotocols: Vec::new(),
-            connect_timeout: Duration::from_secs(10),
-            max_message: 16 << 20,
-            headers: Vec::new(),
             // whatever the environment of the tests says
             proxy: config::Proxy::Off,
-            tls: config::Tls::default(),
+            ..config::Upstream::new(urls.iter().map(|url| Template::literal(url)).collect())
         },
+        terms: config::Terms::default(),
         heartbeat: config::Heartbeat {
             kind: config::HeartbeatKind::Off,
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(10),
             idle_timeout: None,
+            ..config::Heartbeat::default()
         },
         reconnect: config::Reconnect {
             initial_delay: Duration::from_millis(20),
@@ -61,6 +58,8 @@ pub(crate) fn settings(urls: &[&str]) -> Settings {
             max_attempts: 0,
             stable_after: Duration::from_secs(10),
             on_exhausted: config::OnExhausted::Wait,
+            close_code: None,
+            rules: Vec::new(),
         },
         outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: Duration::from_secs(30) },
     }

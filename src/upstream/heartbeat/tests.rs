@@ -6,19 +6,20 @@ use super::*;
 const S: Duration = Duration::from_secs(1);
 
 fn settings(kind: HeartbeatKind) -> config::Heartbeat {
-    config::Heartbeat { kind, interval: 30 * S, timeout: 10 * S, idle_timeout: None }
+    config::Heartbeat { kind, interval: 30 * S, timeout: 10 * S, ..config::Heartbeat::default() }
 }
 
 fn pings() -> config::Heartbeat {
     settings(HeartbeatKind::Ping)
 }
 
-fn messages(expect: Option<config::Expect>) -> config::Heartbeat {
-    settings(HeartbeatKind::Message { text: "beat".into(), expect })
+fn messages(expect: Option<config::Pattern>) -> config::Heartbeat {
+    settings(HeartbeatKind::Message { message: config::Template::literal("beat"), expect })
 }
 
-fn expect_pong() -> Option<config::Expect> {
-    Some(config::Expect(vec![("/type".into(), json!("pong"))]))
+fn expect_pong() -> Option<config::Pattern> {
+    let pointer = config::Pointer::parse("/type").unwrap();
+    Some(config::Pattern::Json(vec![(pointer, config::Test::OneOf(vec![json!("pong")]))]))
 }
 
 /// A heartbeat armed at a moment from which the test counts seconds.

@@ -38,11 +38,13 @@ fn settings() -> Settings {
     Settings {
         close_timeout: Duration::from_secs(2),
         upstream: config::Upstream::new(vec![Template::literal("ws://simulated/")]),
+        terms: config::Terms::default(),
         heartbeat: config::Heartbeat {
             kind: HeartbeatKind::Off,
             interval: 30 * S,
             timeout: 10 * S,
             idle_timeout: None,
+            ..config::Heartbeat::default()
         },
         reconnect: config::Reconnect {
             initial_delay: S,
@@ -52,6 +54,8 @@ fn settings() -> Settings {
             max_attempts: 0,
             stable_after: 10 * S,
             on_exhausted: config::OnExhausted::Wait,
+            close_code: None,
+            rules: Vec::new(),
         },
         outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: 30 * S },
     }

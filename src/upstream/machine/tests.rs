@@ -15,11 +15,13 @@ fn settings() -> Settings {
     Settings {
         close_timeout: 2 * S,
         upstream: config::Upstream::new(vec![Template::literal("wss://a/"), Template::literal("wss://b/")]),
+        terms: config::Terms::default(),
         heartbeat: config::Heartbeat {
             kind: HeartbeatKind::Ping,
             interval: 30 * S,
             timeout: 10 * S,
             idle_timeout: None,
+            ..config::Heartbeat::default()
         },
         reconnect: config::Reconnect {
             initial_delay: 500 * MS,
@@ -29,6 +31,8 @@ fn settings() -> Settings {
             max_attempts: 0,
             stable_after: 10 * S,
             on_exhausted: OnExhausted::Wait,
+            close_code: None,
+            rules: Vec::new(),
         },
         outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: 30 * S },
     }

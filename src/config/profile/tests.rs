@@ -1,0 +1,99 @@
+use super::super::{Config, HeartbeatKind, Surroundings, Var};
+use super::*;
+
+const CHAT: Profile = (
+    "chat",
+    r#"# A server of our own.
+[upstream]
+url = "wss://chat.example/"
+headers = { A = "1", B = "2" }
+
+[vars]
+token = "${credential:token}"
+
+[heartbeat]
+kind = "message"
+message = "beat"
+expect = { "/op" = 11, "/a" = 1 }
+interval = "45s"
+
+[[script.step]]
+send = '{"token":"${var:token}"}'
+
+[[script.step]]
+expect = "welcome"
+"#,
+);
+
+fn parse(text: &str, profiles: &[Profile]) -> Result<Config, String> {
+    Config::parse_with(text, &Surroundings::fixed([]), profiles).map_err(|invalid| invalid.to_string())
+}
+
+#[test]
+fn a_profile_alone_is_a_configuration() {
+    let config = parse("profile = \"chat\"", &[CHAT]).unwrap();
+    assert_eq!(config.profile.as_deref(), Some("chat"));
+    assert_eq!(config.upstream.urls[0].to_string(), "wss://chat.example/");
+    assert_eq!(config.terms.script.steps.len(), 2);
+    assert!(matches!(config.heartbeat.kind, HeartbeatKind::Message { .. }));
+}
+
+#[test]
+fn the_files_own_keys_come_first() {
+    let config = parse(
+        "profile = \"chat\"\nvars.token = \"${env:T}\"\nscript.step = []\n\
+         [upstream.headers]\nB = \"3\"\nC = \"4\"\n[heartbeat]\nexpect = { \"/op\" = 12 }\n",
+        &[CHAT],
+    )
+    .unwrap();
+    assert_eq!(config.terms.vars["token"], Var::Text(super::super::Template::parse("${env:T}").unwrap()));
+    assert!(config.terms.script.steps.is_empty());
+    let mut headers: Vec<_> =
+        config.upstream.headers.iter().map(|(name, value)| format!("{name}{value}")).collect();
+    headers.sort();
+    assert_eq!(headers, ["A1", "B3", "C4"]);
+    let HeartbeatKind::Message { expect: Some(expect), .. } = config.heartbeat.kind else { panic!() };
+    assert_eq!(expect.to_string(), "/op = 12");
+    let config = parse("profile = \"chat\"\nheartbeat.kind = \"ping\"", &[CHAT]).unwrap();
+    assert_eq!(config.heartbeat.kind, HeartbeatKind::Ping);
+    let command = "profile = \"chat\"\nupstream.url_command.run = [\"/bin/url\"]";
+    assert!(parse(command, &[CHAT]).unwrap().upstream.urls.is_empty());
+}
+
+#[test]
+fn an_error_says_where_it_is() {
+    let broken: Profile = ("broken", "[upstream]\nurl = \"http://x\"\n\n[reconnect]\njitter = 2\n");
+    assert_eq!(
+        parse("profile = \"broken\"\n[log]\nlevel = 1", &[broken]).unwrap_err(),
+        "line 3: log.level is an integer: write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"\n\
+         profile broken, line 2: upstream.url begins with http://, but wsfan speaks WebSocket: write ws://\n\
+         profile broken, line 5: reconnect.jitter is 2: write a number from 0 to 1"
+    );
+    assert_eq!(
+        parse("upstream.url = \"ws://a\"\nprofile = \"chatt\"", &[CHAT, broken]).unwrap_err(),
+        "line 2: profile is \"chatt\": write \"chat\" or \"broken\""
+    );
+    assert_eq!(
+        parse("upstream.url = \"ws://a\"\nprofile = 1", &[]).unwrap_err(),
+        "line 1: profile is an integer: leave it out: there are none".replace("line 1", "line 2")
+    );
+}
+
+/// What a user must write beside a profile: its lines that begin with `#: `.
+fn with_what_is_needed((name, text): &Profile) -> String {
+    let needed: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#: ")).collect();
+    format!("profile = \"{name}\"\n{}", needed.join("\n"))
+}
+
+#[test]
+fn each_profile_is_right_with_what_it_needs() {
+    for profile in PROFILES.iter().chain(&[CHAT]) {
+        let config = parse(
+            &with_what_is_needed(profile),
+            PROFILES.iter().chain(&[CHAT]).copied().collect::<Vec<_>>().as_slice(),
+        );
+        assert_eq!(config.as_ref().err(), None, "{}", profile.0);
+        assert!(DeTable::parse(profile.1).unwrap().get_ref().get("profile").is_none(), "{}", profile.0);
+        assert!(config.unwrap().listeners.len() == 1, "{} has a listener", profile.0);
+    }
+}

@@ -1,0 +1,89 @@
+//! What a server, or a program that is asked, says instead of what is expected.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::{
+    Pattern, Pointer, Remedy,
+    reader::{Item, Section},
+};
+
+/// The words of `on_fail`.
+pub(super) const ON_FAIL: [(&str, Remedy); 4] = [
+    ("retry", Remedy::Retry),
+    ("stop", Remedy::Stop),
+    ("refresh", Remedy::Refresh),
+    ("fresh", Remedy::Fresh),
+];
+
+/// One entry of `reject`: a pattern, or `{ match = PATTERN, then = "…" }`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reject {
+    /// Which messages reject.
+    pub pattern: Pattern,
+    /// `then`: what that leads to. None: what `on_fail` says.
+    pub then: Option<Remedy>,
+    /// `delay` as a pointer: where the message itself says how long to wait, in `delay_unit`. Only with
+    /// [`Remedy::After`], whose own delay is 0 then; where there is no number, it is [`Remedy::Retry`].
+    pub delay_from: Option<DelayFrom>,
+}
+
+/// A delay that a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelayFrom {
+    /// Where the number is.
+    pub pointer: Pointer,
+    /// `delay_unit`: `"s"`, the default, or `"ms"`.
+    pub unit: Duration,
+}
+
+impl Reject {
+    /// A rejection that leads to what `on_fail` says.
+    pub fn new(pattern: Pattern) -> Self {
+        Self { pattern, then: None, delay_from: None }
+    }
+
+    /// Reads a pattern, a table with `match` and `then`, or a list of both; none if the key isn't there.
+    pub(super) fn read_all(section: &Section<'_>, key: &'static str) -> Vec<Self> {
+        let Some(item) = section.item(key) else { return Vec::new() };
+        let elements = match item.elements() {
+            Some(elements) if !elements.is_empty() => elements,
+            // an empty list is refused as a pattern
+            _ => vec![item],
+        };
+        let has_verdict = |item: &Item<'_>| {
+            item.value
+                .as_table()
+                .is_some_and(|table| ["match", "then"].iter().any(|key| table.contains_key(*key)))
+        };
+        let rejects = elements.iter().filter_map(|element| match has_verdict(element) {
+            true => Self::read(element.section()),
+            false => Pattern::of(element).map(Self::new),
+        });
+        rejects.collect()
+    }
+
+    fn read(section: Section<'_>) -> Option<Self> {
+        let pattern = Pattern::read(&section, "match");
+        if section.item("match").is_none() {
+            section.problem("match", "is missing: write which messages reject");
+        }
+        let units = [("s", Duration::from_secs(1)), ("ms", Duration::from_millis(1))];
+        let unit = section.one_of("delay_unit", &units).unwrap_or(Duration::from_secs(1));
+        let delay = section.item("delay");
+        let pointer = delay
+            .as_ref()
+            .filter(|item| matches!(item.value, DeValue::String(text) if text.starts_with('/')));
+        let delay_from = pointer.and_then(|item| {
+            let pointer = Pointer::parse(item.text()?).map_err(|why| item.problem(why)).ok()?;
+            Some(DelayFrom { pointer, unit })
+        });
+        let then = match pointer {
+            Some(_) => super::rule::read_remedy(&section, Some(Duration::ZERO)),
+            None => super::rule::read_remedy(&section, None),
+        };
+        section.finish();
+        Some(Self { pattern: pattern?, then, delay_from })
+    }
+}

@@ -1,0 +1,50 @@
+//! The server's own terms: how it wants to be spoken to, by configuration alone.
+
+use super::{
+    Capture, Commands, Limits, Reply, Rotate, Script, Sequence, Vars, command, names::Names, reader::Section,
+    vars,
+};
+
+/// All that is particular to one server, but for its address, its heartbeat and its close codes.
+/// Empty by default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Terms {
+    /// `[vars]`.
+    pub vars: Vars,
+    /// `[command.NAME]`.
+    pub commands: Commands,
+    /// `[[script.step]]`.
+    pub script: Script,
+    /// `[[capture]]`.
+    pub captures: Vec<Capture>,
+    /// `[[reply]]`.
+    pub replies: Vec<Reply>,
+    /// `[sequence]`.
+    pub sequence: Option<Sequence>,
+    /// `[rotate]`.
+    pub rotate: Rotate,
+    /// `[limits]`.
+    pub limits: Limits,
+}
+
+impl Terms {
+    pub(super) fn read(root: &Section<'_>, names: &Names) -> Self {
+        Self {
+            vars: vars::read(root.section("vars"), names),
+            commands: command::read_all(root.section("command"), names),
+            script: Script::read(root.section("script"), names),
+            captures: Capture::read_all(root),
+            replies: Reply::read_all(root, names),
+            sequence: Sequence::read(root),
+            rotate: Rotate::read(root.section("rotate")),
+            limits: Limits::read(root.section("limits")),
+        }
+    }
+
+    /// Whether a connection made under these terms is as good under `new` ones: limits and rotation apply
+    /// to the live one, everything else to a new one.
+    pub fn keep_connection(&self, new: &Terms) -> bool {
+        let rest = Self { rotate: new.rotate.clone(), limits: new.limits.clone(), ..self.clone() };
+        rest == *new
+    }
+}

@@ -1,0 +1,427 @@
+//! What wsfan itself says and hears on one connection: the script, replies, captures, the server's count,
+//! and what makes a connection useless. Pure.
+//!
+//! The contract is the machine's: tell it what happened, drain [`Session::poll_effect`], and come back by
+//! [`Session::next_timeout`]. A message is taken in this order: last values, captures, the count, the
+//! step under way, rules about messages, replies, the heartbeat's answer, rotation. So a reply to a message
+//! already has what that message brought.
+
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    failure::clean,
+    matcher::Look,
+    secrets::Secrets,
+    sequence::{Counts, number},
+};
+use crate::{
+    config::{OnHole, Placeholder, Remedy, Say, Template, Value, format_duration},
+    hub::Payload,
+};
+
+mod rules;
+mod script;
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::rules::Rules;
+use self::{
+    rules::{Rejection, Values},
+    script::Progress,
+};
+pub(super) use super::context::Context;
+
+/// One connection's session.
+#[derive(Debug)]
+pub(super) struct Session {
+    rules: Rc<Rules>,
+    secrets: Secrets,
+    progress: Progress,
+    /// The script must be done by then.
+    deadline: Instant,
+    /// When the step under way began.
+    step_began: Instant,
+    effects: VecDeque<Effect>,
+    next_id: u64,
+    counts: Counts,
+    /// Held as long as the session is there: see [`super::memory::Memory::presence`].
+    presence: Option<Rc<()>>,
+    scratch: Vec<Option<bool>>,
+}
+
+/// A message of the server's.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Heard<'m> {
+    Text(&'m str),
+    Binary(&'m [u8]),
+}
+
+/// Whether clients get a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Publish {
+    Yes,
+    No,
+}
+
+/// On whose behalf something is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Script,
+    Reply,
+}
+
+/// What a session wants done.
+#[derive(Debug, PartialEq)]
+pub(super) enum Effect {
+    /// Send this.
+    Send(Payload, Why),
+    /// The script is done: the connection is good for clients.
+    Ready,
+    /// The connection is of no use, for the reason in the sentence. Nothing follows.
+    Failed { error: String, then: Remedy },
+    /// Another connection should take over, for the reason in the sentence.
+    Rotate { why: String },
+    /// The message that the heartbeat expects came in.
+    HeartbeatAnswered,
+    /// The server said how often the heartbeat beats.
+    BeatInterval(Duration),
+    /// Messages are missing before the one that was heard; `per` is what they are counted for, as JSON.
+    Hole { from: u64, to: u64, per: Option<String> },
+}
+
+impl Session {
+    /// A session on a connection that is open. Its script must be done by `deadline`.
+    pub(super) fn new(rules: Rc<Rules>, secrets: Secrets, now: Instant, deadline: Instant) -> Session {
+        Session {
+            rules,
+            secrets,
+            progress: Progress::Before,
+            deadline,
+            step_began: now,
+            effects: VecDeque::new(),
+            next_id: 1,
+            counts: Counts::default(),
+            presence: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Begins the script.
+    pub(super) fn start(&mut self, context: &mut Context<'_>) {
+        self.presence = Some(context.memory.presence());
+        self.tell_interval(context);
+        self.go_on(context, 0);
+    }
+
+    /// Takes in a message, and says whether clients get it. Only while [`Session::wants_messages`].
+    pub(super) fn heard(&mut self, context: &mut Context<'_>, message: Heard<'_>) -> Publish {
+        let bytes = match message {
+            Heard::Text(text) => text.as_bytes(),
+            Heard::Binary(bytes) => bytes,
+        };
+        let rules = Rc::clone(&self.rules);
+        let probe = match self.progress {
+            Progress::Before | Progress::Failed => return Publish::Yes,
+            Progress::Waits { .. } => &rules.during,
+            Progress::Done if !rules.sieve.may_concern(bytes, &mut self.scratch) => return Publish::Yes,
+            Progress::Done => &rules.after,
+        };
+        let text = match message {
+            Heard::Text(text) => text,
+            Heard::Binary(bytes) => match str::from_utf8(bytes) {
+                Ok(text) => text,
+                Err(_) => return Publish::Yes,
+            },
+        };
+        let found = probe.look(text);
+        self.take(context, &rules, &Look { text, found: found.as_ref() })
+    }
+
+    /// Does what is due.
+    pub(super) fn timeout(&mut self, context: &mut Context<'_>) {
+        let Progress::Waits { until, .. } = self.progress else { return };
+        if context.now < until {
+            return;
+        }
+        let rules = Rc::clone(&self.rules);
+        let Some(step) = self.progress.step(&rules) else { return };
+        let waited = format_duration(Duration::from_millis(
+            context.now.duration_since(self.step_began).as_millis().try_into().unwrap_or(u64::MAX),
+        ));
+        let expected = step.expect.as_ref().map_or("", |(_, words)| words);
+        let why = match until < self.deadline {
+            true => format!("nothing that was expected came within {waited}"),
+            false => format!("nothing that was expected came within {waited}, by upstream.connect_timeout"),
+        };
+        self.fail_step(step, &format!("{why}: {expected}"), step.on_fail);
+    }
+
+    /// The next thing to do. Drain it after each call.
+    pub(super) fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Session::timeout`].
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        match self.progress {
+            Progress::Waits { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Whether messages matter to it.
+    pub(super) fn wants_messages(&self) -> bool {
+        match self.progress {
+            Progress::Before | Progress::Failed => false,
+            Progress::Waits { .. } => true,
+            Progress::Done => !self.rules.sieve.is_empty(),
+        }
+    }
+
+    /// Whether the script is done.
+    pub(super) fn is_ready(&self) -> bool {
+        self.progress == Progress::Done
+    }
+
+    /// The heartbeat's message.
+    ///
+    /// # Errors
+    /// Something in it has no value: a sentence.
+    pub(super) fn beat(&mut self, context: &mut Context<'_>) -> Result<Payload, String> {
+        let rules = Rc::clone(&self.rules);
+        let template = rules.beat.as_ref().ok_or("heartbeat.message is not there")?;
+        let text = self.render(context, template, None);
+        text.map(Payload::Text).map_err(|why| format!("the heartbeat can't be sent: {why}"))
+    }
+
+    // --- a message ------------------------------------------------------------------------------
+
+    fn take(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> Publish {
+        for (slot, pointer) in &rules.last {
+            if let Some(json) = look.get(*slot) {
+                context.memory.hear(pointer, json);
+            }
+        }
+        for (matcher, values) in &rules.captures {
+            if matcher.matches(look)
+                && let Err(why) = self.capture(context, values, look)
+            {
+                self.fail(why, Remedy::Retry);
+                return Publish::Yes;
+            }
+        }
+        self.count(context, rules, look);
+        let Step { publish, is_taken } = self.hear_step(context, rules, look);
+        let mut publish = publish;
+        if !is_taken && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look)) {
+            let error =
+                format!("the server said what a reconnect.rule is about, {words}: {}", self.quote(look));
+            self.fail(error, *then);
+        }
+        for reply in &rules.replies {
+            if self.progress == Progress::Failed {
+                break;
+            }
+            if reply.matcher.matches(look) {
+                if !reply.publish {
+                    publish = Publish::No;
+                }
+                match self.render(context, &reply.send, Some(look)) {
+                    Ok(text) => self.effects.push_back(Effect::Send(Payload::Text(text), Why::Reply)),
+                    Err(why) => self.fail(format!("a reply can't be sent: {why}"), Remedy::Retry),
+                }
+            }
+        }
+        if self.progress != Progress::Failed {
+            if rules.answer.as_ref().is_some_and(|answer| answer.matches(look)) {
+                self.effects.push_back(Effect::HeartbeatAnswered);
+            }
+            if let Some((when, words)) = &rules.rotate
+                && when.matches(look)
+            {
+                let why = format!("the server said {words}");
+                self.effects.push_back(Effect::Rotate { why });
+            }
+        }
+        publish
+    }
+
+    /// Keeps values of a message by name.
+    fn capture(&mut self, context: &mut Context<'_>, values: &Values, look: &Look<'_>) -> Result<(), String> {
+        for (name, slot) in values {
+            let Some(json) = look.get(*slot) else { continue };
+            context.memory.capture(name, json).map_err(|why| format!("the captured `{name}` {why}"))?;
+            if self.rules.interval_from.as_ref().is_some_and(|from| from.capture == *name) {
+                self.tell_interval(context);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says the heartbeat's interval, if it is captured.
+    fn tell_interval(&mut self, context: &Context<'_>) {
+        const BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(24 * 60 * 60));
+        let Some(from) = &self.rules.interval_from else { return };
+        let captures = context.memory.captures();
+        if let Some(interval) = captures.json(&from.capture).and_then(|json| duration(json, from.unit)) {
+            self.effects.push_back(Effect::BeatInterval(interval.clamp(BOUNDS.0, BOUNDS.1)));
+        }
+    }
+
+    /// Looks at the server's own number.
+    fn count(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) {
+        let Some(sequence) = &rules.sequence else { return };
+        let Some(number) = look.get(sequence.number).and_then(number) else { return };
+        let per = sequence.per.map(|per| look.get(per).unwrap_or_default());
+        let key = per.unwrap_or_default();
+        let is_first = !self.counts.has(key);
+        let here = self.counts.next(key, number);
+        let before = context.memory.counts.next(key, number);
+        // the first number goes on from the last connection's, unless that one is still heard
+        let missing = match is_first {
+            true if context.memory.sessions() > 1 => None,
+            true => before,
+            false => here,
+        };
+        let Some((from, to)) = missing else { return };
+        self.effects.push_back(Effect::Hole { from, to, per: per.map(str::to_owned) });
+        let then = match sequence.on_hole {
+            OnHole::Declare => return,
+            OnHole::Reconnect => Remedy::Retry,
+            OnHole::Fresh => Remedy::Fresh,
+        };
+        self.fail(format!("the server's count has a hole from {from} to {to}"), then);
+    }
+
+    // --- the script -----------------------------------------------------------------------------
+
+    fn hear_step(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> Step {
+        let not_taken = Step { publish: Publish::Yes, is_taken: false };
+        let Progress::Waits { step: at, .. } = self.progress else { return not_taken };
+        let step = &rules.steps[at];
+        let publish = if step.publish { Publish::Yes } else { Publish::No };
+        if let Some(rejection) = step.reject.iter().find(|rejection| rejection.matcher.matches(look)) {
+            let why = format!("the server refused: {}", self.quote(look));
+            self.fail_step(step, &why, remedy(rejection, look));
+            return Step { publish, is_taken: true };
+        }
+        if !step.expect.as_ref().is_some_and(|(expect, _)| expect.matches(look)) {
+            return not_taken;
+        }
+        for (name, slot) in &step.capture {
+            if look.get(*slot).is_none() {
+                let pointer = &rules.slots.pointers()[*slot];
+                let why = format!("the expected message has no {pointer} to capture as `{name}`");
+                self.fail_step(step, &why, step.on_fail);
+                return Step { publish, is_taken: true };
+            }
+        }
+        match self.capture(context, &step.capture, look) {
+            Ok(()) => self.go_on(context, at + 1),
+            Err(why) => self.fail_step(step, &why, step.on_fail),
+        }
+        Step { publish, is_taken: true }
+    }
+
+    /// Says what is to be said from the step of this number on, until something is expected.
+    fn go_on(&mut self, context: &mut Context<'_>, from: usize) {
+        let rules = Rc::clone(&self.rules);
+        let mut from = from;
+        while let Some(at) = script::next(&rules, from, &context.memory.captures()) {
+            let step = &rules.steps[at];
+            let payload = match &step.send {
+                None => None,
+                Some(Say::Binary(bytes)) => Some(Payload::Binary(bytes.clone())),
+                Some(Say::Text(template)) => match self.render(context, template, None) {
+                    Ok(text) => Some(Payload::Text(text)),
+                    Err(why) => return self.fail_step(step, &why, step.on_fail),
+                },
+            };
+            if let Some(payload) = payload {
+                self.effects.push_back(Effect::Send(payload, Why::Script));
+            }
+            if step.expect.is_some() {
+                let until = step.timeout.map_or(self.deadline, |timeout| context.now + timeout);
+                self.step_began = context.now;
+                self.progress = Progress::Waits { step: at, until: until.min(self.deadline) };
+                return;
+            }
+            from = at + 1;
+        }
+        self.progress = Progress::Done;
+        self.effects.push_back(Effect::Ready);
+    }
+
+    fn fail_step(&mut self, step: &rules::Step, why: &str, then: Remedy) {
+        self.fail(format!("the script's step {:?} failed: {why}", step.name), then);
+    }
+
+    fn fail(&mut self, error: String, then: Remedy) {
+        if self.progress != Progress::Failed {
+            self.progress = Progress::Failed;
+            self.effects.push_back(Effect::Failed { error, then });
+        }
+    }
+
+    // --- text -----------------------------------------------------------------------------------
+
+    fn render(
+        &mut self,
+        context: &mut Context<'_>,
+        template: &Template,
+        look: Option<&Look<'_>>,
+    ) -> Result<String, String> {
+        let rendered = template.render(|placeholder| match placeholder {
+            Placeholder::Capture(name) => context.memory.captures().value(name),
+            Placeholder::Last(pointer) => Ok(context.memory.last(pointer)),
+            Placeholder::Field(pointer) => {
+                let slot = self.rules.slots.pointers().iter().position(|there| there == pointer);
+                let json = look.zip(slot).and_then(|(look, slot)| look.get(slot));
+                let json = json.ok_or_else(|| "is not in the message".to_owned())?;
+                Ok(Value::Json(json.to_owned()))
+            }
+            Placeholder::NowMs => Ok(Value::Json(context.now_ms.to_string())),
+            Placeholder::NowS => Ok(Value::Json((context.now_ms / 1000).to_string())),
+            Placeholder::Uuid => Ok(Value::Text(context.uuid())),
+            Placeholder::NextId => {
+                let id = self.next_id;
+                self.next_id += 1;
+                Ok(Value::Json(id.to_string()))
+            }
+            secret => self.secrets.value(secret),
+        });
+        rendered.map(|text| text.expose().to_owned()).map_err(|error| error.to_string())
+    }
+
+    /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
+    fn quote(&self, look: &Look<'_>) -> String {
+        clean(&self.secrets.without(look.text))
+    }
+}
+
+/// What a step makes of a message.
+struct Step {
+    publish: Publish,
+    is_taken: bool,
+}
+
+/// What a rejection leads to, with the delay that the message says.
+fn remedy(rejection: &Rejection, look: &Look<'_>) -> Remedy {
+    const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    let Some((slot, unit)) = rejection.delay_from else { return rejection.then };
+    match look.get(slot).and_then(|json| duration(json, unit)) {
+        Some(delay) if !delay.is_zero() => Remedy::After(delay.min(MAX)),
+        _ => Remedy::Retry,
+    }
+}
+
+/// So many units as a message says: a number from 0 on, or a text of one.
+fn duration(json: &str, unit: Duration) -> Option<Duration> {
+    let digits = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(json);
+    let count: f64 = digits.trim().parse().ok()?;
+    Duration::try_from_secs_f64(count * unit.as_secs_f64()).ok()
+}

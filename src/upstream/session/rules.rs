@@ -1,0 +1,225 @@
+//! What the configuration says about a connection's messages, compiled once.
+
+use std::time::Duration;
+
+use crate::{
+    config::{
+        DelayFrom, HeartbeatKind, IntervalFrom, OnHole, Pattern, Placeholder, Pointer, Reject, Remedy, Say,
+        Template,
+    },
+    upstream::{
+        Settings,
+        matcher::{Matcher, Sieve, Slots},
+        probe::Probe,
+    },
+};
+
+/// The rules of a session: see [`Rules::new`].
+#[derive(Debug)]
+pub(in crate::upstream) struct Rules {
+    pub(super) steps: Vec<Step>,
+    pub(super) captures: Vec<(Matcher, Values)>,
+    pub(super) replies: Vec<Reply>,
+    /// Messages that make the connection useless.
+    pub(super) faults: Vec<(Matcher, String, Remedy)>,
+    pub(super) rotate: Option<(Matcher, String)>,
+    pub(super) sequence: Option<Sequence>,
+    /// The heartbeat's message.
+    pub(super) beat: Option<Template>,
+    /// What answers it.
+    pub(super) answer: Option<Matcher>,
+    pub(super) interval_from: Option<IntervalFrom>,
+    /// The pointers whose last value something asks for.
+    pub(super) last: Vec<(usize, Pointer)>,
+    /// The pointers that something asks for, by their numbers.
+    pub(super) slots: Slots,
+    /// All pointers but those that only the script has.
+    pub(super) after: Probe,
+    /// All pointers.
+    pub(super) during: Probe,
+    /// What is of concern once the script is done.
+    pub(super) sieve: Sieve,
+}
+
+/// Names, and the numbers of their pointers.
+pub(super) type Values = Vec<(String, usize)>;
+
+/// A step of the script.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) name: String,
+    pub(super) if_captured: Vec<String>,
+    pub(super) unless_captured: Vec<String>,
+    pub(super) send: Option<Say>,
+    /// What is expected, and in words.
+    pub(super) expect: Option<(Matcher, String)>,
+    pub(super) reject: Vec<Rejection>,
+    pub(super) capture: Values,
+    pub(super) publish: bool,
+    pub(super) timeout: Option<Duration>,
+    pub(super) on_fail: Remedy,
+}
+
+/// What fails a step.
+#[derive(Debug)]
+pub(super) struct Rejection {
+    pub(super) matcher: Matcher,
+    pub(super) then: Remedy,
+    /// Where the message says how long to wait, and in what.
+    pub(super) delay_from: Option<(usize, Duration)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) matcher: Matcher,
+    pub(super) send: Template,
+    pub(super) publish: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub(super) number: usize,
+    pub(super) per: Option<usize>,
+    pub(super) on_hole: OnHole,
+}
+
+impl Rules {
+    /// Compiles what `settings` say.
+    pub(in crate::upstream) fn new(settings: &Settings) -> Rules {
+        let mut compiler = Compiler::default();
+        let terms = &settings.terms;
+        let captures = terms.captures.iter().map(|capture| {
+            let matcher = compiler.pattern(&capture.pattern);
+            (matcher, compiler.values(&capture.values))
+        });
+        let captures = captures.collect();
+        let replies = terms.replies.iter().map(|reply| Reply {
+            matcher: compiler.pattern(&reply.pattern),
+            send: compiler.template(&reply.send),
+            publish: reply.publish,
+        });
+        let replies = replies.collect();
+        let faults = settings.reconnect.rules.iter().filter_map(|rule| {
+            let pattern = rule.pattern.as_ref()?;
+            Some((compiler.pattern(pattern), pattern.to_string(), rule.then))
+        });
+        let faults = faults.collect();
+        let rotate = terms.rotate.when.as_ref();
+        let rotate = rotate.map(|pattern| (compiler.pattern(pattern), pattern.to_string()));
+        let sequence = terms.sequence.as_ref().map(|sequence| Sequence {
+            number: compiler.value(&sequence.pointer),
+            per: sequence.per.as_ref().map(|per| compiler.slots.of(per)),
+            on_hole: sequence.on_hole,
+        });
+        let (beat, answer) = match &settings.heartbeat.kind {
+            HeartbeatKind::Message { message, expect } => {
+                let answer = expect.as_ref().map(|pattern| compiler.pattern(pattern));
+                (Some(compiler.template(message)), answer)
+            }
+            HeartbeatKind::Off | HeartbeatKind::Ping => (None, None),
+        };
+        // what is asked for by the script alone comes after what is asked for always
+        let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref());
+        says.for_each(|say| compiler.asks_for(say));
+        let always = compiler.slots.pointers().len();
+        let is_set = |name: &String| terms.vars.get(name).is_some_and(|var| var.is_set());
+        let steps = terms.script.steps.iter();
+        let steps =
+            steps.filter(|step| step.if_var.iter().all(is_set) && !step.unless_var.iter().any(is_set));
+        let steps = steps.map(|step| compiler.step(step)).collect();
+        let Compiler { slots, sieve, last } = compiler;
+        Rules {
+            steps,
+            captures,
+            replies,
+            faults,
+            rotate,
+            sequence,
+            beat,
+            answer,
+            interval_from: settings.heartbeat.interval_from.clone(),
+            last,
+            after: Probe::new(&slots.pointers()[..always]),
+            during: Probe::new(slots.pointers()),
+            slots,
+            sieve,
+        }
+    }
+}
+
+/// What is gathered while the rules are compiled.
+#[derive(Default)]
+struct Compiler {
+    slots: Slots,
+    sieve: Sieve,
+    last: Vec<(usize, Pointer)>,
+}
+
+impl Compiler {
+    /// A pattern that is looked for at any time.
+    fn pattern(&mut self, pattern: &Pattern) -> Matcher {
+        self.sieve.pattern(pattern);
+        Matcher::new(pattern, &mut self.slots)
+    }
+
+    /// A value that is looked for at any time.
+    fn value(&mut self, pointer: &Pointer) -> usize {
+        self.sieve.value(pointer);
+        self.slots.of(pointer)
+    }
+
+    fn values(&mut self, values: &[(String, Pointer)]) -> Values {
+        values.iter().map(|(name, pointer)| (name.clone(), self.slots.of(pointer))).collect()
+    }
+
+    /// A template whose fields and last values are looked for at any time.
+    fn template(&mut self, template: &Template) -> Template {
+        for (placeholder, _) in template.placeholders() {
+            match placeholder {
+                Placeholder::Field(pointer) => {
+                    self.slots.of(pointer);
+                }
+                Placeholder::Last(pointer) => {
+                    let slot = self.value(pointer);
+                    if !self.last.iter().any(|(there, _)| *there == slot) {
+                        self.last.push((slot, pointer.clone()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        template.clone()
+    }
+
+    fn asks_for(&mut self, say: &Say) {
+        if let Say::Text(template) = say {
+            self.template(template);
+        }
+    }
+
+    fn step(&mut self, step: &crate::config::Step) -> Step {
+        let expect = step.expect.as_ref();
+        let reject = step.reject.iter().map(|reject| self.rejection(reject, step.on_fail)).collect();
+        Step {
+            name: step.name.clone(),
+            if_captured: step.if_captured.clone(),
+            unless_captured: step.unless_captured.clone(),
+            send: step.send.clone(),
+            expect: expect.map(|pattern| (Matcher::new(pattern, &mut self.slots), pattern.to_string())),
+            reject,
+            capture: self.values(&step.capture),
+            publish: step.publish,
+            timeout: step.timeout,
+            on_fail: step.on_fail,
+        }
+    }
+
+    fn rejection(&mut self, reject: &Reject, on_fail: Remedy) -> Rejection {
+        let delay_from = reject.delay_from.as_ref();
+        Rejection {
+            matcher: Matcher::new(&reject.pattern, &mut self.slots),
+            then: reject.then.unwrap_or(on_fail),
+            delay_from: delay_from.map(|DelayFrom { pointer, unit }| (self.slots.of(pointer), *unit)),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! How far a session has come in the script. Pure.
+
+use std::time::Instant;
+
+use super::rules::{Rules, Step};
+use crate::upstream::memory::Captures;
+
+/// A place in the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Not begun.
+    Before,
+    /// The step of this number is under way, until then at the latest.
+    Waits { step: usize, until: Instant },
+    /// All is said and heard.
+    Done,
+    /// The connection is of no use.
+    Failed,
+}
+
+impl Progress {
+    /// The step under way.
+    pub(super) fn step<'r>(&self, rules: &'r Rules) -> Option<&'r Step> {
+        match self {
+            Progress::Waits { step, .. } => rules.steps.get(*step),
+            _ => None,
+        }
+    }
+}
+
+/// The next step from `from` on that isn't skipped.
+pub(super) fn next(rules: &Rules, from: usize, captures: &Captures) -> Option<usize> {
+    let wanted = |step: &Step| {
+        step.if_captured.iter().all(|name| captures.has(name))
+            && !step.unless_captured.iter().any(|name| captures.has(name))
+    };
+    (from..rules.steps.len()).find(|at| wanted(&rules.steps[*at]))
+}

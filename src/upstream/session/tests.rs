@@ -1,0 +1,456 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    config::{Config, Surroundings},
+    upstream::{Settings, memory::Memory},
+};
+
+const S: Duration = Duration::from_secs(1);
+
+/// Settings from a configuration's text, below a valid first line.
+fn settings(text: &str) -> Settings {
+    let config = Config::parse(&format!("upstream.url = \"ws://a\"\n{text}"), &Surroundings::fixed([]));
+    let config = config.unwrap_or_else(|invalid| panic!("{invalid}"));
+    Settings {
+        upstream: config.upstream,
+        terms: config.terms,
+        heartbeat: config.heartbeat,
+        reconnect: config.reconnect,
+        outbox: config.outbox,
+        close_timeout: S,
+    }
+}
+
+/// A session, what it is given from outside, and a clock that moves when told to.
+struct Bench {
+    rules: Rc<Rules>,
+    session: Session,
+    memory: Memory,
+    random: fastrand::Rng,
+    now: Instant,
+}
+
+impl Bench {
+    /// One whose script is under way, with 10 s for it.
+    fn new(text: &str) -> Bench {
+        let rules = Rc::new(Rules::new(&settings(text)));
+        let now = Instant::now();
+        let session = Session::new(Rc::clone(&rules), secrets(), now, now + 10 * S);
+        Bench { rules, session, memory: Memory::default(), random: fastrand::Rng::with_seed(7), now }
+    }
+
+    /// One whose script is begun, and what that led to.
+    fn started(text: &str) -> (Bench, Vec<Effect>) {
+        let mut bench = Bench::new(text);
+        let effects = bench.with(|session, context| session.start(context)).1;
+        (bench, effects)
+    }
+
+    /// One that is ready.
+    fn ready(text: &str) -> Bench {
+        let (bench, effects) = Bench::started(text);
+        assert_eq!(effects.last(), Some(&Effect::Ready));
+        bench
+    }
+
+    /// The next connection, with the same memory.
+    fn again(&mut self) -> Vec<Effect> {
+        self.session = Session::new(Rc::clone(&self.rules), secrets(), self.now, self.now + 10 * S);
+        self.with(|session, context| session.start(context)).1
+    }
+
+    fn with<T>(&mut self, act: impl FnOnce(&mut Session, &mut Context<'_>) -> T) -> (T, Vec<Effect>) {
+        let Bench { session, memory, random, now, .. } = self;
+        let mut context = Context { now: *now, now_ms: 1_700_000_000_123, random, memory };
+        let result = act(session, &mut context);
+        (result, std::iter::from_fn(|| session.poll_effect()).collect())
+    }
+
+    fn hear(&mut self, text: &str) -> (Publish, Vec<Effect>) {
+        self.with(|session, context| session.heard(context, Heard::Text(text)))
+    }
+
+    /// What a message leads to; clients get it.
+    fn hears(&mut self, text: &str) -> Vec<Effect> {
+        let (publish, effects) = self.hear(text);
+        assert_eq!(publish, Publish::Yes, "{text}");
+        effects
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Effect> {
+        self.now += time;
+        self.with(|session, context| session.timeout(context)).1
+    }
+
+    fn beat(&mut self) -> Result<Payload, String> {
+        self.with(|session, context| session.beat(context)).0
+    }
+}
+
+fn secrets() -> Secrets {
+    let value = |name: &str| (Placeholder::Env(name.into()), Ok(Value::Text(format!("{name}-\"1\""))));
+    [value("A"), value("TOKEN"), (Placeholder::Env("NONE".into()), Err("is not set".into()))]
+        .into_iter()
+        .collect()
+}
+
+fn said(text: &str) -> Effect {
+    Effect::Send(Payload::Text(text.into()), Why::Script)
+}
+
+fn reply(text: &str) -> Effect {
+    Effect::Send(Payload::Text(text.into()), Why::Reply)
+}
+
+fn failed(effects: &[Effect]) -> (&str, Remedy) {
+    match effects {
+        [Effect::Failed { error, then }] => (error, *then),
+        other => panic!("not failed: {other:?}"),
+    }
+}
+
+const LOGIN: &str = r#"
+[[script.step]]
+name = "hello"
+expect = { "/op" = 10 }
+capture = { interval = "/d/interval" }
+timeout = "2s"
+
+[[script.step]]
+name = "resume"
+if_captured = "session"
+send = '{"op":6,"session":${capture:session},"seq":${last:/s}}'
+expect = { "/t" = "RESUMED" }
+reject = [{ "/op" = 9 }]
+on_fail = "fresh"
+
+[[script.step]]
+name = "identify"
+unless_captured = "session"
+send = '{"op":2,"token":"${env:TOKEN}"}'
+expect = { "/t" = "READY" }
+reject = [
+    { match = { "/op" = 9, "/wait" = { exists = true } }, then = "after", delay = "/wait", delay_unit = "ms" },
+    { "/op" = 9 },
+]
+capture = { session = "/d/session" }
+publish = false
+on_fail = "stop"
+
+[heartbeat]
+kind = "message"
+interval = "${capture:interval}"
+message = '{"op":1,"d":${last:/s}}'
+expect = { "/op" = 11 }
+"#;
+
+#[test]
+fn a_connection_without_a_script_is_ready_at_once() {
+    let bench = Bench::ready("");
+    assert!(!bench.session.wants_messages() && bench.session.is_ready());
+    assert_eq!(bench.session.next_timeout(), None);
+}
+
+#[test]
+fn a_script_is_said_and_heard_step_by_step() {
+    let (mut bench, effects) = Bench::started(LOGIN);
+    assert_eq!(effects, []);
+    assert!(bench.session.wants_messages() && !bench.session.is_ready());
+    assert_eq!(bench.session.next_timeout(), Some(bench.now + 2 * S));
+    assert_eq!(bench.hears("not JSON, and nothing of ours"), []);
+    assert_eq!(
+        bench.hears(r#"{"op":10,"d":{"interval":41250}}"#),
+        [Effect::BeatInterval(Duration::from_millis(41_250)), said(r#"{"op":2,"token":"TOKEN-\"1\""}"#),]
+    );
+    assert_eq!(bench.session.next_timeout(), Some(bench.now + 10 * S));
+    assert_eq!(bench.hears(r#"{"op":0,"t":"OTHER","s":1}"#), []);
+    let (publish, effects) = bench.hear(r#"{"op":0,"t":"READY","s":2,"d":{"session":"x\u0041"}}"#);
+    assert_eq!((publish, effects), (Publish::No, vec![Effect::Ready]));
+    assert_eq!(bench.session.next_timeout(), None);
+    assert_eq!(bench.beat(), Ok(Payload::Text(r#"{"op":1,"d":2}"#.into())));
+    assert_eq!(bench.hears(r#"{"op":11,"s":null}"#), [Effect::HeartbeatAnswered]);
+    assert_eq!(bench.beat(), Ok(Payload::Text(r#"{"op":1,"d":2}"#.into())), "null is no value");
+}
+
+#[test]
+fn what_was_captured_is_there_on_the_next_connection() {
+    let (mut bench, _) = Bench::started(LOGIN);
+    bench.hear(r#"{"op":10,"d":{"interval":"500"}}"#);
+    bench.hear(r#"{"t":"READY","s":7,"d":{"session":"x"}}"#);
+    assert_eq!(bench.again(), [Effect::BeatInterval(S / 2)]);
+    let effects = bench.hears(r#"{"op":10,"d":{"interval":1}}"#);
+    let least = Duration::from_millis(100);
+    assert_eq!(
+        effects,
+        [Effect::BeatInterval(least), said(r#"{"op":6,"session":"x","seq":7}"#)],
+        "no interval is shorter"
+    );
+    // the step after the one that was taken isn't for who has a session
+    assert_eq!(bench.hears(r#"{"t":"RESUMED"}"#), [Effect::Ready]);
+    bench.again();
+    bench.hear(r#"{"op":10,"d":{"interval":1}}"#);
+    let effects = bench.hears(r#"{"op":9,"d":"SECRET TOKEN-\"1\" is bad"}"#);
+    assert_eq!(failed(&effects).1, Remedy::Fresh);
+    bench.memory.forget();
+    assert_eq!(bench.again(), []);
+    let effects = bench.hears(r#"{"op":10,"d":{"interval":100}}"#);
+    assert!(matches!(&effects[1], Effect::Send(Payload::Text(text), _) if text.contains("\"op\":2")));
+}
+
+#[test]
+fn a_rejection_leads_to_what_it_says() {
+    for (message, then) in [
+        (r#"{"op":9}"#, Remedy::Stop),
+        (r#"{"op":9,"wait":1500}"#, Remedy::After(S * 3 / 2)),
+        (r#"{"op":9,"wait":"250"}"#, Remedy::After(S / 4)),
+        (r#"{"op":9,"wait":0}"#, Remedy::Retry),
+        (r#"{"op":9,"wait":"soon"}"#, Remedy::Retry),
+        (r#"{"op":9,"wait":-1}"#, Remedy::Retry),
+        (r#"{"op":9,"wait":1e300}"#, Remedy::Retry),
+    ] {
+        let (mut bench, _) = Bench::started(LOGIN);
+        bench.hear(r#"{"op":10,"d":{"interval":500}}"#);
+        let (publish, effects) = bench.hear(message);
+        assert_eq!((publish, failed(&effects).1), (Publish::No, then), "{message}");
+        let sentence = format!("the script's step \"identify\" failed: the server refused: {message}");
+        assert_eq!(failed(&effects).0, sentence);
+        assert_eq!(bench.hears(r#"{"t":"READY","d":{"session":1}}"#), [], "nothing follows");
+        assert!(!bench.session.wants_messages());
+    }
+}
+
+#[test]
+fn a_refusal_does_not_repeat_a_secret() {
+    let text = "[[script.step]]\nsend = '${env:PLAIN}'\nexpect = 'ok'\nreject = 'bad'";
+    let mut bench = Bench::new(text);
+    let secret = (Placeholder::Env("PLAIN".into()), Ok(Value::Text("hunter2".into())));
+    let secrets = [secret].into_iter().collect();
+    bench.session = Session::new(Rc::clone(&bench.rules), secrets, bench.now, bench.now + S);
+    bench.with(|session, context| session.start(context));
+    let effects = bench.hears("bad password: hunter2\nline");
+    assert_eq!(
+        failed(&effects).0,
+        "the script's step \"step 1\" failed: the server refused: bad password: … line"
+    );
+}
+
+#[test]
+fn a_step_that_waits_in_vain_fails_by_name() {
+    let (mut bench, _) = Bench::started(LOGIN);
+    assert_eq!(bench.pass(S), []);
+    let effects = bench.pass(S);
+    assert_eq!(
+        failed(&effects),
+        (
+            "the script's step \"hello\" failed: nothing that was expected came within 2s: /op = 10",
+            Remedy::Retry
+        )
+    );
+    assert_eq!(bench.pass(S), []);
+
+    let (mut bench, _) = Bench::started(LOGIN);
+    bench.pass(S);
+    bench.hear(r#"{"op":10,"d":{"interval":500}}"#);
+    let effects = bench.pass(9 * S);
+    assert_eq!(
+        failed(&effects),
+        (
+            "the script's step \"identify\" failed: nothing that was expected came within 9s, \
+             by upstream.connect_timeout: /t = \"READY\"",
+            Remedy::Stop
+        )
+    );
+}
+
+#[test]
+fn what_has_no_value_fails_by_name() {
+    let text = "[[script.step]]\nname = \"log in\"\nsend = '{\"a\":\"${env:NONE}\"}'\non_fail = \"refresh\"";
+    let (_, effects) = Bench::started(text);
+    let sentence = "the script's step \"log in\" failed: `${env:NONE}` is not set";
+    assert_eq!(failed(&effects), (sentence, Remedy::Refresh));
+
+    let (mut bench, _) = Bench::started("[[script.step]]\nexpect = 'a'\ncapture = { x = \"/x\" }");
+    let effects = bench.hears(r#"{"a":1}"#);
+    assert_eq!(
+        failed(&effects).0,
+        "the script's step \"step 1\" failed: the expected message has no /x to capture as `x`"
+    );
+
+    let mut bench = Bench::ready(
+        "heartbeat = { kind = \"message\", message = '${capture:x}' }\n\
+         [[capture]]\nmatch = \"x\"\nvalues = { x = \"/x\" }",
+    );
+    assert_eq!(bench.beat(), Err("the heartbeat can't be sent: `${capture:x}` is not captured".into()));
+    let effects = bench.hears(&format!(r#"{{"x":"{}"}}"#, "x".repeat(70_000)));
+    assert_eq!(failed(&effects).0, "the captured `x` is longer than 65536 bytes");
+}
+
+#[test]
+fn steps_depend_on_variables() {
+    let steps = "[[script.step]]\nif_var = [\"a\", \"b\"]\nsend = \"ab\"\n\
+                 [[script.step]]\nunless_var = \"b\"\nsend = \"not b\"\n\
+                 [[script.step]]\nif_var = \"n\"\nsend_binary = \"AAE=\"\n\
+                 [[script.then]]\nsend = \"${next_id} ${next_id} ${now_s} ${now_ms}\"\n";
+    let ends = || said("1 2 1700000000 1700000000123");
+    let with = |vars: &str| Bench::started(&format!("[vars]\n{vars}\n{steps}")).1;
+    assert_eq!(
+        with("a = \"x\"\nb = \"${env:A}\"\nn = 0"),
+        [said("ab"), Effect::Send(Payload::Binary(vec![0, 1]), Why::Script), ends(), Effect::Ready]
+    );
+    let (a, b) = ("a = \"x\"\nb = \"\"\nn = \"\"", "a = \"\"\nb = \"\"\nn = \"\"");
+    assert_eq!(with(a), [said("not b"), ends(), Effect::Ready]);
+    assert_eq!(with(b), [said("not b"), ends(), Effect::Ready]);
+}
+
+#[test]
+fn messages_are_answered() {
+    let text = "[[reply]]\nmatch = { \"/id\" = { exists = true } }\nsend = '{\"id\":${field:/id},\"a\":\"${field:/a}\"}'\n\
+                publish = false\n[[reply]]\nmatch = \"ping\"\nsend = \"pong ${uuid}\"";
+    let mut bench = Bench::ready(text);
+    let (publish, effects) = bench.hear(r#"{"id":[1, 2],"a":"x\n\"y"}"#);
+    assert_eq!((publish, effects), (Publish::No, vec![reply(r#"{"id":[1, 2],"a":"x\n\"y"}"#)]));
+    let Some(Effect::Send(Payload::Text(pong), Why::Reply)) = bench.hears("ping").pop() else { panic!() };
+    assert_eq!(pong.len(), "pong ".len() + 36);
+    assert_eq!(bench.hears("something else"), []);
+    let (_, effects) = bench.hear(r#"{"id":1}"#);
+    assert_eq!(
+        failed(&effects),
+        ("a reply can't be sent: `${field:/a}` is not in the message", Remedy::Retry)
+    );
+}
+
+#[test]
+fn a_reply_has_what_its_message_brought() {
+    let text = "[[capture]]\nmatch = { \"/k\" = { exists = true } }\nvalues = { k = \"/k\", other = \"/o\" }\n\
+                [[reply]]\nmatch = { \"/k\" = { exists = true } }\nsend = '[${capture:k},${last:/s}]'";
+    let mut bench = Bench::ready(text);
+    assert_eq!(bench.hears(r#"{"k":"a","s":1}"#), [reply(r#"["a",1]"#)]);
+    assert_eq!(bench.hears(r#"{"s":2}"#), []);
+    assert_eq!(bench.hears(r#"{"k":{"deep":[]}}"#), [reply(r#"[{"deep":[]},2]"#)]);
+    assert!(!bench.memory.captures().has("other"));
+}
+
+#[test]
+fn binary_messages_count_where_they_are_text() {
+    let mut bench = Bench::ready("[[reply]]\nmatch = \"ping\"\nsend = \"pong\"");
+    let hear = |bench: &mut Bench, bytes: &[u8]| {
+        bench.with(|session, context| session.heard(context, Heard::Binary(bytes))).1
+    };
+    assert_eq!(hear(&mut bench, b"a ping"), [reply("pong")]);
+    assert_eq!(hear(&mut bench, b"ping\xff"), []);
+}
+
+#[test]
+fn a_message_may_make_the_connection_useless() {
+    let text = "[[reconnect.rule]]\nmatch = [{ \"/op\" = 7 }, { \"/op\" = 9, \"/d\" = true }]\nthen = \"retry\"\n\
+                [[reconnect.rule]]\nmatch = { \"/op\" = 9, \"/d\" = false }\nthen = \"fresh\"\n\
+                [[script.step]]\nexpect = \"hi\"\nreject = { \"/op\" = 7 }\non_fail = \"stop\"";
+    let ready = || {
+        let (mut bench, _) = Bench::started(text);
+        assert_eq!(bench.hears("hi"), [Effect::Ready]);
+        bench
+    };
+    assert_eq!(failed(&ready().hears(r#"{"op":7}"#)).1, Remedy::Retry);
+    assert_eq!(failed(&ready().hears(r#"{"op":9,"d":true}"#)).1, Remedy::Retry);
+    assert_eq!(failed(&ready().hears(r#"{"op":9,"d":false}"#)).1, Remedy::Fresh);
+    assert_eq!(ready().hears(r#"{"op":9}"#), []);
+    let (mut bench, _) = Bench::started(text);
+    assert_eq!(failed(&bench.hears(r#"{"op":7}"#)).1, Remedy::Stop, "a step's own word comes first");
+    let (mut bench, _) = Bench::started(text);
+    assert_eq!(
+        failed(&bench.hears(r#"{"op":9,"d":false}"#)).1,
+        Remedy::Fresh,
+        "the rules hold in the script"
+    );
+}
+
+#[test]
+fn the_server_announces_its_end() {
+    let mut bench = Bench::ready("rotate.when = { \"/type\" = \"disconnect\" }");
+    assert_eq!(bench.hears(r#"{"type":"trade"}"#), []);
+    let why = "the server said /type = \"disconnect\"".to_owned();
+    assert_eq!(bench.hears(r#"{"type":"disconnect"}"#), [Effect::Rotate { why }]);
+}
+
+#[test]
+fn holes_in_the_servers_count_are_told() {
+    let hole = |from, to, per: Option<&str>| Effect::Hole { from, to, per: per.map(str::to_owned) };
+    let mut bench = Bench::ready("sequence = { pointer = \"/n\", per = \"/s\" }");
+    for (message, effects) in [
+        (r#"{"n":5,"s":"a"}"#, vec![]),
+        (r#"{"n":1,"s":"b"}"#, vec![]),
+        (r#"{"n":8,"s":"a"}"#, vec![hole(6, 7, Some("\"a\""))]),
+        (r#"{"s":"a"}"#, vec![]),
+        (r#"{"n":"10","s":"a"}"#, vec![hole(9, 9, Some("\"a\""))]),
+        (r#"{"n":2,"s":"b"}"#, vec![]),
+        (r#"{"n":1,"s":"a"}"#, vec![]),
+    ] {
+        assert_eq!(bench.hears(message), effects, "{message}");
+    }
+    // the next connection goes on
+    bench.again();
+    assert_eq!(bench.hears(r#"{"n":5,"s":"b"}"#), [hole(3, 4, Some("\"b\""))]);
+    bench.memory.forget();
+    bench.again();
+    assert_eq!(bench.hears(r#"{"n":50,"s":"b"}"#), []);
+}
+
+#[test]
+fn what_is_heard_over_the_other_connection_is_no_hole() {
+    let mut bench = Bench::ready("sequence.pointer = \"/n\"");
+    bench.hears(r#"{"n":5}"#);
+    let new = Session::new(Rc::clone(&bench.rules), secrets(), bench.now, bench.now + S);
+    let mut old = std::mem::replace(&mut bench.session, new);
+    bench.with(|session, context| session.start(context));
+    assert_eq!(bench.hears(r#"{"n":9}"#), [], "the old one is still heard");
+    std::mem::swap(&mut old, &mut bench.session);
+    assert_eq!(bench.hears(r#"{"n":6}"#), []);
+    std::mem::swap(&mut old, &mut bench.session);
+    assert_eq!(bench.hears(r#"{"n":10}"#), []);
+    assert_eq!(bench.hears(r#"{"n":12}"#), [Effect::Hole { from: 11, to: 11, per: None }]);
+}
+
+#[test]
+fn a_hole_may_make_the_connection_useless() {
+    for (word, then) in [("reconnect", Remedy::Retry), ("fresh", Remedy::Fresh)] {
+        let mut bench = Bench::ready(&format!("sequence = {{ pointer = \"/n\", on_hole = \"{word}\" }}"));
+        bench.hears(r#"{"n":1}"#);
+        let effects = bench.hears(r#"{"n":4}"#);
+        assert_eq!(effects[0], Effect::Hole { from: 2, to: 3, per: None });
+        assert_eq!(failed(&effects[1..]), ("the server's count has a hole from 2 to 3", then));
+    }
+}
+
+/// A line of a conversation: what the server says, or that time passes.
+fn any_line() -> impl Strategy<Value = String> {
+    let value =
+        || prop_oneof!["[0-9]{1,3}", Just("\"READY\"".to_owned()), Just("{\"session\":1}".to_owned())];
+    let entry = ("op|t|d|s|id|n", value()).prop_map(|(key, value)| format!("\"{key}\":{value}"));
+    let json = prop::collection::vec(entry, 0..4).prop_map(|entries| format!("{{{}}}", entries.join(",")));
+    let hello = Just(r#"{"op":10,"d":{"interval":500}}"#.to_owned());
+    prop_oneof![6 => json, 1 => hello, 1 => ".{0,8}", 1 => Just("pass".to_owned())]
+}
+
+proptest! {
+    #[test]
+    fn nothing_follows_a_failure_and_ready_comes_once(lines in prop::collection::vec(any_line(), 0..30)) {
+        let more = "[[reply]]\nmatch = { \"/id\" = { exists = true } }\nsend = '${field:/id}'\n\
+                    [sequence]\npointer = \"/n\"\non_hole = \"fresh\"\n\
+                    [[reconnect.rule]]\nmatch = { \"/op\" = 7 }\nthen = \"retry\"\n";
+        let (mut bench, mut all) = Bench::started(&format!("{LOGIN}\n{more}"));
+        for line in lines {
+            all.extend(match line.as_str() {
+                "pass" => bench.pass(S),
+                line => bench.hear(line).1,
+            });
+        }
+        let ready = all.iter().filter(|effect| **effect == Effect::Ready).count();
+        prop_assert!(ready <= 1);
+        prop_assert_eq!(ready == 1 && !matches!(all.last(), Some(Effect::Failed { .. })), bench.session.is_ready());
+        let failure = all.iter().position(|effect| matches!(effect, Effect::Failed { .. }));
+        if let Some(at) = failure {
+            prop_assert_eq!(at, all.len() - 1, "{:?}", all);
+        }
+    }
+}
