@@ -59,7 +59,8 @@ async fn connect(
     let wire = dial(target.clone(), way, stage.clone()).await.map_err(Failure::attempt)?;
     stage.set(Stage::Upgrading);
     let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
-    upgrade(wire, Offer { target: &target, headers, subprotocols, compression: None, max_message }).await
+    let compression = upstream.compression;
+    upgrade(wire, Offer { target: &target, headers, subprotocols, compression, max_message }).await
 }
 
 fn resolve(template: &Template, key: impl Fn() -> String) -> Result<config::Secret, Failure> {

@@ -1,6 +1,8 @@
 //! permessage-deflate (RFC 7692): what is offered and agreed on, and the two halves that do it. Pure.
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+
+use crate::config::Compression;
 
 /// What ends a message's compressed data, and isn't sent (RFC 7692, 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -13,20 +15,6 @@ const MAX_WINDOW_BITS: u8 = 15;
 /// The deflate library can't make a window smaller than this.
 const MIN_DEFLATE_WINDOW_BITS: u8 = 9;
 
-/// What the client asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::upstream) struct Wanted {
-    /// Each side keeps what it has seen for the next message: smaller messages, for up to 64 KiB of
-    /// memory inwards and 256 KiB outwards.
-    pub(in crate::upstream) server_context_takeover: bool,
-    /// As above, for what the client sends.
-    pub(in crate::upstream) client_context_takeover: bool,
-    /// The windows' sizes as powers of two, 9 to 15.
-    pub(in crate::upstream) server_max_window_bits: u8,
-    /// As above, for what the client sends.
-    pub(in crate::upstream) client_max_window_bits: u8,
-}
-
 /// What both sides have agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Agreed {
@@ -35,78 +23,74 @@ pub(super) struct Agreed {
     client_window_bits: u8,
 }
 
-impl Wanted {
-    /// The value of `Sec-WebSocket-Extensions`.
-    pub(super) fn offer(&self) -> String {
-        // named without a number, it says that the server may choose one (RFC 7692, 7.1.2.2)
-        let mut offer = "permessage-deflate; client_max_window_bits".to_owned();
-        if self.client_max_window_bits < MAX_WINDOW_BITS {
-            offer += &format!("={}", self.client_max_window_bits);
-        }
-        if self.server_max_window_bits < MAX_WINDOW_BITS {
-            offer += &format!("; server_max_window_bits={}", self.server_max_window_bits);
-        }
-        if !self.server_context_takeover {
-            offer += "; server_no_context_takeover";
-        }
-        if !self.client_context_takeover {
-            offer += "; client_no_context_takeover";
-        }
-        offer
+/// What is asked for: the value of `Sec-WebSocket-Extensions`.
+pub(super) fn offer(wanted: &Compression) -> String {
+    // named without a number, it says that the server may choose one (RFC 7692, 7.1.2.2)
+    let mut offer = "permessage-deflate; client_max_window_bits".to_owned();
+    if wanted.client_max_window_bits < MAX_WINDOW_BITS {
+        offer += &format!("={}", wanted.client_max_window_bits);
     }
+    if wanted.server_max_window_bits < MAX_WINDOW_BITS {
+        offer += &format!("; server_max_window_bits={}", wanted.server_max_window_bits);
+    }
+    if !wanted.server_context_takeover {
+        offer += "; server_no_context_takeover";
+    }
+    if !wanted.client_context_takeover {
+        offer += "; client_no_context_takeover";
+    }
+    offer
+}
 
-    /// Takes the server's answer, one extension with its parameters.
-    ///
-    /// # Errors
-    /// What is wrong with it: then the connection must be failed (RFC 7692, 7.1).
-    pub(super) fn agree(&self, answer: &str) -> Result<Agreed, String> {
-        let mut parts = answer.split(';').map(str::trim);
-        if !parts.next().is_some_and(|name| name.eq_ignore_ascii_case("permessage-deflate")) {
-            return Err("the server chose a WebSocket extension that wasn't offered".to_owned());
-        }
-        let mut agreed = Agreed {
-            server_context_takeover: true,
-            client_context_takeover: self.client_context_takeover,
-            client_window_bits: self.client_max_window_bits,
-        };
-        let mut seen: Vec<&str> = Vec::new();
-        let mut server_window_bits = MAX_WINDOW_BITS;
-        for part in parts {
-            let (name, value) = match part.split_once('=') {
-                Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
-                None => (part, None),
-            };
-            let bad = || Err(format!("the server's answer on permessage-deflate is wrong: {part:?}"));
-            if seen.contains(&name) {
-                return bad();
-            }
-            seen.push(name);
-            match (name, value) {
-                ("server_no_context_takeover", None) => agreed.server_context_takeover = false,
-                ("client_no_context_takeover", None) => agreed.client_context_takeover = false,
-                ("server_max_window_bits", Some(value)) => match window_bits(value) {
-                    Some(bits) => server_window_bits = bits,
-                    None => return bad(),
-                },
-                ("client_max_window_bits", Some(value)) => match window_bits(value) {
-                    Some(bits) => agreed.client_window_bits = agreed.client_window_bits.min(bits),
-                    None => return bad(),
-                },
-                _ => return bad(),
-            }
-        }
-        if server_window_bits > self.server_max_window_bits {
-            return Err(
-                "the server agreed to permessage-deflate, but not to server_max_window_bits".to_owned()
-            );
-        }
-        if agreed.server_context_takeover && !self.server_context_takeover {
-            return Err(
-                "the server agreed to permessage-deflate, but not to server_no_context_takeover".to_owned()
-            );
-        }
-        Ok(agreed)
+/// Takes the server's answer, one extension with its parameters.
+///
+/// # Errors
+/// What is wrong with it: then the connection must be failed (RFC 7692, 7.1).
+pub(super) fn agree(wanted: &Compression, answer: &str) -> Result<Agreed, String> {
+    let mut parts = answer.split(';').map(str::trim);
+    if !parts.next().is_some_and(|name| name.eq_ignore_ascii_case("permessage-deflate")) {
+        return Err("the server chose a WebSocket extension that wasn't offered".to_owned());
     }
+    let mut agreed = Agreed {
+        server_context_takeover: true,
+        client_context_takeover: wanted.client_context_takeover,
+        client_window_bits: wanted.client_max_window_bits,
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    let mut server_window_bits = MAX_WINDOW_BITS;
+    for part in parts {
+        let (name, value) = match part.split_once('=') {
+            Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
+            None => (part, None),
+        };
+        let bad = || Err(format!("the server's answer on permessage-deflate is wrong: {part:?}"));
+        if seen.contains(&name) {
+            return bad();
+        }
+        seen.push(name);
+        match (name, value) {
+            ("server_no_context_takeover", None) => agreed.server_context_takeover = false,
+            ("client_no_context_takeover", None) => agreed.client_context_takeover = false,
+            ("server_max_window_bits", Some(value)) => match window_bits(value) {
+                Some(bits) => server_window_bits = bits,
+                None => return bad(),
+            },
+            ("client_max_window_bits", Some(value)) => match window_bits(value) {
+                Some(bits) => agreed.client_window_bits = agreed.client_window_bits.min(bits),
+                None => return bad(),
+            },
+            _ => return bad(),
+        }
+    }
+    if server_window_bits > wanted.server_max_window_bits {
+        return Err("the server agreed to permessage-deflate, but not to server_max_window_bits".to_owned());
+    }
+    if agreed.server_context_takeover && !wanted.server_context_takeover {
+        return Err(
+            "the server agreed to permessage-deflate, but not to server_no_context_takeover".to_owned()
+        );
+    }
+    Ok(agreed)
 }
 
 impl Agreed {
@@ -120,7 +104,7 @@ impl Agreed {
     pub(super) fn deflater(&self) -> Option<Deflater> {
         let bits = self.client_window_bits;
         (bits >= MIN_DEFLATE_WINDOW_BITS).then(|| Deflater {
-            state: Compress::new_with_window_bits(Compression::default(), false, bits),
+            state: Compress::new_with_window_bits(flate2::Compression::default(), false, bits),
             keep: self.client_context_takeover,
         })
     }
@@ -224,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    const WANTED: Wanted = Wanted {
+    const WANTED: Compression = Compression {
         server_context_takeover: true,
         client_context_takeover: true,
         server_max_window_bits: 15,
@@ -233,15 +217,15 @@ mod tests {
 
     #[test]
     fn the_offer_says_what_is_wanted() {
-        assert_eq!(WANTED.offer(), "permessage-deflate; client_max_window_bits");
-        let less = Wanted {
+        assert_eq!(offer(&WANTED), "permessage-deflate; client_max_window_bits");
+        let less = Compression {
             server_context_takeover: false,
             client_context_takeover: false,
             server_max_window_bits: 10,
             client_max_window_bits: 9,
         };
         assert_eq!(
-            less.offer(),
+            offer(&less),
             "permessage-deflate; client_max_window_bits=9; server_max_window_bits=10; \
              server_no_context_takeover; client_no_context_takeover"
         );
@@ -249,7 +233,7 @@ mod tests {
 
     #[test]
     fn answers_are_taken_or_refused() {
-        let less = Wanted { server_context_takeover: false, server_max_window_bits: 10, ..WANTED };
+        let less = Compression { server_context_takeover: false, server_max_window_bits: 10, ..WANTED };
         for (wanted, answer, expected) in [
             (WANTED, "permessage-deflate", Some((true, true, 15))),
             (WANTED, "Permessage-Deflate ;client_no_context_takeover", Some((true, false, 15))),
@@ -274,7 +258,7 @@ mod tests {
             (WANTED, "x-webkit-deflate-frame", None),
             (WANTED, "", None),
         ] {
-            let agreed = wanted.agree(answer).ok().map(|agreed| {
+            let agreed = agree(&wanted, answer).ok().map(|agreed| {
                 (agreed.server_context_takeover, agreed.client_context_takeover, agreed.client_window_bits)
             });
             assert_eq!(agreed, expected, "{answer}");
@@ -284,7 +268,7 @@ mod tests {
     /// The examples of RFC 7692, 7.2.3.
     #[test]
     fn the_examples_of_the_rfc_are_read() {
-        let agreed = WANTED.agree("permessage-deflate").unwrap();
+        let agreed = agree(&WANTED, "permessage-deflate").unwrap();
         let one_block: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
         let shared_window = &[0xf2, 0x00, 0x11, 0x00, 0x00];
         let no_compression = &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
@@ -305,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_stopped_at_the_bound() {
-        let agreed = WANTED.agree("permessage-deflate").unwrap();
+        let agreed = agree(&WANTED, "permessage-deflate").unwrap();
         let bomb = agreed.deflater().unwrap().deflate(&vec![0; 64 << 20]).unwrap();
         assert!(bomb.len() < 100 << 10);
         let mut out = Vec::new();
@@ -315,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_is_no_deflated_data_is_refused() {
-        let agreed = WANTED.agree("permessage-deflate").unwrap();
+        let agreed = agree(&WANTED, "permessage-deflate").unwrap();
         let mut out = Vec::new();
         assert_eq!(agreed.inflater().inflate(&[0xff; 20], &mut out, 1 << 20), Err(Inflate::Broken));
     }
@@ -350,12 +334,12 @@ mod tests {
 
         #[test]
         fn no_answer_panics(answer in "(permessage-deflate)?[;= \"a-z_0-9\\PC]{0,60}") {
-            let _ = WANTED.agree(&answer);
+            let _ = agree(&WANTED, &answer);
         }
 
         #[test]
         fn no_bytes_panic_or_grow_over_the_bound(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            let agreed = WANTED.agree("permessage-deflate").unwrap();
+            let agreed = agree(&WANTED, "permessage-deflate").unwrap();
             let mut inflater = agreed.inflater();
             let mut out = Vec::new();
             let _ = inflater.inflate(&bytes, &mut out, 1000).and_then(|()| inflater.finish(&mut out, 1000));

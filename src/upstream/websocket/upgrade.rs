@@ -9,10 +9,10 @@ use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_acc
 
 use super::{
     super::{failure::Answer, target::Target},
-    deflate::{Agreed, Wanted},
+    deflate::{self, Agreed},
     *,
 };
-use crate::config::Secret;
+use crate::config::{Compression, Secret};
 
 /// The head of the answer, at most.
 const MAX_HEAD: usize = 64 << 10;
@@ -24,7 +24,7 @@ pub(in crate::upstream) struct Offer<'a> {
     pub(in crate::upstream) target: &'a Target,
     pub(in crate::upstream) headers: Vec<(&'a str, Secret)>,
     pub(in crate::upstream) subprotocols: &'a [String],
-    pub(in crate::upstream) compression: Option<Wanted>,
+    pub(in crate::upstream) compression: Option<Compression>,
     pub(in crate::upstream) max_message: usize,
 }
 
@@ -95,7 +95,7 @@ fn request(offer: &Offer<'_>, key: &str) -> Result<Vec<u8>, String> {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, plain_value(&offered.join(", "))?);
     }
     if let Some(wanted) = &offer.compression {
-        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, plain_value(&wanted.offer())?);
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, plain_value(&deflate::offer(wanted))?);
     }
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -202,7 +202,7 @@ impl Head {
         let extensions = "the server chose a WebSocket extension that wasn't offered";
         let agreed = match (self.only(header::SEC_WEBSOCKET_EXTENSIONS, extensions)?, &offer.compression) {
             (None | Some(""), _) => None,
-            (Some(answer), Some(wanted)) => Some(wanted.agree(answer)?),
+            (Some(answer), Some(wanted)) => Some(deflate::agree(wanted, answer)?),
             (Some(_), None) => return Err(extensions.to_owned()),
         };
         Ok((subprotocol, agreed))
@@ -240,17 +240,11 @@ mod tests {
     fn check(head: &str, subprotocols: &[&str], compression: bool) -> Result<Option<String>, String> {
         let target = Target::parse("ws://h/").unwrap();
         let subprotocols: Vec<String> = subprotocols.iter().map(|&name| name.to_owned()).collect();
-        let wanted = Wanted {
-            server_context_takeover: true,
-            client_context_takeover: true,
-            server_max_window_bits: 15,
-            client_max_window_bits: 15,
-        };
         let offer = Offer {
             target: &target,
             headers: Vec::new(),
             subprotocols: &subprotocols,
-            compression: compression.then_some(wanted),
+            compression: compression.then(Compression::default),
             max_message: 1 << 20,
         };
         let head = format!("HTTP/1.1 101 Switching Protocols\r\n{head}\r\n");

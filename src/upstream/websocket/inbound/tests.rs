@@ -1,11 +1,11 @@
 use std::io::Write;
 
-use flate2::{Compression, write::DeflateEncoder};
+use flate2::write::DeflateEncoder;
 use proptest::prelude::*;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 
 use super::*;
-use crate::upstream::websocket::deflate::Wanted;
+use crate::{config::Compression, upstream::websocket::deflate::agree};
 
 const MAX: usize = 1 << 20;
 
@@ -32,13 +32,7 @@ impl From<Event<'_>> for Heard {
 }
 
 fn inflater() -> Inflater {
-    let wanted = Wanted {
-        server_context_takeover: true,
-        client_context_takeover: true,
-        server_max_window_bits: 15,
-        client_max_window_bits: 15,
-    };
-    wanted.agree("permessage-deflate").unwrap().inflater()
+    agree(&Compression::default(), "permessage-deflate").unwrap().inflater()
 }
 
 /// Reads `bytes` in pieces of at most `piece`, up to the end, a close frame or a fault.
@@ -218,7 +212,7 @@ fn faults_within_compressed_messages_are_named() {
 
 /// A message's payload as permessage-deflate has it, by way of a whole deflate stream.
 fn deflate(message: &[u8]) -> Vec<u8> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(message).unwrap();
     let mut bytes = encoder.finish().unwrap();
     bytes.push(0); // after a last block (RFC 7692, 7.2.3.4)
