@@ -26,6 +26,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Stage {
     #[default]
+    Preparing,
     Resolving,
     Connecting,
     Tls,
@@ -36,6 +37,7 @@ impl Stage {
     /// What didn't happen in time.
     pub(super) fn sentence(self) -> &'static str {
         match self {
+            Stage::Preparing => "its secrets and commands weren't there",
             Stage::Resolving => "its name was not resolved",
             Stage::Connecting => "it didn't accept a TCP connection",
             Stage::Tls => "the TLS handshake wasn't finished",

@@ -29,7 +29,6 @@ use tokio_tungstenite::{
 
 use super::{
     failure::Failure,
-    heartbeat::Beat,
     tls,
     wire::{Io, Meter, Wire},
 };
@@ -60,6 +59,8 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum Frame<'a> {
     /// A message.
     Data(Data<'a>),
+    /// A ping, whose pong is on its way.
+    Ping,
     /// A pong with its payload.
     Pong(&'a [u8]),
 }
@@ -70,7 +71,7 @@ pub(super) trait Exchange {
     fn received(&mut self, frame: Frame<'_>);
     /// The next send to write, if there is one.
     fn next_send(&mut self) -> Option<Send>;
-    /// A send of so many bytes was written.
+    /// A client's send of so many bytes was written.
     fn written(&mut self, bytes: usize);
 }
 
@@ -105,8 +106,8 @@ pub(super) struct Connection {
     max_message: usize,
     /// Close with this once everything that was sent before is out.
     closing: Option<(u16, &'static str)>,
-    /// The heartbeat that isn't handed over yet.
-    beat: Option<Beat>,
+    /// The ping that isn't handed over yet.
+    ping: Option<[u8; 8]>,
     /// The message that is being handed over, fragment by fragment.
     partial: Option<Partial>,
     /// Messages handed over and not flushed yet.
@@ -149,7 +150,7 @@ impl Connection {
             phase: Phase::Open,
             max_message,
             closing: None,
-            beat: None,
+            ping: None,
             partial: None,
             flying: Vec::new(),
             unflushed: false,
@@ -184,9 +185,14 @@ impl Connection {
         batch
     }
 
-    /// Sends a heartbeat before any message that waits. One that is still unsent is replaced.
-    pub(super) fn beat(&mut self, beat: Beat) {
-        self.beat = Some(beat);
+    /// Sends a ping before any message that waits. One that is still unsent is replaced.
+    pub(super) fn ping(&mut self, payload: [u8; 8]) {
+        self.ping = Some(payload);
+    }
+
+    /// Whether messages that it was given aren't all with the kernel yet.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.partial.is_some() || !self.flying.is_empty()
     }
 
     /// Begins the closing handshake as soon as the exchange has no more to send.
@@ -248,6 +254,7 @@ impl Connection {
                     // the pong is queued already, but nobody else sees to its flush
                     self.unflushed = true;
                     self.pongs += 1;
+                    exchange.received(Frame::Ping);
                 }
                 Message::Pong(payload) => exchange.received(Frame::Pong(&payload)),
                 Message::Close(frame) => end = Some(self.closed_there(frame)),
@@ -358,7 +365,9 @@ impl Connection {
     /// Everything handed over has left for the kernel.
     fn flushed(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) {
         for (ticket, size) in self.flying.drain(..) {
-            exchange.written(size);
+            if ticket.is_heard() {
+                exchange.written(size);
+            }
             ticket.settle(Fate::Written);
         }
         self.unflushed = false;
@@ -368,24 +377,17 @@ impl Connection {
         self.pongs = 0;
     }
 
-    /// Hands over one fill, heartbeats first.
+    /// Hands over one fill, a ping first.
     fn fill(&mut self, exchange: &mut impl Exchange) {
-        // between the fragments of a message only a control frame may go
-        match self.beat.take_if(|beat| matches!(beat, Beat::Ping(_))) {
-            Some(Beat::Ping(payload)) => self.hand_over(Message::Ping(payload.to_vec().into())),
-            Some(Beat::Message(_)) | None => {}
+        // a control frame may go between the fragments of a message
+        if let Some(payload) = self.ping.take() {
+            self.hand_over(Message::Ping(payload.to_vec().into()));
         }
         let mut bytes = 0;
         while bytes < FILL_BYTES && self.broken.is_none() {
             let Some(partial) = self.partial.take() else {
-                if let Some(Beat::Message(text)) = self.beat.take() {
-                    bytes += text.len();
-                    self.hand_over(Message::text(text));
-                } else if let Some(send) = exchange.next_send() {
-                    self.partial = Some(Partial::new(send));
-                } else {
-                    return;
-                }
+                let Some(send) = exchange.next_send() else { return };
+                self.partial = Some(Partial::new(send));
                 continue;
             };
             bytes += self.fragment(partial);
