@@ -1,7 +1,10 @@
 //! The link against servers on loopback: real sockets, a real clock, and waits for events only.
 
+mod common;
 #[path = "link/faults.rs"]
 mod faults;
+#[path = "link/rotation.rs"]
+mod rotation;
 #[path = "link/support.rs"]
 mod support;
 #[path = "link/tls.rs"]
