@@ -116,6 +116,20 @@ impl Captures {
         self.0.get(name).map(Kept::value).ok_or_else(|| "is not captured".to_owned())
     }
 
+    /// A text of the server's with the names of captured texts in their places: they may be secret. Short
+    /// ones stay, which hide more of the text than of themselves.
+    pub(super) fn without(&self, text: &str) -> String {
+        const MIN: usize = 8;
+        let mut text = text.to_owned();
+        for (name, kept) in self.0.iter() {
+            let value = kept.0.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
+            if let Some(value) = value.filter(|value| value.len() >= MIN) {
+                text = text.replace(value, &format!("${{capture:{name}}}"));
+            }
+        }
+        text
+    }
+
     /// The value's JSON.
     pub(super) fn json(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|kept| &*kept.0)

@@ -51,6 +51,8 @@ pub(super) struct Session {
     /// Held as long as the session is there: see [`super::memory::Memory::presence`].
     presence: Option<Rc<()>>,
     scratch: Vec<Option<bool>>,
+    /// Somebody wants to know how the script goes.
+    is_followed: bool,
 }
 
 /// A message of the server's.
@@ -91,6 +93,29 @@ pub(super) enum Effect {
     BeatInterval(Duration),
     /// Messages are missing before the one that was heard; `per` is what they are counted for, as JSON.
     Hole { from: u64, to: u64, per: Option<String> },
+    /// How the script goes: only where it is followed.
+    Script(Mark),
+}
+
+/// How far a script has come, by the numbers of its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// The step begins; what it sends follows.
+    Begins(usize),
+    /// The step is left out, since of its captures one is there or isn't.
+    Skips(usize),
+    /// The step's expected message is the one that was just heard.
+    Met(usize),
+}
+
+/// A step of the script, for people: nothing in it is secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told<'a> {
+    pub(super) name: &'a str,
+    /// What it sends, with its placeholders as configured.
+    pub(super) sent: Option<String>,
+    /// What it expects, in words.
+    pub(super) expected: Option<&'a str>,
 }
 
 impl Session {
@@ -107,7 +132,24 @@ impl Session {
             counts: Counts::default(),
             presence: None,
             scratch: Vec::new(),
+            is_followed: false,
         }
+    }
+
+    /// From now on it also says how the script goes, by [`Effect::Script`].
+    pub(super) fn follow(&mut self) {
+        self.is_followed = true;
+    }
+
+    /// The step of this number, for people.
+    pub(super) fn told(&self, step: usize) -> Option<Told<'_>> {
+        let step = self.rules.steps.get(step)?;
+        let sent = step.send.as_ref().map(|send| match send {
+            Say::Text(template) => template.to_string(),
+            Say::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
+        });
+        let expected = step.expect.as_ref().map(|(_, words)| words.as_str());
+        Some(Told { name: &step.name, sent, expected })
     }
 
     /// New rules with the same script, captures and count, and other ones about everything else.
@@ -327,7 +369,10 @@ impl Session {
             }
         }
         match self.capture(context, &step.capture, look) {
-            Ok(()) => self.go_on(context, at + 1),
+            Ok(()) => {
+                self.mark(Mark::Met(at));
+                self.go_on(context, at + 1);
+            }
             Err(why) => self.fail_step(step, &why, step.on_fail),
         }
         Step { publish, is_taken: true }
@@ -337,7 +382,11 @@ impl Session {
     fn go_on(&mut self, context: &mut Context<'_>, from: usize) {
         let rules = Rc::clone(&self.rules);
         let mut from = from;
-        while let Some(at) = script::next(&rules, from, &context.memory.captures()) {
+        loop {
+            let next = script::next(&rules, from, &context.memory.captures());
+            (from..next.unwrap_or(rules.steps.len())).for_each(|skipped| self.mark(Mark::Skips(skipped)));
+            let Some(at) = next else { break };
+            self.mark(Mark::Begins(at));
             let step = &rules.steps[at];
             let payload = match &step.send {
                 None => None,
@@ -360,6 +409,12 @@ impl Session {
         }
         self.progress = Progress::Done;
         self.effects.push_back(Effect::Ready);
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        if self.is_followed {
+            self.effects.push_back(Effect::Script(mark));
+        }
     }
 
     fn fail_step(&mut self, step: &rules::Step, why: &str, then: Remedy) {
