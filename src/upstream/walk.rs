@@ -24,9 +24,9 @@ pub use timeline::{Part, Row, Trouble};
 /// Walks to the configured URL of number `url` (or to what `upstream.url_command` prints), and tells each
 /// row as it is known; the last one has a [`Trouble`] if it was not to go on. Whether all went well.
 ///
-/// Attempt and script together take `upstream.connect_timeout` at most, the heartbeat its own timeout, and
-/// the close `close_timeout`; neither of these more than `upstream.connect_timeout`, and a second for the end
-/// of TCP.
+/// Attempt and script together take `upstream.connect_timeout` at most; so do the wait until `[limits]` let a
+/// heartbeat out, the wait for its answer (`heartbeat.timeout`), and the close (`close_timeout`, and a second
+/// for the end of TCP).
 pub async fn walk(settings: Settings, url: usize, tell: impl FnMut(Row) + 'static) -> bool {
     let mut settings = settings;
     // the failures of one server needn't say which it was

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     rc::Rc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ use crate::{
         pacing::Sender,
         secrets::Secrets,
         session::{Effect, Heard, Mark, Rules, Session},
-        websocket::{Connection, End, Exchange, Frame},
+        websocket::{Batch, Connection, End, Exchange, Frame},
     },
 };
 
@@ -44,6 +45,7 @@ pub(super) async fn talk(
         timeline,
         secrets,
         kind: settings.heartbeat.kind.clone(),
+        patience: settings.heartbeat.timeout.min(settings.upstream.connect_timeout),
         phase: Phase::Script,
         how: How::Plain,
     };
@@ -52,9 +54,10 @@ pub(super) async fn talk(
     talk.channel.session.start(&mut talk.world.context(now()));
     let mut well = talk.drive(&mut connection, until).await;
     if well && settings.heartbeat.kind != HeartbeatKind::Off {
-        let limit = settings.heartbeat.timeout.min(settings.upstream.connect_timeout);
         talk.begin_beat(&settings.heartbeat);
-        well = talk.drive(&mut connection, now() + limit).await;
+        // the limits may hold the beat back, and then its answer is awaited
+        let until = now() + settings.upstream.connect_timeout + talk.patience;
+        well = talk.drive(&mut connection, until).await;
     }
     let limit = settings.close_timeout.min(settings.upstream.connect_timeout);
     if well {
@@ -75,6 +78,8 @@ struct Talk<'a> {
     timeline: &'a RefCell<Timeline>,
     secrets: Secrets,
     kind: HeartbeatKind,
+    /// How long the answer to a beat is awaited.
+    patience: Duration,
     phase: Phase,
     /// How it failed.
     how: How,
@@ -109,11 +114,12 @@ impl Talk<'_> {
                 }
                 phase => self.phase = phase,
             }
-            let wake = [self.channel.next_timeout(now(), &self.world), self.let_out(), Some(until)];
+            let next = self.channel.next_timeout(now(), &self.world);
+            let wake = [next, self.let_out(), self.patience_ends(), Some(until)];
             let wake = wake.into_iter().flatten().min().unwrap_or(until);
             let batch = tokio::select! {
                 biased;
-                batch = poll_fn(|cx| connection.poll(cx, now(), true, self)) => Some(batch),
+                batch = poll_fn(|cx| self.poll(cx, connection)) => batch,
                 () = time::sleep_until(wake.into()) => None,
             };
             self.world.now_ms = now_us() / 1000;
@@ -136,6 +142,17 @@ impl Talk<'_> {
         }
     }
 
+    /// Reads and writes; none when the phase is done and all is written.
+    fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Option<Batch>> {
+        match connection.poll(cx, now(), true, self) {
+            Poll::Ready(batch) => Poll::Ready(Some(batch)),
+            Poll::Pending if matches!(self.phase, Phase::Done) && self.is_out(connection) => {
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// Whether all that was to be said is with the kernel.
     fn is_out(&self, connection: &Connection) -> bool {
         !self.channel.has_to_say() && !connection.has_unwritten()
@@ -145,6 +162,16 @@ impl Talk<'_> {
     fn let_out(&self) -> Option<Instant> {
         let at = self.world.pacing.message_at(now(), Sender::Link);
         (self.channel.has_to_say() && at > now()).then_some(at)
+    }
+
+    /// When no pong is awaited any more, where other things come in.
+    fn patience_ends(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Beat { sent: Some(sent), life: Some(_) } if self.kind == HeartbeatKind::Ping => {
+                Some(sent + self.patience)
+            }
+            _ => None,
+        }
     }
 
     fn timeout(&mut self, connection: &mut Connection, until: Instant) {
@@ -158,21 +185,11 @@ impl Talk<'_> {
             None => {}
         }
         self.settle(How::Late); // a step that waited in vain
-        if now() < until {
-            return;
+        if self.patience_ends().is_some_and(|at| at <= now()) {
+            self.beaten(None, false);
         }
-        match self.phase {
-            // it lives, if it doesn't answer pings either
-            Phase::Beat { life: Some(life), .. } if self.kind == HeartbeatKind::Ping => {
-                self.beaten(Some(life), false);
-            }
-            Phase::Beat { .. } => {
-                self.fail(Failure::attempt("no answer to a heartbeat came in time"), How::Late)
-            }
-            Phase::Script | Phase::Done => {
-                self.fail(Failure::attempt("it couldn't be sent in time"), How::Late);
-            }
-            Phase::Failed(_) => {}
+        if now() >= until && !matches!(self.phase, Phase::Failed(_)) {
+            self.fail(Failure::attempt("it couldn't be sent in time"), How::Plain);
         }
     }
 
@@ -228,6 +245,7 @@ impl Talk<'_> {
             interval_from: None,
             only_when_idle: false,
             idle_timeout: None,
+            timeout: self.patience,
             ..configured.clone()
         };
         self.timeline.borrow_mut().begin(now(), Part::Heartbeat, None);
