@@ -123,12 +123,18 @@ fn play(socket: &mut WebSocket<impl std::io::Read + std::io::Write>) -> (Vec<Str
     heard.push(text(socket));
     heard.push(text(socket));
     socket.send(Message::text("{\"type\":\"pong\"}")).unwrap();
+    let code = closed(socket);
+    (heard, code)
+}
+
+/// Reads to the end, and returns the client's close code.
+fn closed(socket: &mut WebSocket<impl std::io::Read + std::io::Write>) -> Option<u16> {
     let mut code = None;
     loop {
         match socket.read() {
             Ok(Message::Close(frame)) => code = frame.map(|frame| frame.code.into()),
             Ok(_) => {}
-            Err(_) => return (heard, code),
+            Err(_) => return code,
         }
     }
 }
@@ -257,6 +263,9 @@ fn a_url_alone_is_walked_to() {
     let done = check(&["http://127.0.0.1/"]);
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
     assert!(done.err.contains("write ws://"), "{}", done.err);
+    let done = check(&["--json", "http://me:s3cr3t@127.0.0.1/?s3cr3t"]);
+    assert_eq!((done.code, done.err.as_str()), (Some(2), ""));
+    assert_eq!(done.objects()[0]["file"], "http://127.0.0.1/");
 }
 
 #[test]
@@ -301,7 +310,7 @@ fn a_way_that_does_not_begin_says_what_is_missing() {
             "upstream.headers.Authorization",
             "${env:MISSING}",
             "is not set in the environment",
-            "in this environment",
+            "rights and environment",
         ],
     );
     let config = "[upstream]\nurl = \"wss://localhost:1/\"\ntls = { ca_file = \"/etc/hostname\" }\n";
@@ -364,7 +373,7 @@ fn a_step_that_is_refused_or_not_answered() {
         let token = serde_json::to_string(SECRET).unwrap();
         let answer = format!("{{\"type\":\"auth_invalid\",\"message\":{token}}}");
         socket.send(Message::text(answer)).unwrap();
-        while socket.read().is_ok() {}
+        closed(socket)
     });
     let done = fails(
         &(plain(server.port) + LOGIN),
@@ -372,6 +381,7 @@ fn a_step_that_is_refused_or_not_answered() {
         &["the server refused: {\"type\":\"auth_invalid\"", "the credentials above all"],
     );
     assert!(!done.err.contains("the script's step"), "{}", done.err);
+    assert_eq!(server.ended(), Some(1000), "also what failed is closed properly");
 
     let server = serve(|socket| {
         text(socket);

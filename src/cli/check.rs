@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, wrote},
+    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, wrote},
     format::bytes,
     run::explain,
     target::CONFIG,
@@ -35,7 +35,7 @@ Examples:
   wsfan check --live --json | jq -r 'select(.type == \"result\").advice'
 
 Exit codes: 0 all is well; 1 the way to the server failed, and stderr says where and what to do; 2 the \
-URL is none; 78 the config isn't right, with each problem on a line of stderr.";
+URL isn't one; 78 the config isn't right, with each problem on a line of stderr.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
@@ -82,17 +82,27 @@ pub(super) fn check(args: &Args) -> Outcome {
 
 /// Checks what the arguments alone say.
 fn check_arguments(args: &Args) -> Outcome {
-    let config = Config::parse(&text(args), &Surroundings::process()).map_err(|invalid| {
-        let problems: Vec<_> = invalid.problems().iter().map(|problem| problem.sentence.clone()).collect();
-        let sentence = problems.join("\nwsfan: ");
-        if args.profile.is_some() { Failure::config(sentence) } else { Failure::usage(sentence) }
-    })?;
+    let name = args.profile.clone().unwrap_or_else(|| safe_url(args.url.as_deref().unwrap_or_default()));
+    let name = Path::new(&name);
+    let config = match Config::parse(&text(args), &Surroundings::process()) {
+        Ok(config) => config,
+        Err(invalid) => {
+            // an argument has no lines
+            let sentences: Vec<_> = invalid.problems().iter().map(|problem| &*problem.sentence).collect();
+            let sentence = if args.json { String::new() } else { sentences.join("\nwsfan: ") };
+            if args.json {
+                let error = Err(LoadError::Invalid { path: name.into(), invalid: invalid.clone() });
+                wrote(writeln!(io::stdout().lock(), "{}", report(name, &error)))?;
+            }
+            let code = if args.profile.is_some() { BAD_CONFIG } else { USAGE };
+            return Err(Failure::with_code(code, sentence));
+        }
+    };
     if !args.live {
-        let name = args.profile.as_deref().unwrap_or_default();
         let result = Ok(config);
         let text = match (&result, args.json) {
-            (Ok(config), false) => summary(Path::new(name), config),
-            _ => format!("{}\n", report(Path::new(name), &result)),
+            (Ok(config), false) => summary(name, config),
+            _ => format!("{}\n", report(name, &result)),
         };
         return wrote(io::stdout().lock().write_all(text.as_bytes())).map(drop);
     }

@@ -161,6 +161,17 @@ mod tests {
     }
 
     #[test]
+    fn a_captured_text_is_shown_by_its_name() {
+        let mut memory = Memory::default();
+        for (name, json) in [("session", r#""abcd-1234""#), ("short", r#""ok""#), ("number", "41250000")] {
+            memory.capture(name, json).unwrap();
+        }
+        let heard = r#"{"id":"abcd-1234","is":"ok","in":41250000}"#;
+        let shown = r#"{"id":"${capture:session}","is":"ok","in":41250000}"#;
+        assert_eq!(memory.captures().without(heard), shown);
+    }
+
+    #[test]
     fn what_is_captured_stays_until_it_is_forgotten() {
         let mut memory = Memory::default();
         let url = template("${capture:url}/?s=${capture:session}&t=${env:T}");

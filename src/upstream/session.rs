@@ -114,8 +114,6 @@ pub(super) struct Told<'a> {
     pub(super) name: &'a str,
     /// What it sends, with its placeholders as configured.
     pub(super) sent: Option<String>,
-    /// What it expects, in words.
-    pub(super) expected: Option<&'a str>,
 }
 
 impl Session {
@@ -148,8 +146,7 @@ impl Session {
             Say::Text(template) => template.to_string(),
             Say::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
         });
-        let expected = step.expect.as_ref().map(|(_, words)| words.as_str());
-        Some(Told { name: &step.name, sent, expected })
+        Some(Told { name: &step.name, sent })
     }
 
     /// New rules with the same script, captures and count, and other ones about everything else.

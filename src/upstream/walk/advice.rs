@@ -22,7 +22,7 @@ pub(super) fn advice(part: Part, how: How, http_status: Option<u16>) -> Option<&
     Some(match (part, how) {
         (Part::Prepare, How::Late) => "see what its commands wait for, or raise upstream.connect_timeout",
         (Part::Prepare, _) => {
-            "it was looked for as this user, in this environment, which may not be those of the service"
+            "this check goes by this user's rights and environment, which may not be those of the service"
         }
         (Part::Dns, _) => "check the name in the URL, and that this machine's DNS answers",
         (Part::Tcp, _) => {
