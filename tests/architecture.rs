@@ -122,6 +122,7 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "upstream/seen.rs",
         "upstream/sequence.rs",
         "upstream/session.rs",
+        "upstream/session/mark.rs",
         "upstream/session/rules.rs",
         "upstream/session/script.rs",
         "upstream/proxy/environment.rs",

@@ -23,12 +23,13 @@ use crate::{
     hub::Payload,
 };
 
+mod mark;
 mod rules;
 mod script;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::rules::Rules;
+pub(super) use self::{mark::Mark, rules::Rules};
 use self::{
     rules::{Rejection, Values},
     script::Progress,
@@ -97,25 +98,6 @@ pub(super) enum Effect {
     Script(Mark),
 }
 
-/// How far a script has come, by the numbers of its steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// The step begins; what it sends follows.
-    Begins(usize),
-    /// The step is left out, since of its captures one is there or isn't.
-    Skips(usize),
-    /// The step's expected message is the one that was just heard.
-    Met(usize),
-}
-
-/// A step of the script, for people: nothing in it is secret.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Told<'a> {
-    pub(super) name: &'a str,
-    /// What it sends, with its placeholders as configured.
-    pub(super) sent: Option<String>,
-}
-
 impl Session {
     /// A session on a connection that is open. Its script must be done by `deadline`.
     pub(super) fn new(rules: Rc<Rules>, secrets: Secrets, now: Instant, deadline: Instant) -> Session {
@@ -132,21 +114,6 @@ impl Session {
             scratch: Vec::new(),
             is_followed: false,
         }
-    }
-
-    /// From now on it also says how the script goes, by [`Effect::Script`].
-    pub(super) fn follow(&mut self) {
-        self.is_followed = true;
-    }
-
-    /// The step of this number, for people.
-    pub(super) fn told(&self, step: usize) -> Option<Told<'_>> {
-        let step = self.rules.steps.get(step)?;
-        let sent = step.send.as_ref().map(|send| match send {
-            Say::Text(template) => template.to_string(),
-            Say::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
-        });
-        Some(Told { name: &step.name, sent })
     }
 
     /// New rules with the same script, captures and count, and other ones about everything else.
@@ -406,12 +373,6 @@ impl Session {
         }
         self.progress = Progress::Done;
         self.effects.push_back(Effect::Ready);
-    }
-
-    fn mark(&mut self, mark: Mark) {
-        if self.is_followed {
-            self.effects.push_back(Effect::Script(mark));
-        }
     }
 
     fn fail_step(&mut self, step: &rules::Step, why: &str, then: Remedy) {
