@@ -18,13 +18,15 @@ const ROOMS: [(&str, &[&str]); 6] = [
 ];
 
 /// What may be named only in the files whose paths begin so.
-const NAMED_IN: [(&str, &[&str]); 6] = [
+const NAMED_IN: [(&str, &[&str]); 7] = [
     ("tokio_tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
     ("tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
     ("rustix", &["local/socket.rs"]),
     ("nix", &["local/socket.rs"]),
     ("sd_notify", &["service/notify.rs"]),
     ("unsafe", &["local/watched.rs"]),
+    // what starts a program
+    ("Stdio", &["upstream/commands.rs"]),
 ];
 
 #[test]
@@ -88,16 +90,29 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "local/protocol.rs",
         "local/rights.rs",
         "service/reload.rs",
+        "upstream/address.rs",
         "upstream/addresses.rs",
         "upstream/backlog.rs",
         "upstream/backoff.rs",
+        "upstream/context.rs",
         "upstream/failure.rs",
         "upstream/heartbeat.rs",
         "upstream/machine.rs",
+        "upstream/machine/asked.rs",
+        "upstream/machine/attempt.rs",
+        "upstream/machine/channel.rs",
+        "upstream/machine/events.rs",
+        "upstream/machine/fault.rs",
+        "upstream/machine/rotation.rs",
+        "upstream/machine/state.rs",
+        "upstream/machine/world.rs",
         "upstream/matcher.rs",
         "upstream/memory.rs",
+        "upstream/pacing.rs",
         "upstream/probe.rs",
+        "upstream/rules.rs",
         "upstream/secrets.rs",
+        "upstream/seen.rs",
         "upstream/sequence.rs",
         "upstream/session.rs",
         "upstream/session/rules.rs",
@@ -109,6 +124,8 @@ fn pure_files_touch_no_clock_task_or_socket() {
     let files = sources();
     for path in pure {
         let code = files.get(Path::new(path)).unwrap_or_else(|| panic!("src/{path} is not there"));
+        // a generator that is given is no chance
+        let code = code.replace("fastrand::Rng", "");
         for word in
             ["tokio::", "Instant::now", "SystemTime::now", "std::net::Tcp", "std::fs", "fastrand", "async "]
         {
@@ -129,9 +146,10 @@ fn sources() -> BTreeMap<PathBuf, String> {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs")
                 && path.file_stem().unwrap() != "tests"
+                && !path.components().any(|part| part.as_os_str() == "tests")
             {
                 let text = fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
                 let code: Vec<&str> =
                     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
                 files.insert(path.strip_prefix(&root).unwrap().to_owned(), code.join("\n"));

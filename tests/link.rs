@@ -1,9 +1,12 @@
 //! The link against servers on loopback: real sockets, a real clock, and waits for events only.
 
+mod common;
 #[path = "link/faults.rs"]
 mod faults;
 #[path = "link/proxies.rs"]
 mod proxies;
+#[path = "link/rotation.rs"]
+mod rotation;
 #[path = "link/support.rs"]
 mod support;
 #[path = "link/tls.rs"]

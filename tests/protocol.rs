@@ -101,6 +101,13 @@ fn too_many_clients() {
 }
 
 #[test]
+fn limits() {
+    let limits = "[limits]\nmax_message = 64\nmessages = [\"1/1h\"]\nexcess = \"refuse\"\n";
+    let (_server, daemon, _upstream) = up(limits);
+    run("limits", &mut daemon.client());
+}
+
+#[test]
 fn outbox_errors() {
     let (_server, daemon, mut upstream) = up("[outbox]\nmax_messages = 1\nttl = \"200ms\"\n");
     let mut client = daemon.client();

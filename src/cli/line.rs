@@ -63,6 +63,9 @@ pub(super) struct Line<'a> {
     pub(super) count: u64,
     #[serde(borrow)]
     pub(super) why: Cow<'a, str>,
+    /// What the server's count is of.
+    #[serde(borrow)]
+    pub(super) per: Option<&'a RawValue>,
 
     // ok and error
     #[serde(borrow)]

@@ -236,6 +236,11 @@ fn gap(line: &Line<'_>, text: &mut String) {
 pub(super) fn lost(line: &Line<'_>) -> String {
     let count = counted(line.count, "entry", "entries");
     match &*line.why {
+        "upstream" => {
+            let count = counted(line.count, "message", "messages");
+            let per = line.per.map(|per| format!(" of {}", clean(per.get()))).unwrap_or_default();
+            format!("{count}{per} never came from the server, by its own numbers")
+        }
         "slow_client" => format!("{count} lost, as this reader was too slow"),
         "expired" => format!("{count} lost, as they are no longer held"),
         // nobody knows how many the other log had
@@ -301,6 +306,10 @@ mod tests {
             (
                 r#"{"type":"gap","from":41828,"to":41990,"count":163,"why":"slow_client"}"#,
                 " GAP  163 entries lost, as this reader was too slow (41828 to 41990)\n",
+            ),
+            (
+                r#"{"type":"gap","seq":9,"time_us":1795435200000000,"why":"upstream","from":5,"to":7,"count":3,"per":"btc"}"#,
+                "12:00:00.000Z       9   GAP  3 messages of \"btc\" never came from the server, by its own numbers (5 to 7)\n",
             ),
             (
                 r#"{"type":"gap","from":1,"to":0,"count":0,"why":"epoch"}"#,

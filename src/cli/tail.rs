@@ -280,7 +280,10 @@ impl<W: Write> Tail<W> {
                 Ok(Some(End::Bye(parsed.why.into_owned())))
             }
             "gap" => {
-                if parsed.count > 0 {
+                // one of the server's own is an entry of the log
+                if let Some(seq) = parsed.seq {
+                    self.passed(seq);
+                } else if parsed.count > 0 {
                     self.passed(parsed.to);
                 }
                 if matches!(self.form, Form::Raw) {

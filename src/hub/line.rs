@@ -1,7 +1,7 @@
 //! The lines of log entries: a message or a change of the link becomes bytes, once. Pure.
 
 use super::{
-    Data, LinkStatus,
+    Data, Hole, LinkStatus,
     json::{Json, json},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -57,6 +57,24 @@ pub(super) fn link(seq: Option<u64>, status: &LinkStatus, line: &mut Vec<u8>) {
     serde_json::to_writer(&mut *line, status).expect("a status is plain data");
     line[fields] = b','; // instead of its opening brace: the fields belong to this object
     line.push(b'\n');
+}
+
+/// Writes the line that declares a hole in the server's messages.
+pub(super) fn hole(seq: u64, time_us: u64, hole: &Hole, line: &mut Vec<u8>) {
+    head("gap", Some(seq), time_us, line);
+    let mut number = itoa::Buffer::new();
+    line.extend_from_slice(b",\"why\":\"upstream\"");
+    for (key, value) in [("from", hole.from), ("to", hole.to), ("count", hole.to - hole.from + 1)] {
+        line.extend_from_slice(b",\"");
+        line.extend_from_slice(key.as_bytes());
+        line.extend_from_slice(b"\":");
+        line.extend_from_slice(number.format(value).as_bytes());
+    }
+    if let Some(per) = &hole.per {
+        line.extend_from_slice(b",\"per\":");
+        one_line(per, line);
+    }
+    line.extend_from_slice(b"}\n");
 }
 
 fn head(kind: &str, seq: Option<u64>, time_us: u64, line: &mut Vec<u8>) {

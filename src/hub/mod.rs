@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::config;
 
 mod cursor;
+mod hole;
 mod json;
 mod line;
 mod link;
@@ -23,6 +24,7 @@ mod outbox;
 mod send;
 
 pub use cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
+pub use hole::Hole;
 pub use link::{Ending, LinkState, LinkStatus};
 pub use log::{Limits, Log};
 pub use outbox::{Outbox, Refused};
@@ -133,6 +135,14 @@ impl Hub {
         self.0.traffic.set(traffic);
         self.0.log.borrow_mut().append(time_us, |seq, envelope, raw| {
             line::message(seq, time_us, data, envelope, raw);
+        });
+    }
+
+    /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next
+    /// [`Hub::flush`].
+    pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
+        self.0.log.borrow_mut().append(time_us, |seq, envelope, _| {
+            line::hole(seq, time_us, hole, envelope);
         });
     }
 

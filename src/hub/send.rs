@@ -43,6 +43,10 @@ pub enum Fate {
     Expired,
     /// The outbox has no room for it.
     OutboxFull,
+    /// It is over the largest that `limits.max_message` lets out, which is this, in bytes.
+    TooLarge(usize),
+    /// It is more than `limits.messages` let out, and `limits.excess` is `refuse`.
+    RateLimited,
     /// The connection ended while it was being written: it may have arrived, or not.
     Unknown,
 }
@@ -82,6 +86,16 @@ impl Ticket {
     /// A ticket that tells through `tell`.
     pub fn new(permit: Permit, tell: impl Fn(Fate) + 'static) -> Ticket {
         Ticket { tell: Some(Rc::new(tell)), permit }
+    }
+
+    /// A ticket for what nobody waits to hear of: wsfan's own messages.
+    pub fn unheard() -> Ticket {
+        Ticket { tell: None, permit: Permit::free() }
+    }
+
+    /// Whether anybody hears of it: a client sent it.
+    pub fn is_heard(&self) -> bool {
+        self.tell.is_some()
     }
 
     /// Says that the send waits, and frees its room in the lane; its fate follows later.

@@ -103,6 +103,10 @@ pub enum Code {
     Expired,
     /// The outbox has no room.
     OutboxFull,
+    /// The send is over the server's largest message.
+    TooLarge,
+    /// The send is over the server's limit of messages.
+    RateLimited,
     /// The connection ended while the send was being written: it may have arrived or not.
     Unknown,
 }
@@ -342,6 +346,13 @@ pub fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8>> {
         Fate::OutboxFull => {
             (Code::OutboxFull, "the outbox has no room: send again when the link is up".into())
         }
+        Fate::TooLarge(max) => {
+            (Code::TooLarge, format!("the message is over the {max} bytes of limits.max_message").into())
+        }
+        Fate::RateLimited => (
+            Code::RateLimited,
+            "more messages were sent than limits.messages let out: send again later".into(),
+        ),
         Fate::Unknown => (
             Code::Unknown,
             "the connection ended while this was being written: it may have arrived, and is not sent again"

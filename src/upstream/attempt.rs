@@ -5,28 +5,49 @@ use std::{cell::Cell, rc::Rc};
 use tokio::time;
 
 use super::{
+    Settings,
+    address::Address,
+    commands,
+    context::uuid,
     dial::{Stage, Way},
     failure::Failure,
+    machine::Destination,
+    memory::Captures,
     proxy::Proxy,
+    reading,
+    secrets::Secrets,
     target::Target,
     websocket::{Connection, Offer, upgrade},
     wire::Wire,
 };
-use crate::config::{self, Surroundings, Template};
+use crate::{
+    config::{self, Placeholder, Secret, Surroundings, Template, TemplateError, Value},
+    hub::now_us,
+};
 
-/// What an attempt comes to: a connection and the subprotocol that the server chose.
-pub(super) type Outcome = Result<(Box<Connection>, Option<String>), Failure>;
+/// What an attempt comes to.
+pub(super) type Outcome = Result<Attempted, Failure>;
+
+/// An attempt that came to a connection.
+pub(super) struct Attempted {
+    pub(super) connection: Box<Connection>,
+    /// The subprotocol that the server chose.
+    pub(super) subprotocol: Option<String>,
+    /// What the placeholders of this attempt stand for.
+    pub(super) secrets: Secrets,
+}
 
 /// How to get a byte stream to a server.
 pub(super) trait Dial: AsyncFn(Target, Way, Rc<Cell<Stage>>) -> Result<Wire, String> + Clone {}
 
 impl<D: AsyncFn(Target, Way, Rc<Cell<Stage>>) -> Result<Wire, String> + Clone> Dial for D {}
 
-/// Attempts a connection to the URL at `index`, within `connect_timeout` for all of it.
-pub(super) async fn attempt(upstream: config::Upstream, index: usize, dial: impl Dial) -> Outcome {
-    let (shown, limit) = (upstream.display_url(index), upstream.connect_timeout);
+/// Attempts a connection, within `connect_timeout` for all of it.
+pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial) -> Outcome {
+    let upstream = &settings.upstream;
+    let (shown, limit) = (shown(upstream, &to), upstream.connect_timeout);
     let stage = Rc::new(Cell::new(Stage::default()));
-    match time::timeout(limit, connect(&upstream, index, dial, stage.clone())).await {
+    match time::timeout(limit, connect(&settings, &to, dial, stage.clone())).await {
         // where there are several servers, the sentence says which one it was
         Ok(Err(failure)) if upstream.urls.len() > 1 => {
             let error = failure.error.map(|error| format!("{shown}: {error}"));
@@ -40,29 +61,78 @@ pub(super) async fn attempt(upstream: config::Upstream, index: usize, dial: impl
     }
 }
 
-async fn connect(
-    upstream: &config::Upstream,
-    index: usize,
-    dial: impl Dial,
-    stage: Rc<Cell<Stage>>,
-) -> Outcome {
+async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, stage: Rc<Cell<Stage>>) -> Outcome {
     // read afresh each time: a token that was renewed is used by the next attempt
-    let url = resolve(&upstream.urls[index], || "upstream.url".to_owned())?;
-    let target = Target::parse(url.expose()).map_err(Failure::attempt)?;
+    stage.set(Stage::Preparing);
+    let upstream = &settings.upstream;
+    let secrets = reading::read(settings).await;
+    let address = address(upstream, to, &secrets).await?;
+    let target = Target::parse(address.url.expose()).map_err(Failure::attempt)?;
     let mut headers = Vec::new();
     for (name, value) in &upstream.headers {
-        headers.push((name.as_str(), resolve(value, || format!("upstream.headers.{name}"))?));
+        let value = render(value, &secrets, None)
+            .map_err(|why| Failure::attempt(format!("upstream.headers.{name}: {why}")))?;
+        headers.push((name.as_str(), value));
     }
-    let proxy =
-        Proxy::choose(&upstream.proxy, &target, &Surroundings::process()).map_err(Failure::attempt)?;
+    headers.extend(address.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    let render_url = |template: &Template| render(template, &secrets, None);
+    let proxy = Proxy::choose(&upstream.proxy, &target, &Surroundings::process(), render_url);
+    let proxy = proxy.map_err(Failure::attempt)?;
     let way = Way { proxy, tls: upstream.tls.clone() };
     let wire = dial(target.clone(), way, stage.clone()).await.map_err(Failure::attempt)?;
     stage.set(Stage::Upgrading);
     let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
     let compression = upstream.compression;
-    upgrade(wire, Offer { target: &target, headers, subprotocols, compression, max_message }).await
+    let offer = Offer { target: &target, headers, subprotocols, compression, max_message };
+    let (connection, subprotocol) = upgrade(wire, offer).await?;
+    Ok(Attempted { connection, subprotocol, secrets })
 }
 
-fn resolve(template: &Template, key: impl Fn() -> String) -> Result<config::Secret, Failure> {
-    template.resolve().map_err(|error| Failure::attempt(format!("{}: {error}", key())))
+/// The server, for people.
+fn shown(upstream: &config::Upstream, to: &Destination) -> String {
+    match to {
+        Destination::Configured(index) => upstream.display_url(*index),
+        Destination::Resume(_) => "upstream.resume_url".to_owned(),
+    }
+}
+
+/// Where an attempt goes, with what only this one knows.
+async fn address(
+    upstream: &config::Upstream,
+    to: &Destination,
+    secrets: &Secrets,
+) -> Result<Address, Failure> {
+    match (to, &upstream.resume_url, &upstream.url_command) {
+        (Destination::Resume(captures), Some(template), _) => {
+            let url = render(template, secrets, Some(captures));
+            url.map(Address::of).map_err(|why| Failure::attempt(format!("upstream.resume_url: {why}")))
+        }
+        (Destination::Configured(index), _, None) if *index < upstream.urls.len() => {
+            let url = render(&upstream.urls[*index], secrets, None);
+            url.map(Address::of).map_err(|why| Failure::attempt(format!("upstream.url: {why}")))
+        }
+        (_, _, Some(command)) => {
+            let program = &command.command.run[0];
+            let fail = |why: String| Failure::attempt(format!("upstream.url_command {program} {why}"));
+            let stdin = command.command.stdin.as_ref().map(|template| render(template, secrets, None));
+            let stdin = stdin.transpose().map_err(|why| fail(format!("can't be run: stdin: {why}")))?;
+            let printed = commands::run(&command.command, stdin).await.map_err(fail)?;
+            Address::parse(&printed, command)
+        }
+        _ => Err(Failure::attempt("upstream.url is missing")),
+    }
+}
+
+fn render(
+    template: &Template,
+    secrets: &Secrets,
+    captures: Option<&Captures>,
+) -> Result<Secret, TemplateError> {
+    template.render(|placeholder| match (placeholder, captures) {
+        (Placeholder::Capture(name), Some(captures)) => captures.value(name),
+        (Placeholder::NowMs, _) => Ok(Value::Json((now_us() / 1_000).to_string())),
+        (Placeholder::NowS, _) => Ok(Value::Json((now_us() / 1_000_000).to_string())),
+        (Placeholder::Uuid, _) => Ok(Value::Text(uuid(fastrand::u128(..)))),
+        _ => secrets.value(placeholder),
+    })
 }

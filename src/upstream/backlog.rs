@@ -71,6 +71,11 @@ impl Backlog {
         self.outbox.next_expiry()
     }
 
+    /// How many sends would be written before the next one.
+    pub(super) fn ahead(&self) -> usize {
+        self.outbox.len() + self.queue.len()
+    }
+
     /// How many sends wait for the link.
     pub(super) fn waiting(&self) -> usize {
         self.outbox.len()

@@ -23,7 +23,12 @@ pub(super) fn delay(
     let full = full_delay(settings, attempt);
     let part = 1.0 - settings.jitter.clamp(0.0, 1.0) * (1.0 - random.clamp(0.0, 1.0));
     let jittered = full.mul_f64(part).max(full / 10).min(full);
-    jittered.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER)).max(MIN_DELAY)
+    at_least(jittered, retry_after)
+}
+
+/// A delay that doesn't grow, but for what the server asked for.
+pub(super) fn at_least(delay: Duration, retry_after: Option<Duration>) -> Duration {
+    delay.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER)).max(MIN_DELAY)
 }
 
 /// The delay without jitter.

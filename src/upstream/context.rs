@@ -17,12 +17,17 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// A random UUID (RFC 9562, 5.4).
     pub(super) fn uuid(&mut self) -> String {
-        const VERSION: u128 = 0xf << 76;
-        const VARIANT: u128 = 0b11 << 62;
-        let bits = self.random.u128(..) & !VERSION & !VARIANT | 0x4 << 76 | 0b10 << 62;
-        let hex = format!("{bits:032x}");
-        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        uuid(self.random.u128(..))
     }
+}
+
+/// The UUID of these random bits.
+pub(super) fn uuid(bits: u128) -> String {
+    const VERSION: u128 = 0xf << 76;
+    const VARIANT: u128 = 0b11 << 62;
+    let bits = bits & !VERSION & !VARIANT | 0x4 << 76 | 0b10 << 62;
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]

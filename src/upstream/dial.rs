@@ -36,6 +36,7 @@ pub(super) struct Way {
 #[derive(Debug, Clone, Default)]
 pub(super) enum Stage {
     #[default]
+    Preparing,
     Resolving,
     Connecting,
     /// On the way to a server through the proxy of this name.
@@ -56,6 +57,7 @@ impl Stage {
     /// What didn't happen in time.
     pub(super) fn sentence(self) -> String {
         match self {
+            Stage::Preparing => "its secrets and commands weren't there".to_owned(),
             Stage::Resolving => "its name was not resolved".to_owned(),
             Stage::Connecting => "it didn't accept a TCP connection".to_owned(),
             Stage::Proxy(name, ProxyStage::Resolving) => format!("the name of {name} was not resolved"),

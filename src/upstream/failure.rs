@@ -1,15 +1,20 @@
 //! How an attempt or a connection ended: the sentence for people and the fields for programs. Pure.
 //!
-//! Everything is tried again (no daemon gives up in silence), so a failure has no class but what it
-//! says, and how long the server asked to be left alone.
+//! Everything is tried again (no daemon gives up in silence) unless the configuration says otherwise
+//! ([`rules`](super::rules)), so a failure has no class but what it says, and how long the server asked
+//! to be left alone.
 
 use std::time::{Duration, SystemTime};
+
+use crate::config::Remedy;
 
 /// How an attempt or a connection ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Failure {
     /// The close code; 1005 for a close frame without one, 1006 without a close frame (RFC 6455, 7.4.1).
     pub(super) code: Option<u16>,
+    /// The code is wsfan's own, not the server's.
+    pub(super) is_ours: bool,
     /// The close frame's reason.
     pub(super) reason: Option<String>,
     /// The status of an HTTP answer that refused the upgrade.
@@ -18,6 +23,8 @@ pub(super) struct Failure {
     pub(super) error: Option<String>,
     /// How long the server asked to be left alone.
     pub(super) retry_after: Option<Duration>,
+    /// What it leads to, where that isn't for the rules to say.
+    pub(super) then: Option<Remedy>,
 }
 
 /// The parts of an HTTP answer that tell why an upgrade was refused.
@@ -38,6 +45,11 @@ impl Failure {
         Failure { error: Some(error.into()), ..Failure::default() }
     }
 
+    /// What the configuration itself says the consequences of.
+    pub(super) fn meant(error: impl Into<String>, then: Remedy) -> Failure {
+        Failure { then: Some(then), ..Failure::attempt(error) }
+    }
+
     /// A connection that ended without a close frame.
     pub(super) fn lost(error: impl Into<String>) -> Failure {
         Failure { code: Some(1006), ..Failure::attempt(error) }
@@ -45,12 +57,12 @@ impl Failure {
 
     /// A connection that wsfan closed with `code`, because of what the server sent.
     pub(super) fn refused(code: u16, error: impl Into<String>) -> Failure {
-        Failure { code: Some(code), ..Failure::attempt(error) }
+        Failure { code: Some(code), is_ours: true, ..Failure::attempt(error) }
     }
 
     /// A connection that was closed on request: nothing went wrong.
     pub(super) fn closed_here(code: u16, reason: &str) -> Failure {
-        Failure { code: Some(code), reason: Some(reason.to_owned()), ..Failure::default() }
+        Failure { code: Some(code), is_ours: true, reason: Some(reason.to_owned()), ..Failure::default() }
     }
 
     /// A connection that the server closed. `code` is `None` for a close frame without one.
@@ -67,7 +79,7 @@ impl Failure {
             (_, reason) => format!("the server closed the connection with {code}{name}: {reason}"),
         };
         let reason = (!reason.is_empty()).then_some(reason);
-        Failure { reason, ..Failure::refused(code, error) }
+        Failure { code: Some(code), reason, ..Failure::attempt(error) }
     }
 
     /// An upgrade that the server answered with something else than 101.

@@ -1,4 +1,5 @@
-//! The heartbeat: when to send one, and when its silence means that the connection is dead. Pure.
+//! The heartbeat of one connection: when to send one, and when its silence means that the connection
+//! is dead. Pure.
 //!
 //! Only what comes in is proof of life; nothing that goes out touches a timer. Any byte counts, even
 //! of a frame that isn't complete yet: a pong can't overtake the rest of a long message. With
@@ -6,20 +7,18 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{self, HeartbeatKind};
+use crate::config::{self, FirstBeat, HeartbeatKind};
 
-/// The heartbeat of the link; it beats only between [`Heartbeat::arm`] and [`Heartbeat::disarm`].
+/// The heartbeat of a connection, from its begin on.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     settings: config::Heartbeat,
-    /// Present while the connection is up.
-    live: Option<Live>,
-}
-
-#[derive(Debug)]
-struct Live {
-    /// The last beat, or the connection's begin before the first.
+    /// The interval that the server said.
+    told_interval: Option<Duration>,
+    /// The last beat, or the begin before the first.
     last_beat: Instant,
+    /// Which part of an interval is between `last_beat` and the next beat.
+    part: f64,
     /// How many beats were sent; a ping carries its number.
     beats: u64,
     /// The beat whose round trip is being measured.
@@ -37,172 +36,166 @@ struct Unanswered {
     deadline: Instant,
 }
 
-/// What to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Beat {
-    /// A ping frame with this payload.
-    Ping([u8; 8]),
-    /// A text message.
-    Message(String),
-}
-
 /// What a timeout means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Send this.
-    Beat(Beat),
+    /// Send a ping frame with this payload.
+    Ping([u8; 8]),
+    /// Send the configured message.
+    Message,
     /// The connection is dead, for the reason in the sentence.
     Dead(String),
 }
 
 impl Heartbeat {
-    pub(super) fn new(settings: config::Heartbeat) -> Heartbeat {
-        Heartbeat { settings, live: None }
-    }
-
-    /// The connection is up: the first beat is one interval away.
-    pub(super) fn arm(&mut self, now: Instant) {
-        self.live = Some(Live {
+    /// For a connection that begins at `now`. `random`, at least 0 and less than 1, is for a first beat at
+    /// a random time.
+    pub(super) fn new(settings: config::Heartbeat, now: Instant, random: f64) -> Heartbeat {
+        let first = match settings.first {
+            FirstBeat::Interval => 1.0,
+            FirstBeat::Random => random,
+            FirstBeat::Now => 0.0,
+        };
+        Heartbeat {
+            settings,
+            told_interval: None,
             last_beat: now,
+            part: first,
             beats: 0,
             measured: None,
             unanswered: None,
             last_inbound: now,
             paused: None,
-        });
-    }
-
-    /// The connection is closing or gone: silence means nothing any more.
-    pub(super) fn disarm(&mut self) {
-        self.live = None;
+        }
     }
 
     /// Applies new settings at once. The next beat is one new interval after the last one, or now.
     /// A beat already out gets the new timeout, but is never dead on the spot.
     pub(super) fn set(&mut self, now: Instant, settings: config::Heartbeat) {
-        if let Some(live) = &mut self.live {
-            if settings.kind != self.settings.kind {
-                live.unanswered = None;
-                live.measured = None;
-            }
-            if let Some(beat) = &mut live.unanswered {
-                let deadline = beat.since + settings.timeout;
-                beat.deadline =
-                    if deadline > now { deadline } else { beat.deadline.min(now + settings.timeout) };
-            }
-            if settings.idle_timeout.is_some() && self.settings.idle_timeout.is_none() {
-                live.last_inbound = live.last_inbound.max(now);
-            }
+        if settings.kind != self.settings.kind {
+            self.unanswered = None;
+            self.measured = None;
+        }
+        if let Some(beat) = &mut self.unanswered {
+            let deadline = beat.since + settings.timeout;
+            beat.deadline = if deadline > now { deadline } else { beat.deadline.min(now + settings.timeout) };
+        }
+        if settings.idle_timeout.is_some() && self.settings.idle_timeout.is_none() {
+            self.last_inbound = self.last_inbound.max(now);
+        }
+        if settings.interval_from != self.settings.interval_from {
+            self.told_interval = None;
         }
         self.settings = settings;
     }
 
+    /// The server said the interval. The first beat is counted from now, since a server that says one
+    /// counts from there.
+    pub(super) fn set_interval(&mut self, now: Instant, interval: Duration) {
+        if self.beats == 0 && self.told_interval.is_none() {
+            self.last_beat = now;
+        }
+        self.told_interval = Some(interval);
+    }
+
     /// Something came in.
     pub(super) fn inbound(&mut self, now: Instant) {
-        let strict = self.expect().is_some();
-        let Some(live) = &mut self.live else { return };
-        live.last_inbound = now;
-        if !strict {
-            live.unanswered = None;
+        self.last_inbound = now;
+        if !self.is_strict() {
+            self.unanswered = None;
         }
     }
 
     /// A pong came in. Its round trip, when it answers the newest ping.
     pub(super) fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Duration> {
-        let live = self.live.as_mut()?;
-        if !matches!(self.settings.kind, HeartbeatKind::Ping) || payload != live.beats.to_be_bytes() {
+        if !matches!(self.settings.kind, HeartbeatKind::Ping) || payload != self.beats.to_be_bytes() {
             return None;
         }
-        Some(now - live.measured.take()?)
+        Some(now - self.measured.take()?)
     }
 
-    /// Whether [`Heartbeat::message`] wants to see the text messages.
-    pub(super) fn wants_messages(&self) -> bool {
-        self.live.is_some() && self.expect().is_some()
-    }
-
-    /// A text message came in. Its round trip, when it is the first match after a beat. Without
+    /// The expected answer came in. Its round trip, when it is the first after a beat. Without
     /// `expect` there is none: nothing tells an answer from a message that was on its way anyhow.
-    pub(super) fn message(&mut self, now: Instant, text: &str) -> Option<Duration> {
-        if self.live.is_none() || !self.expect()?.matches(text) {
+    pub(super) fn answered(&mut self, now: Instant) -> Option<Duration> {
+        if !self.is_strict() {
             return None;
         }
-        let live = self.live.as_mut()?;
-        live.unanswered = None;
-        Some(now - live.measured.take()?)
+        self.unanswered = None;
+        Some(now - self.measured.take()?)
     }
 
     /// wsfan itself stops reading: silence is its own doing.
     pub(super) fn pause(&mut self, now: Instant) {
-        if let Some(live) = &mut self.live {
-            live.paused.get_or_insert(now);
-        }
+        self.paused.get_or_insert(now);
     }
 
     /// wsfan reads again: the time between doesn't count.
     pub(super) fn resume(&mut self, now: Instant) {
-        let Some(live) = &mut self.live else { return };
-        let Some(paused) = live.paused.take() else {
+        let Some(paused) = self.paused.take() else {
             return;
         };
-        live.last_inbound += now - paused;
-        if let Some(beat) = &mut live.unanswered {
+        self.last_inbound += now - paused;
+        if let Some(beat) = &mut self.unanswered {
             beat.deadline += now - paused.max(beat.since);
         }
     }
 
-    /// When [`Heartbeat::due`] has something to say.
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        [self.next_beat(), self.next_death().map(|(at, _)| at)].into_iter().flatten().min()
+    /// When [`Heartbeat::due`] has something to say. No beat is sent before `free`, when the server's
+    /// limits allow one.
+    pub(super) fn next_timeout(&self, free: Instant) -> Option<Instant> {
+        let beat = self.next_beat().map(|at| at.max(free));
+        [beat, self.next_death().map(|(at, _)| at)].into_iter().flatten().min()
     }
 
     /// What is due at `now`, if anything.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
+    pub(super) fn due(&mut self, now: Instant, free: Instant) -> Option<Due> {
         if let Some((at, silence)) = self.next_death()
             && at <= now
         {
             return Some(Due::Dead(self.sentence(silence)));
         }
-        if self.next_beat()? > now {
+        if self.next_beat()?.max(free) > now {
             return None;
         }
-        let timeout = self.settings.timeout;
-        let live = self.live.as_mut()?;
-        live.beats += 1;
-        live.last_beat = now;
-        live.measured = Some(now);
-        live.unanswered.get_or_insert(Unanswered { since: now, deadline: now + timeout });
+        self.beats += 1;
+        (self.last_beat, self.part) = (now, 1.0);
+        self.measured = Some(now);
+        self.unanswered.get_or_insert(Unanswered { since: now, deadline: now + self.settings.timeout });
         match &self.settings.kind {
             HeartbeatKind::Off => None,
-            HeartbeatKind::Ping => Some(Due::Beat(Beat::Ping(live.beats.to_be_bytes()))),
-            HeartbeatKind::Message { message, .. } => {
-                Some(Due::Beat(Beat::Message(message.as_literal().unwrap_or_default().to_owned())))
-            }
+            HeartbeatKind::Ping => Some(Due::Ping(self.beats.to_be_bytes())),
+            HeartbeatKind::Message { .. } => Some(Due::Message),
         }
     }
 
-    fn expect(&self) -> Option<&config::Pattern> {
-        match &self.settings.kind {
-            HeartbeatKind::Message { expect, .. } => expect.as_ref(),
-            _ => None,
-        }
+    /// Whether only an expected message is proof of life.
+    fn is_strict(&self) -> bool {
+        matches!(self.settings.kind, HeartbeatKind::Message { expect: Some(_), .. })
+    }
+
+    fn interval(&self) -> Duration {
+        self.told_interval.unwrap_or(self.settings.interval)
     }
 
     fn next_beat(&self) -> Option<Instant> {
         if matches!(self.settings.kind, HeartbeatKind::Off) {
             return None;
         }
-        Some(self.live.as_ref()?.last_beat + self.settings.interval)
+        // while the server is to say the interval, `first` is a part of one that isn't known yet
+        let is_untold = self.settings.interval_from.is_some() && self.told_interval.is_none();
+        let part = if is_untold { 1.0 } else { self.part };
+        let next = self.last_beat + self.interval().mul_f64(part);
+        let idle = self.settings.only_when_idle.then(|| self.last_inbound + self.interval());
+        Some(idle.map_or(next, |idle| next.max(idle)))
     }
 
     /// The nearest deadline; none while wsfan itself doesn't read.
     fn next_death(&self) -> Option<(Instant, Silence)> {
-        let live = self.live.as_ref()?;
-        if live.paused.is_some() {
+        if self.paused.is_some() {
             return None;
         }
-        let beat = live.unanswered.map(|beat| (beat.deadline, Silence::Unanswered));
-        let idle = self.settings.idle_timeout.map(|limit| (live.last_inbound + limit, Silence::Idle));
+        let beat = self.unanswered.map(|beat| (beat.deadline, Silence::Unanswered));
+        let idle = self.settings.idle_timeout.map(|limit| (self.last_inbound + limit, Silence::Idle));
         [beat, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
@@ -212,7 +205,7 @@ impl Heartbeat {
                 format!("nothing came in for {:?}", self.settings.idle_timeout.unwrap_or_default())
             }
             Silence::Unanswered => {
-                let what = if self.expect().is_some() { "no expected answer" } else { "no sign of life" };
+                let what = if self.is_strict() { "no expected answer" } else { "no sign of life" };
                 format!("{what} within {:?} of a heartbeat", self.settings.timeout)
             }
         }

@@ -1,8 +1,9 @@
 //! The link's loop: ask the machine what to do, do it, tell it what happened.
 
 use std::{
+    collections::VecDeque,
     future::{pending, poll_fn},
-    pin::Pin,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -10,13 +11,17 @@ use tokio::{sync::watch, time};
 
 use super::{
     Ended, Settings,
-    attempt::{Dial, Outcome, attempt},
+    attempt::{Attempted, Dial, Outcome, attempt},
     backlog::Backlog,
-    machine::{Action, Input, Machine, Note},
-    websocket::{Batch, Connection, End, Exchange, Frame},
+    machine::{Action, Input, Machine, Note, Slot},
+    websocket::{Batch, Connection, End},
 };
-use crate::hub::{Command, Commands, Data, Hub, LinkState, LinkStatus, Send, now_us};
+use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
 
+mod books;
+mod seat;
+use books::Books;
+use seat::Seat;
 #[cfg(test)]
 mod tests;
 
@@ -40,15 +45,15 @@ pub(super) async fn run(
     Link {
         machine: Machine::new(present.clone(), seed),
         backlog: Backlog::new(present.outbox),
-        upstream: present.upstream,
+        present,
         hub,
         commands,
         settings: Some(settings),
         dial,
-        attempt: None,
-        connection: None,
+        seats: [Seat::default(), Seat::default()],
+        turn: Slot::A,
+        deferred: VecDeque::new(),
         ended: None,
-        paused: false,
         patience: PATIENCE_BATCHES,
     }
     .run()
@@ -60,21 +65,22 @@ struct Link<D> {
     commands: Commands,
     /// `None` once nobody can change them any more.
     settings: Option<watch::Receiver<Settings>>,
-    upstream: crate::config::Upstream,
+    present: Settings,
     dial: D,
     machine: Machine,
     backlog: Backlog,
-    attempt: Option<Pin<Box<dyn Future<Output = Outcome>>>>,
-    connection: Option<Box<Connection>>,
+    seats: [Seat; 2],
+    /// The seat that is looked at first, so that neither keeps the other from being read.
+    turn: Slot,
+    /// What the machine wants done, and the connection that was just read from couldn't do.
+    deferred: VecDeque<Action>,
     ended: Option<Ended>,
-    /// The hub isn't ready for more, so nothing is read.
-    paused: bool,
     patience: usize,
 }
 
 enum Event {
-    Batch(Batch),
-    Attempt(Outcome),
+    Batch(Slot, Batch),
+    Attempt(Slot, Outcome),
     Command(Option<Command>),
     SettingsChanged,
     SettingsGone,
@@ -84,6 +90,7 @@ enum Event {
 
 impl<D: Dial + 'static> Link<D> {
     async fn run(mut self) -> Ended {
+        self.machine.set_clock(now_us() / 1_000);
         self.machine.handle(now(), Input::Start);
         loop {
             self.act();
@@ -93,7 +100,8 @@ impl<D: Dial + 'static> Link<D> {
             }
             self.hub.set_waiting(self.backlog.waiting());
             let event = self.next_event().await;
-            let full = matches!(&event, Event::Batch(batch) if batch.full);
+            self.machine.set_clock(now_us() / 1_000);
+            let full = matches!(&event, Event::Batch(_, batch) if batch.full);
             self.take(event);
             self.act();
             // while the server floods, reading is always ready: the others get their turn here
@@ -110,33 +118,31 @@ impl<D: Dial + 'static> Link<D> {
     /// counts before a deadline does.
     async fn next_event(&mut self) -> Event {
         self.pause_or_resume();
-        let reading = !self.paused;
+        self.turn = self.turn.other();
+        let ready = self.hub.is_ready();
         let deadline = self.deadline();
-        let Link { hub, commands, settings, machine, backlog, attempt, connection, .. } = self;
-        let mut exchange = Books { hub, machine, backlog, time_us: None };
+        let Link { hub, commands, settings, machine, backlog, seats, turn, deferred, .. } = self;
+        let mut desk = Desk { hub, machine, backlog, deferred };
         tokio::select! {
             biased;
-            batch = poll_connection(connection, reading, &mut exchange) => Event::Batch(batch),
-            outcome = poll_attempt(attempt) => Event::Attempt(outcome),
+            event = poll_fn(|cx| poll_seats(cx, seats, *turn, &mut desk)) => event,
             command = commands.recv() => Event::Command(command),
             event = settings_changed(settings) => event,
-            () = hub.ready(), if !reading => Event::Round,
+            () = hub.ready(), if !ready => Event::Round,
             () = sleep_until(deadline) => Event::Round,
         }
     }
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Batch(batch) => self.take_batch(batch),
-            Event::Attempt(outcome) => {
-                self.attempt = None;
-                match outcome {
-                    Ok((connection, subprotocol)) => {
-                        self.connection = Some(connection);
-                        self.machine.handle(now(), Input::Connected { subprotocol });
-                    }
-                    Err(failure) => self.machine.handle(now(), Input::ConnectFailed(failure)),
-                }
+            Event::Batch(slot, batch) => self.take_batch(slot, batch),
+            Event::Attempt(slot, Ok(attempted)) => {
+                let Attempted { connection, subprotocol, secrets } = attempted;
+                self.seats[slot.index()].connection = Some(connection);
+                self.machine.handle(now(), Input::Connected { slot, subprotocol, secrets });
+            }
+            Event::Attempt(slot, Err(failure)) => {
+                self.machine.handle(now(), Input::ConnectFailed { slot, failure });
             }
             Event::Command(command) => self.command(command),
             Event::SettingsChanged => self.change_settings(),
@@ -145,19 +151,19 @@ impl<D: Dial + 'static> Link<D> {
         }
     }
 
-    fn take_batch(&mut self, batch: Batch) {
+    fn take_batch(&mut self, slot: Slot, batch: Batch) {
         if batch.messages {
             self.hub.flush();
         }
         let now = now();
         if batch.inbound {
-            self.machine.handle(now, Input::Inbound);
+            self.machine.handle(now, Input::Inbound { slot, messages: batch.messages });
         }
         match batch.end {
-            Some(End::Closing(failure)) => self.machine.handle(now, Input::Closing(failure)),
+            Some(End::Closing(failure)) => self.machine.handle(now, Input::Closing { slot, failure }),
             Some(End::Gone(failure)) => {
-                self.connection = None;
-                self.machine.handle(now, Input::Ended(failure));
+                self.seats[slot.index()].connection = None;
+                self.machine.handle(now, Input::Ended { slot, failure });
             }
             None => {}
         }
@@ -185,10 +191,12 @@ impl<D: Dial + 'static> Link<D> {
         if expired > 0 {
             tracing::warn!(expired, "messages waited in the outbox for too long, and are not sent");
         }
-        let stalled = self.connection.as_ref().and_then(|connection| connection.stall_deadline());
-        if stalled.is_some_and(|at| at <= now) {
-            self.connection = None;
-            self.machine.handle(now, Input::Ended(Connection::stalled()));
+        for slot in Slot::ALL {
+            let seat = &mut self.seats[slot.index()];
+            if seat.stall_deadline().is_some_and(|at| at <= now) {
+                seat.connection = None;
+                self.machine.handle(now, Input::Ended { slot, failure: Connection::stalled() });
+            }
         }
     }
 
@@ -196,14 +204,24 @@ impl<D: Dial + 'static> Link<D> {
     fn command(&mut self, command: Option<Command>) {
         let now = now();
         match command {
-            Some(Command::Send(send)) if self.machine.takes_sends() || self.is_draining() => {
-                self.backlog.push(send);
-            }
-            Some(Command::Send(send)) => self.backlog.hold(now, send, self.machine.state_for_sends()),
+            Some(Command::Send(send)) => self.send(now, send),
             Some(Command::Open) => self.machine.handle(now, Input::Open),
             Some(Command::Reconnect) => self.machine.handle(now, Input::Reconnect),
             Some(Command::Close) => self.machine.handle(now, Input::Close),
             Some(Command::Stop) | None => self.machine.handle(now, Input::Stop),
+        }
+    }
+
+    fn send(&mut self, now: Instant, send: Send) {
+        let limits = &self.present.terms.limits;
+        if let Some(max) = limits.max_message.filter(|max| send.payload.len() > *max) {
+            send.ticket.settle(Fate::TooLarge(max));
+        } else if self.machine.refuses(now, self.backlog.ahead()) {
+            send.ticket.settle(Fate::RateLimited);
+        } else if self.machine.sender().is_some() || self.is_draining() {
+            self.backlog.push(send);
+        } else {
+            self.backlog.hold(now, send, self.machine.state_for_sends());
         }
     }
 
@@ -212,77 +230,93 @@ impl<D: Dial + 'static> Link<D> {
             return;
         };
         let new = settings.borrow_and_update().clone();
-        self.upstream = new.upstream.clone();
+        self.present = new.clone();
         self.backlog.set_limits(new.outbox);
         self.machine.handle(now(), Input::Settings(Box::new(new)));
     }
 
     /// Does what the machine wants done.
     fn act(&mut self) {
-        while let Some(action) = self.machine.poll_action() {
+        while let Some(action) = self.deferred.pop_front().or_else(|| self.machine.poll_action()) {
             match action {
-                Action::Connect { url } => {
-                    let attempt = attempt(self.upstream.clone(), url, self.dial.clone());
-                    self.attempt = Some(Box::pin(attempt));
+                Action::Connect { slot, to } => {
+                    let attempt = attempt(self.present.clone(), to, self.dial.clone());
+                    self.seats[slot.index()].attempt = Some(Box::pin(attempt));
                 }
-                Action::AbandonConnect => self.attempt = None,
-                Action::Heartbeat(beat) => {
-                    if let Some(connection) = &mut self.connection {
-                        connection.beat(beat);
+                Action::AbandonConnect { slot } => self.seats[slot.index()].attempt = None,
+                Action::Ping { slot, payload } => {
+                    if let Some(connection) = &mut self.seats[slot.index()].connection {
+                        connection.ping(payload);
                     }
                 }
-                Action::Close { code, reason } => {
-                    if let Some(connection) = &mut self.connection {
+                Action::Close { slot, code, reason } => {
+                    if self.machine.drained() == Some(slot) {
                         self.backlog.close();
+                    }
+                    if let Some(connection) = &mut self.seats[slot.index()].connection {
                         connection.close(code, reason);
                     }
                 }
-                Action::Drop => self.connection = None,
-                Action::Announce(status) => self.announce(status),
+                Action::Drop { slot } => self.seats[slot.index()].connection = None,
+                Action::Announce(status) => announce(&self.hub, status),
+                Action::Hole(hole) => declare(&self.hub, now_us(), &hole),
                 Action::Note(note) => self.note(note),
                 Action::Finish(ended) => self.ended = Some(ended),
             }
         }
-        if !self.machine.takes_sends() && !self.is_draining() {
+        if self.machine.sender().is_none() && !self.is_draining() {
             self.backlog.requeue(now(), self.machine.state_for_sends());
         }
     }
 
     /// Whether the connection that closes still gets what was sent before.
     fn is_draining(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.is_draining())
-    }
-
-    fn announce(&self, status: LinkStatus) {
-        log(&status);
-        self.hub.announce(LinkStatus { since_us: now_us(), ..status });
+        self.machine.drained().is_some_and(|slot| self.seats[slot.index()].is_draining())
     }
 
     fn note(&self, note: Note) {
-        self.hub.update_link(|status| match note {
-            Note::RoundTrip(round_trip) => status.heartbeat_rtt = Some(round_trip),
-            Note::Stable => status.attempt = 0,
-            Note::RetryIn(delay) => status.retry_in = Some(delay),
-        });
+        match note {
+            Note::RoundTrip(round_trip) => {
+                self.hub.update_link(|status| status.heartbeat_rtt = Some(round_trip));
+            }
+            Note::Stable => self.hub.update_link(|status| status.attempt = 0),
+            Note::RetryIn(delay) => self.hub.update_link(|status| status.retry_in = Some(delay)),
+            Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
+            Note::RotationFailed { error, retry_in } => {
+                tracing::warn!(error, ?retry_in, "the new connection failed; the old one goes on");
+            }
+        }
     }
 
-    /// While the hub can't take more, nothing is read, and the server's silence is our own doing.
+    /// While the hub can't take more, or too much waits to be said, nothing is read, and the server's
+    /// silence is our own doing.
     fn pause_or_resume(&mut self) {
-        let paused = self.connection.is_some() && !self.hub.is_ready();
-        if paused != self.paused {
-            self.paused = paused;
-            self.machine.handle(now(), if paused { Input::Paused } else { Input::Resumed });
+        let ready = self.hub.is_ready();
+        for slot in Slot::ALL {
+            let seat = &mut self.seats[slot.index()];
+            let paused = seat.connection.is_some() && (!ready || self.machine.is_choked(slot));
+            if paused != seat.paused {
+                seat.paused = paused;
+                let input = if paused { Input::Paused { slot } } else { Input::Resumed { slot } };
+                self.machine.handle(now(), input);
+            }
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let stall = self.connection.as_ref().and_then(|connection| connection.stall_deadline());
-        [self.machine.next_timeout(), self.backlog.next_expiry(), stall].into_iter().flatten().min()
+        let now = now();
+        let stalls = self.seats.iter().filter_map(Seat::stall_deadline);
+        let others = [
+            self.machine.next_timeout(now),
+            self.machine.next_let_out(now, self.backlog.ahead() > 0),
+            self.backlog.next_expiry(),
+        ];
+        stalls.chain(others.into_iter().flatten()).min()
     }
 
     /// Tells the fate of every send that is left, also of those that were still on their way here.
     async fn settle_rest(&mut self) {
-        self.connection = None;
+        self.seats = Default::default();
         let state = self.hub.link().state;
         self.commands.close();
         // closed, it ends with the last that was on its way
@@ -298,56 +332,52 @@ impl<D: Dial + 'static> Link<D> {
     }
 }
 
-/// What the connection reads from and writes to: the hub, the machine and the sends that wait.
-struct Books<'a> {
+/// What all connections have to do with.
+struct Desk<'a> {
     hub: &'a Hub,
     machine: &'a mut Machine,
     backlog: &'a mut Backlog,
-    /// The wall clock, read once a batch.
-    time_us: Option<u64>,
+    deferred: &'a mut VecDeque<Action>,
 }
 
-impl Exchange for Books<'_> {
-    fn received(&mut self, frame: Frame<'_>) {
-        match frame {
-            Frame::Data(data) => {
-                let time_us = *self.time_us.get_or_insert_with(now_us);
-                self.hub.publish(time_us, data);
-                if let Data::Text(text) = data
-                    && self.machine.wants_messages()
-                {
-                    self.machine.handle(now(), Input::Message(text));
-                }
+/// Reads from and writes to all connections, and goes on with all attempts.
+fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &mut Desk<'_>) -> Poll<Event> {
+    loop {
+        let mut is_released = false;
+        for slot in [first, first.other()] {
+            let held = seats[slot.other().index()].has_unwritten();
+            let seat = &mut seats[slot.index()];
+            if let Poll::Ready(outcome) = seat.poll_attempt(cx) {
+                return Poll::Ready(Event::Attempt(slot, outcome));
             }
-            Frame::Pong(payload) => self.machine.handle(now(), Input::Pong(payload)),
+            let Some(connection) = &mut seat.connection else { continue };
+            let was_unwritten = connection.has_unwritten();
+            let Desk { hub, machine, backlog, deferred } = desk;
+            let mut books = Books { slot, hub, machine, backlog, deferred, held, time_us: None };
+            if let Poll::Ready(batch) = connection.poll(cx, now(), !seat.paused, &mut books) {
+                return Poll::Ready(Event::Batch(slot, batch));
+            }
+            // what waited for this connection's writing, or its reading for its writing
+            is_released |= was_unwritten && !connection.has_unwritten();
+            if seat.paused && desk.hub.is_ready() && !desk.machine.is_choked(slot) {
+                return Poll::Ready(Event::Round);
+            }
+        }
+        if !is_released {
+            return Poll::Pending;
         }
     }
-
-    fn next_send(&mut self) -> Option<Send> {
-        self.backlog.next()
-    }
-
-    fn written(&mut self, bytes: usize) {
-        self.hub.count_sent(bytes);
-    }
 }
 
-async fn poll_connection(
-    connection: &mut Option<Box<Connection>>,
-    reading: bool,
-    books: &mut Books<'_>,
-) -> Batch {
-    match connection {
-        Some(connection) => poll_fn(|cx| connection.poll(cx, now(), reading, books)).await,
-        None => pending().await,
-    }
+fn announce(hub: &Hub, status: LinkStatus) {
+    log(&status);
+    hub.announce(LinkStatus { since_us: now_us(), ..status });
 }
 
-async fn poll_attempt(attempt: &mut Option<Pin<Box<dyn Future<Output = Outcome>>>>) -> Outcome {
-    match attempt {
-        Some(attempt) => attempt.await,
-        None => pending().await,
-    }
+/// Declares a hole in the server's messages.
+fn declare(hub: &Hub, time_us: u64, hole: &Hole) {
+    tracing::warn!(from = hole.from, to = hole.to, per = hole.per, "the server's messages have a hole");
+    hub.declare_hole(time_us, hole);
 }
 
 async fn settings_changed(settings: &mut Option<watch::Receiver<Settings>>) -> Event {

@@ -3,29 +3,45 @@
 //! The contract is that of one loop: [`Machine::handle`] what happened, drain [`Machine::poll_action`]
 //! and do it, then wait for the next happening or for [`Machine::next_timeout`].
 //!
-//! There is one state, so there is one attempt or one connection at a time. Every way to a new
-//! automatic attempt leads through `Waiting`, which has a delay. Attempts asked for come at once, but
-//! no more often than once per `initial_delay`.
+//! There is one state, so there is one attempt or one connection at a time, and beside it at most one
+//! more, while one connection takes over from another ([`rotation`]). Every way to a new automatic
+//! attempt leads through `Waiting`, which has a delay. Attempts asked for come at once, but no more
+//! often than once per `initial_delay`; and all of them keep to `limits.connects`.
 
 use std::{
     collections::VecDeque,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use super::{
-    Ended, Settings, backoff,
+    Settings,
     failure::Failure,
-    heartbeat::{Due, Heartbeat},
+    heartbeat::Heartbeat,
+    pacing::Sender,
+    secrets::Secrets,
+    session::{Effect, Heard, Publish, Rules, Session},
 };
 use crate::{
-    config::OnExhausted,
-    hub::{LinkState, LinkStatus},
+    config::{Excess, Remedy},
+    hub::{Hole, LinkState, LinkStatus, Payload},
 };
 
+mod asked;
+mod attempt;
+mod channel;
 mod events;
+mod fault;
+mod rotation;
 mod state;
-pub(super) use events::{Action, Input, Note};
+mod world;
+use attempt::Attempt;
+use channel::{Channel, Doing, Timeout};
+pub(super) use events::{Action, Destination, Input, Note, Slot};
+use fault::Fault;
+use rotation::Rotation;
 use state::{State, Then, Wait};
+use world::World;
 #[cfg(test)]
 mod tests;
 
@@ -37,11 +53,14 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Machine {
     settings: Settings,
-    random: fastrand::Rng,
-    heartbeat: Heartbeat,
+    /// What sessions go by, compiled from the settings.
+    rules: Rc<Rules>,
+    world: World,
     state: State,
+    /// The connection that is to take over, or the one that it took over from.
+    rotation: Rotation,
     actions: VecDeque<Action>,
-    /// The number of the newest connection.
+    /// The number of the newest connection that came up.
     conn: u64,
     /// The URL of the present or next attempt.
     url: usize,
@@ -49,6 +68,10 @@ pub(super) struct Machine {
     failures: u32,
     /// Attempts in a row that came to nothing or to no stable connection: what `max_attempts` bounds.
     attempts: u32,
+    /// Attempts in a row to `resume_url` that came to nothing.
+    resumes: u32,
+    /// In this row of failures one was answered with an attempt at once already.
+    refreshed: bool,
     /// How the last attempt or connection ended.
     last: Failure,
     /// Before this an attempt that is asked for has to wait.
@@ -58,44 +81,58 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(settings: Settings, seed: u64) -> Machine {
         Machine {
-            heartbeat: Heartbeat::new(settings.heartbeat.clone()),
+            rules: Rc::new(Rules::new(&settings)),
+            world: World::new(&settings, seed),
             settings,
-            random: fastrand::Rng::with_seed(seed),
             state: State::Closed,
+            rotation: Rotation::default(),
             actions: VecDeque::new(),
             conn: 0,
             url: 0,
             failures: 0,
             attempts: 0,
+            resumes: 0,
+            refreshed: false,
             last: Failure::default(),
             asked_again: None,
         }
     }
 
+    /// Says what the wall clock shows, in milliseconds since the Unix epoch.
+    pub(super) fn set_clock(&mut self, now_ms: u64) {
+        self.world.now_ms = now_ms;
+    }
+
     /// Takes in what happened.
-    pub(super) fn handle(&mut self, now: Instant, input: Input<'_>) {
+    pub(super) fn handle(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Start if matches!(self.state, State::Closed) => self.connect(),
+            Input::Start if matches!(self.state, State::Closed) => self.connect(now),
             Input::Start => {}
-            Input::Connected { subprotocol } => self.connected(now, subprotocol),
-            Input::ConnectFailed(failure) => {
-                if matches!(self.state, State::Connecting) {
-                    self.failed(now, failure, false);
+            Input::Connected { slot, subprotocol, secrets } => {
+                self.connected(now, slot, subprotocol, secrets);
+            }
+            Input::ConnectFailed { slot, failure } => self.connect_failed(now, slot, failure),
+            Input::Inbound { slot, messages } => {
+                if let Some(channel) = self.channel_mut(slot) {
+                    channel.heartbeat.inbound(now);
+                    channel.heard |= messages;
+                }
+                self.end_overlap_when_met(now);
+            }
+            Input::Pong { slot, payload } => {
+                let channel = self.channel_mut(slot);
+                if let Some(round_trip) = channel.and_then(|channel| channel.heartbeat.pong(now, &payload)) {
+                    self.note_round_trip(slot, round_trip);
                 }
             }
-            Input::Inbound => self.heartbeat.inbound(now),
-            Input::Pong(payload) => {
-                let round_trip = self.heartbeat.pong(now, payload);
-                self.note_round_trip(round_trip);
+            Input::Paused { slot } => {
+                self.channel_mut(slot).into_iter().for_each(|channel| channel.heartbeat.pause(now));
             }
-            Input::Message(text) => {
-                let round_trip = self.heartbeat.message(now, text);
-                self.note_round_trip(round_trip);
+            Input::Resumed { slot } => {
+                self.channel_mut(slot).into_iter().for_each(|channel| channel.heartbeat.resume(now));
             }
-            Input::Paused => self.heartbeat.pause(now),
-            Input::Resumed => self.heartbeat.resume(now),
-            Input::Closing(failure) => self.closing(now, failure),
-            Input::Ended(failure) => self.ended(now, failure),
+            Input::Closing { slot, failure } => self.closing(now, slot, failure),
+            Input::Ended { slot, failure } => self.ended(now, slot, failure),
             Input::Open => self.open(now, false),
             Input::Reconnect => self.open(now, true),
             Input::Close => self.close(now),
@@ -105,44 +142,119 @@ impl Machine {
         }
     }
 
+    /// Takes in a message, and says whether clients get it. Wanted only while
+    /// [`Machine::wants_messages`]. What it leads to is among the actions, which belong before what
+    /// comes in next.
+    pub(super) fn hear(&mut self, now: Instant, slot: Slot, message: Heard<'_>) -> bool {
+        let Machine { state, rotation, world, .. } = self;
+        let Some(channel) = find(state, rotation, slot) else { return true };
+        let publish = match channel.session.wants_messages() {
+            true => channel.hear(now, world, message) == Publish::Yes,
+            false => true,
+        };
+        let is_new = publish && rotation.is_new(slot, message);
+        self.settle(now, slot);
+        publish && is_new
+    }
+
     /// The next thing to do. Drain it after each [`Machine::handle`].
     pub(super) fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// When to say [`Input::Timeout`], if nothing else happens before.
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        match &self.state {
-            State::Up { since, stable } => {
+    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let own = match &self.state {
+            State::Opening { channel } => channel.next_timeout(now, &self.world),
+            State::Up { channel, since, stable } => {
                 let stable_at = (!stable).then(|| *since + self.settings.reconnect.stable_after);
-                [stable_at, self.heartbeat.next_timeout()].into_iter().flatten().min()
+                let rotation_at = self.rotation.due_at(channel.since, &self.settings.terms.rotate);
+                let channel_at = channel.next_timeout(now, &self.world);
+                [stable_at, channel_at, rotation_at].into_iter().flatten().min()
             }
             State::Closing { until, .. } | State::Waiting { until, .. } => Some(*until),
-            State::Closed | State::Connecting | State::Failed | State::Finished => None,
+            State::Closed | State::Dialling(_) | State::Failed | State::Finished => None,
+        };
+        [own, self.rotation.next_timeout(now, &self.world)].into_iter().flatten().min()
+    }
+
+    // --- what goes out and comes in --------------------------------------------------------------
+
+    /// Whether [`Machine::hear`] has to be told of what comes in on this connection.
+    pub(super) fn wants_messages(&self, slot: Slot) -> bool {
+        self.rotation.compares() || self.channel(slot).is_some_and(|channel| channel.session.wants_messages())
+    }
+
+    /// Whether so much of wsfan's own waits to go out on this connection that nothing more should be
+    /// read from it.
+    pub(super) fn is_choked(&self, slot: Slot) -> bool {
+        self.channel(slot).is_some_and(Channel::is_choked)
+    }
+
+    /// The next thing that wsfan itself has to say on this connection, as far as the limits let it.
+    pub(super) fn next_own(&mut self, now: Instant, slot: Slot) -> Option<Payload> {
+        let Machine { state, rotation, world, .. } = self;
+        let channel = find(state, rotation, slot).filter(|channel| channel.has_to_say())?;
+        if world.pacing.message_at(now, Sender::Link) > now {
+            return None;
+        }
+        world.pacing.sent(now);
+        channel.next_said()
+    }
+
+    /// Whether the limits let a client's send out now.
+    pub(super) fn lets_out(&self, now: Instant) -> bool {
+        self.world.pacing.message_at(now, Sender::Client) <= now
+    }
+
+    /// A client's send goes out, or an answer to the server's ping, which no limit holds back.
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.world.pacing.sent(now);
+    }
+
+    /// When the limits let something out that waits for it, clients' sends included if they do.
+    pub(super) fn next_let_out(&self, now: Instant, clients: bool) -> Option<Instant> {
+        let own = Slot::ALL.iter().filter_map(|slot| self.channel(*slot)).any(Channel::has_to_say);
+        let own = own.then(|| self.world.pacing.message_at(now, Sender::Link));
+        let clients =
+            (clients && self.sender().is_some()).then(|| self.world.pacing.message_at(now, Sender::Client));
+        [own, clients].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Whether a client's send is too many, with so many before it.
+    pub(super) fn refuses(&self, now: Instant, before: usize) -> bool {
+        self.settings.terms.limits.excess == Excess::Refuse
+            && self.sender().is_some()
+            && before >= self.world.pacing.free(now, Sender::Client)
+    }
+
+    /// The connection that clients' sends go to now.
+    pub(super) fn sender(&self) -> Option<Slot> {
+        match &self.state {
+            State::Up { channel, .. } => Some(channel.slot),
+            _ => None,
         }
     }
 
-    /// Whether text messages matter to the heartbeat.
-    pub(super) fn wants_messages(&self) -> bool {
-        self.heartbeat.wants_messages()
-    }
-
-    /// Whether a send may go out now.
-    pub(super) fn takes_sends(&self) -> bool {
-        matches!(self.state, State::Up { .. })
+    /// The connection that is to be closed once the sends from before are out.
+    pub(super) fn drained(&self) -> Option<Slot> {
+        match &self.state {
+            State::Closing { channel, drains: true, .. } => Some(channel.slot),
+            _ => None,
+        }
     }
 
     /// The state that a send which doesn't go out is told. While the connection closes, that is
     /// the one to come.
     pub(super) fn state_for_sends(&self) -> LinkState {
         match &self.state {
-            State::Connecting => LinkState::Connecting,
+            State::Dialling(_) | State::Opening { .. } => LinkState::Connecting,
             State::Up { .. } => LinkState::Up,
             State::Waiting { .. } => LinkState::Waiting,
             State::Failed => LinkState::Failed,
             State::Closed | State::Finished => LinkState::Closed,
             State::Closing { then, .. } => match then {
-                Then::Retry { .. } => LinkState::Waiting,
+                Then::Fail(_) => LinkState::Waiting,
                 Then::Reconnect(_) => LinkState::Connecting,
                 Then::Closed(_) | Then::Stop(_) => LinkState::Closed,
             },
@@ -151,273 +263,124 @@ impl Machine {
 
     // --- what happens to a connection ------------------------------------------------------------
 
-    fn connected(&mut self, now: Instant, subprotocol: Option<String>) {
-        if !matches!(self.state, State::Connecting) {
-            return;
-        }
-        self.conn += 1;
-        self.last = Failure::default();
-        self.state = State::Up { since: now, stable: false };
-        self.heartbeat.arm(now);
-        let status = LinkStatus { subprotocol, ..self.status(LinkState::Up) };
-        self.actions.push_back(Action::Announce(status));
-    }
-
-    fn closing(&mut self, now: Instant, failure: Failure) {
-        match &mut self.state {
-            State::Up { since, .. } => {
-                let stable = now >= *since + self.settings.reconnect.stable_after;
-                self.begin_closing(now + LINGER, Then::Retry { failure, stable });
-            }
-            // the handshake is done: nothing remains but the end of TCP
-            State::Closing { until, .. } => *until = (*until).min(now + LINGER),
-            _ => {}
-        }
-    }
-
-    fn ended(&mut self, now: Instant, failure: Failure) {
-        match &self.state {
-            State::Up { since, .. } => {
-                let stable = now >= *since + self.settings.reconnect.stable_after;
-                self.failed(now, failure, stable);
-            }
-            State::Closing { .. } => self.after_closing(now),
-            _ => {}
-        }
-    }
-
-    fn begin_closing(&mut self, until: Instant, then: Then) {
-        self.heartbeat.disarm();
-        self.state = State::Closing { until, then };
-    }
-
-    fn after_closing(&mut self, now: Instant) {
-        let State::Closing { then, .. } = std::mem::replace(&mut self.state, State::Closed) else {
-            return;
+    fn connected(&mut self, now: Instant, slot: Slot, subprotocol: Option<String>, secrets: Secrets) {
+        let attempt = match &self.state {
+            State::Dialling(attempt) if attempt.slot == slot => Some(*attempt),
+            _ => self.rotation.attempt(slot),
         };
-        match then {
-            Then::Retry { failure, stable } => self.failed(now, failure, stable),
-            Then::Reconnect(last) => {
-                self.last = last;
-                self.connect_asked(now);
-            }
-            Then::Closed(last) => {
-                self.last = last;
-                self.announce(LinkState::Closed);
-            }
-            Then::Stop(last) => {
-                self.last = last;
-                self.finish(Ended::Stopped);
-            }
+        let Some(attempt) = attempt else { return };
+        let random = self.world.random.f64();
+        let mut channel = Box::new(Channel::new(
+            slot,
+            attempt.resumes,
+            subprotocol,
+            Session::new(Rc::clone(&self.rules), secrets, now, attempt.until),
+            Heartbeat::new(self.settings.heartbeat.clone(), now, random),
+            now,
+        ));
+        channel.session.start(&mut self.world.context(now));
+        match self.state.slot() == Some(slot) {
+            true => self.state = State::Opening { channel },
+            false => self.rotation.opened(channel),
         }
+        self.settle(now, slot);
     }
 
-    /// An attempt or a connection failed: wait, or give up.
-    fn failed(&mut self, now: Instant, failure: Failure, stable: bool) {
-        self.heartbeat.disarm();
-        self.last = failure;
-        self.url = (self.url + 1) % self.settings.upstream.urls.len().max(1);
-        if stable {
-            // the loss of a stable connection begins a new row; it uses up no attempt
-            (self.failures, self.attempts) = (1, 0);
-        } else {
-            self.failures = self.failures.saturating_add(1);
-            self.attempts = self.attempts.saturating_add(1);
-        }
-        let max = self.settings.reconnect.max_attempts;
-        if max != 0 && self.attempts >= max {
-            return self.give_up();
-        }
-        let (random, retry_after) = (self.random.f64(), self.last.retry_after);
-        let delay = backoff::delay(&self.settings.reconnect, self.failures, random, retry_after);
-        self.wait(now, delay, Wait::Backoff { random, retry_after });
-    }
-
-    fn give_up(&mut self) {
-        let attempts = match self.attempts {
-            1 => "1 attempt".to_owned(),
-            n => format!("{n} attempts in a row"),
-        };
-        let cause = self.last.error.take().unwrap_or_default();
-        self.last.error = Some(format!("given up after {attempts} (reconnect.max_attempts): {cause}"));
-        self.state = State::Failed;
-        self.announce(LinkState::Failed);
-        if self.settings.reconnect.on_exhausted == OnExhausted::Exit {
-            self.state = State::Finished;
-            self.actions.push_back(Action::Finish(Ended::GivenUp));
-        }
-    }
-
-    fn wait(&mut self, now: Instant, delay: Duration, why: Wait) {
-        self.state = State::Waiting { since: now, until: now + delay, why };
-        let status = LinkStatus { retry_in: Some(delay), ..self.status(LinkState::Waiting) };
-        self.actions.push_back(Action::Announce(status));
-    }
-
-    fn connect(&mut self) {
-        self.state = State::Connecting;
-        self.announce(LinkState::Connecting);
-        self.actions.push_back(Action::Connect { url: self.url });
-    }
-
-    // --- what is asked for -----------------------------------------------------------------------
-
-    /// `open` and `reconnect` differ only where a connection is up. An attempt under way is left
-    /// alone by both: it is the new connection that is asked for.
-    fn open(&mut self, now: Instant, anew: bool) {
-        match &mut self.state {
-            State::Up { .. } if anew => {
-                self.close_here(now, 1000, "reconnect", Then::Reconnect);
-            }
-            State::Closing { then, .. } => {
-                if let Then::Closed(last) = then {
-                    *then = Then::Reconnect(std::mem::take(last));
-                } else if let Then::Retry { failure, .. } = then {
-                    *then = Then::Reconnect(std::mem::take(failure));
+    /// Looks after what a connection's session wants.
+    fn settle(&mut self, now: Instant, slot: Slot) {
+        while let Some(doing) = self.channel_mut(slot).and_then(|channel| channel.poll_effect(now)) {
+            let is_main = self.state.slot() == Some(slot);
+            match doing {
+                Doing::RoundTrip(round_trip) => self.note_round_trip(slot, round_trip),
+                Doing::Effect(Effect::Hole { from, to, per }) => {
+                    self.actions.push_back(Action::Hole(Hole { from, to, per }));
                 }
-            }
-            State::Waiting { why: Wait::Asked, .. } => {}
-            State::Waiting { .. } | State::Failed | State::Closed => self.connect_asked(now),
-            State::Up { .. } | State::Connecting | State::Finished => {}
-        }
-    }
-
-    /// An attempt that was asked for: at once, but once per `initial_delay`, so that a client that
-    /// asks again and again makes no storm.
-    fn connect_asked(&mut self, now: Instant) {
-        (self.failures, self.attempts) = (0, 0);
-        match self.asked_again {
-            Some(at) if now < at => self.wait(now, at - now, Wait::Asked),
-            _ => {
-                self.asked_again = Some(now + self.settings.reconnect.initial_delay);
-                self.connect();
-            }
-        }
-    }
-
-    fn close(&mut self, now: Instant) {
-        match &mut self.state {
-            State::Up { .. } => self.close_here(now, 1000, "close", Then::Closed),
-            State::Closing { then, .. } => {
-                if let Then::Reconnect(last) = then {
-                    *then = Then::Closed(std::mem::take(last));
-                } else if let Then::Retry { failure, .. } = then {
-                    *then = Then::Closed(std::mem::take(failure));
+                Doing::Effect(Effect::Ready) if is_main => self.up(now),
+                Doing::Effect(Effect::Ready) => self.switch(now, slot),
+                Doing::Effect(Effect::Rotate { why }) if is_main => self.rotate(now, why),
+                Doing::Effect(Effect::Failed { error, then }) => {
+                    self.session_failed(now, slot, error, then);
                 }
+                Doing::Effect(_) => {}
             }
-            State::Connecting => {
-                self.actions.push_back(Action::AbandonConnect);
-                self.closed();
-            }
-            State::Waiting { .. } | State::Failed => self.closed(),
-            State::Closed | State::Finished => {}
         }
     }
 
-    fn closed(&mut self) {
-        self.state = State::Closed;
-        self.announce(LinkState::Closed);
-    }
-
-    /// The daemon goes away (1001, RFC 6455, 7.4.1). Asked a second time, it goes at once.
-    fn stop(&mut self, now: Instant) {
-        match &mut self.state {
-            State::Up { .. } => self.close_here(now, 1001, "shutdown", Then::Stop),
-            State::Closing { then: Then::Stop(_), .. } => self.drop_now(now),
-            State::Closing { then, until } => {
-                *until = (*until).min(now + self.settings.close_timeout);
-                let last = match then {
-                    Then::Retry { failure, .. } => std::mem::take(failure),
-                    Then::Reconnect(last) | Then::Closed(last) | Then::Stop(last) => std::mem::take(last),
-                };
-                *then = Then::Stop(last);
+    /// The script is done.
+    fn up(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening { channel } => {
+                self.state = State::Up { channel, since: now, stable: false };
+                self.rotation.begin();
+                self.announce_up();
             }
-            State::Connecting => {
-                self.actions.push_back(Action::AbandonConnect);
-                self.finish(Ended::Stopped);
-            }
-            State::Waiting { .. } | State::Failed => self.finish(Ended::Stopped),
-            State::Closed => {
-                self.state = State::Finished;
-                self.actions.push_back(Action::Finish(Ended::Stopped));
-            }
-            State::Finished => {}
-        }
-    }
-
-    fn finish(&mut self, ended: Ended) {
-        self.closed();
-        self.state = State::Finished;
-        self.actions.push_back(Action::Finish(ended));
-    }
-
-    fn close_here(&mut self, now: Instant, code: u16, reason: &'static str, then: fn(Failure) -> Then) {
-        self.actions.push_back(Action::Close { code, reason });
-        self.begin_closing(now + self.settings.close_timeout, then(Failure::closed_here(code, reason)));
-    }
-
-    fn drop_now(&mut self, now: Instant) {
-        self.actions.push_back(Action::Drop);
-        self.after_closing(now);
-    }
-
-    /// New settings: intervals apply to the live link; another upstream means another connection.
-    fn set(&mut self, now: Instant, settings: Settings) {
-        let moved = !same_upstream(&self.settings, &settings);
-        self.heartbeat.set(now, settings.heartbeat.clone());
-        self.settings = settings;
-        if moved {
-            self.url = 0;
-            match &self.state {
-                State::Up { .. } => self.close_here(now, 1000, "reconfigured", Then::Reconnect),
-                State::Closing { .. } => self.open(now, true),
-                State::Connecting => {
-                    self.actions.push_back(Action::AbandonConnect);
-                    self.connect_asked(now);
-                }
-                State::Waiting { .. } | State::Failed => self.connect_asked(now),
-                State::Closed | State::Finished => {}
-            }
-        } else if let State::Waiting { since, until, why: Wait::Backoff { random, retry_after } } =
-            &mut self.state
-        {
-            let delay = backoff::delay(&self.settings.reconnect, self.failures, *random, *retry_after);
-            if *since + delay < *until {
-                *until = *since + delay;
-                self.actions.push_back(Action::Note(Note::RetryIn(delay)));
-            }
+            other => self.state = other,
         }
     }
 
     fn timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Up { since, stable } => {
-                if !*stable && now >= *since + self.settings.reconnect.stable_after {
-                    *stable = true;
-                    (self.failures, self.attempts) = (0, 0);
-                    self.actions.push_back(Action::Note(Note::Stable));
-                }
-                match self.heartbeat.due(now) {
-                    Some(Due::Beat(beat)) => self.actions.push_back(Action::Heartbeat(beat)),
-                    Some(Due::Dead(why)) => {
-                        self.actions.push_back(Action::Drop);
-                        self.ended(now, Failure::lost(why));
-                    }
-                    None => {}
-                }
+            State::Up { since, stable, .. }
+                if !*stable && now >= *since + self.settings.reconnect.stable_after =>
+            {
+                *stable = true;
+                self.forget_failures();
+                self.actions.push_back(Action::Note(Note::Stable));
             }
-            State::Closing { until, .. } if now >= *until => self.drop_now(now),
+            State::Closing { until, .. } if now >= *until => self.drop_closing(now),
             State::Waiting { until, why, .. } if now >= *until => {
                 if let Wait::Asked = why {
                     self.asked_again = Some(now + self.settings.reconnect.initial_delay);
                 }
-                self.connect();
+                self.connect(now);
             }
             _ => {}
         }
+        self.rotation_timeout(now);
+        for slot in Slot::ALL {
+            self.channel_timeout(now, slot);
+        }
+    }
+
+    fn channel_timeout(&mut self, now: Instant, slot: Slot) {
+        if matches!(&self.state, State::Closing { channel, .. } if channel.slot == slot)
+            || self.rotation.is_leaving(slot)
+        {
+            return;
+        }
+        let Machine { state, rotation, world, .. } = self;
+        let Some(channel) = find(state, rotation, slot) else { return };
+        match channel.timeout(now, world) {
+            Some(Timeout::Ping(payload)) => self.actions.push_back(Action::Ping { slot, payload }),
+            Some(Timeout::Dead(why)) => self.dead(now, slot, why),
+            Some(Timeout::Unable(error)) => self.session_failed(now, slot, error, Remedy::Retry),
+            None => {}
+        }
+        self.settle(now, slot);
+    }
+
+    fn channel(&self, slot: Slot) -> Option<&Channel> {
+        match self.state.slot() == Some(slot) {
+            true => self.state.channel(),
+            false => self.rotation.channel(slot),
+        }
+    }
+
+    fn channel_mut(&mut self, slot: Slot) -> Option<&mut Channel> {
+        find(&mut self.state, &mut self.rotation, slot)
     }
 
     // --- what is told ----------------------------------------------------------------------------
+
+    /// A connection is up: the first one, or the next.
+    fn announce_up(&mut self) {
+        self.conn += 1;
+        self.last = Failure::default();
+        self.resumes = 0;
+        let subprotocol = self.state.channel().and_then(|channel| channel.subprotocol.clone());
+        let status = LinkStatus { subprotocol, ..self.status(LinkState::Up) };
+        self.actions.push_back(Action::Announce(status));
+    }
 
     fn announce(&mut self, state: LinkState) {
         let status = self.status(state);
@@ -438,16 +401,17 @@ impl Machine {
         }
     }
 
-    fn note_round_trip(&mut self, round_trip: Option<Duration>) {
-        if let Some(round_trip) = round_trip {
+    fn note_round_trip(&mut self, slot: Slot, round_trip: Duration) {
+        if self.sender() == Some(slot) {
             self.actions.push_back(Action::Note(Note::RoundTrip(round_trip)));
         }
     }
 }
 
-/// Whether a connection made with `old` is as good as one made with `new`.
-fn same_upstream(old: &Settings, new: &Settings) -> bool {
-    let mut old = old.upstream.clone();
-    old.connect_timeout = new.upstream.connect_timeout;
-    old == new.upstream
+/// The connection in a seat.
+fn find<'a>(state: &'a mut State, rotation: &'a mut Rotation, slot: Slot) -> Option<&'a mut Channel> {
+    match state.slot() == Some(slot) {
+        true => state.channel_mut(),
+        false => rotation.channel_mut(slot),
+    }
 }

@@ -1,9 +1,10 @@
 //! The upstream room: the link to the server.
 //!
-//! What decides is pure and takes time and randomness as arguments: `machine` with `heartbeat` and
-//! `backoff` in it, `failure`, `target`, `addresses`, `backlog`. What does I/O is thin:
-//! `dial`, `proxy` and `tls` make a byte stream, `websocket` speaks RFC 6455 over it, `attempt` is the
-//! way from a URL to a connection, and `link` is the loop around it all.
+//! What decides is pure and takes time and randomness as arguments: `machine` with `session`,
+//! `heartbeat`, `backoff`, `rules`, `pacing` and `seen` in it, `failure`, `target`, `address`, `addresses`,
+//! `backlog`. What does I/O is thin: `secrets` and `commands` say what placeholders stand for, `dial`,
+//! `proxy` and `tls` make a byte stream, `websocket` speaks RFC 6455 over it, `attempt` is the way from a URL to a
+//! connection, and `link` is the loop around it all.
 
 use std::time::Duration;
 
@@ -14,29 +15,28 @@ use crate::{
     hub::{Commands, Hub},
 };
 
+mod address;
 mod addresses;
 mod attempt;
 mod backlog;
 mod backoff;
-#[allow(dead_code, reason = "the machine takes it in next")]
+mod commands;
 mod context;
 mod dial;
 mod failure;
 mod heartbeat;
 mod link;
 mod machine;
-#[allow(dead_code, reason = "the machine takes it in next")]
 mod matcher;
-#[allow(dead_code, reason = "the machine takes it in next")]
 mod memory;
-#[allow(dead_code, reason = "the machine takes it in next")]
+mod pacing;
 mod probe;
 mod proxy;
-#[allow(dead_code, reason = "the machine takes it in next")]
+mod reading;
+mod rules;
 mod secrets;
-#[allow(dead_code, reason = "the machine takes it in next")]
+mod seen;
 mod sequence;
-#[allow(dead_code, reason = "the machine takes it in next")]
 mod session;
 mod target;
 mod tls;
@@ -66,7 +66,7 @@ pub struct Settings {
 pub enum Ended {
     /// It was told to.
     Stopped,
-    /// `reconnect.max_attempts` are used up, and `on_exhausted` is `exit`.
+    /// `reconnect.max_attempts` are used up, or a rule says `stop`; and `on_exhausted` is `exit`.
     GivenUp,
 }
 

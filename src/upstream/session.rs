@@ -110,6 +110,11 @@ impl Session {
         }
     }
 
+    /// New rules with the same script, captures and count, and other ones about everything else.
+    pub(super) fn set_rules(&mut self, rules: Rc<Rules>) {
+        self.rules = rules;
+    }
+
     /// Begins the script.
     pub(super) fn start(&mut self, context: &mut Context<'_>) {
         self.presence = Some(context.memory.presence());
@@ -183,6 +188,7 @@ impl Session {
     }
 
     /// Whether the script is done.
+    #[cfg(test)]
     pub(super) fn is_ready(&self) -> bool {
         self.progress == Progress::Done
     }

@@ -17,7 +17,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::Data as DataCode;
 
 use super::{
     failure::Failure,
-    heartbeat::Beat,
     tls,
     wire::{Io, Meter, Wire},
 };
@@ -55,6 +54,8 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum Frame<'a> {
     /// A message.
     Data(Data<'a>),
+    /// A ping, whose pong is on its way.
+    Ping,
     /// A pong with its payload.
     Pong(&'a [u8]),
 }
@@ -65,7 +66,7 @@ pub(super) trait Exchange {
     fn received(&mut self, frame: Frame<'_>);
     /// The next send to write, if there is one.
     fn next_send(&mut self) -> Option<Send>;
-    /// A send of so many bytes was written.
+    /// A client's send of so many bytes was written.
     fn written(&mut self, bytes: usize);
 }
 
@@ -103,8 +104,8 @@ pub(super) struct Connection {
     max_message: usize,
     /// Close with this once everything that was sent before is out.
     closing: Option<(u16, &'static str)>,
-    /// The heartbeat that isn't handed over yet.
-    beat: Option<Beat>,
+    /// The ping that isn't handed over yet.
+    ping: Option<[u8; 8]>,
     /// The message that is being handed over, fragment by fragment.
     partial: Option<Partial>,
     /// Messages handed over and not flushed yet.
@@ -154,7 +155,7 @@ impl Connection {
             phase: Phase::Open,
             max_message,
             closing: None,
-            beat: None,
+            ping: None,
             partial: None,
             flying: Vec::new(),
             unflushed: false,
@@ -189,9 +190,14 @@ impl Connection {
         batch
     }
 
-    /// Sends a heartbeat before any message that waits. One that is still unsent is replaced.
-    pub(super) fn beat(&mut self, beat: Beat) {
-        self.beat = Some(beat);
+    /// Sends a ping before any message that waits. One that is still unsent is replaced.
+    pub(super) fn ping(&mut self, payload: [u8; 8]) {
+        self.ping = Some(payload);
+    }
+
+    /// Whether messages that it was given aren't all with the kernel yet.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.partial.is_some() || !self.flying.is_empty()
     }
 
     /// Begins the closing handshake as soon as the exchange has no more to send.
@@ -257,6 +263,7 @@ impl Connection {
                     self.outbound.push(Outgoing::Pong(payload));
                     self.unflushed = true;
                     self.pongs += 1;
+                    exchange.received(Frame::Ping);
                 }
                 Event::Pong(payload) => exchange.received(Frame::Pong(payload)),
                 Event::Close { code, reason } => {
@@ -380,7 +387,9 @@ impl Connection {
     /// Everything handed over has left for the kernel.
     fn flushed(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) {
         for (ticket, size) in self.flying.drain(..) {
-            exchange.written(size);
+            if ticket.is_heard() {
+                exchange.written(size);
+            }
             ticket.settle(Fate::Written);
         }
         self.unflushed = false;
@@ -390,35 +399,22 @@ impl Connection {
         self.pongs = 0;
     }
 
-    /// Hands over one fill, heartbeats first.
+    /// Hands over one fill, a ping first.
     fn fill(&mut self, exchange: &mut impl Exchange) {
-        // between the fragments of a message only a control frame may go
-        if let Some(Beat::Ping(payload)) = self.beat.take_if(|beat| matches!(beat, Beat::Ping(_))) {
+        // a control frame may go between the fragments of a message
+        if let Some(payload) = self.ping.take() {
             self.outbound.push(Outgoing::Ping(&payload));
             self.unflushed = true;
         }
         let mut bytes = 0;
         while bytes < FILL_BYTES {
             let Some(partial) = self.partial.take() else {
-                if let Some(Beat::Message(text)) = self.beat.take() {
-                    bytes += text.len();
-                    self.message(text.as_bytes());
-                } else if let Some(send) = exchange.next_send() {
-                    self.partial = Some(Partial::new(send, self.deflater.as_mut()));
-                } else {
-                    return;
-                }
+                let Some(send) = exchange.next_send() else { return };
+                self.partial = Some(Partial::new(send, self.deflater.as_mut()));
                 continue;
             };
             bytes += self.fragment(partial);
         }
-    }
-
-    /// Hands over a short text message of wsfan's own.
-    fn message(&mut self, text: &[u8]) {
-        let frame = Outgoing::Data { opcode: DataCode::Text, payload: text, last: true, compressed: false };
-        self.outbound.push(frame);
-        self.unflushed = true;
     }
 
     /// Hands over the next fragment of a message, mostly the only one.

@@ -25,13 +25,11 @@ fn expect_pong() -> Option<config::Pattern> {
 /// A heartbeat armed at a moment from which the test counts seconds.
 fn armed(settings: config::Heartbeat) -> (Heartbeat, impl Fn(u32) -> Instant) {
     let start = Instant::now();
-    let mut heartbeat = Heartbeat::new(settings);
-    heartbeat.arm(start);
-    (heartbeat, move |seconds| start + seconds * S)
+    (Heartbeat::new(settings, start, 0.25), move |seconds| start + seconds * S)
 }
 
 fn ping(n: u64) -> Option<Due> {
-    Some(Due::Beat(Beat::Ping(n.to_be_bytes())))
+    Some(Due::Ping(n.to_be_bytes()))
 }
 
 fn is_dead(due: Option<Due>, words: &str) -> bool {
@@ -39,127 +37,171 @@ fn is_dead(due: Option<Due>, words: &str) -> bool {
 }
 
 #[test]
-fn nothing_beats_before_the_link_is_up_or_after_it_closes() {
-    let now = Instant::now();
-    let mut heartbeat = Heartbeat::new(pings());
-    assert_eq!((heartbeat.next_timeout(), heartbeat.due(now + 999 * S)), (None, None));
-    heartbeat.arm(now);
-    assert_eq!(heartbeat.next_timeout(), Some(now + 30 * S));
-    heartbeat.disarm();
-    assert_eq!((heartbeat.next_timeout(), heartbeat.due(now + 999 * S)), (None, None));
-}
-
-#[test]
 fn an_unanswered_beat_is_death_after_the_timeout() {
     let (mut heartbeat, at) = armed(pings());
-    assert_eq!(heartbeat.due(at(29)), None);
-    assert_eq!(heartbeat.due(at(30)), ping(1));
-    assert_eq!(heartbeat.next_timeout(), Some(at(40)));
-    assert_eq!(heartbeat.due(at(39)), None);
-    assert!(is_dead(heartbeat.due(at(40)), "no sign of life within 10s"));
+    assert_eq!(heartbeat.due(at(29), at(0)), None);
+    assert_eq!(heartbeat.due(at(30), at(0)), ping(1));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(40)));
+    assert_eq!(heartbeat.due(at(39), at(0)), None);
+    assert!(is_dead(heartbeat.due(at(40), at(0)), "no sign of life within 10s"));
 }
 
 #[test]
 fn any_inbound_byte_is_proof_and_the_next_beat_keeps_its_time() {
     let (mut heartbeat, at) = armed(pings());
-    assert_eq!(heartbeat.due(at(30)), ping(1));
+    assert_eq!(heartbeat.due(at(30), at(0)), ping(1));
     heartbeat.inbound(at(35));
-    assert_eq!(heartbeat.next_timeout(), Some(at(60)));
-    assert_eq!(heartbeat.due(at(60)), ping(2));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(60)));
+    assert_eq!(heartbeat.due(at(60), at(0)), ping(2));
 }
 
 #[test]
 fn with_expect_only_a_match_is_proof() {
     let (mut heartbeat, at) = armed(messages(expect_pong()));
-    assert_eq!(heartbeat.due(at(30)), Some(Due::Beat(Beat::Message("beat".into()))));
+    assert_eq!(heartbeat.due(at(30), at(0)), Some(Due::Message));
     heartbeat.inbound(at(31));
-    assert_eq!(heartbeat.message(at(31), r#"{"type":"data"}"#), None);
-    assert_eq!(heartbeat.next_timeout(), Some(at(40)), "data is no proof here");
-    assert_eq!(heartbeat.message(at(32), r#"{"type":"pong"}"#), Some(2 * S));
-    assert_eq!(heartbeat.message(at(33), r#"{"type":"pong"}"#), None, "only the first match is measured");
-    assert_eq!(heartbeat.next_timeout(), Some(at(60)));
-    heartbeat.due(at(60));
-    assert!(is_dead(heartbeat.due(at(70)), "no expected answer within 10s"));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(40)), "data is no proof here");
+    assert_eq!(heartbeat.answered(at(32)), Some(2 * S));
+    assert_eq!(heartbeat.answered(at(33)), None, "only the first match is measured");
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(60)));
+    heartbeat.due(at(60), at(0));
+    assert!(is_dead(heartbeat.due(at(70), at(0)), "no expected answer within 10s"));
 }
 
 #[test]
 fn a_round_trip_is_measured_by_the_pong_with_the_beats_payload() {
     let (mut heartbeat, at) = armed(pings());
-    heartbeat.due(at(30));
+    heartbeat.due(at(30), at(0));
     heartbeat.inbound(at(31));
     assert_eq!(heartbeat.pong(at(31), b"else"), None);
     assert_eq!(heartbeat.pong(at(33), &1_u64.to_be_bytes()), Some(3 * S));
     assert_eq!(heartbeat.pong(at(34), &1_u64.to_be_bytes()), None);
-    heartbeat.due(at(60));
+    heartbeat.due(at(60), at(0));
     assert_eq!(heartbeat.pong(at(61), &1_u64.to_be_bytes()), None, "a late pong is not the new beat's");
 }
 
 #[test]
 fn a_message_without_expect_has_no_round_trip() {
     let (mut heartbeat, at) = armed(messages(None));
-    heartbeat.due(at(30));
-    assert!(!heartbeat.wants_messages());
-    assert_eq!(heartbeat.message(at(31), "{}"), None);
+    heartbeat.due(at(30), at(0));
+    assert_eq!(heartbeat.answered(at(31)), None);
 }
 
 #[test]
 fn silence_is_death_after_the_idle_timeout_whatever_the_kind() {
     let (mut heartbeat, at) =
         armed(config::Heartbeat { idle_timeout: Some(90 * S), ..settings(HeartbeatKind::Off) });
-    assert_eq!(heartbeat.next_timeout(), Some(at(90)));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(90)));
     heartbeat.inbound(at(50));
-    assert_eq!(heartbeat.due(at(139)), None);
-    assert!(is_dead(heartbeat.due(at(140)), "nothing came in for 90s"));
+    assert_eq!(heartbeat.due(at(139), at(0)), None);
+    assert!(is_dead(heartbeat.due(at(140), at(0)), "nothing came in for 90s"));
 }
 
 #[test]
 fn a_late_timer_makes_one_beat_not_many() {
     let (mut heartbeat, at) = armed(pings());
-    assert_eq!(heartbeat.due(at(1_000)), ping(1));
-    assert_eq!(heartbeat.due(at(1_000)), None);
-    assert_eq!(heartbeat.next_timeout(), Some(at(1_010)));
+    assert_eq!(heartbeat.due(at(1_000), at(0)), ping(1));
+    assert_eq!(heartbeat.due(at(1_000), at(0)), None);
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(1_010)));
 }
 
 #[test]
 fn while_wsfan_does_not_read_no_deadline_fires_and_it_gets_a_fair_rest() {
     let (mut heartbeat, at) = armed(config::Heartbeat { idle_timeout: Some(35 * S), ..pings() });
-    heartbeat.due(at(30));
+    heartbeat.due(at(30), at(0));
     heartbeat.pause(at(32));
     heartbeat.pause(at(33)); // said twice, it began the first time
-    assert_eq!(heartbeat.due(at(50)), None);
+    assert_eq!(heartbeat.due(at(50), at(0)), None);
     heartbeat.resume(at(50));
-    assert_eq!(heartbeat.next_timeout(), Some(at(53)), "3 s were left to the idle timeout");
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(53)), "3 s were left to the idle timeout");
     heartbeat.inbound(at(50));
-    assert_eq!(heartbeat.next_timeout(), Some(at(60)));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(60)));
 
     heartbeat.pause(at(55));
-    assert_eq!(heartbeat.due(at(60)), ping(2), "it still beats: the server may count on it");
+    assert_eq!(heartbeat.due(at(60), at(0)), ping(2), "it still beats: the server may count on it");
     heartbeat.resume(at(80));
-    assert_eq!(heartbeat.due(at(89)), None);
-    assert!(is_dead(heartbeat.due(at(90)), "no sign of life"), "the timeout ran from the resumption");
+    assert_eq!(heartbeat.due(at(89), at(0)), None);
+    assert!(is_dead(heartbeat.due(at(90), at(0)), "no sign of life"), "the timeout ran from the resumption");
 }
 
 #[test]
 fn new_settings_apply_to_the_live_link_at_once() {
     let (mut heartbeat, at) = armed(pings());
     heartbeat.set(at(5), config::Heartbeat { interval: 10 * S, ..pings() });
-    assert_eq!(heartbeat.next_timeout(), Some(at(10)));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(10)));
     heartbeat.set(at(8), config::Heartbeat { interval: 2 * S, timeout: S, ..pings() });
-    assert_eq!(heartbeat.due(at(8)), ping(1), "a beat overdue by the new interval comes now");
+    assert_eq!(heartbeat.due(at(8), at(0)), ping(1), "a beat overdue by the new interval comes now");
     heartbeat.set(at(8), config::Heartbeat { timeout: 4 * S, interval: 5 * S, ..pings() });
-    assert_eq!(heartbeat.next_timeout(), Some(at(12)), "the beat that is out gets the new timeout");
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(12)), "the beat that is out gets the new timeout");
     heartbeat.set(at(11), config::Heartbeat { timeout: S, interval: 50 * S, ..pings() });
-    assert_eq!(heartbeat.due(at(11)), None, "a shorter timeout doesn't kill on the spot");
-    assert!(is_dead(heartbeat.due(at(12)), "no sign of life within 1s"));
+    assert_eq!(heartbeat.due(at(11), at(0)), None, "a shorter timeout doesn't kill on the spot");
+    assert!(is_dead(heartbeat.due(at(12), at(0)), "no sign of life within 1s"));
     heartbeat.set(at(12), settings(HeartbeatKind::Off));
-    assert_eq!(heartbeat.next_timeout(), None);
+    assert_eq!(heartbeat.next_timeout(at(0)), None);
 }
 
 #[test]
 fn an_idle_timeout_switched_on_counts_from_then() {
     let (mut heartbeat, at) = armed(settings(HeartbeatKind::Off));
     heartbeat.set(at(500), config::Heartbeat { idle_timeout: Some(5 * S), ..settings(HeartbeatKind::Off) });
-    assert_eq!(heartbeat.next_timeout(), Some(at(505)));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(505)));
+}
+
+#[test]
+fn the_first_beat_is_when_it_is_wanted() {
+    for (first, seconds) in [
+        (config::FirstBeat::Interval, 30_000),
+        (config::FirstBeat::Random, 7_500),
+        (config::FirstBeat::Now, 0),
+    ] {
+        let (mut heartbeat, at) = armed(config::Heartbeat { first, ..pings() });
+        let due = at(0) + Duration::from_millis(seconds);
+        assert_eq!(heartbeat.next_timeout(at(0)), Some(due));
+        assert_eq!(heartbeat.due(due, due), ping(1));
+        heartbeat.inbound(due);
+        assert_eq!(heartbeat.next_timeout(at(0)), Some(due + 30 * S), "all others are an interval apart");
+    }
+}
+
+#[test]
+fn the_server_may_say_the_interval_and_the_first_beat_is_counted_from_then() {
+    let interval_from = Some(config::IntervalFrom { capture: "interval".into(), unit: S });
+    for (first, part) in
+        [(config::FirstBeat::Interval, 40), (config::FirstBeat::Random, 10), (config::FirstBeat::Now, 0)]
+    {
+        let settings = config::Heartbeat { interval_from: interval_from.clone(), first, ..pings() };
+        let (mut heartbeat, at) = armed(settings);
+        assert_eq!(heartbeat.next_timeout(at(0)), Some(at(30)), "until then the default holds");
+        heartbeat.set_interval(at(5), 40 * S);
+        assert_eq!(heartbeat.next_timeout(at(0)), Some(at(5 + part)));
+        heartbeat.due(at(5 + part), at(0));
+        heartbeat.inbound(at(46));
+        assert_eq!(heartbeat.next_timeout(at(0)), Some(at(45 + part)));
+        heartbeat.set_interval(at(50), 60 * S);
+        assert_eq!(heartbeat.next_timeout(at(0)), Some(at(65 + part)), "another one applies at once");
+    }
+}
+
+#[test]
+fn a_beat_only_when_idle_waits_for_an_interval_without_anything() {
+    let (mut heartbeat, at) = armed(config::Heartbeat { only_when_idle: true, ..pings() });
+    for seconds in [10, 20, 35] {
+        heartbeat.inbound(at(seconds));
+    }
+    assert_eq!(heartbeat.due(at(60), at(0)), None);
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(65)));
+    assert_eq!(heartbeat.due(at(65), at(0)), ping(1));
+    heartbeat.inbound(at(66));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(96)));
+}
+
+#[test]
+fn a_beat_waits_for_the_limits_and_its_deadline_with_it() {
+    let (mut heartbeat, at) = armed(pings());
+    assert_eq!(heartbeat.next_timeout(at(50)), Some(at(50)));
+    assert_eq!(heartbeat.due(at(40), at(50)), None);
+    assert_eq!(heartbeat.due(at(50), at(50)), ping(1));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(60)));
 }
 
 #[derive(Debug, Clone)]
@@ -187,7 +229,7 @@ proptest! {
     fn death_is_just(steps in steps()) {
         let settings = config::Heartbeat { interval: 3 * S, timeout: 2 * S, ..pings() };
         let (mut heartbeat, _) = armed(settings);
-        let (mut now, tick) = (heartbeat.live.as_ref().unwrap().last_beat, Duration::from_millis(10));
+        let (mut now, tick) = (heartbeat.last_beat, Duration::from_millis(10));
         let (mut silence, mut since_beat, mut paused) = (None::<Duration>, Duration::ZERO, false);
         for step in steps {
             match step {
@@ -210,7 +252,7 @@ proptest! {
                     if !paused {
                         silence = silence.map(|silence| silence + tick);
                     }
-                    let due = heartbeat.due(now);
+                    let due = heartbeat.due(now, now);
                     if !paused && silence.is_some_and(|silence| silence >= 2 * S) {
                         prop_assert!(matches!(due, Some(Due::Dead(_))));
                         return Ok(());

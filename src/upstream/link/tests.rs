@@ -3,8 +3,9 @@
 use std::{
     cell::{Cell, RefCell},
     io,
+    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::ready,
 };
 
 use futures_util::{SinkExt, StreamExt};
@@ -30,6 +31,8 @@ use crate::{
     },
 };
 
+mod limits;
+mod rotation;
 mod sends;
 
 const S: Duration = Duration::from_secs(1);

@@ -3,34 +3,58 @@
 use std::time::Duration;
 
 use crate::{
-    hub::LinkStatus,
-    upstream::{Ended, Settings, failure::Failure, heartbeat::Beat},
+    hub::{Hole, LinkStatus},
+    upstream::{Ended, Settings, failure::Failure, memory::Captures, secrets::Secrets},
 };
+
+/// One of the two seats that there are for connections: the link's own sits in one, and while one
+/// connection takes over from another each has its seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) enum Slot {
+    A,
+    B,
+}
+
+impl Slot {
+    /// Both.
+    pub(in crate::upstream) const ALL: [Slot; 2] = [Slot::A, Slot::B];
+
+    /// The other one.
+    pub(in crate::upstream) fn other(self) -> Slot {
+        match self {
+            Slot::A => Slot::B,
+            Slot::B => Slot::A,
+        }
+    }
+
+    /// Its place in an array of two.
+    pub(in crate::upstream) fn index(self) -> usize {
+        self as usize
+    }
+}
 
 /// What happened.
 #[derive(Debug)]
-pub(in crate::upstream) enum Input<'a> {
+pub(in crate::upstream) enum Input {
     /// The daemon starts.
     Start,
-    /// The attempt came to a connection, ready to use.
-    Connected { subprotocol: Option<String> },
+    /// The attempt came to a connection, ready to use; with what its templates' placeholders stand for.
+    Connected { slot: Slot, subprotocol: Option<String>, secrets: Secrets },
     /// The attempt came to nothing.
-    ConnectFailed(Failure),
-    /// Bytes came in.
-    Inbound,
+    ConnectFailed { slot: Slot, failure: Failure },
+    /// Bytes came in, whole messages among them or not.
+    Inbound { slot: Slot, messages: bool },
     /// A pong came in.
-    Pong(&'a [u8]),
-    /// A text message came in. Wanted only while [`Machine::wants_messages`](super::Machine::wants_messages).
-    Message(&'a str),
-    /// wsfan doesn't read until further notice.
-    Paused,
+    Pong { slot: Slot, payload: Vec<u8> },
+    /// wsfan doesn't read from this connection until further notice.
+    Paused { slot: Slot },
     /// wsfan reads again.
-    Resumed,
+    Resumed { slot: Slot },
     /// The connection ends: the server's close frame is here, or ours for its fault is on its way.
     /// What remains is the end of TCP.
-    Closing(Failure),
+    Closing { slot: Slot, failure: Failure },
     /// The connection is gone.
-    Ended(Failure),
+    Ended { slot: Slot, failure: Failure },
     /// Someone asks for the link to be open.
     Open,
     /// Someone asks for a new connection.
@@ -48,22 +72,33 @@ pub(in crate::upstream) enum Input<'a> {
 /// What to do.
 #[derive(Debug, PartialEq)]
 pub(in crate::upstream) enum Action {
-    /// Begin an attempt with the URL at this index.
-    Connect { url: usize },
+    /// Begin an attempt.
+    Connect { slot: Slot, to: Destination },
     /// Give up the attempt.
-    AbandonConnect,
-    /// Send a heartbeat.
-    Heartbeat(Beat),
+    AbandonConnect { slot: Slot },
+    /// Send a ping.
+    Ping { slot: Slot, payload: [u8; 8] },
     /// Write what was sent before, then begin the closing handshake.
-    Close { code: u16, reason: &'static str },
+    Close { slot: Slot, code: u16, reason: &'static str },
     /// Drop the connection as it is.
-    Drop,
+    Drop { slot: Slot },
     /// Tell everyone of the new state. Its `since_us` is left to the one who knows the wall clock.
     Announce(LinkStatus),
+    /// Tell everyone that the server's messages have a hole here.
+    Hole(Hole),
     /// Change what is shown of the state, without a line.
     Note(Note),
     /// It is over.
     Finish(Ended),
+}
+
+/// Where an attempt goes.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::upstream) enum Destination {
+    /// To the configured URL at this index; or where the command says, if there is one.
+    Configured(usize),
+    /// To `upstream.resume_url`, with what is captured.
+    Resume(Captures),
 }
 
 /// A change within a state.
@@ -75,4 +110,8 @@ pub(in crate::upstream) enum Note {
     Stable,
     /// The present wait became shorter: it ends so long after it began.
     RetryIn(Duration),
+    /// A new connection is being made, to take over, for this reason.
+    Rotating(String),
+    /// It came to nothing; the next attempt is so far away, if there is to be one.
+    RotationFailed { error: String, retry_in: Option<Duration> },
 }

@@ -1,11 +1,13 @@
 use super::*;
 use crate::{
-    config::{self, HeartbeatKind, Template},
-    upstream::heartbeat::Beat,
+    config::{self, HeartbeatKind, OnExhausted, Template},
+    upstream::Ended,
 };
 
 mod asked;
 mod day;
+mod hour;
+mod rotation;
 mod settings;
 
 const S: Duration = Duration::from_secs(1);
@@ -63,7 +65,7 @@ impl Bench {
         bench
     }
 
-    fn tell(&mut self, input: Input<'_>) -> Vec<Action> {
+    fn tell(&mut self, input: Input) -> Vec<Action> {
         self.machine.handle(self.now, input);
         std::iter::from_fn(|| self.machine.poll_action()).collect()
     }
@@ -72,11 +74,15 @@ impl Bench {
     fn pass(&mut self, time: Duration) -> Vec<Action> {
         let end = self.now + time;
         let mut actions = Vec::new();
-        while let Some(at) = self.machine.next_timeout().filter(|at| *at <= end) {
+        while let Some(at) = self.machine.next_timeout(self.now).filter(|at| *at <= end) {
             self.now = self.now.max(at);
-            let before = self.machine.next_timeout();
+            let before = self.machine.next_timeout(self.now);
             actions.extend(self.tell(Input::Timeout));
-            assert_ne!(self.machine.next_timeout(), before, "a timeout that was told isn't due again");
+            assert_ne!(
+                self.machine.next_timeout(self.now),
+                before,
+                "a timeout that was told isn't due again"
+            );
         }
         self.now = end;
         actions
@@ -85,23 +91,43 @@ impl Bench {
     /// Lets the wait before the next attempt pass.
     fn until_attempt(&mut self) -> Duration {
         let begin = self.now;
-        let at = self.machine.next_timeout().expect("a wait has an end");
+        let at = self.machine.next_timeout(self.now).expect("a wait has an end");
         let actions = self.pass(at - begin);
         assert!(matches!(actions[..], [Action::Announce(_), Action::Connect { .. }]), "{actions:?}");
         at - begin
     }
 }
 
-fn connected<'a>() -> Input<'a> {
-    Input::Connected { subprotocol: None }
+fn connected() -> Input {
+    connected_on(Slot::A)
 }
 
-fn refused<'a>() -> Input<'a> {
-    Input::ConnectFailed(Failure::attempt("connection refused"))
+fn connected_on(slot: Slot) -> Input {
+    Input::Connected { slot, subprotocol: None, secrets: Secrets::default() }
 }
 
-fn gone<'a>() -> Input<'a> {
-    Input::Ended(Failure::lost("reset"))
+fn refused() -> Input {
+    refused_with(Failure::attempt("connection refused"))
+}
+
+fn refused_with(failure: Failure) -> Input {
+    Input::ConnectFailed { slot: Slot::A, failure }
+}
+
+fn gone() -> Input {
+    gone_from(Slot::A)
+}
+
+fn gone_from(slot: Slot) -> Input {
+    Input::Ended { slot, failure: Failure::lost("reset") }
+}
+
+fn closing(failure: Failure) -> Input {
+    Input::Closing { slot: Slot::A, failure }
+}
+
+fn inbound() -> Input {
+    Input::Inbound { slot: Slot::A, messages: false }
 }
 
 fn states(actions: &[Action]) -> Vec<LinkState> {
@@ -156,7 +182,7 @@ fn a_timer_never_opens_a_second_connection() {
     let mut quiet = Vec::new();
     for _ in 0..1_000 {
         quiet.extend(bench.pass(S));
-        bench.tell(Input::Inbound);
+        bench.tell(inbound());
     }
     assert_eq!(connects(&quiet), 0);
 }
@@ -164,8 +190,8 @@ fn a_timer_never_opens_a_second_connection() {
 #[test]
 fn every_error_leads_to_a_reconnect() {
     for stable in [false, true] {
-        let closed = || Input::Closing(Failure::closed_there(Some(1011), "oops"));
-        let ends: [fn() -> Input<'static>; 2] = [gone, closed];
+        let closed = || closing(Failure::closed_there(Some(1011), "oops"));
+        let ends: [fn() -> Input; 2] = [gone, closed];
         for end in ends {
             let mut bench = Bench::up(settings());
             bench.pass(if stable { 20 * S } else { S });
@@ -185,8 +211,8 @@ fn every_error_leads_to_a_reconnect() {
 fn a_dead_link_is_noticed_by_the_missing_answer() {
     let mut bench = Bench::up(settings());
     let actions = bench.pass(40 * S);
-    assert!(actions.contains(&Action::Heartbeat(Beat::Ping(1_u64.to_be_bytes()))));
-    assert!(actions.contains(&Action::Drop));
+    assert!(actions.contains(&Action::Ping { slot: Slot::A, payload: 1_u64.to_be_bytes() }));
+    assert!(actions.contains(&Action::Drop { slot: Slot::A }));
     let status = announced(&actions);
     assert_eq!((status.state, status.code), (LinkState::Waiting, Some(1006)));
     assert!(status.error.as_deref().unwrap().contains("no sign of life within 10s"));
@@ -197,11 +223,11 @@ fn the_state_is_not_up_before_the_connection_is() {
     let mut bench = Bench::new(settings());
     let actions = bench.tell(Input::Start);
     assert_eq!(states(&actions), [LinkState::Connecting]);
-    assert!(!bench.machine.takes_sends());
+    assert!(bench.machine.sender().is_none());
     assert_eq!(announced(&actions).conn, 0);
     let actions = bench.tell(connected());
     assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 1));
-    assert!(bench.machine.takes_sends());
+    assert!(bench.machine.sender().is_some());
 }
 
 // --- failures and delays ---------------------------------------------------------------------------
@@ -210,8 +236,8 @@ fn the_state_is_not_up_before_the_connection_is() {
 fn what_ended_a_connection_is_told_until_the_next_one_is_up() {
     let mut bench = Bench::up(settings());
     let close = Failure::closed_there(Some(1013), "later");
-    assert_eq!(bench.tell(Input::Closing(close.clone())), [], "the end of TCP is awaited");
-    assert_eq!(bench.machine.next_timeout(), Some(bench.now + LINGER));
+    assert_eq!(bench.tell(closing(close.clone())), [], "the end of TCP is awaited");
+    assert_eq!(bench.machine.next_timeout(bench.now), Some(bench.now + LINGER));
     let actions = bench.tell(gone());
     let status = announced(&actions);
     assert_eq!((status.code, status.reason.as_deref()), (Some(1013), Some("later")), "not how TCP ended");
@@ -228,9 +254,9 @@ fn what_ended_a_connection_is_told_until_the_next_one_is_up() {
 #[test]
 fn a_server_that_never_ends_tcp_is_waited_for_briefly() {
     let mut bench = Bench::up(settings());
-    bench.tell(Input::Closing(Failure::closed_there(None, "")));
+    bench.tell(closing(Failure::closed_there(None, "")));
     let actions = bench.pass(LINGER);
-    assert_eq!(actions[0], Action::Drop);
+    assert_eq!(actions[0], Action::Drop { slot: Slot::A });
     assert_eq!(announced(&actions).state, LinkState::Waiting);
 }
 
@@ -282,7 +308,7 @@ fn retry_after_is_respected() {
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);
     let failure = Failure { retry_after: Some(120 * S), ..Failure::attempt("busy") };
-    let actions = bench.tell(Input::ConnectFailed(failure));
+    let actions = bench.tell(refused_with(failure));
     assert_eq!(announced(&actions).retry_in, Some(120 * S));
     assert_eq!(bench.until_attempt(), 120 * S);
 }
@@ -292,7 +318,10 @@ fn the_urls_take_turns() {
     let mut bench = Bench::new(settings());
     let mut actions = bench.tell(Input::Start);
     for url in [0, 1, 0, 1] {
-        assert!(actions.contains(&Action::Connect { url }), "{actions:?}");
+        assert!(
+            actions.contains(&Action::Connect { slot: Slot::A, to: Destination::Configured(url) }),
+            "{actions:?}"
+        );
         assert_eq!(announced(&actions).url, ["wss://a/", "wss://b/"][url]);
         let waiting = bench.tell(refused());
         assert_eq!(announced(&waiting).url, ["wss://b/", "wss://a/"][url], "the next one is named");

@@ -4,13 +4,13 @@ use super::*;
 
 /// What was told of a send.
 #[derive(Clone, Default)]
-struct Fates {
+pub(super) struct Fates {
     told: Rc<RefCell<Vec<Fate>>>,
     news: Rc<Notify>,
 }
 
 impl Fates {
-    async fn next(&self) -> Fate {
+    pub(super) async fn next(&self) -> Fate {
         soon("a fate", async {
             loop {
                 if !self.told.borrow().is_empty() {
@@ -22,12 +22,12 @@ impl Fates {
         .await
     }
 
-    fn none(&self) -> bool {
+    pub(super) fn none(&self) -> bool {
         self.told.borrow().is_empty()
     }
 }
 
-async fn send(rig: &Rig, text: impl Into<String>) -> Fates {
+pub(super) async fn send(rig: &Rig, text: impl Into<String>) -> Fates {
     let fates = Fates::default();
     let told = fates.clone();
     let ticket = Ticket::new(Permit::free(), move |fate| {

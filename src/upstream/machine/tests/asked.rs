@@ -50,12 +50,15 @@ fn reconnecting_a_live_link_again_and_again_makes_no_storm() {
 #[test]
 fn reconnect_closes_and_connects_anew() {
     let mut bench = Bench::up(settings());
-    assert_eq!(bench.tell(Input::Reconnect), [Action::Close { code: 1000, reason: "reconnect" }]);
-    assert_eq!(bench.machine.state_for_sends(), LinkState::Connecting);
-    assert_eq!(bench.machine.next_timeout(), Some(bench.now + 2 * S));
-    assert_eq!(bench.tell(Input::Closing(Failure::closed_there(Some(1000), ""))), []);
     assert_eq!(
-        bench.machine.next_timeout(),
+        bench.tell(Input::Reconnect),
+        [Action::Close { slot: Slot::A, code: 1000, reason: "reconnect" }]
+    );
+    assert_eq!(bench.machine.state_for_sends(), LinkState::Connecting);
+    assert_eq!(bench.machine.next_timeout(bench.now), Some(bench.now + 2 * S));
+    assert_eq!(bench.tell(closing(Failure::closed_there(Some(1000), ""))), []);
+    assert_eq!(
+        bench.machine.next_timeout(bench.now),
         Some(bench.now + LINGER),
         "the server answered: only TCP is left"
     );
@@ -63,8 +66,23 @@ fn reconnect_closes_and_connects_anew() {
     let status = announced(&actions);
     assert_eq!((status.state, status.code, status.attempt), (LinkState::Connecting, Some(1000), 0));
     assert_eq!(status.error, None, "nothing went wrong");
-    assert!(actions.contains(&Action::Connect { url: 0 }), "with the same server");
+    assert!(
+        actions.contains(&Action::Connect { slot: Slot::A, to: Destination::Configured(0) }),
+        "with the same server"
+    );
     assert_eq!(announced(&bench.tell(connected())).conn, 2);
+}
+
+#[test]
+fn where_another_connection_follows_the_configured_code_is_sent() {
+    let settings = || with(|settings| settings.reconnect.close_code = Some(4000));
+    let close = |actions: &[Action]| match actions[0] {
+        Action::Close { code, .. } => code,
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(close(&Bench::up(settings()).tell(Input::Reconnect)), 4000);
+    assert_eq!(close(&Bench::up(settings()).tell(Input::Close)), 1000);
+    assert_eq!(close(&Bench::up(settings()).tell(Input::Stop)), 1001);
 }
 
 #[test]
@@ -87,12 +105,12 @@ fn close_stays_closed_from_every_state() {
             "up" => drop(bench.tell(connected())),
             "closing" => {
                 bench.tell(connected());
-                bench.tell(Input::Closing(Failure::closed_there(Some(1001), "")));
+                bench.tell(closing(Failure::closed_there(Some(1001), "")));
             }
             _ => {}
         }
         let mut actions = bench.tell(Input::Close);
-        assert_eq!(actions.contains(&Action::AbandonConnect), setup == "connecting");
+        assert_eq!(actions.contains(&Action::AbandonConnect { slot: Slot::A }), setup == "connecting");
         actions.extend(bench.pass(2 * S));
         assert_eq!(announced(&actions).state, LinkState::Closed, "{setup}");
         assert_eq!(states(&actions), [LinkState::Closed], "{setup}");
@@ -107,16 +125,16 @@ fn the_heartbeat_rests_while_the_connection_closes() {
     let mut bench = Bench::up(settings());
     bench.pass(29 * S);
     bench.tell(Input::Close);
-    assert_eq!(bench.machine.heartbeat.next_timeout(), None);
+    assert_eq!(bench.machine.next_timeout(bench.now), Some(bench.now + 2 * S), "for the handshake alone");
     let actions = bench.pass(3_600 * S);
-    assert!(!actions.iter().any(|action| matches!(action, Action::Heartbeat(_))), "{actions:?}");
-    assert_eq!(actions[0], Action::Drop, "the handshake has a deadline");
+    assert!(!actions.iter().any(|action| matches!(action, Action::Ping { .. })), "{actions:?}");
+    assert_eq!(actions[0], Action::Drop { slot: Slot::A }, "the handshake has a deadline");
 }
 
 #[test]
 fn stop_finishes_from_every_state() {
     let mut bench = Bench::up(settings());
-    assert_eq!(bench.tell(Input::Stop), [Action::Close { code: 1001, reason: "shutdown" }]);
+    assert_eq!(bench.tell(Input::Stop), [Action::Close { slot: Slot::A, code: 1001, reason: "shutdown" }]);
     let actions = bench.tell(gone());
     assert_eq!((announced(&actions).state, announced(&actions).code), (LinkState::Closed, Some(1001)));
     assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)));
@@ -124,19 +142,19 @@ fn stop_finishes_from_every_state() {
     let mut bench = Bench::up(settings());
     bench.tell(Input::Stop);
     let actions = bench.pass(2 * S);
-    assert_eq!(actions[0], Action::Drop);
+    assert_eq!(actions[0], Action::Drop { slot: Slot::A });
     assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "the deadline holds");
 
     let mut bench = Bench::up(settings());
     bench.tell(Input::Stop);
     let actions = bench.tell(Input::Stop);
-    assert_eq!(actions[0], Action::Drop);
+    assert_eq!(actions[0], Action::Drop { slot: Slot::A });
     assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "a second stop is at once");
 
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);
     let actions = bench.tell(Input::Stop);
-    assert_eq!(actions[0], Action::AbandonConnect);
+    assert_eq!(actions[0], Action::AbandonConnect { slot: Slot::A });
     assert_eq!(states(&actions), [LinkState::Closed]);
     assert_eq!(bench.tell(Input::Stop), []);
     assert_eq!(bench.tell(Input::Reconnect), []);

@@ -112,7 +112,7 @@ impl World {
         self.moods[(self.round + self.moods.len() - 1) % self.moods.len()]
     }
 
-    fn tell(&mut self, input: Input<'_>) {
+    fn tell(&mut self, input: Input) {
         self.machine.handle(self.now, input);
         while let Some(action) = self.machine.poll_action() {
             self.act(action);
@@ -141,18 +141,17 @@ impl World {
                 };
                 self.owe(after, event);
             }
-            Action::AbandonConnect => {
+            Action::AbandonConnect { .. } => {
                 assert!(self.connecting);
                 self.connecting = false;
                 self.events.clear();
             }
-            Action::Heartbeat(Beat::Ping(payload)) => {
+            Action::Ping { payload, .. } => {
                 assert!(self.open && !self.closing, "a heartbeat is sent only while up");
                 if !self.is_silent() {
                     self.owe(30 * MS, Event::Pong(u64::from_be_bytes(payload)));
                 }
             }
-            Action::Heartbeat(Beat::Message(_)) => panic!("pings are configured"),
             Action::Close { .. } => {
                 assert!(self.open && !self.closing);
                 self.closing = true;
@@ -160,7 +159,7 @@ impl World {
                     self.owe(40 * MS, Event::TcpEnds);
                 }
             }
-            Action::Drop => self.drop_connection(),
+            Action::Drop { .. } => self.drop_connection(),
             Action::Announce(status) => {
                 assert_ne!((status.state, status.conn), (self.state, self.conn), "one line for each change");
                 assert_eq!(status.state == LinkState::Up, self.open, "up means that a connection is open");
@@ -172,6 +171,7 @@ impl World {
                 (self.state, self.conn) = (status.state, status.conn);
             }
             Action::Note(_) => {}
+            Action::Hole(_) => panic!("nothing is counted"),
             Action::Finish(_) => self.finished = true,
         }
     }
@@ -222,7 +222,7 @@ impl World {
                 self.connecting = false;
                 self.failed_at = Some(self.now);
                 let retry_after = busy.map(Duration::from_secs);
-                self.tell(Input::ConnectFailed(Failure { retry_after, ..Failure::attempt("no") }));
+                self.tell(refused_with(Failure { retry_after, ..Failure::attempt("no") }));
             }
             Event::Reset | Event::TcpEnds => {
                 self.end();
@@ -230,12 +230,12 @@ impl World {
             }
             Event::PeerCloses => {
                 self.closing = true;
-                self.tell(Input::Closing(Failure::closed_there(Some(1001), "")));
+                self.tell(closing(Failure::closed_there(Some(1001), "")));
                 self.owe(100 * MS, Event::TcpEnds);
             }
             Event::Pong(beat) => {
-                self.tell(Input::Inbound);
-                self.tell(Input::Pong(&beat.to_be_bytes()));
+                self.tell(inbound());
+                self.tell(Input::Pong { slot: Slot::A, payload: beat.to_be_bytes().to_vec() });
             }
         }
     }
@@ -265,7 +265,7 @@ impl World {
     fn run_until(&mut self, end: Instant) {
         loop {
             let event = self.events.iter().map(|(at, _)| *at).min();
-            let timeout = self.machine.next_timeout();
+            let timeout = self.machine.next_timeout(self.now);
             let Some(next) = [event, timeout].into_iter().flatten().min().filter(|at| *at <= end) else {
                 break;
             };

@@ -8,7 +8,7 @@ fn a_new_interval_applies_to_the_live_link() {
     bench.pass(12 * S);
     let new = with(|settings| settings.heartbeat.interval = 15 * S);
     assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
-    assert_eq!(bench.machine.next_timeout(), Some(bench.now + 3 * S));
+    assert_eq!(bench.machine.next_timeout(bench.now), Some(bench.now + 3 * S));
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn another_upstream_is_connected_to_at_once() {
         })))
     };
     let mut bench = Bench::up(settings());
-    assert_eq!(bench.tell(moved()), [Action::Close { code: 1000, reason: "reconfigured" }]);
+    assert_eq!(bench.tell(moved()), [Action::Close { slot: Slot::A, code: 1000, reason: "reconfigured" }]);
     let actions = bench.tell(gone());
     assert_eq!(announced(&actions).url, "wss://new/");
     assert_eq!(connects(&actions), 1);
@@ -34,7 +34,7 @@ fn another_upstream_is_connected_to_at_once() {
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);
     let actions = bench.tell(moved());
-    assert_eq!((&actions[0], connects(&actions)), (&Action::AbandonConnect, 1));
+    assert_eq!((&actions[0], connects(&actions)), (&Action::AbandonConnect { slot: Slot::A }, 1));
 
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);

@@ -1,0 +1,44 @@
+//! A place for a connection, or for the attempt that is to become one.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use crate::upstream::{attempt::Outcome, websocket::Connection};
+
+/// One of the two places.
+#[derive(Default)]
+pub(super) struct Seat {
+    pub(super) attempt: Option<Pin<Box<dyn Future<Output = Outcome>>>>,
+    pub(super) connection: Option<Box<Connection>>,
+    /// Nothing is read from the connection, since the hub isn't ready for more, or since too much
+    /// waits to be said.
+    pub(super) paused: bool,
+}
+
+impl Seat {
+    /// Whether the connection has sends that aren't all with the kernel yet.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.has_unwritten())
+    }
+
+    /// Whether a close waits for what is still to be sent.
+    pub(super) fn is_draining(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.is_draining())
+    }
+
+    /// When the connection counts as dead because nothing could be written for so long.
+    pub(super) fn stall_deadline(&self) -> Option<Instant> {
+        self.connection.as_ref().and_then(|connection| connection.stall_deadline())
+    }
+
+    /// Goes on with the attempt. Cancel-safe.
+    pub(super) fn poll_attempt(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(attempt) = &mut self.attempt else { return Poll::Pending };
+        let outcome = std::task::ready!(attempt.as_mut().poll(cx));
+        self.attempt = None;
+        Poll::Ready(outcome)
+    }
+}

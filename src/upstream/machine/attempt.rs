@@ -1,0 +1,78 @@
+//! Attempts: when they may be made, and where they go.
+
+use std::time::Instant;
+
+use super::{Action, Destination, Fault, Machine, Slot, State, Wait};
+use crate::{hub::LinkState, upstream::failure::Failure};
+
+/// An attempt that is under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    pub(super) slot: Slot,
+    /// By then all has to be done: DNS, TCP, TLS, upgrade and script.
+    pub(super) until: Instant,
+    /// It goes to `upstream.resume_url`.
+    pub(super) resumes: bool,
+}
+
+impl Machine {
+    /// Begins an attempt for the link, as soon as `limits.connects` let it.
+    pub(super) fn connect(&mut self, now: Instant) {
+        let at = self.world.pacing.connect_at(now);
+        if at > now {
+            return self.wait(now, at - now, Wait::Limit);
+        }
+        // the old connection of a rotation may still be closing in the other seat
+        let slot = if self.rotation.slot() == Some(Slot::A) { Slot::B } else { Slot::A };
+        let attempt = self.dial(now, slot);
+        self.state = State::Dialling(attempt);
+        self.announce(LinkState::Connecting);
+        let to = self.destination(attempt);
+        self.actions.push_back(Action::Connect { slot, to });
+    }
+
+    /// An attempt that begins now; its [`Action::Connect`] is left to the caller.
+    pub(super) fn dial(&mut self, now: Instant, slot: Slot) -> Attempt {
+        self.world.pacing.connecting(now);
+        let until = now + self.settings.upstream.connect_timeout;
+        Attempt { slot, until, resumes: self.can_resume() }
+    }
+
+    /// Where an attempt goes.
+    pub(super) fn destination(&self, attempt: Attempt) -> Destination {
+        match attempt.resumes {
+            true => Destination::Resume(self.world.memory.captures()),
+            false => Destination::Configured(self.url),
+        }
+    }
+
+    pub(super) fn connect_failed(&mut self, now: Instant, slot: Slot, failure: Failure) {
+        match self.state {
+            State::Dialling(attempt) if attempt.slot == slot => {
+                self.note_resume(attempt.resumes);
+                self.failed(now, Fault { failure, ..Fault::default() });
+            }
+            _ => self.rotation_failed(now, slot, failure),
+        }
+    }
+
+    /// Whether everything that `resume_url` needs is captured.
+    fn can_resume(&self) -> bool {
+        let Some(template) = &self.settings.upstream.resume_url else { return false };
+        self.world.memory.has_all(template)
+    }
+
+    /// An attempt came to nothing: after so many in a row `resume_url` is given up.
+    pub(super) fn note_resume(&mut self, resumes: bool) {
+        if !resumes {
+            return;
+        }
+        self.resumes += 1;
+        if self.resumes >= self.settings.upstream.resume_url_failures
+            && let Some(template) = &self.settings.upstream.resume_url
+        {
+            self.world.memory.forget_in(template);
+            self.resumes = 0;
+        }
+    }
+}

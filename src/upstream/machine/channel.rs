@@ -1,0 +1,178 @@
+//! One connection of the link: what is said and heard on it by wsfan itself, and whether it lives.
+
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use super::{Slot, world::World};
+use crate::{
+    hub::Payload,
+    upstream::{
+        Settings,
+        heartbeat::{Due, Heartbeat},
+        pacing::Sender,
+        session::{Effect, Heard, Publish, Rules, Session},
+    },
+};
+
+/// While so many messages of wsfan's own wait to go out,
+const MAX_OUTGOING: usize = 1024;
+/// or so many bytes of them, nothing more is read: a server that asks for replies faster than it takes
+/// them, or than the limits let them out, can't fill the memory.
+const MAX_OUTGOING_BYTES: usize = 1 << 20;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) slot: Slot,
+    pub(super) subprotocol: Option<String>,
+    /// When it was open.
+    pub(super) since: Instant,
+    /// It goes to `upstream.resume_url`.
+    pub(super) resumes: bool,
+    pub(super) session: Session,
+    pub(super) heartbeat: Heartbeat,
+    /// A message came in since it is up.
+    pub(super) heard: bool,
+    /// What wsfan itself has to say, oldest first.
+    outgoing: VecDeque<Payload>,
+    outgoing_bytes: usize,
+    /// The first of `outgoing` is a heartbeat.
+    beat_waits: bool,
+}
+
+/// What a connection's timeout came to.
+pub(super) enum Timeout {
+    /// Send a ping.
+    Ping([u8; 8]),
+    /// The connection is dead.
+    Dead(String),
+    /// The heartbeat can't be said.
+    Unable(String),
+}
+
+impl Channel {
+    pub(super) fn new(
+        slot: Slot,
+        resumes: bool,
+        subprotocol: Option<String>,
+        session: Session,
+        heartbeat: Heartbeat,
+        now: Instant,
+    ) -> Channel {
+        Channel {
+            slot,
+            subprotocol,
+            since: now,
+            resumes,
+            session,
+            heartbeat,
+            heard: false,
+            outgoing: VecDeque::new(),
+            outgoing_bytes: 0,
+            beat_waits: false,
+        }
+    }
+
+    /// A message came in. Whether clients get it.
+    pub(super) fn hear(&mut self, now: Instant, world: &mut World, message: Heard<'_>) -> Publish {
+        self.session.heard(&mut world.context(now), message)
+    }
+
+    /// Something that wsfan itself has to say.
+    pub(super) fn say(&mut self, payload: Payload) {
+        self.outgoing_bytes += payload.len();
+        self.outgoing.push_back(payload);
+    }
+
+    /// The next thing to say; the limits are for the caller to look at.
+    pub(super) fn next_said(&mut self) -> Option<Payload> {
+        let payload = self.outgoing.pop_front()?;
+        self.outgoing_bytes -= payload.len();
+        self.beat_waits = false;
+        Some(payload)
+    }
+
+    /// Whether wsfan has something to say.
+    pub(super) fn has_to_say(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether so much waits to be said that nothing more should be heard.
+    pub(super) fn is_choked(&self) -> bool {
+        self.outgoing.len() >= MAX_OUTGOING || self.outgoing_bytes >= MAX_OUTGOING_BYTES
+    }
+
+    /// When [`Channel::timeout`] has something to do.
+    pub(super) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
+        let free = world.pacing.message_at(now, Sender::Link);
+        [self.session.next_timeout(), self.heartbeat.next_timeout(free)].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(super) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
+        if self.session.next_timeout().is_some_and(|at| at <= now) {
+            self.session.timeout(&mut world.context(now));
+        }
+        let free = world.pacing.message_at(now, Sender::Link);
+        match self.heartbeat.due(now, free)? {
+            Due::Ping(payload) => {
+                world.pacing.sent(now);
+                Some(Timeout::Ping(payload))
+            }
+            Due::Message => match self.session.beat(&mut world.context(now)) {
+                Ok(payload) => {
+                    self.beat(payload);
+                    None
+                }
+                Err(error) => Some(Timeout::Unable(error)),
+            },
+            Due::Dead(why) => Some(Timeout::Dead(why)),
+        }
+    }
+
+    /// A heartbeat goes before everything else that waits, and instead of an older one.
+    fn beat(&mut self, payload: Payload) {
+        if self.beat_waits {
+            self.next_said();
+        }
+        self.outgoing_bytes += payload.len();
+        self.outgoing.push_front(payload);
+        self.beat_waits = true;
+    }
+
+    /// The next effect that is for the machine; what is only this connection's own business is done.
+    pub(super) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
+        loop {
+            return Some(match self.session.poll_effect()? {
+                Effect::Send(payload, _) => {
+                    self.say(payload);
+                    continue;
+                }
+                Effect::BeatInterval(interval) => {
+                    self.heartbeat.set_interval(now, interval);
+                    continue;
+                }
+                Effect::HeartbeatAnswered => match self.heartbeat.answered(now) {
+                    Some(round_trip) => Doing::RoundTrip(round_trip),
+                    None => continue,
+                },
+                effect => Doing::Effect(effect),
+            });
+        }
+    }
+
+    /// Applies new settings that ask for no other connection.
+    pub(super) fn set(&mut self, now: Instant, settings: &Settings, rules: &Rc<Rules>) {
+        self.session.set_rules(Rc::clone(rules));
+        self.heartbeat.set(now, settings.heartbeat.clone());
+    }
+}
+
+/// What the machine has to look after.
+pub(super) enum Doing {
+    RoundTrip(Duration),
+    Effect(Effect),
+}

@@ -1,0 +1,274 @@
+//! What comes of a failure: another attempt, sooner or later, or none.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Attempt, LINGER, Machine, Slot, State, Then, Wait, rotation::Phase};
+use crate::{
+    config::{OnExhausted, Remedy},
+    hub::{LinkState, LinkStatus},
+    upstream::{Ended, backoff, failure::Failure, rules::Verdict},
+};
+
+/// An attempt or a connection that failed.
+#[derive(Debug, Default)]
+pub(super) struct Fault {
+    pub(super) failure: Failure,
+    /// It had been up for so long that failures count anew.
+    pub(super) stable: bool,
+}
+
+/// How far the loss of the link's connection has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Loss {
+    /// There is nothing left of it.
+    Gone,
+    /// The end of TCP is awaited until then.
+    Leaving(Instant),
+}
+
+impl Machine {
+    pub(super) fn closing(&mut self, now: Instant, slot: Slot, failure: Failure) {
+        if self.state.slot() != Some(slot) {
+            return self.rotation_closing(now, slot, failure);
+        }
+        match &mut self.state {
+            State::Up { .. } | State::Opening { .. } => {
+                let fault = self.fault(now, failure);
+                self.lose(now, fault, Loss::Leaving(now + LINGER));
+            }
+            // the handshake is done: nothing remains but the end of TCP
+            State::Closing { until, .. } => *until = (*until).min(now + LINGER),
+            _ => {}
+        }
+    }
+
+    pub(super) fn ended(&mut self, now: Instant, slot: Slot, failure: Failure) {
+        if self.state.slot() != Some(slot) {
+            return self.rotation_ended(now, slot, failure);
+        }
+        match &self.state {
+            State::Up { .. } | State::Opening { .. } => {
+                let fault = self.fault(now, failure);
+                self.lose(now, fault, Loss::Gone);
+            }
+            State::Closing { .. } => self.after_closing(now),
+            _ => {}
+        }
+    }
+
+    /// The heartbeat says that a connection is dead.
+    pub(super) fn dead(&mut self, now: Instant, slot: Slot, why: String) {
+        if self.state.slot() != Some(slot) {
+            self.actions.push_back(Action::Drop { slot });
+            return self.rotation_ended(now, slot, Failure::lost(why));
+        }
+        let fault = self.fault(now, Failure::lost(why));
+        match self.settings.heartbeat.close_code {
+            Some(code) => {
+                self.actions.push_back(Action::Close { slot, code, reason: "heartbeat" });
+                self.lose(now, fault, Loss::Leaving(now + LINGER));
+            }
+            None => {
+                self.actions.push_back(Action::Drop { slot });
+                self.lose(now, fault, Loss::Gone);
+            }
+        }
+    }
+
+    /// A step of the script, or something that must be said, failed.
+    pub(super) fn session_failed(&mut self, now: Instant, slot: Slot, error: String, then: Remedy) {
+        let failure = Failure::meant(error, then);
+        if self.state.slot() != Some(slot) {
+            return self.rotation_session_failed(now, slot, failure);
+        }
+        if matches!(self.state, State::Up { .. } | State::Opening { .. }) {
+            let fault = self.fault(now, failure);
+            let code = self.parting_code();
+            self.actions.push_back(Action::Close { slot, code, reason: "script" });
+            self.lose(now, fault, Loss::Leaving(now + self.settings.close_timeout));
+        }
+    }
+
+    fn fault(&self, now: Instant, failure: Failure) -> Fault {
+        let stable = match &self.state {
+            State::Up { since, .. } => now >= *since + self.settings.reconnect.stable_after,
+            _ => false,
+        };
+        Fault { failure, stable }
+    }
+
+    /// The link's connection is lost. Where the next one is under way already, the link waits for
+    /// that; else what has to be done follows once it is gone.
+    fn lose(&mut self, now: Instant, fault: Fault, loss: Loss) {
+        if let State::Opening { channel } = &self.state {
+            let resumes = channel.resumes;
+            self.note_resume(resumes);
+        }
+        let adopts = self.verdict(&fault).remedy == Remedy::Retry && !self.is_last_attempt(&fault);
+        let next = if adopts { self.rotation.take_next() } else { None };
+        let (State::Up { channel, .. } | State::Opening { channel }) =
+            std::mem::replace(&mut self.state, State::Closed)
+        else {
+            return;
+        };
+        match (next, loss) {
+            (Some(next), _) => {
+                match loss {
+                    Loss::Leaving(until) => self.rotation.leave(channel, until),
+                    Loss::Gone => self.old_gone(now),
+                }
+                self.count(fault);
+                self.state = match next {
+                    Phase::Dialling(attempt) => State::Dialling(attempt),
+                    Phase::Opening(channel) => State::Opening { channel },
+                    _ => unreachable!("only these are under way"),
+                };
+                self.announce(LinkState::Connecting);
+            }
+            (None, Loss::Gone) => self.failed(now, fault),
+            (None, Loss::Leaving(until)) => {
+                self.end_rotation(now);
+                self.state = State::Closing { channel, until, then: Then::Fail(fault), drains: false };
+            }
+        }
+    }
+
+    /// An attempt or a connection failed, and nothing is left of it: wait, or give up.
+    pub(super) fn failed(&mut self, now: Instant, fault: Fault) {
+        self.end_rotation(now);
+        let Verdict { remedy, why } = self.verdict(&fault);
+        self.count(fault);
+        match remedy {
+            Remedy::Stop => return self.give_up(&format!("as {why} says")),
+            Remedy::Fresh => self.world.memory.forget(),
+            _ => {}
+        }
+        if self.are_attempts_used_up() {
+            let attempts = match self.attempts {
+                1 => "1 attempt".to_owned(),
+                n => format!("{n} attempts in a row"),
+            };
+            return self.give_up(&format!("after {attempts} (reconnect.max_attempts)"));
+        }
+        let retry_after = self.last.retry_after;
+        match remedy {
+            Remedy::After(delay) => {
+                self.wait(now, backoff::at_least(delay, retry_after), Wait::Fixed);
+            }
+            Remedy::Refresh if !std::mem::replace(&mut self.refreshed, true) => {
+                self.wait(now, backoff::at_least(Duration::ZERO, retry_after), Wait::Fixed);
+            }
+            _ => {
+                let random = self.world.random.f64();
+                let delay = backoff::delay(&self.settings.reconnect, self.failures, random, retry_after);
+                self.wait(now, delay, Wait::Backoff { random, retry_after });
+            }
+        }
+    }
+
+    fn verdict(&self, fault: &Fault) -> Verdict {
+        Verdict::of(&fault.failure, &self.settings.reconnect.rules)
+    }
+
+    /// What a connection is closed with where another is to follow.
+    pub(super) fn parting_code(&self) -> u16 {
+        self.settings.reconnect.close_code.unwrap_or(1000)
+    }
+
+    /// Counts a failure; the next server has its turn.
+    fn count(&mut self, fault: Fault) {
+        self.last = fault.failure;
+        self.url = (self.url + 1) % self.settings.upstream.urls.len().max(1);
+        if fault.stable {
+            // the loss of a stable connection begins a new row; it uses up no attempt
+            self.forget_failures();
+            self.failures = 1;
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            self.attempts = self.attempts.saturating_add(1);
+        }
+    }
+
+    pub(super) fn forget_failures(&mut self) {
+        (self.failures, self.attempts, self.refreshed) = (0, 0, false);
+    }
+
+    fn are_attempts_used_up(&self) -> bool {
+        let max = self.settings.reconnect.max_attempts;
+        max != 0 && self.attempts >= max
+    }
+
+    fn is_last_attempt(&self, fault: &Fault) -> bool {
+        let max = self.settings.reconnect.max_attempts;
+        !fault.stable && max != 0 && self.attempts.saturating_add(1) >= max
+    }
+
+    fn give_up(&mut self, why: &str) {
+        let cause = self.last.error.take().unwrap_or_default();
+        self.last.error = Some(format!("given up {why}: {cause}"));
+        self.state = State::Failed;
+        self.announce(LinkState::Failed);
+        if self.settings.reconnect.on_exhausted == OnExhausted::Exit {
+            self.state = State::Finished;
+            self.actions.push_back(Action::Finish(Ended::GivenUp));
+        }
+    }
+
+    /// Waits for the next attempt: for `delay`, or for as long as `limits.connects` want it.
+    pub(super) fn wait(&mut self, now: Instant, delay: Duration, why: Wait) {
+        let until = (now + delay).max(self.world.pacing.connect_at(now));
+        self.state = State::Waiting { since: now, until, why };
+        let status = LinkStatus { retry_in: Some(until - now), ..self.status(LinkState::Waiting) };
+        self.actions.push_back(Action::Announce(status));
+    }
+
+    /// The closing handshake is over, or its time.
+    pub(super) fn after_closing(&mut self, now: Instant) {
+        let State::Closing { then, .. } = std::mem::replace(&mut self.state, State::Closed) else {
+            return;
+        };
+        match then {
+            Then::Fail(fault) => self.failed(now, fault),
+            Then::Reconnect(last) => {
+                self.last = last;
+                self.connect_asked(now);
+            }
+            Then::Closed(last) => {
+                self.last = last;
+                self.announce(LinkState::Closed);
+            }
+            Then::Stop(last) => {
+                self.last = last;
+                self.finish(Ended::Stopped);
+            }
+        }
+    }
+
+    pub(super) fn drop_closing(&mut self, now: Instant) {
+        if let State::Closing { channel, .. } = &self.state {
+            self.actions.push_back(Action::Drop { slot: channel.slot });
+            self.after_closing(now);
+        }
+    }
+
+    /// The next server's turn within a rotation, which counts by itself.
+    pub(super) fn rotation_delay(
+        &mut self,
+        now: Instant,
+        failures: u32,
+        failure: &Failure,
+        remedy: Remedy,
+    ) -> Duration {
+        let random = self.world.random.f64();
+        let delay = match remedy {
+            Remedy::After(delay) => backoff::at_least(delay, failure.retry_after),
+            _ => backoff::delay(&self.settings.reconnect, failures, random, failure.retry_after),
+        };
+        delay.max(self.world.pacing.connect_at(now) - now)
+    }
+}
+
+/// Nothing but an attempt or a script that is under way can be taken over.
+pub(super) fn is_under_way(phase: &Phase) -> bool {
+    matches!(phase, Phase::Dialling(Attempt { .. }) | Phase::Opening(_))
+}

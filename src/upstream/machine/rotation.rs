@@ -1,0 +1,335 @@
+//! Rotation: the next connection is made, and its script is done, while the old one is live; then
+//! they change places, and the old one is read to its end.
+//!
+//! Before the change the next one's failures concern nobody: the old connection stays, and another
+//! attempt follows after a delay. After it the old one's do not.
+
+use std::time::Instant;
+
+use super::{
+    Action, Attempt, Channel, LINGER, Machine, Note, Slot, State, fault::is_under_way, world::World,
+};
+use crate::{
+    config::{self, Remedy},
+    upstream::{failure::Failure, rules::Verdict, seen::Seen, session::Heard},
+};
+
+/// The second connection.
+#[derive(Debug, Default)]
+pub(super) struct Rotation {
+    phase: Phase,
+    /// Attempts in a row that came to nothing.
+    failures: u32,
+    /// The names of messages, while two connections are read.
+    seen: Option<Seen>,
+    /// When the names aren't needed any more.
+    forget_at: Option<Instant>,
+}
+
+/// How far it has come.
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    #[default]
+    Idle,
+    /// Before the next attempt.
+    Waiting {
+        until: Instant,
+    },
+    Dialling(Attempt),
+    /// The next connection's script is under way.
+    Opening(Box<Channel>),
+    /// The next connection is the link's; the old one is still read, until nothing is missed without it
+    /// or this time comes.
+    Overlap {
+        old: Box<Channel>,
+        until: Instant,
+    },
+    /// The old connection closes; what it still says counts.
+    Leaving {
+        old: Box<Channel>,
+        until: Instant,
+    },
+    /// A rule said not to try again.
+    Stopped,
+}
+
+impl Rotation {
+    /// A connection is up that wasn't made in a rotation.
+    pub(super) fn begin(&mut self) {
+        self.failures = 0;
+        if matches!(self.phase, Phase::Stopped) {
+            self.phase = Phase::Idle;
+        }
+    }
+
+    /// The seat that is taken.
+    pub(super) fn slot(&self) -> Option<Slot> {
+        match &self.phase {
+            Phase::Dialling(attempt) => Some(attempt.slot),
+            _ => self.any_channel().map(|channel| channel.slot),
+        }
+    }
+
+    pub(super) fn attempt(&self, slot: Slot) -> Option<Attempt> {
+        match &self.phase {
+            Phase::Dialling(attempt) if attempt.slot == slot => Some(*attempt),
+            _ => None,
+        }
+    }
+
+    pub(super) fn channel(&self, slot: Slot) -> Option<&Channel> {
+        self.any_channel().filter(|channel| channel.slot == slot)
+    }
+
+    pub(super) fn channel_mut(&mut self, slot: Slot) -> Option<&mut Channel> {
+        match &mut self.phase {
+            Phase::Opening(channel)
+            | Phase::Overlap { old: channel, .. }
+            | Phase::Leaving { old: channel, .. } => {
+                Some(&mut **channel).filter(|channel| channel.slot == slot)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_leaving(&self, slot: Slot) -> bool {
+        matches!(&self.phase, Phase::Leaving { old, .. } if old.slot == slot)
+    }
+
+    /// The next connection is open.
+    pub(super) fn opened(&mut self, channel: Box<Channel>) {
+        self.phase = Phase::Opening(channel);
+    }
+
+    /// The attempt or the script that is under way, for the link to take over.
+    pub(super) fn take_next(&mut self) -> Option<Phase> {
+        is_under_way(&self.phase).then(|| std::mem::take(&mut self.phase))
+    }
+
+    /// A connection closes while the link goes on with the next one.
+    pub(super) fn leave(&mut self, old: Box<Channel>, until: Instant) {
+        self.phase = Phase::Leaving { old, until };
+    }
+
+    /// Whether names of messages are compared.
+    pub(super) fn compares(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// Whether the other connection hasn't published this message yet.
+    pub(super) fn is_new(&mut self, slot: Slot, message: Heard<'_>) -> bool {
+        match (&mut self.seen, message) {
+            (Some(seen), Heard::Text(text)) => seen.is_new(slot, text),
+            _ => true,
+        }
+    }
+
+    /// When the age of a connection calls for the next one.
+    pub(super) fn due_at(&self, since: Instant, rotate: &config::Rotate) -> Option<Instant> {
+        rotate.after.filter(|_| matches!(self.phase, Phase::Idle)).map(|age| since + age)
+    }
+
+    pub(super) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
+        let own = match &self.phase {
+            Phase::Waiting { until } | Phase::Leaving { until, .. } => Some(*until),
+            Phase::Opening(channel) => channel.next_timeout(now, world),
+            Phase::Overlap { old, until } => {
+                Some(old.next_timeout(now, world).map_or(*until, |at| at.min(*until)))
+            }
+            Phase::Idle | Phase::Dialling(_) | Phase::Stopped => None,
+        };
+        [own, self.forget_at].into_iter().flatten().min()
+    }
+
+    fn any_channel(&self) -> Option<&Channel> {
+        match &self.phase {
+            Phase::Opening(channel)
+            | Phase::Overlap { old: channel, .. }
+            | Phase::Leaving { old: channel, .. } => Some(channel),
+            _ => None,
+        }
+    }
+
+    /// Nothing is left of the second connection. What it said last may still come over the other.
+    fn rest(&mut self, forget_at: Option<Instant>) {
+        self.phase = Phase::Idle;
+        self.forget_at = forget_at;
+        if forget_at.is_none() {
+            self.seen = None;
+        }
+    }
+}
+
+impl Machine {
+    /// Something calls for the next connection: age, or a message.
+    pub(super) fn rotate(&mut self, now: Instant, why: String) {
+        if matches!(self.state, State::Up { .. }) && matches!(self.rotation.phase, Phase::Idle) {
+            self.actions.push_back(Action::Note(Note::Rotating(why)));
+            self.dial_next(now);
+        }
+    }
+
+    fn dial_next(&mut self, now: Instant) {
+        let at = self.world.pacing.connect_at(now);
+        let State::Up { channel, .. } = &self.state else { return };
+        if at > now {
+            self.rotation.phase = Phase::Waiting { until: at };
+            return;
+        }
+        let slot = channel.slot.other();
+        let attempt = self.dial(now, slot);
+        self.rotation.phase = Phase::Dialling(attempt);
+        // a message may come over the old one just before the new one is open
+        self.rotation.seen = self.settings.terms.rotate.dedupe.clone().map(Seen::new);
+        self.rotation.forget_at = None;
+        let to = self.destination(attempt);
+        self.actions.push_back(Action::Connect { slot, to });
+    }
+
+    /// The next connection's script is done: sends go to it from now on.
+    pub(super) fn switch(&mut self, now: Instant, slot: Slot) {
+        if !matches!(&self.rotation.phase, Phase::Opening(channel) if channel.slot == slot)
+            || !matches!(self.state, State::Up { .. })
+        {
+            return;
+        }
+        let Phase::Opening(mut channel) = std::mem::take(&mut self.rotation.phase) else { return };
+        channel.heard = false;
+        let up = State::Up { channel, since: now, stable: false };
+        if let State::Up { channel: old, .. } = std::mem::replace(&mut self.state, up) {
+            let until = now + self.settings.terms.rotate.overlap;
+            self.rotation.phase = Phase::Overlap { old, until };
+        }
+        self.rotation.failures = 0;
+        self.announce_up();
+        self.end_overlap_when_met(now);
+    }
+
+    /// The old connection is read until the new one has said something. Where messages have names, it
+    /// is read until both have said the same: the old one may be behind, and what it has still to say
+    /// may be from before the new one listened.
+    pub(super) fn end_overlap_when_met(&mut self, now: Instant) {
+        if let (State::Up { channel, .. }, Phase::Overlap { .. }) = (&self.state, &self.rotation.phase)
+            && self.rotation.seen.as_ref().map_or(channel.heard, Seen::have_met)
+        {
+            self.leave_old(now);
+        }
+    }
+
+    fn leave_old(&mut self, now: Instant) {
+        if let Phase::Overlap { old, .. } = std::mem::take(&mut self.rotation.phase) {
+            let code = self.parting_code();
+            self.actions.push_back(Action::Close { slot: old.slot, code, reason: "rotated" });
+            self.rotation.leave(old, now + self.settings.close_timeout);
+        }
+    }
+
+    pub(super) fn rotation_timeout(&mut self, now: Instant) {
+        if let State::Up { channel, .. } = &self.state
+            && let Some(at) = self.rotation.due_at(channel.since, &self.settings.terms.rotate)
+            && at <= now
+        {
+            let age = self.settings.terms.rotate.after.unwrap_or_default();
+            self.rotate(now, format!("the connection is {age:?} old"));
+        }
+        match &self.rotation.phase {
+            Phase::Waiting { until } if now >= *until => self.dial_next(now),
+            Phase::Overlap { until, .. } if now >= *until => self.leave_old(now),
+            Phase::Leaving { old, until } if now >= *until => {
+                self.actions.push_back(Action::Drop { slot: old.slot });
+                self.old_gone(now);
+            }
+            _ => {}
+        }
+        if self.rotation.forget_at.is_some_and(|at| at <= now) {
+            (self.rotation.seen, self.rotation.forget_at) = (None, None);
+        }
+    }
+
+    pub(super) fn rotation_closing(&mut self, now: Instant, slot: Slot, failure: Failure) {
+        if self.rotation.slot() != Some(slot) {
+            return;
+        }
+        match std::mem::take(&mut self.rotation.phase) {
+            Phase::Overlap { old, .. } => self.rotation.leave(old, now + LINGER),
+            Phase::Leaving { old, until } => self.rotation.leave(old, until.min(now + LINGER)),
+            phase @ Phase::Opening(_) => {
+                self.rotation.phase = phase;
+                self.actions.push_back(Action::Drop { slot });
+                self.rotation_failed(now, slot, failure);
+            }
+            other => self.rotation.phase = other,
+        }
+    }
+
+    pub(super) fn rotation_ended(&mut self, now: Instant, slot: Slot, failure: Failure) {
+        match &self.rotation.phase {
+            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot => self.old_gone(now),
+            _ => self.rotation_failed(now, slot, failure),
+        }
+    }
+
+    pub(super) fn rotation_session_failed(&mut self, now: Instant, slot: Slot, failure: Failure) {
+        match &self.rotation.phase {
+            Phase::Opening(channel) if channel.slot == slot => {
+                self.actions.push_back(Action::Drop { slot });
+                self.rotation_failed(now, slot, failure);
+            }
+            Phase::Overlap { old, .. } if old.slot == slot => self.leave_old(now),
+            _ => {}
+        }
+    }
+
+    /// Nothing is left of the old connection.
+    pub(super) fn old_gone(&mut self, now: Instant) {
+        let forget_at = now + self.settings.terms.rotate.overlap;
+        self.rotation.rest(self.rotation.compares().then_some(forget_at));
+    }
+
+    /// The next connection came to nothing: the old one stays, and another attempt follows.
+    pub(super) fn rotation_failed(&mut self, now: Instant, slot: Slot, failure: Failure) {
+        let resumes = match &self.rotation.phase {
+            Phase::Dialling(attempt) if attempt.slot == slot => attempt.resumes,
+            Phase::Opening(channel) if channel.slot == slot => channel.resumes,
+            _ => return,
+        };
+        self.note_resume(resumes);
+        let verdict = Verdict::of(&failure, &self.settings.reconnect.rules);
+        let error = failure.error.clone().unwrap_or_default();
+        self.rotation.rest(None);
+        self.rotation.failures = self.rotation.failures.saturating_add(1);
+        let retry_in = match verdict.remedy {
+            Remedy::Stop => {
+                self.rotation.phase = Phase::Stopped;
+                None
+            }
+            remedy => {
+                if remedy == Remedy::Fresh {
+                    self.world.memory.forget();
+                }
+                let delay = self.rotation_delay(now, self.rotation.failures, &failure, remedy);
+                self.rotation.phase = Phase::Waiting { until: now + delay };
+                Some(delay)
+            }
+        };
+        self.actions.push_back(Action::Note(Note::RotationFailed { error, retry_in }));
+    }
+
+    /// The link's connection goes away by itself or on request: no other takes over from it, and none
+    /// is read beside it.
+    pub(super) fn end_rotation(&mut self, now: Instant) {
+        match &self.rotation.phase {
+            Phase::Dialling(attempt) => {
+                self.actions.push_back(Action::AbandonConnect { slot: attempt.slot });
+                self.rotation.rest(None);
+            }
+            Phase::Opening(channel) => {
+                self.actions.push_back(Action::Drop { slot: channel.slot });
+                self.rotation.rest(None);
+            }
+            Phase::Overlap { .. } => self.leave_old(now),
+            Phase::Leaving { .. } => {}
+            Phase::Idle | Phase::Waiting { .. } | Phase::Stopped => self.rotation.rest(None),
+        }
+    }
+}

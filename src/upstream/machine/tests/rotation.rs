@@ -1,0 +1,229 @@
+//! One connection takes over from another.
+
+use super::*;
+use crate::upstream::session::Heard;
+
+fn rotating() -> Settings {
+    with(|settings| {
+        settings.heartbeat.kind = HeartbeatKind::Off;
+        settings.terms.rotate.after = Some(600 * S);
+    })
+}
+
+/// A machine whose connection is old enough: the next one is being dialled.
+fn dialling(settings: Settings) -> Bench {
+    let mut bench = Bench::up(settings);
+    let actions = bench.pass(600 * S);
+    let to = Destination::Configured(0);
+    assert!(actions.contains(&Action::Connect { slot: Slot::B, to }), "{actions:?}");
+    bench
+}
+
+/// One in which the next connection has just taken over.
+fn overlapping(settings: Settings) -> Bench {
+    let mut bench = dialling(settings);
+    let actions = bench.tell(connected_on(Slot::B));
+    assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 2));
+    assert_eq!(bench.machine.sender(), Some(Slot::B));
+    bench
+}
+
+fn refused_next() -> Input {
+    Input::ConnectFailed { slot: Slot::B, failure: Failure::attempt("connection refused") }
+}
+
+fn heard(slot: Slot) -> Input {
+    Input::Inbound { slot, messages: true }
+}
+
+fn rotated_away(slot: Slot) -> Action {
+    Action::Close { slot, code: 1000, reason: "rotated" }
+}
+
+#[test]
+fn an_old_connection_is_left_only_for_one_that_is_up() {
+    let mut bench = dialling(rotating());
+    assert_eq!(bench.machine.sender(), Some(Slot::A));
+    let actions = bench.tell(connected_on(Slot::B));
+    assert_eq!(states(&actions), [LinkState::Up]);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Close { .. })), "it is read on");
+    assert_eq!(bench.tell(Input::Inbound { slot: Slot::B, messages: false }), [], "a frame is no message");
+    assert_eq!(bench.tell(heard(Slot::A)), [], "the old one still speaks");
+    assert_eq!(bench.tell(heard(Slot::B)), [rotated_away(Slot::A)]);
+    assert_eq!(bench.tell(Input::Ended { slot: Slot::A, failure: Failure::lost("") }), []);
+    assert_eq!(connects(&bench.pass(599 * S)), 0);
+    let actions = bench.pass(S);
+    let to = Destination::Configured(0);
+    assert!(actions.contains(&Action::Connect { slot: Slot::A, to }), "and back again: {actions:?}");
+}
+
+#[test]
+fn a_new_connection_that_says_nothing_ends_the_overlap_by_its_time() {
+    let mut bench = overlapping(rotating());
+    assert_eq!(bench.pass(4 * S), []);
+    assert_eq!(bench.pass(S), [rotated_away(Slot::A)]);
+    assert_eq!(bench.pass(S), []);
+    assert_eq!(bench.pass(S)[0], Action::Drop { slot: Slot::A }, "close_timeout bounds its closing");
+    assert_eq!(bench.machine.sender(), Some(Slot::B));
+}
+
+#[test]
+fn the_next_one_s_failures_leave_the_old_one_be_and_have_delays() {
+    let mut bench = dialling(with(|settings| {
+        *settings = rotating();
+        settings.reconnect.jitter = 0.0;
+    }));
+    for delay in [500, 1_000, 2_000, 4_000] {
+        let actions = bench.tell(refused_next());
+        let retry_in = Some(delay * MS);
+        let error = "connection refused".to_owned();
+        assert!(actions.contains(&Action::Note(Note::RotationFailed { error, retry_in })), "{actions:?}");
+        assert_eq!(states(&actions), []);
+        assert_eq!(connects(&bench.pass(delay * MS - MS)), 0);
+        assert_eq!(connects(&bench.pass(MS)), 1);
+    }
+    let status = announced(&bench.tell(connected_on(Slot::B))).clone();
+    assert_eq!((status.state, status.attempt), (LinkState::Up, 0), "these were no failures of the link");
+}
+
+#[test]
+fn a_connection_that_is_lost_while_the_next_is_under_way_waits_for_that() {
+    for end in [gone(), closing(Failure::closed_there(Some(1001), ""))] {
+        let is_closing = matches!(end, Input::Closing { .. });
+        let mut bench = dialling(rotating());
+        let actions = bench.tell(end);
+        assert_eq!(states(&actions), [LinkState::Connecting], "{actions:?}");
+        assert_eq!(connects(&actions), 0, "it is under way already");
+        assert!(announced(&actions).error.is_some());
+        assert_eq!(bench.machine.sender(), None);
+        let actions = bench.tell(connected_on(Slot::B));
+        assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 2));
+        let actions = bench.pass(LINGER);
+        assert_eq!(actions.contains(&Action::Drop { slot: Slot::A }), is_closing);
+    }
+}
+
+#[test]
+fn a_lost_connection_whose_next_one_fails_too_waits_as_ever() {
+    let mut bench = dialling(rotating());
+    bench.tell(gone());
+    let actions = bench.tell(refused_next());
+    let status = announced(&actions);
+    assert_eq!((status.state, status.attempt), (LinkState::Waiting, 2));
+    bench.until_attempt();
+}
+
+#[test]
+fn a_rule_about_the_lost_connection_comes_before_the_next_one() {
+    let mut bench = dialling(with(|settings| {
+        *settings = rotating();
+        let codes = vec![4004..=4004];
+        settings.reconnect.rules =
+            vec![config::Rule { codes, statuses: vec![], pattern: None, then: config::Remedy::Stop }];
+    }));
+    let actions = bench.tell(closing(Failure::closed_there(Some(4004), "")));
+    assert_eq!(actions, [Action::AbandonConnect { slot: Slot::B }]);
+    let actions = bench.tell(gone());
+    assert_eq!(announced(&actions).state, LinkState::Failed);
+}
+
+#[test]
+fn what_is_asked_for_ends_both_connections() {
+    for input in [Input::Close, Input::Reconnect, Input::Stop] {
+        let mut bench = dialling(rotating());
+        let actions = bench.tell(input);
+        assert_eq!(actions[0], Action::AbandonConnect { slot: Slot::B });
+        assert!(matches!(actions[1], Action::Close { slot: Slot::A, .. }));
+    }
+    for input in [Input::Close, Input::Reconnect, Input::Stop] {
+        let mut bench = overlapping(rotating());
+        let actions = bench.tell(input);
+        assert_eq!(actions[0], rotated_away(Slot::A));
+        assert!(matches!(actions[1], Action::Close { slot: Slot::B, .. }));
+        let mut actions = bench.tell(gone_from(Slot::B));
+        actions.extend(bench.tell(gone_from(Slot::A)));
+        assert_eq!(states(&actions).len(), 1, "{actions:?}");
+    }
+}
+
+#[test]
+fn the_loss_of_the_new_connection_ends_the_old_one_too() {
+    let mut bench = overlapping(rotating());
+    let actions = bench.tell(gone_from(Slot::B));
+    assert_eq!(actions[0], rotated_away(Slot::A));
+    assert_eq!(announced(&actions).state, LinkState::Waiting);
+    let actions = bench.pass(60 * S);
+    let dialled: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Connect { .. })).collect();
+    assert_eq!(dialled.len(), 1);
+}
+
+#[test]
+fn limits_of_attempts_hold_for_the_next_connection() {
+    let window = config::Window { count: 2, per: 3_600 * S };
+    let mut bench = dialling(with(|settings| {
+        *settings = rotating();
+        settings.terms.limits.connects = vec![window];
+    }));
+    bench.tell(refused_next());
+    assert_eq!(connects(&bench.pass(2_999 * S)), 0);
+    assert_eq!(connects(&bench.pass(S)), 1);
+}
+
+#[test]
+fn a_rule_may_stop_the_attempts_and_the_old_connection_goes_on() {
+    let mut bench = dialling(with(|settings| {
+        *settings = rotating();
+        let statuses = vec![401..=401];
+        settings.reconnect.rules =
+            vec![config::Rule { codes: vec![], statuses, pattern: None, then: config::Remedy::Stop }];
+    }));
+    let failure = Failure { http_status: Some(401), ..Failure::attempt("no") };
+    let actions = bench.tell(Input::ConnectFailed { slot: Slot::B, failure });
+    assert_eq!(actions, [Action::Note(Note::RotationFailed { error: "no".into(), retry_in: None })]);
+    assert_eq!(connects(&bench.pass(100_000 * S)), 0);
+    assert_eq!(bench.machine.sender(), Some(Slot::A));
+}
+
+#[test]
+fn a_message_that_both_connections_say_is_published_once() {
+    let mut bench = dialling(with(|settings| {
+        *settings = rotating();
+        settings.terms.rotate.dedupe = Some(config::Pointer::parse("/id").unwrap());
+    }));
+    let hear = |bench: &mut Bench, slot, text| {
+        assert!(bench.machine.wants_messages(slot));
+        bench.machine.hear(bench.now, slot, Heard::Text(text))
+    };
+    assert!(hear(&mut bench, Slot::A, r#"{"id":1}"#), "said while the next one was dialled");
+    bench.tell(connected_on(Slot::B));
+    assert!(hear(&mut bench, Slot::B, r#"{"id":2}"#));
+    assert_eq!(bench.tell(heard(Slot::B)), [], "the old one may have more from before");
+    assert!(!hear(&mut bench, Slot::B, r#"{"id":1}"#));
+    assert_eq!(bench.tell(heard(Slot::B)), [rotated_away(Slot::A)], "now they have met");
+    assert!(!hear(&mut bench, Slot::A, r#"{"id":2}"#), "closing, it is still heard");
+    assert!(hear(&mut bench, Slot::A, r#"{"id":3}"#));
+    bench.tell(gone_from(Slot::A));
+    assert!(!hear(&mut bench, Slot::B, r#"{"id":3}"#), "and after it is gone");
+    bench.pass(5 * S);
+    assert!(!bench.machine.wants_messages(Slot::B), "in the end nothing is compared any more");
+}
+
+#[test]
+fn each_connection_has_a_heartbeat_of_its_own() {
+    let ping = |slot, n: u64| Action::Ping { slot, payload: n.to_be_bytes() };
+    let mut bench = Bench::up(with(|settings| {
+        settings.terms.rotate.after = Some(50 * S);
+        settings.terms.rotate.overlap = 600 * S;
+        settings.heartbeat.timeout = 30 * S;
+    }));
+    assert_eq!(bench.pass(49 * S).last(), Some(&ping(Slot::A, 1)));
+    bench.tell(inbound());
+    bench.pass(S);
+    bench.tell(connected_on(Slot::B));
+    assert!(bench.pass(10 * S).contains(&ping(Slot::A, 2)), "the old one's goes on");
+    assert!(bench.pass(20 * S).contains(&ping(Slot::B, 1)), "the new one's begins with it");
+    bench.tell(Input::Inbound { slot: Slot::B, messages: false });
+    let actions = bench.pass(10 * S);
+    assert!(actions.contains(&Action::Drop { slot: Slot::A }), "only the silent one dies: {actions:?}");
+    assert_eq!(bench.machine.sender(), Some(Slot::B));
+}

@@ -1,0 +1,32 @@
+//! What all connections of the link have in common, and what the machine is given from outside.
+
+use std::time::Instant;
+
+use crate::upstream::{Settings, memory::Memory, pacing::Pacing, session::Context};
+
+/// Chance, memory, limits, and the wall clock.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) random: fastrand::Rng,
+    /// What was captured; it outlives the connections.
+    pub(super) memory: Memory,
+    pub(super) pacing: Pacing,
+    /// Milliseconds since the Unix epoch, as of the last look at the clock.
+    pub(super) now_ms: u64,
+}
+
+impl World {
+    pub(super) fn new(settings: &Settings, seed: u64) -> World {
+        World {
+            random: fastrand::Rng::with_seed(seed),
+            memory: Memory::default(),
+            pacing: Pacing::new(&settings.terms.limits),
+            now_ms: 0,
+        }
+    }
+
+    /// What a session needs.
+    pub(super) fn context(&mut self, now: Instant) -> Context<'_> {
+        Context { now, now_ms: self.now_ms, random: &mut self.random, memory: &mut self.memory }
+    }
+}
