@@ -1,0 +1,6 @@
+//! Simulated servers: each follows its real server's published rules, named beside them, records what
+//! it hears, and records whatever breaks a rule.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+pub mod stage;
+pub mod visitor;
