@@ -381,7 +381,7 @@ impl Guest {
             book.open.insert(number, sender);
         });
         let socket = WebSocketStream::from_raw_socket(self.stream, Role::Server, None).await;
-        Peer { number, socket, orders, shelf: self.shelf, mute: false }
+        Peer { number, pong: Vec::new(), socket, orders, shelf: self.shelf, mute: false }
     }
 }
 
@@ -389,6 +389,8 @@ impl Guest {
 pub struct Peer {
     /// Its number, from 1.
     pub number: usize,
+    /// What the newest pong carried.
+    pub pong: Vec<u8>,
     socket: WebSocketStream<TcpStream>,
     orders: mpsc::Receiver<Order>,
     shelf: Arc<Shelf>,
@@ -401,9 +403,14 @@ impl Peer {
         self.send(Message::text(text.to_string())).await;
     }
 
-    /// Sends a ping frame, unless the connection is mute.
+    /// Sends a ping frame without payload, unless the connection is mute.
     pub async fn ping(&mut self) {
-        self.send(Message::Ping(Vec::new().into())).await;
+        self.ping_with(&[]).await;
+    }
+
+    /// Sends a ping frame, unless the connection is mute. The pong must carry the same (RFC 6455, 5.5.3).
+    pub async fn ping_with(&mut self, payload: &[u8]) {
+        self.send(Message::Ping(payload.to_vec().into())).await;
     }
 
     async fn send(&mut self, message: Message) {
@@ -439,7 +446,10 @@ impl Peer {
                     Heard::Binary(bytes.to_vec())
                 }
                 Some(Ok(Message::Ping(_))) => Heard::Ping,
-                Some(Ok(Message::Pong(_))) => Heard::Pong,
+                Some(Ok(Message::Pong(payload))) => {
+                    self.pong = payload.to_vec();
+                    Heard::Pong
+                }
                 Some(Ok(Message::Close(frame))) => {
                     let _ = timeout(PATIENCE, self.socket.close(None)).await;
                     Heard::Close(frame.map(|frame| frame.code.into()))

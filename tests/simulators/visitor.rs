@@ -62,6 +62,11 @@ impl Visitor {
         self.socket.send(Message::Ping(b"?".to_vec().into())).unwrap();
     }
 
+    /// Sends a pong frame, asked for or not.
+    pub fn pong(&mut self, payload: &[u8]) {
+        self.socket.send(Message::Pong(payload.to_vec().into())).unwrap();
+    }
+
     /// The next text message.
     pub fn text(&mut self) -> String {
         loop {
