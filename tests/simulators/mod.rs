@@ -2,5 +2,11 @@
 //! it hears, and records whatever breaks a rule.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod discord;
+pub mod graphql_ws;
+pub mod home_assistant;
+pub mod phoenix;
+pub mod signalk;
+pub mod slack;
 pub mod stage;
 pub mod visitor;

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::{
     self, Error, HandshakeError, Message, WebSocket,
     client::IntoClientRequest,
     http::{HeaderName, HeaderValue},
+    protocol::CloseFrame,
 };
 
 use super::stage::Stage;
@@ -97,6 +98,13 @@ impl Visitor {
     /// The next frame of any kind.
     pub fn frame(&mut self) -> Message {
         self.socket.read().unwrap()
+    }
+
+    /// Closes with this code, and reads on until the server has ended its side.
+    pub fn leave(&mut self, code: u16) {
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        self.socket.close(Some(frame)).unwrap();
+        while self.socket.read().is_ok() {}
     }
 
     /// Reads on until the server has ended the connection: its close code and reason, 1005 for a close
