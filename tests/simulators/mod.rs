@@ -2,9 +2,15 @@
 //! it hears, and records whatever breaks a rule.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod binance;
+pub mod centrifugo;
+pub mod coinbase;
 pub mod discord;
 pub mod graphql_ws;
 pub mod home_assistant;
+pub mod kraken;
+pub mod ocpp;
+pub mod okx;
 pub mod phoenix;
 pub mod signalk;
 pub mod slack;
