@@ -1,9 +1,9 @@
 //! Binance's spot market streams.
 //!
 //! The rules are those of "WebSocket Streams for Binance",
-//! <https://developers.binance.com/en/docs/products/spot/web-socket-streams>, sections "General WSS
-//! information", "WebSocket Limits" and "Live Subscribing/Unsubscribing to streams". Where it says
-//! "disconnected" without a code, the codes are those that its servers are seen to use: 1008.
+//! <https://developers.binance.com/en/docs/products/spot/web-socket-streams>: its sections on what holds in
+//! general ("General"), on limits ("Limits"), and on live subscriptions with their errors ("Live"). It names
+//! no close codes; those here are what users report.
 
 use std::{
     cell::RefCell,
@@ -63,12 +63,12 @@ pub fn open(settings: Settings) -> Stage {
 }
 
 async fn visit(world: Rc<World>, guest: Guest) {
-    // "a limit of 300 connections per attempt every 5 minutes per IP"
+    // Limits: 300 connections in 5 minutes from one address
     if !world.connects.borrow_mut().take() {
         guest.violation("more connections in 5 minutes than allowed");
         return guest.answer(429, "", "").await;
     }
-    // "Raw streams are accessed at /ws/<streamName>; combined streams at /stream?streams=<…>/<…>"
+    // General: one raw stream at /ws/NAME, combined ones at /stream?streams=NAME/NAME
     let (combined, named) = match guest.path.strip_prefix("/ws") {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => (false, rest.to_owned()),
         _ if guest.path == "/stream" => (true, guest.query("streams").unwrap_or_default()),
@@ -112,8 +112,7 @@ impl Session {
             match self.peer.hear(Some(end.min(next_ping).min(due))).await {
                 Heard::Close(_) | Heard::Gone => return,
                 Heard::Order(Order::Do("shutdown")) => {
-                    // "A serverShutdown event will be sent when the server is about to shutdown,
-                    // resulting in disconnection."
+                    // General: an end of the server is announced by an event, then it disconnects
                     self.peer.say(json!({"e": "serverShutdown", "E": 1_770_123_456_789_u64})).await;
                     end = end.min(Instant::now() + self.settings.shutdown);
                 }
@@ -126,11 +125,11 @@ impl Session {
                 Heard::Late => {
                     let now = Instant::now();
                     if now >= end {
-                        // "only valid for 24 hours; expect to be disconnected at the 24 hour mark"
+                        // General: no connection is older than 24 hours
                         return self.peer.close(1001, "").await;
                     }
                     if now >= due {
-                        // "does not receive a pong frame back … within a minute"
+                        // General: a ping without its pong within a minute ends the connection
                         return self.peer.refuse(1008, "Pong timeout").await;
                     }
                     if now >= next_ping {
@@ -142,8 +141,7 @@ impl Session {
                     }
                 }
                 heard => {
-                    // "a limit of 5 incoming messages per second. A message is considered: a PING
-                    // frame, a PONG frame, a JSON controlled message"
+                    // Limits: 5 in a second, be they pings, pongs or requests
                     if !self.inbound.take() {
                         return self.peer.refuse(1008, "Too many requests").await;
                     }
@@ -164,8 +162,7 @@ impl Session {
         }
     }
 
-    /// "You must send a pong with a copy of ping's payload. Unsolicited pong frames are allowed, but will
-    /// not prevent disconnection."
+    /// General: a pong carries its ping's payload. Others are allowed, and count for nothing.
     fn answered(&mut self) {
         if let Some(at) = self.pings.iter().position(|(payload, _)| *payload == self.peer.pong) {
             self.pings.drain(..=at);
@@ -186,7 +183,7 @@ impl Session {
 
     fn add(&mut self, stream: &str) {
         let symbol = stream.split('@').next().unwrap_or(stream);
-        // "All symbols for streams are lowercase": others are taken, and nothing comes of them
+        // General: symbols are in lower case. Others are taken, and nothing comes of them
         if symbol.bytes().any(|byte| byte.is_ascii_uppercase()) {
             self.peer.violation(format!("{stream}: symbols are in lower case"));
         }
@@ -194,7 +191,7 @@ impl Session {
         self.peer.event(format!("stream {stream}"));
     }
 
-    /// The reply to a request: see "Error Messages" for those that are wrong.
+    /// Live: the reply to a request, or the error for a wrong one.
     fn answer(&mut self, text: &str) -> Value {
         let Ok(request) = serde_json::from_str::<Value>(text) else {
             return self.wrong(3, "Invalid JSON: expected value at line 1 column 1".into(), None);
@@ -212,6 +209,9 @@ impl Session {
         let Some(method) = request["method"].as_str() else {
             return self.wrong(2, "Invalid request: missing field `method` at line 1 column 73".into(), None);
         };
+        if request.get("params").is_some_and(|params| !params.is_array()) {
+            return self.wrong(2, "Invalid request: invalid type, expected a sequence".into(), None);
+        }
         let params: Vec<&str> =
             request["params"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let result = match method {
@@ -299,6 +299,7 @@ mod tests {
             (r#"{"id":1}"#, 2, "missing field `method`"),
             (r#"{"method":"FLY","id":1}"#, 2, "unknown variant FLY"),
             (r#"{"method":"SUBSCRIBE","params":[],"id":{}}"#, 2, "request ID"),
+            (r#"{"method":"SUBSCRIBE","params":5,"id":1}"#, 2, "expected a sequence"),
             (r#"{"method":"GET_PROPERTY","params":["speed"],"id":1}"#, 0, "Unknown property"),
             (r#"{"method":"SET_PROPERTY","params":["combined",5],"id":1}"#, 1, "expected Boolean"),
         ] {

@@ -1,9 +1,8 @@
 //! Centrifugo, its bidirectional protocol in JSON.
 //!
 //! The rules, each named where it is applied, are those of
-//! - "Protocol": "Client protocol", <https://centrifugal.dev/docs/transports/client_protocol>
-//! - "Codes": "Client protocol codes", <https://centrifugal.dev/docs/server/codes>
-//! - "WebSocket": "WebSocket transport", <https://centrifugal.dev/docs/transports/websocket>
+//! - Protocol: "Client protocol", <https://centrifugal.dev/docs/transports/client_protocol>
+//! - Codes: "Client protocol codes", <https://centrifugal.dev/docs/server/codes>
 
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
@@ -68,7 +67,7 @@ struct Session {
     asked: Option<Instant>,
 }
 
-/// An end of the connection, by its code in "Codes".
+/// An end of the connection, by its code in Codes.
 type End = (u16, &'static str);
 
 const BAD_REQUEST: End = (3501, "bad request");
@@ -87,26 +86,25 @@ impl Session {
                 Heard::Close(_) | Heard::Gone => return,
                 Heard::Text(text) => match self.take(&text) {
                     Ok(replies) if replies.is_empty() => {}
-                    // Protocol, "Top level batching": replies in one message are separated by \n
+                    // Protocol, top level batching: replies in one message are separated by \n
                     Ok(replies) => self.peer.say(lines(&replies)).await,
                     Err((code, reason)) => return self.peer.refuse(code, reason).await,
                 },
                 Heard::Binary(_) => return self.peer.refuse(BAD_REQUEST.0, BAD_REQUEST.1).await,
                 Heard::Ping | Heard::Pong => {}
-                // Codes, 3502: "did not become authenticated in configured interval after dialing"
+                // Codes, 3502: not connected in time
                 Heard::Late if !self.connected => return self.peer.refuse(3502, "stale").await,
                 Heard::Late => {
                     let now = Instant::now();
                     if self.asked.is_some_and(|asked| now >= asked) {
-                        // Codes, 3012: "no pong received … in a configured time"
+                        // Codes, 3012: no pong in time
                         return self.peer.refuse(3012, "no pong").await;
                     }
                     if now >= expires {
                         // Codes, 3005; the client gets a new token and comes back
                         return self.peer.close(3005, "connection expired").await;
                     }
-                    // Protocol, "Ping Pong": "server periodically sends empty commands to clients and
-                    // expects empty replies from them"
+                    // Protocol, ping pong: the server sends an empty object, and expects one
                     self.peer.say("{}").await;
                     self.peer.event("ping");
                     self.asked = Some(now + self.settings.pong);
@@ -140,7 +138,7 @@ impl Session {
                 self.peer.event("pong");
                 continue;
             }
-            // Protocol, "Command-Reply": each command has an incremental id; only `send` has none
+            // Protocol, command-reply: each command has an id; only `send` has none
             let id = command["id"].as_u64().filter(|id| *id > 0).ok_or(BAD_REQUEST)?;
             let method = fields.keys().find(|key| *key != "id").ok_or(BAD_REQUEST)?;
             if self.connected == (method == "connect") {
@@ -166,7 +164,7 @@ impl Session {
         Ok(replies)
     }
 
-    /// The outer error ends the connection; the inner one is a reply ("Codes", "Client error codes").
+    /// The outer error ends the connection; the inner one is a reply (Codes, client error codes).
     #[allow(clippy::type_complexity, reason = "said in the line above")]
     fn command(&mut self, method: &str, request: &Value) -> Result<Result<Value, (u16, &'static str)>, End> {
         let channel = request["channel"].as_str().unwrap_or("").to_owned();
@@ -195,7 +193,7 @@ impl Session {
 
     #[allow(clippy::type_complexity, reason = "as above")]
     fn connect(&mut self, request: &Value) -> Result<Result<Value, (u16, &'static str)>, End> {
-        // Protocol, "Client name and version": at most 16 and 64 symbols
+        // Protocol, client name and version: at most 16 and 64 symbols
         for (field, most) in [("name", 16), ("version", 64)] {
             if request[field].as_str().is_some_and(|text| text.chars().count() > most) {
                 self.peer.violation(format!("{field} is longer than {most}"));
@@ -203,7 +201,7 @@ impl Session {
         }
         match request["token"].as_str() {
             Some(TOKEN) => {}
-            // Codes, 109: "connection token expired"
+            // Codes, 109
             Some(EXPIRED) => return Ok(Err((109, "token expired"))),
             // Codes, 3500
             Some(_) => return Err((3500, "invalid token")),

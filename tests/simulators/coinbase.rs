@@ -1,10 +1,14 @@
 //! Coinbase Advanced Trade, WebSocket.
 //!
 //! The rules, each named where it is applied, are those of
-//! - "Advanced Trade WebSockets": <https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/guides/websocket>
-//! - "WebSocket Channels": <https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels>
-//! - "WebSocket Rate Limits": <https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits>
-//! - "Exchange WebSocket Overview": <https://docs.cdp.coinbase.com/exchange/websocket-feed/overview>
+//! - Guide: "Advanced Trade WebSockets",
+//!   <https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/guides/websocket>
+//! - Channels: "WebSocket Channels",
+//!   <https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels>
+//! - Limits: "Advanced Trade WebSocket Rate Limits",
+//!   <https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits>
+//! - Overview: "Exchange WebSocket Overview" (the sister API),
+//!   <https://docs.cdp.coinbase.com/exchange/websocket-feed/overview>
 //!
 //! None names the close code of a disconnection; 1008 (policy violation) stands for it here.
 
@@ -63,7 +67,7 @@ pub fn open(settings: Settings) -> Stage {
 }
 
 async fn visit(world: Rc<World>, guest: Guest) {
-    // "Rate Limits": "connections are rate-limited at 8 per second per IP address"
+    // Limits: 8 connections in a second from one address
     if !world.connects.borrow_mut().take() {
         guest.violation("more connections in a second than allowed");
         return guest.answer(429, "", "").await;
@@ -101,13 +105,11 @@ impl Session {
             match self.peer.hear(Some(deadline)).await {
                 Heard::Close(_) | Heard::Gone => return,
                 Heard::Late if self.channels.is_empty() => {
-                    // "Overview": "you are disconnected if no subscribe has been received within 5
-                    // seconds"
+                    // Overview: without a subscription within 5 seconds the connection ends
                     return self.peer.refuse(1008, "no subscribe in time").await;
                 }
                 Heard::Late if self.channels.contains_key("heartbeats") => {
-                    // "Channels": "heartbeats messages every second. Heartbeats include a
-                    // heartbeat_counter"
+                    // Channels: a heartbeat comes every second, with its number
                     self.beats += 1;
                     let event = json!({"current_time": "2026-01-05 12:00:00 +0000 UTC",
                         "heartbeat_counter": self.beats});
@@ -115,8 +117,7 @@ impl Session {
                     (beat, quiet) = (Instant::now() + settings.heartbeat, Instant::now() + settings.quiet);
                 }
                 Heard::Late => {
-                    // "Channels": "Most channels close within 60-90 seconds if no updates are sent.
-                    // Subscribe to heartbeats to keep all subscriptions open."
+                    // Channels: without updates most end after 60 to 90 seconds, but not beside heartbeats
                     return self.peer.refuse(1008, "no updates").await;
                 }
                 Heard::Text(text) => {
@@ -147,8 +148,7 @@ impl Session {
         }
     }
 
-    /// Each message has a `sequence_num`, counted from 0 on each connection: see "Advanced Trade
-    /// WebSockets", "Sequence Numbers".
+    /// Guide: each message has a `sequence_num`, counted from 0 on each connection.
     async fn tell(&mut self, channel: &str, event: Value) {
         let message = json!({"channel": channel, "client_id": "", "timestamp": "2026-01-05T12:00:00Z",
             "sequence_num": self.sequence, "events": [event]});
@@ -160,12 +160,11 @@ impl Session {
     fn take(&mut self, text: &str) -> Option<String> {
         let request: Value = serde_json::from_str(text).unwrap_or_default();
         let jwt = request["jwt"].as_str();
-        // "Rate Limits": "unauthenticated messages are rate-limited at 8 per second per IP address"
+        // Limits: 8 messages without a JWT in a second from one address
         if jwt.is_none() && !self.world.unauthenticated.borrow_mut().take() {
             return Some("rate limit exceeded".into());
         }
-        // "Advanced Trade WebSockets": "you must generate a different JWT for each websocket message
-        // sent, since the JWTs will expire after 120 seconds"
+        // Guide: each message has a JWT of its own, good for 120 seconds
         let good = jwt.is_none_or(|jwt| {
             self.world.settings.tokens.contains(&jwt) && self.world.used.borrow_mut().insert(jwt.to_owned())
         });

@@ -1,12 +1,12 @@
 //! Kraken's spot market, WebSocket API v2, and the one REST call that its private channels need.
 //!
 //! The rules, each named where it is applied, are those of
-//! - "Status": <https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status>
-//! - "Heartbeat": <https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/heartbeat>
-//! - "Ping": <https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ping>
-//! - "Get Websockets Token": <https://docs.kraken.com/api-reference/trading/get-websockets-token>
-//! - "Subscriptions (WebSockets API)": <https://support.kraken.com/hc/en-us/articles/360022635632>
-//! - "Spot WebSocket Introduction": <https://docs.kraken.com/exchange/guides/websockets/introduction>
+//! - Status: "Status", <https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status>
+//! - Heartbeat: "Heartbeat", <https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/heartbeat>
+//! - Ping: "Ping", <https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ping>
+//! - Token: "Get Websockets Token", <https://docs.kraken.com/api-reference/trading/get-websockets-token>
+//! - Alive: "WebSockets subscriptions", <https://support.kraken.com/hc/en-us/articles/360022635632>
+//! - Introduction: "Spot WebSocket Introduction", <https://docs.kraken.com/exchange/guides/websockets/introduction>
 
 use std::{
     cell::{Cell, RefCell},
@@ -74,7 +74,7 @@ async fn visit(world: Rc<World>, guest: Guest) {
             return guest.answer(404, "", "").await;
         }
     }
-    // "WebSocket API FAQ": about 150 attempts per rolling 10 minutes and address, by Cloudflare
+    // Cloudflare, in front of Kraken, lets about 150 attempts through in 10 minutes from one address
     if !world.connects.borrow_mut().take() {
         guest.violation("more connections in 10 minutes than allowed");
         return guest.answer(429, "", "").await;
@@ -83,8 +83,7 @@ async fn visit(world: Rc<World>, guest: Guest) {
     Session { world, peer, channels: BTreeSet::new() }.run().await;
 }
 
-/// "An authentication token must be requested via this REST API endpoint. The token should be used within
-/// 15 minutes of creation."
+/// Token: it is asked for by REST, and must be used within 15 minutes.
 async fn give_token(world: &World, guest: Guest) {
     let allowed = guest.method == "POST" && guest.header("api-key") == Some(KEY);
     if !allowed {
@@ -108,19 +107,17 @@ struct Session {
 
 impl Session {
     async fn run(&mut self) {
-        // "Status": "a status will be automatically generated on successful websocket connection"
+        // Status: comes by itself on each new connection
         let data = json!([{"api_version": "v2", "connection_id": 1_000 + self.peer.number,
             "system": "online", "version": "2.0.9"}]);
         self.peer.say(json!({"channel": "status", "type": "update", "data": data})).await;
         let mut heard_at = Instant::now();
         let mut said_at = heard_at;
         loop {
-            // "Subscriptions": "to keep the websocket connection alive, you will need to make a ping
-            // request at least every 60 seconds" (written of futures; where a spot connection has a
-            // subscription, its heartbeats keep it)
+            // Alive: a ping at least every 60 seconds. It is said of futures; where a spot connection has
+            // a subscription, its heartbeats keep it
             let idle = heard_at + self.world.settings.idle;
-            // "Heartbeat": "sent approximately once every second in the absence of any other channel
-            // updates … automatically generated on subscription to any channel"
+            // Heartbeat: about once a second, where nothing else comes, once there is a subscription
             let beat = said_at + self.world.settings.heartbeat;
             let deadline = if self.channels.is_empty() { idle } else { beat };
             match self.peer.hear(Some(deadline)).await {
@@ -176,13 +173,13 @@ impl Session {
         answers.into_iter().map(|answer| stamped(answer, req_id)).collect()
     }
 
-    /// "Spot WebSocket Introduction": each symbol of a request has its own acknowledgement.
+    /// Introduction: each symbol of a request has its own answer.
     fn subscribe(&mut self, method: &str, params: &Value) -> Vec<Value> {
         let channel = params["channel"].as_str().unwrap_or("");
         let on = method == "subscribe";
         match channel {
             "executions" | "balances" => {
-                // "Private channels require a WebSocket token"
+                // Introduction: private channels need a token
                 let Some(token) = params["token"].as_str() else {
                     return vec![self.wrong(method, "EGeneral:Invalid arguments:token")];
                 };
@@ -210,7 +207,7 @@ impl Session {
                 }
                 answers
             }
-            // "There is no option to directly request a status update / a heartbeat subscription"
+            // Status, Heartbeat: nobody can subscribe to them
             _ => vec![self.wrong(method, "Channel not found")],
         }
     }
@@ -231,7 +228,7 @@ impl Session {
 }
 
 impl World {
-    /// "It does not expire once a successful connection and private subscription has been made."
+    /// Token: one that was used for a private subscription stays good.
     fn accepts(&self, token: &str) -> bool {
         let now = Instant::now();
         let mut tokens = self.tokens.borrow_mut();

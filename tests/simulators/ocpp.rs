@@ -62,9 +62,8 @@ pub fn open(settings: Settings) -> Stage {
 }
 
 async fn visit(world: Rc<World>, guest: Guest) {
-    // J 3.1.1: the URL ends with the identity, percent-encoded. J 3.2: "If the Central System does not
-    // recognize the charge point identifier in the URL path, it SHOULD send an HTTP response with
-    // status 404".
+    // J 3.1.1: the URL ends with the identity, percent-encoded. J 3.2: an unknown one is
+    // answered with 404.
     let identity = guest.path.strip_prefix("/ocpp/").map(|name| name.replace("%20", " "));
     if identity.as_deref() != Some(IDENTITY) {
         guest.violation(format!("no such charge point: {}", guest.path));
@@ -82,8 +81,8 @@ async fn visit(world: Rc<World>, guest: Guest) {
         .find_map(|name| world.settings.versions.iter().copied().find(|version| *version == name));
     let mut peer = guest.upgrade(version).await;
     let Some(version) = version else {
-        // J 3.2: "it MUST complete the WebSocket handshake with a response without a
-        // Sec-WebSocket-Protocol header and then immediately close the WebSocket connection"
+        // J 3.2: where there is none, the handshake is completed without a subprotocol, and the
+        // connection closed at once
         return peer.refuse(1002, "no common subprotocol").await;
     };
     let mut session = Session {
@@ -120,8 +119,7 @@ impl Session {
             match self.peer.hear(Some(due)).await {
                 Heard::Close(_) | Heard::Gone => return,
                 Heard::Late => {
-                    // 1.6, 4.6: "the Charge Point SHALL send a heartbeat … at the interval"; any other
-                    // message will do
+                    // 1.6, 4.6: a heartbeat after each interval in which nothing else was said
                     self.peer.violation("no heartbeat in time");
                     return self.peer.close(1001, "silent").await;
                 }
@@ -166,7 +164,7 @@ impl Session {
                 self.answered(id, "error")
             }
             _ => {
-                // Part 4, 4.2.3: a message that can't be read is answered with the id "-1"; J has no rule
+                // Part 4, 4.2.3: what can't be read is answered under the id -1; J has no rule
                 self.peer.violation(format!("not a message of OCPP: {text}"));
                 let code = if self.old { "FormationViolation" } else { "RpcFrameworkError" };
                 Some(json!([4, "-1", code, "", {}]))
@@ -184,15 +182,14 @@ impl Session {
     }
 
     fn call(&mut self, id: &str, action: &str, payload: &Value) -> Value {
-        // J 4.1.4: at most 36 characters, and "MUST be different from all message IDs previously used by
-        // the same sender for CALL messages on the same WebSocket connection"
+        // J 4.1.4: an id has at most 36 characters, and is used once on a connection
         if id.len() > 36 || !self.ids.insert(id.to_owned()) {
             return self.wrong(id, "GenericError", &format!("the id {id} is too long, or was used before"));
         }
         match action {
             "BootNotification" => self.boot(id, payload),
-            // 1.6, 4.2: "While not yet accepted … SHALL not send any other request"; 2.0.1, B02.FR.09:
-            // the answer is SecurityError
+            // 1.6, 4.2: nothing else is asked before BootNotification was accepted; 2.0.1, B02.FR.09: the
+            // answer is SecurityError
             _ if !self.booted && !self.world.accepted.get() => {
                 self.wrong(id, "SecurityError", &format!("{action} before BootNotification was accepted"))
             }
@@ -221,8 +218,7 @@ impl Session {
                 if self.old { "OccurenceConstraintViolation" } else { "OccurrenceConstraintViolation" };
             return self.wrong(id, code, "BootNotification lacks what it must say");
         }
-        // 1.6, 4.2: after Pending or Rejected the interval "is the minimum wait time before sending a
-        // next BootNotification request"
+        // 1.6, 4.2: after Pending or Rejected the next BootNotification waits for the interval
         if self.world.not_before.take().is_some_and(|not_before| Instant::now() < not_before) {
             self.peer.violation("BootNotification before the interval had passed");
         }

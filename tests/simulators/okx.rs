@@ -60,8 +60,7 @@ pub fn open(settings: Settings) -> Stage {
     Stage::open(World { settings, connects }, visit)
 }
 
-/// A login's `sign`: "concatenate timestamp, method and requestPath, HMAC SHA256 with the secret key,
-/// base64".
+/// Login: the signature is the base64 of the HMAC-SHA256 of timestamp, method and path.
 pub fn sign(secret: &str, timestamp: &str) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
     let message = format!("{timestamp}GET/users/self/verify");
@@ -74,7 +73,7 @@ pub fn timestamp() -> String {
 }
 
 async fn visit(world: Rc<World>, guest: Guest) {
-    // "Connection limit: 3 requests per second (based on IP)"
+    // Connect: 3 in a second from one address
     if !world.connects.borrow_mut().take() {
         guest.violation("more connections in a second than allowed");
         return guest.answer(429, "", "").await;
@@ -111,22 +110,21 @@ enum Answer {
 
 impl Session {
     async fn run(&mut self) {
-        // "The connection will break automatically if the subscription is not established or data has
-        // not been pushed for more than 30 seconds."
+        // Connect: a connection ends that has no subscription, or was sent nothing, for 30 seconds
         let mut idle = Instant::now() + self.settings.idle;
         let mut end = None;
         loop {
             let deadline = end.map_or(idle, |end: Instant| end.min(idle));
             match self.peer.hear(Some(deadline)).await {
                 Heard::Close(_) | Heard::Gone => return,
-                // "send the String 'ping', expect a 'pong' as a response"
+                // Connect: the text ping is answered by the text pong
                 Heard::Text(text) if text == "ping" => {
                     self.peer.event("ping");
                     self.peer.say("pong").await;
                     idle = Instant::now() + self.settings.idle;
                 }
                 Heard::Text(text) if text.len() > 64 << 10 => {
-                    // "the total length of multiple channels cannot exceed 64 KB"; Close Frame, 1009
+                    // Subscribe: at most 64 KB; Close Frame, 1009
                     return self.peer.refuse(1009, "Request message exceeds the maximum frame length").await;
                 }
                 Heard::Text(text) => {
@@ -158,7 +156,7 @@ impl Session {
                     }
                 }
                 Heard::Order(Order::Do("upgrade")) => {
-                    // "Notification": sent before the disconnection for a service upgrade
+                    // Notification: a disconnection for an upgrade is announced
                     let text = "The connection will soon be closed for a service upgrade. Please reconnect.";
                     self.peer
                         .say(json!({"event": "notice", "code": "64008", "msg": text, "connId": "a4d3ae55"}))
@@ -183,8 +181,7 @@ impl Session {
         if !matches!(op, "login" | "subscribe" | "unsubscribe") {
             return vec![self.wrong("60012", format!("Invalid request: {text}"))];
         }
-        // "The total number of 'subscribe'/'unsubscribe'/'login' requests per connection is limited to
-        // 480 times per hour."
+        // Connect: 480 of these in an hour on one connection
         if !self.requests.take() {
             return vec![self.wrong("60014", "Requests too frequent".into())];
         }
@@ -199,7 +196,7 @@ impl Session {
         let now: u64 = timestamp().parse().unwrap();
         let (code, message) = match text("timestamp").parse::<u64>() {
             Err(_) => ("60004", "Invalid timestamp"),
-            // "The request will expire 30 seconds after the timestamp."
+            // Login: a timestamp is good for 30 seconds
             Ok(then) if now.abs_diff(then) > self.settings.login_age.as_secs() => {
                 ("60006", "Timestamp request expired")
             }
