@@ -47,7 +47,8 @@ const IMMEDIATELY: Duration = Duration::from_secs(5);
 
 /// A server. `Order::Say(TEXT)` is dispatched as `MESSAGE_CREATE`; `Order::Do` knows
 /// `reconnect` (op 7), `invalid` and `resumable` (op 9 with false and true), `heartbeat` (op 1, which must
-/// be answered), and `miss` (an event, and the end of TCP before it is sent).
+/// be answered), `miss` (an event, and the end of TCP before it is sent), and `forget` (the end of TCP and
+/// of all sessions).
 /// Events: `identify`, `resume`, `heartbeat`, `op N`, `closed CODE`, `left CODE` (the client's).
 pub fn open(settings: Settings) -> Stage {
     let identifies = Window::new(settings.identifies, settings.identify_window);
@@ -149,6 +150,10 @@ impl Gateway<'_> {
                 }
                 Heard::Order(Order::Do("miss")) => {
                     self.record("MESSAGE_CREATE", json!({"content": "missed"}));
+                    return;
+                }
+                Heard::Order(Order::Do("forget")) => {
+                    self.world.sessions.borrow_mut().clear();
                     return;
                 }
                 Heard::Order(Order::Do(what)) => self.control(peer, what).await,

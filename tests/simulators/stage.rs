@@ -201,6 +201,13 @@ impl Stage {
         guest.try_send(order).expect("orders are few, and carried out");
     }
 
+    /// Shows that `look` finds nothing in the book for so long.
+    pub fn never_within(&self, time: Duration, what: &str, look: impl Fn(&Book) -> bool) {
+        let (book, waited) =
+            self.book.more.wait_timeout_while(self.book.lock(), time, |book| !look(book)).unwrap();
+        assert!(waited.timed_out(), "{what}; events {:?}, violations {:?}", book.events, book.violations);
+    }
+
     /// Waits until no connection is open.
     pub fn empty(&self) {
         self.until("the end of all connections", |book| book.open.is_empty().then_some(()));
