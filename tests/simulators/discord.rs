@@ -137,7 +137,7 @@ impl Gateway<'_> {
                 Heard::Late if self.asked_by.is_some_and(|by| by <= Instant::now()) => {
                     return peer.refuse(4000, "no heartbeat when asked").await;
                 }
-                // the client is "forced to resume", so this isn't the end of the session
+                // the session goes on: it is for the client to resume it
                 Heard::Late => return peer.refuse(4000, "no heartbeat in time").await,
                 Heard::Text(text) => {
                     if let Err((code, reason)) = self.hear(peer, text.as_bytes()).await {
@@ -164,7 +164,7 @@ impl Gateway<'_> {
                 }
                 Heard::Close(code) => {
                     peer.event(format!("left {}", code.unwrap_or(1005)));
-                    // "When you close the connection with 1000 or 1001, your session will be invalidated"
+                    // who closes with one of these says good-bye, and the session ends
                     if let (Some(1000 | 1001), Some(session)) = (code, &self.session) {
                         self.world.sessions.borrow_mut().remove(session);
                     }
