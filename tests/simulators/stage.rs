@@ -74,8 +74,10 @@ pub enum Order {
     Close(u16, &'static str),
     /// End TCP without a close frame.
     Drop,
-    /// Read on, but never say another word.
+    /// Read on and answer ping frames, but never say another word.
     Mute,
+    /// Neither read nor write any more, and keep TCP open.
+    Freeze,
     /// Something of the simulator's own, by name.
     Do(&'static str),
 }
@@ -133,14 +135,11 @@ impl Stage {
                 found.is_none()
             })
             .unwrap();
-        assert!(
-            !waited.timed_out(),
-            "waited in vain for {what}; events {:?}, violations {:?}, heard {:?}",
-            book.events,
-            book.violations,
-            book.heard
-        );
+        let all =
+            format!("events {:?}, violations {:?}, heard {:?}", book.events, book.violations, book.heard);
+        // a panic must not poison it for the simulator
         drop(book);
+        assert!(!waited.timed_out(), "waited in vain for {what}; {all}");
         found.unwrap()
     }
 
@@ -182,7 +181,9 @@ impl Stage {
     pub fn never_within(&self, time: Duration, what: &str, look: impl Fn(&Book) -> bool) {
         let (book, waited) =
             self.book.more.wait_timeout_while(self.book.lock(), time, |book| !look(book)).unwrap();
-        assert!(waited.timed_out(), "{what}; events {:?}, violations {:?}", book.events, book.violations);
+        let all = format!("events {:?}, violations {:?}", book.events, book.violations);
+        drop(book);
+        assert!(waited.timed_out(), "{what}; {all}");
     }
 
     /// Waits until no connection is open.

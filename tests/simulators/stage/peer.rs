@@ -132,6 +132,8 @@ impl Peer {
             }
             Order::Drop => return false,
             Order::Mute => self.mute = true,
+            // until the stage is taken down
+            Order::Freeze => std::future::pending().await,
             Order::Do(what) => panic!("this simulator doesn't know {what:?}"),
         }
         true
