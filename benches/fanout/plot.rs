@@ -38,7 +38,8 @@ fn chart<'a>(
     of: fn(&(f64, f64, f64)) -> f64,
 ) -> Result<(), Failure<'a>> {
     let values = || series.iter().flat_map(|(_, points)| points.iter().map(of)).filter(|value| *value > 0.0);
-    let (low, high) = (values().fold(f64::MAX, f64::min) / 1.5, values().fold(0.0, f64::max) * 1.5);
+    let (low, high) = (values().fold(f64::MAX, f64::min) / 1.5, values().fold(0.0, f64::max) * 12.0);
+    // (the room above is the legend's)
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 14))
         .margin(10)
@@ -61,7 +62,12 @@ fn chart<'a>(
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(TRANSPARENT).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(TRANSPARENT)
+        .draw()?;
     Ok(())
 }
 

@@ -74,8 +74,9 @@ async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, track: 
         headers.push((name.as_str(), value));
     }
     headers.extend(address.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
-    let proxy =
-        Proxy::choose(&upstream.proxy, &target, &Surroundings::process()).map_err(Failure::attempt)?;
+    let render_url = |template: &Template| render(template, &secrets, None);
+    let proxy = Proxy::choose(&upstream.proxy, &target, &Surroundings::process(), render_url);
+    let proxy = proxy.map_err(Failure::attempt)?;
     track.found(|| Found::Prepared {
         address: target.address(),
         headers: headers.iter().map(|(name, _)| (*name).to_owned()).collect(),

@@ -8,7 +8,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{target::Target, tls};
-use crate::config::{self, ProxyKind, ProxyUrl, Secret, Surroundings};
+use crate::config::{self, ProxyKind, ProxyUrl, Secret, Surroundings, Template, TemplateError};
 
 mod connect;
 mod environment;
@@ -35,12 +35,12 @@ impl Proxy {
         configured: &config::Proxy,
         target: &Target,
         surroundings: &Surroundings,
+        render: impl FnOnce(&Template) -> Result<Secret, TemplateError>,
     ) -> Result<Option<Proxy>, String> {
         match configured {
             config::Proxy::Off => Ok(None),
             config::Proxy::Url(template) => {
-                let url = template.resolve_in(surroundings);
-                let url = url.map_err(|why| format!("upstream.proxy: {why}"))?;
+                let url = render(template).map_err(|why| format!("upstream.proxy: {why}"))?;
                 Proxy::parse(&url, None).map(Some)
             }
             config::Proxy::Environment => match environment::proxy(target, surroundings)? {
@@ -122,7 +122,8 @@ mod tests {
     fn chosen(configured: &config::Proxy, variables: &[(&str, &str)]) -> Result<Option<String>, String> {
         let surroundings = Surroundings::fixed(variables.iter().copied());
         let target = Target::parse("wss://server/").unwrap();
-        let proxy = Proxy::choose(configured, &target, &surroundings)?;
+        let proxy =
+            Proxy::choose(configured, &target, &surroundings, |template| template.resolve_in(&surroundings))?;
         Ok(proxy.map(|proxy| proxy.name()))
     }
 

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, pin::Pin};
 
 use super::{Settings, commands, secrets::Secrets};
-use crate::config::{HeartbeatKind, Placeholder, Pointer, Say, Secret, Surroundings, Template, Value, Var};
+use crate::config::{
+    self, HeartbeatKind, Placeholder, Pointer, Say, Secret, Surroundings, Template, Value, Var,
+};
 
 /// Reads all that the templates of `settings` name: files and variables at once, and each command run
 /// once, one after another. What can't be read is an error where it is used, and nowhere else.
@@ -115,7 +117,11 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
         _ => None,
     };
     let stdin = upstream.url_command.iter().filter_map(|url_command| url_command.command.stdin.as_ref());
-    urls.chain(stdin).chain(headers).chain(steps).chain(replies).chain(beat)
+    let proxy = match &upstream.proxy {
+        config::Proxy::Url(template) => Some(template),
+        config::Proxy::Environment | config::Proxy::Off => None,
+    };
+    urls.chain(stdin).chain(headers).chain(proxy).chain(steps).chain(replies).chain(beat)
 }
 
 #[cfg(test)]
