@@ -273,6 +273,25 @@ fn a_profile_alone_says_what_it_lacks() {
     let done = check(&["--profile", "nowhere"]);
     assert_eq!((done.code, done.out.as_str()), (Some(78), ""));
     assert!(done.err.contains("profile is \"nowhere\""), "{}", done.err);
+    let done = check(&["--profile", "home-assistant"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(78), ""));
+    assert!(done.err.contains("upstream.url is missing"), "{}", done.err);
+}
+
+#[test]
+fn a_profile_walks_to_a_url() {
+    let server = serve(|socket| {
+        socket.send(Message::text("{\"type\":\"auth_required\"}")).unwrap();
+        closed(socket)
+    });
+    let done = check(&["--profile", "home-assistant", &format!("ws://127.0.0.1:{}/", server.port)]);
+    assert_eq!(done.code, Some(1), "{}", done.out);
+    assert!(
+        done.err.contains("fails at step") && done.err.contains("$CREDENTIALS_DIRECTORY"),
+        "{}",
+        done.err
+    );
+    assert!(done.out.contains("heard {\"type\":\"auth_required\"}"), "{}", done.out);
 }
 
 #[test]
