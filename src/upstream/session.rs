@@ -200,8 +200,8 @@ impl Session {
     pub(super) fn beat(&mut self, context: &mut Context<'_>) -> Result<Payload, String> {
         let rules = Rc::clone(&self.rules);
         let template = rules.beat.as_ref().ok_or("heartbeat.message is not there")?;
-        let text = self.render(context, template, None);
-        text.map(Payload::Text).map_err(|why| format!("the heartbeat can't be sent: {why}"))
+        let payload = self.render(context, template, None);
+        payload.map_err(|why| format!("the heartbeat can't be sent: {why}"))
     }
 
     // --- a message ------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ impl Session {
                     publish = Publish::No;
                 }
                 match self.render(context, &reply.send, Some(look)) {
-                    Ok(text) => self.effects.push_back(Effect::Send(Payload::Text(text), Why::Reply)),
+                    Ok(payload) => self.effects.push_back(Effect::Send(payload, Why::Reply)),
                     Err(why) => self.fail(format!("a reply can't be sent: {why}"), Remedy::Retry),
                 }
             }
@@ -339,16 +339,14 @@ impl Session {
         let mut from = from;
         while let Some(at) = script::next(&rules, from, &context.memory.captures()) {
             let step = &rules.steps[at];
-            let payload = match &step.send {
-                None => None,
-                Some(Say::Binary(bytes)) => Some(Payload::Binary(bytes.clone())),
-                Some(Say::Text(template)) => match self.render(context, template, None) {
-                    Ok(text) => Some(Payload::Text(text)),
-                    Err(why) => return self.fail_step(step, &why, step.on_fail),
-                },
-            };
-            if let Some(payload) = payload {
-                self.effects.push_back(Effect::Send(payload, Why::Script));
+            let payload = step.send.as_ref().map(|say| match say {
+                Say::Binary(bytes) => self.fitting(Payload::Binary(bytes.clone())),
+                Say::Text(template) => self.render(context, template, None),
+            });
+            match payload {
+                None => {}
+                Some(Ok(payload)) => self.effects.push_back(Effect::Send(payload, Why::Script)),
+                Some(Err(why)) => return self.fail_step(step, &why, step.on_fail),
             }
             if step.expect.is_some() {
                 let until = step.timeout.map_or(self.deadline, |timeout| context.now + timeout);
@@ -380,7 +378,7 @@ impl Session {
         context: &mut Context<'_>,
         template: &Template,
         look: Option<&Look<'_>>,
-    ) -> Result<String, String> {
+    ) -> Result<Payload, String> {
         let rendered = template.render(|placeholder| match placeholder {
             Placeholder::Capture(name) => context.memory.captures().value(name),
             Placeholder::Last(pointer) => Ok(context.memory.last(pointer)),
@@ -400,7 +398,19 @@ impl Session {
             }
             secret => self.secrets.value(secret),
         });
-        rendered.map(|text| text.expose().to_owned()).map_err(|error| error.to_string())
+        let text = rendered.map_err(|error| error.to_string())?;
+        self.fitting(Payload::Text(text.expose().to_owned()))
+    }
+
+    /// What is no larger than the server takes.
+    fn fitting(&self, payload: Payload) -> Result<Payload, String> {
+        match self.rules.max_message {
+            Some(max) if payload.len() > max => {
+                let length = payload.len();
+                Err(format!("its {length} bytes are over the {max} bytes of limits.max_message"))
+            }
+            _ => Ok(payload),
+        }
     }
 
     /// The server's own words, fit for a sentence, and without the secrets that it may repeat.

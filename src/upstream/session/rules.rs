@@ -29,6 +29,8 @@ pub(in crate::upstream) struct Rules {
     /// What answers it.
     pub(super) answer: Option<Matcher>,
     pub(super) interval_from: Option<IntervalFrom>,
+    /// The largest message that may be said, in bytes.
+    pub(super) max_message: Option<usize>,
     /// The pointers whose last value something asks for.
     pub(super) last: Vec<(usize, Pointer)>,
     /// The pointers that something asks for, by their numbers.
@@ -138,6 +140,7 @@ impl Rules {
             beat,
             answer,
             interval_from: settings.heartbeat.interval_from.clone(),
+            max_message: terms.limits.max_message,
             last,
             after: Probe::new(&slots.pointers()[..always]),
             during: Probe::new(slots.pointers()),

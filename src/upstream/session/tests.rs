@@ -287,6 +287,24 @@ fn what_has_no_value_fails_by_name() {
 }
 
 #[test]
+fn what_is_larger_than_the_server_takes_fails_by_name() {
+    let text = |send: &str| format!("limits.max_message = 8\n[[script.step]]\nname = \"log in\"\n{send}");
+    let long = "its 9 bytes are over the 8 bytes of limits.max_message";
+    for send in ["send = \"123456789\"", "send_binary = \"MTIzNDU2Nzg5\""] {
+        let (_, effects) = Bench::started(&text(send));
+        assert_eq!(failed(&effects).0, format!("the script's step \"log in\" failed: {long}"));
+    }
+    let mut bench = Bench::ready(
+        "limits.max_message = 8\n[heartbeat]\nkind = \"message\"\nmessage = \"123456789\"\n\
+         [[reply]]\nmatch = { \"/a\" = { exists = true } }\nsend = \"${field:/a}\"",
+    );
+    assert_eq!(bench.beat(), Err(format!("the heartbeat can't be sent: {long}")));
+    assert_eq!(bench.hears(r#"{"a":"12345678"}"#), [reply("12345678")]);
+    let effects = bench.hears(r#"{"a":"123456789"}"#);
+    assert_eq!(failed(&effects).0, format!("a reply can't be sent: {long}"));
+}
+
+#[test]
 fn steps_depend_on_variables() {
     let steps = "[[script.step]]\nif_var = [\"a\", \"b\"]\nsend = \"ab\"\n\
                  [[script.step]]\nunless_var = \"b\"\nsend = \"not b\"\n\
