@@ -131,7 +131,14 @@ impl Machine {
             Input::Resumed { slot } => {
                 self.channel_mut(slot).into_iter().for_each(|channel| channel.heartbeat.resume(now));
             }
-            Input::Closing { slot, failure } => self.closing(now, slot, failure),
+            Input::Closing { slot, failure } => {
+                let Machine { state, rotation, world, .. } = self;
+                let failure = match find(state, rotation, slot) {
+                    Some(channel) => channel.session.without_secrets(&world.context(now), failure),
+                    None => failure,
+                };
+                self.closing(now, slot, failure);
+            }
             Input::Ended { slot, failure } => self.ended(now, slot, failure),
             Input::Open => self.open(now, false),
             Input::Reconnect => self.open(now, true),

@@ -116,6 +116,11 @@ impl Captures {
         self.0.get(name).map(Kept::value).ok_or_else(|| "is not captured".to_owned())
     }
 
+    /// All that are texts.
+    pub(super) fn texts(&self) -> impl Iterator<Item = Value> {
+        self.0.values().filter(|kept| kept.0.starts_with('"')).map(Kept::value)
+    }
+
     /// The value's JSON.
     pub(super) fn json(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|kept| &*kept.0)

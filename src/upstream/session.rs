@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    failure::clean,
+    failure::{Failure, clean},
     matcher::Look,
     secrets::Secrets,
     sequence::{Counts, number},
@@ -224,8 +224,8 @@ impl Session {
         let Step { publish, is_taken } = self.hear_step(context, rules, look);
         let mut publish = publish;
         if !is_taken && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look)) {
-            let error =
-                format!("the server said what a reconnect.rule is about, {words}: {}", self.quote(look));
+            let said = self.quote(context, look);
+            let error = format!("the server said what a reconnect.rule is about, {words}: {said}");
             self.fail(error, *then);
         }
         for reply in &rules.replies {
@@ -311,7 +311,10 @@ impl Session {
         let step = &rules.steps[at];
         let publish = if step.publish { Publish::Yes } else { Publish::No };
         if let Some(rejection) = step.reject.iter().find(|rejection| rejection.matcher.matches(look)) {
-            let why = format!("the server refused: {}", self.quote(look));
+            let why = match step.publish {
+                true => format!("the server refused: {}", self.quote(context, look)),
+                false => "the server refused, in words that publish = false keeps back".to_owned(),
+            };
             self.fail_step(step, &why, remedy(rejection, look));
             return Step { publish, is_taken: true };
         }
@@ -414,8 +417,16 @@ impl Session {
     }
 
     /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
-    fn quote(&self, look: &Look<'_>) -> String {
-        clean(&self.secrets.without(look.text))
+    fn quote(&self, context: &Context<'_>, look: &Look<'_>) -> String {
+        clean(&self.secrets.without(look.text, context.memory.captures().texts()))
+    }
+
+    /// A failure in the server's words, without the secrets that it may repeat.
+    pub(super) fn without_secrets(&self, context: &Context<'_>, failure: Failure) -> Failure {
+        let without = |text: Option<String>| {
+            text.map(|text| self.secrets.without(&text, context.memory.captures().texts()))
+        };
+        Failure { reason: without(failure.reason), error: without(failure.error), ..failure }
     }
 }
 

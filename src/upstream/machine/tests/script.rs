@@ -281,3 +281,16 @@ fn a_server_that_asks_faster_than_answers_go_out_is_read_no_further() {
     assert!(!bench.machine.is_choked(Slot::A));
     assert_eq!(bench.machine.next_let_out(bench.now, false), Some(bench.now + 60 * S));
 }
+
+#[test]
+fn a_close_reason_does_not_repeat_a_secret() {
+    let mut bench = Bench::new(toml(LOGIN));
+    bench.tell(Input::Start);
+    let secret = config::Value::Text("hunter2".into());
+    let secrets = [(config::Placeholder::Env("T".into()), Ok(secret))].into_iter().collect();
+    bench.tell(Input::Connected { slot: Slot::A, subprotocol: None, secrets });
+    bench.tell(closing(Failure::closed_there(Some(4004), "bad token hunter2")));
+    let actions = bench.tell(gone());
+    assert_eq!(announced(&actions).reason.as_deref(), Some("bad token …"));
+    assert!(!announced(&actions).error.as_ref().unwrap().contains("hunter2"));
+}
