@@ -14,7 +14,7 @@ use super::{
     attempt::{Attempted, Dial, Outcome, attempt},
     backlog::Backlog,
     machine::{Action, Input, Machine, Note, Slot},
-    websocket::{Batch, Connection, End},
+    websocket::{Batch, Connection, End, Reading},
 };
 use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
 
@@ -354,7 +354,12 @@ fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &m
             let was_unwritten = connection.has_unwritten();
             let Desk { hub, machine, backlog, deferred } = desk;
             let mut books = Books { slot, hub, machine, backlog, deferred, held, time_us: None };
-            if let Poll::Ready(batch) = connection.poll(cx, now(), !seat.paused, &mut books) {
+            let reading = match (seat.paused, hub.is_ready()) {
+                (false, _) => Reading::Yes,
+                (true, true) => Reading::AfterWriting,
+                (true, false) => Reading::No,
+            };
+            if let Poll::Ready(batch) = connection.poll(cx, now(), reading, &mut books) {
                 return Poll::Ready(Event::Batch(slot, batch));
             }
             // what waited for this connection's writing, or its reading for its writing
