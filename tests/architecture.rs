@@ -21,7 +21,8 @@ const ROOMS: [(&str, &[&str]); 6] = [
 const NAMED_IN: [(&str, &[&str]); 7] = [
     ("tokio_tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
     ("tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
-    ("rustix", &["local/socket.rs"]),
+    // sockets, and the end of a program's whole family
+    ("rustix", &["local/socket.rs", "upstream/commands.rs"]),
     ("nix", &["local/socket.rs"]),
     ("sd_notify", &["service/notify.rs"]),
     ("unsafe", &["local/watched.rs"]),
