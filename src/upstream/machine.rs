@@ -72,6 +72,8 @@ pub(super) struct Machine {
     resumes: u32,
     /// In this row of failures one was answered with an attempt at once already.
     refreshed: bool,
+    /// Before this no other is answered so.
+    refresh_again: Option<Instant>,
     /// How the last attempt or connection ended.
     last: Failure,
     /// Before this an attempt that is asked for has to wait.
@@ -93,6 +95,7 @@ impl Machine {
             attempts: 0,
             resumes: 0,
             refreshed: false,
+            refresh_again: None,
             last: Failure::default(),
             asked_again: None,
         }

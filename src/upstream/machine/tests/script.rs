@@ -294,3 +294,34 @@ fn a_close_reason_does_not_repeat_a_secret() {
     assert_eq!(announced(&actions).reason.as_deref(), Some("bad token …"));
     assert!(!announced(&actions).error.as_ref().unwrap().contains("hunter2"));
 }
+
+#[test]
+fn no_rule_makes_a_storm() {
+    for then in ["then = \"refresh\"", "then = \"after\"\ndelay = \"0s\""] {
+        // a server that takes each connection and ends it, while each of them counts as stable
+        let settings =
+            format!("[reconnect]\nstable_after = \"0s\"\n[[reconnect.rule]]\ncodes = [4001]\n{then}\n");
+        let mut bench = Bench::up(toml(&settings));
+        let begin = bench.now;
+        for _ in 0..100 {
+            bench.tell(closing(Failure::closed_there(Some(4001), "")));
+            bench.tell(gone());
+            bench.until_attempt();
+            bench.tell(connected());
+        }
+        assert!(bench.now - begin > 10 * S, "100 in {:?}: {then}", bench.now - begin);
+    }
+}
+
+#[test]
+fn a_delay_of_a_rule_is_the_least() {
+    let settings = "[reconnect]\njitter = 0\n[[reconnect.rule]]\nstatuses = [503]\nthen = \"after\"\ndelay = \"3s\"\n";
+    let mut bench = Bench::new(toml(settings));
+    bench.tell(Input::Start);
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        bench.tell(refused_with(Failure { http_status: Some(503), ..Failure::attempt("no") }));
+        waits.push(bench.until_attempt().as_secs());
+    }
+    assert_eq!(waits, [3, 3, 3, 4, 8, 16], "the delays of [reconnect] hold as well");
+}
