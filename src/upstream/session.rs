@@ -273,7 +273,9 @@ impl Session {
         const BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(24 * 60 * 60));
         let Some(from) = &self.rules.interval_from else { return };
         let captures = context.memory.captures();
-        if let Some(interval) = captures.json(&from.capture).and_then(|json| duration(json, from.unit)) {
+        let said = captures.json(&from.capture).and_then(|json| duration(json, from.unit));
+        // 0 is no interval: a beat each 100 ms would be a flood
+        if let Some(interval) = said.filter(|interval| !interval.is_zero()) {
             self.effects.push_back(Effect::BeatInterval(interval.clamp(BOUNDS.0, BOUNDS.1)));
         }
     }

@@ -174,6 +174,15 @@ fn a_script_is_said_and_heard_step_by_step() {
 }
 
 #[test]
+fn what_is_no_interval_leaves_the_default() {
+    for interval in ["0", "-1", "\"soon\"", "null", "1e300", "\"nan\""] {
+        let (mut bench, _) = Bench::started(LOGIN);
+        let effects = bench.hears(&format!(r#"{{"op":10,"d":{{"interval":{interval}}}}}"#));
+        assert!(matches!(effects[..], [Effect::Send(..)]), "{interval}: {effects:?}");
+    }
+}
+
+#[test]
 fn what_was_captured_is_there_on_the_next_connection() {
     let (mut bench, _) = Bench::started(LOGIN);
     bench.hear(r#"{"op":10,"d":{"interval":"500"}}"#);
