@@ -111,8 +111,9 @@ impl Session {
     }
 
     /// New rules with the same script, captures and count, and other ones about everything else.
-    pub(super) fn set_rules(&mut self, rules: Rc<Rules>) {
+    pub(super) fn set_rules(&mut self, context: &Context<'_>, rules: Rc<Rules>) {
         self.rules = rules;
+        self.tell_interval(context);
     }
 
     /// Begins the script.

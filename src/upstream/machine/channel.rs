@@ -165,9 +165,9 @@ impl Channel {
     }
 
     /// Applies new settings that ask for no other connection.
-    pub(super) fn set(&mut self, now: Instant, settings: &Settings, rules: &Rc<Rules>) {
-        self.session.set_rules(Rc::clone(rules));
+    pub(super) fn set(&mut self, now: Instant, world: &mut World, settings: &Settings, rules: &Rc<Rules>) {
         self.heartbeat.set(now, settings.heartbeat.clone());
+        self.session.set_rules(&world.context(now), Rc::clone(rules));
     }
 }
 
