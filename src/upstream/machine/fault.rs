@@ -115,7 +115,7 @@ impl Machine {
             (Some(next), _) => {
                 match loss {
                     Loss::Leaving(until) => self.rotation.leave(channel, until),
-                    Loss::Gone => self.old_gone(now),
+                    Loss::Gone => self.second_gone(now),
                 }
                 self.count(fault);
                 self.state = match next {

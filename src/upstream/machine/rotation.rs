@@ -118,8 +118,12 @@ impl Rotation {
 
     /// Whether the other connection hasn't published this message yet.
     pub(super) fn is_new(&mut self, slot: Slot, message: Heard<'_>) -> bool {
-        match (&mut self.seen, message) {
-            (Some(seen), Heard::Text(text)) => seen.is_new(slot, text),
+        let text = match message {
+            Heard::Text(text) => Some(text),
+            Heard::Binary(bytes) => str::from_utf8(bytes).ok(),
+        };
+        match (&mut self.seen, text) {
+            (Some(seen), Some(text)) => seen.is_new(slot, text),
             _ => true,
         }
     }
@@ -179,8 +183,13 @@ impl Machine {
         let slot = channel.slot.other();
         let attempt = self.dial(now, slot);
         self.rotation.phase = Phase::Dialling(attempt);
-        // a message may come over the old one just before the new one is open
-        self.rotation.seen = self.settings.terms.rotate.dedupe.clone().map(Seen::new);
+        // a message may come over the old one just before the new one is open; and what was said over one
+        // that failed is known
+        let dedupe = &self.settings.terms.rotate.dedupe;
+        match (&mut self.rotation.seen, dedupe) {
+            (Some(seen), Some(_)) => seen.begin(slot),
+            (seen, dedupe) => *seen = dedupe.clone().map(Seen::new),
+        }
         self.rotation.forget_at = None;
         let to = self.destination(attempt);
         self.actions.push_back(Action::Connect { slot, to });
@@ -237,7 +246,7 @@ impl Machine {
             Phase::Overlap { until, .. } if now >= *until => self.leave_old(now),
             Phase::Leaving { old, until } if now >= *until => {
                 self.actions.push_back(Action::Drop { slot: old.slot });
-                self.old_gone(now);
+                self.second_gone(now);
             }
             _ => {}
         }
@@ -264,7 +273,7 @@ impl Machine {
 
     pub(super) fn rotation_ended(&mut self, now: Instant, slot: Slot, failure: Failure) {
         match &self.rotation.phase {
-            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot => self.old_gone(now),
+            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot => self.second_gone(now),
             _ => self.rotation_failed(now, slot, failure),
         }
     }
@@ -280,8 +289,8 @@ impl Machine {
         }
     }
 
-    /// Nothing is left of the old connection.
-    pub(super) fn old_gone(&mut self, now: Instant) {
+    /// Nothing is left of the second connection; the names of what it said are kept for a while.
+    pub(super) fn second_gone(&mut self, now: Instant) {
         let forget_at = now + self.settings.terms.rotate.overlap;
         self.rotation.rest(self.rotation.compares().then_some(forget_at));
     }
@@ -296,7 +305,7 @@ impl Machine {
         self.note_resume(resumes);
         let verdict = Verdict::of(&failure, &self.settings.reconnect.rules);
         let error = failure.error.clone().unwrap_or_default();
-        self.rotation.rest(None);
+        self.second_gone(now);
         self.rotation.failures = self.rotation.failures.saturating_add(1);
         let retry_in = match verdict.remedy {
             Remedy::Stop => {

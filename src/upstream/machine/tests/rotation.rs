@@ -209,6 +209,35 @@ fn a_message_that_both_connections_say_is_published_once() {
 }
 
 #[test]
+fn what_the_next_connection_said_before_it_failed_is_not_published_again() {
+    let mut bench = Bench::up(with(|settings| {
+        *settings = rotating();
+        settings.terms.rotate.dedupe = Some(config::Pointer::parse("/id").unwrap());
+        let expect = Some(config::Pattern::Text("welcome".into()));
+        settings.terms.script.steps = vec![config::Step { expect, ..config::Step::new("hello") }];
+    }));
+    bench.hear(Slot::A, "welcome");
+    assert_eq!(connects(&bench.pass(600 * S)), 1);
+    bench.tell(connected_on(Slot::B));
+    assert!(bench.hear(Slot::B, r#"{"id":1}"#).0);
+    bench.tell(gone_from(Slot::B));
+    assert!(!bench.hear(Slot::A, r#"{"id":1}"#).0);
+}
+
+#[test]
+fn a_binary_message_that_is_text_is_published_once_too() {
+    let mut bench = dialling(with(|settings| {
+        *settings = rotating();
+        settings.terms.rotate.dedupe = Some(config::Pointer::parse("/id").unwrap());
+    }));
+    bench.tell(connected_on(Slot::B));
+    let mut hear = |slot, bytes| bench.machine.hear(bench.now, slot, Heard::Binary(bytes));
+    assert!(hear(Slot::A, br#"{"id":1}"#));
+    assert!(!hear(Slot::B, br#"{"id":1}"#));
+    assert!(hear(Slot::A, b"\xff") && hear(Slot::B, b"\xff"), "what is no text has no name");
+}
+
+#[test]
 fn each_connection_has_a_heartbeat_of_its_own() {
     let ping = |slot, n: u64| Action::Ping { slot, payload: n.to_be_bytes() };
     let mut bench = Bench::up(with(|settings| {

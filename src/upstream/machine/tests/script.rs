@@ -43,7 +43,7 @@ impl Bench {
         bench
     }
 
-    fn hear(&mut self, slot: Slot, text: &str) -> (bool, Vec<Action>) {
+    pub(super) fn hear(&mut self, slot: Slot, text: &str) -> (bool, Vec<Action>) {
         let publish = self.machine.hear(self.now, slot, Heard::Text(text));
         (publish, std::iter::from_fn(|| self.machine.poll_action()).collect())
     }
