@@ -132,7 +132,9 @@ impl Machine {
                 self.channel_mut(slot).into_iter().for_each(|channel| channel.heartbeat.pause(now));
             }
             Input::Resumed { slot } => {
-                self.channel_mut(slot).into_iter().for_each(|channel| channel.heartbeat.resume(now));
+                if let Some(pause) = self.channel_mut(slot).map(|channel| channel.heartbeat.resume(now)) {
+                    self.rotation.resumed(now, slot, pause);
+                }
             }
             Input::Closing { slot, failure } => {
                 let Machine { state, rotation, world, .. } = self;

@@ -114,7 +114,7 @@ impl Machine {
         match (next, loss) {
             (Some(next), _) => {
                 match loss {
-                    Loss::Leaving(until) => self.rotation.leave(channel, until),
+                    Loss::Leaving(until) => self.rotation.leave(channel, now, until),
                     Loss::Gone => self.second_gone(now),
                 }
                 self.count(fault);

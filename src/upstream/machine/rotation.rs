@@ -4,7 +4,7 @@
 //! Before the change the next one's failures concern nobody: the old connection stays, and another
 //! attempt follows after a delay. After it the old one's do not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Action, Attempt, Channel, LINGER, Machine, Note, Slot, State, fault::is_under_way, world::World,
@@ -42,11 +42,13 @@ pub(super) enum Phase {
     /// or this time comes.
     Overlap {
         old: Box<Channel>,
+        since: Instant,
         until: Instant,
     },
     /// The old connection closes; what it still says counts.
     Leaving {
         old: Box<Channel>,
+        since: Instant,
         until: Instant,
     },
     /// A rule said not to try again.
@@ -107,8 +109,17 @@ impl Rotation {
     }
 
     /// A connection closes while the link goes on with the next one.
-    pub(super) fn leave(&mut self, old: Box<Channel>, until: Instant) {
-        self.phase = Phase::Leaving { old, until };
+    pub(super) fn leave(&mut self, old: Box<Channel>, now: Instant, until: Instant) {
+        self.phase = Phase::Leaving { old, since: now, until };
+    }
+
+    /// wsfan reads again: while it didn't, nobody could hear what the connection still had to say.
+    pub(super) fn resumed(&mut self, now: Instant, slot: Slot, pause: Duration) {
+        if let Phase::Overlap { old, until, since } | Phase::Leaving { old, until, since } = &mut self.phase
+            && old.slot == slot
+        {
+            *until += pause.min(now - *since);
+        }
     }
 
     /// Whether names of messages are compared.
@@ -135,10 +146,12 @@ impl Rotation {
 
     pub(super) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
         let own = match &self.phase {
-            Phase::Waiting { until } | Phase::Leaving { until, .. } => Some(*until),
+            Phase::Waiting { until } => Some(*until),
             Phase::Opening(channel) => channel.next_timeout(now, world),
-            Phase::Overlap { old, until } => {
-                Some(old.next_timeout(now, world).map_or(*until, |at| at.min(*until)))
+            Phase::Leaving { old, until, .. } => Some(*until).filter(|_| !old.heartbeat.is_paused()),
+            Phase::Overlap { old, until, .. } => {
+                let until = Some(*until).filter(|_| !old.heartbeat.is_paused());
+                [old.next_timeout(now, world), until].into_iter().flatten().min()
             }
             Phase::Idle | Phase::Dialling(_) | Phase::Stopped => None,
         };
@@ -207,7 +220,7 @@ impl Machine {
         let up = State::Up { channel, since: now, stable: false };
         if let State::Up { channel: old, .. } = std::mem::replace(&mut self.state, up) {
             let until = now + self.settings.terms.rotate.overlap;
-            self.rotation.phase = Phase::Overlap { old, until };
+            self.rotation.phase = Phase::Overlap { old, since: now, until };
         }
         self.rotation.failures = 0;
         self.announce_up();
@@ -229,7 +242,7 @@ impl Machine {
         if let Phase::Overlap { old, .. } = std::mem::take(&mut self.rotation.phase) {
             let code = self.parting_code();
             self.actions.push_back(Action::Close { slot: old.slot, code, reason: "rotated" });
-            self.rotation.leave(old, now + self.settings.close_timeout);
+            self.rotation.leave(old, now, now + self.settings.close_timeout);
         }
     }
 
@@ -243,8 +256,10 @@ impl Machine {
         }
         match &self.rotation.phase {
             Phase::Waiting { until } if now >= *until => self.dial_next(now),
-            Phase::Overlap { until, .. } if now >= *until => self.leave_old(now),
-            Phase::Leaving { old, until } if now >= *until => {
+            Phase::Overlap { old, until, .. } if now >= *until && !old.heartbeat.is_paused() => {
+                self.leave_old(now);
+            }
+            Phase::Leaving { old, until, .. } if now >= *until && !old.heartbeat.is_paused() => {
                 self.actions.push_back(Action::Drop { slot: old.slot });
                 self.second_gone(now);
             }
@@ -260,8 +275,8 @@ impl Machine {
             return;
         }
         match std::mem::take(&mut self.rotation.phase) {
-            Phase::Overlap { old, .. } => self.rotation.leave(old, now + LINGER),
-            Phase::Leaving { old, until } => self.rotation.leave(old, until.min(now + LINGER)),
+            Phase::Overlap { old, .. } => self.rotation.leave(old, now, now + LINGER),
+            Phase::Leaving { old, until, .. } => self.rotation.leave(old, now, until.min(now + LINGER)),
             phase @ Phase::Opening(_) => {
                 self.rotation.phase = phase;
                 self.actions.push_back(Action::Drop { slot });

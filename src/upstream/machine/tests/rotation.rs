@@ -238,6 +238,23 @@ fn a_binary_message_that_is_text_is_published_once_too() {
 }
 
 #[test]
+fn an_old_connection_is_not_dropped_unread_while_clients_hold_up_the_reading() {
+    let mut bench = overlapping(rotating());
+    bench.tell(Input::Paused { slot: Slot::A });
+    bench.tell(Input::Paused { slot: Slot::B });
+    assert!(!bench.pass(60 * S).iter().any(|action| matches!(action, Action::Close { .. })));
+    bench.tell(Input::Resumed { slot: Slot::A });
+    assert_eq!(bench.tell(Input::Resumed { slot: Slot::B }), []);
+    assert_eq!(bench.tell(heard(Slot::B)), [rotated_away(Slot::A)]);
+    bench.pass(S);
+    bench.tell(Input::Paused { slot: Slot::A });
+    assert_eq!(bench.pass(60 * S), [], "nor while it closes");
+    bench.tell(Input::Resumed { slot: Slot::A });
+    assert_eq!(bench.pass(S - MS), []);
+    assert_eq!(bench.pass(MS)[0], Action::Drop { slot: Slot::A }, "the time before the pause counts");
+}
+
+#[test]
 fn each_connection_has_a_heartbeat_of_its_own() {
     let ping = |slot, n: u64| Action::Ping { slot, payload: n.to_be_bytes() };
     let mut bench = Bench::up(with(|settings| {
