@@ -116,6 +116,7 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "upstream/seen.rs",
         "upstream/sequence.rs",
         "upstream/session.rs",
+        "upstream/session/count.rs",
         "upstream/session/rules.rs",
         "upstream/session/script.rs",
         "upstream/proxy/environment.rs",

@@ -16,13 +16,14 @@ use super::{
     failure::{Failure, clean},
     matcher::Look,
     secrets::Secrets,
-    sequence::{Counts, number},
+    sequence::Counts,
 };
 use crate::{
-    config::{OnHole, Placeholder, Remedy, Say, Template, Value, format_duration},
+    config::{Placeholder, Remedy, Say, Template, Value, format_duration},
     hub::Payload,
 };
 
+mod count;
 mod rules;
 mod script;
 #[cfg(test)]
@@ -279,31 +280,6 @@ impl Session {
         if let Some(interval) = said.filter(|interval| !interval.is_zero()) {
             self.effects.push_back(Effect::BeatInterval(interval.clamp(BOUNDS.0, BOUNDS.1)));
         }
-    }
-
-    /// Looks at the server's own number.
-    fn count(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) {
-        let Some(sequence) = &rules.sequence else { return };
-        let Some(number) = look.get(sequence.number).and_then(number) else { return };
-        let per = sequence.per.map(|per| look.get(per).unwrap_or_default());
-        let key = per.unwrap_or_default();
-        let is_first = !self.counts.has(key);
-        let here = self.counts.next(key, number);
-        let before = context.memory.counts.next(key, number);
-        // the first number goes on from the last connection's, unless that one is still heard
-        let missing = match is_first {
-            true if context.memory.sessions() > 1 => None,
-            true => before,
-            false => here,
-        };
-        let Some((from, to)) = missing else { return };
-        self.effects.push_back(Effect::Hole { from, to, per: per.map(str::to_owned) });
-        let then = match sequence.on_hole {
-            OnHole::Declare => return,
-            OnHole::Reconnect => Remedy::Retry,
-            OnHole::Fresh => Remedy::Fresh,
-        };
-        self.fail(format!("the server's count has a hole from {from} to {to}"), then);
     }
 
     // --- the script -----------------------------------------------------------------------------
