@@ -23,7 +23,9 @@ impl Session {
             false => here,
         };
         let Some((from, to)) = missing else { return };
-        self.effects.push_back(Effect::Hole { from, to, per: per.map(str::to_owned) });
+        // what a message without this key is counted for has no name
+        let per = per.filter(|per| !per.is_empty()).map(str::to_owned);
+        self.effects.push_back(Effect::Hole { from, to, per });
         let then = match sequence.on_hole {
             OnHole::Declare => return,
             OnHole::Reconnect => Remedy::Retry,

@@ -414,6 +414,8 @@ fn holes_in_the_servers_count_are_told() {
         (r#"{"n":"10","s":"a"}"#, vec![hole(9, 9, Some("\"a\""))]),
         (r#"{"n":2,"s":"b"}"#, vec![]),
         (r#"{"n":1,"s":"a"}"#, vec![]),
+        (r#"{"n":1}"#, vec![]),
+        (r#"{"n":3}"#, vec![hole(2, 2, None)]),
     ] {
         assert_eq!(bench.hears(message), effects, "{message}");
     }
