@@ -7,7 +7,7 @@
 //! already has what that message brought.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -49,6 +49,8 @@ pub(super) struct Session {
     effects: VecDeque<Effect>,
     next_id: u64,
     counts: Counts,
+    /// Where this connection's counts begin that another one's, still heard, don't reach yet.
+    joins: BTreeMap<String, u64>,
     /// Held as long as the session is there: see [`super::memory::Memory::presence`].
     presence: Option<Rc<()>>,
     scratch: Vec<Option<bool>>,
@@ -106,6 +108,7 @@ impl Session {
             effects: VecDeque::new(),
             next_id: 1,
             counts: Counts::default(),
+            joins: BTreeMap::new(),
             presence: None,
             scratch: Vec::new(),
         }

@@ -443,6 +443,24 @@ fn what_is_heard_over_the_other_connection_is_no_hole() {
 }
 
 #[test]
+fn what_neither_connection_said_is_a_hole_once_the_old_one_is_gone() {
+    let mut bench = Bench::ready("sequence.pointer = \"/n\"");
+    bench.hears(r#"{"n":5}"#);
+    let new = Session::new(Rc::clone(&bench.rules), secrets(), bench.now, bench.now + S);
+    let mut old = std::mem::replace(&mut bench.session, new);
+    bench.with(|session, context| session.start(context));
+    assert_eq!(bench.hears(r#"{"n":9}"#), []);
+    std::mem::swap(&mut old, &mut bench.session);
+    assert_eq!(bench.hears(r#"{"n":6}"#), []);
+    std::mem::swap(&mut old, &mut bench.session);
+    drop(old);
+    assert_eq!(bench.hears(r#"{"n":10}"#), [Effect::Hole { from: 7, to: 8, per: None }]);
+    assert_eq!(bench.hears(r#"{"n":11}"#), []);
+    bench.again();
+    assert_eq!(bench.hears(r#"{"n":13}"#), [Effect::Hole { from: 12, to: 12, per: None }]);
+}
+
+#[test]
 fn a_hole_may_make_the_connection_useless() {
     for (word, then) in [("reconnect", Remedy::Retry), ("fresh", Remedy::Fresh)] {
         let mut bench = Bench::ready(&format!("sequence = {{ pointer = \"/n\", on_hole = \"{word}\" }}"));
