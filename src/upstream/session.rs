@@ -151,8 +151,8 @@ impl Session {
         self.take(context, &rules, &Look { text, found: found.as_ref() })
     }
 
-    /// Does what is due.
-    pub(super) fn timeout(&mut self, context: &mut Context<'_>) {
+    /// Does what is due. `is_held`: what was to be said still waits for `limits.messages`.
+    pub(super) fn timeout(&mut self, context: &mut Context<'_>, is_held: bool) {
         let Progress::Waits { until, .. } = self.progress else { return };
         if context.now < until {
             return;
@@ -163,9 +163,13 @@ impl Session {
             context.now.duration_since(self.step_began).as_millis().try_into().unwrap_or(u64::MAX),
         ));
         let expected = step.expect.as_ref().map_or("", |(_, words)| words);
+        let what = match is_held {
+            true => "limits.messages didn't let all out, and nothing that was expected came",
+            false => "nothing that was expected came",
+        };
         let why = match until < self.deadline {
-            true => format!("nothing that was expected came within {waited}"),
-            false => format!("nothing that was expected came within {waited}, by upstream.connect_timeout"),
+            true => format!("{what} within {waited}"),
+            false => format!("{what} within {waited}, by upstream.connect_timeout"),
         };
         self.fail_step(step, &format!("{why}: {expected}"), step.on_fail);
     }

@@ -113,10 +113,10 @@ impl Channel {
 
     /// Does what is due.
     pub(super) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
-        if self.session.next_timeout().is_some_and(|at| at <= now) {
-            self.session.timeout(&mut world.context(now));
-        }
         let free = world.pacing.message_at(now, Sender::Link);
+        if self.session.next_timeout().is_some_and(|at| at <= now) {
+            self.session.timeout(&mut world.context(now), self.has_to_say() && free > now);
+        }
         match self.heartbeat.due(now, free)? {
             Due::Ping(payload) => {
                 world.pacing.sent(now);

@@ -80,7 +80,7 @@ impl Bench {
 
     fn pass(&mut self, time: Duration) -> Vec<Effect> {
         self.now += time;
-        self.with(|session, context| session.timeout(context)).1
+        self.with(|session, context| session.timeout(context, false)).1
     }
 
     fn beat(&mut self) -> Result<Payload, String> {

@@ -325,3 +325,16 @@ fn a_delay_of_a_rule_is_the_least() {
     }
     assert_eq!(waits, [3, 3, 3, 4, 8, 16], "the delays of [reconnect] hold as well");
 }
+
+#[test]
+fn a_script_that_says_more_than_the_limits_let_out_fails_for_that_reason() {
+    let second = "[[script.step]]\nname = \"subscribe\"\nsend = \"subscribe\"\nexpect = \"subscribed\"\n";
+    let mut bench = Bench::opening(toml(&format!("{LOGIN}{second}[limits]\nmessages = \"1/60s\"\n")));
+    assert_eq!(bench.said(Slot::A).len(), 1);
+    bench.hear(Slot::A, WELCOME);
+    assert_eq!(bench.said(Slot::A), [""; 0]);
+    bench.pass(10 * S);
+    let error = announced(&bench.tell(gone())).error.clone().unwrap();
+    let why = "the script's step \"subscribe\" failed: limits.messages didn't let all out";
+    assert!(error.starts_with(why), "{error}");
+}
