@@ -75,6 +75,7 @@ pub(super) enum Publish {
 pub(super) enum Why {
     Script,
     Reply,
+    Heartbeat,
 }
 
 /// What a session wants done.

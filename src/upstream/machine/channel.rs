@@ -13,7 +13,7 @@ use crate::{
         Settings,
         heartbeat::{Due, Heartbeat},
         pacing::Sender,
-        session::{Effect, Heard, Publish, Rules, Session},
+        session::{Effect, Heard, Publish, Rules, Session, Why},
     },
 };
 
@@ -37,10 +37,8 @@ pub(super) struct Channel {
     /// A message came in since it is up.
     pub(super) heard: bool,
     /// What wsfan itself has to say, oldest first.
-    outgoing: VecDeque<Payload>,
+    outgoing: VecDeque<(Payload, Why)>,
     outgoing_bytes: usize,
-    /// The first of `outgoing` is a heartbeat.
-    beat_waits: bool,
 }
 
 /// What a connection's timeout came to.
@@ -72,7 +70,6 @@ impl Channel {
             heard: false,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
-            beat_waits: false,
         }
     }
 
@@ -82,16 +79,15 @@ impl Channel {
     }
 
     /// Something that wsfan itself has to say.
-    pub(super) fn say(&mut self, payload: Payload) {
+    pub(super) fn say(&mut self, payload: Payload, why: Why) {
         self.outgoing_bytes += payload.len();
-        self.outgoing.push_back(payload);
+        self.outgoing.push_back((payload, why));
     }
 
     /// The next thing to say; the limits are for the caller to look at.
     pub(super) fn next_said(&mut self) -> Option<Payload> {
-        let payload = self.outgoing.pop_front()?;
+        let (payload, _) = self.outgoing.pop_front()?;
         self.outgoing_bytes -= payload.len();
-        self.beat_waits = false;
         Some(payload)
     }
 
@@ -133,22 +129,24 @@ impl Channel {
         }
     }
 
-    /// A heartbeat goes before everything else that waits, and instead of an older one.
+    /// A heartbeat goes before everything else that waits but the script, which a server may want to hear
+    /// first, and instead of an older one.
     fn beat(&mut self, payload: Payload) {
-        if self.beat_waits {
-            self.next_said();
+        let older = self.outgoing.iter().position(|(_, why)| *why == Why::Heartbeat);
+        if let Some((older, _)) = older.and_then(|at| self.outgoing.remove(at)) {
+            self.outgoing_bytes -= older.len();
         }
+        let script = self.outgoing.iter().rposition(|(_, why)| *why == Why::Script);
         self.outgoing_bytes += payload.len();
-        self.outgoing.push_front(payload);
-        self.beat_waits = true;
+        self.outgoing.insert(script.map_or(0, |at| at + 1), (payload, Why::Heartbeat));
     }
 
     /// The next effect that is for the machine; what is only this connection's own business is done.
     pub(super) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
         loop {
             return Some(match self.session.poll_effect()? {
-                Effect::Send(payload, _) => {
-                    self.say(payload);
+                Effect::Send(payload, why) => {
+                    self.say(payload, why);
                     continue;
                 }
                 Effect::BeatInterval(interval) => {

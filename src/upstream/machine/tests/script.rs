@@ -338,3 +338,12 @@ fn a_script_that_says_more_than_the_limits_let_out_fails_for_that_reason() {
     let why = "the script's step \"subscribe\" failed: limits.messages didn't let all out";
     assert!(error.starts_with(why), "{error}");
 }
+
+#[test]
+fn a_heartbeat_does_not_go_before_the_script() {
+    let beats = "[heartbeat]\nkind = \"message\"\nmessage = \"beat\"\ninterval = \"1s\"\nfirst = \"now\"\n";
+    let mut bench = Bench::opening(toml(&format!("{LOGIN}{beats}")));
+    bench.tell(Input::Timeout);
+    bench.pass(S / 2);
+    assert_eq!(bench.said(Slot::A), [r#"{"op":"login"}"#, "beat"]);
+}
