@@ -337,6 +337,7 @@ impl Machine {
             {
                 *stable = true;
                 self.forget_failures();
+                self.rotation.settled();
                 self.actions.push_back(Action::Note(Note::Stable));
             }
             State::Closing { until, .. } if now >= *until => self.drop_closing(now),

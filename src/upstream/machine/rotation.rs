@@ -20,6 +20,10 @@ pub(super) struct Rotation {
     phase: Phase,
     /// Attempts in a row that came to nothing.
     failures: u32,
+    /// Rotations in a row that the server called for on a connection that wasn't stable.
+    hasty: u32,
+    /// Another rotation is called for, once the old connection of this one is gone.
+    wanted: Option<String>,
     /// The names of messages, while two connections are read.
     seen: Option<Seen>,
     /// When the names aren't needed any more.
@@ -62,6 +66,11 @@ impl Rotation {
         if matches!(self.phase, Phase::Stopped) {
             self.phase = Phase::Idle;
         }
+    }
+
+    /// The link's connection is stable.
+    pub(super) fn settled(&mut self) {
+        self.hasty = 0;
     }
 
     /// The seat that is taken.
@@ -178,12 +187,29 @@ impl Rotation {
 }
 
 impl Machine {
-    /// Something calls for the next connection: age, or a message.
+    /// The server calls for the next connection. Where it does so soon on one after the other, each has a
+    /// delay, which grows.
     pub(super) fn rotate(&mut self, now: Instant, why: String) {
-        if matches!(self.state, State::Up { .. }) && matches!(self.rotation.phase, Phase::Idle) {
-            self.actions.push_back(Action::Note(Note::Rotating(why)));
-            self.dial_next(now);
+        let State::Up { since, .. } = &self.state else { return };
+        match &self.rotation.phase {
+            Phase::Idle => {}
+            Phase::Overlap { .. } | Phase::Leaving { .. } => {
+                self.rotation.wanted = Some(why);
+                return;
+            }
+            _ => return,
         }
+        let reconnect = &self.settings.reconnect;
+        let hasty = self.rotation.hasty;
+        if now < *since + reconnect.stable_after.max(reconnect.initial_delay) {
+            self.rotation.hasty = hasty.saturating_add(1);
+        }
+        self.actions.push_back(Action::Note(Note::Rotating(why)));
+        if hasty == 0 {
+            return self.dial_next(now);
+        }
+        let delay = self.rotation_delay(now, hasty, &Failure::default(), Remedy::Retry);
+        self.rotation.phase = Phase::Waiting { until: now + delay };
     }
 
     fn dial_next(&mut self, now: Instant) {
@@ -252,7 +278,8 @@ impl Machine {
             && at <= now
         {
             let age = self.settings.terms.rotate.after.unwrap_or_default();
-            self.rotate(now, format!("the connection is {age:?} old"));
+            self.actions.push_back(Action::Note(Note::Rotating(format!("the connection is {age:?} old"))));
+            self.dial_next(now);
         }
         match &self.rotation.phase {
             Phase::Waiting { until } if now >= *until => self.dial_next(now),
@@ -308,6 +335,9 @@ impl Machine {
     pub(super) fn second_gone(&mut self, now: Instant) {
         let forget_at = now + self.settings.terms.rotate.overlap;
         self.rotation.rest(self.rotation.compares().then_some(forget_at));
+        if let Some(why) = self.rotation.wanted.take() {
+            self.rotate(now, why);
+        }
     }
 
     /// The next connection came to nothing: the old one stays, and another attempt follows.

@@ -254,6 +254,41 @@ fn an_old_connection_is_not_dropped_unread_while_clients_hold_up_the_reading() {
     assert_eq!(bench.pass(MS)[0], Action::Drop { slot: Slot::A }, "the time before the pause counts");
 }
 
+fn rotating_when_told() -> Settings {
+    with(|settings| {
+        *settings = rotating();
+        settings.terms.rotate.when = Some(config::Pattern::Text("bye".into()));
+    })
+}
+
+#[test]
+fn a_server_that_calls_for_the_next_connection_on_each_makes_no_storm() {
+    let mut bench = Bench::up(rotating_when_told());
+    let (begin, mut slot) = (bench.now, Slot::A);
+    for _ in 0..30 {
+        let mut actions = bench.hear(slot, "bye").1;
+        while connects(&actions) == 0 {
+            actions.extend(bench.pass(bench.machine.next_timeout(bench.now).unwrap() - bench.now));
+        }
+        bench.tell(connected_on(slot.other()));
+        bench.tell(heard(slot.other()));
+        bench.tell(gone_from(slot));
+        slot = slot.other();
+    }
+    assert!(bench.now - begin > 60 * S, "30 in {:?}", bench.now - begin);
+}
+
+#[test]
+fn a_call_for_the_next_connection_while_the_last_one_still_closes_is_kept() {
+    let mut bench = Bench::up(rotating_when_told());
+    bench.pass(20 * S);
+    assert_eq!(connects(&bench.hear(Slot::A, "bye").1), 1);
+    bench.tell(connected_on(Slot::B));
+    assert_eq!(bench.hear(Slot::B, "bye").1, []);
+    assert_eq!(bench.tell(heard(Slot::B)), [rotated_away(Slot::A)]);
+    assert_eq!(connects(&bench.tell(gone_from(Slot::A))), 1);
+}
+
 #[test]
 fn each_connection_has_a_heartbeat_of_its_own() {
     let ping = |slot, n: u64| Action::Ping { slot, payload: n.to_be_bytes() };
