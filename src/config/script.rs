@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    Pattern, Pointer, Reject, Remedy, Template,
+    Pattern, Pointer, Reject, Remedy, Template, Vars,
     names::{Names, Use, check_name, is_name},
     reader::Section,
     reject::ON_FAIL,
@@ -68,6 +68,14 @@ impl Step {
             timeout: None,
             on_fail: Remedy::Retry,
         }
+    }
+}
+
+impl Step {
+    /// Whether the variables leave it in.
+    pub fn is_wanted(&self, vars: &Vars) -> bool {
+        let is_set = |name: &String| vars.get(name).is_some_and(|var| var.is_set());
+        self.if_var.iter().all(is_set) && !self.unless_var.iter().any(is_set)
     }
 }
 

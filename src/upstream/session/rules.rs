@@ -124,10 +124,7 @@ impl Rules {
         let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref());
         says.for_each(|say| compiler.asks_for(say));
         let always = compiler.slots.pointers().len();
-        let is_set = |name: &String| terms.vars.get(name).is_some_and(|var| var.is_set());
-        let steps = terms.script.steps.iter();
-        let steps =
-            steps.filter(|step| step.if_var.iter().all(is_set) && !step.unless_var.iter().any(is_set));
+        let steps = terms.script.steps.iter().filter(|step| step.is_wanted(&terms.vars));
         let steps = steps.map(|step| compiler.step(step)).collect();
         let Compiler { slots, sieve, last } = compiler;
         Rules {
