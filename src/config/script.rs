@@ -42,7 +42,8 @@ pub struct Step {
     pub reject: Vec<Reject>,
     /// `capture`: what is kept of the expected message, by name.
     pub capture: Vec<(String, Pointer)>,
-    /// `publish`: whether the expected or rejected message is given to clients. Default true.
+    /// `publish`: whether the expected or rejected message is given to clients, and a refusal's words to the
+    /// log. Default true.
     pub publish: bool,
     /// `timeout`: for the expected message; 10 ms to 10 min. Default: what is left of
     /// `upstream.connect_timeout`, which bounds the whole script in any case.
