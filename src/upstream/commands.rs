@@ -150,8 +150,7 @@ mod tests {
     async fn a_program_that_does_not_end_is_killed_with_those_that_it_started() {
         let directory = tempfile::tempdir().unwrap();
         let (own, other) = (directory.path().join("own"), directory.path().join("other"));
-        let script =
-            format!("echo $$ > {}; sleep 1000 & echo $! > {}; wait", own.display(), other.display());
+        let script = format!("echo $$ > {}; sleep 1000 & echo $! > {}; wait", own.display(), other.display());
         let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script]);
         command.timeout = Duration::from_millis(500);
         assert_eq!(run(&command, None).await, Err("did not end within 500ms".to_owned()));

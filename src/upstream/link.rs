@@ -14,7 +14,8 @@ use super::{
     attempt::{Attempted, Dial, Outcome, attempt},
     backlog::Backlog,
     machine::{Action, Input, Machine, Note, Slot},
-    websocket::{Batch, Connection, End, Reading},
+    track::Track,
+    websocket::{Batch, Connection, End, Listen},
 };
 use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
 
@@ -240,7 +241,7 @@ impl<D: Dial + 'static> Link<D> {
         while let Some(action) = self.deferred.pop_front().or_else(|| self.machine.poll_action()) {
             match action {
                 Action::Connect { slot, to } => {
-                    let attempt = attempt(self.present.clone(), to, self.dial.clone());
+                    let attempt = attempt(self.present.clone(), to, self.dial.clone(), Track::default());
                     self.seats[slot.index()].attempt = Some(Box::pin(attempt));
                 }
                 Action::AbandonConnect { slot } => self.seats[slot.index()].attempt = None,
@@ -354,12 +355,12 @@ fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &m
             let was_unwritten = connection.has_unwritten();
             let Desk { hub, machine, backlog, deferred } = desk;
             let mut books = Books { slot, hub, machine, backlog, deferred, held, time_us: None };
-            let reading = match (seat.paused, hub.is_ready()) {
-                (false, _) => Reading::Yes,
-                (true, true) => Reading::AfterWriting,
-                (true, false) => Reading::No,
+            let listen = match (seat.paused, hub.is_ready()) {
+                (false, _) => Listen::Yes,
+                (true, true) => Listen::AfterWriting,
+                (true, false) => Listen::No,
             };
-            if let Poll::Ready(batch) = connection.poll(cx, now(), reading, &mut books) {
+            if let Poll::Ready(batch) = connection.poll(cx, now(), listen, &mut books) {
                 return Poll::Ready(Event::Batch(slot, batch));
             }
             // what waited for this connection's writing, or its reading for its writing

@@ -179,7 +179,10 @@ send = '{{"a":"${{var:token}}","b":${{var:list}},"c":"${{command:sign/at}}","d":
         assert_eq!(get(&secrets, "${command:sign}"), Ok(r#"{"token":"secret","at":1}"#.into()));
         let secrets = read(&settings).await;
         assert_eq!(get(&secrets, "${command:sign/at}"), Ok("2".into()));
-        assert!(!directory.path().join("count.never").exists(), "what no step that is left in names isn't run");
+        assert!(
+            !directory.path().join("count.never").exists(),
+            "what no step that is left in names isn't run"
+        );
     }
 
     #[tokio::test(flavor = "local")]

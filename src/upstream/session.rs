@@ -24,12 +24,13 @@ use crate::{
 };
 
 mod count;
+mod mark;
 mod rules;
 mod script;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::rules::Rules;
+pub(super) use self::{mark::Mark, rules::Rules};
 use self::{
     rules::{Rejection, Values},
     script::Progress,
@@ -54,6 +55,8 @@ pub(super) struct Session {
     /// Held as long as the session is there: see [`super::memory::Memory::presence`].
     presence: Option<Rc<()>>,
     scratch: Vec<Option<bool>>,
+    /// Somebody wants to know how the script goes.
+    is_followed: bool,
 }
 
 /// A message of the server's.
@@ -95,6 +98,8 @@ pub(super) enum Effect {
     BeatInterval(Duration),
     /// Messages are missing before the one that was heard; `per` is what they are counted for, as JSON.
     Hole { from: u64, to: u64, per: Option<String> },
+    /// How the script goes: only where it is followed.
+    Script(Mark),
 }
 
 impl Session {
@@ -112,6 +117,7 @@ impl Session {
             joins: BTreeMap::new(),
             presence: None,
             scratch: Vec::new(),
+            is_followed: false,
         }
     }
 
@@ -317,7 +323,10 @@ impl Session {
             }
         }
         match self.capture(context, &step.capture, look) {
-            Ok(()) => self.go_on(context, at + 1),
+            Ok(()) => {
+                self.mark(Mark::Met(at));
+                self.go_on(context, at + 1);
+            }
             Err(why) => self.fail_step(step, &why, step.on_fail),
         }
         Step { publish, is_taken: true }
@@ -327,7 +336,11 @@ impl Session {
     fn go_on(&mut self, context: &mut Context<'_>, from: usize) {
         let rules = Rc::clone(&self.rules);
         let mut from = from;
-        while let Some(at) = script::next(&rules, from, &context.memory.captures()) {
+        loop {
+            let next = script::next(&rules, from, &context.memory.captures());
+            (from..next.unwrap_or(rules.steps.len())).for_each(|skipped| self.mark(Mark::Skips(skipped)));
+            let Some(at) = next else { break };
+            self.mark(Mark::Begins(at));
             let step = &rules.steps[at];
             let payload = step.send.as_ref().map(|say| match say {
                 Say::Binary(bytes) => self.fitting(Payload::Binary(bytes.clone())),
@@ -405,14 +418,13 @@ impl Session {
 
     /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
     fn quote(&self, context: &Context<'_>, look: &Look<'_>) -> String {
-        clean(&self.secrets.without(look.text, context.memory.captures().texts()))
+        clean(&context.memory.captures().without(&self.secrets.without(look.text)))
     }
 
     /// A failure in the server's words, without the secrets that it may repeat.
     pub(super) fn without_secrets(&self, context: &Context<'_>, failure: Failure) -> Failure {
-        let without = |text: Option<String>| {
-            text.map(|text| self.secrets.without(&text, context.memory.captures().texts()))
-        };
+        let captures = context.memory.captures();
+        let without = |text: Option<String>| text.map(|text| captures.without(&self.secrets.without(&text)));
         Failure { reason: without(failure.reason), error: without(failure.error), ..failure }
     }
 }

@@ -72,7 +72,7 @@ pub(super) trait Exchange {
 
 /// Whether to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum Listen {
     Yes,
     /// Not until the server has taken more of what there is for it: that is for the server to do.
     AfterWriting,
@@ -182,14 +182,13 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        reading: Reading,
+        listen: Listen,
         exchange: &mut impl Exchange,
     ) -> Poll<Batch> {
-        let mut batch =
-            if reading == Reading::Yes { self.poll_batch(cx, exchange) } else { Poll::Pending };
+        let mut batch = if listen == Listen::Yes { self.poll_batch(cx, exchange) } else { Poll::Pending };
         self.poll_write(cx, exchange);
-        self.note_progress(now, reading);
-        if reading != Reading::No && batch.is_pending() && self.broken.is_some() {
+        self.note_progress(now, listen);
+        if listen != Listen::No && batch.is_pending() && self.broken.is_some() {
             // what came in before the writing failed counts
             batch = self.poll_batch(cx, exchange);
             if batch.is_pending()
@@ -447,8 +446,8 @@ impl Connection {
 
     /// Notes since when the kernel takes nothing of what there is. While wsfan itself doesn't read,
     /// that may be its own doing, and doesn't count.
-    fn note_progress(&mut self, now: Instant, reading: Reading) {
-        if reading == Reading::No {
+    fn note_progress(&mut self, now: Instant, listen: Listen) {
+        if listen == Listen::No {
             self.paused.get_or_insert(now);
         } else if let Some(paused) = self.paused.take()
             && let Some((since, _)) = &mut self.blocked

@@ -315,7 +315,9 @@ impl Machine {
 
     pub(super) fn rotation_ended(&mut self, now: Instant, slot: Slot, failure: Failure) {
         match &self.rotation.phase {
-            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot => self.second_gone(now),
+            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot => {
+                self.second_gone(now)
+            }
             _ => self.rotation_failed(now, slot, failure),
         }
     }

@@ -315,7 +315,8 @@ fn no_rule_makes_a_storm() {
 
 #[test]
 fn a_delay_of_a_rule_is_the_least() {
-    let settings = "[reconnect]\njitter = 0\n[[reconnect.rule]]\nstatuses = [503]\nthen = \"after\"\ndelay = \"3s\"\n";
+    let settings =
+        "[reconnect]\njitter = 0\n[[reconnect.rule]]\nstatuses = [503]\nthen = \"after\"\ndelay = \"3s\"\n";
     let mut bench = Bench::new(toml(settings));
     bench.tell(Input::Start);
     let mut waits = Vec::new();
