@@ -127,6 +127,7 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "upstream/session/mark.rs",
         "upstream/session/rules.rs",
         "upstream/session/script.rs",
+        "upstream/session/text.rs",
         "upstream/proxy/environment.rs",
         "upstream/websocket/deflate.rs",
         "upstream/websocket/inbound.rs",

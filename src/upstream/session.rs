@@ -12,14 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    failure::{Failure, clean},
-    matcher::Look,
-    secrets::Secrets,
-    sequence::Counts,
-};
+use super::{matcher::Look, secrets::Secrets, sequence::Counts};
 use crate::{
-    config::{Placeholder, Remedy, Say, Template, Value, format_duration},
+    config::{Remedy, Say, format_duration},
     hub::Payload,
 };
 
@@ -29,6 +24,7 @@ mod rules;
 mod script;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub(super) use self::{mark::Mark, rules::Rules};
 use self::{
@@ -372,60 +368,6 @@ impl Session {
             self.progress = Progress::Failed;
             self.effects.push_back(Effect::Failed { error, then });
         }
-    }
-
-    // --- text -----------------------------------------------------------------------------------
-
-    fn render(
-        &mut self,
-        context: &mut Context<'_>,
-        template: &Template,
-        look: Option<&Look<'_>>,
-    ) -> Result<Payload, String> {
-        let rendered = template.render(|placeholder| match placeholder {
-            Placeholder::Capture(name) => context.memory.captures().value(name),
-            Placeholder::Last(pointer) => Ok(context.memory.last(pointer)),
-            Placeholder::Field(pointer) => {
-                let slot = self.rules.slots.pointers().iter().position(|there| there == pointer);
-                let json = look.zip(slot).and_then(|(look, slot)| look.get(slot));
-                let json = json.ok_or_else(|| "is not in the message".to_owned())?;
-                Ok(Value::Json(json.to_owned()))
-            }
-            Placeholder::NowMs => Ok(Value::Json(context.now_ms.to_string())),
-            Placeholder::NowS => Ok(Value::Json((context.now_ms / 1000).to_string())),
-            Placeholder::Uuid => Ok(Value::Text(context.uuid())),
-            Placeholder::NextId => {
-                let id = self.next_id;
-                self.next_id += 1;
-                Ok(Value::Json(id.to_string()))
-            }
-            secret => self.secrets.value(secret),
-        });
-        let text = rendered.map_err(|error| error.to_string())?;
-        self.fitting(Payload::Text(text.expose().to_owned()))
-    }
-
-    /// What is no larger than the server takes.
-    fn fitting(&self, payload: Payload) -> Result<Payload, String> {
-        match self.rules.max_message {
-            Some(max) if payload.len() > max => {
-                let length = payload.len();
-                Err(format!("its {length} bytes are over the {max} bytes of limits.max_message"))
-            }
-            _ => Ok(payload),
-        }
-    }
-
-    /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
-    fn quote(&self, context: &Context<'_>, look: &Look<'_>) -> String {
-        clean(&context.memory.captures().without(&self.secrets.without(look.text)))
-    }
-
-    /// A failure in the server's words, without the secrets that it may repeat.
-    pub(super) fn without_secrets(&self, context: &Context<'_>, failure: Failure) -> Failure {
-        let captures = context.memory.captures();
-        let without = |text: Option<String>| text.map(|text| captures.without(&self.secrets.without(&text)));
-        Failure { reason: without(failure.reason), error: without(failure.error), ..failure }
     }
 }
 

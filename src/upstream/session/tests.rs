@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::{Config, Surroundings},
+    config::{Config, Placeholder, Surroundings, Value},
     upstream::{Settings, memory::Memory},
 };
 
