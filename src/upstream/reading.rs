@@ -114,6 +114,7 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
         _ => None,
     });
     let replies = settings.terms.replies.iter().map(|reply| &reply.send);
+    let hole = settings.terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
     let beat = match &settings.heartbeat.kind {
         HeartbeatKind::Message { message, .. } => Some(message),
         _ => None,
@@ -123,7 +124,7 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
         config::Proxy::Url(template) => Some(template),
         config::Proxy::Environment | config::Proxy::Off => None,
     };
-    urls.chain(stdin).chain(headers).chain(proxy).chain(steps).chain(replies).chain(beat)
+    urls.chain(stdin).chain(headers).chain(proxy).chain(steps).chain(replies).chain(hole).chain(beat)
 }
 
 #[cfg(test)]

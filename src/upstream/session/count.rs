@@ -1,6 +1,9 @@
 //! What a session makes of the server's own numbers. Pure.
 
-use super::{Effect, Session, rules::Rules};
+use super::{
+    Effect, Session, Why,
+    rules::{Rules, Sequence},
+};
 use crate::{
     config::{OnHole, Remedy},
     upstream::{
@@ -27,12 +30,21 @@ impl Session {
             self.effects.push_back(Effect::Hole { from, to, per: name.clone() });
         }
         let then = match sequence.on_hole {
-            OnHole::Declare => return,
+            OnHole::Declare => return self.tell_hole(context, sequence, look),
             OnHole::Reconnect => Remedy::Retry,
             OnHole::Fresh => Remedy::Fresh,
         };
         self.fail(format!("the server's count has a hole from {from} to {to}"), then);
     }
+    /// Says what there is to say to the server about a hole.
+    fn tell_hole(&mut self, context: &mut Context<'_>, sequence: &Sequence, look: &Look<'_>) {
+        let Some(send) = &sequence.send else { return };
+        match self.render(context, send, Some(look)) {
+            Ok(payload) => self.effects.push_back(Effect::Send(payload, Why::Reply)),
+            Err(why) => self.fail(format!("sequence.send can't be sent: {why}"), Remedy::Retry),
+        }
+    }
+
     /// Goes on from what was heard before this connection, and says what is missing in between. Where
     /// another one is still heard, that may come over it: it is missing once that one is gone.
     fn count_on(

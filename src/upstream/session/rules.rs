@@ -83,6 +83,7 @@ pub(super) struct Sequence {
     pub(super) number: usize,
     pub(super) per: Option<usize>,
     pub(super) on_hole: OnHole,
+    pub(super) send: Option<Template>,
 }
 
 impl Rules {
@@ -112,6 +113,7 @@ impl Rules {
             number: compiler.value(&sequence.pointer),
             per: sequence.per.as_ref().map(|per| compiler.slots.of(per)),
             on_hole: sequence.on_hole,
+            send: sequence.send.as_ref().map(|send| compiler.template(send)),
         });
         let (beat, answer) = match &settings.heartbeat.kind {
             HeartbeatKind::Message { message, expect } => {

@@ -491,6 +491,19 @@ fn a_hole_may_make_the_connection_useless() {
     }
 }
 
+#[test]
+fn a_hole_may_be_answered_with_values_of_the_message_that_showed_it() {
+    let send = r#"{"op":"resync","of":${field:/s}}"#;
+    let mut bench =
+        Bench::ready(&format!("sequence = {{ pointer = \"/n\", per = \"/s\", send = '{send}' }}"));
+    assert_eq!(bench.hears(r#"{"n":1,"s":"a"}"#), []);
+    let effects = bench.hears(r#"{"n":4,"s":"a"}"#);
+    assert_eq!(effects[0], Effect::Hole { from: 2, to: 3, per: Some("\"a\"".to_owned()) });
+    let answer = Payload::Text(r#"{"op":"resync","of":"a"}"#.into());
+    assert_eq!(effects[1..], [Effect::Send(answer, Why::Reply)]);
+    assert_eq!(bench.hears(r#"{"n":5,"s":"a"}"#), []);
+}
+
 /// A line of a conversation: what the server says, or that time passes.
 fn any_line() -> impl Strategy<Value = String> {
     let value =
