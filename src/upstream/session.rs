@@ -405,7 +405,15 @@ impl Session {
 
     /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
     fn quote(&self, look: &Look<'_>) -> String {
-        clean(&self.secrets.without(look.text))
+        let text = self.secrets.without(look.text);
+        match clean(&text) {
+            // what is no text, such as an MQTT CONNACK
+            words if words.is_empty() => {
+                let bytes: Vec<_> = text.bytes().take(32).map(|byte| format!("{byte:02x}")).collect();
+                format!("the bytes [{}]", bytes.join(" "))
+            }
+            words => words,
+        }
     }
 }
 

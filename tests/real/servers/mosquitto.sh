@@ -109,7 +109,8 @@ check "and is subscribed again" within 5 received 31 test/new again
 echo "== refused"
 mqtt_config "$of_the_future" "$identity"
 run_wsfan
-check "a CONNECT that the server refuses ends the attempts, as the script says" within 10 heard "$(link failed).*CONNECT"
+check "a CONNECT that the server refuses ends the attempts, as the script says" within 10 \
+    heard "$(link failed).*CONNECT.*the bytes \[20 02 00 01\]"
 mqtt_config "$connect"
 run_wsfan
 check "without the certificate, the link waits" within 10 heard "$(link waiting)"

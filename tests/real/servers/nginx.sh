@@ -94,10 +94,11 @@ run_wsfan
 check "without it, the certificate isn't trusted, and where to name the authority is told" within 10 says "upstream.tls.ca_file"
 quick "wss://127.0.0.1:$secure/" <<<"tls = { ca_file = \"$work/tls/ca.pem\" }"
 run_wsfan
-check "a certificate for another name is told" within 10 says "certificate"
+check "a certificate for another name is told" within 10 says "is not for 127.0.0.1 but for localhost"
 quick "wss://localhost:$picky/" <<<"tls = { ca_file = \"$work/tls/ca.pem\" }"
 run_wsfan
-check "a server that wants a client certificate refuses one without: 400" within 10 heard '"http_status":400'
+check "a server that wants a client certificate refuses one without: 400, and where to name it is told" within 10 \
+    heard '"http_status":400.*upstream\.tls\.cert_file'
 quick "wss://localhost:$picky/" <<TOML
 tls = { ca_file = "$work/tls/ca.pem", cert_file = "$work/tls/client.pem", key_file = "$work/tls/client.key" }
 TOML

@@ -62,7 +62,7 @@ check "the token is never logged" never_said good-token
 
 echo "== the session ends, and the server"
 check "a client of wsfan leaves" send --text '42["leave"]'
-check "the server's word for it is told" within 10 heard "$(link waiting).*41"
+check "the server's word for it is told" within 10 heard "$(link waiting).*the whole = 41"
 check "and leads to a new session" within 10 more "$(link up)" 1
 kill_off socketio
 check "the server is killed: the end is told" within 10 heard "$(link waiting).*\"code\":1006"
