@@ -199,9 +199,13 @@ impl Session {
     /// Something in it has no value: a sentence.
     pub(super) fn beat(&mut self, context: &mut Context<'_>) -> Result<Payload, String> {
         let rules = Rc::clone(&self.rules);
-        let template = rules.beat.as_ref().ok_or("heartbeat.message is not there")?;
-        let text = self.render(context, template, None);
-        text.map(Payload::Text).map_err(|why| format!("the heartbeat can't be sent: {why}"))
+        match rules.beat.as_ref().ok_or("heartbeat.message is not there")? {
+            Say::Binary(bytes) => Ok(Payload::Binary(bytes.clone())),
+            Say::Text(template) => {
+                let text = self.render(context, template, None);
+                text.map(Payload::Text).map_err(|why| format!("the heartbeat can't be sent: {why}"))
+            }
+        }
     }
 
     // --- a message ------------------------------------------------------------------------------

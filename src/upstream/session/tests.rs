@@ -250,6 +250,12 @@ fn a_refusal_that_is_no_text_is_told_by_its_bytes() {
 }
 
 #[test]
+fn a_heartbeat_may_be_binary() {
+    let mut bench = Bench::ready("[heartbeat]\nkind = 'message'\nmessage_binary = 'wAA='");
+    assert_eq!(bench.beat(), Ok(Payload::Binary(vec![0xc0, 0])));
+}
+
+#[test]
 fn a_step_that_waits_in_vain_fails_by_name() {
     let (mut bench, _) = Bench::started(LOGIN);
     assert_eq!(bench.pass(S), []);

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Mosquitto, by MQTT 3.1.1 over wss with a client certificate. MQTT is binary: what wsfan says is base64 in the
 # configuration, and what it hears is looked at where it is UTF-8, as CONNACK and most messages of QoS 0 are. MQTT's
-# own keep-alive is off (0), since its PINGREQ isn't UTF-8: WebSocket pings are the heartbeat. Sourced by ../servers.sh.
+# PINGREQ is the heartbeat; the server drops who is silent for one and a half of the keep-alive. Sourced by ../servers.sh.
 
 : "${work:?}"
 certificates
@@ -28,9 +28,9 @@ start_mosquitto() {
 start_mosquitto
 
 base64_of() { printf '%b' "$1" | base64 -w 0; }
-# CONNECT with a clean session, no keep-alive and the client id `wsfan`; its third byte from the name is the level
-connect=$(base64_of '\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05wsfan')
-of_the_future=$(base64_of '\x10\x11\x00\x04MQTT\x09\x02\x00\x00\x00\x05wsfan')
+# CONNECT with a clean session, a keep-alive of 2 s and the client id `wsfan`; behind the name is the protocol's level
+connect=$(base64_of '\x10\x11\x00\x04MQTT\x04\x02\x00\x02\x00\x05wsfan')
+of_the_future=$(base64_of '\x10\x11\x00\x04MQTT\x09\x02\x00\x02\x00\x05wsfan')
 subscribe=$(base64_of '\x82\x0b\x00\x01\x00\x06test/#\x00')
 # mqtt_config CONNECT [TLS...]
 mqtt_config() {
@@ -55,7 +55,9 @@ reject = [
 name = "SUBSCRIBE"
 send_binary = "$subscribe"
 [heartbeat]
+kind = "message"
 interval = "1s"
+message_binary = "$(base64_of '\xc0\x00')"
 [reconnect]
 initial_delay = "50ms"
 max_delay = "200ms"
@@ -90,8 +92,9 @@ check "a new message comes" within 5 received 30 test/new "21.5 °C"
 printf '%b' "$(published 31 from/wsfan hello)" >"$work/hello"
 check "a client of wsfan publishes" send_file "$work/hello" --binary
 check "a subscriber gets it" subscriber_gets from/wsfan hello
-heartbeats() { status | grep -F '"heartbeat_rtt_us":'; }
-check "pings are answered" within 5 heartbeats
+pingresp="\"binary\":\"$(base64_of '\xd0\x00')\""
+check "PINGREQ is answered, for longer than the keep-alive" within 15 more "$pingresp" 4
+check "over the one connection" connections 1
 
 echo "== killed, and frozen"
 kill_off mosquitto
