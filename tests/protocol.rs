@@ -101,6 +101,15 @@ fn too_many_clients() {
 }
 
 #[test]
+fn upstream_gap() {
+    let (_server, daemon, mut upstream) = up("[sequence]\npointer = \"/s\"\n");
+    let mut client = daemon.client();
+    upstream.text(r#"{"s":7}"#);
+    upstream.text(r#"{"s":10}"#);
+    run("upstream gap", &mut client);
+}
+
+#[test]
 fn limits() {
     let limits = "[limits]\nmax_message = 64\nmessages = [\"1/1h\"]\nexcess = \"refuse\"\n";
     let (_server, daemon, _upstream) = up(limits);

@@ -160,7 +160,8 @@ impl Heartbeat {
         self.beats += 1;
         (self.last_beat, self.part) = (now, 1.0);
         self.measured = Some(now);
-        self.unanswered.get_or_insert(Unanswered { since: now, deadline: now + self.settings.timeout });
+        let deadline = now + self.timeout();
+        self.unanswered.get_or_insert(Unanswered { since: now, deadline });
         match &self.settings.kind {
             HeartbeatKind::Off => None,
             HeartbeatKind::Ping => Some(Due::Ping(self.beats.to_be_bytes())),
@@ -175,6 +176,11 @@ impl Heartbeat {
 
     fn interval(&self) -> Duration {
         self.told_interval.unwrap_or(self.settings.interval)
+    }
+
+    /// Never longer than the interval, whatever the server says that is.
+    fn timeout(&self) -> Duration {
+        self.settings.timeout.min(self.interval())
     }
 
     fn next_beat(&self) -> Option<Instant> {
@@ -206,7 +212,7 @@ impl Heartbeat {
             }
             Silence::Unanswered => {
                 let what = if self.is_strict() { "no expected answer" } else { "no sign of life" };
-                format!("{what} within {:?} of a heartbeat", self.settings.timeout)
+                format!("{what} within {:?} of a heartbeat", self.timeout())
             }
         }
     }

@@ -177,6 +177,11 @@ fn the_server_may_say_the_interval_and_the_first_beat_is_counted_from_then() {
         heartbeat.due(at(5 + part), at(0));
         heartbeat.inbound(at(46));
         assert_eq!(heartbeat.next_timeout(at(0)), Some(at(45 + part)));
+        let answer = config::Heartbeat { interval_from: interval_from.clone(), ..pings() };
+        let (mut hasty, _) = armed(answer);
+        hasty.set_interval(at(0), S);
+        hasty.due(hasty.last_beat + S, at(0));
+        assert_eq!(hasty.next_timeout(at(0)), Some(hasty.last_beat + S), "the deadline goes with it");
         heartbeat.set_interval(at(50), 60 * S);
         assert_eq!(heartbeat.next_timeout(at(0)), Some(at(65 + part)), "another one applies at once");
     }

@@ -8,6 +8,7 @@ mod asked;
 mod day;
 mod hour;
 mod rotation;
+mod script;
 mod settings;
 
 const S: Duration = Duration::from_secs(1);

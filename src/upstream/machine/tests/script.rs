@@ -1,0 +1,283 @@
+//! A connection whose script is under way, what failures lead to, and where attempts go.
+
+use super::*;
+use crate::{
+    config::{Config, Surroundings},
+    upstream::{Ended, session::Heard},
+};
+
+const LOGIN: &str = r#"
+[[script.step]]
+name = "log in"
+send = '{"op":"login"}'
+expect = { "/op" = "welcome" }
+reject = { "/op" = "go away" }
+capture = { session = "/session" }
+timeout = "3s"
+"#;
+
+fn toml(text: &str) -> Settings {
+    let upstream = match text.contains("[upstream]") {
+        true => "",
+        false => "[upstream]\nurl = \"wss://a/\"\n",
+    };
+    let whole = format!("{upstream}{text}\n[[listener]]\npath = \"/s\"\n");
+    let config = Config::parse(&whole, &Surroundings::fixed([])).unwrap();
+    let quiet = config::Heartbeat { kind: HeartbeatKind::Off, ..config.heartbeat.clone() };
+    Settings {
+        upstream: config.upstream,
+        terms: config.terms,
+        heartbeat: if text.contains("[heartbeat]") { config.heartbeat } else { quiet },
+        reconnect: config.reconnect,
+        outbox: config.outbox,
+        close_timeout: 2 * S,
+    }
+}
+
+impl Bench {
+    /// One whose script is under way.
+    fn opening(settings: Settings) -> Bench {
+        let mut bench = Bench::new(settings);
+        bench.tell(Input::Start);
+        bench.tell(connected());
+        bench
+    }
+
+    fn hear(&mut self, slot: Slot, text: &str) -> (bool, Vec<Action>) {
+        let publish = self.machine.hear(self.now, slot, Heard::Text(text));
+        (publish, std::iter::from_fn(|| self.machine.poll_action()).collect())
+    }
+
+    fn said(&mut self, slot: Slot) -> Vec<String> {
+        let said = std::iter::from_fn(|| self.machine.next_own(self.now, slot));
+        said.map(|payload| if let Payload::Text(text) = payload { text } else { unreachable!() }).collect()
+    }
+}
+
+const WELCOME: &str = r#"{"op":"welcome","session":"s1"}"#;
+
+#[test]
+fn a_connection_is_up_when_its_script_is_done() {
+    let mut bench = Bench::opening(toml(LOGIN));
+    assert_eq!(bench.said(Slot::A), [r#"{"op":"login"}"#]);
+    assert_eq!((bench.machine.sender(), bench.machine.state_for_sends()), (None, LinkState::Connecting));
+    assert!(bench.machine.wants_messages(Slot::A));
+    assert_eq!(bench.hear(Slot::A, r#"{"op":"news"}"#), (true, vec![]));
+    let (publish, actions) = bench.hear(Slot::A, WELCOME);
+    assert!(publish);
+    assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 1));
+    assert_eq!(bench.machine.sender(), Some(Slot::A));
+    assert!(!bench.machine.wants_messages(Slot::A), "nothing is of concern any more");
+}
+
+#[test]
+fn a_script_that_fails_closes_the_connection_and_names_its_step() {
+    for refused in [true, false] {
+        let mut bench = Bench::opening(toml(LOGIN));
+        let actions = match refused {
+            true => bench.hear(Slot::A, r#"{"op":"go away"}"#).1,
+            false => bench.pass(3 * S),
+        };
+        assert_eq!(actions, [Action::Close { slot: Slot::A, code: 1000, reason: "script" }]);
+        assert_eq!(bench.machine.state_for_sends(), LinkState::Waiting);
+        assert_eq!(bench.machine.drained(), None, "there are no clients' sends to wait for");
+        let status = announced(&bench.tell(gone())).clone();
+        assert_eq!((status.state, status.conn, status.attempt), (LinkState::Waiting, 0, 1));
+        assert!(status.error.as_deref().unwrap().contains("\"log in\""), "{status:?}");
+    }
+}
+
+#[test]
+fn the_whole_script_has_the_connect_timeout() {
+    let slow = LOGIN.replace("timeout = \"3s\"", "");
+    let mut bench = Bench::new(toml(&slow));
+    bench.tell(Input::Start);
+    bench.pass(4 * S);
+    bench.tell(connected());
+    assert!(bench.pass(5_999 * MS).is_empty());
+    assert!(matches!(bench.pass(MS)[..], [Action::Close { .. }]), "10 s for the attempt and the script");
+}
+
+#[test]
+fn each_input_while_the_script_is_under_way() {
+    let close = |code, reason| Action::Close { slot: Slot::A, code, reason };
+    let table: Vec<(&str, Input, Vec<Action>, LinkState)> = vec![
+        ("open", Input::Open, vec![], LinkState::Connecting),
+        ("reconnect", Input::Reconnect, vec![], LinkState::Connecting),
+        ("close", Input::Close, vec![close(1000, "close")], LinkState::Closed),
+        ("stop", Input::Stop, vec![close(1001, "shutdown")], LinkState::Closed),
+        ("closing", closing(Failure::closed_there(Some(1001), "")), vec![], LinkState::Waiting),
+        ("start", Input::Start, vec![], LinkState::Connecting),
+        ("another seat's end", gone_from(Slot::B), vec![], LinkState::Connecting),
+        ("bytes", inbound(), vec![], LinkState::Connecting),
+    ];
+    for (name, input, actions, state) in table {
+        let mut bench = Bench::opening(toml(LOGIN));
+        assert_eq!(bench.tell(input), actions, "{name}");
+        assert_eq!(bench.machine.state_for_sends(), state, "{name}");
+    }
+    let mut bench = Bench::opening(toml(LOGIN));
+    assert_eq!(announced(&bench.tell(gone())).state, LinkState::Waiting);
+    let mut bench = Bench::opening(toml(LOGIN));
+    let moved = toml(&LOGIN.replace("log in", "hello"));
+    assert_eq!(bench.tell(Input::Settings(Box::new(moved))), [close(1000, "reconfigured")]);
+}
+
+#[test]
+fn limits_and_rotation_apply_to_a_live_connection() {
+    let mut bench = Bench::up(toml(""));
+    let new = toml("[limits]\nmessages = [\"1/10s\"]\n[rotate]\nafter = \"60s\"\n");
+    assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
+    bench.machine.sent(bench.now);
+    assert!(!bench.machine.lets_out(bench.now));
+    assert_eq!(bench.machine.next_let_out(bench.now, true), Some(bench.now + 10 * S));
+    assert_eq!(connects(&bench.pass(60 * S)), 1);
+}
+
+#[test]
+fn rules_say_what_a_close_code_leads_to() {
+    let rules = r#"
+[reconnect]
+jitter = 0.0
+rule = [
+    { codes = [4000], then = "after", delay = "77s" },
+    { codes = [4001], then = "refresh" },
+    { codes = [4002], then = "stop" },
+]
+"#;
+    let lost = |bench: &mut Bench, code| {
+        bench.tell(closing(Failure::closed_there(Some(code), "")));
+        announced(&bench.tell(gone())).clone()
+    };
+    let mut bench = Bench::up(toml(rules));
+    assert_eq!(lost(&mut bench, 4000).retry_in, Some(77 * S));
+    assert_eq!(bench.until_attempt(), 77 * S);
+    bench.tell(connected());
+    assert_eq!(lost(&mut bench, 4001).retry_in, Some(MS), "at once, but no loop is without a delay");
+    bench.until_attempt();
+    bench.tell(connected());
+    assert_eq!(lost(&mut bench, 4001).retry_in, Some(2 * S), "in a row it is a retry, the third one here");
+    bench.until_attempt();
+    bench.tell(connected());
+    let status = lost(&mut bench, 4002);
+    assert_eq!((status.state, status.retry_in), (LinkState::Failed, None));
+    let error = status.error.unwrap();
+    assert!(
+        error.starts_with("given up as a reconnect.rule for code 4002 says: the server closed"),
+        "{error}"
+    );
+    assert_eq!(bench.pass(3_600 * S), []);
+    assert_eq!(connects(&bench.tell(Input::Open)), 1, "and open starts it again");
+}
+
+#[test]
+fn a_rule_that_stops_ends_a_daemon_that_is_to_exit() {
+    let text = "[reconnect]\non_exhausted = \"exit\"\nrule = [{ statuses = [401], then = \"stop\" }]\n";
+    let mut bench = Bench::new(toml(text));
+    bench.tell(Input::Start);
+    let failure = Failure { http_status: Some(401), ..Failure::attempt("no") };
+    assert_eq!(bench.tell(refused_with(failure)).last(), Some(&Action::Finish(Ended::GivenUp)));
+}
+
+#[test]
+fn a_message_may_make_the_connection_useless() {
+    let text = "[reconnect]\nclose_code = 4000\nrule = [{ match = { \"/op\" = 7 }, then = \"fresh\" }]\n";
+    let mut bench = Bench::up(toml(text));
+    let (publish, actions) = bench.hear(Slot::A, r#"{"op":7}"#);
+    assert!(publish);
+    assert_eq!(actions, [Action::Close { slot: Slot::A, code: 4000, reason: "script" }]);
+    assert_eq!(announced(&bench.tell(gone())).state, LinkState::Waiting);
+}
+
+#[test]
+fn attempts_go_where_the_server_said_until_that_fails_too_often() {
+    let text = format!(
+        "[upstream]\nurl = \"wss://a/\"\nresume_url = \"wss://b/${{capture:session}}\"\nresume_url_failures = 2\n{LOGIN}"
+    );
+    let destination = |actions: &[Action]| {
+        let to = actions.iter().find_map(|action| match action {
+            Action::Connect { to, .. } => Some(to.clone()),
+            _ => None,
+        });
+        matches!(to.expect("an attempt"), Destination::Resume(captures) if captures.has("session"))
+    };
+    let mut bench = Bench::opening(toml(&text));
+    bench.hear(Slot::A, WELCOME);
+    bench.tell(gone());
+    assert!(destination(&bench.pass(S)));
+    bench.tell(refused());
+    assert!(destination(&bench.pass(60 * S)));
+    bench.tell(connected());
+    bench.tell(gone()); // before its script was done
+    assert!(!destination(&bench.pass(60 * S)), "twice in a row");
+}
+
+#[test]
+fn attempts_keep_to_their_limit_whoever_asks() {
+    let mut bench = Bench::new(toml("[limits]\nconnects = [\"2/60s\"]\n[reconnect]\njitter = 0.0\n"));
+    bench.tell(Input::Start);
+    bench.tell(refused());
+    bench.until_attempt();
+    let status = announced(&bench.tell(refused())).clone();
+    assert_eq!(status.retry_in, Some(59_500 * MS), "60 s after the first one");
+    bench.tell(Input::Open);
+    assert_eq!(bench.tell(Input::Reconnect), [], "asked for already");
+    assert_eq!(connects(&bench.pass(59_499 * MS)), 0);
+    assert_eq!(connects(&bench.pass(MS)), 1);
+}
+
+#[test]
+fn a_dead_connection_is_told_the_configured_code_and_left_after_a_moment() {
+    let mut bench = Bench::up(toml("[heartbeat]\nclose_code = 4009\n"));
+    let actions = bench.pass(40 * S);
+    assert_eq!(actions.last(), Some(&Action::Close { slot: Slot::A, code: 4009, reason: "heartbeat" }));
+    assert_eq!(bench.machine.drained(), None, "nothing more is sent to a dead server");
+    let actions = bench.pass(LINGER);
+    assert_eq!(actions[0], Action::Drop { slot: Slot::A });
+    assert_eq!(announced(&actions).state, LinkState::Waiting);
+}
+
+#[test]
+fn a_rotation_waits_for_the_next_ones_script() {
+    let rotating = format!("{LOGIN}[rotate]\nwhen = {{ \"/op\" = \"leave\" }}\n");
+    let mut bench = Bench::opening(toml(&rotating));
+    bench.said(Slot::A);
+    bench.hear(Slot::A, WELCOME);
+    let (_, actions) = bench.hear(Slot::A, r#"{"op":"leave"}"#);
+    assert!(matches!(actions[..], [Action::Note(Note::Rotating(_)), Action::Connect { slot: Slot::B, .. }]));
+    assert_eq!(bench.tell(connected_on(Slot::B)), [], "its script is under way");
+    assert_eq!(bench.machine.sender(), Some(Slot::A));
+    assert_eq!(bench.said(Slot::B), [r#"{"op":"login"}"#]);
+    assert_eq!(bench.hear(Slot::A, r#"{"op":"leave"}"#).1, [], "one rotation at a time");
+
+    // a script that fails leaves the old one be
+    let (_, actions) = bench.hear(Slot::B, r#"{"op":"go away"}"#);
+    assert!(
+        matches!(actions[..], [Action::Drop { slot: Slot::B }, Action::Note(Note::RotationFailed { .. })]),
+        "{actions:?}"
+    );
+    let actions = bench.pass(60 * S);
+    assert_eq!(connects(&actions), 1);
+    bench.tell(connected_on(Slot::B));
+
+    // the old one goes away meanwhile: the link waits for the script that is under way
+    let actions = bench.tell(gone());
+    assert_eq!((states(&actions), connects(&actions)), (vec![LinkState::Connecting], 0));
+    let (_, actions) = bench.hear(Slot::B, WELCOME);
+    assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 2));
+}
+
+#[test]
+fn a_server_that_asks_faster_than_answers_go_out_is_read_no_further() {
+    let text = "[[reply]]\nmatch = \"?\"\nsend = '!'\n[limits]\nmessages = [\"10/60s\"]\n";
+    let mut bench = Bench::up(toml(text));
+    let mut asked = 0;
+    while !bench.machine.is_choked(Slot::A) {
+        bench.hear(Slot::A, "?");
+        asked += 1;
+        assert!(asked <= 1_024);
+    }
+    assert_eq!(bench.said(Slot::A).len(), 10);
+    assert!(!bench.machine.is_choked(Slot::A));
+    assert_eq!(bench.machine.next_let_out(bench.now, false), Some(bench.now + 60 * S));
+}
