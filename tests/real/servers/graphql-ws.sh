@@ -70,7 +70,33 @@ check "a client of wsfan asks" send '{"id":"q","type":"subscribe","payload":{"qu
 check "and gets the answer" within 5 heard '"json":\{"id":"q","type":"next".*"hello, wsfan"'
 check "over the one connection" connections 1
 
+echo "== by the profile"
+# profile_config TOKEN
+profile_config() {
+    config <<TOML
+profile = "graphql-ws"
+upstream.url = "ws://localhost:$port/graphql"
+[vars]
+init = { token = "$1" }
+subscribe = { id = "ticks", type = "subscribe", payload = { query = "subscription { tick }" } }
+[heartbeat]
+interval = "1s"
+TOML
+}
+pongs=$(grep -cxF "heard pong" "$work/graphql.log")
+profile_config "\${env:GRAPHQL_TOKEN}"
+run_wsfan GRAPHQL_TOKEN=good
+check "with wsfan's own profile, what is subscribed to comes" within 10 more "$tick" 5
+check "pings are answered both ways" within 10 log_has "heard pong" "$((pongs + 4))"
+check "over the one connection" connections 1
+profile_config bad
+run_wsfan
+check "a refused token is final" within 10 heard "$(link failed).*\"code\":4403"
+
 echo "== killed, and frozen"
+graphql_config good "$(subscribe tick)"
+run_wsfan
+check "the link comes up" within 10 heard "$(link up)"
 kill_off graphql
 check "the end is told" within 10 heard "$(link waiting).*\"code\":1006"
 before=$(count "$tick")
