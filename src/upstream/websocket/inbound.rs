@@ -182,6 +182,9 @@ impl Inbound {
         if header.rsv2 || header.rsv3 || header.rsv1 && !(starts && self.inflater.is_some()) {
             return fault("a reserved bit is set"); // RFC 6455, 5.2; RFC 7692, 6
         }
+        if length > i64::MAX as u64 {
+            return fault("a length with its highest bit set"); // RFC 6455, 5.2
+        }
         match header.opcode {
             OpCode::Control(_) if !header.is_final => return fault("a control frame in fragments"),
             OpCode::Control(_) if length > MAX_CONTROL => return fault("a control frame that is too long"),

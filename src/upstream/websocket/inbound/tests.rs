@@ -129,7 +129,10 @@ fn what_breaks_the_rules_is_named() {
         ([frame(2, false, &vec![0; MAX]), frame(0, true, b"x")].concat(), Fault::TooBig),
         // the length alone is enough
         (vec![0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Fault::TooBig),
-        (vec![0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Fault::TooBig),
+        (
+            vec![0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            protocol("a length with its highest bit set"),
+        ),
     ];
     for (bytes, expected) in cases {
         assert_eq!(plain(&bytes), (vec![], Some(expected)), "{:x?}", &bytes[..bytes.len().min(20)]);
@@ -203,6 +206,12 @@ fn faults_within_compressed_messages_are_named() {
             Fault::Protocol("a reserved bit is set"),
         ),
         (compressed(9, true, &[]), Fault::Protocol("a reserved bit is set")),
+        // no bound but this holds for the length of what is compressed
+        (
+            vec![0xc2, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            Fault::Protocol("a length with its highest bit set"),
+        ),
+        (vec![0xc2, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], Fault::Protocol("a length with its highest bit set")),
     ];
     for (bytes, expected) in cases {
         let (heard, fault) = read(&bytes, usize::MAX, &mut Inbound::new(&[], MAX, Some(inflater())));
