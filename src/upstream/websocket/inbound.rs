@@ -222,7 +222,15 @@ impl Inbound {
             Some(inflater) if message.compressed => {
                 inflate(inflater, Some(piece), &mut self.whole, self.max_message)?;
             }
-            _ => self.whole.extend_from_slice(piece),
+            _ => {
+                let length = self.whole.len() + piece.len();
+                if length > self.whole.capacity() {
+                    // twice as much each time, but no more than there can be
+                    let grown = (self.whole.capacity() * 2).min(self.max_message).max(length);
+                    self.whole.reserve_exact(grown - self.whole.len());
+                }
+                self.whole.extend_from_slice(piece);
+            }
         }
         message.check_text(&self.whole)
     }
