@@ -361,8 +361,6 @@ fn library(bytes: &[u8], max: usize) -> (Vec<Heard>, bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
-
     #[test]
     fn it_reads_and_refuses_what_the_library_does(
         frames in proptest::collection::vec(any_frame(), 1..12),
@@ -384,6 +382,49 @@ proptest! {
         let stream: Vec<u8> = messages.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
         let expected: Vec<Heard> = messages.into_iter().flat_map(|(_, heard)| heard).collect();
         prop_assert_eq!(read(&stream, piece, &mut Inbound::new(&[], MAX, None)), (expected, None));
+    }
+
+    /// Compressed, in fragments with pings between, and each as long as a message may be.
+    #[test]
+    fn compressed_messages_say_the_same_up_to_the_bound(
+        texts in proptest::collection::vec("[a-cé]{0,200}", 1..6),
+        takeover in any::<bool>(),
+        cut in 1_usize..40,
+        piece in prop_oneof![1_usize..60, Just(usize::MAX)],
+    ) {
+        let wanted = Compression {
+            server_context_takeover: takeover,
+            client_context_takeover: takeover,
+            ..Compression::default()
+        };
+        let answer = if takeover { "" } else { "; server_no_context_takeover" };
+        let agreed = agree(&wanted, &format!("permessage-deflate{answer}")).unwrap();
+        let mut deflater = agreed.deflater().unwrap();
+        let (mut stream, mut expected) = (Vec::new(), Vec::new());
+        for text in &texts {
+            let Some(deflated) = deflater.deflate(text.as_bytes()) else {
+                stream.extend(frame(1, true, text.as_bytes()));
+                expected.push(Heard::Text(text.clone()));
+                continue;
+            };
+            let pieces: Vec<_> = deflated.chunks(cut).collect();
+            for (at, piece) in pieces.iter().enumerate() {
+                let last = at + 1 == pieces.len();
+                stream.extend(if at == 0 { compressed(1, last, piece) } else { frame(0, last, piece) });
+                if !last {
+                    stream.extend(frame(9, true, b"!"));
+                    expected.push(Heard::Ping(b"!".to_vec()));
+                }
+            }
+            expected.push(Heard::Text(text.clone()));
+        }
+        let longest = texts.iter().map(String::len).max().unwrap();
+        let mut inbound = Inbound::new(&[], longest, Some(agreed.inflater()));
+        prop_assert_eq!(read(&stream, piece, &mut inbound), (expected, None));
+        if let Some(one_less) = longest.checked_sub(1) {
+            let mut inbound = Inbound::new(&[], one_less, Some(agreed.inflater()));
+            prop_assert_eq!(read(&stream, piece, &mut inbound).1, Some(Fault::TooBig));
+        }
     }
 
     #[test]
