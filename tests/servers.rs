@@ -43,6 +43,18 @@ fn the_pages_examples_are_valid() {
 }
 
 #[test]
+fn the_page_names_every_profile() {
+    let refusal = parse("profile = \"none such\"").unwrap_err();
+    let line = refusal.lines().find(|line| line.contains("profile is")).expect("the refusal");
+    let (_, names) = line.split_once("write ").expect("a list of them");
+    let names: Vec<&str> = names.split('"').skip(1).step_by(2).filter(|name| !name.is_empty()).collect();
+    assert!(names.len() >= 12, "{names:?}");
+    for name in names {
+        assert!(PAGE.contains(&format!("[`{name}`](../config/profiles/{name}.toml)")), "{name}");
+    }
+}
+
+#[test]
 fn scripts() {
     refused(&[
         (

@@ -9,35 +9,62 @@ use std::{
 use serde_json::json;
 
 use super::{
-    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, wrote},
+    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, wrote},
     format::bytes,
     run::explain,
     target::CONFIG,
 };
 use crate::config::{
     Config, Format, Heartbeat, HeartbeatKind, History, Listener, LoadError, OnExhausted, Proxy, Reconnect,
-    SlowClient, Upstream, format_duration, safe_url,
+    SlowClient, Surroundings, Upstream, format_duration, safe_url,
 };
 
-const NOTES: &str = "\
-Nothing is started and nobody is called.
+mod live;
+mod timeline;
 
-Exit codes: 0 the config is right; 78 it isn't, with each problem on a line of stderr.";
+const NOTES: &str = "\
+Nothing is started, and without --live nobody is called. --live reads the secrets and runs the commands \
+that the config names, as this user and in this environment, and goes the way of the daemon: DNS, TCP, the \
+proxy, TLS, the upgrade, each step of the script, one heartbeat, and the close. What is secret isn't shown: \
+sent messages stand there with their placeholders.
+
+Examples:
+  wsfan check --config wsfan.toml
+  wsfan check --live                            the server of /etc/wsfan/wsfan.toml
+  wsfan check --live wss://stream.example.com/v1
+  wsfan check --live --json | jq -r 'select(.type == \"result\").advice'
+
+Exit codes: 0 all is well; 1 the way to the server failed, and stderr says where and what to do; 2 the \
+URL isn't one; 78 the config isn't right, with each problem on a line of stderr.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(super) struct Args {
     /// The config file
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = CONFIG, conflicts_with_all = ["profile", "url"])]
     config: PathBuf,
-    /// Print the result as one JSON object
+    /// Check a profile as it is, without a config file
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Also walk to the real server, and say what each stage found and how long it took
+    #[arg(long)]
+    live: bool,
+    /// Walk to this server, without a config file
+    #[arg(value_name = "URL", requires = "live")]
+    url: Option<String>,
+    /// Print the result as one JSON object; with --live, one for each stage and one for the result
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn check(args: &Args) -> Outcome {
+    if args.profile.is_some() || args.url.is_some() {
+        return check_arguments(args);
+    }
     let result = Config::load(&args.config);
     let text = match (&result, args.json) {
+        // the walk has a result of its own
+        (Ok(_), true) if args.live => String::new(),
         (_, true) => format!("{}\n", report(&args.config, &result)),
         (Ok(config), false) => summary(&args.config, config),
         (Err(error), false) => {
@@ -47,9 +74,49 @@ pub(super) fn check(args: &Args) -> Outcome {
     };
     wrote(io::stdout().lock().write_all(text.as_bytes()))?;
     match result {
+        Ok(config) if args.live => live::walk(&config, args.json),
         Ok(_) => Ok(()),
         Err(_) => Err(Failure::silent(BAD_CONFIG)),
     }
+}
+
+/// Checks what the arguments alone say.
+fn check_arguments(args: &Args) -> Outcome {
+    let name = args.profile.clone().unwrap_or_else(|| safe_url(args.url.as_deref().unwrap_or_default()));
+    let name = Path::new(&name);
+    let config = match Config::parse(&text(args), &Surroundings::process()) {
+        Ok(config) => config,
+        Err(invalid) => {
+            // an argument has no lines
+            let sentences: Vec<_> = invalid.problems().iter().map(|problem| &*problem.sentence).collect();
+            let sentence = if args.json { String::new() } else { sentences.join("\nwsfan: ") };
+            if args.json {
+                let error = Err(LoadError::Invalid { path: name.into(), invalid: invalid.clone() });
+                wrote(writeln!(io::stdout().lock(), "{}", report(name, &error)))?;
+            }
+            let code = if args.profile.is_some() { BAD_CONFIG } else { USAGE };
+            return Err(Failure::with_code(code, sentence));
+        }
+    };
+    if !args.live {
+        let result = Ok(config);
+        let text = match (&result, args.json) {
+            (Ok(config), false) => summary(name, config),
+            _ => format!("{}\n", report(name, &result)),
+        };
+        return wrote(io::stdout().lock().write_all(text.as_bytes())).map(drop);
+    }
+    live::walk(&config, args.json)
+}
+
+/// The config file that says what the arguments say.
+fn text(args: &Args) -> String {
+    // a string of JSON is one of TOML
+    let line = |key: &str, value: &Option<String>| match value {
+        Some(value) => format!("{key} = {}\n", json!(value)),
+        None => String::new(),
+    };
+    format!("{}[upstream]\n{}", line("profile", &args.profile), line("url", &args.url))
 }
 
 /// The result for a program.

@@ -29,6 +29,7 @@ const EXAMPLES: &str = "\
 Examples:
   wsfan demo                          see it work, with no server and no config
   wsfan check --config wsfan.toml     is this config right?
+  wsfan check --live                  and does the way to the server work?
   wsfan run --config wsfan.toml       the daemon, in the foreground
   wsfan tail                          follow the messages
   wsfan tail | jq -c 'select(.type == \"message\").json'
@@ -58,7 +59,7 @@ struct Args {
 enum Command {
     /// Run the daemon in the foreground
     Run(run::Args),
-    /// Check a config file without starting anything
+    /// Check a config file, and with --live the way to the server, without starting anything
     Check(check::Args),
     /// See it all work: a built-in server with faults, and the real daemon in front of it
     Demo(demo::Args),
@@ -138,5 +139,10 @@ mod tests {
         assert_eq!(parse(&["wsfan", "status", "--socket", "/s", "--config", "/c"]).unwrap_err(), 2);
         assert_eq!(parse(&["wsfan", "tail", "--json", "--pretty"]).unwrap_err(), 2);
         assert_eq!(parse(&["wsfan", "send", "--binary", "--lines"]).unwrap_err(), 2);
+        assert!(parse(&["wsfan", "check", "--live", "wss://h/"]).is_ok());
+        assert!(parse(&["wsfan", "check", "--live", "--profile", "p", "wss://h/"]).is_ok());
+        assert_eq!(parse(&["wsfan", "check", "wss://h/"]).unwrap_err(), 2);
+        assert_eq!(parse(&["wsfan", "check", "--live", "wss://h/", "--config", "/c"]).unwrap_err(), 2);
+        assert_eq!(parse(&["wsfan", "check", "--profile", "p", "--config", "/c"]).unwrap_err(), 2);
     }
 }

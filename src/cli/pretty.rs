@@ -12,9 +12,9 @@ use super::{
 
 pub(super) const DIM: Style = Style::new().dimmed();
 const KEY: Style = fg(AnsiColor::Cyan);
-const GOOD: Style = fg(AnsiColor::Green).bold();
-const BUSY: Style = fg(AnsiColor::Yellow).bold();
-const BAD: Style = fg(AnsiColor::Red).bold();
+pub(super) const GOOD: Style = fg(AnsiColor::Green).bold();
+pub(super) const BUSY: Style = fg(AnsiColor::Yellow).bold();
+pub(super) const BAD: Style = fg(AnsiColor::Red).bold();
 const LOUD: Style = BAD.invert();
 
 const fn fg(color: AnsiColor) -> Style {

@@ -14,9 +14,15 @@ pub(super) const PROFILES: &[Profile] = &[
     ("binance", include_str!("../../config/profiles/binance.toml")),
     ("centrifugo", include_str!("../../config/profiles/centrifugo.toml")),
     ("coinbase", include_str!("../../config/profiles/coinbase.toml")),
+    ("discord", include_str!("../../config/profiles/discord.toml")),
+    ("graphql-ws", include_str!("../../config/profiles/graphql-ws.toml")),
+    ("home-assistant", include_str!("../../config/profiles/home-assistant.toml")),
     ("kraken", include_str!("../../config/profiles/kraken.toml")),
     ("ocpp", include_str!("../../config/profiles/ocpp.toml")),
     ("okx", include_str!("../../config/profiles/okx.toml")),
+    ("phoenix", include_str!("../../config/profiles/phoenix.toml")),
+    ("signalk", include_str!("../../config/profiles/signalk.toml")),
+    ("slack", include_str!("../../config/profiles/slack.toml")),
 ];
 
 /// Keys whose table is one value: the file's own replaces the profile's as a whole.

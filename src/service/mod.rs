@@ -29,6 +29,9 @@ use crate::{
 /// Two signals to stop within so short a time are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
+/// A walk to the server, for those who want to see how it goes: see [`walk`].
+pub use crate::upstream::walk as way;
+
 pub mod logging;
 mod notify;
 mod reload;
@@ -102,6 +105,12 @@ pub async fn run_until(source: Source, stop: impl Future<Output = ()>) -> Result
         Request::Stop
     });
     Daemon::start(source)?.supervise(requests).await
+}
+
+/// Walks to the configured URL of number `url`, counted from 0, as the daemon's link does, and tells how it
+/// goes. Whether all went well.
+pub async fn walk(config: &Config, url: usize, tell: impl FnMut(way::Row) + 'static) -> bool {
+    way::walk(link_settings(config), url, tell).await
 }
 
 /// What is asked of the daemon from outside.

@@ -1,7 +1,5 @@
 //! One attempt: everything from the configured URL to an open connection, in bounded time.
 
-use std::{cell::Cell, rc::Rc};
-
 use tokio::time;
 
 use super::{
@@ -9,14 +7,16 @@ use super::{
     address::Address,
     commands,
     context::uuid,
-    dial::{Stage, Way},
+    dial::Way,
     failure::Failure,
+    found::Found,
     machine::Destination,
     memory::Captures,
     proxy::Proxy,
     reading,
     secrets::Secrets,
     target::Target,
+    track::{Stage, Track},
     websocket::{Connection, Offer, upgrade},
     wire::Wire,
 };
@@ -38,16 +38,15 @@ pub(super) struct Attempted {
 }
 
 /// How to get a byte stream to a server.
-pub(super) trait Dial: AsyncFn(Target, Way, Rc<Cell<Stage>>) -> Result<Wire, String> + Clone {}
+pub(super) trait Dial: AsyncFn(Target, Way, Track) -> Result<Wire, String> + Clone {}
 
-impl<D: AsyncFn(Target, Way, Rc<Cell<Stage>>) -> Result<Wire, String> + Clone> Dial for D {}
+impl<D: AsyncFn(Target, Way, Track) -> Result<Wire, String> + Clone> Dial for D {}
 
-/// Attempts a connection, within `connect_timeout` for all of it.
-pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial) -> Outcome {
+/// Attempts a connection, within `connect_timeout` for all of it. Whoever follows `track` hears how it goes.
+pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial, track: Track) -> Outcome {
     let upstream = &settings.upstream;
     let (shown, limit) = (shown(upstream, &to), upstream.connect_timeout);
-    let stage = Rc::new(Cell::new(Stage::default()));
-    match time::timeout(limit, connect(&settings, &to, dial, stage.clone())).await {
+    match time::timeout(limit, connect(&settings, &to, dial, &track)).await {
         // where there are several servers, the sentence says which one it was
         Ok(Err(failure)) if upstream.urls.len() > 1 => {
             let error = failure.error.map(|error| format!("{shown}: {error}"));
@@ -55,15 +54,15 @@ pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial
         }
         Ok(outcome) => outcome,
         Err(_) => {
-            let what = stage.take().sentence();
+            let what = track.sentence();
             Err(Failure::attempt(format!("no connection to {shown} within {limit:?}: {what}")))
         }
     }
 }
 
-async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, stage: Rc<Cell<Stage>>) -> Outcome {
+async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, track: &Track) -> Outcome {
     // read afresh each time: a token that was renewed is used by the next attempt
-    stage.set(Stage::Preparing);
+    track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
     let secrets = reading::read(settings).await;
     let address = address(upstream, to, &secrets).await?;
@@ -78,13 +77,17 @@ async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, stage: 
     let render_url = |template: &Template| render(template, &secrets, None);
     let proxy = Proxy::choose(&upstream.proxy, &target, &Surroundings::process(), render_url);
     let proxy = proxy.map_err(Failure::attempt)?;
+    track.found(|| Found::Prepared {
+        address: target.address(),
+        headers: headers.iter().map(|(name, _)| (*name).to_owned()).collect(),
+    });
     let way = Way { proxy, tls: upstream.tls.clone() };
-    let wire = dial(target.clone(), way, stage.clone()).await.map_err(Failure::attempt)?;
-    stage.set(Stage::Upgrading);
+    let wire = dial(target.clone(), way, track.clone()).await.map_err(Failure::attempt)?;
+    track.begin(Stage::Upgrading);
     let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
     let compression = upstream.compression;
     let offer = Offer { target: &target, headers, subprotocols, compression, max_message };
-    let (connection, subprotocol) = upgrade(wire, offer).await?;
+    let (connection, subprotocol) = upgrade(wire, offer, track).await?;
     Ok(Attempted { connection, subprotocol, secrets })
 }
 

@@ -1,10 +1,8 @@
 //! From a URL to a byte stream: DNS, TCP and TLS.
 
 use std::{
-    cell::Cell,
     io,
     net::{IpAddr, SocketAddr},
-    rc::Rc,
     time::Duration,
 };
 
@@ -13,9 +11,11 @@ use tokio::{net::TcpStream, time};
 
 use super::{
     addresses,
+    found::Found,
     proxy::Proxy,
     target::Target,
     tls,
+    track::{ProxyStage, Stage, Track},
     wire::{Metered, Wire},
 };
 use crate::config;
@@ -32,88 +32,51 @@ pub(super) struct Way {
     pub(super) tls: config::Tls,
 }
 
-/// How far an attempt has come, for the sentence when its time runs out.
-#[derive(Debug, Clone, Default)]
-pub(super) enum Stage {
-    #[default]
-    Preparing,
-    Resolving,
-    Connecting,
-    /// On the way to a server through the proxy of this name.
-    Proxy(String, ProxyStage),
-    Tls,
-    Upgrading,
-}
-
-/// How far an attempt has come with a proxy.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum ProxyStage {
-    Resolving,
-    Connecting,
-    Tunnel,
-}
-
-impl Stage {
-    /// What didn't happen in time.
-    pub(super) fn sentence(self) -> String {
-        match self {
-            Stage::Preparing => "its secrets and commands weren't there".to_owned(),
-            Stage::Resolving => "its name was not resolved".to_owned(),
-            Stage::Connecting => "it didn't accept a TCP connection".to_owned(),
-            Stage::Proxy(name, ProxyStage::Resolving) => format!("the name of {name} was not resolved"),
-            Stage::Proxy(name, ProxyStage::Connecting) => format!("{name} didn't accept a TCP connection"),
-            Stage::Proxy(name, ProxyStage::Tunnel) => format!("{name} didn't open a tunnel to it"),
-            Stage::Tls => "the TLS handshake wasn't finished".to_owned(),
-            Stage::Upgrading => "it didn't answer the upgrade request".to_owned(),
-        }
-    }
-}
-
 /// Dials: names are resolved anew, and files read anew, each time.
-pub(super) async fn dial(target: Target, way: Way, stage: Rc<Cell<Stage>>) -> Result<Wire, String> {
+pub(super) async fn dial(target: Target, way: Way, track: Track) -> Result<Wire, String> {
     // a file that can't be read is told without bothering the server
     let tls = if target.tls { Some(tls::client_config(way.tls).await?) } else { None };
     let (tcp, early) = match &way.proxy {
-        Some(proxy) => through(proxy, &target, &stage).await?,
-        None => (directly(&target, &stage).await?, Vec::new()),
+        Some(proxy) => through(proxy, &target, &track).await?,
+        None => (directly(&target, &track).await?, Vec::new()),
     };
     let (metered, meter) = Metered::new(tcp, early);
     let Some(config) = tls else {
         return Ok(Wire { stream: Box::new(metered), meter });
     };
-    stage.set(Stage::Tls);
+    track.begin(Stage::Tls);
     let stream = tls::handshake(config, &target.host, metered).await;
     let stream = stream.map_err(|error| match &way.proxy {
         // it may be its doing: some end TLS themselves, some end the connection
         Some(proxy) => format!("{error} (through {})", proxy.name()),
         None => error,
     })?;
+    track.found(|| tls::found(stream.get_ref().1));
     Ok(Wire { stream: Box::new(stream), meter })
 }
 
-async fn directly(target: &Target, stage: &Cell<Stage>) -> Result<TcpStream, String> {
-    stage.set(Stage::Resolving);
+async fn directly(target: &Target, track: &Track) -> Result<TcpStream, String> {
+    track.begin(Stage::Resolving);
     let addresses = resolve(&target.host, target.port).await;
     let addresses = addresses.map_err(|why| format!("can't resolve {}: {why}", target.host))?;
-    stage.set(Stage::Connecting);
-    race(addresses).await.map_err(|why| format!("can't connect to {}: {why}", target.address()))
+    track.found(|| resolved(&target.host, &addresses));
+    track.begin(Stage::Connecting);
+    race(addresses, track).await.map_err(|why| format!("can't connect to {}: {why}", target.address()))
 }
 
 /// A tunnel to the server, and what came through it already.
-async fn through(
-    proxy: &Proxy,
-    target: &Target,
-    stage: &Cell<Stage>,
-) -> Result<(TcpStream, Vec<u8>), String> {
+async fn through(proxy: &Proxy, target: &Target, track: &Track) -> Result<(TcpStream, Vec<u8>), String> {
     let name = proxy.name();
-    stage.set(Stage::Proxy(name.clone(), ProxyStage::Resolving));
+    track.begin(Stage::Proxy(name.clone(), ProxyStage::Resolving));
     let addresses = resolve(proxy.host(), proxy.port()).await;
     let addresses = addresses.map_err(|why| format!("{name} can't be resolved: {why}"))?;
-    stage.set(Stage::Proxy(name.clone(), ProxyStage::Connecting));
-    let tcp = race(addresses).await;
+    track.found(|| resolved(proxy.host(), &addresses));
+    track.begin(Stage::Proxy(name.clone(), ProxyStage::Connecting));
+    let tcp = race(addresses, track).await;
     let mut tcp = tcp.map_err(|why| format!("{name} can't be connected to: {why}"))?;
-    stage.set(Stage::Proxy(name.clone(), ProxyStage::Tunnel));
+    track.begin(Stage::Proxy(name.clone(), ProxyStage::Tunnel));
     let early = proxy.tunnel(&mut tcp, target).await.map_err(|what| format!("{name} {what}"))?;
+    track.found(|| Found::Tunnel { proxy: name });
     Ok((tcp, early))
 }
 
@@ -132,10 +95,10 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 
 /// Tries the addresses in order, the next one as soon as one has failed or 250 ms have passed. The
 /// first connection wins; the other attempts are dropped. An error says why none was made.
-async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, String> {
+async fn race(addresses: Vec<SocketAddr>, track: &Track) -> Result<TcpStream, String> {
     let mut waiting = addresses.into_iter();
     let mut running = FuturesUnordered::new();
-    let mut errors = Vec::new();
+    let mut errors: Vec<(SocketAddr, io::Error)> = Vec::new();
     loop {
         if let Some(address) = waiting.next() {
             running.push(async move { (address, TcpStream::connect(address).await) });
@@ -145,7 +108,11 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, String> {
         // without another address to try there is nothing to do but wait
         let patience = if waiting.len() == 0 { Duration::MAX } else { STAGGER };
         match time::timeout(patience, running.next()).await {
-            Ok(Some((_, Ok(stream)))) => {
+            Ok(Some((address, Ok(stream)))) => {
+                track.found(|| Found::Connected {
+                    address,
+                    failed: errors.iter().map(|(at, error)| (at.ip(), tls::explain(error))).collect(),
+                });
                 // a small message shouldn't wait for the answer to the one before (Nagle's
                 // algorithm); where that can't be had, it is only slower
                 let _ = stream.set_nodelay(true);
@@ -155,6 +122,10 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, String> {
             Ok(None) | Err(_) => {}
         }
     }
+}
+
+fn resolved(host: &str, addresses: &[SocketAddr]) -> Found {
+    Found::Resolved { host: host.to_owned(), addresses: addresses.iter().map(SocketAddr::ip).collect() }
 }
 
 /// All errors in one sentence, the same ones together.
@@ -195,7 +166,9 @@ mod tests {
         }
         let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = vec![mute_address, good.local_addr().unwrap()];
-        let stream = time::timeout(PATIENCE, race(addresses)).await.expect("nobody waits for the first");
+        let stream = time::timeout(PATIENCE, race(addresses, &Track::default()))
+            .await
+            .expect("nobody waits for the first");
         assert_eq!(stream.unwrap().peer_addr().unwrap(), good.local_addr().unwrap());
     }
 

@@ -14,6 +14,7 @@ use super::{
     attempt::{Attempted, Dial, Outcome, attempt},
     backlog::Backlog,
     machine::{Action, Input, Machine, Note, Slot},
+    track::Track,
     websocket::{Batch, Connection, End},
 };
 use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
@@ -240,7 +241,7 @@ impl<D: Dial + 'static> Link<D> {
         while let Some(action) = self.deferred.pop_front().or_else(|| self.machine.poll_action()) {
             match action {
                 Action::Connect { slot, to } => {
-                    let attempt = attempt(self.present.clone(), to, self.dial.clone());
+                    let attempt = attempt(self.present.clone(), to, self.dial.clone(), Track::default());
                     self.seats[slot.index()].attempt = Some(Box::pin(attempt));
                 }
                 Action::AbandonConnect { slot } => self.seats[slot.index()].attempt = None,

@@ -36,12 +36,12 @@ mod rotation;
 mod state;
 mod world;
 use attempt::Attempt;
-use channel::{Channel, Doing, Timeout};
+pub(super) use channel::{Channel, Doing, Timeout};
 pub(super) use events::{Action, Destination, Input, Note, Slot};
 use fault::Fault;
 use rotation::Rotation;
 use state::{State, Then, Wait};
-use world::World;
+pub(super) use world::World;
 #[cfg(test)]
 mod tests;
 

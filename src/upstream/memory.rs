@@ -116,6 +116,20 @@ impl Captures {
         self.0.get(name).map(Kept::value).ok_or_else(|| "is not captured".to_owned())
     }
 
+    /// A text of the server's with the names of captured texts in their places: they may be secret. Short
+    /// ones stay, which hide more of the text than of themselves.
+    pub(super) fn without(&self, text: &str) -> String {
+        const MIN: usize = 8;
+        let mut text = text.to_owned();
+        for (name, kept) in self.0.iter() {
+            let value = kept.0.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
+            if let Some(value) = value.filter(|value| value.len() >= MIN) {
+                text = text.replace(value, &format!("${{capture:{name}}}"));
+            }
+        }
+        text
+    }
+
     /// The value's JSON.
     pub(super) fn json(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|kept| &*kept.0)
@@ -144,6 +158,17 @@ mod tests {
 
     fn template(text: &str) -> Template {
         Template::parse_url(text).unwrap()
+    }
+
+    #[test]
+    fn a_captured_text_is_shown_by_its_name() {
+        let mut memory = Memory::default();
+        for (name, json) in [("session", r#""abcd-1234""#), ("short", r#""ok""#), ("number", "41250000")] {
+            memory.capture(name, json).unwrap();
+        }
+        let heard = r#"{"id":"abcd-1234","is":"ok","in":41250000}"#;
+        let shown = r#"{"id":"${capture:session}","is":"ok","in":41250000}"#;
+        assert_eq!(memory.captures().without(heard), shown);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! What decides is pure and takes time and randomness as arguments: `machine` with `session`,
 //! `heartbeat`, `backoff`, `rules`, `pacing` and `seen` in it, `failure`, `target`, `address`, `addresses`,
-//! `backlog`. What does I/O is thin: `secrets` and `commands` say what placeholders stand for, `dial`,
-//! `proxy` and `tls` make a byte stream, `websocket` speaks RFC 6455 over it, `attempt` is the way from a URL to a
+//! `backlog`. What does I/O is thin: `reading` and `commands` say what placeholders stand for, `dial`, `proxy`
+//! and `tls` make a byte stream, `websocket` speaks RFC 6455 over it, `attempt` is the way from a URL to a
 //! connection, and `link` is the loop around it all.
 
 use std::time::Duration;
@@ -20,10 +20,12 @@ mod addresses;
 mod attempt;
 mod backlog;
 mod backoff;
+mod certificate;
 mod commands;
 mod context;
 mod dial;
 mod failure;
+mod found;
 mod heartbeat;
 mod link;
 mod machine;
@@ -40,6 +42,8 @@ mod sequence;
 mod session;
 mod target;
 mod tls;
+mod track;
+pub mod walk;
 mod websocket;
 mod wire;
 

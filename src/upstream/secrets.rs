@@ -22,13 +22,23 @@ impl Secrets {
     pub(super) fn without(&self, text: &str) -> String {
         // what is shorter hides more of the text than of itself
         const MIN: usize = 4;
-        let mut text = text.to_owned();
+        let mut secrets: Vec<String> = Vec::new();
         for value in self.0.values().flatten() {
             let secret = match value {
                 Value::Text(secret) => secret,
                 Value::Json(json) => json.trim_matches('"'),
             };
-            if secret.len() >= MIN && text.contains(secret) {
+            if secret.len() >= MIN {
+                // within JSON it may be escaped
+                let escaped = serde_json::to_string(secret).unwrap_or_default();
+                secrets.extend([escaped.trim_matches('"').to_owned(), secret.to_owned()]);
+            }
+        }
+        // one may be a part of another
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let mut text = text.to_owned();
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            if text.contains(secret) {
                 text = text.replace(secret, "…");
             }
         }
@@ -67,5 +77,12 @@ mod tests {
         assert_eq!(secrets.value(&Placeholder::Env("U".into())), Err("is not set in the environment".into()));
         assert!(secrets.value(&Placeholder::Env("V".into())).is_err());
         assert_eq!(secrets.without("a bad token: hunter2"), "a bad token: …");
+        let secrets: Secrets = [
+            (token, Ok(Value::Text("pass\"word".into()))),
+            (Placeholder::Env("U".into()), Ok(Value::Text("pass".into()))),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(secrets.without(r#"{"t":"pass\"word","u":"pass"}"#), r#"{"t":"…","u":"…"}"#);
     }
 }

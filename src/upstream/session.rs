@@ -23,12 +23,13 @@ use crate::{
     hub::Payload,
 };
 
+mod mark;
 mod rules;
 mod script;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::rules::Rules;
+pub(super) use self::{mark::Mark, rules::Rules};
 use self::{
     rules::{Rejection, Values},
     script::Progress,
@@ -51,6 +52,8 @@ pub(super) struct Session {
     /// Held as long as the session is there: see [`super::memory::Memory::presence`].
     presence: Option<Rc<()>>,
     scratch: Vec<Option<bool>>,
+    /// Somebody wants to know how the script goes.
+    is_followed: bool,
 }
 
 /// A message of the server's.
@@ -91,6 +94,8 @@ pub(super) enum Effect {
     BeatInterval(Duration),
     /// Messages are missing before the one that was heard; `per` is what they are counted for, as JSON.
     Hole { from: u64, to: u64, per: Option<String> },
+    /// How the script goes: only where it is followed.
+    Script(Mark),
 }
 
 impl Session {
@@ -107,6 +112,7 @@ impl Session {
             counts: Counts::default(),
             presence: None,
             scratch: Vec::new(),
+            is_followed: false,
         }
     }
 
@@ -327,7 +333,10 @@ impl Session {
             }
         }
         match self.capture(context, &step.capture, look) {
-            Ok(()) => self.go_on(context, at + 1),
+            Ok(()) => {
+                self.mark(Mark::Met(at));
+                self.go_on(context, at + 1);
+            }
             Err(why) => self.fail_step(step, &why, step.on_fail),
         }
         Step { publish, is_taken: true }
@@ -337,7 +346,11 @@ impl Session {
     fn go_on(&mut self, context: &mut Context<'_>, from: usize) {
         let rules = Rc::clone(&self.rules);
         let mut from = from;
-        while let Some(at) = script::next(&rules, from, &context.memory.captures()) {
+        loop {
+            let next = script::next(&rules, from, &context.memory.captures());
+            (from..next.unwrap_or(rules.steps.len())).for_each(|skipped| self.mark(Mark::Skips(skipped)));
+            let Some(at) = next else { break };
+            self.mark(Mark::Begins(at));
             let step = &rules.steps[at];
             let payload = match &step.send {
                 None => None,

@@ -1,15 +1,20 @@
 //! TLS for `wss://`: rustls with ring, the system's roots or `tls.ca_file`.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, ProtocolVersion, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::wire::Io;
+use super::{certificate, failure::clean, found::Found, wire::Io};
 use crate::config;
 
 /// Reads the configured files, and the system's roots where no `ca_file` is set. They are read for
@@ -32,6 +37,23 @@ pub(super) async fn handshake<S: Io>(
         .map_err(|_| format!("upstream.url: {host:?} is no name that a certificate could be for"))?;
     let connector = TlsConnector::from(config);
     connector.connect(name, stream).await.map_err(|error| format!("TLS: {}", explain(&error)))
+}
+
+/// What was agreed on.
+pub(super) fn found(connection: &ClientConnection) -> Found {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let chain = connection.peer_certificates().unwrap_or_default();
+    Found::Tls {
+        version: version.to_owned(),
+        cipher: suite.unwrap_or("an unnamed cipher").to_owned(),
+        alpn: connection.alpn_protocol().map(|name| clean(&String::from_utf8_lossy(name))),
+        certificate: chain.first().and_then(|certificate| certificate::read(certificate)),
+    }
 }
 
 /// An I/O error in a sentence; TLS errors say what to do.
@@ -86,20 +108,33 @@ fn explain_certificate(error: &CertificateError) -> String {
              set upstream.tls.ca_file if it is your own"
                 .to_owned()
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired, or this machine's clock is wrong".to_owned()
+        CertificateError::Expired => {
+            "the server's certificate has expired, or this machine's clock is wrong; \
+             to renew it is for the server's operator"
+                .to_owned()
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            let end = SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.as_secs());
+            format!(
+                "the server's certificate has expired on {}, or this machine's clock is wrong; to renew it is \
+                 for the server's operator",
+                &httpdate::fmt_http_date(end)["Mon, ".len().."Mon, 23 Nov 2026".len()]
+            )
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the server's certificate is not valid yet, or this machine's clock is wrong".to_owned()
         }
         CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented = presented.iter().take(5).map(|name| super::failure::clean(name));
+            let presented = presented.iter().take(5).map(|name| clean(name));
             let presented = presented.collect::<Vec<_>>().join(", ");
             let expected = expected.to_str();
             match presented.as_str() {
                 "" => format!("the server's certificate is not for {expected}, nor for any other name"),
-                names => format!("the server's certificate is not for {expected} but for {names}"),
+                names => format!(
+                    "the server's certificate is not for {expected} but for {names}; connect to a name that it \
+                     is for"
+                ),
             }
         }
         CertificateError::BadSignature => {

@@ -9,6 +9,7 @@ mod daemon;
 mod server;
 
 pub use client::Client;
+#[allow(unused_imports, reason = "each test file uses its own part")]
 pub use daemon::Daemon;
 #[allow(unused_imports, reason = "each test file uses its own part")]
 pub use server::{Connection, Server};

@@ -47,7 +47,8 @@ const IMMEDIATELY: Duration = Duration::from_secs(5);
 
 /// A server. `Order::Say(TEXT)` is dispatched as `MESSAGE_CREATE`; `Order::Do` knows
 /// `reconnect` (op 7), `invalid` and `resumable` (op 9 with false and true), `heartbeat` (op 1, which must
-/// be answered), and `miss` (an event, and the end of TCP before it is sent).
+/// be answered), `miss` (an event, and the end of TCP before it is sent), and `forget` (the end of TCP and
+/// of all sessions).
 /// Events: `identify`, `resume`, `heartbeat`, `op N`, `closed CODE`, `left CODE` (the client's).
 pub fn open(settings: Settings) -> Stage {
     let identifies = Window::new(settings.identifies, settings.identify_window);
@@ -136,7 +137,7 @@ impl Gateway<'_> {
                 Heard::Late if self.asked_by.is_some_and(|by| by <= Instant::now()) => {
                     return peer.refuse(4000, "no heartbeat when asked").await;
                 }
-                // the client is "forced to resume", so this isn't the end of the session
+                // the session goes on: it is for the client to resume it
                 Heard::Late => return peer.refuse(4000, "no heartbeat in time").await,
                 Heard::Text(text) => {
                     if let Err((code, reason)) = self.hear(peer, text.as_bytes()).await {
@@ -151,6 +152,10 @@ impl Gateway<'_> {
                     self.record("MESSAGE_CREATE", json!({"content": "missed"}));
                     return;
                 }
+                Heard::Order(Order::Do("forget")) => {
+                    self.world.sessions.borrow_mut().clear();
+                    return;
+                }
                 Heard::Order(Order::Do(what)) => self.control(peer, what).await,
                 Heard::Order(order) => {
                     if !peer.obey(order).await {
@@ -159,7 +164,7 @@ impl Gateway<'_> {
                 }
                 Heard::Close(code) => {
                     peer.event(format!("left {}", code.unwrap_or(1005)));
-                    // "When you close the connection with 1000 or 1001, your session will be invalidated"
+                    // who closes with one of these says good-bye, and the session ends
                     if let (Some(1000 | 1001), Some(session)) = (code, &self.session) {
                         self.world.sessions.borrow_mut().remove(session);
                     }

@@ -56,11 +56,11 @@ async fn login(settings: &Settings, peer: &mut Peer) -> bool {
             Heard::Text(text) => break text,
             Heard::Ping | Heard::Pong => {}
             Heard::Binary(_) => {
-                peer.refuse(1000, "Received non-Text message.").await;
+                end(peer, "a binary message").await;
                 return false;
             }
             Heard::Late => {
-                peer.refuse(1000, "Did not receive auth message within 10 seconds").await;
+                end(peer, "no login in time").await;
                 return false;
             }
             Heard::Order(order) => {
@@ -74,7 +74,7 @@ async fn login(settings: &Settings, peer: &mut Peer) -> bool {
     let message = match serde_json::from_str::<Value>(&text) {
         Ok(message) => message,
         Err(_) => {
-            peer.refuse(1000, "Received invalid JSON.").await;
+            end(peer, "not JSON").await;
             return false;
         }
     };
@@ -86,8 +86,14 @@ async fn login(settings: &Settings, peer: &mut Peer) -> bool {
         return true;
     };
     peer.say(json!({"type": "auth_invalid", "message": error})).await;
-    peer.refuse(1000, "").await;
+    end(peer, error).await;
     false
+}
+
+/// The server says nothing more than that it closes.
+async fn end(peer: &mut Peer, why: &str) {
+    peer.violation(why);
+    peer.close(1000, "").await;
 }
 
 /// The command phase.
@@ -118,9 +124,9 @@ async fn commands(settings: &Settings, peer: &mut Peer) {
                     }
                 }
                 Ok(command) => answer(peer, &command, &mut last_id, &mut subscriptions).await,
-                Err(_) => return peer.refuse(1000, "Received invalid JSON.").await,
+                Err(_) => return end(peer, "not JSON").await,
             },
-            Heard::Binary(_) => return peer.refuse(1000, "Received non-Text message.").await,
+            Heard::Binary(_) => return end(peer, "a binary message").await,
             Heard::Order(Order::Say(entity)) => {
                 for (id, event_type) in &subscriptions {
                     if event_type.is_empty() || event_type == "state_changed" {

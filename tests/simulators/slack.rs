@@ -45,7 +45,8 @@ impl Default for Settings {
 const MAX_CONNECTIONS: usize = 10;
 
 /// A server. `Order::Say(TEXT)` is an event that must be acknowledged; `Order::Do` knows `again` (the last
-/// event once more), `warning` and `refresh` (the two kinds of disconnect), and `link_disabled`.
+/// event once more), `warning` (with one more event after it) and `refresh`, the two kinds of disconnect, and
+/// `link_disabled`.
 /// Events: `url` (a URL was given), `hello`, `ack`.
 pub fn open(settings: Settings) -> Stage {
     Stage::open(World { settings, ..World::default() }, serve)
@@ -149,25 +150,7 @@ impl<'a> Socket<'a> {
                 Heard::Binary(_) => peer.violation("a binary message"),
                 Heard::Pong => self.owes_pong = false,
                 Heard::Ping => {}
-                Heard::Order(Order::Say(text)) => {
-                    let number = self.world.made.get() + 1;
-                    self.world.made.set(number);
-                    let event = json!({"type": "message", "channel": "C1", "text": text});
-                    let payload =
-                        json!({"type": "event_callback", "event_id": format!("Ev{number}"), "event": event});
-                    self.deliver(
-                        peer,
-                        json!({
-                            "type": "events_api",
-                            "envelope_id": format!("57d6a792-{number}"),
-                            "payload": payload,
-                            "accepts_response_payload": false,
-                            "retry_attempt": 0,
-                            "retry_reason": "",
-                        }),
-                    )
-                    .await;
-                }
+                Heard::Order(Order::Say(text)) => self.event(peer, &text).await,
                 Heard::Order(Order::Do("again")) => {
                     let mut envelope = self.world.last.borrow().clone();
                     envelope["retry_attempt"] = json!(1);
@@ -177,6 +160,7 @@ impl<'a> Socket<'a> {
                 Heard::Order(Order::Do("warning")) => {
                     say_disconnect(peer, "warning").await;
                     self.end = Some(Instant::now() + self.world.settings.warning);
+                    self.event(peer, "last words").await;
                 }
                 Heard::Order(Order::Do("refresh")) => {
                     return self.disconnect(peer, "refresh_requested").await;
@@ -192,6 +176,22 @@ impl<'a> Socket<'a> {
                 Heard::Close(_) | Heard::Gone => return,
             }
         }
+    }
+
+    async fn event(&mut self, peer: &mut Peer, text: &str) {
+        let number = self.world.made.get() + 1;
+        self.world.made.set(number);
+        let event = json!({"type": "message", "channel": "C1", "text": text});
+        let id = format!("Ev{number}");
+        let envelope = json!({
+            "type": "events_api",
+            "envelope_id": format!("57d6a792-{number}"),
+            "payload": {"type": "event_callback", "event_id": id, "event": event},
+            "accepts_response_payload": false,
+            "retry_attempt": 0,
+            "retry_reason": "",
+        });
+        self.deliver(peer, envelope).await;
     }
 
     /// A deadline has passed. `false` means that the connection has ended.
@@ -288,6 +288,8 @@ mod tests {
         stage.event("ack", 1);
         stage.order(Order::Do("warning"));
         assert_eq!(visitor.json()["reason"], "warning");
+        let last = visitor.json();
+        visitor.say(json!({"envelope_id": last["envelope_id"]}));
         assert_eq!(visitor.json()["reason"], "refresh_requested");
         assert_eq!(visitor.closed().0, 1000);
         stage.assert_no_violations();

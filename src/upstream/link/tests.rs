@@ -25,8 +25,9 @@ use crate::{
     config::{self, Format, HeartbeatKind, Template},
     hub::{Ahead, Cursor, Fate, Payload, Permit, Ticket},
     upstream::{
-        dial::{Stage, Way},
+        dial::Way,
         target::Target,
+        track::Track,
         wire::{Io, Metered, Wire},
     },
 };
@@ -100,7 +101,7 @@ impl Rig {
         let (hub, commands) = Hub::new("test".into(), &history, false);
         let (sender, receiver) = watch::channel(settings);
         let (streams, accept) = mpsc::channel(16);
-        let dial = async move |_: Target, _: Way, _: Rc<Cell<Stage>>| {
+        let dial = async move |_: Target, _: Way, _: Track| {
             let (near, far) = tokio::io::duplex(bytes);
             streams.send(far).await.map_err(|_| "the server is gone".to_owned())?;
             let (stream, meter) = Metered::new(make(near), Vec::new());

@@ -25,17 +25,17 @@ const MAX_OUTGOING_BYTES: usize = 1 << 20;
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Channel {
-    pub(super) slot: Slot,
-    pub(super) subprotocol: Option<String>,
+pub(in crate::upstream) struct Channel {
+    pub(in crate::upstream) slot: Slot,
+    pub(in crate::upstream) subprotocol: Option<String>,
     /// When it was open.
-    pub(super) since: Instant,
+    pub(in crate::upstream) since: Instant,
     /// It goes to `upstream.resume_url`.
-    pub(super) resumes: bool,
-    pub(super) session: Session,
-    pub(super) heartbeat: Heartbeat,
+    pub(in crate::upstream) resumes: bool,
+    pub(in crate::upstream) session: Session,
+    pub(in crate::upstream) heartbeat: Heartbeat,
     /// A message came in since it is up.
-    pub(super) heard: bool,
+    pub(in crate::upstream) heard: bool,
     /// What wsfan itself has to say, oldest first.
     outgoing: VecDeque<Payload>,
     outgoing_bytes: usize,
@@ -44,7 +44,7 @@ pub(super) struct Channel {
 }
 
 /// What a connection's timeout came to.
-pub(super) enum Timeout {
+pub(in crate::upstream) enum Timeout {
     /// Send a ping.
     Ping([u8; 8]),
     /// The connection is dead.
@@ -54,7 +54,7 @@ pub(super) enum Timeout {
 }
 
 impl Channel {
-    pub(super) fn new(
+    pub(in crate::upstream) fn new(
         slot: Slot,
         resumes: bool,
         subprotocol: Option<String>,
@@ -77,18 +77,23 @@ impl Channel {
     }
 
     /// A message came in. Whether clients get it.
-    pub(super) fn hear(&mut self, now: Instant, world: &mut World, message: Heard<'_>) -> Publish {
+    pub(in crate::upstream) fn hear(
+        &mut self,
+        now: Instant,
+        world: &mut World,
+        message: Heard<'_>,
+    ) -> Publish {
         self.session.heard(&mut world.context(now), message)
     }
 
     /// Something that wsfan itself has to say.
-    pub(super) fn say(&mut self, payload: Payload) {
+    pub(in crate::upstream) fn say(&mut self, payload: Payload) {
         self.outgoing_bytes += payload.len();
         self.outgoing.push_back(payload);
     }
 
     /// The next thing to say; the limits are for the caller to look at.
-    pub(super) fn next_said(&mut self) -> Option<Payload> {
+    pub(in crate::upstream) fn next_said(&mut self) -> Option<Payload> {
         let payload = self.outgoing.pop_front()?;
         self.outgoing_bytes -= payload.len();
         self.beat_waits = false;
@@ -96,23 +101,23 @@ impl Channel {
     }
 
     /// Whether wsfan has something to say.
-    pub(super) fn has_to_say(&self) -> bool {
+    pub(in crate::upstream) fn has_to_say(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
     /// Whether so much waits to be said that nothing more should be heard.
-    pub(super) fn is_choked(&self) -> bool {
+    pub(in crate::upstream) fn is_choked(&self) -> bool {
         self.outgoing.len() >= MAX_OUTGOING || self.outgoing_bytes >= MAX_OUTGOING_BYTES
     }
 
     /// When [`Channel::timeout`] has something to do.
-    pub(super) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
+    pub(in crate::upstream) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
         let free = world.pacing.message_at(now, Sender::Link);
         [self.session.next_timeout(), self.heartbeat.next_timeout(free)].into_iter().flatten().min()
     }
 
     /// Does what is due.
-    pub(super) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
+    pub(in crate::upstream) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
         if self.session.next_timeout().is_some_and(|at| at <= now) {
             self.session.timeout(&mut world.context(now));
         }
@@ -144,7 +149,7 @@ impl Channel {
     }
 
     /// The next effect that is for the machine; what is only this connection's own business is done.
-    pub(super) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
+    pub(in crate::upstream) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
         loop {
             return Some(match self.session.poll_effect()? {
                 Effect::Send(payload, _) => {
@@ -165,14 +170,14 @@ impl Channel {
     }
 
     /// Applies new settings that ask for no other connection.
-    pub(super) fn set(&mut self, now: Instant, settings: &Settings, rules: &Rc<Rules>) {
+    pub(in crate::upstream) fn set(&mut self, now: Instant, settings: &Settings, rules: &Rc<Rules>) {
         self.session.set_rules(Rc::clone(rules));
         self.heartbeat.set(now, settings.heartbeat.clone());
     }
 }
 
 /// What the machine has to look after.
-pub(super) enum Doing {
+pub(in crate::upstream) enum Doing {
     RoundTrip(Duration),
     Effect(Effect),
 }

@@ -6,17 +6,17 @@ use crate::upstream::{Settings, memory::Memory, pacing::Pacing, session::Context
 
 /// Chance, memory, limits, and the wall clock.
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) random: fastrand::Rng,
+pub(in crate::upstream) struct World {
+    pub(in crate::upstream) random: fastrand::Rng,
     /// What was captured; it outlives the connections.
-    pub(super) memory: Memory,
-    pub(super) pacing: Pacing,
+    pub(in crate::upstream) memory: Memory,
+    pub(in crate::upstream) pacing: Pacing,
     /// Milliseconds since the Unix epoch, as of the last look at the clock.
-    pub(super) now_ms: u64,
+    pub(in crate::upstream) now_ms: u64,
 }
 
 impl World {
-    pub(super) fn new(settings: &Settings, seed: u64) -> World {
+    pub(in crate::upstream) fn new(settings: &Settings, seed: u64) -> World {
         World {
             random: fastrand::Rng::with_seed(seed),
             memory: Memory::default(),
@@ -26,7 +26,7 @@ impl World {
     }
 
     /// What a session needs.
-    pub(super) fn context(&mut self, now: Instant) -> Context<'_> {
+    pub(in crate::upstream) fn context(&mut self, now: Instant) -> Context<'_> {
         Context { now, now_ms: self.now_ms, random: &mut self.random, memory: &mut self.memory }
     }
 }

@@ -174,6 +174,26 @@ fn a_script_is_said_and_heard_step_by_step() {
 }
 
 #[test]
+fn a_script_that_is_followed_says_how_it_goes() {
+    let mut bench = Bench::new(LOGIN);
+    bench.session.follow();
+    let effects = bench.with(|session, context| session.start(context)).1;
+    assert_eq!(effects, [Effect::Script(Mark::Begins(0))]);
+    let effects = bench.hears(r#"{"op":10,"d":{"interval":1000}}"#);
+    let marks = [Mark::Met(0), Mark::Skips(1), Mark::Begins(2)].map(Effect::Script);
+    let effects: Vec<_> =
+        effects.iter().filter(|effect| !matches!(effect, Effect::BeatInterval(_))).collect();
+    assert_eq!(effects[..3], marks.iter().collect::<Vec<_>>());
+    assert!(matches!(effects[3], Effect::Send(..)), "{effects:?}");
+    let effects = bench.hear(r#"{"t":"READY","d":{"session":"s"}}"#).1;
+    assert_eq!(effects, [Effect::Script(Mark::Met(2)), Effect::Ready]);
+    let told = bench.session.told(2).unwrap();
+    assert_eq!(told.name, "identify");
+    assert_eq!(told.sent.as_deref(), Some(r#"{"op":2,"token":"${env:TOKEN}"}"#), "never the token");
+    assert_eq!(bench.session.told(3), None);
+}
+
+#[test]
 fn what_was_captured_is_there_on_the_next_connection() {
     let (mut bench, _) = Bench::started(LOGIN);
     bench.hear(r#"{"op":10,"d":{"interval":"500"}}"#);

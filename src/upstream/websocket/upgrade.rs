@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 use super::{
-    super::{failure::Answer, target::Target},
+    super::{failure::Answer, found::Found, target::Target, track::Track},
     deflate::{self, Agreed},
     *,
 };
@@ -32,6 +32,7 @@ pub(in crate::upstream) struct Offer<'a> {
 pub(in crate::upstream) async fn upgrade(
     mut wire: Wire,
     offer: Offer<'_>,
+    track: &Track,
 ) -> Result<(Box<Connection>, Option<String>), Failure> {
     let key = generate_key();
     let request = request(&offer, &key).map_err(Failure::attempt)?;
@@ -71,6 +72,11 @@ pub(in crate::upstream) async fn upgrade(
         return Err(Failure::http(answer, SystemTime::now()));
     }
     let (subprotocol, agreed) = head.check(&offer, &key).map_err(Failure::attempt)?;
+    track.found(|| Found::Upgraded {
+        status: head.status,
+        subprotocol: subprotocol.clone(),
+        extensions: text(&head.headers, header::SEC_WEBSOCKET_EXTENSIONS).map(str::to_owned),
+    });
     let inflater = agreed.map(|agreed| agreed.inflater());
     let deflater = agreed.and_then(|agreed| agreed.deflater());
     let inbound = Inbound::new(&received[start..], offer.max_message, inflater);

@@ -1,0 +1,94 @@
+//! `wsfan check --live`: the way to the server, walked once.
+
+use std::{
+    cell::RefCell,
+    io::Write as _,
+    rc::Rc,
+    time::{Instant, SystemTime},
+};
+
+use super::{
+    super::{
+        failure::{FAILED, Failure, Outcome, Wrote, wrote},
+        run::runtime,
+    },
+    timeline,
+};
+use crate::{
+    config::Config,
+    service::{self, way::Row},
+};
+
+/// Walks to each of the config's servers.
+pub(super) fn walk(config: &Config, json: bool) -> Outcome {
+    let began = Instant::now();
+    let printer =
+        Rc::new(RefCell::new(Printer { json, url: String::new(), failed: None, output: Ok(Wrote::More) }));
+    let runtime = runtime()?;
+    for index in 0..config.upstream.urls.len().max(1) {
+        printer.borrow_mut().begin(config.upstream.display_url(index));
+        let (tell, began) = (Rc::clone(&printer), Instant::now());
+        let well = runtime.block_on(service::walk(config, index, move |row| tell.borrow_mut().row(row)));
+        if well {
+            printer.borrow_mut().well(began);
+        }
+    }
+    // a DNS lookup that hangs must not hold the end
+    runtime.shutdown_background();
+    let mut printer = printer.borrow_mut();
+    let failed = printer.failed.take();
+    if json {
+        let failed = failed.as_ref().map(|(url, row)| (url.as_str(), row));
+        printer.print(format!("{}\n", timeline::result(failed, began.elapsed())));
+    }
+    std::mem::replace(&mut printer.output, Ok(Wrote::Enough))?;
+    match failed {
+        None => Ok(()),
+        Some(_) if json => Err(Failure::silent(FAILED)),
+        Some((url, row)) => Err(Failure::failed(timeline::sentence(&url, &row))),
+    }
+}
+
+/// Prints rows as they come.
+struct Printer {
+    json: bool,
+    /// The server that is walked to, for people.
+    url: String,
+    /// The first row of trouble, with its server.
+    failed: Option<(String, Row)>,
+    /// What became of the output: once it can't be written, nothing more is.
+    output: Outcome<Wrote>,
+}
+
+impl Printer {
+    fn begin(&mut self, url: String) {
+        if !self.json {
+            self.print(timeline::head(&url));
+        }
+        self.url = url;
+    }
+
+    fn row(&mut self, row: Row) {
+        let now = SystemTime::now();
+        self.print(match self.json {
+            true => format!("{}\n", timeline::object(&self.url, &row, now)),
+            false => timeline::row(&row, now),
+        });
+        if row.trouble.is_some() && self.failed.is_none() {
+            self.failed = Some((self.url.clone(), row));
+        }
+    }
+
+    fn well(&mut self, began: Instant) {
+        if !self.json {
+            self.print(timeline::well(began.elapsed()));
+        }
+    }
+
+    fn print(&mut self, text: String) {
+        if matches!(self.output, Ok(Wrote::More)) {
+            let mut out = anstream::stdout().lock();
+            self.output = wrote(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+        }
+    }
+}

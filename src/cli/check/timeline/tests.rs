@@ -1,0 +1,137 @@
+use super::*;
+use crate::service::way::{Step, Trouble};
+
+fn plain(part: Part, found: Found) -> Row {
+    let elapsed = Duration::from_micros(1234);
+    Row { part, name: None, elapsed, found: Some(found), trouble: None }
+}
+
+fn day(day: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(day * 86_400)
+}
+
+fn tls(days: u64) -> Row {
+    let names = (1..=8).map(|n| format!("{n}.example")).collect();
+    let certificate = Certificate { names, issuer: "Ours, R3".into(), not_after: day(20_000 + days) };
+    plain(
+        Part::Tls,
+        Found::Tls {
+            version: "TLS 1.3".into(),
+            cipher: "TLS13_AES_256_GCM_SHA384".into(),
+            alpn: None,
+            certificate: Some(certificate),
+        },
+    )
+}
+
+/// A row's text without its colours, a line each without the indent.
+fn text(row: &Row) -> Vec<String> {
+    let text = anstream::adapter::strip_str(&super::row(row, day(20_000))).to_string();
+    assert!(text.ends_with('\n') && !text.contains(" \n"), "{text:?}");
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn rows_for_people() {
+    for (part, found, lines) in [
+        (
+            Part::Prepare,
+            Found::Prepared { address: "h:443".into(), headers: vec!["Authorization".into()] },
+            &["ok        prepare          1.2 ms  h:443, with Authorization"][..],
+        ),
+        (
+            Part::Dns,
+            Found::Resolved {
+                host: "h".into(),
+                addresses: vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()],
+            },
+            &["ok        dns              1.2 ms  h is ::1, 127.0.0.1"],
+        ),
+        (
+            Part::Dns,
+            Found::Resolved { host: "::1".into(), addresses: vec!["::1".parse().unwrap()] },
+            &["ok        dns              1.2 ms  an address already"],
+        ),
+        (
+            Part::Tcp,
+            Found::Connected {
+                address: "127.0.0.1:443".parse().unwrap(),
+                failed: vec![("::1".parse().unwrap(), "connection refused".into())],
+            },
+            &["warning   tcp              1.2 ms  127.0.0.1:443 answered", "::1 didn't: connection refused"],
+        ),
+        (
+            Part::Upgrade,
+            Found::Upgraded {
+                status: 101,
+                subprotocol: Some("v1".into()),
+                extensions: Some("permessage-deflate".into()),
+            },
+            &["ok        http             1.2 ms  101, subprotocol v1, extensions permessage-deflate"],
+        ),
+        (
+            Part::Heartbeat,
+            Found::Beat { message: false, round_trip: Some(Duration::from_millis(1)), answered: true },
+            &["ok        heartbeat        1.2 ms  a ping, answered after 1.0 ms"],
+        ),
+        (
+            Part::Close,
+            Found::Closed { code: None },
+            &["warning   close            1.2 ms  the server didn't answer the close in time"],
+        ),
+    ] {
+        assert_eq!(text(&plain(part, found)), lines);
+    }
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of() {
+    let lines = text(&tls(14));
+    assert_eq!(lines[0], "ok        tls              1.2 ms  TLS 1.3, TLS13_AES_256_GCM_SHA384, no ALPN");
+    assert_eq!(
+        lines[1],
+        "a certificate for 1.example, 2.example, 3.example, 4.example, 5.example, 6.example and 2 more"
+    );
+    assert_eq!(lines[2], "by Ours, R3; until Fri, 18 Oct 2024, 14 days left");
+    let lines = text(&tls(1));
+    assert!(lines[0].starts_with("warning"), "{lines:?}");
+    assert_eq!(lines[3], "it ends in 1 day: see that it is renewed");
+    let object = object("wss://h/", &tls(1), day(20_000));
+    assert_eq!(object["certificate"]["days_left"], 1);
+    assert_eq!(object["certificate"]["not_after_s"], 20_001 * 86_400);
+}
+
+#[test]
+fn a_step_that_fails_says_what_was_heard_and_what_to_do() {
+    let found = Found::Step(Step { sent: Some("a".into()), heard: Some("\u{1b}[2J".into()), skipped: None });
+    let trouble =
+        Trouble { error: "nothing came".into(), advice: Some("wait"), http_status: None, code: Some(4004) };
+    let name = Some("log in to the very long name".to_owned());
+    let row = Row { name, trouble: Some(trouble), ..plain(Part::Step, found) };
+    let lines = text(&row);
+    assert_eq!(lines[0], "failed    log in to the very long name     1.2 ms");
+    assert_eq!(lines[1..], ["sent a", "heard \\u{1b}[2J"]);
+    assert_eq!(
+        sentence("wss://h/", &row),
+        "wss://h/ fails at step \"log in to the very long name\": nothing came; wait"
+    );
+    assert_eq!(
+        result(Some(("wss://h/", &row)), Duration::from_millis(2)),
+        json!({
+            "type": "result", "ok": false, "ms": 2.0, "url": "wss://h/", "stage": "step",
+            "name": "log in to the very long name", "error": "nothing came", "advice": "wait", "code": 4004
+        })
+    );
+    let object = object("wss://h/", &row, day(0));
+    assert_eq!(
+        (&object["ok"], &object["sent"], &object["skipped"]),
+        (&json!(false), &json!("a"), &json!(false))
+    );
+}
+
+#[test]
+fn a_step_that_is_left_out_says_so() {
+    let found = Found::Step(Step { skipped: Some("by its `if_captured`".into()), ..Step::default() });
+    let row = Row { name: Some("resume".into()), ..plain(Part::Step, found) };
+    assert_eq!(text(&row), ["left out  resume           1.2 ms  by its `if_captured`"]);
+}

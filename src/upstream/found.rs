@@ -1,0 +1,96 @@
+//! What is found on the way to a server. Data alone; nothing in it is secret.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, SystemTime},
+};
+
+/// What a stage of the way has found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// What the configuration names has a value, and each file could be read.
+    Prepared {
+        /// Host and port that the URL names.
+        address: String,
+        /// The names of the headers that go with the request.
+        headers: Vec<String>,
+    },
+    /// The name has addresses: those of the proxy, where there is one.
+    Resolved {
+        /// The name, or an address that is its own.
+        host: String,
+        /// In the order in which they are tried. Never empty.
+        addresses: Vec<IpAddr>,
+    },
+    /// A TCP connection is there.
+    Connected {
+        /// Which address answered.
+        address: SocketAddr,
+        /// Those that failed before it did, and why.
+        failed: Vec<(IpAddr, String)>,
+    },
+    /// The proxy has opened a tunnel.
+    Tunnel {
+        /// What the proxy is called in a sentence, without its login.
+        proxy: String,
+    },
+    /// The TLS handshake is done, and the certificate is trusted.
+    Tls {
+        /// `TLS 1.3`.
+        version: String,
+        /// The cipher suite, as the IANA names it.
+        cipher: String,
+        /// The protocol that was agreed on by ALPN; mostly none.
+        alpn: Option<String>,
+        /// What the server's certificate says, if it could be read.
+        certificate: Option<Certificate>,
+    },
+    /// The server speaks WebSocket.
+    Upgraded {
+        /// The HTTP status: 101.
+        status: u16,
+        /// The subprotocol that it chose.
+        subprotocol: Option<String>,
+        /// The extensions that it chose, as it says them.
+        extensions: Option<String>,
+    },
+    /// A step of the script.
+    Step(Step),
+    /// One beat of the heartbeat.
+    Beat {
+        /// A message of the configuration's; else a ping.
+        message: bool,
+        /// The answer's time, or that of the first sign of life where no answer can be told.
+        round_trip: Option<Duration>,
+        /// The answer itself came: a pong, or what `heartbeat.expect` says.
+        answered: bool,
+    },
+    /// The closing handshake.
+    Closed {
+        /// The server's close code; none if it didn't answer in time.
+        code: Option<u16>,
+    },
+}
+
+/// What a step of the script came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// What was sent, with its placeholders as configured.
+    pub sent: Option<String>,
+    /// What was heard: the expected message, or the last one if that never came. Cut to a line, without
+    /// the secrets and the captured texts in it.
+    pub heard: Option<String>,
+    /// Why it was left out, if it was.
+    pub skipped: Option<String>,
+}
+
+/// What a server's certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The names and addresses that it is for.
+    pub names: Vec<String>,
+    /// Who signed it.
+    pub issuer: String,
+    /// When it ends.
+    pub not_after: SystemTime,
+}
