@@ -331,7 +331,8 @@ mod tests {
             );
             let _ = far.write_all(answer.as_bytes()).await;
         };
-        let (outcome, ()) = tokio::join!(upgrade(wire, offer), server);
+        let track = Track::default();
+        let (outcome, ()) = tokio::join!(upgrade(wire, offer, &track), server);
         outcome.map(|(connection, _)| connection)
     }
 
