@@ -115,6 +115,10 @@ fn scripts() {
     assert_eq!(steps[0].timeout, Some(Duration::from_secs(1)));
     assert_eq!((steps[1].name.as_str(), steps[1].on_fail), ("step 2", Remedy::Retry));
     assert_eq!(steps[1].send, Some(Say::Text(Template::literal("last"))));
+    let config = with(
+        "[[script.then]]\nexpect = \"a\"\ncapture = { s = \"/s\" }\n[[script.then]]\nsend = '{\"s\":${capture:s}}'",
+    );
+    assert_eq!(config.map(|config| config.terms.script.steps.len()), Ok(2), "what it captures may be used");
 }
 
 #[test]

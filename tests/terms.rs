@@ -65,21 +65,24 @@ fn the_link_is_up_once_the_script_is_done_and_not_before() {
 
 #[test]
 fn a_refused_login_stops_the_link_and_names_the_step() {
-    let server = Server::bind();
-    let (_directory, login) = with_token(LOGIN);
-    let daemon = Daemon::start(&(server.config() + &login));
-    let mut client = daemon.client();
-    let mut upstream = server.accept();
-    heard(&mut upstream);
-    say(&mut upstream, &json!({"op": "refused", "why": "bad token"}));
-    assert_eq!(upstream.closed(), Some(1000));
-    let line = client.link("failed");
-    let error = line["error"].as_str().unwrap();
-    assert!(error.contains("\"log in\"") && error.contains("bad token"), "{error}");
-    assert!(!daemon.log().contains("s\"cret"));
-    assert!(!server.is_called_within(std::time::Duration::from_millis(300)), "nobody tries again");
-    client.request(json!({"op": "open"}));
-    heard(&mut server.accept());
+    for (publish, words) in [("false", "publish = false keeps back"), ("true", "bad token …")] {
+        let server = Server::bind();
+        let (_directory, login) = with_token(LOGIN);
+        let login = login.replace("publish = false", &format!("publish = {publish}"));
+        let daemon = Daemon::start(&(server.config() + &login));
+        let mut client = daemon.client();
+        let mut upstream = server.accept();
+        heard(&mut upstream);
+        say(&mut upstream, &json!({"op": "refused", "why": "bad token s\"cret"}));
+        assert_eq!(upstream.closed(), Some(1000));
+        let line = client.link("failed");
+        let error = line["error"].as_str().unwrap();
+        assert!(error.contains("\"log in\"") && error.contains(words), "{error}");
+        assert!(!daemon.log().contains("cret"));
+        assert!(!server.is_called_within(std::time::Duration::from_millis(300)), "nobody tries again");
+        client.request(json!({"op": "open"}));
+        heard(&mut server.accept());
+    }
 }
 
 #[test]

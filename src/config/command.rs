@@ -17,7 +17,7 @@ pub type Commands = BTreeMap<String, Command>;
 pub struct Command {
     /// `run`: the program by its absolute path, and its arguments; no shell. Never empty.
     pub run: Vec<String>,
-    /// `timeout`: it is killed after so long; 10 ms to 10 min. Default 5 s.
+    /// `timeout`: after so long it is killed, with all that it started; 10 ms to 10 min. Default 5 s.
     pub timeout: Duration,
     /// `stdin`: what it reads; a template, but for commands and captures. None by default: nothing.
     pub stdin: Option<Template>,

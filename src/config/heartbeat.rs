@@ -39,7 +39,8 @@ pub struct Heartbeat {
 }
 
 /// `heartbeat.interval` from what the server said: the capture's value, a number or a text of one, times
-/// the unit. What is out of the interval's bounds is moved to the nearest bound.
+/// the unit. What is out of the interval's bounds is moved to the nearest bound; 0, and what is no number,
+/// says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntervalFrom {
     /// The capture's name.

@@ -54,9 +54,10 @@ impl Names {
             let named = tables.filter_map(|table| table.get(key)?.get_ref().as_table());
             named.flat_map(keys).collect()
         };
-        let steps = table("script").and_then(|script| script.get("step"));
-        let mut captures = lists(steps, "capture");
-        captures.extend(lists(root.get("capture"), "values"));
+        let mut captures = lists(root.get("capture"), "values");
+        for key in ["step", "then"] {
+            captures.extend(lists(table("script").and_then(|script| script.get(key)), "capture"));
+        }
         captures.sort_unstable();
         captures.dedup();
         let vars = table("vars").into_iter().flatten();

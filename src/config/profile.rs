@@ -63,9 +63,13 @@ pub(super) fn asked_for(
 pub(super) fn merge<'a>(own: &mut DeTable<'a>, profile: DeTable<'a>, offset: usize) {
     let mut profile = profile;
     for (table, key, others) in INSTEAD {
-        let decided = inner(own, table).is_some_and(|own| own.contains_key(key));
+        let Some(choice) = inner(own, table).and_then(|own| own.get(key)) else { continue };
+        let same = |below: &DeTable<'_>| {
+            let text = choice.get_ref().as_str();
+            text.is_some() && below.get(key).and_then(|choice| choice.get_ref().as_str()) == text
+        };
         if let Some(DeValue::Table(below)) = profile.get_mut(table).map(toml::Spanned::get_mut)
-            && decided
+            && !same(below)
         {
             for other in others {
                 below.remove(*other);

@@ -30,10 +30,10 @@ pub enum Remedy {
     /// `"retry"`: another attempt, after the delay of `[reconnect]`.
     #[default]
     Retry,
-    /// `"after"`: another attempt, no sooner than after this `delay`; 0 s to 24 h.
+    /// `"after"`: as [`Remedy::Retry`], but no sooner than after this `delay`; 0 s to 24 h.
     After(Duration),
-    /// `"refresh"`: another attempt at once, with secrets that are read afresh. The second time in a row
-    /// it is `retry`.
+    /// `"refresh"`: another attempt at once, with secrets that are read afresh. The second time in a row,
+    /// or within `initial_delay` of the last, it is `retry`.
     Refresh,
     /// `"fresh"`: captures are forgotten, then as `retry`.
     Fresh,

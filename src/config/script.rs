@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    Pattern, Pointer, Reject, Remedy, Template,
+    Pattern, Pointer, Reject, Remedy, Template, Vars,
     names::{Names, Use, check_name, is_name},
     reader::Section,
     reject::ON_FAIL,
@@ -42,7 +42,8 @@ pub struct Step {
     pub reject: Vec<Reject>,
     /// `capture`: what is kept of the expected message, by name.
     pub capture: Vec<(String, Pointer)>,
-    /// `publish`: whether the expected or rejected message is given to clients. Default true.
+    /// `publish`: whether the expected or rejected message is given to clients, and a refusal's words to the
+    /// log. Default true.
     pub publish: bool,
     /// `timeout`: for the expected message; 10 ms to 10 min. Default: what is left of
     /// `upstream.connect_timeout`, which bounds the whole script in any case.
@@ -68,6 +69,14 @@ impl Step {
             timeout: None,
             on_fail: Remedy::Retry,
         }
+    }
+}
+
+impl Step {
+    /// Whether the variables leave it in.
+    pub fn is_wanted(&self, vars: &Vars) -> bool {
+        let is_set = |name: &String| vars.get(name).is_some_and(|var| var.is_set());
+        self.if_var.iter().all(is_set) && !self.unless_var.iter().any(is_set)
     }
 }
 

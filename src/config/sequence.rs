@@ -1,6 +1,11 @@
 //! `[sequence]`: the server's own numbers, which show what is missing.
 
-use super::{Pointer, reader::Section, rotate::read_pointer};
+use super::{
+    Pointer, Template,
+    names::{Names, Use},
+    reader::Section,
+    rotate::read_pointer,
+};
 
 /// `[sequence]`: where messages have a number that grows by 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +16,9 @@ pub struct Sequence {
     pub per: Option<Pointer>,
     /// `on_hole`. Default [`OnHole::Declare`].
     pub on_hole: OnHole,
+    /// `send`: what is said to the server about a hole, such as a request for a new snapshot; `${field:/POINTER}`
+    /// is a value of the message that showed it. None by default.
+    pub send: Option<Template>,
 }
 
 /// `sequence.on_hole`: what a hole leads to, beside the line in the log that declares it.
@@ -27,7 +35,7 @@ pub enum OnHole {
 
 impl Sequence {
     /// Reads `[sequence]`; none if the file has none, or says that it is `"off"`.
-    pub(super) fn read(root: &Section<'_>) -> Option<Self> {
+    pub(super) fn read(root: &Section<'_>, names: &Names) -> Option<Self> {
         let item = root.item("sequence")?;
         if item.value.as_str() == Some("off") {
             return None;
@@ -44,7 +52,14 @@ impl Sequence {
         if per.is_some() && per == pointer {
             section.problem("per", "is the same as sequence.pointer: write what the numbers are counted for");
         }
+        let send = section.item("send").and_then(|item| names.message(&item, Use::Reply));
+        if send.is_some() && on_hole != OnHole::Declare {
+            section.problem(
+                "send",
+                "only goes with sequence.on_hole = \"declare\": a new connection hears of nothing before",
+            );
+        }
         section.finish();
-        Some(Self { pointer: pointer?, per, on_hole })
+        Some(Self { pointer: pointer?, per, on_hole, send })
     }
 }

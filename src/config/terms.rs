@@ -35,7 +35,7 @@ impl Terms {
             script: Script::read(root.section("script"), names),
             captures: Capture::read_all(root),
             replies: Reply::read_all(root, names),
-            sequence: Sequence::read(root),
+            sequence: Sequence::read(root, names),
             rotate: Rotate::read(root.section("rotate")),
             limits: Limits::read(root.section("limits")),
         }

@@ -370,7 +370,7 @@ mod tests {
             }),
             ("[sequence]", |config| {
                 let (pointer, on_hole) = (pointer(), OnHole::Declare);
-                config.terms.sequence = Some(Sequence { pointer, per: None, on_hole });
+                config.terms.sequence = Some(Sequence { pointer, per: None, on_hole, send: None });
             }),
         ];
         for (name, change) in table {

@@ -129,15 +129,21 @@ impl Heartbeat {
         self.paused.get_or_insert(now);
     }
 
-    /// wsfan reads again: the time between doesn't count.
-    pub(super) fn resume(&mut self, now: Instant) {
+    /// Whether wsfan itself doesn't read.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// wsfan reads again: the time between doesn't count. It was so long.
+    pub(super) fn resume(&mut self, now: Instant) -> Duration {
         let Some(paused) = self.paused.take() else {
-            return;
+            return Duration::ZERO;
         };
         self.last_inbound += now - paused;
         if let Some(beat) = &mut self.unanswered {
             beat.deadline += now - paused.max(beat.since);
         }
+        now - paused
     }
 
     /// When [`Heartbeat::due`] has something to say. No beat is sent before `free`, when the server's

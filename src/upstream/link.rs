@@ -15,7 +15,7 @@ use super::{
     backlog::Backlog,
     machine::{Action, Input, Machine, Note, Slot},
     track::Track,
-    websocket::{Batch, Connection, End},
+    websocket::{Batch, Connection, End, Listen},
 };
 use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
 
@@ -355,7 +355,12 @@ fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &m
             let was_unwritten = connection.has_unwritten();
             let Desk { hub, machine, backlog, deferred } = desk;
             let mut books = Books { slot, hub, machine, backlog, deferred, held, time_us: None };
-            if let Poll::Ready(batch) = connection.poll(cx, now(), !seat.paused, &mut books) {
+            let listen = match (seat.paused, hub.is_ready()) {
+                (false, _) => Listen::Yes,
+                (true, true) => Listen::AfterWriting,
+                (true, false) => Listen::No,
+            };
+            if let Poll::Ready(batch) = connection.poll(cx, now(), listen, &mut books) {
                 return Poll::Ready(Event::Batch(slot, batch));
             }
             // what waited for this connection's writing, or its reading for its writing

@@ -72,6 +72,8 @@ pub(super) struct Machine {
     resumes: u32,
     /// In this row of failures one was answered with an attempt at once already.
     refreshed: bool,
+    /// Before this no other is answered so.
+    refresh_again: Option<Instant>,
     /// How the last attempt or connection ended.
     last: Failure,
     /// Before this an attempt that is asked for has to wait.
@@ -93,6 +95,7 @@ impl Machine {
             attempts: 0,
             resumes: 0,
             refreshed: false,
+            refresh_again: None,
             last: Failure::default(),
             asked_again: None,
         }
@@ -129,9 +132,18 @@ impl Machine {
                 self.channel_mut(slot).into_iter().for_each(|channel| channel.heartbeat.pause(now));
             }
             Input::Resumed { slot } => {
-                self.channel_mut(slot).into_iter().for_each(|channel| channel.heartbeat.resume(now));
+                if let Some(pause) = self.channel_mut(slot).map(|channel| channel.heartbeat.resume(now)) {
+                    self.rotation.resumed(now, slot, pause);
+                }
             }
-            Input::Closing { slot, failure } => self.closing(now, slot, failure),
+            Input::Closing { slot, failure } => {
+                let Machine { state, rotation, world, .. } = self;
+                let failure = match find(state, rotation, slot) {
+                    Some(channel) => channel.session.without_secrets(&world.context(now), failure),
+                    None => failure,
+                };
+                self.closing(now, slot, failure);
+            }
             Input::Ended { slot, failure } => self.ended(now, slot, failure),
             Input::Open => self.open(now, false),
             Input::Reconnect => self.open(now, true),
@@ -325,6 +337,7 @@ impl Machine {
             {
                 *stable = true;
                 self.forget_failures();
+                self.rotation.settled();
                 self.actions.push_back(Action::Note(Note::Stable));
             }
             State::Closing { until, .. } if now >= *until => self.drop_closing(now),

@@ -107,11 +107,14 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
     let upstream = &settings.upstream;
     let urls = upstream.urls.iter().chain(&upstream.resume_url);
     let headers = upstream.headers.iter().map(|(_, value)| value);
-    let steps = settings.terms.script.steps.iter().filter_map(|step| match &step.send {
+    let terms = &settings.terms;
+    let steps = terms.script.steps.iter().filter(|step| step.is_wanted(&terms.vars));
+    let steps = steps.filter_map(|step| match &step.send {
         Some(Say::Text(template)) => Some(template),
         _ => None,
     });
     let replies = settings.terms.replies.iter().map(|reply| &reply.send);
+    let hole = settings.terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
     let beat = match &settings.heartbeat.kind {
         HeartbeatKind::Message { message, .. } => Some(message),
         _ => None,
@@ -121,7 +124,7 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
         config::Proxy::Url(template) => Some(template),
         config::Proxy::Environment | config::Proxy::Off => None,
     };
-    urls.chain(stdin).chain(headers).chain(proxy).chain(steps).chain(replies).chain(beat)
+    urls.chain(stdin).chain(headers).chain(proxy).chain(steps).chain(replies).chain(hole).chain(beat)
 }
 
 #[cfg(test)]
@@ -157,10 +160,14 @@ mod tests {
 [vars]
 token = "t-${{command:sign/token}}"
 list = ["a", 1]
+private = ""
 [command.sign]
 run = ["/bin/sh", "-c", "echo x >> {count}; printf '{{\"token\":\"secret\",\"at\":%d}}' $(wc -l < {count})"]
 [command.never]
 run = ["/bin/sh", "-c", "touch {count}.never"]
+[[script.step]]
+if_var = "private"
+send = "${{command:never}}"
 [[script.step]]
 send = '{{"a":"${{var:token}}","b":${{var:list}},"c":"${{command:sign/at}}","d":"${{command:sign}}"}}'
 "#,
@@ -173,7 +180,10 @@ send = '{{"a":"${{var:token}}","b":${{var:list}},"c":"${{command:sign/at}}","d":
         assert_eq!(get(&secrets, "${command:sign}"), Ok(r#"{"token":"secret","at":1}"#.into()));
         let secrets = read(&settings).await;
         assert_eq!(get(&secrets, "${command:sign/at}"), Ok("2".into()));
-        assert!(!directory.path().join("count.never").exists(), "what nothing names isn't run");
+        assert!(
+            !directory.path().join("count.never").exists(),
+            "what no step that is left in names isn't run"
+        );
     }
 
     #[tokio::test(flavor = "local")]

@@ -22,28 +22,29 @@ impl Secrets {
     pub(super) fn without(&self, text: &str) -> String {
         // what is shorter hides more of the text than of itself
         const MIN: usize = 4;
-        let mut secrets: Vec<String> = Vec::new();
-        for value in self.0.values().flatten() {
-            let secret = match value {
-                Value::Text(secret) => secret,
-                Value::Json(json) => json.trim_matches('"'),
-            };
-            if secret.len() >= MIN {
-                // within JSON it may be escaped
-                let escaped = serde_json::to_string(secret).unwrap_or_default();
-                secrets.extend([escaped.trim_matches('"').to_owned(), secret.to_owned()]);
-            }
-        }
-        // one may be a part of another
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        let mut text = text.to_owned();
-        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-            if text.contains(secret) {
-                text = text.replace(secret, "…");
-            }
-        }
-        text
+        let mut forms: Vec<String> = self.0.values().flatten().flat_map(forms).collect();
+        // of a secret that has another in it nothing may stay
+        forms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        forms.dedup();
+        forms.iter().filter(|form| form.len() >= MIN).fold(text.to_owned(), |text, form| {
+            if text.contains(form) { text.replace(form, "…") } else { text }
+        })
     }
+}
+
+/// How a value may stand in a text: as it is, and as the ways to write JSON have it.
+fn forms(value: &Value) -> [String; 4] {
+    let plain = match value {
+        Value::Text(text) => text.clone(),
+        Value::Json(json) => serde_json::from_str(json).unwrap_or_else(|_| json.clone()),
+    };
+    let quoted = serde_json::Value::from(plain.as_str()).to_string();
+    let escaped = quoted[1..quoted.len() - 1].to_owned();
+    let ascii = escaped.chars().flat_map(|c| match c.is_ascii() {
+        true => vec![c.to_string()],
+        false => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    });
+    [ascii.collect(), escaped.replace('/', "\\/"), escaped, plain]
 }
 
 impl FromIterator<(Placeholder, Result<Value, String>)> for Secrets {
@@ -77,12 +78,23 @@ mod tests {
         assert_eq!(secrets.value(&Placeholder::Env("U".into())), Err("is not set in the environment".into()));
         assert!(secrets.value(&Placeholder::Env("V".into())).is_err());
         assert_eq!(secrets.without("a bad token: hunter2"), "a bad token: …");
-        let secrets: Secrets = [
-            (token, Ok(Value::Text("pass\"word".into()))),
-            (Placeholder::Env("U".into()), Ok(Value::Text("pass".into()))),
-        ]
-        .into_iter()
-        .collect();
-        assert_eq!(secrets.without(r#"{"t":"pass\"word","u":"pass"}"#), r#"{"t":"…","u":"…"}"#);
+    }
+
+    #[test]
+    fn a_secret_is_hidden_however_it_is_written() {
+        let texts = ["admin", "admin123", r#"quo"te"#, "sla/sh", "schlüssel", "abc"];
+        let value = |(n, text): (usize, &&str)| {
+            (Placeholder::Env(n.to_string()), Ok(Value::Text((*text).to_owned())))
+        };
+        let secrets: Secrets = texts.iter().enumerate().map(value).collect();
+        for (text, shown) in [
+            ("admin admin123", "… …"),
+            (r#"{"a":"quo\"te","b":"sla\/sh"}"#, r#"{"a":"…","b":"…"}"#),
+            (r#"sla/sh quo"te"#, "… …"),
+            (r#"{"a":"schl\u00fcssel","b":"schlüssel"}"#, r#"{"a":"…","b":"…"}"#),
+            ("abc is short", "abc is short"),
+        ] {
+            assert_eq!(secrets.without(text), shown);
+        }
     }
 }

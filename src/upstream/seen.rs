@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use super::machine::Slot;
+use super::{machine::Slot, probe::Probe};
 use crate::config::Pointer;
 
 /// So many bytes of names are kept; when there are more, the oldest are forgotten, and one of them
@@ -20,7 +20,8 @@ const MAX_NAME: usize = 64;
 /// What was heard, and on which of the two connections.
 #[derive(Debug)]
 pub(super) struct Seen {
-    pointer: Pointer,
+    /// Where a name is; none where it is the whole message, byte for byte.
+    probe: Option<Probe>,
     names: HashMap<Name, Count>,
     /// Oldest first.
     order: VecDeque<Name>,
@@ -46,7 +47,14 @@ struct Count {
 
 impl Seen {
     pub(super) fn new(pointer: Pointer) -> Seen {
-        Seen { pointer, names: HashMap::new(), order: VecDeque::new(), bytes: 0, have_met: false }
+        let probe = (!pointer.tokens().is_empty()).then(|| Probe::new(&[pointer]));
+        Seen { probe, names: HashMap::new(), order: VecDeque::new(), bytes: 0, have_met: false }
+    }
+
+    /// Another connection takes this seat: it has said nothing yet.
+    pub(super) fn begin(&mut self, slot: Slot) {
+        self.have_met = false;
+        self.names.values_mut().for_each(|count| count.heard[slot.index()] = 0);
     }
 
     /// Whether a message that came in on this seat is to be published. One without a name always is.
@@ -78,12 +86,10 @@ impl Seen {
     }
 
     fn name(&self, text: &str) -> Option<Name> {
-        if self.pointer.tokens().is_empty() {
-            return Some(Name::of(text)); // the whole message, byte for byte
-        }
-        let message: serde_json::Value = serde_json::from_str(text).ok()?;
-        let value = message.pointer(self.pointer.as_str()).filter(|value| !value.is_null())?;
-        Some(Name::of(&value.to_string()))
+        let Some(probe) = &self.probe else { return Some(Name::of(text)) };
+        // as it is written: numbers too long for any type are not the same for it
+        let found = probe.look(text)?;
+        found.get(0).filter(|name| *name != "null").map(Name::of)
     }
 }
 
@@ -128,6 +134,18 @@ mod tests {
         assert!(seen.is_new(Slot::B, r#"{"id":2}"#));
         assert!(!seen.is_new(Slot::A, r#"{"id":2}"#));
         assert!(seen.is_new(Slot::A, r#"{"id":"2"}"#), "a text is no number");
+        assert!(seen.is_new(Slot::A, r#"{"id":123456789012345678901}"#));
+        assert!(seen.is_new(Slot::B, r#"{"id":123456789012345678902}"#), "all digits count");
+    }
+
+    #[test]
+    fn what_a_connection_said_that_failed_is_not_new_from_the_next_one() {
+        let mut seen = seen("/id");
+        assert!(seen.is_new(Slot::B, r#"{"id":1}"#));
+        seen.begin(Slot::B);
+        assert!(!seen.is_new(Slot::B, r#"{"id":1}"#));
+        assert!(!seen.is_new(Slot::A, r#"{"id":1}"#));
+        assert!(seen.have_met());
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl Counts {
         }
     }
 
+    /// The last number of a count.
+    pub(super) fn last(&self, per: &str) -> Option<u64> {
+        self.0.get(per).copied()
+    }
+
     /// Whether there is a count for this.
     pub(super) fn has(&self, per: &str) -> bool {
         self.0.contains_key(per)

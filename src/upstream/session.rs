@@ -7,27 +7,24 @@
 //! already has what that message brought.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use super::{
-    failure::clean,
-    matcher::Look,
-    secrets::Secrets,
-    sequence::{Counts, number},
-};
+use super::{matcher::Look, secrets::Secrets, sequence::Counts};
 use crate::{
-    config::{OnHole, Placeholder, Remedy, Say, Template, Value, format_duration},
+    config::{Remedy, Say, format_duration},
     hub::Payload,
 };
 
+mod count;
 mod mark;
 mod rules;
 mod script;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub(super) use self::{mark::Mark, rules::Rules};
 use self::{
@@ -49,6 +46,8 @@ pub(super) struct Session {
     effects: VecDeque<Effect>,
     next_id: u64,
     counts: Counts,
+    /// Where this connection's counts begin that another one's, still heard, don't reach yet.
+    joins: BTreeMap<String, u64>,
     /// Held as long as the session is there: see [`super::memory::Memory::presence`].
     presence: Option<Rc<()>>,
     scratch: Vec<Option<bool>>,
@@ -75,6 +74,7 @@ pub(super) enum Publish {
 pub(super) enum Why {
     Script,
     Reply,
+    Heartbeat,
 }
 
 /// What a session wants done.
@@ -110,6 +110,7 @@ impl Session {
             effects: VecDeque::new(),
             next_id: 1,
             counts: Counts::default(),
+            joins: BTreeMap::new(),
             presence: None,
             scratch: Vec::new(),
             is_followed: false,
@@ -117,8 +118,9 @@ impl Session {
     }
 
     /// New rules with the same script, captures and count, and other ones about everything else.
-    pub(super) fn set_rules(&mut self, rules: Rc<Rules>) {
+    pub(super) fn set_rules(&mut self, context: &Context<'_>, rules: Rc<Rules>) {
         self.rules = rules;
+        self.tell_interval(context);
     }
 
     /// Begins the script.
@@ -152,8 +154,8 @@ impl Session {
         self.take(context, &rules, &Look { text, found: found.as_ref() })
     }
 
-    /// Does what is due.
-    pub(super) fn timeout(&mut self, context: &mut Context<'_>) {
+    /// Does what is due. `is_held`: what was to be said still waits for `limits.messages`.
+    pub(super) fn timeout(&mut self, context: &mut Context<'_>, is_held: bool) {
         let Progress::Waits { until, .. } = self.progress else { return };
         if context.now < until {
             return;
@@ -164,9 +166,13 @@ impl Session {
             context.now.duration_since(self.step_began).as_millis().try_into().unwrap_or(u64::MAX),
         ));
         let expected = step.expect.as_ref().map_or("", |(_, words)| words);
+        let what = match is_held {
+            true => "limits.messages didn't let all out, and nothing that was expected came",
+            false => "nothing that was expected came",
+        };
         let why = match until < self.deadline {
-            true => format!("nothing that was expected came within {waited}"),
-            false => format!("nothing that was expected came within {waited}, by upstream.connect_timeout"),
+            true => format!("{what} within {waited}"),
+            false => format!("{what} within {waited}, by upstream.connect_timeout"),
         };
         self.fail_step(step, &format!("{why}: {expected}"), step.on_fail);
     }
@@ -206,8 +212,8 @@ impl Session {
     pub(super) fn beat(&mut self, context: &mut Context<'_>) -> Result<Payload, String> {
         let rules = Rc::clone(&self.rules);
         let template = rules.beat.as_ref().ok_or("heartbeat.message is not there")?;
-        let text = self.render(context, template, None);
-        text.map(Payload::Text).map_err(|why| format!("the heartbeat can't be sent: {why}"))
+        let payload = self.render(context, template, None);
+        payload.map_err(|why| format!("the heartbeat can't be sent: {why}"))
     }
 
     // --- a message ------------------------------------------------------------------------------
@@ -230,8 +236,8 @@ impl Session {
         let Step { publish, is_taken } = self.hear_step(context, rules, look);
         let mut publish = publish;
         if !is_taken && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look)) {
-            let error =
-                format!("the server said what a reconnect.rule is about, {words}: {}", self.quote(look));
+            let said = self.quote(context, look);
+            let error = format!("the server said what a reconnect.rule is about, {words}: {said}");
             self.fail(error, *then);
         }
         for reply in &rules.replies {
@@ -243,7 +249,7 @@ impl Session {
                     publish = Publish::No;
                 }
                 match self.render(context, &reply.send, Some(look)) {
-                    Ok(text) => self.effects.push_back(Effect::Send(Payload::Text(text), Why::Reply)),
+                    Ok(payload) => self.effects.push_back(Effect::Send(payload, Why::Reply)),
                     Err(why) => self.fail(format!("a reply can't be sent: {why}"), Remedy::Retry),
                 }
             }
@@ -279,34 +285,11 @@ impl Session {
         const BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(24 * 60 * 60));
         let Some(from) = &self.rules.interval_from else { return };
         let captures = context.memory.captures();
-        if let Some(interval) = captures.json(&from.capture).and_then(|json| duration(json, from.unit)) {
+        let said = captures.json(&from.capture).and_then(|json| duration(json, from.unit));
+        // 0 is no interval: a beat each 100 ms would be a flood
+        if let Some(interval) = said.filter(|interval| !interval.is_zero()) {
             self.effects.push_back(Effect::BeatInterval(interval.clamp(BOUNDS.0, BOUNDS.1)));
         }
-    }
-
-    /// Looks at the server's own number.
-    fn count(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) {
-        let Some(sequence) = &rules.sequence else { return };
-        let Some(number) = look.get(sequence.number).and_then(number) else { return };
-        let per = sequence.per.map(|per| look.get(per).unwrap_or_default());
-        let key = per.unwrap_or_default();
-        let is_first = !self.counts.has(key);
-        let here = self.counts.next(key, number);
-        let before = context.memory.counts.next(key, number);
-        // the first number goes on from the last connection's, unless that one is still heard
-        let missing = match is_first {
-            true if context.memory.sessions() > 1 => None,
-            true => before,
-            false => here,
-        };
-        let Some((from, to)) = missing else { return };
-        self.effects.push_back(Effect::Hole { from, to, per: per.map(str::to_owned) });
-        let then = match sequence.on_hole {
-            OnHole::Declare => return,
-            OnHole::Reconnect => Remedy::Retry,
-            OnHole::Fresh => Remedy::Fresh,
-        };
-        self.fail(format!("the server's count has a hole from {from} to {to}"), then);
     }
 
     // --- the script -----------------------------------------------------------------------------
@@ -317,7 +300,10 @@ impl Session {
         let step = &rules.steps[at];
         let publish = if step.publish { Publish::Yes } else { Publish::No };
         if let Some(rejection) = step.reject.iter().find(|rejection| rejection.matcher.matches(look)) {
-            let why = format!("the server refused: {}", self.quote(look));
+            let why = match step.publish {
+                true => format!("the server refused: {}", self.quote(context, look)),
+                false => "the server refused, in words that publish = false keeps back".to_owned(),
+            };
             self.fail_step(step, &why, remedy(rejection, look));
             return Step { publish, is_taken: true };
         }
@@ -352,16 +338,14 @@ impl Session {
             let Some(at) = next else { break };
             self.mark(Mark::Begins(at));
             let step = &rules.steps[at];
-            let payload = match &step.send {
-                None => None,
-                Some(Say::Binary(bytes)) => Some(Payload::Binary(bytes.clone())),
-                Some(Say::Text(template)) => match self.render(context, template, None) {
-                    Ok(text) => Some(Payload::Text(text)),
-                    Err(why) => return self.fail_step(step, &why, step.on_fail),
-                },
-            };
-            if let Some(payload) = payload {
-                self.effects.push_back(Effect::Send(payload, Why::Script));
+            let payload = step.send.as_ref().map(|say| match say {
+                Say::Binary(bytes) => self.fitting(Payload::Binary(bytes.clone())),
+                Say::Text(template) => self.render(context, template, None),
+            });
+            match payload {
+                None => {}
+                Some(Ok(payload)) => self.effects.push_back(Effect::Send(payload, Why::Script)),
+                Some(Err(why)) => return self.fail_step(step, &why, step.on_fail),
             }
             if step.expect.is_some() {
                 let until = step.timeout.map_or(self.deadline, |timeout| context.now + timeout);
@@ -384,41 +368,6 @@ impl Session {
             self.progress = Progress::Failed;
             self.effects.push_back(Effect::Failed { error, then });
         }
-    }
-
-    // --- text -----------------------------------------------------------------------------------
-
-    fn render(
-        &mut self,
-        context: &mut Context<'_>,
-        template: &Template,
-        look: Option<&Look<'_>>,
-    ) -> Result<String, String> {
-        let rendered = template.render(|placeholder| match placeholder {
-            Placeholder::Capture(name) => context.memory.captures().value(name),
-            Placeholder::Last(pointer) => Ok(context.memory.last(pointer)),
-            Placeholder::Field(pointer) => {
-                let slot = self.rules.slots.pointers().iter().position(|there| there == pointer);
-                let json = look.zip(slot).and_then(|(look, slot)| look.get(slot));
-                let json = json.ok_or_else(|| "is not in the message".to_owned())?;
-                Ok(Value::Json(json.to_owned()))
-            }
-            Placeholder::NowMs => Ok(Value::Json(context.now_ms.to_string())),
-            Placeholder::NowS => Ok(Value::Json((context.now_ms / 1000).to_string())),
-            Placeholder::Uuid => Ok(Value::Text(context.uuid())),
-            Placeholder::NextId => {
-                let id = self.next_id;
-                self.next_id += 1;
-                Ok(Value::Json(id.to_string()))
-            }
-            secret => self.secrets.value(secret),
-        });
-        rendered.map(|text| text.expose().to_owned()).map_err(|error| error.to_string())
-    }
-
-    /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
-    fn quote(&self, look: &Look<'_>) -> String {
-        clean(&self.secrets.without(look.text))
     }
 }
 

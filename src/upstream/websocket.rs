@@ -70,6 +70,16 @@ pub(super) trait Exchange {
     fn written(&mut self, bytes: usize);
 }
 
+/// Whether to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listen {
+    Yes,
+    /// Not until the server has taken more of what there is for it: that is for the server to do.
+    AfterWriting,
+    /// Not for now, so that a server which waits for that and takes nothing has its reason.
+    No,
+}
+
 /// What a round of reading found.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -166,19 +176,19 @@ impl Connection {
         }
     }
 
-    /// Reads what is ready, if `reading`, and writes what there is to write. Ready when bytes came in
+    /// Reads what is ready, if it is to, and writes what there is to write. Ready when bytes came in
     /// or the connection ends. Cancel-safe.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        reading: bool,
+        listen: Listen,
         exchange: &mut impl Exchange,
     ) -> Poll<Batch> {
-        let mut batch = if reading { self.poll_batch(cx, exchange) } else { Poll::Pending };
+        let mut batch = if listen == Listen::Yes { self.poll_batch(cx, exchange) } else { Poll::Pending };
         self.poll_write(cx, exchange);
-        self.note_progress(now, reading);
-        if reading && batch.is_pending() && self.broken.is_some() {
+        self.note_progress(now, listen);
+        if listen != Listen::No && batch.is_pending() && self.broken.is_some() {
             // what came in before the writing failed counts
             batch = self.poll_batch(cx, exchange);
             if batch.is_pending()
@@ -436,8 +446,8 @@ impl Connection {
 
     /// Notes since when the kernel takes nothing of what there is. While wsfan itself doesn't read,
     /// that may be its own doing, and doesn't count.
-    fn note_progress(&mut self, now: Instant, reading: bool) {
-        if !reading {
+    fn note_progress(&mut self, now: Instant, listen: Listen) {
+        if listen == Listen::No {
             self.paused.get_or_insert(now);
         } else if let Some(paused) = self.paused.take()
             && let Some((since, _)) = &mut self.blocked

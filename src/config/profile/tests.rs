@@ -56,6 +56,9 @@ fn the_files_own_keys_come_first() {
     assert_eq!(expect.to_string(), "/op = 12");
     let config = parse("profile = \"chat\"\nheartbeat.kind = \"ping\"", &[CHAT]).unwrap();
     assert_eq!(config.heartbeat.kind, HeartbeatKind::Ping);
+    let config = parse("profile = \"chat\"\nheartbeat.kind = \"message\"", &[CHAT]).unwrap();
+    let HeartbeatKind::Message { message, expect: Some(_) } = config.heartbeat.kind else { panic!() };
+    assert_eq!(message.to_string(), "beat", "the same choice is no other one");
     let command = "profile = \"chat\"\nupstream.url_command.run = [\"/bin/url\"]";
     assert!(parse(command, &[CHAT]).unwrap().upstream.urls.is_empty());
 }

@@ -112,10 +112,11 @@ impl Machine {
         self.rules = Rc::new(Rules::new(&self.settings));
         self.world.pacing.set(&self.settings.terms.limits);
         for slot in super::Slot::ALL.into_iter().filter(|_| !moved) {
-            let Machine { state, rotation, settings, rules, .. } = self;
+            let Machine { state, rotation, settings, rules, world, .. } = self;
             if let Some(channel) = super::find(state, rotation, slot) {
-                channel.set(now, settings, rules);
+                channel.set(now, world, settings, rules);
             }
+            self.settle(now, slot);
         }
         if moved {
             self.url = 0;
@@ -123,13 +124,13 @@ impl Machine {
                 State::Up { .. } | State::Opening { .. } => {
                     self.close_here(now, self.parting_code(), "reconfigured", Then::Reconnect);
                 }
-                State::Closing { .. } => self.open(now, true),
+                State::Closing { then: Then::Fail(_), .. } => self.open(now, true),
                 State::Dialling(attempt) => {
                     self.actions.push_back(Action::AbandonConnect { slot: attempt.slot });
                     self.connect_asked(now);
                 }
                 State::Waiting { .. } | State::Failed => self.connect_asked(now),
-                State::Closed | State::Finished => {}
+                State::Closing { .. } | State::Closed | State::Finished => {}
             }
         } else if delays_changed {
             self.shorten_wait(now);

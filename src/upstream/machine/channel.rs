@@ -13,7 +13,7 @@ use crate::{
         Settings,
         heartbeat::{Due, Heartbeat},
         pacing::Sender,
-        session::{Effect, Heard, Publish, Rules, Session},
+        session::{Effect, Heard, Publish, Rules, Session, Why},
     },
 };
 
@@ -37,10 +37,8 @@ pub(in crate::upstream) struct Channel {
     /// A message came in since it is up.
     pub(in crate::upstream) heard: bool,
     /// What wsfan itself has to say, oldest first.
-    outgoing: VecDeque<Payload>,
+    outgoing: VecDeque<(Payload, Why)>,
     outgoing_bytes: usize,
-    /// The first of `outgoing` is a heartbeat.
-    beat_waits: bool,
 }
 
 /// What a connection's timeout came to.
@@ -72,7 +70,6 @@ impl Channel {
             heard: false,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
-            beat_waits: false,
         }
     }
 
@@ -87,16 +84,15 @@ impl Channel {
     }
 
     /// Something that wsfan itself has to say.
-    pub(in crate::upstream) fn say(&mut self, payload: Payload) {
+    pub(in crate::upstream) fn say(&mut self, payload: Payload, why: Why) {
         self.outgoing_bytes += payload.len();
-        self.outgoing.push_back(payload);
+        self.outgoing.push_back((payload, why));
     }
 
     /// The next thing to say; the limits are for the caller to look at.
     pub(in crate::upstream) fn next_said(&mut self) -> Option<Payload> {
-        let payload = self.outgoing.pop_front()?;
+        let (payload, _) = self.outgoing.pop_front()?;
         self.outgoing_bytes -= payload.len();
-        self.beat_waits = false;
         Some(payload)
     }
 
@@ -118,10 +114,10 @@ impl Channel {
 
     /// Does what is due.
     pub(in crate::upstream) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
-        if self.session.next_timeout().is_some_and(|at| at <= now) {
-            self.session.timeout(&mut world.context(now));
-        }
         let free = world.pacing.message_at(now, Sender::Link);
+        if self.session.next_timeout().is_some_and(|at| at <= now) {
+            self.session.timeout(&mut world.context(now), self.has_to_say() && free > now);
+        }
         match self.heartbeat.due(now, free)? {
             Due::Ping(payload) => {
                 world.pacing.sent(now);
@@ -138,22 +134,24 @@ impl Channel {
         }
     }
 
-    /// A heartbeat goes before everything else that waits, and instead of an older one.
+    /// A heartbeat goes before everything else that waits but the script, which a server may want to hear
+    /// first, and instead of an older one.
     fn beat(&mut self, payload: Payload) {
-        if self.beat_waits {
-            self.next_said();
+        let older = self.outgoing.iter().position(|(_, why)| *why == Why::Heartbeat);
+        if let Some((older, _)) = older.and_then(|at| self.outgoing.remove(at)) {
+            self.outgoing_bytes -= older.len();
         }
+        let script = self.outgoing.iter().rposition(|(_, why)| *why == Why::Script);
         self.outgoing_bytes += payload.len();
-        self.outgoing.push_front(payload);
-        self.beat_waits = true;
+        self.outgoing.insert(script.map_or(0, |at| at + 1), (payload, Why::Heartbeat));
     }
 
     /// The next effect that is for the machine; what is only this connection's own business is done.
     pub(in crate::upstream) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
         loop {
             return Some(match self.session.poll_effect()? {
-                Effect::Send(payload, _) => {
-                    self.say(payload);
+                Effect::Send(payload, why) => {
+                    self.say(payload, why);
                     continue;
                 }
                 Effect::BeatInterval(interval) => {
@@ -170,9 +168,15 @@ impl Channel {
     }
 
     /// Applies new settings that ask for no other connection.
-    pub(in crate::upstream) fn set(&mut self, now: Instant, settings: &Settings, rules: &Rc<Rules>) {
-        self.session.set_rules(Rc::clone(rules));
+    pub(in crate::upstream) fn set(
+        &mut self,
+        now: Instant,
+        world: &mut World,
+        settings: &Settings,
+        rules: &Rc<Rules>,
+    ) {
         self.heartbeat.set(now, settings.heartbeat.clone());
+        self.session.set_rules(&world.context(now), Rc::clone(rules));
     }
 }
 

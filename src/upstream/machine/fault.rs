@@ -114,8 +114,8 @@ impl Machine {
         match (next, loss) {
             (Some(next), _) => {
                 match loss {
-                    Loss::Leaving(until) => self.rotation.leave(channel, until),
-                    Loss::Gone => self.old_gone(now),
+                    Loss::Leaving(until) => self.rotation.leave(channel, now, until),
+                    Loss::Gone => self.second_gone(now),
                 }
                 self.count(fault);
                 self.state = match next {
@@ -151,19 +151,26 @@ impl Machine {
             return self.give_up(&format!("after {attempts} (reconnect.max_attempts)"));
         }
         let retry_after = self.last.retry_after;
-        match remedy {
-            Remedy::After(delay) => {
-                self.wait(now, backoff::at_least(delay, retry_after), Wait::Fixed);
-            }
-            Remedy::Refresh if !std::mem::replace(&mut self.refreshed, true) => {
-                self.wait(now, backoff::at_least(Duration::ZERO, retry_after), Wait::Fixed);
-            }
-            _ => {
-                let random = self.world.random.f64();
-                let delay = backoff::delay(&self.settings.reconnect, self.failures, random, retry_after);
-                self.wait(now, delay, Wait::Backoff { random, retry_after });
-            }
+        if remedy == Remedy::Refresh && self.may_refresh(now) {
+            return self.wait(now, backoff::at_least(Duration::ZERO, retry_after), Wait::Fixed);
         }
+        let random = self.world.random.f64();
+        let delay = backoff::delay(&self.settings.reconnect, self.failures, random, retry_after);
+        match remedy {
+            Remedy::After(least) => self.wait(now, delay.max(least), Wait::Fixed),
+            _ => self.wait(now, delay, Wait::Backoff { random, retry_after }),
+        }
+    }
+
+    /// Whether an attempt may follow at once: one in a row, and one per `initial_delay`, since rows are
+    /// short where connections count as stable soon.
+    fn may_refresh(&mut self, now: Instant) -> bool {
+        let is_first = !std::mem::replace(&mut self.refreshed, true);
+        let may = is_first && self.refresh_again.is_none_or(|at| now >= at);
+        if may {
+            self.refresh_again = Some(now + self.settings.reconnect.initial_delay);
+        }
+        may
     }
 
     fn verdict(&self, fault: &Fault) -> Verdict {
@@ -260,9 +267,10 @@ impl Machine {
         remedy: Remedy,
     ) -> Duration {
         let random = self.world.random.f64();
+        let delay = backoff::delay(&self.settings.reconnect, failures, random, failure.retry_after);
         let delay = match remedy {
-            Remedy::After(delay) => backoff::at_least(delay, failure.retry_after),
-            _ => backoff::delay(&self.settings.reconnect, failures, random, failure.retry_after),
+            Remedy::After(least) => delay.max(least),
+            _ => delay,
         };
         delay.max(self.world.pacing.connect_at(now) - now)
     }

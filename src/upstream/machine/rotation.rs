@@ -4,7 +4,7 @@
 //! Before the change the next one's failures concern nobody: the old connection stays, and another
 //! attempt follows after a delay. After it the old one's do not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Action, Attempt, Channel, LINGER, Machine, Note, Slot, State, fault::is_under_way, world::World,
@@ -20,6 +20,10 @@ pub(super) struct Rotation {
     phase: Phase,
     /// Attempts in a row that came to nothing.
     failures: u32,
+    /// Rotations in a row that the server called for on a connection that wasn't stable.
+    hasty: u32,
+    /// Another rotation is called for, once the old connection of this one is gone.
+    wanted: Option<String>,
     /// The names of messages, while two connections are read.
     seen: Option<Seen>,
     /// When the names aren't needed any more.
@@ -42,11 +46,13 @@ pub(super) enum Phase {
     /// or this time comes.
     Overlap {
         old: Box<Channel>,
+        since: Instant,
         until: Instant,
     },
     /// The old connection closes; what it still says counts.
     Leaving {
         old: Box<Channel>,
+        since: Instant,
         until: Instant,
     },
     /// A rule said not to try again.
@@ -60,6 +66,11 @@ impl Rotation {
         if matches!(self.phase, Phase::Stopped) {
             self.phase = Phase::Idle;
         }
+    }
+
+    /// The link's connection is stable.
+    pub(super) fn settled(&mut self) {
+        self.hasty = 0;
     }
 
     /// The seat that is taken.
@@ -107,8 +118,17 @@ impl Rotation {
     }
 
     /// A connection closes while the link goes on with the next one.
-    pub(super) fn leave(&mut self, old: Box<Channel>, until: Instant) {
-        self.phase = Phase::Leaving { old, until };
+    pub(super) fn leave(&mut self, old: Box<Channel>, now: Instant, until: Instant) {
+        self.phase = Phase::Leaving { old, since: now, until };
+    }
+
+    /// wsfan reads again: while it didn't, nobody could hear what the connection still had to say.
+    pub(super) fn resumed(&mut self, now: Instant, slot: Slot, pause: Duration) {
+        if let Phase::Overlap { old, until, since } | Phase::Leaving { old, until, since } = &mut self.phase
+            && old.slot == slot
+        {
+            *until += pause.min(now - *since);
+        }
     }
 
     /// Whether names of messages are compared.
@@ -118,8 +138,12 @@ impl Rotation {
 
     /// Whether the other connection hasn't published this message yet.
     pub(super) fn is_new(&mut self, slot: Slot, message: Heard<'_>) -> bool {
-        match (&mut self.seen, message) {
-            (Some(seen), Heard::Text(text)) => seen.is_new(slot, text),
+        let text = match message {
+            Heard::Text(text) => Some(text),
+            Heard::Binary(bytes) => str::from_utf8(bytes).ok(),
+        };
+        match (&mut self.seen, text) {
+            (Some(seen), Some(text)) => seen.is_new(slot, text),
             _ => true,
         }
     }
@@ -131,10 +155,12 @@ impl Rotation {
 
     pub(super) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
         let own = match &self.phase {
-            Phase::Waiting { until } | Phase::Leaving { until, .. } => Some(*until),
+            Phase::Waiting { until } => Some(*until),
             Phase::Opening(channel) => channel.next_timeout(now, world),
-            Phase::Overlap { old, until } => {
-                Some(old.next_timeout(now, world).map_or(*until, |at| at.min(*until)))
+            Phase::Leaving { old, until, .. } => Some(*until).filter(|_| !old.heartbeat.is_paused()),
+            Phase::Overlap { old, until, .. } => {
+                let until = Some(*until).filter(|_| !old.heartbeat.is_paused());
+                [old.next_timeout(now, world), until].into_iter().flatten().min()
             }
             Phase::Idle | Phase::Dialling(_) | Phase::Stopped => None,
         };
@@ -161,12 +187,29 @@ impl Rotation {
 }
 
 impl Machine {
-    /// Something calls for the next connection: age, or a message.
+    /// The server calls for the next connection. Where it does so soon on one after the other, each has a
+    /// delay, which grows.
     pub(super) fn rotate(&mut self, now: Instant, why: String) {
-        if matches!(self.state, State::Up { .. }) && matches!(self.rotation.phase, Phase::Idle) {
-            self.actions.push_back(Action::Note(Note::Rotating(why)));
-            self.dial_next(now);
+        let State::Up { since, .. } = &self.state else { return };
+        match &self.rotation.phase {
+            Phase::Idle => {}
+            Phase::Overlap { .. } | Phase::Leaving { .. } => {
+                self.rotation.wanted = Some(why);
+                return;
+            }
+            _ => return,
         }
+        let reconnect = &self.settings.reconnect;
+        let hasty = self.rotation.hasty;
+        if now < *since + reconnect.stable_after.max(reconnect.initial_delay) {
+            self.rotation.hasty = hasty.saturating_add(1);
+        }
+        self.actions.push_back(Action::Note(Note::Rotating(why)));
+        if hasty == 0 {
+            return self.dial_next(now);
+        }
+        let delay = self.rotation_delay(now, hasty, &Failure::default(), Remedy::Retry);
+        self.rotation.phase = Phase::Waiting { until: now + delay };
     }
 
     fn dial_next(&mut self, now: Instant) {
@@ -179,8 +222,13 @@ impl Machine {
         let slot = channel.slot.other();
         let attempt = self.dial(now, slot);
         self.rotation.phase = Phase::Dialling(attempt);
-        // a message may come over the old one just before the new one is open
-        self.rotation.seen = self.settings.terms.rotate.dedupe.clone().map(Seen::new);
+        // a message may come over the old one just before the new one is open; and what was said over one
+        // that failed is known
+        let dedupe = &self.settings.terms.rotate.dedupe;
+        match (&mut self.rotation.seen, dedupe) {
+            (Some(seen), Some(_)) => seen.begin(slot),
+            (seen, dedupe) => *seen = dedupe.clone().map(Seen::new),
+        }
         self.rotation.forget_at = None;
         let to = self.destination(attempt);
         self.actions.push_back(Action::Connect { slot, to });
@@ -198,7 +246,7 @@ impl Machine {
         let up = State::Up { channel, since: now, stable: false };
         if let State::Up { channel: old, .. } = std::mem::replace(&mut self.state, up) {
             let until = now + self.settings.terms.rotate.overlap;
-            self.rotation.phase = Phase::Overlap { old, until };
+            self.rotation.phase = Phase::Overlap { old, since: now, until };
         }
         self.rotation.failures = 0;
         self.announce_up();
@@ -220,7 +268,7 @@ impl Machine {
         if let Phase::Overlap { old, .. } = std::mem::take(&mut self.rotation.phase) {
             let code = self.parting_code();
             self.actions.push_back(Action::Close { slot: old.slot, code, reason: "rotated" });
-            self.rotation.leave(old, now + self.settings.close_timeout);
+            self.rotation.leave(old, now, now + self.settings.close_timeout);
         }
     }
 
@@ -230,14 +278,17 @@ impl Machine {
             && at <= now
         {
             let age = self.settings.terms.rotate.after.unwrap_or_default();
-            self.rotate(now, format!("the connection is {age:?} old"));
+            self.actions.push_back(Action::Note(Note::Rotating(format!("the connection is {age:?} old"))));
+            self.dial_next(now);
         }
         match &self.rotation.phase {
             Phase::Waiting { until } if now >= *until => self.dial_next(now),
-            Phase::Overlap { until, .. } if now >= *until => self.leave_old(now),
-            Phase::Leaving { old, until } if now >= *until => {
+            Phase::Overlap { old, until, .. } if now >= *until && !old.heartbeat.is_paused() => {
+                self.leave_old(now);
+            }
+            Phase::Leaving { old, until, .. } if now >= *until && !old.heartbeat.is_paused() => {
                 self.actions.push_back(Action::Drop { slot: old.slot });
-                self.old_gone(now);
+                self.second_gone(now);
             }
             _ => {}
         }
@@ -251,8 +302,8 @@ impl Machine {
             return;
         }
         match std::mem::take(&mut self.rotation.phase) {
-            Phase::Overlap { old, .. } => self.rotation.leave(old, now + LINGER),
-            Phase::Leaving { old, until } => self.rotation.leave(old, until.min(now + LINGER)),
+            Phase::Overlap { old, .. } => self.rotation.leave(old, now, now + LINGER),
+            Phase::Leaving { old, until, .. } => self.rotation.leave(old, now, until.min(now + LINGER)),
             phase @ Phase::Opening(_) => {
                 self.rotation.phase = phase;
                 self.actions.push_back(Action::Drop { slot });
@@ -264,7 +315,9 @@ impl Machine {
 
     pub(super) fn rotation_ended(&mut self, now: Instant, slot: Slot, failure: Failure) {
         match &self.rotation.phase {
-            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot => self.old_gone(now),
+            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot => {
+                self.second_gone(now)
+            }
             _ => self.rotation_failed(now, slot, failure),
         }
     }
@@ -280,10 +333,13 @@ impl Machine {
         }
     }
 
-    /// Nothing is left of the old connection.
-    pub(super) fn old_gone(&mut self, now: Instant) {
+    /// Nothing is left of the second connection; the names of what it said are kept for a while.
+    pub(super) fn second_gone(&mut self, now: Instant) {
         let forget_at = now + self.settings.terms.rotate.overlap;
         self.rotation.rest(self.rotation.compares().then_some(forget_at));
+        if let Some(why) = self.rotation.wanted.take() {
+            self.rotate(now, why);
+        }
     }
 
     /// The next connection came to nothing: the old one stays, and another attempt follows.
@@ -296,7 +352,7 @@ impl Machine {
         self.note_resume(resumes);
         let verdict = Verdict::of(&failure, &self.settings.reconnect.rules);
         let error = failure.error.clone().unwrap_or_default();
-        self.rotation.rest(None);
+        self.second_gone(now);
         self.rotation.failures = self.rotation.failures.saturating_add(1);
         let retry_in = match verdict.remedy {
             Remedy::Stop => {

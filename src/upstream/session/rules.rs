@@ -29,6 +29,8 @@ pub(in crate::upstream) struct Rules {
     /// What answers it.
     pub(super) answer: Option<Matcher>,
     pub(super) interval_from: Option<IntervalFrom>,
+    /// The largest message that may be said, in bytes.
+    pub(super) max_message: Option<usize>,
     /// The pointers whose last value something asks for.
     pub(super) last: Vec<(usize, Pointer)>,
     /// The pointers that something asks for, by their numbers.
@@ -81,6 +83,7 @@ pub(super) struct Sequence {
     pub(super) number: usize,
     pub(super) per: Option<usize>,
     pub(super) on_hole: OnHole,
+    pub(super) send: Option<Template>,
 }
 
 impl Rules {
@@ -110,6 +113,7 @@ impl Rules {
             number: compiler.value(&sequence.pointer),
             per: sequence.per.as_ref().map(|per| compiler.slots.of(per)),
             on_hole: sequence.on_hole,
+            send: sequence.send.as_ref().map(|send| compiler.template(send)),
         });
         let (beat, answer) = match &settings.heartbeat.kind {
             HeartbeatKind::Message { message, expect } => {
@@ -122,10 +126,7 @@ impl Rules {
         let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref());
         says.for_each(|say| compiler.asks_for(say));
         let always = compiler.slots.pointers().len();
-        let is_set = |name: &String| terms.vars.get(name).is_some_and(|var| var.is_set());
-        let steps = terms.script.steps.iter();
-        let steps =
-            steps.filter(|step| step.if_var.iter().all(is_set) && !step.unless_var.iter().any(is_set));
+        let steps = terms.script.steps.iter().filter(|step| step.is_wanted(&terms.vars));
         let steps = steps.map(|step| compiler.step(step)).collect();
         let Compiler { slots, sieve, last } = compiler;
         Rules {
@@ -138,6 +139,7 @@ impl Rules {
             beat,
             answer,
             interval_from: settings.heartbeat.interval_from.clone(),
+            max_message: terms.limits.max_message,
             last,
             after: Probe::new(&slots.pointers()[..always]),
             during: Probe::new(slots.pointers()),

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::{Config, Surroundings},
+    config::{Config, Placeholder, Surroundings, Value},
     upstream::{Settings, memory::Memory},
 };
 
@@ -80,7 +80,7 @@ impl Bench {
 
     fn pass(&mut self, time: Duration) -> Vec<Effect> {
         self.now += time;
-        self.with(|session, context| session.timeout(context)).1
+        self.with(|session, context| session.timeout(context, false)).1
     }
 
     fn beat(&mut self) -> Result<Payload, String> {
@@ -174,6 +174,15 @@ fn a_script_is_said_and_heard_step_by_step() {
 }
 
 #[test]
+fn what_is_no_interval_leaves_the_default() {
+    for interval in ["0", "-1", "\"soon\"", "null", "1e300", "\"nan\""] {
+        let (mut bench, _) = Bench::started(LOGIN);
+        let effects = bench.hears(&format!(r#"{{"op":10,"d":{{"interval":{interval}}}}}"#));
+        assert!(matches!(effects[..], [Effect::Send(..)]), "{interval}: {effects:?}");
+    }
+}
+
+#[test]
 fn a_script_that_is_followed_says_how_it_goes() {
     let mut bench = Bench::new(LOGIN);
     bench.session.follow();
@@ -233,8 +242,10 @@ fn a_rejection_leads_to_what_it_says() {
         bench.hear(r#"{"op":10,"d":{"interval":500}}"#);
         let (publish, effects) = bench.hear(message);
         assert_eq!((publish, failed(&effects).1), (Publish::No, then), "{message}");
-        let sentence = format!("the script's step \"identify\" failed: the server refused: {message}");
-        assert_eq!(failed(&effects).0, sentence);
+        assert_eq!(
+            failed(&effects).0,
+            "the script's step \"identify\" failed: the server refused, in words that publish = false keeps back"
+        );
         assert_eq!(bench.hears(r#"{"t":"READY","d":{"session":1}}"#), [], "nothing follows");
         assert!(!bench.session.wants_messages());
     }
@@ -304,6 +315,24 @@ fn what_has_no_value_fails_by_name() {
     assert_eq!(bench.beat(), Err("the heartbeat can't be sent: `${capture:x}` is not captured".into()));
     let effects = bench.hears(&format!(r#"{{"x":"{}"}}"#, "x".repeat(70_000)));
     assert_eq!(failed(&effects).0, "the captured `x` is longer than 65536 bytes");
+}
+
+#[test]
+fn what_is_larger_than_the_server_takes_fails_by_name() {
+    let text = |send: &str| format!("limits.max_message = 8\n[[script.step]]\nname = \"log in\"\n{send}");
+    let long = "its 9 bytes are over the 8 bytes of limits.max_message";
+    for send in ["send = \"123456789\"", "send_binary = \"MTIzNDU2Nzg5\""] {
+        let (_, effects) = Bench::started(&text(send));
+        assert_eq!(failed(&effects).0, format!("the script's step \"log in\" failed: {long}"));
+    }
+    let mut bench = Bench::ready(
+        "limits.max_message = 8\n[heartbeat]\nkind = \"message\"\nmessage = \"123456789\"\n\
+         [[reply]]\nmatch = { \"/a\" = { exists = true } }\nsend = \"${field:/a}\"",
+    );
+    assert_eq!(bench.beat(), Err(format!("the heartbeat can't be sent: {long}")));
+    assert_eq!(bench.hears(r#"{"a":"12345678"}"#), [reply("12345678")]);
+    let effects = bench.hears(r#"{"a":"123456789"}"#);
+    assert_eq!(failed(&effects).0, format!("a reply can't be sent: {long}"));
 }
 
 #[test]
@@ -405,6 +434,8 @@ fn holes_in_the_servers_count_are_told() {
         (r#"{"n":"10","s":"a"}"#, vec![hole(9, 9, Some("\"a\""))]),
         (r#"{"n":2,"s":"b"}"#, vec![]),
         (r#"{"n":1,"s":"a"}"#, vec![]),
+        (r#"{"n":1}"#, vec![]),
+        (r#"{"n":3}"#, vec![hole(2, 2, None)]),
     ] {
         assert_eq!(bench.hears(message), effects, "{message}");
     }
@@ -432,6 +463,24 @@ fn what_is_heard_over_the_other_connection_is_no_hole() {
 }
 
 #[test]
+fn what_neither_connection_said_is_a_hole_once_the_old_one_is_gone() {
+    let mut bench = Bench::ready("sequence.pointer = \"/n\"");
+    bench.hears(r#"{"n":5}"#);
+    let new = Session::new(Rc::clone(&bench.rules), secrets(), bench.now, bench.now + S);
+    let mut old = std::mem::replace(&mut bench.session, new);
+    bench.with(|session, context| session.start(context));
+    assert_eq!(bench.hears(r#"{"n":9}"#), []);
+    std::mem::swap(&mut old, &mut bench.session);
+    assert_eq!(bench.hears(r#"{"n":6}"#), []);
+    std::mem::swap(&mut old, &mut bench.session);
+    drop(old);
+    assert_eq!(bench.hears(r#"{"n":10}"#), [Effect::Hole { from: 7, to: 8, per: None }]);
+    assert_eq!(bench.hears(r#"{"n":11}"#), []);
+    bench.again();
+    assert_eq!(bench.hears(r#"{"n":13}"#), [Effect::Hole { from: 12, to: 12, per: None }]);
+}
+
+#[test]
 fn a_hole_may_make_the_connection_useless() {
     for (word, then) in [("reconnect", Remedy::Retry), ("fresh", Remedy::Fresh)] {
         let mut bench = Bench::ready(&format!("sequence = {{ pointer = \"/n\", on_hole = \"{word}\" }}"));
@@ -440,6 +489,19 @@ fn a_hole_may_make_the_connection_useless() {
         assert_eq!(effects[0], Effect::Hole { from: 2, to: 3, per: None });
         assert_eq!(failed(&effects[1..]), ("the server's count has a hole from 2 to 3", then));
     }
+}
+
+#[test]
+fn a_hole_may_be_answered_with_values_of_the_message_that_showed_it() {
+    let send = r#"{"op":"resync","of":${field:/s}}"#;
+    let mut bench =
+        Bench::ready(&format!("sequence = {{ pointer = \"/n\", per = \"/s\", send = '{send}' }}"));
+    assert_eq!(bench.hears(r#"{"n":1,"s":"a"}"#), []);
+    let effects = bench.hears(r#"{"n":4,"s":"a"}"#);
+    assert_eq!(effects[0], Effect::Hole { from: 2, to: 3, per: Some("\"a\"".to_owned()) });
+    let answer = Payload::Text(r#"{"op":"resync","of":"a"}"#.into());
+    assert_eq!(effects[1..], [Effect::Send(answer, Why::Reply)]);
+    assert_eq!(bench.hears(r#"{"n":5,"s":"a"}"#), []);
 }
 
 /// A line of a conversation: what the server says, or that time passes.

@@ -24,7 +24,7 @@ use crate::{
         pacing::Sender,
         secrets::Secrets,
         session::{Effect, Heard, Mark, Rules, Session},
-        websocket::{Batch, Connection, End, Exchange, Frame},
+        websocket::{Batch, Connection, End, Exchange, Frame, Listen},
     },
 };
 
@@ -144,7 +144,7 @@ impl Talk<'_> {
 
     /// Reads and writes; none when the phase is done and all is written.
     fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Option<Batch>> {
-        match connection.poll(cx, now(), true, self) {
+        match connection.poll(cx, now(), Listen::Yes, self) {
             Poll::Ready(batch) => Poll::Ready(Some(batch)),
             Poll::Pending if matches!(self.phase, Phase::Done) && self.is_out(connection) => {
                 Poll::Ready(None)
@@ -333,7 +333,7 @@ async fn close(connection: &mut Connection, until: Instant) -> Option<u16> {
     connection.close(1000, "");
     let (mut until, mut code) = (until, None);
     loop {
-        let batch = poll_fn(|cx| connection.poll(cx, now(), true, &mut Deaf));
+        let batch = poll_fn(|cx| connection.poll(cx, now(), Listen::Yes, &mut Deaf));
         match time::timeout_at(until.into(), batch).await.map(|batch| batch.end) {
             Ok(Some(End::Closing(failure))) => {
                 code = failure.code;

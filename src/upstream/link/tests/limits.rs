@@ -82,3 +82,23 @@ async fn a_heartbeat_uses_the_reserve_and_a_pong_is_counted() {
     assert_eq!(begin.elapsed().as_secs(), 30);
     assert!(second.none());
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_server_that_asks_and_asks_and_takes_no_answer_is_noticed() {
+    for (is_gone, error) in [(false, "nothing could be written"), (true, "ended the connection")] {
+        let pattern = config::Pattern::Text("?".into());
+        let send = Template::literal(&"!".repeat(2_000));
+        let mut rig = Rig::start(with(|settings| {
+            settings.terms.replies = vec![config::Reply { pattern, send, publish: false }];
+        }));
+        let mut server = rig.accept().await;
+        rig.state("up").await;
+        // until wsfan reads no more, since too much waits to be said
+        while let Ok(asked) = time::timeout(S, server.send(Message::text("?".repeat(100)))).await {
+            asked.unwrap();
+        }
+        let _server = (!is_gone).then_some(server);
+        let line = rig.state("waiting").await;
+        assert!(line["error"].as_str().unwrap().contains(error), "{line}");
+    }
+}

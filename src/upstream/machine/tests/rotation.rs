@@ -209,6 +209,87 @@ fn a_message_that_both_connections_say_is_published_once() {
 }
 
 #[test]
+fn what_the_next_connection_said_before_it_failed_is_not_published_again() {
+    let mut bench = Bench::up(with(|settings| {
+        *settings = rotating();
+        settings.terms.rotate.dedupe = Some(config::Pointer::parse("/id").unwrap());
+        let expect = Some(config::Pattern::Text("welcome".into()));
+        settings.terms.script.steps = vec![config::Step { expect, ..config::Step::new("hello") }];
+    }));
+    bench.hear(Slot::A, "welcome");
+    assert_eq!(connects(&bench.pass(600 * S)), 1);
+    bench.tell(connected_on(Slot::B));
+    assert!(bench.hear(Slot::B, r#"{"id":1}"#).0);
+    bench.tell(gone_from(Slot::B));
+    assert!(!bench.hear(Slot::A, r#"{"id":1}"#).0);
+}
+
+#[test]
+fn a_binary_message_that_is_text_is_published_once_too() {
+    let mut bench = dialling(with(|settings| {
+        *settings = rotating();
+        settings.terms.rotate.dedupe = Some(config::Pointer::parse("/id").unwrap());
+    }));
+    bench.tell(connected_on(Slot::B));
+    let mut hear = |slot, bytes| bench.machine.hear(bench.now, slot, Heard::Binary(bytes));
+    assert!(hear(Slot::A, br#"{"id":1}"#));
+    assert!(!hear(Slot::B, br#"{"id":1}"#));
+    assert!(hear(Slot::A, b"\xff") && hear(Slot::B, b"\xff"), "what is no text has no name");
+}
+
+#[test]
+fn an_old_connection_is_not_dropped_unread_while_clients_hold_up_the_reading() {
+    let mut bench = overlapping(rotating());
+    bench.tell(Input::Paused { slot: Slot::A });
+    bench.tell(Input::Paused { slot: Slot::B });
+    assert!(!bench.pass(60 * S).iter().any(|action| matches!(action, Action::Close { .. })));
+    bench.tell(Input::Resumed { slot: Slot::A });
+    assert_eq!(bench.tell(Input::Resumed { slot: Slot::B }), []);
+    assert_eq!(bench.tell(heard(Slot::B)), [rotated_away(Slot::A)]);
+    bench.pass(S);
+    bench.tell(Input::Paused { slot: Slot::A });
+    assert_eq!(bench.pass(60 * S), [], "nor while it closes");
+    bench.tell(Input::Resumed { slot: Slot::A });
+    assert_eq!(bench.pass(S - MS), []);
+    assert_eq!(bench.pass(MS)[0], Action::Drop { slot: Slot::A }, "the time before the pause counts");
+}
+
+fn rotating_when_told() -> Settings {
+    with(|settings| {
+        *settings = rotating();
+        settings.terms.rotate.when = Some(config::Pattern::Text("bye".into()));
+    })
+}
+
+#[test]
+fn a_server_that_calls_for_the_next_connection_on_each_makes_no_storm() {
+    let mut bench = Bench::up(rotating_when_told());
+    let (begin, mut slot) = (bench.now, Slot::A);
+    for _ in 0..30 {
+        let mut actions = bench.hear(slot, "bye").1;
+        while connects(&actions) == 0 {
+            actions.extend(bench.pass(bench.machine.next_timeout(bench.now).unwrap() - bench.now));
+        }
+        bench.tell(connected_on(slot.other()));
+        bench.tell(heard(slot.other()));
+        bench.tell(gone_from(slot));
+        slot = slot.other();
+    }
+    assert!(bench.now - begin > 30 * S, "30 in {:?}", bench.now - begin);
+}
+
+#[test]
+fn a_call_for_the_next_connection_while_the_last_one_still_closes_is_kept() {
+    let mut bench = Bench::up(rotating_when_told());
+    bench.pass(20 * S);
+    assert_eq!(connects(&bench.hear(Slot::A, "bye").1), 1);
+    bench.tell(connected_on(Slot::B));
+    assert_eq!(bench.hear(Slot::B, "bye").1, []);
+    assert_eq!(bench.tell(heard(Slot::B)), [rotated_away(Slot::A)]);
+    assert_eq!(connects(&bench.tell(gone_from(Slot::A))), 1);
+}
+
+#[test]
 fn each_connection_has_a_heartbeat_of_its_own() {
     let ping = |slot, n: u64| Action::Ping { slot, payload: n.to_be_bytes() };
     let mut bench = Bench::up(with(|settings| {

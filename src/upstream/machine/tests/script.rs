@@ -43,7 +43,7 @@ impl Bench {
         bench
     }
 
-    fn hear(&mut self, slot: Slot, text: &str) -> (bool, Vec<Action>) {
+    pub(super) fn hear(&mut self, slot: Slot, text: &str) -> (bool, Vec<Action>) {
         let publish = self.machine.hear(self.now, slot, Heard::Text(text));
         (publish, std::iter::from_fn(|| self.machine.poll_action()).collect())
     }
@@ -280,4 +280,71 @@ fn a_server_that_asks_faster_than_answers_go_out_is_read_no_further() {
     assert_eq!(bench.said(Slot::A).len(), 10);
     assert!(!bench.machine.is_choked(Slot::A));
     assert_eq!(bench.machine.next_let_out(bench.now, false), Some(bench.now + 60 * S));
+}
+
+#[test]
+fn a_close_reason_does_not_repeat_a_secret() {
+    let mut bench = Bench::new(toml(LOGIN));
+    bench.tell(Input::Start);
+    let secret = config::Value::Text("hunter2".into());
+    let secrets = [(config::Placeholder::Env("T".into()), Ok(secret))].into_iter().collect();
+    bench.tell(Input::Connected { slot: Slot::A, subprotocol: None, secrets });
+    bench.tell(closing(Failure::closed_there(Some(4004), "bad token hunter2")));
+    let actions = bench.tell(gone());
+    assert_eq!(announced(&actions).reason.as_deref(), Some("bad token …"));
+    assert!(!announced(&actions).error.as_ref().unwrap().contains("hunter2"));
+}
+
+#[test]
+fn no_rule_makes_a_storm() {
+    for then in ["then = \"refresh\"", "then = \"after\"\ndelay = \"0s\""] {
+        // a server that takes each connection and ends it, while each of them counts as stable
+        let settings =
+            format!("[reconnect]\nstable_after = \"0s\"\n[[reconnect.rule]]\ncodes = [4001]\n{then}\n");
+        let mut bench = Bench::up(toml(&settings));
+        let begin = bench.now;
+        for _ in 0..100 {
+            bench.tell(closing(Failure::closed_there(Some(4001), "")));
+            bench.tell(gone());
+            bench.until_attempt();
+            bench.tell(connected());
+        }
+        assert!(bench.now - begin > 10 * S, "100 in {:?}: {then}", bench.now - begin);
+    }
+}
+
+#[test]
+fn a_delay_of_a_rule_is_the_least() {
+    let settings =
+        "[reconnect]\njitter = 0\n[[reconnect.rule]]\nstatuses = [503]\nthen = \"after\"\ndelay = \"3s\"\n";
+    let mut bench = Bench::new(toml(settings));
+    bench.tell(Input::Start);
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        bench.tell(refused_with(Failure { http_status: Some(503), ..Failure::attempt("no") }));
+        waits.push(bench.until_attempt().as_secs());
+    }
+    assert_eq!(waits, [3, 3, 3, 4, 8, 16], "the delays of [reconnect] hold as well");
+}
+
+#[test]
+fn a_script_that_says_more_than_the_limits_let_out_fails_for_that_reason() {
+    let second = "[[script.step]]\nname = \"subscribe\"\nsend = \"subscribe\"\nexpect = \"subscribed\"\n";
+    let mut bench = Bench::opening(toml(&format!("{LOGIN}{second}[limits]\nmessages = \"1/60s\"\n")));
+    assert_eq!(bench.said(Slot::A).len(), 1);
+    bench.hear(Slot::A, WELCOME);
+    assert_eq!(bench.said(Slot::A), [""; 0]);
+    bench.pass(10 * S);
+    let error = announced(&bench.tell(gone())).error.clone().unwrap();
+    let why = "the script's step \"subscribe\" failed: limits.messages didn't let all out";
+    assert!(error.starts_with(why), "{error}");
+}
+
+#[test]
+fn a_heartbeat_does_not_go_before_the_script() {
+    let beats = "[heartbeat]\nkind = \"message\"\nmessage = \"beat\"\ninterval = \"1s\"\nfirst = \"now\"\n";
+    let mut bench = Bench::opening(toml(&format!("{LOGIN}{beats}")));
+    bench.tell(Input::Timeout);
+    bench.pass(S / 2);
+    assert_eq!(bench.said(Slot::A), [r#"{"op":"login"}"#, "beat"]);
 }

@@ -45,6 +45,29 @@ fn another_upstream_is_connected_to_at_once() {
     bench.tell(Input::Start);
     bench.tell(Input::Close);
     assert_eq!(bench.tell(moved()), [], "closed on request stays closed");
+
+    let mut bench = Bench::up(settings());
+    bench.tell(Input::Close);
+    assert_eq!(bench.tell(moved()), []);
+    assert_eq!(states(&bench.tell(gone())), [LinkState::Closed], "also while it closes");
+}
+
+#[test]
+fn an_interval_that_the_server_said_is_read_by_the_new_unit() {
+    let config = |unit: &str| {
+        let text = format!(
+            "[upstream]\nurl = \"ws://a/\"\n[heartbeat]\ninterval = \"${{capture:i}}\"\ninterval_unit = \"{unit}\"\n\
+             [[script.step]]\nexpect = \"hi\"\ncapture = {{ i = \"/i\" }}\n[[listener]]\npath = \"/s\"\n"
+        );
+        let config = config::Config::parse(&text, &config::Surroundings::fixed([])).unwrap();
+        with(|settings| (settings.terms, settings.heartbeat) = (config.terms, config.heartbeat))
+    };
+    let mut bench = Bench::up(config("ms"));
+    bench.machine.hear(bench.now, Slot::A, Heard::Text(r#"{"hi":1,"i":20}"#));
+    bench.tell(Input::Settings(Box::new(config("s"))));
+    assert!(bench.pass(19 * S).len() <= 1, "the link is up");
+    let beats = bench.pass(2 * S);
+    assert!(matches!(beats[..], [Action::Ping { .. }]), "{beats:?}");
 }
 
 #[test]

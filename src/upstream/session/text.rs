@@ -1,0 +1,66 @@
+//! What a session writes: messages from templates, and the server's words for a sentence. Pure.
+
+use super::Session;
+use crate::{
+    config::{Placeholder, Template, Value},
+    hub::Payload,
+    upstream::{
+        context::Context,
+        failure::{Failure, clean},
+        matcher::Look,
+    },
+};
+
+impl Session {
+    pub(super) fn render(
+        &mut self,
+        context: &mut Context<'_>,
+        template: &Template,
+        look: Option<&Look<'_>>,
+    ) -> Result<Payload, String> {
+        let rendered = template.render(|placeholder| match placeholder {
+            Placeholder::Capture(name) => context.memory.captures().value(name),
+            Placeholder::Last(pointer) => Ok(context.memory.last(pointer)),
+            Placeholder::Field(pointer) => {
+                let slot = self.rules.slots.pointers().iter().position(|there| there == pointer);
+                let json = look.zip(slot).and_then(|(look, slot)| look.get(slot));
+                let json = json.ok_or_else(|| "is not in the message".to_owned())?;
+                Ok(Value::Json(json.to_owned()))
+            }
+            Placeholder::NowMs => Ok(Value::Json(context.now_ms.to_string())),
+            Placeholder::NowS => Ok(Value::Json((context.now_ms / 1000).to_string())),
+            Placeholder::Uuid => Ok(Value::Text(context.uuid())),
+            Placeholder::NextId => {
+                let id = self.next_id;
+                self.next_id += 1;
+                Ok(Value::Json(id.to_string()))
+            }
+            secret => self.secrets.value(secret),
+        });
+        let text = rendered.map_err(|error| error.to_string())?;
+        self.fitting(Payload::Text(text.expose().to_owned()))
+    }
+
+    /// What is no larger than the server takes.
+    pub(super) fn fitting(&self, payload: Payload) -> Result<Payload, String> {
+        match self.rules.max_message {
+            Some(max) if payload.len() > max => {
+                let length = payload.len();
+                Err(format!("its {length} bytes are over the {max} bytes of limits.max_message"))
+            }
+            _ => Ok(payload),
+        }
+    }
+
+    /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
+    pub(super) fn quote(&self, context: &Context<'_>, look: &Look<'_>) -> String {
+        clean(&context.memory.captures().without(&self.secrets.without(look.text)))
+    }
+
+    /// A failure in the server's words, without the secrets that it may repeat.
+    pub(in crate::upstream) fn without_secrets(&self, context: &Context<'_>, failure: Failure) -> Failure {
+        let captures = context.memory.captures();
+        let without = |text: Option<String>| text.map(|text| captures.without(&self.secrets.without(&text)));
+        Failure { reason: without(failure.reason), error: without(failure.error), ..failure }
+    }
+}
