@@ -7,6 +7,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 mod common;
@@ -92,6 +93,22 @@ fn a_client_that_never_reads_holds_nobody_up_and_is_told_of_its_gap() {
     let lost: u64 =
         status["clients"].as_array().unwrap().iter().map(|c| c["ledger"]["lost"].as_u64().unwrap()).sum();
     assert!(lost > 0);
+}
+
+#[test]
+fn many_clients_get_a_burst_also_where_no_file_may_be_written() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut clients: Vec<_> = (0..25).map(|_| daemon.client()).collect();
+    // LimitFSIZE=0: writing to any file ends the process with a signal
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    prlimit(Pid::from_raw(daemon.pid() as i32), Resource::Fsize, none).unwrap();
+    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(100_000));
+    for _ in 0..3 {
+        upstream.text(&payload);
+        clients
+            .iter_mut()
+            .for_each(|client| assert_eq!(client.message()["json"]["pad"].as_str().unwrap().len(), 100_000));
+    }
 }
 
 #[test]

@@ -223,14 +223,20 @@ mod tests {
     fn append(log: &mut Log, length: usize) {
         log.trim(u64::MAX);
         log.append(0, |seq, envelope, raw| {
-            envelope.extend(format!("{seq} {}\n", "x".repeat(length)).bytes());
-            // every third entry has no raw form, like a change of the link
-            if let Some(raw) = raw
-                && seq % 3 != 0
-            {
-                raw.extend(format!("{seq}\n").bytes());
+            envelope.extend(line(seq, length, Format::Envelope).bytes());
+            if let Some(raw) = raw {
+                raw.extend(line(seq, length, Format::Raw).bytes());
             }
         });
+    }
+
+    /// An entry's line; every third has no raw one, like a change of the link.
+    fn line(seq: u64, length: usize, format: Format) -> String {
+        match format {
+            Format::Envelope => format!("{seq} {}\n", "x".repeat(length)),
+            Format::Raw if seq.is_multiple_of(3) => String::new(),
+            Format::Raw => format!("{seq}\n"),
+        }
     }
 
     fn bytes<'a>(ahead: Ahead<'a>) -> &'a [u8] {
@@ -282,29 +288,47 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Append(usize),
+        Expire(u64),
+        Bound(usize),
         Write { client: usize, bytes: usize },
         Seek { client: usize, back: u64 },
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            3 => (1usize..6000).prop_map(Step::Append),
-            4 => (0usize..4, 1usize..40_000).prop_map(|(client, bytes)| Step::Write { client, bytes }),
-            1 => (0usize..4, 0u64..50).prop_map(|(client, back)| Step::Seek { client, back }),
+            6 => (1usize..6000).prop_map(Step::Append),
+            1 => (0_u64..50).prop_map(Step::Expire),
+            1 => (20_usize..64).prop_map(|kib| Step::Bound(kib << 10)),
+            8 => (0usize..4, 1usize..40_000).prop_map(|(client, bytes)| Step::Write { client, bytes }),
+            2 => (0usize..4, 0u64..50).prop_map(|(client, back)| Step::Seek { client, back }),
         ]
     }
 
     proptest! {
         /// Whatever comes, is read and is cut short: every client gets whole lines in order, what it
-        /// doesn't get is declared, and its ledger balances after each step.
+        /// doesn't get is declared, and its ledger balances after each step. The place of what lies
+        /// ahead names those bytes, and no others, for ever.
         #[test]
         fn the_ledger_balances_and_lines_come_whole_and_in_order(steps in proptest::collection::vec(step(), 1..300)) {
             let mut log = log(64 << 10, true);
             let formats = [Format::Envelope, Format::Raw, Format::Envelope, Format::Raw];
             let mut clients = formats.map(|format| (Cursor::new(format, 0), Vec::<u8>::new()));
+            let mut ever = [Format::Envelope, Format::Raw].map(|format| (format, Vec::<u8>::new()));
             for step in steps {
                 match step {
-                    Step::Append(length) => append(&mut log, length),
+                    Step::Append(length) => {
+                        append(&mut log, length);
+                        for (format, bytes) in &mut ever {
+                            bytes.extend(line(log.head(), length, *format).bytes());
+                        }
+                    }
+                    // all are too old, but the newest are needed
+                    Step::Expire(back) => {
+                        log.set_limits(Limits { max_age_us: Some(1), ..log.limits() });
+                        log.expire_unneeded(10, (log.head() + 1).saturating_sub(back).max(1));
+                        log.set_limits(Limits { max_age_us: None, ..log.limits() });
+                    }
+                    Step::Bound(max_bytes) => log.set_limits(Limits { max_bytes, ..log.limits() }),
                     Step::Write { client, bytes } => {
                         let (cursor, seen) = &mut clients[client];
                         match cursor.ahead(&log) {
@@ -314,6 +338,10 @@ mod tests {
                                 seen.extend(format!("lost {} {}\n", lost.from, lost.to).bytes());
                             }
                             Ahead::Bytes(ahead) => {
+                                let (format, before) = ahead.place;
+                                let ever = &ever.iter().find(|(of, _)| *of == format).unwrap().1;
+                                let before = before as usize;
+                                prop_assert!(ahead.chunk == &ever[before..before + ahead.chunk.len()]);
                                 let part = bytes.min(ahead.len());
                                 seen.extend(&ahead[..part]);
                                 cursor.wrote(&mut log, part);

@@ -220,7 +220,8 @@ impl Log {
             self.sealed_bytes -= chunk.len();
             self.oldest = self.oldest.max(chunk.end());
             // one that a client still needs goes with that client
-            let chunk = Rc::into_inner(chunk).filter(|chunk| chunk.len() <= 2 * Log::CHUNK_BYTES);
+            let most = 2 * self.chunk_bytes();
+            let chunk = Rc::into_inner(chunk).filter(|chunk| chunk.len() <= most);
             self.spare.extend(chunk);
             self.spare.truncate(MAX_SPARE);
         }
@@ -414,6 +415,19 @@ mod tests {
         assert!(log.oldest() <= 20, "{}", log.oldest());
         log.trim(u64::MAX);
         assert!(log.oldest() > 20 && log.bytes() < 64 << 10, "{}", log.oldest());
+    }
+
+    #[test]
+    fn chunks_that_are_kept_for_later_take_little_beside_the_bound() {
+        for max_bytes in [64 << 10, 1 << 20, 64 << 20] {
+            let mut log = log(max_bytes, None);
+            for _ in 0..2_000 {
+                append(&mut log, 0, 100_000);
+                log.trim(u64::MAX);
+            }
+            let spare: usize = log.spare.iter().map(|chunk| chunk.envelope.capacity()).sum();
+            assert!(spare <= max_bytes, "{spare} bytes beside {max_bytes}");
+        }
     }
 
     #[test]

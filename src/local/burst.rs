@@ -8,7 +8,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
 };
 
@@ -31,7 +31,8 @@ pub(super) struct Burst {
     clients: usize,
     /// Everyone is offered what is new; else it is about one who lagged.
     offering: bool,
-    /// The kernel, or what confines the daemon, doesn't allow it.
+    /// The kernel, or what confines the daemon, didn't allow it. It is tried again with the next
+    /// offer: memory or descriptors may have been short.
     refused: bool,
     /// Oldest first.
     parts: VecDeque<Part>,
@@ -48,7 +49,7 @@ struct Part {
 impl Burst {
     /// Begins to offer what is new to so many clients.
     pub(super) fn begin(&mut self, clients: usize) {
-        (self.clients, self.offering) = (clients, true);
+        (self.clients, self.offering, self.refused) = (clients, true, false);
     }
 
     /// Everyone was offered what is new.
@@ -69,22 +70,32 @@ impl Burst {
     /// Writes as write(2) does.
     pub(super) fn write(&mut self, mut stream: &UnixStream, lines: Stretch<'_>) -> io::Result<usize> {
         let few = self.clients < MIN_CLIENTS || lines.len() < MIN_BYTES || lines.chunk.len() > MAX_BYTES;
-        match if few { None } else { self.part(&lines) } {
-            Some((part, at)) => {
-                send_pages(stream, &part.pages, at - part.from, lines.len().min((part.to - at) as usize))
+        let Some((part, at)) = (if few { None } else { self.part(&lines) }) else {
+            return stream.write(&lines);
+        };
+        let length = lines.len().min((part.to - at) as usize);
+        match send_pages(stream, &part.pages, at - part.from, length) {
+            Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                // either the client is gone, which this tells too, or it isn't the client's fault
+                let written = stream.write(&lines)?;
+                self.refused = true;
+                self.clear();
+                Ok(written)
             }
-            None => stream.write(&lines),
+            sent => sent,
         }
     }
 
     /// A part that has the first of the bytes, and enough of them; and where they begin.
     fn part(&mut self, lines: &Stretch<'_>) -> Option<(&Part, u64)> {
+        if self.refused {
+            return None;
+        }
         let (format, before) = lines.place;
         let at = before + lines.start as u64;
         let has = |part: &Part| part.format == format && part.from <= at && at + MIN_BYTES as u64 <= part.to;
         let index = match self.parts.iter().position(has) {
             Some(index) => index,
-            None if self.refused => return None,
             None => {
                 // of what is new nobody wants what was before it; laggards are all over a chunk
                 let start = if self.offering { lines.start } else { 0 };
@@ -204,6 +215,22 @@ mod tests {
             assert!(!burst.is_held(), "{clients} clients, {length} bytes");
             drop(far);
         }
+    }
+
+    #[test]
+    fn where_the_kernel_refuses_the_bytes_are_written_plainly_until_the_next_offer() {
+        let mut burst = Burst::default();
+        burst.begin(MIN_CLIENTS);
+        let chunk = bytes(100_000);
+        // nothing can be sent from a socket
+        let pages = UnixStream::pair().unwrap().0.into();
+        burst.parts.push_back(Part { format: Format::Envelope, from: 0, to: 100_000, pages });
+        arrives(&mut burst, &chunk, 0, 0);
+        arrives(&mut burst, &chunk, 0, 0);
+        assert!(!burst.is_held(), "it isn't tried with each client");
+        burst.begin(MIN_CLIENTS);
+        arrives(&mut burst, &chunk, 0, 0);
+        assert!(burst.is_held(), "what was short may be there again");
     }
 
     #[test]

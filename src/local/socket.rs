@@ -166,10 +166,19 @@ pub(super) fn is_hung_up(stream: &UnixStream) -> bool {
     poll(&mut fds, Some(&timeout)).is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
-/// Makes the socket's directory if it is only that one which is missing: /run is empty after a boot.
 /// The bytes in pages that sockets can share, until the last has read them.
 pub(super) fn shared_pages(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let pages = memfd_create("wsfan", MemfdFlags::CLOEXEC)?;
+    // one byte more than a file may have, and a signal would end the daemon (systemd's LimitFSIZE)
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < bytes.len() as u64) {
+        return Err(Errno::FBIG.into());
+    }
+    // some systems take such memory only where nobody can run it (vm.memfd_noexec), which Linux knows
+    // from 6.3 on
+    let flags = MemfdFlags::CLOEXEC;
+    let pages = match memfd_create("wsfan", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create("wsfan", flags),
+        made => made,
+    }?;
     let mut file = fs::File::from(pages);
     file.write_all(bytes)?;
     Ok(file.into())
@@ -186,6 +195,7 @@ pub(super) fn send_pages(
     Ok(sendfile(stream, pages, Some(&mut offset), length)?)
 }
 
+/// Makes the socket's directory if it is only that one which is missing: /run is empty after a boot.
 fn make_directory(path: &Path) -> Result<(), BindError> {
     let Some(directory) = path.parent() else { return Ok(()) };
     match fs::DirBuilder::new().mode(0o755).create(directory) {

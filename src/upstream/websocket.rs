@@ -483,3 +483,6 @@ impl Partial {
         Partial { payload, done: 0, opcode, compressed, ticket: send.ticket, size }
     }
 }
+
+#[cfg(test)]
+mod tests;

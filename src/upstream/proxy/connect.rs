@@ -11,7 +11,7 @@ use super::{
     Login, broke,
 };
 
-/// The longest head of an answer, in bytes; interim answers (1xx) before it count too.
+/// The longest head of an answer, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 /// The most header lines of an answer.
 const MAX_HEADERS: usize = 100;

@@ -96,7 +96,7 @@ pub(super) fn agree(wanted: &Compression, answer: &str) -> Result<Agreed, String
 impl Agreed {
     /// The half that reads.
     pub(super) fn inflater(&self) -> Inflater {
-        Inflater { state: Decompress::new(false), keep: self.server_context_takeover }
+        Inflater { state: Decompress::new(false), keep: self.server_context_takeover, between: true }
     }
 
     /// The half that writes; none where the server wants a window that the library can't make. Then
@@ -123,6 +123,8 @@ pub(super) enum Inflate {
 pub(super) struct Inflater {
     state: Decompress,
     keep: bool,
+    /// No block is begun: a message has ended, or a last block.
+    between: bool,
 }
 
 impl Inflater {
@@ -139,12 +141,14 @@ impl Inflater {
             let status = status.map_err(|_| Inflate::Broken)?;
             let taken = (self.state.total_in() - before.0) as usize;
             piece = &piece[taken..];
+            self.between &= taken == 0;
             if out.len() > max {
                 return Err(Inflate::TooBig);
             }
             if status == Status::StreamEnd {
                 // a last block in the middle of a connection (RFC 7692, 7.2.3.4)
                 self.state.reset(false);
+                self.between = true;
             }
             let stuck = taken == 0 && out.len() == before.1;
             if out.len() < out.capacity() && (piece.is_empty() || stuck) {
@@ -155,7 +159,10 @@ impl Inflater {
 
     /// Appends what remains at the end of a message.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>, max: usize) -> Result<(), Inflate> {
-        self.inflate(&TAIL, out, max)?;
+        if !self.between {
+            self.inflate(&TAIL, out, max)?;
+            self.between = true;
+        }
         if !self.keep {
             self.state.reset(false);
         }
@@ -284,6 +291,29 @@ mod tests {
                 inflater.finish(&mut out, 5).unwrap();
                 assert_eq!(out, b"Hello", "{message:x?}");
             }
+        }
+    }
+
+    /// Some servers end a last block without the byte that the RFC wants after it, or send an empty
+    /// message as nothing at all.
+    #[test]
+    fn a_message_may_end_where_no_block_is_begun() {
+        let agreed = agree(&WANTED, "permessage-deflate").unwrap();
+        let bare_last_block: &[u8] = &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let one_block: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let mut inflater = agreed.inflater();
+        for (message, text) in [
+            (&[][..], ""),
+            (bare_last_block, "Hello"),
+            (bare_last_block, "Hello"),
+            (one_block, "Hello"),
+            (&[], ""),
+            (one_block, "Hello"),
+        ] {
+            let mut out = Vec::new();
+            inflater.inflate(message, &mut out, 5).unwrap();
+            inflater.finish(&mut out, 5).unwrap();
+            assert_eq!(out, text.as_bytes(), "{message:x?}");
         }
     }
 

@@ -182,6 +182,9 @@ impl Inbound {
         if header.rsv2 || header.rsv3 || header.rsv1 && !(starts && self.inflater.is_some()) {
             return fault("a reserved bit is set"); // RFC 6455, 5.2; RFC 7692, 6
         }
+        if length > i64::MAX as u64 {
+            return fault("a length with its highest bit set"); // RFC 6455, 5.2
+        }
         match header.opcode {
             OpCode::Control(_) if !header.is_final => return fault("a control frame in fragments"),
             OpCode::Control(_) if length > MAX_CONTROL => return fault("a control frame that is too long"),
@@ -219,7 +222,15 @@ impl Inbound {
             Some(inflater) if message.compressed => {
                 inflate(inflater, Some(piece), &mut self.whole, self.max_message)?;
             }
-            _ => self.whole.extend_from_slice(piece),
+            _ => {
+                let length = self.whole.len() + piece.len();
+                if length > self.whole.capacity() {
+                    // twice as much each time, but no more than there can be
+                    let grown = (self.whole.capacity() * 2).min(self.max_message).max(length);
+                    self.whole.reserve_exact(grown - self.whole.len());
+                }
+                self.whole.extend_from_slice(piece);
+            }
         }
         message.check_text(&self.whole)
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::config::{Compression, Secret};
 
-/// The head of the answer, at most.
+/// The head of the answer, at most, with those of interim answers before it.
 const MAX_HEAD: usize = 64 << 10;
 /// Its headers, at most.
 const MAX_HEADERS: usize = 128;
@@ -42,18 +42,25 @@ pub(in crate::upstream) async fn upgrade(
     };
     wire.stream.write_all(&request).await.map_err(broke)?;
     wire.stream.flush().await.map_err(broke)?;
-    let mut received = Vec::new();
-    let (head, length) = loop {
+    let (mut received, mut start) = (Vec::new(), 0);
+    let head = loop {
+        match Head::parse(&received[start..]).map_err(Failure::attempt)? {
+            Some((head, length)) => {
+                start += length;
+                if head.is_final() {
+                    break head;
+                }
+                continue;
+            }
+            None if received.len() > MAX_HEAD => {
+                return Err(Failure::attempt("the server's answer to the upgrade request is too long"));
+            }
+            None => {}
+        }
         if wire.stream.read_buf(&mut received).await.map_err(broke)? == 0 {
             return Err(Failure::attempt(
                 "the server ended the connection instead of answering the upgrade request",
             ));
-        }
-        if let Some(head) = Head::parse(&received).map_err(Failure::attempt)? {
-            break head;
-        }
-        if received.len() > MAX_HEAD {
-            return Err(Failure::attempt("the server's answer to the upgrade request is too long"));
         }
     };
     if head.status != 101 {
@@ -72,7 +79,7 @@ pub(in crate::upstream) async fn upgrade(
     });
     let inflater = agreed.map(|agreed| agreed.inflater());
     let deflater = agreed.and_then(|agreed| agreed.deflater());
-    let inbound = Inbound::new(&received[length..], offer.max_message, inflater);
+    let inbound = Inbound::new(&received[start..], offer.max_message, inflater);
     Ok((Box::new(Connection::new(wire, inbound, deflater, offer.max_message)), subprotocol))
 }
 
@@ -169,6 +176,11 @@ impl Head {
             }
         }
         Ok(Some((Head { status: response.code.unwrap_or_default(), headers }, length)))
+    }
+
+    /// Whether this is the answer, and not one that others may come before (RFC 9110, 15.2).
+    fn is_final(&self) -> bool {
+        self.status == 101 || !(100..200).contains(&self.status)
     }
 
     /// Checks that a WebSocket begins here (RFC 6455, 4.1), and what was chosen of the offer.
@@ -291,6 +303,47 @@ mod tests {
             let error = check(&head, subprotocols, false).unwrap_err();
             assert!(error.contains(&words.replace("an extension", "a WebSocket extension")), "{error}");
         }
+    }
+
+    /// Upgrades with a server that says `before`, and then that it agrees and a first message.
+    async fn upgraded(before: String) -> Result<Box<Connection>, Failure> {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let target = Target::parse("ws://h/").unwrap();
+        let offer = Offer {
+            target: &target,
+            headers: vec![],
+            subprotocols: &[],
+            compression: None,
+            max_message: 100,
+        };
+        let wire = Wire { stream: Box::new(near), meter: Rc::default() };
+        let server = async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(far.read_u8().await.unwrap());
+            }
+            let request = String::from_utf8(request).unwrap();
+            let key = request.split_once("sec-websocket-key: ").unwrap().1.split_once("\r\n").unwrap().0;
+            let accept = derive_accept_key(key.as_bytes());
+            let answer = format!(
+                "{before}HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n\r\n\u{1}\u{0}"
+            );
+            let _ = far.write_all(answer.as_bytes()).await;
+        };
+        let track = Track::default();
+        let (outcome, ()) = tokio::join!(upgrade(wire, offer, &track), server);
+        outcome.map(|(connection, _)| connection)
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn interim_answers_are_passed_over_but_not_for_ever() {
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
+        for count in [0, 1, 3, 500] {
+            assert!(upgraded(early.repeat(count)).await.is_ok(), "{count} interim answers");
+        }
+        let error = upgraded(early.repeat(2_000)).await.err().expect("that is too long");
+        assert!(format!("{error:?}").contains("too long"), "{error:?}");
     }
 
     #[test]

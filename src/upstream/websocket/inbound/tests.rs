@@ -1,8 +1,12 @@
-use std::io::Write;
+use std::io::{self, Write};
 
 use flate2::write::DeflateEncoder;
 use proptest::prelude::*;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    error::ProtocolError,
+    protocol::{CloseFrame, Role, WebSocket, WebSocketConfig, frame::Frame},
+};
 
 use super::*;
 use crate::{config::Compression, upstream::websocket::deflate::agree};
@@ -131,7 +135,10 @@ fn what_breaks_the_rules_is_named() {
         ([frame(2, false, &vec![0; MAX]), frame(0, true, b"x")].concat(), Fault::TooBig),
         // the length alone is enough
         (vec![0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Fault::TooBig),
-        (vec![0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Fault::TooBig),
+        (
+            vec![0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            protocol("a length with its highest bit set"),
+        ),
     ];
     for (bytes, expected) in cases {
         assert_eq!(plain(&bytes), (vec![], Some(expected)), "{:x?}", &bytes[..bytes.len().min(20)]);
@@ -156,6 +163,17 @@ fn a_message_larger_than_the_buffer_is_put_together() {
         assert_eq!(fault, None);
         assert_eq!(heard, [Heard::Text(large.clone()), Heard::Text("next".into())]);
         assert!(inbound.whole.capacity() <= KEPT_BYTES, "its memory is given back");
+    }
+}
+
+#[test]
+fn a_message_in_parts_takes_no_more_memory_than_it_may_be_long() {
+    for (first, rest) in [(MAX / 8 * 5, MAX / 8 * 3), (MAX, 0), (MAX - 1, 1), (10, MAX - 10)] {
+        let stream = [frame(2, false, &vec![0; first]), frame(0, false, &vec![0; rest])].concat();
+        let mut inbound = Inbound::new(&[], MAX, None);
+        assert_eq!(read(&stream, 4096, &mut inbound), (vec![], None));
+        let held = inbound.whole.capacity();
+        assert!(held <= MAX, "{held} bytes for {first} and {rest}");
     }
 }
 
@@ -205,6 +223,12 @@ fn faults_within_compressed_messages_are_named() {
             Fault::Protocol("a reserved bit is set"),
         ),
         (compressed(9, true, &[]), Fault::Protocol("a reserved bit is set")),
+        // no bound but this holds for the length of what is compressed
+        (
+            vec![0xc2, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            Fault::Protocol("a length with its highest bit set"),
+        ),
+        (vec![0xc2, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], Fault::Protocol("a length with its highest bit set")),
     ];
     for (bytes, expected) in cases {
         let (heard, fault) = read(&bytes, usize::MAX, &mut Inbound::new(&[], MAX, Some(inflater())));
@@ -251,6 +275,106 @@ fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
     )
 }
 
+/// Any frame, mostly a proper one.
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = prop_oneof![
+        6 => prop_oneof![Just(0_u8), Just(1), Just(2)],
+        3 => prop_oneof![Just(8_u8), Just(9), Just(10)],
+        1 => 0_u8..16,
+    ];
+    let odd = prop_oneof![30 => Just(0_u8), 1 => prop_oneof![Just(0x40_u8), Just(0x20), Just(0x10)]];
+    let payload = prop_oneof![
+        4 => "[a-zé🌍]{0,12}".prop_map(String::into_bytes),
+        2 => ("[a-zé🌍]{1,12}", 0_usize..30)
+            .prop_map(|(text, at)| text.as_bytes()[at % text.len()..].to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..200),
+        2 => (999_u16..1016, "[a-zé]{0,5}")
+            .prop_map(|(code, reason)| [&code.to_be_bytes(), reason.as_bytes()].concat()),
+        1 => (any::<u16>(), 0_usize..3).prop_map(|(code, length)| code.to_be_bytes()[..length.min(2)].to_vec()),
+        1 => (290_usize..310).prop_map(|length| vec![b'x'; length]),
+    ];
+    (opcode, prop::bool::weighted(0.7), odd, payload, prop::bool::weighted(0.03)).prop_map(
+        |(opcode, fin, odd, payload, masked)| {
+            let mut bytes = vec![u8::from(fin) << 7 | odd | opcode];
+            let mask = u8::from(masked) << 7;
+            match payload.len() {
+                length @ 0..126 => bytes.push(mask | length as u8),
+                length => {
+                    bytes.push(mask | 126);
+                    bytes.extend((length as u16).to_be_bytes());
+                }
+            }
+            bytes.extend(&[0; 4][..if masked { 4 } else { 0 }]);
+            bytes.extend(payload);
+            bytes
+        },
+    )
+}
+
+/// Bytes to read; what is written to it is thrown away.
+struct Source<'a>(&'a [u8]);
+
+impl io::Read for Source<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(&mut self.0, into)
+    }
+}
+
+impl io::Write for Source<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the library's own reader makes of it, and whether it refuses something.
+fn library(bytes: &[u8], max: usize) -> (Vec<Heard>, bool) {
+    let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
+    let mut socket = WebSocket::from_raw_socket(Source(bytes), Role::Client, Some(config));
+    let mut heard = Vec::new();
+    loop {
+        heard.push(match socket.read() {
+            Ok(Message::Text(text)) => Heard::Text(text.to_string()),
+            Ok(Message::Binary(bytes)) => Heard::Binary(bytes.to_vec()),
+            Ok(Message::Ping(bytes)) => Heard::Ping(bytes.to_vec()),
+            Ok(Message::Pong(bytes)) => Heard::Pong(bytes.to_vec()),
+            // its way to say that the code is one that no one may send
+            Ok(Message::Close(Some(CloseFrame { code: CloseCode::Protocol, reason })))
+                if reason.as_str() == "Protocol violation" =>
+            {
+                return (heard, true);
+            }
+            Ok(Message::Close(close)) => {
+                let (code, reason) = close.map_or((None, String::new()), |close| {
+                    (Some(close.code.into()), close.reason.to_string())
+                });
+                heard.push(Heard::Close(code, reason));
+                return (heard, false);
+            }
+            Ok(Message::Frame(_)) => unreachable!("frames are put together"),
+            // the end of the bytes
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return (heard, false),
+            Err(_) => return (heard, true),
+        });
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_reads_and_refuses_what_the_library_does(
+        frames in proptest::collection::vec(any_frame(), 1..12),
+        piece in prop_oneof![1_usize..40, Just(usize::MAX)],
+    ) {
+        const BOUND: usize = 300;
+        let stream = frames.concat();
+        let (heard, fault) = read(&stream, piece, &mut Inbound::new(&[], BOUND, None));
+        prop_assert_eq!((heard, fault.is_some()), library(&stream, BOUND), "{:?}", fault);
+    }
+}
+
 proptest! {
     #[test]
     fn however_a_stream_is_cut_it_says_the_same(
@@ -260,6 +384,49 @@ proptest! {
         let stream: Vec<u8> = messages.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
         let expected: Vec<Heard> = messages.into_iter().flat_map(|(_, heard)| heard).collect();
         prop_assert_eq!(read(&stream, piece, &mut Inbound::new(&[], MAX, None)), (expected, None));
+    }
+
+    /// Compressed, in fragments with pings between, and each as long as a message may be.
+    #[test]
+    fn compressed_messages_say_the_same_up_to_the_bound(
+        texts in proptest::collection::vec("[a-cé]{0,200}", 1..6),
+        takeover in any::<bool>(),
+        cut in 1_usize..40,
+        piece in prop_oneof![1_usize..60, Just(usize::MAX)],
+    ) {
+        let wanted = Compression {
+            server_context_takeover: takeover,
+            client_context_takeover: takeover,
+            ..Compression::default()
+        };
+        let answer = if takeover { "" } else { "; server_no_context_takeover" };
+        let agreed = agree(&wanted, &format!("permessage-deflate{answer}")).unwrap();
+        let mut deflater = agreed.deflater().unwrap();
+        let (mut stream, mut expected) = (Vec::new(), Vec::new());
+        for text in &texts {
+            let Some(deflated) = deflater.deflate(text.as_bytes()) else {
+                stream.extend(frame(1, true, text.as_bytes()));
+                expected.push(Heard::Text(text.clone()));
+                continue;
+            };
+            let pieces: Vec<_> = deflated.chunks(cut).collect();
+            for (at, piece) in pieces.iter().enumerate() {
+                let last = at + 1 == pieces.len();
+                stream.extend(if at == 0 { compressed(1, last, piece) } else { frame(0, last, piece) });
+                if !last {
+                    stream.extend(frame(9, true, b"!"));
+                    expected.push(Heard::Ping(b"!".to_vec()));
+                }
+            }
+            expected.push(Heard::Text(text.clone()));
+        }
+        let longest = texts.iter().map(String::len).max().unwrap();
+        let mut inbound = Inbound::new(&[], longest, Some(agreed.inflater()));
+        prop_assert_eq!(read(&stream, piece, &mut inbound), (expected, None));
+        if let Some(one_less) = longest.checked_sub(1) {
+            let mut inbound = Inbound::new(&[], one_less, Some(agreed.inflater()));
+            prop_assert_eq!(read(&stream, piece, &mut inbound).1, Some(Fault::TooBig));
+        }
     }
 
     #[test]
