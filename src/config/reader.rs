@@ -331,6 +331,9 @@ impl<'a> Section<'a> {
             let path = self.path_of(name.get_ref());
             let name_text: &str = name.get_ref();
             let hint = match nearest(name_text, &known) {
+                _ if !self.path.is_empty() && name_text == "profile" => {
+                    "it stands above all tables: write it as the first line".to_owned()
+                }
                 _ if self.path.is_empty() && name_text == "url" => "put it under [upstream]".to_owned(),
                 // a dotted key below a header belongs to that header's table
                 _ if !self.path.is_empty() && TABLES.contains(&name_text) => {
