@@ -180,6 +180,17 @@ fn check_says_what_a_config_means_or_what_is_wrong() {
     }
     assert!(run(&["check", "--json", "--config", &good]).out.contains(r#""ok":true"#));
 
+    let text = "[upstream]\nurl = \"wss://h/\"\n[rotate]\nafter = \"1h\"\nwhen = { \"/op\" = 7 }\ndedupe = \"/id\"\n\
+                [limits]\nmessages = [\"20/1s\"]\nexcess = \"refuse\"\n[sequence]\npointer = \"/n\"\n";
+    let done = run(&["check", "--config", &write(dir.path(), "terms.toml", text)]);
+    for part in [
+        "rotate     after 1h or on /op = 7, with both connections for at most 5s; what comes twice is known by /id",
+        "limits     messages 20/1s, what is too many is refused",
+        "sequence   the server's count is /n; a hole is declared",
+    ] {
+        assert!(done.out.contains(part), "{part} is not in {}", done.out);
+    }
+
     let behind = "[upstream]\nurl = \"wss://h/\"\nproxy = \"http://me:SECRET@proxy:3128\"\n";
     let done = run(&["check", "--config", &write(dir.path(), "proxy.toml", behind)]);
     assert!(done.out.contains("http://proxy:3128") && !done.out.contains("SECRET"), "{}", done.out);

@@ -118,6 +118,10 @@ fn unknown_keys() {
             "[heartbeat]\nintervall = \"30s\"",
             "line 3: unknown key `heartbeat.intervall`: did you mean `interval`?",
         ),
+        (
+            "[log]\nprofile = \"slack\"",
+            "line 3: unknown key `log.profile`: it stands above all tables: write it as the first line",
+        ),
         ("[hearbeat]", "line 2: unknown key `hearbeat`: did you mean `heartbeat`?"),
         (
             "[[listener]]\n[[listener]]\npath = \"/b\"\nmax-clients = 1",

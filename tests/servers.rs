@@ -43,6 +43,28 @@ fn the_pages_examples_are_valid() {
 }
 
 #[test]
+fn a_variable_that_nothing_uses_is_refused() {
+    refused(&[
+        ("[vars]\ntoken = \"a\"", "line 3: vars.token is used nowhere: use it as ${var:token}, or leave it out"),
+        (
+            "[vars]\ntoken = \"a\"\ntokn = \"b\"\n[[script.step]]\nsend = \"${var:token}\"",
+            "line 4: vars.tokn is used nowhere: use it as ${var:tokn}, or leave it out, or one of \"token\"",
+        ),
+    ]);
+    let error = parse("profile = \"graphql-ws\"\nupstream.url = \"wss://a\"\nvars.subscibe = { id = \"1\" }");
+    assert!(error.unwrap_err().starts_with("line 3: vars.subscibe is used nowhere"));
+    for used in [
+        "upstream.proxy = \"http://${var:a}:p@h\"",
+        "upstream.headers.A = \"${var:a}\"",
+        "[[script.step]]\nif_var = \"a\"\nsend = \"x\"",
+        "[command.c]\nrun = [\"/bin/c\"]\nstdin = \"${var:a}\"",
+        "heartbeat = { kind = \"message\", message = \"${var:a}\" }",
+    ] {
+        assert_eq!(with(&format!("vars.a = \"1\"\n{used}")).err(), None, "{used}");
+    }
+}
+
+#[test]
 fn the_page_names_every_profile() {
     let refusal = parse("profile = \"none such\"").unwrap_err();
     let line = refusal.lines().find(|line| line.contains("profile is")).expect("the refusal");

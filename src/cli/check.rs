@@ -15,8 +15,9 @@ use super::{
     target::CONFIG,
 };
 use crate::config::{
-    Config, Format, Heartbeat, HeartbeatKind, History, Listener, LoadError, OnExhausted, Proxy, Reconnect,
-    SlowClient, Surroundings, Upstream, format_duration, safe_url,
+    Config, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError, OnExhausted,
+    OnHole, Proxy, Reconnect, Rotate, Sequence, SlowClient, Surroundings, Upstream, Window, format_duration,
+    safe_url,
 };
 
 mod live;
@@ -50,11 +51,19 @@ pub(super) struct Args {
     #[arg(long)]
     live: bool,
     /// Walk to this server, without a config file
-    #[arg(value_name = "URL", requires = "live")]
+    #[arg(value_name = "URL", requires = "live", value_parser = no_file)]
     url: Option<String>,
     /// Print the result as one JSON object; with --live, one for each stage and one for the result
     #[arg(long)]
     json: bool,
+}
+
+/// A URL, but for what is a config file to the eye, which an option names.
+fn no_file(value: &str) -> Result<String, String> {
+    if value.ends_with(".toml") && !value.contains("://") {
+        return Err(format!("a config file is named by an option: --config {value}"));
+    }
+    Ok(value.to_owned())
 }
 
 pub(super) fn check(args: &Args) -> Outcome {
@@ -159,6 +168,15 @@ fn summary(file: &Path, config: &Config) -> String {
         row("replies", format!("to {}", patterns.join("; to ")));
     }
     row("reconnect", reconnect(&config.reconnect));
+    if let Some(text) = rotate(&terms.rotate) {
+        row("rotate", text);
+    }
+    if let Some(text) = limits(&terms.limits) {
+        row("limits", text);
+    }
+    if let Some(sequence) = &terms.sequence {
+        row("sequence", self::sequence(sequence));
+    }
     row("history", history(&config.history));
     row(
         "outbox",
@@ -215,6 +233,48 @@ fn reconnect(reconnect: &Reconnect) -> String {
         (max, OnExhausted::Exit) => format!("{max} times in a row, then the daemon ends (69)"),
     };
     format!("after {first} to {last}, {end}")
+}
+
+fn rotate(rotate: &Rotate) -> Option<String> {
+    let age = rotate.after.map(|age| format!("after {}", format_duration(age)));
+    let told = rotate.when.as_ref().map(|pattern| format!("on {pattern}"));
+    let when: Vec<String> = age.into_iter().chain(told).collect();
+    let twice = match &rotate.dedupe {
+        Some(pointer) => format!("what comes twice is known by {pointer}"),
+        None => "what comes twice is published twice".to_owned(),
+    };
+    let overlap = format_duration(rotate.overlap);
+    (!when.is_empty())
+        .then(|| format!("{}, with both connections for at most {overlap}; {twice}", when.join(" or ")))
+}
+
+fn limits(limits: &Limits) -> Option<String> {
+    let windows = |windows: &[Window]| windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut parts = Vec::new();
+    if !limits.messages.is_empty() {
+        let excess = match limits.excess {
+            Excess::Wait => "what is too many waits",
+            Excess::Refuse => "what is too many is refused",
+        };
+        parts.push(format!("messages {}, {excess}", windows(&limits.messages)));
+    }
+    if !limits.connects.is_empty() {
+        parts.push(format!("connects {}", windows(&limits.connects)));
+    }
+    if let Some(max) = limits.max_message {
+        parts.push(format!("a message of at most {}", bytes(max as u64)));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn sequence(sequence: &Sequence) -> String {
+    let per = sequence.per.as_ref().map(|per| format!(" for each {per}")).unwrap_or_default();
+    let hole = match sequence.on_hole {
+        OnHole::Declare => "is declared",
+        OnHole::Reconnect => "is declared, and leads to a new connection",
+        OnHole::Fresh => "is declared, and leads to a connection that begins anew",
+    };
+    format!("the server's count is {}{per}; a hole {hole}", sequence.pointer)
 }
 
 fn history(history: &History) -> String {

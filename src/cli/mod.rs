@@ -142,6 +142,8 @@ mod tests {
         assert!(parse(&["wsfan", "check", "--live", "wss://h/"]).is_ok());
         assert!(parse(&["wsfan", "check", "--live", "--profile", "p", "wss://h/"]).is_ok());
         assert_eq!(parse(&["wsfan", "check", "wss://h/"]).unwrap_err(), 2);
+        assert_eq!(parse(&["wsfan", "check", "wsfan.toml"]).unwrap_err(), 2);
+        assert_eq!(parse(&["wsfan", "check", "--live", "wsfan.toml"]).unwrap_err(), 2);
         assert_eq!(parse(&["wsfan", "check", "--live", "wss://h/", "--config", "/c"]).unwrap_err(), 2);
         assert_eq!(parse(&["wsfan", "check", "--profile", "p", "--config", "/c"]).unwrap_err(), 2);
     }

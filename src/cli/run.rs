@@ -43,8 +43,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         Ok(Exit::Stopped) => Ok(()),
         Ok(Exit::GivenUp) => Err(Failure::with_code(
             UNAVAILABLE,
-            "the upstream was given up after reconnect.max_attempts failures in a row: the log says what \
-             went wrong",
+            "the upstream was given up, and reconnect.on_exhausted says to exit: the log says what went wrong",
         )),
         Err(error) => Err(Failure::with_code(error.exit_code(), error.to_string())),
     }

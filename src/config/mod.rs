@@ -190,6 +190,9 @@ impl Config {
             shutdown: Shutdown::read(root.section("shutdown")),
             log: Log::read(root.section("log")),
         };
+        if report.count() == 0 {
+            names.refuse_unused(root.section("vars")); // one that is misspelt where it is used is told there
+        }
         root.finish();
         if report.count() == 0 { Ok(config) } else { Err(report.into_invalid()) }
     }

@@ -1,12 +1,12 @@
 //! The names that templates may use, and which placeholder has a value where.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use toml::de::{DeTable, DeValue};
 
 use super::{
     Place, Placeholder, Template, TemplateError,
-    reader::Item,
+    reader::{Item, Section},
     values::{either, quoted},
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Names {
 struct Variable {
     is_text: bool,
     runs_command: bool,
+    is_used: Cell<bool>,
 }
 
 /// Where a template is used, which says what has a value there.
@@ -113,11 +114,27 @@ impl Names {
 
     /// Checks that there is a variable of this name.
     pub(super) fn variable(&self, name: &str) -> Result<(), String> {
-        match self.vars.contains_key(name) {
-            true => Ok(()),
-            false => {
+        match self.vars.get(name) {
+            Some(variable) => {
+                variable.is_used.set(true);
+                Ok(())
+            }
+            None => {
                 let names: Vec<_> = self.vars.keys().cloned().collect();
                 Err(format!("is not in [vars]: {}", advice(&names, &format!("write vars.{name} = \"…\""))))
+            }
+        }
+    }
+
+    /// Refuses the file's own variables that nothing used, once all is read: they are misspelt, or left
+    /// over. A profile's may be there for a script that the file replaces.
+    pub(super) fn refuse_unused(&self, vars: Section<'_>) {
+        for item in vars.items().iter().filter(|item| item.is_own()) {
+            if self.vars.get(item.name).is_some_and(|variable| !variable.is_used.get()) {
+                let used = self.vars.iter().filter(|(_, variable)| variable.is_used.get());
+                let names: Vec<_> = used.map(|(name, _)| name.clone()).collect();
+                let write = format!("use it as ${{var:{}}}, or leave it out", item.name);
+                item.problem(format_args!("is used nowhere: {}", advice(&names, &write)));
             }
         }
     }
@@ -145,7 +162,7 @@ impl Names {
             Placeholder::Var(_) if used == Use::Variable => {
                 return Err("is another variable: write what that one is".to_owned());
             }
-            Placeholder::Var(name) => match self.vars.get(name) {
+            Placeholder::Var(name) => match self.vars.get(name).inspect(|variable| variable.is_used.set(true)) {
                 None => self.variable(name)?,
                 Some(variable) if used == Use::Input && variable.runs_command => {
                     return Err("runs a command itself: write here what needs none".to_owned());
@@ -207,7 +224,7 @@ impl Names {
 
 impl Variable {
     fn of(value: &DeValue<'_>) -> Self {
-        Self { is_text: value.is_str(), runs_command: runs_command(value) }
+        Self { is_text: value.is_str(), runs_command: runs_command(value), is_used: Cell::new(false) }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{
     Template,
+    names::{Names, Use},
     reader::Section,
     url::{percent_decode, split_port},
 };
@@ -44,18 +45,14 @@ pub struct ProxyUrl {
 }
 
 impl Proxy {
-    pub(super) fn read(section: &Section<'_>) -> Self {
+    pub(super) fn read(section: &Section<'_>, names: &Names) -> Self {
         let text = match section.text("proxy") {
             None | Some("") => return Self::Environment,
             Some("off") => return Self::Off,
             Some(text) => text,
         };
-        let template = match Template::parse(text) {
-            Ok(template) => template,
-            Err(why) => {
-                section.problem("proxy", format_args!("can't be read: {why}"));
-                return Self::Environment;
-            }
+        let Some(template) = section.item("proxy").and_then(|item| names.header(&item, Use::Attempt)) else {
+            return Self::Environment;
         };
         // As for upstream.url: without its scheme there is nothing to check yet.
         if (template.is_literal() || template.literal_start().contains("://"))

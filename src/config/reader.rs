@@ -103,6 +103,11 @@ impl<'a> Item<'a> {
         self.report.add(Some(self.line), format!("{} {what}", self.path));
     }
 
+    /// Whether it stands in the file, and not in the profile below it.
+    pub(super) fn is_own(&self) -> bool {
+        self.report.profile.as_ref().is_none_or(|(_, own)| self.line <= *own)
+    }
+
     /// The text; anything else is a problem.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.value {
@@ -331,6 +336,9 @@ impl<'a> Section<'a> {
             let path = self.path_of(name.get_ref());
             let name_text: &str = name.get_ref();
             let hint = match nearest(name_text, &known) {
+                _ if !self.path.is_empty() && name_text == "profile" => {
+                    "it stands above all tables: write it as the first line".to_owned()
+                }
                 _ if self.path.is_empty() && name_text == "url" => "put it under [upstream]".to_owned(),
                 // a dotted key below a header belongs to that header's table
                 _ if !self.path.is_empty() && TABLES.contains(&name_text) => {

@@ -96,7 +96,7 @@ impl Upstream {
             connect_timeout: section.duration("connect_timeout", timeouts).unwrap_or(default.connect_timeout),
             max_message: section.size("max_message", 1 << 10..=512 << 20).unwrap_or(default.max_message),
             headers: read_headers(section.section("headers"), names),
-            proxy: Proxy::read(&section),
+            proxy: Proxy::read(&section, names),
             tls: Tls::read(section.section("tls")),
             compression: Compression::read(&section),
             ..default

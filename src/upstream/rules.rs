@@ -17,7 +17,7 @@ impl Verdict {
     /// A close code that wsfan itself chose is none of the server's, and no rule is about it.
     pub(super) fn of(failure: &Failure, rules: &[Rule]) -> Verdict {
         if let Some(remedy) = failure.then {
-            return Verdict { remedy, why: "its own setting".to_owned() };
+            return Verdict { remedy, why: "the configuration".to_owned() };
         }
         let code = failure.code.filter(|_| !failure.is_ours);
         for rule in rules {
@@ -64,7 +64,7 @@ mod tests {
             (status(401), Remedy::Refresh, "a reconnect.rule for status 401"),
             (status(503), seconds, "a reconnect.rule for status 503"),
             (status(404), Remedy::Retry, ""),
-            (Failure::meant("a step failed", Remedy::Fresh), Remedy::Fresh, "its own setting"),
+            (Failure::meant("a step failed", Remedy::Fresh), Remedy::Fresh, "the configuration"),
         ] {
             assert_eq!(Verdict::of(&failure, &rules()), Verdict { remedy, why: why.into() }, "{failure:?}");
         }

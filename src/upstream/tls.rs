@@ -36,7 +36,7 @@ pub(super) async fn handshake<S: Io>(
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| format!("upstream.url: {host:?} is no name that a certificate could be for"))?;
     let connector = TlsConnector::from(config);
-    connector.connect(name, stream).await.map_err(|error| format!("TLS: {}", explain(&error)))
+    connector.connect(name, stream).await.map_err(|error| format!("TLS: {}", explain_handshake(&error)))
 }
 
 /// What was agreed on.
@@ -70,6 +70,17 @@ pub(super) fn explain(error: &io::Error) -> String {
             io::ErrorKind::NetworkUnreachable => "the network is unreachable".to_owned(),
             _ => error.to_string(),
         },
+    }
+}
+
+/// [`explain`], of a handshake: what ends it without a word may not speak TLS at all.
+fn explain_handshake(error: &io::Error) -> String {
+    let why = explain(error);
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            format!("{why}; if it doesn't speak TLS on this port, write ws:// in upstream.url")
+        }
+        _ => why,
     }
 }
 

@@ -24,9 +24,9 @@ pub(super) fn advice(part: Part, how: How, http_status: Option<u16>) -> Option<&
         (Part::Prepare, _) => {
             "this check goes by this user's rights and environment, which may not be those of the service"
         }
-        (Part::Dns, _) => "check the name in the URL, and that this machine's DNS answers",
+        (Part::Dns, _) => "check the name, and that this machine's DNS answers",
         (Part::Tcp, _) => {
-            "check host and port in the URL, that the server runs, and that no firewall is in between"
+            "check host and port, that something listens there, and that no firewall is in between"
         }
         (Part::Proxy, _) => "check the proxy's address and login, and what it lets through",
         (Part::Tls, How::Late) => {
