@@ -50,7 +50,7 @@ fn send(payload: Payload) -> (Send, Rc<RefCell<Option<Fate>>>) {
 
 /// Polls once, as the link does.
 fn poll(connection: &mut Connection, driver: &mut Driver) -> Option<Batch> {
-    poll_fn(|cx| connection.poll(cx, Instant::now(), true, driver)).now_or_never()
+    poll_fn(|cx| connection.poll(cx, Instant::now(), Listen::Yes, driver)).now_or_never()
 }
 
 /// Takes what there is at the other end.
@@ -136,7 +136,7 @@ async fn a_server_that_pings_without_reading_is_not_read_until_it_reads() {
     // it reads: the rest is answered too, without anything else to wake the connection
     let task = async {
         while driver.heard.len() * ping.len() + ping.len() <= sent {
-            poll_fn(|cx| connection.poll(cx, Instant::now(), true, &mut driver)).await;
+            poll_fn(|cx| connection.poll(cx, Instant::now(), Listen::Yes, &mut driver)).await;
         }
     };
     let reads = async {
