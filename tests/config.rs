@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use proptest::prelude::*;
 use wsfan::config::{
-    Config, Format, HeartbeatKind, LoadError, OnExhausted, Proxy, SlowClient, Surroundings, Template,
+    Config, Format, HeartbeatKind, LoadError, OnExhausted, Proxy, Say, SlowClient, Surroundings, Template,
 };
 
 const SAMPLE: &str = include_str!("../config/wsfan.toml");
@@ -433,6 +433,18 @@ fn heartbeat() {
             "line 2: heartbeat.expect only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
         ),
         (
+            "heartbeat.message_binary = \"wAA=\"",
+            "line 2: heartbeat.message_binary only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
+        ),
+        (
+            "heartbeat = { kind = \"message\", message_binary = \"wAA\" }",
+            "line 2: heartbeat.message_binary is no base64 with padding (RFC 4648, 4): Invalid padding",
+        ),
+        (
+            "heartbeat = { kind = \"message\", message = \"ping\", message_binary = \"wAA=\" }",
+            "line 2: heartbeat.message_binary is there beside `message`: write one of them",
+        ),
+        (
             "heartbeat = { kind = \"message\", expect = {} }",
             "line 2: heartbeat.expect is empty: write a JSON pointer and its value, such as { \"/type\" = \"pong\" }, or leave it out",
         ),
@@ -491,14 +503,19 @@ fn heartbeat() {
     let HeartbeatKind::Message { message, expect } = beat("heartbeat.kind = \"message\"").kind else {
         panic!("no message");
     };
-    assert_eq!(message.as_literal(), Some(r#"{"module":"HEART_CHECK","message":"请求心跳"}"#));
+    let hello = r#"{"module":"HEART_CHECK","message":"请求心跳"}"#;
+    assert_eq!(message, Say::Text(Template::literal(hello)));
     assert_eq!(expect, None);
     let lines = "heartbeat = { kind = \"message\", message = \"ping\", \
                  expect = { \"/t\" = \"pong\", \"/n\" = 0x10, \"/f\" = 1.5, \"/a~1b\" = true } }";
     let HeartbeatKind::Message { message, expect } = beat(lines).kind else { panic!("no message") };
-    assert_eq!(message.as_literal(), Some("ping"));
+    assert_eq!(message, Say::Text(Template::literal("ping")));
     let answer = r#"{"f":1.5,"n":16,"t":"pong","a/b":true}"#;
     assert!(expect.unwrap().matches(answer));
+
+    let lines = "[heartbeat]\nkind = \"message\"\nmessage_binary = \"wAA=\"";
+    let HeartbeatKind::Message { message, expect } = beat(lines).kind else { panic!("no message") };
+    assert_eq!((message, expect), (Say::Binary(vec![0xc0, 0]), None));
 }
 
 #[test]
@@ -778,6 +795,8 @@ fn the_samples_commented_keys_are_valid() {
             Some(found) if found == key => line[1..].to_owned(),
             // the keys that need another one, or its absence, as their comments say
             _ if key == "expect" && line.starts_with("kind = ") => "kind = \"message\"".to_owned(),
+            _ if key == "message_binary" && line.starts_with("kind = ") => "kind = \"message\"".to_owned(),
+            _ if key == "message_binary" && line.starts_with("message = ") => String::new(),
             _ if key == "url_command" && line.starts_with("url = ") => String::new(),
             _ if key == "resume_url" && line == "[shutdown]" => {
                 "[[capture]]\nmatch = \"x\"\nvalues = { resume_url = \"/x\" }\n[shutdown]".to_owned()

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    Pattern, Placeholder, Template,
+    Pattern, Placeholder, Say, Template,
     duration::format_duration,
     names::{Names, Use},
     reader::Section,
+    script::decode,
 };
 
 /// `heartbeat.message` where the file has none.
@@ -68,10 +69,10 @@ pub enum HeartbeatKind {
     Off,
     /// A ping frame (RFC 6455, 5.5.2).
     Ping,
-    /// A text message.
+    /// A message.
     Message {
-        /// `message`: the text. Never empty.
-        message: Template,
+        /// `message`: the text, never empty; or `message_binary`.
+        message: Say,
         /// `expect`: the messages that prove life; without it any inbound frame does.
         expect: Option<Pattern>,
     },
@@ -171,7 +172,12 @@ fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
         Some(item) => names.message(&item, Use::Message),
         None => None,
     };
-    let message = message.unwrap_or_else(|| Template::literal(MESSAGE));
+    let message = Say::Text(message.unwrap_or_else(|| Template::literal(MESSAGE)));
+    let binary = section.item("message_binary");
+    if binary.is_some() && section.item("message").is_some() {
+        section.problem("message_binary", "is there beside `message`: write one of them");
+    }
+    let message = binary.and_then(|item| decode(&item)).map_or(message, Say::Binary);
     let expect = Pattern::read(section, "expect");
     let (off, ping) = (HeartbeatKind::Off, HeartbeatKind::Ping);
     let message = HeartbeatKind::Message { message, expect };
@@ -179,11 +185,13 @@ fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
     let known = section.one_of("kind", &kinds);
     let is_bad = known.is_none() && section.item("kind").is_some();
     let kind = known.unwrap_or(&ping);
-    if *kind != message && !is_bad && section.item("expect").is_some() {
-        section.problem(
-            "expect",
-            "only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
-        );
+    for key in ["expect", "message_binary"] {
+        if *kind != message && !is_bad && section.item(key).is_some() {
+            section.problem(
+                key,
+                "only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
+            );
+        }
     }
     kind.clone()
 }

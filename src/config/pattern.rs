@@ -76,7 +76,12 @@ impl fmt::Display for Pattern {
         match self {
             Self::Text(text) => f.write_str(&quoted(text)),
             Self::Json(tests) => {
-                let tests: Vec<_> = tests.iter().map(|(pointer, test)| format!("{pointer} {test}")).collect();
+                let place = |pointer: &Pointer| match pointer.as_str() {
+                    "" => "the whole".to_owned(),
+                    text => text.to_owned(),
+                };
+                let tests: Vec<_> =
+                    tests.iter().map(|(pointer, test)| format!("{} {test}", place(pointer))).collect();
                 f.write_str(&tests.join(" and "))
             }
             Self::Any(patterns) => {
@@ -277,5 +282,7 @@ mod tests {
         let pattern =
             json_pattern(&[("/a", Test::OneOf(vec![json!(1), json!("b")])), ("/c", Test::Exists(true))]);
         assert_eq!(pattern.to_string(), "/a = 1 or \"b\" and /c is there");
+        let whole = json_pattern(&[("", Test::OneOf(vec![json!(41)]))]);
+        assert_eq!(whole.to_string(), "the whole = 41");
     }
 }

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{
     Pattern, Pointer, Reject, Remedy, Template, Vars,
     names::{Names, Use, check_name, is_name},
-    reader::Section,
+    reader::{Item, Section},
     reject::ON_FAIL,
     values::quoted,
 };
@@ -200,9 +200,13 @@ fn read_send(section: &Section<'_>, names: &Names) -> Option<Say> {
     if let Some(item) = text {
         return names.message(&item, Use::Message).map(Say::Text);
     }
-    let item = binary?;
+    decode(&binary?).map(Say::Binary)
+}
+
+/// The bytes that an item is in base64.
+pub(super) fn decode(item: &Item<'_>) -> Option<Vec<u8>> {
     match STANDARD.decode(item.text()?) {
-        Ok(bytes) => Some(Say::Binary(bytes)),
+        Ok(bytes) => Some(bytes),
         Err(why) => {
             item.problem(format_args!("is no base64 with padding (RFC 4648, 4): {why}"));
             None

@@ -144,7 +144,9 @@ fn http_sentence(answer: Answer<'_>) -> String {
             _ => "a redirect without an address; check upstream.url",
         },
         400 => {
-            "it refuses the request as malformed; check upstream.url, upstream.headers and upstream.subprotocols"
+            // nginx says so to a client without a certificate
+            "it refuses the request as malformed, or wants a client certificate; check upstream.url, \
+             upstream.headers, upstream.subprotocols and upstream.tls.cert_file"
         }
         401 => "it wants credentials, or other ones; check upstream.headers (Authorization)",
         403 => "these credentials, this address or this origin may not connect; check upstream.headers",
@@ -223,6 +225,7 @@ mod tests {
             (204, "check the path"),
             (301, "redirect without an address"),
             (400, "malformed"),
+            (400, "upstream.tls.cert_file"),
             (401, "wants credentials"),
             (403, "may not connect"),
             (404, "nothing at this path"),

@@ -116,7 +116,7 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
     let replies = settings.terms.replies.iter().map(|reply| &reply.send);
     let hole = settings.terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
     let beat = match &settings.heartbeat.kind {
-        HeartbeatKind::Message { message, .. } => Some(message),
+        HeartbeatKind::Message { message: Say::Text(template), .. } => Some(template),
         _ => None,
     };
     let stdin = upstream.url_command.iter().filter_map(|url_command| url_command.command.stdin.as_ref());

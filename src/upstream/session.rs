@@ -211,8 +211,10 @@ impl Session {
     /// Something in it has no value: a sentence.
     pub(super) fn beat(&mut self, context: &mut Context<'_>) -> Result<Payload, String> {
         let rules = Rc::clone(&self.rules);
-        let template = rules.beat.as_ref().ok_or("heartbeat.message is not there")?;
-        let payload = self.render(context, template, None);
+        let payload = match rules.beat.as_ref().ok_or("heartbeat.message is not there")? {
+            Say::Binary(bytes) => self.fitting(Payload::Binary(bytes.clone())),
+            Say::Text(template) => self.render(context, template, None),
+        };
         payload.map_err(|why| format!("the heartbeat can't be sent: {why}"))
     }
 

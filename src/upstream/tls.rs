@@ -126,7 +126,7 @@ fn explain_certificate(error: &CertificateError) -> String {
         }
         CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented = presented.iter().take(5).map(|name| clean(name));
+            let presented = presented.iter().take(5).map(|name| clean(plain_name(name)));
             let presented = presented.collect::<Vec<_>>().join(", ");
             let expected = expected.to_str();
             match presented.as_str() {
@@ -145,6 +145,12 @@ fn explain_certificate(error: &CertificateError) -> String {
         CertificateError::Revoked => "the server's certificate is revoked".to_owned(),
         error => format!("the server's certificate is not valid: {error}"),
     }
+}
+
+/// The name itself: rustls gives it as its type and the value, `DnsName("example.com")`.
+fn plain_name(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 fn read_config(tls: &config::Tls) -> Result<Arc<ClientConfig>, String> {
@@ -212,5 +218,33 @@ fn unreadable(key: &str, path: &Path, what: &str, error: &pem::Error) -> String 
         pem::Error::NoItemsFound => format!("upstream.tls.{key} {path} has no {what} in PEM form"),
         // never the error's own words: they may quote the file
         _ => format!("upstream.tls.{key} {path} is not a {what} in PEM form"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_for_other_names_is_told_with_the_names_alone() {
+        let expected = ServerName::try_from("127.0.0.1").unwrap();
+        for (presented, sentence) in [
+            (vec![], "the server's certificate is not for 127.0.0.1, nor for any other name"),
+            (
+                vec![r#"DnsName("localhost")"#],
+                "the server's certificate is not for 127.0.0.1 but for localhost",
+            ),
+            (
+                vec![r#"DnsName("*.a.example")"#, "IpAddress(::1)", "odd"],
+                "the server's certificate is not for 127.0.0.1 but for *.a.example, ::1, odd",
+            ),
+        ] {
+            let presented = presented.into_iter().map(str::to_owned).collect();
+            let error = CertificateError::NotValidForNameContext { expected: expected.clone(), presented };
+            let told = explain_certificate(&error);
+            assert!(told.starts_with(sentence), "{told}");
+        }
     }
 }

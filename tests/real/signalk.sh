@@ -1,6 +1,7 @@
 #!/bin/bash
 # README: a real server upstream (Signal K, a marine data server for Node.js, with its recorded NMEA 0183 data),
 # ten clients, and the server killed and started again in between: do all ten get the same lines, with no hole?
+# Then the same server with a login, by wsfan's profile.
 #
 #   tests/real/signalk.sh [OPTIONS]
 #     --binary FILE   the wsfan to test (default target/release/wsfan of this checkout)
@@ -82,8 +83,9 @@ install_server() {
     die "signalk-server $version could not be installed from the npm registry"
 }
 
+# start_server [VARIABLE=VALUE...]
 start_server() {
-    SIGNALK_DISABLE_SERVER_UPDATES=1 SKIP_ADMINUI_VERSION_CHECK=1 PORT=$port \
+    env "$@" SIGNALK_DISABLE_SERVER_UPDATES=1 SKIP_ADMINUI_VERSION_CHECK=1 PORT="$port" \
         node "$signalk/node_modules/signalk-server/bin/signalk-server" --sample-nmea0183-data -c "$work/signalk" \
         </dev/null >>"$work/server.log" 2>&1 &
     server=$!
@@ -177,7 +179,54 @@ python3 clients.py verify 10 "$work" >"$work/verify" || true
 cat "$work/verify"
 verified=$(grep -c '^ok: ' "$work/verify" || true) failed=$(grep -c '^FAILED: ' "$work/verify" || true)
 [ "$verified" -gt 0 ] || failed=1
+[ "$failed" = 0 ] || { echo "$((passed + verified)) passed, $failed failed"; exit 1; }
+
+echo "== by the profile, with a login"
+kill -KILL $server
+wait $server 2>/dev/null || true
+start_server SECURITYSTRATEGY=./tokensecurity ADMINUSER=me:p-w
+cat >"$work/wsfan.toml" <<TOML
+profile = "signalk"
+[upstream]
+url = "ws://127.0.0.1:$port/signalk/v1/stream?subscribe=none"
+proxy = "off"
+[vars]
+username = "me"
+password = "\${env:SIGNALK_PASSWORD}"
+[reconnect]
+initial_delay = "100ms"
+max_delay = "500ms"
+[[listener]]
+path = "$socket"
+TOML
+: >"$work/wsfan.log"
+# run_wsfan PASSWORD: what a client hears goes to lines.0.
+run_wsfan() {
+    SIGNALK_PASSWORD=$1 "$binary" run --config "$work/wsfan.toml" </dev/null >>"$work/wsfan.log" 2>&1 &
+    wsfan=$!
+    within 10 answers
+    : >"$work/lines.0"
+    "$binary" tail --json --since oldest --socket "$socket" >"$work/lines.0" 2>>"$work/clients.log" &
+    clients=$!
+}
+stop_wsfan() {
+    local pid
+    kill -TERM $wsfan
+    for pid in $wsfan $clients; do
+        within 10 ends "$pid" || die "wsfan and its client don't end"
+        wait "$pid"
+    done
+    wsfan='' clients=''
+}
+run_wsfan p-w
+check "the link comes up" within 60 more "$(link up)" 0
+check "what the profile subscribes to comes" within 30 more "$message.*\"updates\":" 20
+check "clients don't see the login's answer, which holds a token" equal "$(count requestId)" 0
+stop_wsfan
+run_wsfan wrong
+check "a wrong password is final" within 60 more "$(link failed).*log in" 0
+check "no password is logged" fails grep -E 'p-w|wrong' "$work/wsfan.log"
+stop_wsfan
 
 echo
-echo "$((passed + verified)) passed, $failed failed"
-[ "$failed" = 0 ] || exit 1
+echo "$((passed + verified)) passed, 0 failed"

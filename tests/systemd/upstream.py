@@ -2,9 +2,9 @@
 """A WebSocket server of few words, for tests: upstream.py PORT [CERTIFICATE KEY]
 
 It says what happens on each connection, a JSON line each: open (with the Authorization header), ping, text,
-close (with the code, or null where the connection just ended). It sends {"tick":N} each half second, answers
-pings, and sends 20 MB at once when a text message says "flood". With a certificate and its key, in PEM files, it
-speaks TLS. Python's standard library is all that it needs.
+close (with the code, or null where the connection just ended). It sends {"tick":N} each half second (or each so
+many seconds as ?every=N in the URL says), answers pings, and sends 20 MB at once when a text message says "flood".
+With a certificate and its key, in PEM files, it speaks TLS. Python's standard library is all that it needs.
 """
 
 import base64
@@ -32,7 +32,7 @@ def frame(opcode, payload):
 
 
 def upgrade(sock):
-    """Reads the request, answers it, returns the Authorization header."""
+    """Reads the request, answers it, returns the Authorization header and the seconds between ticks."""
     request = b""
     while not request.endswith(b"\r\n\r\n"):
         byte = sock.recv(1)
@@ -47,7 +47,8 @@ def upgrade(sock):
         f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
     )
-    return headers.get("authorization")
+    every = request.split()[1].partition(b"?every=")[2]
+    return headers.get("authorization"), float(every or 0.5)
 
 
 def serve(conn, sock, tls):
@@ -67,10 +68,11 @@ def serve(conn, sock, tls):
         sock.settimeout(30)
         if tls:
             sock = tls.wrap_socket(sock, server_side=True)
-        say(conn, "open", authorization=upgrade(sock))
+        authorization, every = upgrade(sock)
+        say(conn, "open", authorization=authorization)
         while True:
             if time.monotonic() >= due:
-                tick, due = tick + 1, time.monotonic() + 0.5
+                tick, due = tick + 1, time.monotonic() + every
                 sock.settimeout(30)
                 sock.sendall(frame(TEXT, b'{"tick":%d}' % tick))
             sock.settimeout(max(due - time.monotonic(), 0.001))

@@ -1,4 +1,4 @@
-use super::super::{Config, HeartbeatKind, Surroundings, Var};
+use super::super::{Config, HeartbeatKind, Say, Surroundings, Template, Var};
 use super::*;
 
 const CHAT: Profile = (
@@ -58,7 +58,7 @@ fn the_files_own_keys_come_first() {
     assert_eq!(config.heartbeat.kind, HeartbeatKind::Ping);
     let config = parse("profile = \"chat\"\nheartbeat.kind = \"message\"", &[CHAT]).unwrap();
     let HeartbeatKind::Message { message, expect: Some(_) } = config.heartbeat.kind else { panic!() };
-    assert_eq!(message.to_string(), "beat", "the same choice is no other one");
+    assert_eq!(message, Say::Text(Template::literal("beat")), "the same choice is no other one");
     let command = "profile = \"chat\"\nupstream.url_command.run = [\"/bin/url\"]";
     assert!(parse(command, &[CHAT]).unwrap().upstream.urls.is_empty());
 }

@@ -14,7 +14,7 @@ fn pings() -> config::Heartbeat {
 }
 
 fn messages(expect: Option<config::Pattern>) -> config::Heartbeat {
-    settings(HeartbeatKind::Message { message: config::Template::literal("beat"), expect })
+    settings(HeartbeatKind::Message { message: config::Say::Text(config::Template::literal("beat")), expect })
 }
 
 fn expect_pong() -> Option<config::Pattern> {

@@ -25,7 +25,7 @@ pub(in crate::upstream) struct Rules {
     pub(super) rotate: Option<(Matcher, String)>,
     pub(super) sequence: Option<Sequence>,
     /// The heartbeat's message.
-    pub(super) beat: Option<Template>,
+    pub(super) beat: Option<Say>,
     /// What answers it.
     pub(super) answer: Option<Matcher>,
     pub(super) interval_from: Option<IntervalFrom>,
@@ -118,7 +118,8 @@ impl Rules {
         let (beat, answer) = match &settings.heartbeat.kind {
             HeartbeatKind::Message { message, expect } => {
                 let answer = expect.as_ref().map(|pattern| compiler.pattern(pattern));
-                (Some(compiler.template(message)), answer)
+                compiler.asks_for(message);
+                (Some(message.clone()), answer)
             }
             HeartbeatKind::Off | HeartbeatKind::Ping => (None, None),
         };

@@ -267,6 +267,26 @@ fn a_refusal_does_not_repeat_a_secret() {
 }
 
 #[test]
+fn a_refusal_that_is_no_text_is_told_by_its_bytes() {
+    let text =
+        "[[script.step]]\nsend_binary = 'EAA='\nexpect = \" \\u0002\\u0000\\u0000\"\nreject = \" \\u0002\"";
+    let (mut bench, _) = Bench::started(text);
+    let (publish, effects) =
+        bench.with(|session, context| session.heard(context, Heard::Binary(&[0x20, 2, 0, 5])));
+    assert_eq!(publish, Publish::Yes);
+    assert_eq!(
+        failed(&effects).0,
+        "the script's step \"step 1\" failed: the server refused: the bytes [20 02 00 05]"
+    );
+}
+
+#[test]
+fn a_heartbeat_may_be_binary() {
+    let mut bench = Bench::ready("[heartbeat]\nkind = 'message'\nmessage_binary = 'wAA='");
+    assert_eq!(bench.beat(), Ok(Payload::Binary(vec![0xc0, 0])));
+}
+
+#[test]
 fn a_step_that_waits_in_vain_fails_by_name() {
     let (mut bench, _) = Bench::started(LOGIN);
     assert_eq!(bench.pass(S), []);

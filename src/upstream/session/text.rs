@@ -54,7 +54,15 @@ impl Session {
 
     /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
     pub(super) fn quote(&self, context: &Context<'_>, look: &Look<'_>) -> String {
-        clean(&context.memory.captures().without(&self.secrets.without(look.text)))
+        let text = context.memory.captures().without(&self.secrets.without(look.text));
+        match clean(&text) {
+            // what is no text, such as an MQTT CONNACK
+            words if words.is_empty() => {
+                let bytes: Vec<_> = text.bytes().take(32).map(|byte| format!("{byte:02x}")).collect();
+                format!("the bytes [{}]", bytes.join(" "))
+            }
+            words => words,
+        }
     }
 
     /// A failure in the server's words, without the secrets that it may repeat.

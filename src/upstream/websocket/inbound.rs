@@ -289,6 +289,10 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
         [_] => return Err(Fault::Protocol("a close frame with half a code")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
+    if matches!(code, 1005 | 1006 | 1015) {
+        // nats-server sends 1006 for a client that doesn't answer its pings
+        return Err(Fault::Protocol("a close frame with a code (1005, 1006, 1015) that says there was none"));
+    }
     if !CloseCode::from(code).is_allowed() {
         return Err(Fault::Protocol("a close code that no one may send"));
     }

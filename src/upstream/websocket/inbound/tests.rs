@@ -110,6 +110,7 @@ fn messages_and_control_frames_come_out_as_they_went_in() {
 
 #[test]
 fn what_breaks_the_rules_is_named() {
+    const NO_CODE: &str = "a close frame with a code (1005, 1006, 1015) that says there was none";
     let protocol = Fault::Protocol;
     let masked = [0x81, 0x81, 1, 2, 3, 4, 0];
     let cases = [
@@ -123,7 +124,8 @@ fn what_breaks_the_rules_is_named() {
         (frame(0, true, b"x"), protocol("a fragment without a beginning")),
         ([frame(1, false, b"x"), frame(2, true, b"y")].concat(), protocol("a new message within another")),
         (frame(8, true, &[3]), protocol("a close frame with half a code")),
-        (frame(8, true, &1005_u16.to_be_bytes()), protocol("a close code that no one may send")),
+        (frame(8, true, &1005_u16.to_be_bytes()), protocol(NO_CODE)),
+        (frame(8, true, &1006_u16.to_be_bytes()), protocol(NO_CODE)),
         (frame(8, true, &999_u16.to_be_bytes()), protocol("a close code that no one may send")),
         (frame(8, true, &[3, 0xe8, 0xff]), Fault::NotUtf8),
         (frame(1, true, &[0xff]), Fault::NotUtf8),
