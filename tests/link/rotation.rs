@@ -123,7 +123,8 @@ fn twenty_rotations_under_load_lose_nothing_and_double_nothing() {
     let server = thread::spawn(move || serve(listener, ended, said));
     let mut daemon = Daemon::start(&format!(
         "[upstream]\nurl = \"ws://127.0.0.1:{port}/\"\n\
-         [rotate]\nwhen = {{ \"/type\" = \"disconnect\" }}\ndedupe = \"/id\"\n\
+         [reconnect]\ninitial_delay = \"20ms\"\nmax_delay = \"50ms\"\n\
+        [rotate]\nwhen = {{ \"/type\" = \"disconnect\" }}\ndedupe = \"/id\"\n\
          [history]\nmax_bytes = \"256MiB\"\n"
     ));
     let mut reader = daemon.client();
