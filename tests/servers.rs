@@ -45,10 +45,13 @@ fn the_pages_examples_are_valid() {
 #[test]
 fn a_variable_that_nothing_uses_is_refused() {
     refused(&[
-        ("[vars]\ntoken = \"a\"", "line 3: vars.token is used nowhere: use it as ${var:token}, or leave it out"),
+        (
+            "[vars]\ntoken = \"a\"",
+            "line 3: vars.token is used nowhere: use it as `${var:token}`, or leave it out",
+        ),
         (
             "[vars]\ntoken = \"a\"\ntokn = \"b\"\n[[script.step]]\nsend = \"${var:token}\"",
-            "line 4: vars.tokn is used nowhere: use it as ${var:tokn}, or leave it out, or one of \"token\"",
+            "line 4: vars.tokn is used nowhere: those that are used are \"token\"; use it as `${var:tokn}`, or leave it out",
         ),
     ]);
     let error = parse("profile = \"graphql-ws\"\nupstream.url = \"wss://a\"\nvars.subscibe = { id = \"1\" }");
@@ -209,7 +212,9 @@ fn templates() {
             "line 4: command.a.stdin has `${var:v}`, which runs a command itself: write here what needs none",
         ),
     ]);
-    let config = with("[vars]\nn = 5\nlist = [\"a\", { b = \"${env:X}\" }]\nempty = \"\"").unwrap();
+    let used = "[[script.step]]\nsend = '[${var:n},${var:list},\"${var:empty}\"]'";
+    let vars = "[vars]\nn = 5\nlist = [\"a\", { b = \"${env:X}\" }]\nempty = \"\"";
+    let config = with(&format!("{vars}\n{used}")).unwrap();
     let vars = config.terms.vars;
     assert_eq!(vars["n"], Var::Json(Template::literal("5")));
     assert!(vars["n"].is_set() && !vars["empty"].is_set());

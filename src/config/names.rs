@@ -132,9 +132,15 @@ impl Names {
         for item in vars.items().iter().filter(|item| item.is_own()) {
             if self.vars.get(item.name).is_some_and(|variable| !variable.is_used.get()) {
                 let used = self.vars.iter().filter(|(_, variable)| variable.is_used.get());
-                let names: Vec<_> = used.map(|(name, _)| name.clone()).collect();
-                let write = format!("use it as ${{var:{}}}, or leave it out", item.name);
-                item.problem(format_args!("is used nowhere: {}", advice(&names, &write)));
+                let names: Vec<&str> = used.map(|(name, _)| name.as_str()).collect();
+                let known = match &names[..] {
+                    [] => String::new(),
+                    names => format!("those that are used are {}; ", all(names)),
+                };
+                item.problem(format_args!(
+                    "is used nowhere: {known}use it as `${{var:{}}}`, or leave it out",
+                    item.name
+                ));
             }
         }
     }
@@ -162,20 +168,22 @@ impl Names {
             Placeholder::Var(_) if used == Use::Variable => {
                 return Err("is another variable: write what that one is".to_owned());
             }
-            Placeholder::Var(name) => match self.vars.get(name).inspect(|variable| variable.is_used.set(true)) {
-                None => self.variable(name)?,
-                Some(variable) if used == Use::Input && variable.runs_command => {
-                    return Err("runs a command itself: write here what needs none".to_owned());
-                }
-                Some(variable) if variable.is_text && bare => {
-                    return Err(
-                        "is text that stands bare in JSON: put quotes around it, or give the variable a \
+            Placeholder::Var(name) => {
+                match self.vars.get(name).inspect(|variable| variable.is_used.set(true)) {
+                    None => self.variable(name)?,
+                    Some(variable) if used == Use::Input && variable.runs_command => {
+                        return Err("runs a command itself: write here what needs none".to_owned());
+                    }
+                    Some(variable) if variable.is_text && bare => {
+                        return Err(
+                            "is text that stands bare in JSON: put quotes around it, or give the variable a \
                                 number, true or false, a list or a table"
-                            .to_owned(),
-                    );
+                                .to_owned(),
+                        );
+                    }
+                    Some(_) => {}
                 }
-                Some(_) => {}
-            },
+            }
             Placeholder::Command(..) if used == Use::Input => {
                 return Err(
                     "is a command, and commands wait for no other: write here what needs none".to_owned()
@@ -256,6 +264,11 @@ fn keys(table: &DeTable<'_>) -> Vec<String> {
 }
 
 /// What to write, or the names that there are.
+fn all(names: &[&str]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    names.join(", ")
+}
+
 fn advice(names: &[String], write: &str) -> String {
     match names {
         [] => write.to_owned(),

@@ -42,7 +42,7 @@ fn a_profile_alone_is_a_configuration() {
 fn the_files_own_keys_come_first() {
     let config = parse(
         "profile = \"chat\"\nvars.token = \"${env:T}\"\nscript.step = []\n\
-         [upstream.headers]\nB = \"3\"\nC = \"4\"\n[heartbeat]\nexpect = { \"/op\" = 12 }\n",
+         [upstream.headers]\nB = \"3\"\nC = \"${var:token}\"\n[heartbeat]\nexpect = { \"/op\" = 12 }\n",
         &[CHAT],
     )
     .unwrap();
@@ -51,7 +51,7 @@ fn the_files_own_keys_come_first() {
     let mut headers: Vec<_> =
         config.upstream.headers.iter().map(|(name, value)| format!("{name}{value}")).collect();
     headers.sort();
-    assert_eq!(headers, ["A1", "B3", "C4"]);
+    assert_eq!(headers, ["A1", "B3", "C${var:token}"]);
     let HeartbeatKind::Message { expect: Some(expect), .. } = config.heartbeat.kind else { panic!() };
     assert_eq!(expect.to_string(), "/op = 12");
     let config = parse("profile = \"chat\"\nheartbeat.kind = \"ping\"", &[CHAT]).unwrap();
