@@ -136,6 +136,8 @@ pause='then = "after"
 delay = "1500ms"'
 graphql_config good "$(rule "codes = [4401, 4408]
 $pause")"
+# without a login there is no token either
+sed -i '/^\[vars\]$/d; /^token = /d' "$work/wsfan.toml"
 sed -i 's/connection_init","payload.*$/subscribe","id":"early","payload":{"query":"{ hello }"}}'"'/" "$work/wsfan.toml"
 run_wsfan
 check "who asks without a login is closed with 4401" within 10 heard "$(link waiting).*\"code\":4401,\"reason\":\"Unauthorized\""
