@@ -12,7 +12,8 @@ use super::{
 pub struct Sequence {
     /// `pointer`: the number, an integer. A message without it isn't counted.
     pub pointer: Pointer,
-    /// `per`: a scalar beside it; each value of it has its own count. None by default: one count.
+    /// `per`: a scalar beside it; each value of it has its own count, for at most 1,024 values of at
+    /// most 256 bytes; others aren't counted. None by default: one count.
     pub per: Option<Pointer>,
     /// `on_hole`. Default [`OnHole::Declare`].
     pub on_hole: OnHole,
