@@ -15,6 +15,8 @@ use tokio::sync::{Notify, mpsc};
 use crate::config;
 
 mod cursor;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hole;
 mod json;
 mod line;

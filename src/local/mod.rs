@@ -6,6 +6,8 @@
 mod burst;
 mod client;
 mod fanout;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod lines;
 mod listener;
 mod outgoing;

@@ -26,6 +26,8 @@ mod context;
 mod dial;
 mod failure;
 mod found;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod heartbeat;
 mod link;
 mod machine;

@@ -12,6 +12,8 @@ use crate::config::{self, ProxyKind, ProxyUrl, Secret, Surroundings, Template, T
 
 mod connect;
 mod environment;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod socks;
 
 /// The proxy of one attempt. Without `Debug`: it may hold a password.

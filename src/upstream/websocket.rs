@@ -23,6 +23,8 @@ use super::{
 use crate::hub::{Data, Fate, Payload, Send, Ticket};
 
 mod deflate;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod inbound;
 mod outbound;
 mod upgrade;

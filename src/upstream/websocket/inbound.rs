@@ -317,5 +317,7 @@ fn inflate(
     })
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;

@@ -145,14 +145,14 @@ fn plain_value(text: &str) -> Result<HeaderValue, String> {
 }
 
 /// The head of the server's answer.
-struct Head {
+pub(super) struct Head {
     status: u16,
     headers: HeaderMap,
 }
 
 impl Head {
     /// Reads the head and how long it is, if it is there whole.
-    fn parse(received: &[u8]) -> Result<Option<(Head, usize)>, String> {
+    pub(super) fn parse(received: &[u8]) -> Result<Option<(Head, usize)>, String> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut fields);
         let length = match response.parse(received) {
@@ -184,7 +184,11 @@ impl Head {
     }
 
     /// Checks that a WebSocket begins here (RFC 6455, 4.1), and what was chosen of the offer.
-    fn check(&self, offer: &Offer<'_>, key: &str) -> Result<(Option<String>, Option<Agreed>), String> {
+    pub(super) fn check(
+        &self,
+        offer: &Offer<'_>,
+        key: &str,
+    ) -> Result<(Option<String>, Option<Agreed>), String> {
         let wrong = |what| Err(format!("the server's answer to the upgrade request is wrong: {what}"));
         if !lists(&self.headers, header::UPGRADE, "websocket") {
             return wrong("it has no \"Upgrade: websocket\"");
