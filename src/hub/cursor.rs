@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::log::{Chunk, Log};
+use super::log::{Kept, Log, Pin};
 use crate::config::Format;
 
 /// A place in the log, down to the byte, with the counts that must balance.
@@ -17,8 +17,8 @@ pub struct Cursor {
     next: u64,
     /// How much of its line is delivered already.
     offset: usize,
-    /// Keeps the chunk of a half-delivered line, whatever happens to the log.
-    pin: Option<Rc<Chunk>>,
+    /// Keeps the half-delivered line, whatever happens to the log.
+    pin: Option<Rc<Pin>>,
     delivered: u64,
     lost: u64,
 }
@@ -114,7 +114,7 @@ impl Cursor {
 
     /// What to write next.
     pub fn ahead<'a>(&'a mut self, log: &'a Log) -> Ahead<'a> {
-        loop {
+        while self.kept().is_none() {
             if self.pin.is_none() {
                 if self.next > log.head() {
                     return Ahead::Nothing;
@@ -123,23 +123,23 @@ impl Cursor {
                     return Ahead::Lost;
                 }
             }
-            let (start, end, length) = {
-                let chunk = self.chunk(log);
-                (
-                    chunk.start(self.next, self.format) + self.offset,
-                    chunk.end(),
-                    chunk.bytes(self.format).len(),
-                )
-            };
-            if start < length {
-                let chunk = self.chunk(log);
-                let place = (self.format, chunk.before(self.format));
-                return Ahead::Bytes(Stretch { chunk: chunk.bytes(self.format), start, place });
+            let chunk = log.chunk(self.next, self.format);
+            let start = chunk.start(self.next) + self.offset;
+            if start < chunk.lines().len() {
+                let place = (self.format, chunk.before());
+                return Ahead::Bytes(Stretch { chunk: chunk.lines(), start, place });
             }
             // the chunk's remaining entries have no line in this format
-            self.delivered += end - self.next;
-            self.next = end;
+            self.delivered += chunk.end() - self.next;
+            self.next = chunk.end();
             self.pin = None;
+        }
+        match self.kept() {
+            Some(line) => {
+                let place = (self.format, line.before());
+                Ahead::Bytes(Stretch { chunk: line, start: self.offset, place })
+            }
+            None => Ahead::Nothing,
         }
     }
 
@@ -148,10 +148,11 @@ impl Cursor {
         if self.at_line_start() {
             return &[];
         }
-        let chunk = self.chunk(log);
-        let start = chunk.start(self.next, self.format);
-        let end = chunk.start(self.next + 1, self.format);
-        &chunk.bytes(self.format)[start + self.offset..end]
+        if let Some(line) = self.kept() {
+            return &line[self.offset..];
+        }
+        let chunk = log.chunk(self.next, self.format);
+        &chunk.lines()[chunk.start(self.next) + self.offset..chunk.start(self.next + 1)]
     }
 
     /// Records that the first `written` bytes of [`Ahead::Bytes`] are out.
@@ -159,14 +160,18 @@ impl Cursor {
         if written == 0 {
             return;
         }
-        let (next, offset) = {
-            let chunk = self.chunk(log);
-            let at = chunk.start(self.next, self.format) + self.offset + written;
-            if at >= chunk.bytes(self.format).len() {
-                (chunk.end(), 0)
-            } else {
-                let next = chunk.entry_at(at, self.format);
-                (next, at - chunk.start(next, self.format))
+        let (next, offset) = match self.kept() {
+            Some(line) if self.offset + written < line.len() => (self.next, self.offset + written),
+            Some(_) => (self.next + 1, 0),
+            None => {
+                let chunk = log.chunk(self.next, self.format);
+                let at = chunk.start(self.next) + self.offset + written;
+                if at >= chunk.lines().len() {
+                    (chunk.end(), 0)
+                } else {
+                    let next = chunk.entry_at(at);
+                    (next, at - chunk.start(next))
+                }
             }
         };
         let moved = next - self.next;
@@ -175,8 +180,8 @@ impl Cursor {
         self.offset = offset;
         if offset == 0 {
             self.pin = None;
-        } else if self.pin.is_none() {
-            self.pin = Some(log.pin(next));
+        } else if moved > 0 || self.pin.is_none() {
+            self.pin = Some(log.pin(next, self.format));
         }
     }
 
@@ -201,11 +206,14 @@ impl Cursor {
         }
     }
 
-    fn chunk<'a>(&'a self, log: &'a Log) -> &'a Chunk {
-        match &self.pin {
-            Some(chunk) => chunk,
-            None => log.chunk(self.next),
-        }
+    /// Whether the line under way is held for this client, and others in the middle of it, alone.
+    pub fn is_kept(&self) -> bool {
+        self.kept().is_some()
+    }
+
+    /// The line under way, if it has left the log.
+    fn kept(&self) -> Option<&Kept> {
+        self.pin.as_ref()?.kept()
     }
 }
 
@@ -222,12 +230,9 @@ mod tests {
 
     fn append(log: &mut Log, length: usize) {
         log.trim(u64::MAX);
-        log.append(0, |seq, envelope, raw| {
-            envelope.extend(line(seq, length, Format::Envelope).bytes());
-            if let Some(raw) = raw {
-                raw.extend(line(seq, length, Format::Raw).bytes());
-            }
-        });
+        let [envelope, raw] =
+            [Format::Envelope, Format::Raw].map(|format| line(log.head() + 1, length, format));
+        log.append_line(0, envelope.as_bytes(), raw.as_bytes());
     }
 
     /// An entry's line; every third has no raw one, like a change of the link.

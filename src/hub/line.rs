@@ -3,50 +3,102 @@
 use super::{
     Data, Hole, LinkStatus,
     json::{Json, json},
+    log::{Room, Space},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-/// Writes the line of a message, and its raw form.
+/// A message that is to become a line.
 ///
 /// Text that is JSON (RFC 8259, as serde_json reads it) stands in the line byte for byte: it is
 /// checked, never parsed and printed again. A line break in valid JSON can only stand between
 /// tokens, so it becomes a space. Lone surrogate escapes (`\ud800`) pass, as the grammar allows.
-pub(super) fn message(
-    seq: u64,
-    time_us: u64,
-    data: Data<'_>,
-    envelope: &mut Vec<u8>,
-    raw: Option<&mut Vec<u8>>,
-) {
-    head("message", Some(seq), time_us, envelope);
-    match data {
-        Data::Text(text) => match json(text) {
-            Json::Plain(json) => {
-                envelope.extend_from_slice(b",\"json\":");
-                envelope.extend_from_slice(json.as_bytes());
+#[derive(Debug)]
+pub(super) struct Message<'a> {
+    data: Data<'a>,
+    /// What a text is.
+    json: Json<'a>,
+}
+
+/// The most that an envelope has beside its payload: `{"type":"message","seq":…,"time_us":…,"binary":"…"}`
+/// with numbers of twenty digits, and the line break.
+const ENVELOPE_BYTES: usize = 96;
+
+impl<'a> Message<'a> {
+    /// Looks at what a message is.
+    pub(super) fn new(data: Data<'a>) -> Message<'a> {
+        let json = match data {
+            Data::Text(text) => json(text),
+            Data::Binary(_) => Json::Not,
+        };
+        Message { data, json }
+    }
+
+    /// What its lines take at most.
+    pub(super) fn room(&self) -> Room {
+        let (payload, raw) = match (self.data, &self.json) {
+            (Data::Text(text), Json::Plain(_) | Json::Any(_)) => (text.len(), text.len()),
+            (Data::Text(text), Json::Not) => (string_len(text), text.len()),
+            (Data::Binary(bytes), _) => (base64_len(bytes), base64_len(bytes)),
+        };
+        Room { envelope: payload + ENVELOPE_BYTES, raw: raw + 1 }
+    }
+
+    /// Writes its line, and its raw form.
+    #[inline]
+    pub(super) fn write(
+        &self,
+        seq: u64,
+        time_us: u64,
+        envelope: &mut Space<'_>,
+        raw: Option<&mut Space<'_>>,
+    ) {
+        head("message", Some(seq), time_us, envelope);
+        match (self.data, &self.json) {
+            (_, Json::Plain(json)) => {
+                envelope.put(b",\"json\":");
+                envelope.put(json.as_bytes());
             }
-            Json::Any(json) => {
-                envelope.extend_from_slice(b",\"json\":");
+            (_, Json::Any(json)) => {
+                envelope.put(b",\"json\":");
                 one_line(json, envelope);
             }
-            Json::Not => {
-                envelope.extend_from_slice(b",\"text\":");
-                string(text, envelope);
+            (Data::Text(text), Json::Not) => {
+                envelope.put(b",\"text\":");
+                serde_json::to_writer(&mut *envelope, text).expect("a string is plain data");
             }
-        },
-        Data::Binary(bytes) => {
-            envelope.extend_from_slice(b",\"binary\":\"");
-            base64(bytes, envelope);
-            envelope.push(b'"');
+            (Data::Binary(bytes), Json::Not) => {
+                envelope.put(b",\"binary\":\"");
+                base64(bytes, envelope);
+                envelope.put(b"\"");
+            }
+        }
+        envelope.put(b"}\n");
+        if let Some(raw) = raw {
+            match self.data {
+                Data::Text(text) => one_line(text, raw),
+                Data::Binary(bytes) => base64(bytes, raw),
+            }
+            raw.put(b"\n");
         }
     }
-    envelope.extend_from_slice(b"}\n");
-    if let Some(raw) = raw {
-        match data {
-            Data::Text(text) => one_line(text, raw),
-            Data::Binary(bytes) => base64(bytes, raw),
-        }
-        raw.push(b'\n');
+}
+
+/// Where a line is written to.
+pub(super) trait Sink {
+    /// Adds bytes to the line.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Sink for Space<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        Space::put(self, bytes);
     }
 }
 
@@ -77,41 +129,48 @@ pub(super) fn hole(seq: u64, time_us: u64, hole: &Hole, line: &mut Vec<u8>) {
     line.extend_from_slice(b"}\n");
 }
 
-fn head(kind: &str, seq: Option<u64>, time_us: u64, line: &mut Vec<u8>) {
+fn head(kind: &str, seq: Option<u64>, time_us: u64, line: &mut impl Sink) {
     let mut number = itoa::Buffer::new();
-    line.extend_from_slice(b"{\"type\":\"");
-    line.extend_from_slice(kind.as_bytes());
-    line.push(b'"');
+    line.put(b"{\"type\":\"");
+    line.put(kind.as_bytes());
+    line.put(b"\"");
     if let Some(seq) = seq {
-        line.extend_from_slice(b",\"seq\":");
-        line.extend_from_slice(number.format(seq).as_bytes());
+        line.put(b",\"seq\":");
+        line.put(number.format(seq).as_bytes());
     }
-    line.extend_from_slice(b",\"time_us\":");
-    line.extend_from_slice(number.format(time_us).as_bytes());
+    line.put(b",\"time_us\":");
+    line.put(number.format(time_us).as_bytes());
 }
 
 /// Appends `text` with each line break as a space.
-fn one_line(text: &str, out: &mut Vec<u8>) {
+fn one_line(text: &str, out: &mut impl Sink) {
     let mut rest = text.as_bytes();
     // looked for before the copy: reading right after it would wait for the stores
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
-        out.extend_from_slice(&rest[..at]);
-        out.push(b' ');
+        out.put(&rest[..at]);
+        out.put(b" ");
         rest = &rest[at + 1..];
     }
-    out.extend_from_slice(rest);
+    out.put(rest);
 }
 
-fn string(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a string is plain data");
+/// The length of a text as a JSON string, as serde_json writes it.
+fn string_len(text: &str) -> usize {
+    let escaped = |byte: &u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.as_bytes().iter().map(escaped).sum::<usize>() + 2
 }
 
-fn base64(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    let length =
-        base64::encoded_len(bytes.len(), true).expect("a message is far smaller than the address space");
-    out.resize(start + length, 0);
-    BASE64.encode_slice(bytes, &mut out[start..]).expect("the slice has the encoded length");
+fn base64_len(bytes: &[u8]) -> usize {
+    base64::encoded_len(bytes.len(), true).expect("a message is far smaller than the address space")
+}
+
+fn base64(bytes: &[u8], out: &mut Space<'_>) {
+    let out = out.next(base64_len(bytes));
+    BASE64.encode_slice(bytes, out).expect("the slice has the encoded length");
 }
 
 #[cfg(test)]
@@ -122,12 +181,17 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::hub::LinkState;
+    use crate::{
+        config::Format,
+        hub::{Limits, LinkState, Log},
+    };
 
     fn lines(data: Data<'_>) -> (String, String) {
-        let (mut envelope, mut raw) = (Vec::new(), Vec::new());
-        message(7, 5, data, &mut envelope, Some(&mut raw));
-        (String::from_utf8(envelope).unwrap(), String::from_utf8(raw).unwrap())
+        let message = Message::new(data);
+        let mut log = Log::new(Limits { max_bytes: 1 << 20, max_age_us: None }, true);
+        let seq = log.append(5, message.room(), |_, envelope, raw| message.write(7, 5, envelope, raw));
+        let line = |format| String::from_utf8(log.chunk(seq, format).lines().to_vec()).unwrap();
+        (line(Format::Envelope), line(Format::Raw))
     }
 
     #[test]
@@ -183,7 +247,26 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_longest_envelope_has_room() {
+        for data in [Data::Text("1"), Data::Text("x"), Data::Binary(b"x")] {
+            let message = Message::new(data);
+            let mut log = Log::new(Limits { max_bytes: 1 << 20, max_age_us: None }, true);
+            let mut length = 0;
+            log.append(u64::MAX, message.room(), |_, envelope, raw| {
+                message.write(u64::MAX, u64::MAX, envelope, raw);
+                length = envelope.len();
+            });
+            assert!(length <= message.room().envelope, "{length} bytes");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_length_of_a_string_is_known_before_it_is_written(text in any::<String>()) {
+            prop_assert_eq!(string_len(&text), serde_json::to_string(&text).unwrap().len());
+        }
+
         #[test]
         fn any_text_becomes_one_line_that_gives_it_back(text in any::<String>()) {
             let (envelope, raw) = lines(Data::Text(&text));

@@ -2,18 +2,30 @@
 //!
 //! A message becomes its line when it enters, and stays that one run of bytes for every client: a
 //! [`Cursor`](super::Cursor) is only a place in it. Lines of a chunk lie end to end, so that all a
-//! client is behind by can be written with one call. Chunks leave whole, oldest first; a client in
-//! the middle of a line keeps its chunk alive until that line is out.
+//! client is behind by can be written with one call. Chunks leave whole, oldest first; a line that a
+//! client is in the middle of is kept, alone, until it is out.
+//!
+//! Chunks are of one size, but for a line that is larger, and are used again: what the log takes is
+//! what it counts, however long it runs.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::rc::Rc;
 
 use crate::config::Format;
+
+mod buffer;
+mod chunk;
+mod pin;
+mod series;
+use buffer::Pool;
+pub(super) use chunk::{Chunk, Space};
+pub(super) use pin::{Kept, Pin};
+use series::Series;
 
 /// Bounds of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of everything held: lines and what it takes to find them. The newest chunk is always held,
-    /// so one message may exceed it.
+    /// Of everything held: lines, what it takes to find them, and room for the next. The newest chunk
+    /// is always held, so one message may exceed it.
     pub max_bytes: usize,
     /// In microseconds; older entries are not handed out any more.
     pub max_age_us: Option<u64>,
@@ -23,87 +35,82 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Log {
     limits: Limits,
-    /// Whether the raw form of each message is kept beside its envelope.
-    raw: bool,
-    /// Complete chunks, oldest first; their entries follow one another without holes.
-    sealed: VecDeque<Rc<Chunk>>,
-    /// The chunk that grows. Its entries follow the last sealed one's.
-    open: Chunk,
-    /// The bytes of all sealed chunks.
-    sealed_bytes: usize,
+    envelope: Series,
+    /// The raw form of each message, if it is kept.
+    raw: Option<Series>,
+    pool: Pool,
+    /// Lines that have left, but that clients are in the middle of.
+    kept: Vec<Rc<Pin>>,
     /// The oldest entry that is handed out; within the oldest chunk, or one past the newest entry.
     oldest: u64,
     /// Entries from here on are kept, whatever the limits say.
     needed: u64,
-    /// Chunks that have left, to be filled again: memory that the kernel needn't hand out, zeroed,
-    /// once more. A batch fills no more than two.
-    spare: Vec<Chunk>,
 }
 
-/// So many chunks that have left are kept.
-const MAX_SPARE: usize = 2;
-
-/// Entries whose lines lie end to end, once for each format.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    first: u64,
-    /// How many bytes of each format went before.
-    before: Before,
-    index: Vec<Entry>,
-    envelope: Vec<u8>,
-    raw: Vec<u8>,
-}
-
-/// Bytes of each format since the log began.
-#[derive(Debug, Clone, Copy, Default)]
-struct Before {
-    envelope: u64,
-    raw: u64,
-}
-
-/// Where an entry's lines end. They begin where those of the entry before it end.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    time_us: u64,
-    envelope_end: u32,
-    raw_end: u32,
+/// The most bytes that an entry's lines may have, line breaks included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) envelope: usize,
+    /// 0 for an entry without a raw form.
+    pub(super) raw: usize,
 }
 
 impl Log {
-    /// The size at which a chunk is complete. One write takes at most one chunk.
+    /// The size of a chunk's memory, but for a line that is larger. One write takes at most one chunk.
     pub const CHUNK_BYTES: usize = 256 << 10;
 
     /// An empty log. `raw` keeps the raw form too.
     pub fn new(limits: Limits, raw: bool) -> Log {
         Log {
             limits,
-            raw,
-            sealed: VecDeque::new(),
-            open: Chunk::new(1, Before::default()),
-            sealed_bytes: 0,
+            envelope: Series::new(),
+            raw: raw.then(Series::new),
+            pool: Pool::new(chunk_bytes(limits)),
+            kept: Vec::new(),
             oldest: 1,
             needed: u64::MAX,
-            spare: Vec::new(),
         }
     }
 
     /// Appends one entry and returns its `seq`. `encode` writes the envelope line, newline
-    /// included, and the raw line where one is kept; an entry without a raw form writes nothing.
-    /// Nothing leaves the log before the next [`Log::trim`], so that everyone can be offered it first.
-    pub fn append(
+    /// included, and the raw line where one is kept, in no more than `room`; an entry without a raw
+    /// form writes nothing. Nothing leaves the log before the next [`Log::trim`], so that everyone can
+    /// be offered it first.
+    #[inline]
+    pub(super) fn append(
         &mut self,
         time_us: u64,
-        encode: impl FnOnce(u64, &mut Vec<u8>, Option<&mut Vec<u8>>),
+        room: Room,
+        encode: impl FnOnce(u64, &mut Space<'_>, Option<&mut Space<'_>>),
     ) -> u64 {
-        if self.open.len() >= self.chunk_bytes() {
-            self.seal();
+        let seq = self.envelope.open().end();
+        self.envelope.make_room(room.envelope, &mut self.pool);
+        let mut envelope = self.envelope.space();
+        match &mut self.raw {
+            None => {
+                encode(seq, &mut envelope, None);
+                let length = envelope.len();
+                self.envelope.add(time_us, length);
+            }
+            Some(series) => {
+                series.make_room(room.raw, &mut self.pool);
+                let mut raw = series.space();
+                encode(seq, &mut envelope, Some(&mut raw));
+                let (length, raw_length) = (envelope.len(), raw.len());
+                self.envelope.add(time_us, length);
+                series.add(time_us, raw_length);
+            }
         }
-        let seq = self.open.end();
-        let raw = self.raw.then_some(&mut self.open.raw);
-        encode(seq, &mut self.open.envelope, raw);
-        let (envelope_end, raw_end) = (offset(self.open.envelope.len()), offset(self.open.raw.len()));
-        self.open.index.push(Entry { time_us, envelope_end, raw_end });
         seq
+    }
+
+    /// Appends an entry whose lines are there already; nothing is the raw line of one without.
+    pub(crate) fn append_line(&mut self, time_us: u64, envelope: &[u8], raw: &[u8]) -> u64 {
+        let room = Room { envelope: envelope.len(), raw: raw.len() };
+        self.append(time_us, room, |_, to, raw_to| {
+            to.put(envelope);
+            raw_to.into_iter().for_each(|to| to.put(raw));
+        })
     }
 
     /// Lets go of what the limits don't allow, oldest first, as far as nobody needs it: entries from
@@ -111,28 +118,29 @@ impl Log {
     pub fn trim(&mut self, needed: u64) {
         self.needed = needed;
         self.evict();
-        if let Some(newest) = self.open.index.last() {
-            self.expire(newest.time_us);
+        let newest = self.envelope.open();
+        if !newest.is_empty() {
+            self.expire(newest.time_us(newest.end() - 1));
         }
     }
 
     /// Whether the lines from entry `seq` to the newest are `bytes` or fewer, give or take a chunk.
     pub fn is_within(&self, seq: u64, bytes: usize) -> bool {
-        let mut sum = self.open.len();
-        let mut first = self.open.first;
-        for chunk in self.sealed.iter().rev() {
+        let mut sum = self.envelope.open().taken();
+        let mut first = self.envelope.open().first();
+        for chunk in self.envelope.sealed().iter().rev() {
             if first <= seq || sum > bytes {
                 break;
             }
-            sum += chunk.len();
-            first = chunk.first;
+            sum += chunk.taken();
+            first = chunk.first();
         }
         sum <= bytes
     }
 
     /// The newest entry's `seq`; 0 while there is none.
     pub fn head(&self) -> u64 {
-        self.open.end() - 1
+        self.envelope.open().end() - 1
     }
 
     /// The oldest entry that can still be had; `head() + 1` when there is none.
@@ -142,7 +150,14 @@ impl Log {
 
     /// The bytes held, those of finding entries included.
     pub fn bytes(&self) -> usize {
-        self.sealed_bytes + self.open.len()
+        self.series().map(Series::bytes).sum()
+    }
+
+    /// The bytes of lines that have left, and that clients are in the middle of. What clients have
+    /// finished since the last call counts no more.
+    pub fn kept_bytes(&mut self) -> usize {
+        self.kept.retain(Pin::is_needed);
+        self.kept.iter().map(|pin| pin.memory()).sum()
     }
 
     /// The present bounds.
@@ -161,11 +176,11 @@ impl Log {
         let Some(max_age_us) = self.limits.max_age_us else { return };
         let limit = now_us.saturating_sub(max_age_us);
         while self.oldest <= self.head().min(self.needed - 1)
-            && self.chunk(self.oldest).time_us(self.oldest) < limit
+            && self.envelope.chunk(self.oldest).time_us(self.oldest) < limit
         {
             self.oldest += 1;
         }
-        while self.sealed.front().is_some_and(|chunk| chunk.end() <= self.oldest) {
+        while self.front_end().is_some_and(|end| end <= self.oldest) {
             self.drop_front();
         }
     }
@@ -173,174 +188,67 @@ impl Log {
     /// Applies new bounds, at once.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        if self.pool.size() != chunk_bytes(limits) {
+            self.pool = Pool::new(chunk_bytes(limits));
+        }
         self.evict();
     }
 
-    /// The chunk that holds entry `seq`, which must be one of `oldest()..=head()`.
-    pub(super) fn chunk(&self, seq: u64) -> &Chunk {
-        if seq >= self.open.first {
-            return &self.open;
+    /// The chunk that holds entry `seq`, which must be one of `oldest()..=head()`, or pinned and not
+    /// [kept](Pin::kept).
+    pub(super) fn chunk(&self, seq: u64, format: Format) -> &Chunk {
+        match (format, &self.raw) {
+            (Format::Raw, Some(raw)) => raw.chunk(seq),
+            _ => self.envelope.chunk(seq),
         }
-        &self.sealed[self.sealed.partition_point(|chunk| chunk.end() <= seq)]
     }
 
-    /// The chunk that holds entry `seq`, kept alive for as long as the caller likes.
-    pub(super) fn pin(&mut self, seq: u64) -> Rc<Chunk> {
-        if seq >= self.open.first {
-            self.seal();
+    /// Notes that a client is in the middle of entry `seq`'s line: it is kept for as long as the
+    /// caller likes.
+    pub(super) fn pin(&mut self, seq: u64, format: Format) -> Rc<Pin> {
+        match (format, &mut self.raw) {
+            (Format::Raw, Some(raw)) => raw.pin(seq),
+            _ => self.envelope.pin(seq),
         }
-        Rc::clone(&self.sealed[self.sealed.partition_point(|chunk| chunk.end() <= seq)])
-    }
-
-    /// Completes the open chunk and starts the next.
-    fn seal(&mut self) {
-        let before = self.open.after();
-        let next = match self.spare.pop() {
-            Some(spare) => spare.emptied(self.open.end(), before),
-            // as full as this one: a flood fills chunk after chunk without growing each anew
-            None if self.open.len() >= self.chunk_bytes() => Chunk::sized_like(&self.open),
-            None => Chunk::new(self.open.end(), before),
-        };
-        let mut full = std::mem::replace(&mut self.open, next);
-        full.shrink();
-        self.sealed_bytes += full.len();
-        self.sealed.push_back(Rc::new(full));
     }
 
     fn evict(&mut self) {
-        while self.bytes() > self.limits.max_bytes
-            && self.sealed.front().is_some_and(|chunk| chunk.end() <= self.needed)
+        while self.memory() > self.limits.max_bytes && self.front_end().is_some_and(|end| end <= self.needed)
         {
             self.drop_front();
         }
     }
 
+    /// One past the last entry of the chunk that leaves next.
+    fn front_end(&self) -> Option<u64> {
+        self.series().filter_map(|series| series.sealed().front()).map(Chunk::end).min()
+    }
+
     fn drop_front(&mut self) {
-        if let Some(chunk) = self.sealed.pop_front() {
-            self.sealed_bytes -= chunk.len();
-            self.oldest = self.oldest.max(chunk.end());
-            // one that a client still needs goes with that client
-            let most = 2 * self.chunk_bytes();
-            let chunk = Rc::into_inner(chunk).filter(|chunk| chunk.len() <= most);
-            self.spare.extend(chunk);
-            self.spare.truncate(MAX_SPARE);
+        let end = |series: &Series| series.sealed().front().map_or(u64::MAX, Chunk::end);
+        let oldest = match &mut self.raw {
+            Some(raw) if end(raw) < end(&self.envelope) => raw,
+            _ => &mut self.envelope,
+        };
+        if let Some((end, kept)) = oldest.drop_front(&mut self.pool) {
+            self.oldest = self.oldest.max(end);
+            self.kept.extend(kept);
         }
     }
 
-    /// A small log has small chunks, since chunks leave whole.
-    fn chunk_bytes(&self) -> usize {
-        Log::CHUNK_BYTES.min(self.limits.max_bytes / 8)
+    /// What the log takes at most, the chunks that wait to be used again included.
+    fn memory(&self) -> usize {
+        self.series().map(Series::memory).sum::<usize>() + self.pool.most()
+    }
+
+    fn series(&self) -> impl Iterator<Item = &Series> {
+        std::iter::once(&self.envelope).chain(&self.raw)
     }
 }
 
-impl Chunk {
-    fn new(first: u64, before: Before) -> Chunk {
-        Chunk { first, before, index: Vec::new(), envelope: Vec::new(), raw: Vec::new() }
-    }
-
-    /// The chunk after `full`, with room for somewhat more, but for no giant. Room that isn't used
-    /// costs nothing but addresses.
-    fn sized_like(full: &Chunk) -> Chunk {
-        let room = |bytes: usize| (bytes + bytes / 8).min(Log::CHUNK_BYTES + Log::CHUNK_BYTES / 4);
-        Chunk {
-            first: full.end(),
-            before: full.after(),
-            index: Vec::with_capacity(full.index.len() + full.index.len() / 8),
-            envelope: Vec::with_capacity(room(full.envelope.len())),
-            raw: Vec::with_capacity(room(full.raw.len())),
-        }
-    }
-
-    /// The same memory, for the entries from `first` on.
-    fn emptied(mut self, first: u64, before: Before) -> Chunk {
-        (self.first, self.before) = (first, before);
-        self.index.clear();
-        self.envelope.clear();
-        self.raw.clear();
-        self
-    }
-
-    /// One past the last entry's `seq`.
-    pub(super) fn end(&self) -> u64 {
-        self.first + self.index.len() as u64
-    }
-
-    /// How many bytes of a format went before this chunk's: a number for each byte of the log, for
-    /// ever.
-    pub(super) fn before(&self, format: Format) -> u64 {
-        match format {
-            Format::Envelope => self.before.envelope,
-            Format::Raw => self.before.raw,
-        }
-    }
-
-    fn after(&self) -> Before {
-        Before {
-            envelope: self.before.envelope + self.envelope.len() as u64,
-            raw: self.before.raw + self.raw.len() as u64,
-        }
-    }
-
-    /// All lines in one format.
-    pub(super) fn bytes(&self, format: Format) -> &[u8] {
-        match format {
-            Format::Envelope => &self.envelope,
-            Format::Raw => &self.raw,
-        }
-    }
-
-    /// Where the line of entry `seq` begins.
-    pub(super) fn start(&self, seq: u64, format: Format) -> usize {
-        match (seq - self.first).checked_sub(1) {
-            None => 0,
-            Some(before) => self.index[before as usize].end(format),
-        }
-    }
-
-    /// The first entry whose line ends after `offset`: the one that a reader who has had so many
-    /// bytes is at.
-    pub(super) fn entry_at(&self, offset: usize, format: Format) -> u64 {
-        self.first + self.index.partition_point(|entry| entry.end(format) <= offset) as u64
-    }
-
-    fn time_us(&self, seq: u64) -> u64 {
-        self.index[(seq - self.first) as usize].time_us
-    }
-
-    fn len(&self) -> usize {
-        self.envelope.len() + self.raw.len() + self.index.len() * size_of::<Entry>()
-    }
-
-    /// Gives back what is not used, if it is worth the copy that may be needed for it.
-    fn shrink(&mut self) {
-        for (used, held) in [
-            (self.envelope.len(), self.envelope.capacity()),
-            (self.raw.len(), self.raw.capacity()),
-            (self.index.len() * size_of::<Entry>(), self.index.capacity() * size_of::<Entry>()),
-        ] {
-            if held - used > (held / 4).max(4096) {
-                self.index.shrink_to_fit();
-                self.envelope.shrink_to_fit();
-                self.raw.shrink_to_fit();
-                return;
-            }
-        }
-    }
-}
-
-impl Entry {
-    fn end(&self, format: Format) -> usize {
-        match format {
-            Format::Envelope => self.envelope_end as usize,
-            Format::Raw => self.raw_end as usize,
-        }
-    }
-}
-
-/// An offset within a chunk. A chunk takes no more lines once it has reached its size, and the
-/// largest message (512 MiB, six bytes for each at worst) stays under 4 GiB.
-fn offset(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("a chunk is smaller than 4 GiB")
+/// A small log has small chunks, since chunks leave whole.
+fn chunk_bytes(limits: Limits) -> usize {
+    Log::CHUNK_BYTES.min(limits.max_bytes / 16)
 }
 
 #[cfg(test)]
@@ -352,7 +260,7 @@ mod tests {
     }
 
     fn append(log: &mut Log, time_us: u64, length: usize) -> u64 {
-        log.append(time_us, |_, envelope, _| envelope.resize(envelope.len() + length, b'x'))
+        log.append_line(time_us, &vec![b'x'; length], &vec![b'y'; length / 2])
     }
 
     #[test]
@@ -381,7 +289,7 @@ mod tests {
         append(&mut log, 0, 10);
         append(&mut log, 0, 1 << 20);
         log.trim(u64::MAX);
-        assert_eq!((log.oldest(), log.head()), (1, 2), "both are in the newest chunk");
+        assert_eq!((log.oldest(), log.head()), (2, 2), "it is the newest");
         append(&mut log, 0, 10);
         log.trim(u64::MAX);
         assert_eq!((log.oldest(), log.head()), (3, 3));
@@ -417,17 +325,103 @@ mod tests {
         assert!(log.oldest() > 20 && log.bytes() < 64 << 10, "{}", log.oldest());
     }
 
+    /// Lines of all sizes, with and without a raw form: the log takes what it says, chunks that wait
+    /// to be used again included, and it is well used.
     #[test]
-    fn chunks_that_are_kept_for_later_take_little_beside_the_bound() {
-        for max_bytes in [64 << 10, 1 << 20, 64 << 20] {
-            let mut log = log(max_bytes, None);
-            for _ in 0..2_000 {
-                append(&mut log, 0, 100_000);
+    fn it_takes_what_it_says_whatever_the_lines_sizes() {
+        let sizes: [&[usize]; 6] = [
+            &[1],
+            &[200],
+            &[70_000],
+            &[100, 300_000],
+            &[90, 200, 2000, 40_000, 130_000, 260_000, 1_100_000],
+            &[180_000, 20],
+        ];
+        for (sizes, raw, max_bytes) in sizes.iter().flat_map(|sizes| {
+            [false, true]
+                .into_iter()
+                .flat_map(move |raw| [64 << 10, 1 << 20, 16 << 20].map(|max| (sizes, raw, max)))
+        }) {
+            let largest = 2 * (sizes.iter().max().unwrap() + 4096);
+            let mut log = Log::new(Limits { max_bytes, max_age_us: None }, raw);
+            let mut full = false;
+            let mut appended = 0;
+            for length in sizes.iter().cycle() {
+                appended += length + 12;
+                append(&mut log, 0, *length);
                 log.trim(u64::MAX);
+                assert!(log.memory() <= max_bytes.max(largest + log.pool.most() + Log::CHUNK_BYTES));
+                full |= log.oldest() > 1;
+                if full && max_bytes > 8 * largest {
+                    let (envelope, raw) = (log.envelope.memory(), log.raw.as_ref().map_or(0, Series::memory));
+                    assert!(envelope + raw > max_bytes / 10 * 8, "{sizes:?} {raw}: {envelope} + {raw}");
+                    let used: usize = log.envelope.sealed().iter().map(Chunk::taken).sum();
+                    assert!(used > envelope / 10 * 8, "{sizes:?}: {used} of {envelope}");
+                }
+                if appended > 2 * max_bytes + largest {
+                    break;
+                }
             }
-            let spare: usize = log.spare.iter().map(|chunk| chunk.envelope.capacity()).sum();
-            assert!(spare <= max_bytes, "{spare} bytes beside {max_bytes}");
         }
+    }
+
+    #[test]
+    fn chunks_are_used_again() {
+        let mut log = Log::new(Limits { max_bytes: 4 << 20, max_age_us: None }, true);
+        let places = |log: &Log| {
+            let mut places: Vec<usize> = log
+                .series()
+                .flat_map(|series| series.sealed().iter().chain([series.open()]))
+                .map(|chunk| chunk.lines().as_ptr() as usize)
+                .chain(log.pool.spares())
+                .collect();
+            places.sort_unstable();
+            places
+        };
+        let fill = |log: &mut Log| {
+            (0..40_000).for_each(|_| {
+                append(log, 0, 200);
+                log.trim(u64::MAX);
+            })
+        };
+        fill(&mut log);
+        let before = places(&log);
+        fill(&mut log);
+        assert_eq!(places(&log), before, "no memory was asked for");
+    }
+
+    #[test]
+    fn of_what_has_left_only_lines_under_way_are_kept_and_for_whom_they_are() {
+        let mut log = log(1 << 20, None);
+        let push = |log: &mut Log| {
+            (0..2_000).for_each(|_| {
+                append(log, 0, 1000);
+                log.trim(u64::MAX);
+            })
+        };
+        append(&mut log, 0, 500);
+        append(&mut log, 0, 700);
+        let pins = [1, 2, 2].map(|seq| log.pin(seq, Format::Envelope));
+        assert_eq!(log.kept_bytes(), 0, "they are in the log");
+        push(&mut log);
+        assert_eq!(log.kept_bytes(), 1200, "the second once for both");
+        assert_eq!(pins[1].kept().map(|line| line.len()), Some(700));
+        let [one, two, same] = pins;
+        drop((one, two));
+        assert_eq!(log.kept_bytes(), 700);
+        drop(same);
+        assert_eq!(log.kept_bytes(), 0);
+    }
+
+    #[test]
+    fn a_large_line_under_way_keeps_its_memory_and_is_no_copy() {
+        let mut log = log(1 << 20, None);
+        append(&mut log, 0, 900_000);
+        let pin = log.pin(1, Format::Envelope);
+        let place = log.chunk(1, Format::Envelope).lines().as_ptr();
+        append(&mut log, 0, 900_000);
+        log.trim(u64::MAX);
+        assert_eq!(pin.kept().map(|line| (line.as_ptr(), line.len())), Some((place, 900_000)));
     }
 
     #[test]
@@ -456,6 +450,6 @@ mod tests {
     #[test]
     fn an_empty_log_holds_next_to_nothing() {
         let log = log(1 << 30, None);
-        assert_eq!(log.open.envelope.capacity() + log.sealed.capacity(), 0);
+        assert_eq!(log.envelope.memory() + log.envelope.sealed().capacity(), 0);
     }
 }

@@ -135,17 +135,16 @@ impl Hub {
         traffic.received += 1;
         traffic.received_bytes += bytes as u64;
         self.0.traffic.set(traffic);
-        self.0.log.borrow_mut().append(time_us, |seq, envelope, raw| {
-            line::message(seq, time_us, data, envelope, raw);
+        let message = line::Message::new(data);
+        self.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
+            message.write(seq, time_us, envelope, raw);
         });
     }
 
     /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next
     /// [`Hub::flush`].
     pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
-        self.0.log.borrow_mut().append(time_us, |seq, envelope, _| {
-            line::hole(seq, time_us, hole, envelope);
-        });
+        self.append(time_us, |seq, line| line::hole(seq, time_us, hole, line));
     }
 
     /// Wakes the fan-out, once for everything published since the last call.
@@ -158,15 +157,21 @@ impl Hub {
 
     /// Sets the link's status, appends its line to the log and wakes the fan-out.
     pub fn announce(&self, status: LinkStatus) {
-        self.0.log.borrow_mut().append(status.since_us, |seq, envelope, _| {
-            line::link(Some(seq), &status, envelope);
-        });
+        self.append(status.since_us, |seq, line| line::link(Some(seq), &status, line));
         if let Some(ending) = status.ending() {
             *self.0.last_end.borrow_mut() = Some(ending);
         }
         *self.0.link.borrow_mut() = status;
         self.0.link_changed.notify_one();
         self.flush();
+    }
+
+    /// Appends an entry of the hub's own, which has no raw form.
+    fn append(&self, time_us: u64, encode: impl FnOnce(u64, &mut Vec<u8>)) {
+        let mut log = self.0.log.borrow_mut();
+        let mut line = Vec::new();
+        encode(log.head() + 1, &mut line);
+        log.append_line(time_us, &line, b"");
     }
 
     /// Changes what `status` shows without a line of its own (the heartbeat's round trip).

@@ -242,7 +242,8 @@ mod tests {
 
     fn append(log: &mut Log, length: usize) {
         log.trim(u64::MAX);
-        log.append(0, |seq, envelope, _| envelope.extend(format!("{seq} {}\n", "x".repeat(length)).bytes()));
+        let line = format!("{} {}\n", log.head() + 1, "x".repeat(length));
+        log.append_line(0, line.as_bytes(), b"");
     }
 
     fn receiver() -> Outgoing {
