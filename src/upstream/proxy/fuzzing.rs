@@ -16,7 +16,7 @@ pub fn connect(bytes: &[u8]) {
         let read = bytes.len() - stream.reader().len();
         match outcome {
             Ok(rest) => assert!(bytes[..read].ends_with(&rest)),
-            Err(sentence) => assert!(!sentence.is_empty() && !sentence.contains("PASSWORD")),
+            Err(sentence) => assert!(!sentence.is_empty() && !sentence.contains("hunter2")),
         }
     }
 }
@@ -36,5 +36,5 @@ fn target() -> Target {
 }
 
 fn logins() -> [Option<Login>; 2] {
-    [None, Some((b"user".to_vec(), b"PASSWORD".to_vec()))]
+    [None, Some((b"user".to_vec(), b"hunter2".to_vec()))]
 }

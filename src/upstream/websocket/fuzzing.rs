@@ -12,10 +12,21 @@ use crate::{config::Compression, upstream::target::Target};
 const MAX_MESSAGE: usize = 300;
 
 /// Frames in pieces of at most `piece` bytes say what tungstenite's reader hears, and are refused where it
-/// refuses them.
+/// refuses them. It looks at a frame only when all of it is there.
 pub fn frames(piece: usize, bytes: &[u8]) {
     let (heard, fault) = read(bytes, piece, &mut Inbound::new(&[], MAX_MESSAGE, None));
-    assert_eq!((heard, fault.is_some()), library(bytes, MAX_MESSAGE), "{fault:?}");
+    let mut bytes = bytes.to_vec();
+    // no frame that is longer gets further than its header
+    let whole = bytes.len() + MAX_MESSAGE + 14;
+    loop {
+        let (expected, refused) = library(&bytes, MAX_MESSAGE);
+        assert_eq!(heard, expected, "{fault:?}");
+        if refused == fault.is_some() {
+            return;
+        }
+        assert!(!refused && bytes.len() < whole, "refused: {refused}, here: {fault:?}");
+        bytes.push(0);
+    }
 }
 
 /// Frames that may be compressed say the same however they are cut, and no message is longer than allowed.
@@ -26,7 +37,9 @@ pub fn compressed(takeover: bool, piece: usize, bytes: &[u8]) {
     let heard = |piece| read(bytes, piece, &mut Inbound::new(&[], MAX_MESSAGE, Some(agreed.inflater())));
     let (whole, fault) = heard(usize::MAX);
     assert!(whole.iter().all(|event| event.len() <= MAX_MESSAGE), "a message is too long");
-    assert_eq!(heard(piece), (whole, fault));
+    // of two faults, it depends on the cuts which is met first
+    let (cut, fault_there) = heard(piece);
+    assert_eq!((cut, fault_there.is_some()), (whole, fault.is_some()), "{fault_there:?}, {fault:?}");
 }
 
 /// A piece of compressed data, inflated in parts, is what it is as a whole, up to the bound.
@@ -40,7 +53,7 @@ pub fn inflate(piece: usize, max: usize, bytes: &[u8]) {
         }
         outcome = outcome.and_then(|()| inflater.finish(&mut out, max));
         assert!(out.capacity() <= (max + 1).max(16 << 10), "{} bytes for {max}", out.capacity());
-        outcome.map(|()| out)
+        outcome.map(|()| out).ok() // of two faults, it depends on the cuts which is met first
     };
     assert_eq!(inflated(piece), inflated(usize::MAX));
 }
