@@ -96,6 +96,7 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "local/outgoing.rs",
         "local/protocol.rs",
         "local/rights.rs",
+        "local/unfinished.rs",
         "service/reload.rs",
         "upstream/address.rs",
         "upstream/addresses.rs",

@@ -108,7 +108,7 @@ fn unknown_keys() {
         (
             "x = 1",
             "line 2: unknown key `x`: the keys here are capture, command, heartbeat, history, limits, listener, \
-             log, outbox, profile, reconnect, reply, rotate, script, sequence, shutdown, upstream, vars",
+             log, memory, outbox, profile, reconnect, reply, rotate, script, sequence, shutdown, upstream, vars",
         ),
         (
             "[history]\nlog.level = \"debug\"",
@@ -727,6 +727,11 @@ fn history_outbox_shutdown_and_log() {
             "outbox.max_messages = -1",
             "line 2: outbox.max_messages is -1: write a whole number from 0 to 1000000000",
         ),
+        ("memory.stalled_lines = \"63KiB\"", "line 2: memory.stalled_lines is 63KiB: write 64KiB to 1TiB"),
+        (
+            "memory.unfinished_lines = \"1023KiB\"",
+            "line 2: memory.unfinished_lines has no room for one line of listener.max_line (1MiB): write that or more",
+        ),
         ("outbox.max_bytes = 1", "line 2: outbox.max_bytes is 1: write 1KiB to 1TiB"),
         ("outbox.ttl = \"0s\"", "line 2: outbox.ttl is 0s: write 1ms to 1d"),
         (
@@ -749,6 +754,9 @@ fn history_outbox_shutdown_and_log() {
     assert_eq!(config.history.slow_client, SlowClient::Disconnect);
     assert_eq!(config.outbox.max_messages, 5);
     assert_eq!(config.shutdown.timeout, Duration::ZERO);
+    assert_eq!((config.memory.stalled_lines, config.memory.unfinished_lines), (32 << 20, 16 << 20));
+    let long = with("listener = [{ max_line = \"64MiB\" }]").unwrap();
+    assert_eq!(long.memory.unfinished_lines, 256 << 20, "one key is enough for long lines");
     assert_eq!(config.log.level, tracing::Level::TRACE);
 }
 
@@ -835,7 +843,7 @@ fn the_sample_has_every_key() {
     };
     let mut sections = known("");
     sections.sort_unstable();
-    assert_eq!(sections.len(), 17, "{sections:?}");
+    assert_eq!(sections.len(), 18, "{sections:?}");
     assert!(SAMPLE.contains("profile = \"NAME\""));
     let header = |section: &str| match section {
         "listener" | "capture" | "reply" | "script.step" | "reconnect.rule" => format!("[[{section}]]"),

@@ -234,7 +234,8 @@ fn without_send_a_strangers_send_is_forbidden_and_goes_nowhere() {
     }
     let mut house = House::new(LISTENERS);
     let mut stranger = house.stranger("no-send");
-    assert_eq!(stranger.line()["type"], "hello");
+    let hello = stranger.line();
+    assert_eq!((&hello["type"], &hello["max_line"]), (&json!("hello"), &json!(4096)), "nothing else is long");
     for payload in [json!({"text": "a"}), json!({"json": [1]}), json!({"binary": "AAEC"})] {
         let mut op = payload.clone();
         op["op"] = "send".into();

@@ -23,6 +23,7 @@ mod history;
 mod limits;
 mod listener;
 mod log;
+mod memory;
 mod names;
 mod outbox;
 mod pattern;
@@ -64,6 +65,7 @@ pub use self::{
     limits::{Excess, Limits, MAX_WINDOWS, Window},
     listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
     log::{Log, LogFormat},
+    memory::Memory,
     outbox::Outbox,
     pattern::{Pattern, Test},
     placeholder::Placeholder,
@@ -117,6 +119,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[history]`: the log's bounds and what happens to a client that falls out of it.
     pub history: History,
+    /// `[memory]`: what clients may make the daemon hold beside the log.
+    pub memory: Memory,
     /// `[outbox]`: sends that wait for the link.
     pub outbox: Outbox,
     /// `[shutdown]`: how long a stop may take.
@@ -178,14 +182,16 @@ impl Config {
         let names = Names::gather(&table);
         let root = Section::root(&table, &report);
         root.item("profile");
+        let listeners = Listener::read_all(&root, &report, surroundings);
         let config = Self {
             profile: profile.map(|(name, _)| name.to_owned()),
             upstream: Upstream::read(root.section("upstream"), &names),
             terms: Terms::read(&root, &names),
             heartbeat: Heartbeat::read(root.section("heartbeat"), &names),
             reconnect: Reconnect::read(root.section("reconnect")),
-            listeners: Listener::read_all(&root, &report, surroundings),
             history: History::read(root.section("history")),
+            memory: Memory::read(root.section("memory"), &listeners),
+            listeners,
             outbox: Outbox::read(root.section("outbox")),
             shutdown: Shutdown::read(root.section("shutdown")),
             log: Log::read(root.section("log")),

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The tables of the file, as [`super::Config`] reads them.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "capture",
     "command",
     "heartbeat",
@@ -19,6 +19,7 @@ const TABLES: [&str; 16] = [
     "limits",
     "listener",
     "log",
+    "memory",
     "outbox",
     "reconnect",
     "reply",

@@ -65,6 +65,8 @@ impl Reader {
 
     async fn read(&self) {
         let mut lines = Lines::default();
+        // what an unfinished line was last known to take
+        let mut begun = 0;
         loop {
             match self.fill(&mut lines).await {
                 Ok(0) => break,
@@ -83,10 +85,17 @@ impl Reader {
                 // a client that writes a lot of lines must leave the others their turns
                 consume_budget().await;
             }
+            let memory = lines.memory();
+            if memory != begun {
+                begun = memory;
+                self.fanout.unfinished(self.id, self.peer.uid, memory);
+            }
         }
         if lines.has_rest() {
             self.half_a_line();
         }
+        drop(lines);
+        self.fanout.unfinished(self.id, self.peer.uid, 0);
         self.gone().await;
     }
 

@@ -13,6 +13,7 @@ use std::{
     os::unix::net::UnixStream,
     path::PathBuf,
     rc::Rc,
+    time::Duration,
 };
 
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
@@ -22,13 +23,14 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     burst::Burst,
     outgoing::{Next, Outgoing, Seek},
-    protocol::{self, Bye, Why},
+    protocol::{self, Bye, Code, Why},
     seldom::Seldom,
     socket::Peer,
+    unfinished::Unfinished,
     watched::Watched,
 };
 use crate::{
-    config::{Format, History, SlowClient},
+    config::{Format, History, Memory, SlowClient},
     hub::{Cursor, Hub, Ledger},
 };
 
@@ -37,6 +39,9 @@ use laggards::{Rules, Wake};
 
 /// So many writes for one client in a row; then the others have their turn.
 const WRITES_PER_TURN: usize = 8;
+
+/// What is laid out for a burst is kept so long for a client that takes nothing.
+const BURST_KEPT: Duration = Duration::from_secs(1);
 
 /// Writes to all clients. Clones are handles to the same fan-out.
 #[derive(Clone)]
@@ -47,6 +52,11 @@ struct Shared {
     rules: Cell<Rules>,
     gaps_said: Seldom,
     cuts_said: Seldom,
+    sheds_said: Seldom,
+    /// The memory of all answers that are not read yet.
+    unread: Rc<Cell<usize>>,
+    /// What clients have begun to write.
+    unfinished: RefCell<Unfinished>,
     /// The newest entry that everyone was offered.
     offered: Cell<u64>,
     /// The daemon stops: who comes now is told so.
@@ -108,12 +118,15 @@ pub struct ClientStatus {
 
 impl Fanout {
     /// A fan-out without clients.
-    pub fn new(hub: Hub, history: &History) -> Fanout {
+    pub fn new(hub: Hub, history: &History, memory: &Memory) -> Fanout {
         Fanout(Rc::new(Shared {
             hub,
-            rules: Cell::new(history.into()),
+            rules: Cell::new(Rules::new(history, memory)),
             gaps_said: Seldom::default(),
             cuts_said: Seldom::default(),
+            sheds_said: Seldom::default(),
+            unread: Rc::default(),
+            unfinished: RefCell::new(Unfinished::new(memory.unfinished_lines)),
             offered: Cell::new(0),
             finishing: Cell::new(false),
             holding: Cell::new(0),
@@ -163,8 +176,9 @@ impl Fanout {
     }
 
     /// Applies other rules for slow clients.
-    pub fn set_rules(&self, history: &History) {
-        self.0.rules.set(history.into());
+    pub fn set_rules(&self, history: &History, memory: &Memory) {
+        self.0.rules.set(Rules::new(history, memory));
+        self.0.unfinished.borrow_mut().set_most(memory.unfinished_lines);
         self.each(|fanout, id, client| {
             if client.holding {
                 client.stall_watched = false; // the old deadline may be far
@@ -172,6 +186,7 @@ impl Fanout {
             }
             true
         });
+        self.shed();
         self.0.hub.flush(); // the link may have waited under the old ones
     }
 
@@ -217,7 +232,7 @@ impl Fanout {
                 client: id,
                 max_line: about.max_line,
             });
-            (Outgoing::new(cursor), hello)
+            (Outgoing::new(cursor, Rc::clone(&self.0.unread)), hello)
         };
         let envelope = about.format == Format::Envelope;
         if self.0.finishing.get() {
@@ -244,6 +259,7 @@ impl Fanout {
 
     /// Forgets a client whose connection is over.
     pub(super) fn leave(&self, id: u64) {
+        self.0.unfinished.borrow_mut().remove(id);
         let client = self.0.clients.borrow_mut().remove(&id);
         if let Some(mut client) = client {
             self.part(&mut client);
@@ -268,6 +284,27 @@ impl Fanout {
             }
             fanout.pump_and_hold(id, client)
         });
+        self.shed();
+    }
+
+    /// Notes what the line that a client has begun takes now. Who takes too much of what there is for
+    /// all is told, and disconnected: it may be this client or another.
+    pub(super) fn unfinished(&self, id: u64, uid: u32, bytes: usize) {
+        let refused = self.0.unfinished.borrow_mut().set(id, uid, bytes);
+        for id in refused {
+            let message = "the lines that clients have begun take more than memory.unfinished_lines, and \
+                           this is the longest: the connection is closed";
+            let is_envelope = self
+                .0
+                .clients
+                .borrow()
+                .get(&id)
+                .is_some_and(|client| client.about.format == Format::Envelope);
+            if is_envelope {
+                self.reply(id, &protocol::error(None, Code::NoRoom, message));
+            }
+            self.dismiss(id, Bye::BadClient);
+        }
     }
 
     /// Moves a client's cursor to right after entry `after`, and says `lines` just before what
@@ -311,6 +348,7 @@ impl Fanout {
         self.0.hub.with_log(|log| log.trim(needed.get()));
         self.0.offered.set(self.0.hub.log().head());
         self.release();
+        self.shed();
     }
 
     /// Writes until the client has all, can't take more, or has had its turn. False: it is gone.
@@ -368,7 +406,9 @@ impl Fanout {
     /// Gives back what is held for a burst, once nobody lags who may need it.
     fn let_go(&self) {
         let mut burst = self.0.burst.borrow_mut();
-        if burst.is_held() && !self.0.clients.borrow().values().any(|client| client.lagging) {
+        // one that has long been stuck may never need it
+        let soon = |client: &Client| client.lagging && client.progress.elapsed() < BURST_KEPT;
+        if burst.is_held() && !self.0.clients.borrow().values().any(soon) {
             burst.clear();
         }
     }

@@ -49,6 +49,11 @@ impl Lines {
         }
     }
 
+    /// What it takes, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Whether bytes of an unfinished line are left.
     pub(super) fn has_rest(&self) -> bool {
         self.start < self.buffer.len()

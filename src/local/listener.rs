@@ -28,6 +28,9 @@ use crate::{
 /// How long to wait when nothing can be accepted, for want of descriptors most of all.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest line from a client that may not send: any request but a send, with the longest id.
+const MAX_REQUEST: usize = 4 << 10;
+
 /// One local socket and the clients on it.
 pub struct Listener {
     bound: Bound,
@@ -123,13 +126,15 @@ impl Listener {
         }
         let peer = socket::peer(&stream)?;
         let rights = rights::of(config.rights, peer.uid, socket::own_uid());
+        // nothing but a send is long
+        let max_line = if rights.send { config.max_line } else { config.max_line.min(MAX_REQUEST) };
         let stream = Rc::new(Watched::reading(stream)?);
         let about = About {
             listener: config.path.clone(),
             format: config.format,
             peer,
             receive: rights.receive,
-            max_line: config.max_line,
+            max_line,
         };
         let id = self.fanout.join(about, Rc::clone(&stream));
         let Peer { pid, uid } = peer;
@@ -142,7 +147,7 @@ impl Listener {
             peer,
             format: config.format,
             rights,
-            max_line: config.max_line,
+            max_line,
             started: self.started,
         };
         readers.spawn_local(reader.run());

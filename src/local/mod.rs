@@ -15,6 +15,7 @@ pub mod protocol;
 mod rights;
 mod seldom;
 mod socket;
+mod unfinished;
 mod watched;
 
 pub use fanout::{ClientStatus, Fanout};

@@ -4,6 +4,8 @@
 //! own lane. They change over only where a line ends. Replies go first, so that a flood of data
 //! can't hold them up.
 
+use std::{cell::Cell, rc::Rc};
+
 use super::protocol::Why;
 use crate::hub::{Ahead, Cursor, Ledger, Log, Lost, Stretch};
 
@@ -22,6 +24,9 @@ pub(super) struct Outgoing {
     ending: Ending,
     /// Bytes written so far.
     total: u64,
+    /// What `replies` takes, and what those of all clients take together.
+    charged: usize,
+    unread: Rc<Cell<usize>>,
 }
 
 /// How far the end of the connection has come.
@@ -68,10 +73,21 @@ impl Outgoing {
     /// So much of the replies may be written and still held.
     const MAX_WRITTEN: usize = 64 << 10;
 
-    /// A client's outgoing side; without a cursor it sees replies only.
-    pub(super) fn new(cursor: Option<Cursor>) -> Outgoing {
+    /// A client's outgoing side; without a cursor it sees replies only. `unread` counts the memory of all
+    /// clients' replies.
+    pub(super) fn new(cursor: Option<Cursor>, unread: Rc<Cell<usize>>) -> Outgoing {
         let (replies, written, seek) = (Vec::new(), 0, None);
-        Outgoing { cursor, replies, written, seek, why: Why::SlowClient, ending: Ending::No, total: 0 }
+        Outgoing {
+            cursor,
+            replies,
+            written,
+            seek,
+            why: Why::SlowClient,
+            ending: Ending::No,
+            total: 0,
+            charged: 0,
+            unread,
+        }
     }
 
     /// Adds reply lines. False when the client has left too many unread: it must be cut off. With
@@ -85,6 +101,7 @@ impl Outgoing {
             return false;
         }
         self.replies.extend_from_slice(lines);
+        self.charge();
         true
     }
 
@@ -168,6 +185,7 @@ impl Outgoing {
             } else if self.written > Outgoing::MAX_WRITTEN {
                 self.replies.drain(..std::mem::take(&mut self.written));
             }
+            self.charge();
         } else if let Some(cursor) = &mut self.cursor {
             cursor.wrote(log, written);
             self.why = Why::SlowClient;
@@ -190,6 +208,7 @@ impl Outgoing {
         if let Some(lost) = self.cursor.as_mut().and_then(|cursor| cursor.skip_lost(log)) {
             // not bounded as replies are: one is due only when all before it is out
             self.replies.extend_from_slice(&lines(lost, self.why));
+            self.charge();
             self.why = Why::SlowClient;
         }
     }
@@ -219,6 +238,18 @@ impl Outgoing {
         self.cursor.as_ref().is_none_or(Cursor::at_line_start)
     }
 
+    /// Whether something is held for this client that others don't need: a line under way that has left the
+    /// log, or replies.
+    pub(super) fn holds(&self) -> bool {
+        self.charged > 0 || self.cursor.as_ref().is_some_and(Cursor::is_kept)
+    }
+
+    fn charge(&mut self) {
+        let memory = self.replies.capacity();
+        self.unread.set(self.unread.get() + memory - self.charged);
+        self.charged = memory;
+    }
+
     fn apply_seek(&mut self) {
         if let Some(cursor) = self.cursor.as_mut().filter(|cursor| cursor.at_line_start())
             && let Some(seek) = self.seek.take()
@@ -226,6 +257,12 @@ impl Outgoing {
             cursor.seek(seek.after);
             self.why = seek.why;
         }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.unread.set(self.unread.get() - self.charged);
     }
 }
 
@@ -247,7 +284,7 @@ mod tests {
     }
 
     fn receiver() -> Outgoing {
-        Outgoing::new(Some(Cursor::new(Format::Envelope, 0)))
+        Outgoing::new(Some(Cursor::new(Format::Envelope, 0)), Rc::default())
     }
 
     /// Writes up to `bytes`, as a socket would take them.

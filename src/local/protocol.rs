@@ -95,6 +95,8 @@ pub enum Code {
     Forbidden,
     /// The line is longer than `max_line`; the connection is closed.
     LineTooLong,
+    /// The unfinished lines of all clients together take too much; the connection is closed.
+    NoRoom,
     /// The listener has as many clients as it takes; the connection is closed.
     TooManyClients,
     /// The link isn't up, and there is no outbox.

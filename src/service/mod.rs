@@ -142,7 +142,7 @@ impl Daemon {
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
         let (hub, commands) = Hub::new(epoch()?, &config.history, raw);
-        let fanout = Fanout::new(hub.clone(), &config.history);
+        let fanout = Fanout::new(hub.clone(), &config.history, &config.memory);
 
         let listener_configs: Vec<_> =
             config.listeners.iter().map(|listener| Rc::new(RefCell::new(listener.clone()))).collect();
@@ -293,7 +293,7 @@ impl Daemon {
         self.config = plan.config;
         let config = &self.config;
         self.hub.set_limits(&config.history);
-        self.fanout.set_rules(&config.history);
+        self.fanout.set_rules(&config.history, &config.memory);
         for (shared, listener) in self.listener_configs.iter().zip(&config.listeners) {
             *shared.borrow_mut() = listener.clone();
         }

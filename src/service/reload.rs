@@ -27,6 +27,7 @@ pub(super) fn plan(old: &Config, new: Config) -> Plan {
         ("[heartbeat]", old.heartbeat != new.heartbeat),
         ("[reconnect]", old.reconnect != new.reconnect),
         ("[history]", old.history != new.history),
+        ("[memory]", old.memory != new.memory),
         ("[outbox]", old.outbox != new.outbox),
         ("[shutdown]", old.shutdown != new.shutdown),
         ("log.level", old.log.level != new.log.level),
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
     use crate::config::{
         Capture, Command, Compression, Excess, FirstBeat, Format, Heartbeat, HeartbeatKind, History,
-        IntervalFrom, Limits, Log, LogFormat, OnExhausted, OnHole, Outbox, Pattern, Pointer, Proxy,
+        IntervalFrom, Limits, Log, LogFormat, Memory, OnExhausted, OnHole, Outbox, Pattern, Pointer, Proxy,
         Reconnect, Remedy, Reply, Rights, Rotate, Rule, Say, Script, Sequence, Shutdown, SlowClient, Step,
         Surroundings, Template, Terms, Tls, Upstream, UrlCommand, Var, Window,
     };
@@ -169,6 +170,7 @@ mod tests {
             reconnect,
             listeners,
             history,
+            memory,
             outbox,
             shutdown,
             log,
@@ -231,6 +233,7 @@ mod tests {
             } = listener;
         }
         let History { max_bytes: _, max_age: _, slow_client: _, stall_timeout: _ } = history;
+        let Memory { stalled_lines: _, unfinished_lines: _ } = memory;
         let Outbox { max_messages: _, max_bytes: _, ttl: _ } = outbox;
         let Shutdown { timeout: _ } = shutdown;
         let Log { level: _, format: _ } = log;
@@ -300,6 +303,10 @@ mod tests {
                     |config| config.history.slow_client = SlowClient::Block,
                     |config| config.history.stall_timeout += SECOND,
                 ],
+            ),
+            (
+                "[memory]",
+                &[|config| config.memory.stalled_lines += 1, |config| config.memory.unfinished_lines += 1],
             ),
             (
                 "[outbox]",

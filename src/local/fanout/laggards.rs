@@ -4,11 +4,12 @@
 use std::{net::Shutdown, rc::Rc, time::Duration};
 
 use futures_util::future::LocalBoxFuture;
+use tokio::time::Instant;
 
 use super::{Client, Fanout};
 use crate::{
-    config::{Format, History, SlowClient},
-    hub::Lost,
+    config::{Format, History, Memory, SlowClient},
+    hub::{Log, Lost},
     local::{
         protocol::{self, Bye, Why},
         watched::Watched,
@@ -31,11 +32,13 @@ pub(super) struct Rules {
     pub(super) slow_client: SlowClient,
     stall_timeout: Duration,
     max_bytes: usize,
+    stalled_lines: usize,
 }
 
-impl From<&History> for Rules {
-    fn from(history: &History) -> Rules {
+impl Rules {
+    pub(super) fn new(history: &History, memory: &Memory) -> Rules {
         Rules {
+            stalled_lines: memory.stalled_lines,
             slow_client: history.slow_client,
             stall_timeout: history.stall_timeout,
             max_bytes: history.max_bytes,
@@ -83,6 +86,7 @@ impl Fanout {
             Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_cut_off()),
         }
         self.let_go();
+        self.shed();
     }
 
     /// Lets go of entries that are too old by now. Under `block`, those that a client needs stay.
@@ -215,6 +219,40 @@ impl Fanout {
             tokio::time::sleep(LAST_WORDS).await;
             Wake::Deadline(id)
         }));
+    }
+
+    /// Disconnects those who have taken nothing for the longest, while more is held for such clients than
+    /// may be. They are in the middle of a line, or leave their answers unread: there is no way to tell
+    /// them.
+    pub(super) fn shed(&self) {
+        let most = self.0.rules.get().stalled_lines;
+        let held = || self.0.hub.with_log(Log::kept_bytes) + self.0.unread.get();
+        if held() <= most {
+            return;
+        }
+        let mut stalled: Vec<(Instant, u64)> = {
+            let clients = self.0.clients.borrow();
+            let holding = clients.iter().filter(|(_, client)| client.outgoing.holds());
+            holding.map(|(id, client)| (client.progress, *id)).collect()
+        };
+        stalled.sort_unstable();
+        for (progress, id) in stalled {
+            if held() <= most {
+                break;
+            }
+            self.one(id, |fanout, client| {
+                if let Some(unsaid) = fanout.0.sheds_said.due() {
+                    tracing::warn!(
+                        client = id,
+                        pid = client.about.peer.pid,
+                        stalled_ms = progress.elapsed().as_millis() as u64,
+                        unsaid,
+                        "disconnected a client that had stopped reading: more was held for such clients than memory.stalled_lines"
+                    );
+                }
+                false
+            });
+        }
     }
 
     /// Looks at a client again when it can take more.
