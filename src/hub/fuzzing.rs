@@ -3,10 +3,11 @@
 use serde_json::value::RawValue;
 
 use super::{
-    Data,
+    Data, Limits, Log,
     json::{Json, json},
-    line,
+    line::Message,
 };
+use crate::config::Format;
 
 /// A text is judged as serde_json does, and becomes one line that gives it back.
 pub fn message(text: &str) {
@@ -19,13 +20,15 @@ pub fn message(text: &str) {
         Json::Any(inner) => assert_eq!(judged.expect("it is JSON").get(), inner),
         Json::Not => assert!(judged.is_err(), "it is JSON"),
     }
-    let (mut envelope, mut raw) = (Vec::new(), Vec::new());
-    line::message(1, 1, Data::Text(text), &mut envelope, Some(&mut raw));
-    for bytes in [&envelope, &raw] {
+    let message = Message::new(Data::Text(text));
+    let mut log = Log::new(Limits { max_bytes: 0, max_age_us: None }, true);
+    let seq = log.append(1, message.room(), |seq, envelope, raw| message.write(seq, 1, envelope, raw));
+    let [envelope, raw] = [Format::Envelope, Format::Raw].map(|format| log.chunk(seq, format).lines());
+    for bytes in [envelope, raw] {
         assert_eq!(memchr::memchr_iter(b'\n', bytes).count(), 1, "it is one line");
         assert_eq!(bytes.last(), Some(&b'\n'));
     }
-    let back: Back<'_> = serde_json::from_slice(&envelope).expect("the line is JSON");
+    let back: Back<'_> = serde_json::from_slice(envelope).expect("the line is JSON");
     match (back.json, back.text) {
         (Some(json), None) => {
             let spaced = text.replace(['\n', '\r'], " ");
