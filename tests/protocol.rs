@@ -193,6 +193,14 @@ fn control() {
 }
 
 #[test]
+fn reload() {
+    let (server, daemon, _upstream) = up("");
+    let config = server.config().replace("/stream\"", "/stream\"\nheaders = { X-Test = \"1\" }");
+    daemon.rewrite(&(config + "[heartbeat]\ninterval = \"20s\"\n[log]\nformat = \"json\"\n"));
+    run("reload", &mut daemon.client());
+}
+
+#[test]
 fn ping() {
     let (_server, daemon, _upstream) = up("");
     run("ping", &mut daemon.client());

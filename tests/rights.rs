@@ -313,7 +313,7 @@ fn a_socket_for_its_owner_refuses_a_stranger() {
 }
 
 #[test]
-fn a_reload_changes_the_rights_of_who_comes_after_it() {
+fn a_reload_changes_the_rights_of_who_is_there_and_of_who_comes_after_it() {
     if !is_root("that rights change with a reload") {
         return;
     }
@@ -329,6 +329,15 @@ fn a_reload_changes_the_rights_of_who_comes_after_it() {
     let mut after = house.stranger("no-control");
     assert_eq!(after.line()["type"], "hello");
     assert_forbidden(&after.request(json!({"op": "send", "text": "a"})), "send");
-    assert_eq!(before.request(json!({"op": "send", "text": "b"}))["result"], "written");
-    assert_eq!(house.upstream.message().into_text().unwrap(), "b");
+    assert_forbidden(&before.request(json!({"op": "send", "text": "b"})), "send");
+    house.upstream.text("1");
+    assert_eq!(before.message()["json"], 1, "it receives as before");
+
+    let none = LISTENERS.replace(r#"rights = ["receive", "send"]"#, r#"rights = ["send"]"#);
+    house.daemon.rewrite(&(house.server.config() + &none));
+    house.daemon.signal("HUP");
+    house.daemon.notified("RELOADING=1");
+    house.daemon.notified("READY=1");
+    assert_eq!(before.rest().pop().unwrap()["why"], "reconfigured", "who may not receive is told, and goes");
+    house.assert_nothing_was_done();
 }

@@ -62,24 +62,71 @@ fn what_is_in_the_socket_s_place_and_not_dead_is_left_alone() {
     let server = Server::bind();
     let directory = tempfile::tempdir().unwrap();
     let there = directory.path().join("there");
-    let refused = |word: &str| {
+    let refused = |word: &str, code: i32| {
         let config = format!("{}[[listener]]\npath = \"{}\"\n", server.config(), there.display());
         let mut daemon = Daemon::spawn(&config);
-        assert_eq!(daemon.wait().code(), Some(1));
+        assert_eq!(daemon.wait().code(), Some(code));
         assert!(daemon.log().contains(word) && daemon.log().contains("/there"), "{}", daemon.log());
         assert!(fs::symlink_metadata(&there).is_ok());
         assert!(!directory.path().join("there.lock").exists());
     };
     let listener = UnixListener::bind(&there).unwrap();
-    refused("another program listens on this socket");
+    refused("another program listens on this socket", 1);
     drop(listener);
     fs::remove_file(&there).unwrap();
     fs::write(&there, "precious").unwrap();
-    refused("not a socket");
+    refused("not a socket", 78);
     assert_eq!(fs::read_to_string(&there).unwrap(), "precious");
     fs::remove_file(&there).unwrap();
     symlink("nowhere", &there).unwrap();
-    refused("not a socket");
+    refused("not a socket", 78);
+}
+
+#[test]
+fn what_no_second_start_mends_ends_with_78_and_leaves_nothing_behind() {
+    let server = Server::bind();
+    let directory = tempfile::tempdir().unwrap();
+    let made = directory.path().join("made");
+    let open = directory.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    for (listener, word) in [
+        (
+            format!("path = \"{}/s\"\ngroup = \"no-such-group\"\n", made.display()),
+            "no group \"no-such-group\"",
+        ),
+        (format!("path = \"{}/s\"\nowner = \"no-such-user\"\n", made.display()), "no user \"no-such-user\""),
+        (format!("path = \"{}/no/deeper/s\"\n", made.display()), "can't be made"),
+        ("path = \"/proc/s\"\n".to_owned(), "/proc/s: "),
+        (format!("path = \"{}/s\"\n", open.display()), "may be written to by others (mode 0777)"),
+    ] {
+        // with a good one before it, whose directory goes again as well
+        let good = format!("[[listener]]\npath = \"{}/good\"\n", made.display());
+        let config = format!("{}{good}[[listener]]\n{listener}", server.config());
+        let mut daemon = Daemon::spawn(&config);
+        assert_eq!(daemon.wait().code(), Some(78), "{listener}: {}", daemon.log());
+        assert!(daemon.log().contains(word), "{word}: {}", daemon.log());
+        assert!(!made.exists(), "{listener}");
+    }
+    assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    let config = format!("{}[[listener]]\npath = \"{}/s\"\n", server.config(), open.display());
+    let mut daemon = Daemon::start(&config);
+    daemon.signal("TERM");
+    assert!(daemon.wait().success(), "with the sticky bit, as in /tmp, nobody else can take it away");
+}
+
+#[test]
+fn a_directory_that_was_missing_goes_with_the_daemon() {
+    let server = Server::bind();
+    let directory = tempfile::tempdir().unwrap();
+    let made = directory.path().join("made");
+    let listener = |name: &str| format!("[[listener]]\npath = \"{}/{name}\"\n", made.display());
+    let mut daemon = Daemon::start(&(server.config() + &listener("a") + &listener("in/b")));
+    assert!(made.join("a").exists() && made.join("in/b").exists());
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    assert!(!made.exists());
 }
 
 #[test]
@@ -224,9 +271,9 @@ fn a_reload_reconnects_for_what_needs_it_and_names_what_needs_a_restart() {
     let mut daemon = Daemon::start(&server.config());
     let mut upstream = server.accept();
     let mut client = daemon.client();
-    let listener = "[[listener]]\npath = \"SOCKET\"\nmode = \"0600\"\n[[listener]]\npath = \"SOCKET.2\"\n";
+    let rest = "[log]\nformat = \"json\"\n";
     let config = server.config().replace("/stream\"", "/other\"\nheaders = { X-Test = \"1\" }");
-    daemon.rewrite(&(config + listener));
+    daemon.rewrite(&(config + rest));
     daemon.signal("HUP");
     daemon.notified("RELOADING=1");
     assert_eq!(upstream.closed(), Some(1000));
@@ -234,8 +281,8 @@ fn a_reload_reconnects_for_what_needs_it_and_names_what_needs_a_restart() {
     assert_eq!(upstream.path, "/other");
     assert!(upstream.headers.contains(&("x-test".into(), "1".into())), "{:?}", upstream.headers);
     assert_eq!(client.link("up")["conn"], 2);
-    let log = daemon.logged("the new listener");
-    for word in ["upstream.url", "upstream.headers", "`mode` of listener", "the new listener"] {
+    let log = daemon.logged("needs a restart");
+    for word in ["upstream.url", "upstream.headers", "log.format"] {
         assert!(log.contains(word), "{word}: {log}");
     }
 }

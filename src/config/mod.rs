@@ -14,6 +14,7 @@ use std::{
 use toml::de::DeTable;
 
 mod capture;
+mod change;
 mod command;
 mod compression;
 mod duration;
@@ -56,6 +57,7 @@ mod vars;
 
 pub use self::{
     capture::Capture,
+    change::{Key, Takes},
     command::{Command, Commands, UrlCommand},
     compression::Compression,
     duration::{format_duration, parse_duration},

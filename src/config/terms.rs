@@ -40,11 +40,4 @@ impl Terms {
             limits: Limits::read(root.section("limits")),
         }
     }
-
-    /// Whether a connection made under these terms is as good under `new` ones: limits and rotation apply
-    /// to the live one, everything else to a new one.
-    pub fn keep_connection(&self, new: &Terms) -> bool {
-        let rest = Self { rotate: new.rotate.clone(), limits: new.limits.clone(), ..self.clone() };
-        rest == *new
-    }
 }

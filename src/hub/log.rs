@@ -38,6 +38,8 @@ pub struct Log {
     envelope: Series,
     /// The raw form of each message, if it is kept.
     raw: Option<Series>,
+    /// How many bytes of raw lines went before, while they aren't kept.
+    raw_before: u64,
     pool: Pool,
     /// Lines that have left, but that clients are in the middle of.
     kept: Vec<Rc<Pin>>,
@@ -63,12 +65,26 @@ impl Log {
     pub fn new(limits: Limits, raw: bool) -> Log {
         Log {
             limits,
-            envelope: Series::new(),
-            raw: raw.then(Series::new),
+            envelope: Series::from(1, 0),
+            raw: raw.then(|| Series::from(1, 0)),
+            raw_before: 0,
             pool: Pool::new(chunk_bytes(limits)),
             kept: Vec::new(),
             oldest: 1,
             needed: u64::MAX,
+        }
+    }
+
+    /// Says whether the raw form is kept from the next entry on. Entries without one have no raw line.
+    /// Nobody may be reading raw lines when they end.
+    pub fn keep_raw(&mut self, raw: bool) {
+        match (raw, &self.raw) {
+            (true, None) => self.raw = Some(Series::from(self.head() + 1, self.raw_before)),
+            (false, Some(series)) => {
+                self.raw_before = series.open().before() + series.open().lines().len() as u64;
+                self.raw = None;
+            }
+            _ => {}
         }
     }
 
@@ -293,6 +309,37 @@ mod tests {
         append(&mut log, 0, 10);
         log.trim(u64::MAX);
         assert_eq!((log.oldest(), log.head()), (3, 3));
+    }
+
+    #[test]
+    fn raw_lines_may_be_kept_from_some_entry_on() {
+        use crate::hub::{Ahead, Cursor};
+        let mut log = log(1 << 20, None);
+        append(&mut log, 0, 10);
+        let mut before = 0;
+        for round in 0..3 {
+            log.keep_raw(true);
+            log.keep_raw(true); // once more changes nothing
+            let mut cursor = Cursor::new(Format::Raw, log.head());
+            let mut envelope = Cursor::new(Format::Envelope, 0);
+            assert_eq!(cursor.ahead(&log), Ahead::Nothing, "round {round}");
+            append(&mut log, 0, 20);
+            append(&mut log, 0, 30);
+            let Ahead::Bytes(bytes) = cursor.ahead(&log) else { panic!("round {round}") };
+            assert_eq!((bytes.len(), bytes.place), (25, (Format::Raw, before)), "no place is named twice");
+            assert!(matches!(envelope.ahead(&log), Ahead::Bytes(bytes) if bytes.len() % 10 == 0));
+            before += 25;
+            log.keep_raw(false);
+            append(&mut log, 0, 10);
+        }
+        assert_eq!((log.oldest(), log.head()), (1, 10));
+        log.set_limits(Limits { max_bytes: 0, max_age_us: None });
+        log.keep_raw(true);
+        (0..1000).for_each(|_| {
+            append(&mut log, 0, 1000);
+            log.trim(u64::MAX);
+        });
+        assert!(log.oldest() > 10);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod line;
 mod link;
 mod log;
 mod outbox;
+mod reload;
 mod send;
 
 pub use cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
@@ -30,6 +31,7 @@ pub use hole::Hole;
 pub use link::{Ending, LinkState, LinkStatus};
 pub use log::{Limits, Log};
 pub use outbox::{Outbox, Refused};
+pub use reload::{Changes, Reload, ReloadResult};
 pub use send::{Fate, Lane, Payload, Permit, Send, Ticket};
 
 /// What a message from the upstream carries.
@@ -70,6 +72,12 @@ struct Shared {
     waiting: Cell<usize>,
     commands: mpsc::Sender<Command>,
     lane: Lane,
+    /// The last reload, and the keys that wait for a restart.
+    reload: RefCell<Option<Reload>>,
+    /// Who asked for a reload, to be told what came of it.
+    reloads: RefCell<Vec<Answer>>,
+    /// Somebody did.
+    reload_asked: Notify,
     /// The link's status has a new state.
     link_changed: Notify,
     /// Something was published that the fan-out hasn't offered yet.
@@ -94,6 +102,12 @@ pub struct Traffic {
     pub sent_bytes: u64,
 }
 
+/// Tells who asked for a reload what came of it.
+pub type Answer = Box<dyn FnOnce(&Reload)>;
+
+/// So many may wait for a reload.
+const MAX_RELOADS: usize = 64;
+
 /// The link's end of the hub: commands in the order they were given.
 pub type Commands = mpsc::Receiver<Command>;
 
@@ -110,6 +124,9 @@ impl Hub {
             waiting: Cell::default(),
             commands,
             lane: Lane::new(),
+            reload: RefCell::default(),
+            reloads: RefCell::default(),
+            reload_asked: Notify::new(),
             link_changed: Notify::new(),
             published: Notify::new(),
             offered: Notify::new(),
@@ -158,7 +175,9 @@ impl Hub {
     /// Sets the link's status, appends its line to the log and wakes the fan-out.
     pub fn announce(&self, status: LinkStatus) {
         self.append(status.since_us, |seq, line| line::link(Some(seq), &status, line));
-        if let Some(ending) = status.ending() {
+        // a wait that became shorter tells of the same ending again
+        let is_told = self.link().state == LinkState::Waiting && status.state == LinkState::Waiting;
+        if let Some(ending) = status.ending().filter(|_| !is_told) {
             *self.0.last_end.borrow_mut() = Some(ending);
         }
         *self.0.link.borrow_mut() = status;
@@ -210,6 +229,27 @@ impl Hub {
     /// Waits until the link's state may have changed since the last call. Cancel-safe.
     pub async fn link_changed(&self) {
         self.0.link_changed.notified().await;
+    }
+
+    /// Waits until somebody asks for a reload, and returns all who did. Cancel-safe.
+    pub async fn reload_asked(&self) -> Vec<Answer> {
+        loop {
+            let asked = std::mem::take(&mut *self.0.reloads.borrow_mut());
+            if !asked.is_empty() {
+                return asked;
+            }
+            self.0.reload_asked.notified().await;
+        }
+    }
+
+    /// Notes what the last reload came to, for `status`.
+    pub fn set_reload(&self, reload: Reload) {
+        *self.0.reload.borrow_mut() = Some(reload);
+    }
+
+    /// Says whether the log keeps the raw form of messages from now on.
+    pub fn keep_raw(&self, raw: bool) {
+        self.0.log.borrow_mut().keep_raw(raw);
     }
 
     // --- the clients' side -----------------------------------------------------------------
@@ -277,6 +317,23 @@ impl Hub {
     /// Whether entries may be too old.
     pub fn expires(&self) -> bool {
         self.log().limits().max_age_us.is_some()
+    }
+
+    /// The last reload.
+    pub fn last_reload(&self) -> Ref<'_, Option<Reload>> {
+        self.0.reload.borrow()
+    }
+
+    /// Asks the supervisor to read the configuration again, and to tell what came of it. False when so many
+    /// ask already that this one isn't heard.
+    pub fn ask_reload(&self, answer: Answer) -> bool {
+        let mut reloads = self.0.reloads.borrow_mut();
+        if reloads.len() >= MAX_RELOADS {
+            return false;
+        }
+        reloads.push(answer);
+        self.0.reload_asked.notify_one();
+        true
     }
 
     /// Leaves a command for the link. False when there is no link any more.

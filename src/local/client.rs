@@ -21,8 +21,8 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    config::{Format, Rights},
-    hub::{Command, Ending, Fate, Hub, LinkStatus, Lost, Payload, Send, Ticket, Traffic},
+    config::{self, Format, Rights},
+    hub::{Command, Ending, Fate, Hub, LinkStatus, Lost, Payload, Reload, Send, Ticket, Traffic},
 };
 
 /// Read at once from a client.
@@ -44,7 +44,8 @@ pub(super) struct Reader {
     pub(super) id: u64,
     pub(super) peer: Peer,
     pub(super) format: Format,
-    pub(super) rights: Rights,
+    /// Its listener's settings, which a reload may change.
+    pub(super) listener: Rc<RefCell<config::Listener>>,
     pub(super) max_line: usize,
     /// When the daemon started, for `status`.
     pub(super) started: std::time::Instant,
@@ -165,7 +166,7 @@ impl Reader {
     }
 
     async fn request(&self, Request { id, op }: Request<'_>) {
-        if let Some(right) = rights::missing(self.rights, &op) {
+        if let Some(right) = rights::missing(self.rights(), &op) {
             let message = format!("this needs the right {right:?}, which this listener doesn't give");
             return self.fanout.reply(self.id, &protocol::error(id, Code::Forbidden, &message));
         }
@@ -177,6 +178,7 @@ impl Reader {
             Op::Open => self.control(id, "open", Command::Open).await,
             Op::Close => self.control(id, "close", Command::Close).await,
             Op::Reconnect => self.control(id, "reconnect", Command::Reconnect).await,
+            Op::Reload => self.reload(id),
         }
     }
 
@@ -197,6 +199,26 @@ impl Reader {
         }
     }
 
+    /// What it may do now.
+    fn rights(&self) -> Rights {
+        rights::of(self.listener.borrow().rights, self.peer.uid, socket::own_uid())
+    }
+
+    fn reload(&self, id: Option<&RawValue>) {
+        let Peer { pid, uid } = self.peer;
+        tracing::info!(client = self.id, pid, uid, "asked to reload the configuration");
+        let (fanout, client, owned) = (self.fanout.clone(), self.id, id.map(RawValue::to_owned));
+        let answer = move |reload: &Reload| {
+            if owned.is_some() || reload.error.is_some() {
+                fanout.reply(client, &protocol::reloaded(owned.as_deref(), reload));
+            }
+        };
+        if !self.hub.ask_reload(Box::new(answer)) {
+            let message = "too many ask for a reload at once: ask again";
+            self.fanout.reply(self.id, &protocol::error(id, Code::BadConfig, message));
+        }
+    }
+
     async fn send(&self, id: Option<Box<RawValue>>, payload: Payload) {
         let extra = id.as_ref().map_or(0, |id| id.get().len());
         let permit = self.hub.admit(Send::cost_of(&payload, extra)).await;
@@ -212,7 +234,7 @@ impl Reader {
     /// A line from a client of a raw listener is a text message. There is no line to tell an error
     /// with, so a send that fails ends the connection.
     async fn raw(&self, line: &[u8]) {
-        let text = match (self.rights.send, std::str::from_utf8(line)) {
+        let text = match (self.rights().send, std::str::from_utf8(line)) {
             (true, Ok(text)) => text.to_owned(),
             _ => return self.fanout.dismiss(self.id, Bye::BadClient),
         };

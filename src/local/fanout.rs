@@ -11,7 +11,7 @@ use std::{
     io::{self, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
 };
@@ -324,6 +324,22 @@ impl Fanout {
             fanout.cut_off(id, client, why);
             fanout.pump_and_hold(id, client)
         });
+    }
+
+    /// Dismisses those clients of a listener that `which` names, since it has changed.
+    pub(super) fn dismiss_of(&self, listener: &Path, which: impl Fn(&About) -> bool) {
+        self.each(|fanout, id, client| {
+            if client.about.listener != listener || !which(&client.about) {
+                return true;
+            }
+            fanout.cut_off(id, client, Bye::Reconfigured);
+            fanout.pump_and_hold(id, client)
+        });
+    }
+
+    /// Whether a client has the raw format.
+    pub fn has_raw(&self) -> bool {
+        self.0.clients.borrow().values().any(|client| client.about.format == Format::Raw)
     }
 
     /// Gives every client what lies ahead of it.

@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io::{self, Write as _},
     os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
     rc::Rc,
     time::Duration,
 };
@@ -33,7 +34,7 @@ const MAX_REQUEST: usize = 4 << 10;
 
 /// One local socket and the clients on it.
 pub struct Listener {
-    bound: Bound,
+    bound: Shared,
     config: Rc<RefCell<config::Listener>>,
     hub: Hub,
     fanout: Fanout,
@@ -53,7 +54,7 @@ impl Listener {
         fanout: Fanout,
         started: std::time::Instant,
     ) -> Result<Listener, BindError> {
-        let bound = Bound::bind(&config.borrow())?;
+        let bound = Rc::new(RefCell::new(Some(Bound::bind(&config.borrow())?)));
         Ok(Listener {
             bound,
             config,
@@ -63,6 +64,16 @@ impl Listener {
             refusals_said: Seldom::default(),
             failures_said: Seldom::default(),
         })
+    }
+
+    /// Its format.
+    pub fn format(&self) -> Format {
+        self.config.borrow().format
+    }
+
+    /// What changes it while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle { bound: Rc::clone(&self.bound), config: Rc::clone(&self.config), fanout: self.fanout.clone() }
     }
 
     /// Accepts clients until `stop`, then looks after those there are until they are gone.
@@ -77,14 +88,18 @@ impl Listener {
                 () = accept => {}
             }
         }
-        drop(self.bound);
+        self.bound.take();
         while let Some(ended) = readers.join_next().await {
             report(ended);
         }
     }
 
     async fn accept(&self, readers: &mut JoinSet<()>) {
-        let listener = match self.bound.listener().try_clone().and_then(Watched::reading) {
+        let listener = match self.bound.borrow().as_ref().map(|bound| bound.listener().try_clone()) {
+            Some(listener) => listener.and_then(Watched::reading),
+            None => return, // it was ended before it began
+        };
+        let listener = match listener {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "a listener can't be watched"),
         };
@@ -146,7 +161,7 @@ impl Listener {
             id,
             peer,
             format: config.format,
-            rights,
+            listener: Rc::clone(&self.config),
             max_line,
             started: self.started,
         };
@@ -164,6 +179,56 @@ impl Listener {
             Format::Envelope => stream.write_all(&protocol::error(None, Code::TooManyClients, why)),
             Format::Raw => Ok(()),
         }
+    }
+}
+
+/// A listener's socket, until it is gone.
+type Shared = Rc<RefCell<Option<Bound>>>;
+
+/// Changes a listener that runs.
+pub struct Handle {
+    bound: Shared,
+    config: Rc<RefCell<config::Listener>>,
+    fanout: Fanout,
+}
+
+impl Handle {
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.config.borrow().path.clone()
+    }
+
+    /// What is in force.
+    pub fn config(&self) -> config::Listener {
+        self.config.borrow().clone()
+    }
+
+    /// Applies other settings, with the same path. The socket's mode and owner and the rights hold at once,
+    /// the rights for those who are connected as well. The format and `max_line`, which were told in `hello`,
+    /// hold for new clients, as does `max_clients`.
+    ///
+    /// # Errors
+    /// What stands in the way, in a sentence; then nothing is changed.
+    pub fn change(&self, new: config::Listener) -> Result<(), BindError> {
+        if let Some(bound) = &*self.bound.borrow() {
+            bound.change(&self.config.borrow(), &new)?;
+        }
+        *self.config.borrow_mut() = new;
+        Ok(())
+    }
+
+    /// Dismisses those who receive and have no right to any more.
+    pub fn withdraw(&self) {
+        let config = self.config.borrow();
+        let may_receive = |uid| rights::of(config.rights, uid, socket::own_uid()).receive;
+        self.fanout.dismiss_of(&config.path, |about| about.receive && !may_receive(about.peer.uid));
+    }
+
+    /// Removes the socket, and dismisses all of its clients.
+    pub fn end(self) {
+        self.bound.take();
+        let path = self.path();
+        self.fanout.dismiss_of(&path, |_| true);
     }
 }
 

@@ -19,5 +19,5 @@ mod unfinished;
 mod watched;
 
 pub use fanout::{ClientStatus, Fanout};
-pub use listener::Listener;
-pub use socket::{BindError, Bound, raise_descriptor_limit};
+pub use listener::{Handle, Listener};
+pub use socket::{BindError, Bound, outlook, raise_descriptor_limit};

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::hub::{Fate, LinkState, Lost, Payload};
+use crate::hub::{Changes, Fate, LinkState, Lost, Payload, Reload, ReloadResult};
 
 /// The version in `hello`. It changes when a client of the former version could misread a line.
 pub const VERSION: u32 = 1;
@@ -45,6 +45,8 @@ pub enum Op<'a> {
     Close,
     /// Open the link.
     Open,
+    /// Read the configuration again.
+    Reload,
     /// Answer.
     Ping,
 }
@@ -99,6 +101,8 @@ pub enum Code {
     NoRoom,
     /// The listener has as many clients as it takes; the connection is closed.
     TooManyClients,
+    /// The configuration was not reloaded: the old one stays in force.
+    BadConfig,
     /// The link isn't up, and there is no outbox.
     LinkDown,
     /// The send waited too long in the outbox.
@@ -183,9 +187,10 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         Some("reconnect") => Op::Reconnect,
         Some("close") => Op::Close,
         Some("open") => Op::Open,
+        Some("reload") => Op::Reload,
         Some("ping") => Op::Ping,
         Some(other) => {
-            let known = "send, attach, status, reconnect, close, open and ping";
+            let known = "send, attach, status, reconnect, close, open, reload and ping";
             let shown: String = other.chars().take(40).collect();
             return bad(id, Code::UnknownOp, format!("there is no op {shown:?}; there are {known}"));
         }
@@ -247,6 +252,23 @@ pub fn ok(id: &RawValue, result: &str) -> Vec<u8> {
     line("ok", Some(id), &Line { result })
 }
 
+/// Answers `reload`: what it changed and what it couldn't, or that the new configuration is refused.
+pub fn reloaded(id: Option<&RawValue>, reload: &Reload) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        result: ReloadResult,
+        #[serde(flatten)]
+        changes: &'a Changes,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    }
+    let error = reload.error.as_deref();
+    match reload.result {
+        ReloadResult::Refused => self::error(id, Code::BadConfig, error.unwrap_or_default()),
+        result => line("ok", id, &Line { result, changes: &reload.changes, error }),
+    }
+}
+
 /// Says that an `attach` is done, and that the next entry has a `seq` higher than `seq`.
 pub fn attached(id: &RawValue, seq: u64) -> Vec<u8> {
     #[derive(Serialize)]
@@ -306,6 +328,8 @@ pub enum Bye {
     SlowClient,
     /// The client asks, but doesn't read the answers.
     RepliesUnread,
+    /// A reload took away the listener, or the right to receive.
+    Reconfigured,
     /// The client sent what ends a connection; the `error` line before says what.
     BadClient,
 }
@@ -317,6 +341,7 @@ impl Bye {
             Bye::Shutdown => "shutdown",
             Bye::SlowClient => "slow_client",
             Bye::RepliesUnread => "replies_unread",
+            Bye::Reconfigured => "reconfigured",
             Bye::BadClient => "bad_client",
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn missing(rights: Rights, op: &Op<'_>) -> Option<&'static str> {
     let (has, name) = match op {
         Op::Send(_) => (rights.send, "send"),
         Op::Attach { .. } => (rights.receive, "receive"),
-        Op::Reconnect | Op::Close | Op::Open => (rights.control, "control"),
+        Op::Reconnect | Op::Close | Op::Open | Op::Reload => (rights.control, "control"),
         Op::Status | Op::Ping => (true, ""),
     };
     (!has).then_some(name)
@@ -43,6 +43,7 @@ mod tests {
             (Op::Reconnect, Some("control")),
             (Op::Close, Some("control")),
             (Op::Open, Some("control")),
+            (Op::Reload, Some("control")),
             (Op::Status, None),
             (Op::Ping, None),
         ];

@@ -1,124 +1,33 @@
-//! A local socket: bound so that nobody can connect before its mode and owner are set, taken over
-//! only from the dead, removed only by who bound it. The one file that names socket calls of the
-//! operating system.
+//! Local sockets: what a listener binds, and what is asked of a client's connection. With its folder the one
+//! place that names socket calls of the operating system.
 
 use std::{
-    fmt, fs,
+    fs,
     io::{self, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::{
-            ffi::OsStrExt,
-            fs::{DirBuilderExt, FileTypeExt, MetadataExt},
-            net::{UnixListener, UnixStream},
-        },
+        unix::net::UnixStream,
     },
-    path::{Path, PathBuf},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fs::{
-        FlockOperation, Gid, MemfdFlags, Mode, OFlags, Uid, chmod, chown, flock, memfd_create, open, sendfile,
-    },
+    fs::{MemfdFlags, memfd_create, sendfile},
     io::Errno,
-    net::{
-        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
-        sockopt::socket_peercred,
-    },
+    net::sockopt::socket_peercred,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use crate::config::{self, MAX_SOCKET_PATH};
+mod bound;
+mod directory;
+mod error;
+mod names;
+mod outlook;
+
+pub use self::{bound::Bound, error::BindError, outlook::outlook};
 
 /// So many descriptors are not for clients.
 const RESERVED_DESCRIPTORS: u64 = 64;
-
-/// Connections that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
-
-/// A bound, listening socket. Dropping it removes the file, if the file is still this one.
-#[derive(Debug)]
-pub struct Bound {
-    listener: UnixListener,
-    path: PathBuf,
-    /// Device and inode of the socket file.
-    file: (u64, u64),
-    /// Held for the socket's life: two daemons can't take over the same dead socket at once.
-    _lock: Lock,
-}
-
-impl Bound {
-    /// Binds a listener's socket.
-    ///
-    /// # Errors
-    /// What stands in the way, in a sentence.
-    pub fn bind(listener: &config::Listener) -> Result<Bound, BindError> {
-        let path = &listener.path;
-        let fail = |what: &str, error: io::Error| BindError(format!("{}: {what}: {error}", path.display()));
-        let length = path.as_os_str().as_bytes().len();
-        if length > MAX_SOCKET_PATH {
-            return Err(BindError(format!(
-                "{}: the path has {length} bytes, a socket's may have {MAX_SOCKET_PATH}: choose a shorter one",
-                path.display()
-            )));
-        }
-        let owner = listener.owner.as_deref().map(uid).transpose()?;
-        let group = listener.group.as_deref().map(gid).transpose()?;
-        make_directory(path)?;
-        let lock = Lock::take(path)?;
-        clear(path)?;
-
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket: OwnedFd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .map_err(|error| fail("no socket can be made", error.into()))?;
-        let address =
-            SocketAddrUnix::new(path).map_err(|error| fail("not a path for a socket", error.into()))?;
-        bind(&socket, &address).map_err(|error| fail("the socket can't be bound", error.into()))?;
-        let metadata = fs::symlink_metadata(path).map_err(|error| fail("the socket can't be seen", error))?;
-        let bound = Bound {
-            listener: socket.into(),
-            path: path.clone(),
-            file: (metadata.dev(), metadata.ino()),
-            _lock: lock,
-        };
-        // nobody can connect before listen(), so there is no moment with the wrong mode or owner
-        if owner.is_some() || group.is_some() {
-            chown(path, owner.map(Uid::from_raw), group.map(Gid::from_raw))
-                .map_err(|error| fail("the socket's owner can't be set", error.into()))?;
-        }
-        chmod(path, Mode::from_raw_mode(listener.mode))
-            .map_err(|error| fail("the socket's mode can't be set", error.into()))?;
-        listen(&bound.listener, BACKLOG).map_err(|error| fail("the socket can't listen", error.into()))?;
-        Ok(bound)
-    }
-
-    /// The listening socket, non-blocking.
-    pub fn listener(&self) -> &UnixListener {
-        &self.listener
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
-        if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
-        }
-    }
-}
-
-/// Why a socket could not be bound: a sentence that names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BindError(String);
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BindError {}
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,138 +102,4 @@ pub(super) fn send_pages(
 ) -> io::Result<usize> {
     let mut offset = offset;
     Ok(sendfile(stream, pages, Some(&mut offset), length)?)
-}
-
-/// Makes the socket's directory if it is only that one which is missing: /run is empty after a boot.
-fn make_directory(path: &Path) -> Result<(), BindError> {
-    let Some(directory) = path.parent() else { return Ok(()) };
-    match fs::DirBuilder::new().mode(0o755).create(directory) {
-        Ok(()) => Ok(()),
-        Err(_) if directory.is_dir() => Ok(()),
-        Err(error) => Err(BindError(format!(
-            "{}: its directory isn't there and can't be made: {error}: make it, or set another `path` under [[listener]]",
-            path.display()
-        ))),
-    }
-}
-
-/// Removes a dead socket at `path`; refuses everything else that may be there.
-fn clear(path: &Path) -> Result<(), BindError> {
-    let fail = |what: String| Err(BindError(format!("{}: {what}", path.display())));
-    let file = match fs::symlink_metadata(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return fail(format!("the path can't be looked at: {error}")),
-    };
-    if !file.file_type().is_socket() {
-        return fail("something that is not a socket is there: remove it, or choose another path".into());
-    }
-    match dial(path) {
-        Err(Errno::CONNREFUSED) => match fs::remove_file(path) {
-            Ok(()) => {
-                tracing::info!(path = %path.display(), "took over a socket that nobody listened on");
-                Ok(())
-            }
-            Err(error) => fail(format!("the dead socket there can't be removed: {error}")),
-        },
-        Err(error) if error != Errno::AGAIN => fail(format!("the socket there can't be tried: {error}")),
-        // connected, or a full queue of others who want to be
-        Ok(_) | Err(_) => {
-            fail("another program listens on this socket: stop it, or choose another path".into())
-        }
-    }
-}
-
-/// Connects without waiting.
-fn dial(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
-}
-
-/// A lock file beside the socket.
-#[derive(Debug)]
-struct Lock {
-    path: PathBuf,
-    file: OwnedFd,
-}
-
-impl Lock {
-    fn take(socket: &Path) -> Result<Lock, BindError> {
-        let mut path = socket.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        loop {
-            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
-                let error = io::Error::from(error);
-                BindError(format!(
-                    "{}: its lock {} can't be made: {error}: set a `path` under [[listener]] where this user may write",
-                    socket.display(),
-                    path.display()
-                ))
-            })?;
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-                return Err(BindError(format!(
-                    "{}: another wsfan listens on this socket: stop it, or choose another path",
-                    socket.display()
-                )));
-            }
-            let lock = Lock { path: path.clone(), file };
-            // whoever held it before may have removed the file in between; then this is a lock on nothing
-            if lock.is_current() {
-                return Ok(lock);
-            }
-        }
-    }
-
-    fn is_current(&self) -> bool {
-        match (rustix::fs::fstat(&self.file), fs::symlink_metadata(&self.path)) {
-            (Ok(held), Ok(there)) => (held.st_dev, held.st_ino) == (there.dev(), there.ino()),
-            _ => false,
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        if self.is_current() {
-            let _ = fs::remove_file(&self.path); // an old lock file is harmless
-        }
-    }
-}
-
-/// The number of a user: given as such, or looked up by name as the system does.
-fn uid(name: &str) -> Result<u32, BindError> {
-    match name.parse() {
-        Ok(number) => Ok(number),
-        Err(_) => found(
-            "user",
-            name,
-            nix::unistd::User::from_name(name).map(|user| user.map(|user| user.uid.as_raw())),
-        ),
-    }
-}
-
-/// The number of a group, likewise.
-fn gid(name: &str) -> Result<u32, BindError> {
-    match name.parse() {
-        Ok(number) => Ok(number),
-        Err(_) => found(
-            "group",
-            name,
-            nix::unistd::Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw())),
-        ),
-    }
-}
-
-fn found(kind: &str, name: &str, answer: nix::Result<Option<u32>>) -> Result<u32, BindError> {
-    match answer {
-        Ok(Some(number)) => Ok(number),
-        Ok(None) => {
-            Err(BindError(format!("there is no {kind} {name:?} on this machine: create it, or name another")))
-        }
-        Err(error) => Err(BindError(format!("the {kind} {name:?} can't be looked up: {error}"))),
-    }
 }

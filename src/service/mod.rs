@@ -1,28 +1,25 @@
 //! Around the rooms: the supervisor that starts them, hears signals, reloads, and stops.
 
 use std::{
-    cell::RefCell,
     fmt,
     future::{Future, pending},
     io,
     path::PathBuf,
-    rc::Rc,
     time::Duration,
 };
 
 use futures_util::{Stream, StreamExt, stream};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook_tokio::Signals;
 use tokio::{
     sync::watch,
-    task::{JoinError, JoinHandle, JoinSet},
+    task::{JoinError, JoinHandle},
     time::Instant,
 };
 
+use self::listeners::Listeners;
 use crate::{
-    config::{self, Config, Format},
-    hub::{Command, Hub, LinkState, LinkStatus},
-    local::{BindError, Fanout, Listener, raise_descriptor_limit},
+    config::{Config, Format},
+    hub::{Changes, Command, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
+    local::{self, BindError, Fanout, raise_descriptor_limit},
     upstream,
 };
 
@@ -32,9 +29,13 @@ const ONE_REQUEST: Duration = Duration::from_millis(500);
 /// A walk to the server, for those who want to see how it goes: see [`walk`].
 pub use crate::upstream::walk as way;
 
+mod listeners;
 pub mod logging;
 mod notify;
 mod reload;
+mod signals;
+
+pub use signals::keep_reloads;
 
 /// A configuration, and where it can be read again.
 #[derive(Debug, Clone)]
@@ -66,9 +67,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code for it.
+    /// The exit code for it: 78 where another start would come to the same, as long as nobody changes the
+    /// configuration or the machine; 1 else.
     pub fn exit_code(&self) -> u8 {
-        1
+        match self {
+            Error::Bind(error) if !error.may_pass() => 78,
+            Error::Bind(_) | Error::System(..) | Error::Task(..) => 1,
+        }
     }
 }
 
@@ -89,9 +94,7 @@ impl std::error::Error for Error {}
 /// # Errors
 /// It could not start, or a part of it failed.
 pub async fn run(source: Source) -> Result<Exit, Error> {
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-        .map_err(|error| Error::System("signals can't be received", error))?;
-    let requests = signals.map(|signal| if signal == SIGHUP { Request::Reload } else { Request::Stop });
+    let requests = signals::requests().map_err(|error| Error::System("signals can't be received", error))?;
     Daemon::start(source)?.supervise(requests).await
 }
 
@@ -113,6 +116,12 @@ pub async fn walk(config: &Config, url: usize, tell: impl FnMut(way::Row) + 'sta
     way::walk(link_settings(config), url, tell).await
 }
 
+/// What would keep the daemon from starting on this machine, if this user ran it: a sentence each. Nothing is
+/// changed, and nobody is called.
+pub fn outlook(config: &Config) -> Vec<String> {
+    config.listeners.iter().flat_map(local::outlook).collect()
+}
+
 /// What is asked of the daemon from outside.
 enum Request {
     Reload,
@@ -128,10 +137,7 @@ struct Daemon {
     link: JoinHandle<upstream::Ended>,
     link_settings: watch::Sender<upstream::Settings>,
     writer: JoinHandle<()>,
-    listeners: JoinSet<()>,
-    listener_configs: Vec<Rc<RefCell<config::Listener>>>,
-    /// Dropped to stop accepting.
-    accepting: watch::Sender<()>,
+    listeners: Listeners,
 }
 
 impl Daemon {
@@ -144,35 +150,12 @@ impl Daemon {
         let (hub, commands) = Hub::new(epoch()?, &config.history, raw);
         let fanout = Fanout::new(hub.clone(), &config.history, &config.memory);
 
-        let listener_configs: Vec<_> =
-            config.listeners.iter().map(|listener| Rc::new(RefCell::new(listener.clone()))).collect();
-        let bound = listener_configs
-            .iter()
-            .map(|listener| Listener::bind(listener.clone(), hub.clone(), fanout.clone(), started))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Error::Bind)?;
-
-        let (accepting, accepting_ends) = watch::channel(());
-        let mut listeners = JoinSet::new();
-        for listener in bound {
-            let mut accepting = accepting_ends.clone();
-            listeners.spawn_local(listener.run(async move { while accepting.changed().await.is_ok() {} }));
-        }
+        let listeners =
+            Listeners::bind(&config.listeners, hub.clone(), fanout.clone(), started).map_err(Error::Bind)?;
         let (link_settings, settings) = watch::channel(link_settings(&config));
         let link = tokio::task::spawn_local(upstream::run(hub.clone(), commands, settings));
         let writer = tokio::task::spawn_local(fanout.clone().run());
-        Ok(Daemon {
-            config,
-            path,
-            hub,
-            fanout,
-            link,
-            link_settings,
-            writer,
-            listeners,
-            listener_configs,
-            accepting,
-        })
+        Ok(Daemon { config, path, hub, fanout, link, link_settings, writer, listeners })
     }
 
     async fn supervise(mut self, requests: impl Stream<Item = Request>) -> Result<Exit, Error> {
@@ -182,9 +165,17 @@ impl Daemon {
         let exit = loop {
             tokio::select! {
                 Some(request) = requests.next() => match request {
-                    Request::Reload => self.reload(),
+                    Request::Reload => {
+                        self.reload();
+                        self.listeners.settle();
+                    }
                     Request::Stop => break Exit::Stopped,
                 },
+                answers = self.hub.reload_asked() => {
+                    let reload = self.reload();
+                    answers.into_iter().for_each(|answer| answer(&reload));
+                    self.listeners.settle();
+                }
                 ended = &mut self.link => match ended {
                     Ok(upstream::Ended::GivenUp) => break Exit::GivenUp,
                     Ok(upstream::Ended::Stopped) => break Exit::Stopped,
@@ -231,7 +222,7 @@ impl Daemon {
         let deadline = Instant::now() + self.config.shutdown.timeout;
         notify::stopping();
         tracing::info!(clients = self.fanout.count(), "stopping");
-        drop(self.accepting);
+        self.listeners.close();
         if !self.link.is_finished() {
             let closed = async {
                 self.hub.command(Command::Stop).await;
@@ -253,50 +244,38 @@ impl Daemon {
         Ok(())
     }
 
-    /// Reads the configuration again. A bad one changes nothing.
-    fn reload(&mut self) {
-        let Some(path) = &self.path else {
-            return tracing::warn!("there is no configuration file to reload");
-        };
+    /// Reads the configuration again. A bad one changes nothing. Says what came of it.
+    fn reload(&mut self) -> Reload {
         notify::reloading();
-        match Config::load(path) {
+        let result = match &self.path {
+            Some(path) => Config::load(path).map_err(|error| error.to_string()),
+            None => Err("there is no configuration file to reload".to_owned()),
+        };
+        let reload = match result {
             Ok(config) => self.apply(reload::plan(&self.config, config)),
             Err(error) => {
-                for problem in error.to_string().lines() {
+                for problem in error.lines() {
                     tracing::error!("{problem}");
                 }
                 tracing::error!("the configuration was not reloaded: the old one stays in force");
+                let changes = Changes { restart: self.restart(), ..Changes::default() };
+                Reload { time_us: now_us(), result: ReloadResult::Refused, error: Some(error), changes }
             }
-        }
+        };
+        self.hub.set_reload(reload.clone());
         notify::ready();
+        reload
     }
 
-    fn apply(&mut self, plan: reload::Plan) {
-        let none_if_empty =
-            |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        if plan.live.is_empty() && plan.reconnect.is_empty() && plan.refused.is_empty() {
-            tracing::info!("reloaded the configuration: nothing has changed");
-        } else if plan.refused.is_empty() {
-            tracing::info!(
-                live = none_if_empty(&plan.live),
-                reconnect = none_if_empty(&plan.reconnect),
-                "reloaded the configuration"
-            );
-        } else {
-            tracing::warn!(
-                live = none_if_empty(&plan.live),
-                reconnect = none_if_empty(&plan.reconnect),
-                needs_restart = none_if_empty(&plan.refused),
-                "reloaded the configuration, but for what needs a restart"
-            );
-        }
-        self.config = plan.config;
+    fn apply(&mut self, plan: reload::Plan) -> Reload {
+        let reload::Plan { config, listeners, mut live, reconnect, restart } = plan;
+        self.config = config;
+        let (names, problems) = self.listeners.apply(listeners);
+        live.extend(names);
+        self.config.listeners = self.listeners.configs();
         let config = &self.config;
         self.hub.set_limits(&config.history);
         self.fanout.set_rules(&config.history, &config.memory);
-        for (shared, listener) in self.listener_configs.iter().zip(&config.listeners) {
-            *shared.borrow_mut() = listener.clone();
-        }
         logging::set_level(config.log.level);
         let settings = link_settings(config);
         self.link_settings.send_if_modified(|present| {
@@ -304,6 +283,39 @@ impl Daemon {
             *present = settings;
             changed
         });
+        for problem in &problems {
+            tracing::error!("{problem}");
+        }
+        let changes = Changes { live, reconnect, restart };
+        say(&changes);
+        let (result, error) = match problems.is_empty() {
+            true => (ReloadResult::Applied, None),
+            false => (ReloadResult::Partly, Some(problems.join("\n"))),
+        };
+        Reload { time_us: now_us(), result, error, changes }
+    }
+
+    /// The keys that wait for a restart.
+    fn restart(&self) -> Vec<String> {
+        self.hub.last_reload().as_ref().map(|last| last.changes.restart.clone()).unwrap_or_default()
+    }
+}
+
+/// A line of the log on what a reload changed.
+fn say(changes: &Changes) {
+    let Changes { live, reconnect, restart } = changes;
+    let all = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    if live.is_empty() && reconnect.is_empty() && restart.is_empty() {
+        tracing::info!("reloaded the configuration: nothing has changed");
+    } else if restart.is_empty() {
+        tracing::info!(live = all(live), reconnect = all(reconnect), "reloaded the configuration");
+    } else {
+        tracing::warn!(
+            live = all(live),
+            reconnect = all(reconnect),
+            needs_restart = all(restart),
+            "reloaded the configuration, but for what needs a restart"
+        );
     }
 }
 

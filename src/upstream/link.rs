@@ -281,7 +281,6 @@ impl<D: Dial + 'static> Link<D> {
                 self.hub.update_link(|status| status.heartbeat_rtt = Some(round_trip));
             }
             Note::Stable => self.hub.update_link(|status| status.attempt = 0),
-            Note::RetryIn(delay) => self.hub.update_link(|status| status.retry_in = Some(delay)),
             Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
             Note::RotationFailed { error, retry_in } => {
                 tracing::warn!(error, ?retry_in, "the new connection failed; the old one goes on");

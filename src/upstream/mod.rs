@@ -52,11 +52,11 @@ mod wire;
 /// What the link takes from the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// `[upstream]`: a change makes a new connection, but for `connect_timeout` alone.
+    /// `[upstream]`. Which changes need a new connection: [`config::Takes`].
     pub upstream: config::Upstream,
-    /// How the server wants to be spoken to: see [`config::Terms::keep_connection`].
+    /// How the server wants to be spoken to.
     pub terms: config::Terms,
-    /// `[heartbeat]`: applied to the live link at once.
+    /// `[heartbeat]`: applied to the live link, where it needs no new connection.
     pub heartbeat: config::Heartbeat,
     /// `[reconnect]`: applied at once.
     pub reconnect: config::Reconnect,

@@ -19,8 +19,10 @@ pub(super) struct Series {
 }
 
 impl Series {
-    pub(super) fn new() -> Series {
-        Series { sealed: VecDeque::new(), open: Chunk::new(1, 0, Buffer::none()), sealed_memory: 0 }
+    /// For the entries from `first` on; `before` bytes of lines went before them.
+    pub(super) fn from(first: u64, before: u64) -> Series {
+        let open = Chunk::new(first, before, Buffer::none());
+        Series { sealed: VecDeque::new(), open, sealed_memory: 0 }
     }
 
     /// Makes room for a line of at most so many bytes. One that is larger than a chunk gets a chunk of

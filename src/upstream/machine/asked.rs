@@ -2,9 +2,10 @@
 
 use std::{rc::Rc, time::Instant};
 
-use super::{Action, Machine, Note, State, Then, Wait};
+use super::{Action, Machine, State, Then, Wait};
 use crate::{
-    hub::LinkState,
+    config::Takes,
+    hub::{LinkState, LinkStatus},
     upstream::{Ended, Settings, backoff, failure::Failure, session::Rules},
 };
 
@@ -142,10 +143,11 @@ impl Machine {
         let free = self.world.pacing.connect_at(now);
         if let State::Waiting { since, until, why: Wait::Backoff { random, retry_after } } = &mut self.state {
             let delay = backoff::delay(&self.settings.reconnect, self.failures, *random, *retry_after);
-            let sooner = (*since + delay).max(free);
+            let sooner = (*since + delay).max(free).max(now);
             if sooner < *until {
                 *until = sooner;
-                self.actions.push_back(Action::Note(Note::RetryIn(sooner - *since)));
+                let status = LinkStatus { retry_in: Some(sooner - now), ..self.status(LinkState::Waiting) };
+                self.actions.push_back(Action::Announce(status));
             }
         }
     }
@@ -153,7 +155,13 @@ impl Machine {
 
 /// Whether a connection made with `old` is as good as one made with `new`.
 fn is_same_connection(old: &Settings, new: &Settings) -> bool {
-    let mut upstream = old.upstream.clone();
-    upstream.connect_timeout = new.upstream.connect_timeout;
-    upstream == new.upstream && old.terms.keep_connection(&new.terms)
+    let Settings { upstream, terms, heartbeat, reconnect, outbox, close_timeout: _ } = old;
+    let changes = [
+        upstream.changes(&new.upstream),
+        terms.changes(&new.terms),
+        heartbeat.changes(&new.heartbeat),
+        reconnect.changes(&new.reconnect),
+        outbox.changes(&new.outbox),
+    ];
+    changes.iter().flatten().all(|key| key.takes == Takes::Nothing)
 }

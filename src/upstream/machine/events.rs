@@ -108,8 +108,6 @@ pub(in crate::upstream) enum Note {
     RoundTrip(Duration),
     /// The connection has been up for so long that failures count from 0 again.
     Stable,
-    /// The present wait became shorter: it ends so long after it began.
-    RetryIn(Duration),
     /// A new connection is being made, to take over, for this reason.
     Rotating(String),
     /// It came to nothing; the next attempt is so far away, if there is to be one.

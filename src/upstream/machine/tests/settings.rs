@@ -83,7 +83,10 @@ fn a_shorter_delay_ends_a_long_wait_sooner() {
     bench.pass(10 * S);
     let mut fast = slow.clone();
     fast.reconnect.initial_delay = 15 * S;
-    assert_eq!(bench.tell(Input::Settings(Box::new(fast))), [Action::Note(Note::RetryIn(15 * S))]);
+    let told = bench.tell(Input::Settings(Box::new(fast)));
+    let [Action::Announce(status)] = &told[..] else { panic!("everyone is told: {told:?}") };
+    assert_eq!((status.state, status.retry_in), (LinkState::Waiting, Some(5 * S)), "counted from its line");
+    assert!(status.error.is_some(), "what went wrong is still true");
     assert_eq!(bench.tell(Input::Settings(Box::new(slow))), [], "a longer one doesn't prolong it");
     assert_eq!(bench.until_attempt(), 5 * S);
 }

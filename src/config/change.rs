@@ -1,0 +1,361 @@
+//! What a change of the configuration takes to be in force: decided here, once, for every key. Pure.
+//!
+//! Each section is taken apart with all of its fields named, so that a key that is added doesn't compile until
+//! it has its place here. The supervisor's plan, the link's state machine and the table in `docs/operations.md`
+//! are made from this.
+
+use super::{
+    Config, Heartbeat, HeartbeatKind, History, Limits, Listener, Log, Memory, Outbox, Reconnect, Rotate, Say,
+    Shutdown, Terms, Upstream,
+};
+
+/// What a changed key takes to be in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: the next moment goes by it.
+    Nothing,
+    /// A new connection to the upstream, which is made at once.
+    Connection,
+    /// A restart of the daemon.
+    Restart,
+}
+
+/// A key of the file, or a part of it that is compared as a whole.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// As in the file.
+    pub name: &'static str,
+    /// What a change of it takes.
+    pub takes: Takes,
+}
+
+/// A table of a section's keys, and the function that finds those that differ.
+macro_rules! section {
+    ($keys:ident, $differ:ident, $type:ident { $($field:ident: $name:literal $takes:ident),* $(,)? }) => {
+        const $keys: &[Key] = &[$(Key { name: $name, takes: Takes::$takes }),*];
+
+        fn $differ(old: &$type, new: &$type) -> Vec<&'static Key> {
+            let $type { $($field),* } = old;
+            let differs = [$(*$field != new.$field),*];
+            $keys.iter().zip(differs).filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+        }
+    };
+}
+
+section!(UPSTREAM, upstream, Upstream {
+    urls: "upstream.url" Connection,
+    url_command: "upstream.url_command" Connection,
+    resume_url: "upstream.resume_url" Connection,
+    resume_url_failures: "upstream.resume_url_failures" Connection,
+    subprotocols: "upstream.subprotocols" Connection,
+    connect_timeout: "upstream.connect_timeout" Nothing,
+    max_message: "upstream.max_message" Connection,
+    headers: "upstream.headers" Connection,
+    proxy: "upstream.proxy" Connection,
+    tls: "upstream.tls" Connection,
+    compression: "upstream.compression" Connection,
+});
+
+section!(ROTATE, rotate, Rotate {
+    after: "rotate.after" Nothing,
+    when: "rotate.when" Nothing,
+    overlap: "rotate.overlap" Nothing,
+    dedupe: "rotate.dedupe" Nothing,
+});
+
+section!(LIMITS, limits, Limits {
+    messages: "limits.messages" Nothing,
+    reserve: "limits.reserve" Nothing,
+    connects: "limits.connects" Nothing,
+    max_message: "limits.max_message" Nothing,
+    excess: "limits.excess" Nothing,
+});
+
+section!(HEARTBEAT, heartbeat, Heartbeat {
+    kind: "heartbeat.kind, message and expect" Nothing,
+    interval: "heartbeat.interval" Nothing,
+    interval_from: "heartbeat.interval from a capture" Nothing,
+    first: "heartbeat.first" Nothing,
+    only_when_idle: "heartbeat.only_when_idle" Nothing,
+    timeout: "heartbeat.timeout" Nothing,
+    idle_timeout: "heartbeat.idle_timeout" Nothing,
+    close_code: "heartbeat.close_code" Nothing,
+});
+
+section!(RECONNECT, reconnect, Reconnect {
+    initial_delay: "reconnect.initial_delay" Nothing,
+    max_delay: "reconnect.max_delay" Nothing,
+    multiplier: "reconnect.multiplier" Nothing,
+    jitter: "reconnect.jitter" Nothing,
+    max_attempts: "reconnect.max_attempts" Nothing,
+    stable_after: "reconnect.stable_after" Nothing,
+    on_exhausted: "reconnect.on_exhausted" Nothing,
+    close_code: "reconnect.close_code" Nothing,
+    rules: "[[reconnect.rule]]" Nothing,
+});
+
+section!(LISTENER, listener, Listener {
+    path: "listener.path" Nothing,
+    mode: "listener.mode" Nothing,
+    owner: "listener.owner" Nothing,
+    group: "listener.group" Nothing,
+    format: "listener.format" Nothing,
+    rights: "listener.rights" Nothing,
+    max_clients: "listener.max_clients" Nothing,
+    max_line: "listener.max_line" Nothing,
+});
+
+section!(HISTORY, history, History {
+    max_bytes: "history.max_bytes" Nothing,
+    max_age: "history.max_age" Nothing,
+    slow_client: "history.slow_client" Nothing,
+    stall_timeout: "history.stall_timeout" Nothing,
+});
+
+section!(MEMORY, memory, Memory {
+    stalled_lines: "memory.stalled_lines" Nothing,
+    unfinished_lines: "memory.unfinished_lines" Nothing,
+});
+
+section!(OUTBOX, outbox, Outbox {
+    max_messages: "outbox.max_messages" Nothing,
+    max_bytes: "outbox.max_bytes" Nothing,
+    ttl: "outbox.ttl" Nothing,
+});
+
+section!(SHUTDOWN, shutdown, Shutdown {
+    timeout: "shutdown.timeout" Nothing,
+});
+
+section!(LOG, log, Log {
+    level: "log.level" Nothing,
+    format: "log.format" Restart,
+});
+
+const VARS: Key = Key { name: "[vars]", takes: Takes::Connection };
+const COMMANDS: Key = Key { name: "[command.NAME]", takes: Takes::Connection };
+const SCRIPT: Key = Key { name: "[[script.step]]", takes: Takes::Connection };
+const CAPTURES: Key = Key { name: "[[capture]]", takes: Takes::Connection };
+const REPLIES: Key = Key { name: "[[reply]]", takes: Takes::Connection };
+const SEQUENCE: Key = Key { name: "[sequence]", takes: Takes::Connection };
+const PROFILE: Key = Key { name: "profile", takes: Takes::Nothing };
+/// What a placeholder of an attempt stands for is read with a connection, and never on one.
+const SECRET_BEAT: Key =
+    Key { name: "heartbeat.message with what each attempt reads anew", takes: Takes::Connection };
+
+impl Config {
+    /// The keys by which `new` differs, but for its listeners, which have [`Listener::changes`].
+    pub fn changes(&self, new: &Config) -> Vec<&'static Key> {
+        let Config {
+            profile,
+            upstream,
+            terms,
+            heartbeat,
+            reconnect,
+            listeners: _,
+            history,
+            memory,
+            outbox,
+            shutdown,
+            log,
+        } = self;
+        let mut keys = Vec::new();
+        keys.extend((*profile != new.profile).then_some(&PROFILE));
+        keys.extend(upstream.changes(&new.upstream));
+        keys.extend(terms.changes(&new.terms));
+        keys.extend(heartbeat.changes(&new.heartbeat));
+        keys.extend(reconnect.changes(&new.reconnect));
+        keys.extend(self::history(history, &new.history));
+        keys.extend(self::memory(memory, &new.memory));
+        keys.extend(outbox.changes(&new.outbox));
+        keys.extend(self::shutdown(shutdown, &new.shutdown));
+        keys.extend(self::log(log, &new.log));
+        keys
+    }
+
+    /// Every key and what a change of it takes, in the order of the file's sections.
+    pub fn every_key() -> Vec<&'static Key> {
+        let terms = [&VARS, &COMMANDS, &SCRIPT, &CAPTURES, &REPLIES, &SEQUENCE];
+        [&PROFILE]
+            .into_iter()
+            .chain(UPSTREAM)
+            .chain(HEARTBEAT)
+            .chain([&SECRET_BEAT])
+            .chain(RECONNECT)
+            .chain(LISTENER)
+            .chain(HISTORY)
+            .chain(MEMORY)
+            .chain(OUTBOX)
+            .chain(SHUTDOWN)
+            .chain(LOG)
+            .chain(terms)
+            .chain(ROTATE)
+            .chain(LIMITS)
+            .collect()
+    }
+}
+
+impl Upstream {
+    /// The keys by which `new` differs.
+    pub fn changes(&self, new: &Upstream) -> Vec<&'static Key> {
+        upstream(self, new)
+    }
+}
+
+impl Terms {
+    /// The keys by which `new` differs.
+    pub fn changes(&self, new: &Terms) -> Vec<&'static Key> {
+        let Terms { vars, commands, script, captures, replies, sequence, rotate, limits } = self;
+        let whole = [
+            (*vars != new.vars).then_some(&VARS),
+            (*commands != new.commands).then_some(&COMMANDS),
+            (*script != new.script).then_some(&SCRIPT),
+            (*captures != new.captures).then_some(&CAPTURES),
+            (*replies != new.replies).then_some(&REPLIES),
+            (*sequence != new.sequence).then_some(&SEQUENCE),
+        ];
+        let mut keys: Vec<_> = whole.into_iter().flatten().collect();
+        keys.extend(self::rotate(rotate, &new.rotate));
+        keys.extend(self::limits(limits, &new.limits));
+        keys
+    }
+}
+
+impl Heartbeat {
+    /// The keys by which `new` differs.
+    pub fn changes(&self, new: &Heartbeat) -> Vec<&'static Key> {
+        let mut keys = heartbeat(self, new);
+        if self.kind != new.kind && says_values_of_an_attempt(&new.kind) {
+            keys.retain(|key| **key != HEARTBEAT[0]);
+            keys.push(&SECRET_BEAT);
+        }
+        keys
+    }
+}
+
+impl Reconnect {
+    /// The keys by which `new` differs.
+    pub fn changes(&self, new: &Reconnect) -> Vec<&'static Key> {
+        reconnect(self, new)
+    }
+}
+
+impl Outbox {
+    /// The keys by which `new` differs.
+    pub fn changes(&self, new: &Outbox) -> Vec<&'static Key> {
+        outbox(self, new)
+    }
+}
+
+impl Listener {
+    /// The keys by which `new`, at the same path, differs.
+    pub fn changes(&self, new: &Listener) -> Vec<&'static Key> {
+        listener(self, new)
+    }
+}
+
+fn says_values_of_an_attempt(kind: &HeartbeatKind) -> bool {
+    match kind {
+        HeartbeatKind::Message { message: Say::Text(template), .. } => {
+            template.placeholders().any(|(placeholder, _)| placeholder.is_of_attempt())
+        }
+        HeartbeatKind::Message { message: Say::Binary(_), .. } | HeartbeatKind::Ping | HeartbeatKind::Off => {
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Surroundings, Template};
+
+    fn config(rest: &str) -> Config {
+        let text = format!("[upstream]\nurl = \"ws://a/\"\n{rest}");
+        Config::parse(&text, &Surroundings::fixed([])).unwrap()
+    }
+
+    fn names(old: &str, new: &str) -> Vec<(&'static str, Takes)> {
+        config(old).changes(&config(new)).iter().map(|key| (key.name, key.takes)).collect()
+    }
+
+    #[test]
+    fn equal_ones_differ_by_nothing() {
+        assert_eq!(names("", ""), []);
+        let listener = Listener::new("/a");
+        assert_eq!(listener.changes(&listener), [] as [&Key; 0]);
+    }
+
+    #[test]
+    fn each_key_is_found_by_itself() {
+        for (new, name, takes) in [
+            ("[heartbeat]\ninterval = \"20s\"", "heartbeat.interval", Takes::Nothing),
+            ("[reconnect]\nmax_attempts = 3", "reconnect.max_attempts", Takes::Nothing),
+            ("[[reconnect.rule]]\ncodes = 4000\nthen = \"stop\"", "[[reconnect.rule]]", Takes::Nothing),
+            ("[rotate]\nafter = \"1h\"", "rotate.after", Takes::Nothing),
+            ("[limits]\nmax_message = \"1KiB\"", "limits.max_message", Takes::Nothing),
+            ("[history]\nmax_age = \"1h\"", "history.max_age", Takes::Nothing),
+            ("[outbox]\nttl = \"1s\"", "outbox.ttl", Takes::Nothing),
+            ("[shutdown]\ntimeout = \"3s\"", "shutdown.timeout", Takes::Nothing),
+            ("[log]\nlevel = \"warn\"", "log.level", Takes::Nothing),
+            ("[log]\nformat = \"json\"", "log.format", Takes::Restart),
+            ("[[script.step]]\nsend = \"a\"", "[[script.step]]", Takes::Connection),
+            ("[sequence]\npointer = \"/a\"", "[sequence]", Takes::Connection),
+            ("[upstream.headers]\nX-A = \"1\"", "upstream.headers", Takes::Connection),
+        ] {
+            assert_eq!(names("", new), [(name, takes)], "{new}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_that_says_what_an_attempt_reads_needs_one() {
+        let kind = |message| format!("[heartbeat]\nkind = \"message\"\nmessage = '{message}'\n");
+        let live = [(HEARTBEAT[0].name, Takes::Nothing)];
+        let anew = [(SECRET_BEAT.name, Takes::Connection)];
+        for (old, new, says) in [
+            ("a", "b", &live),
+            ("a", "${now_ms}", &live),
+            ("${env:A}", "a", &live),
+            ("a", "${env:A}", &anew),
+            ("a", "${file:/a}", &anew),
+            ("a", "${credential:a}", &anew),
+            ("${env:A}", "${env:B}", &anew),
+        ] {
+            assert_eq!(names(&kind(old), &kind(new)), says, "{old} to {new}");
+        }
+        assert_eq!(names("", &kind("${env:A}")), anew, "from a ping");
+    }
+
+    #[test]
+    fn the_table_has_every_key_once() {
+        let mut names: Vec<_> = Config::every_key().iter().map(|key| key.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        assert!(all > 50, "{all}");
+    }
+
+    #[test]
+    fn the_documentation_has_the_table() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for (takes, says) in [
+            (Takes::Nothing, "at once"),
+            (Takes::Connection, "with a new connection, which is made at once"),
+            (Takes::Restart, "after a restart; until then the old value holds"),
+        ] {
+            let keys = Config::every_key().into_iter().filter(|key| key.takes == takes);
+            let keys: Vec<_> = keys.map(|key| format!("`{}`", key.name)).collect();
+            let row = format!("| {says} | {} |", keys.join(", "));
+            assert!(page.lines().any(|line| line == row), "docs/operations.md must have:\n{row}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_differs_is_found_whole() {
+        let mut new = config("");
+        new.upstream.urls.push(Template::literal("ws://b/"));
+        assert_eq!(config("").changes(&new), [&UPSTREAM[0]]);
+    }
+}

@@ -1,0 +1,143 @@
+//! The listeners that there are, and what a reload makes of them.
+
+use std::{cell::RefCell, rc::Rc, time::Instant};
+
+use tokio::{
+    sync::oneshot,
+    task::{JoinError, JoinSet},
+};
+
+use super::reload::Step;
+use crate::{
+    config::{self, Format},
+    hub::Hub,
+    local::{BindError, Fanout, Handle, Listener},
+};
+
+/// All listeners.
+pub(super) struct Listeners {
+    hub: Hub,
+    fanout: Fanout,
+    started: Instant,
+    active: Vec<Active>,
+    /// Those that a reload has ended, until [`Listeners::settle`].
+    parting: Vec<Handle>,
+    tasks: JoinSet<()>,
+}
+
+/// A listener that accepts clients.
+struct Active {
+    handle: Handle,
+    /// Dropped to stop accepting.
+    _accepts: oneshot::Sender<()>,
+}
+
+impl Listeners {
+    /// Binds the sockets.
+    ///
+    /// # Errors
+    /// The first that can't be bound; then none is.
+    pub(super) fn bind(
+        configs: &[config::Listener],
+        hub: Hub,
+        fanout: Fanout,
+        started: Instant,
+    ) -> Result<Listeners, BindError> {
+        let mut listeners = Listeners {
+            hub,
+            fanout,
+            started,
+            active: Vec::new(),
+            parting: Vec::new(),
+            tasks: JoinSet::new(),
+        };
+        let bound: Vec<_> =
+            configs.iter().map(|config| listeners.bind_one(config)).collect::<Result<_, _>>()?;
+        bound.into_iter().for_each(|listener| listeners.start(listener));
+        Ok(listeners)
+    }
+
+    /// Does what a reload asks for. Returns the names of what is done, and what couldn't be done, in
+    /// sentences; that part stays as it was.
+    pub(super) fn apply(&mut self, steps: Vec<(Step, Vec<String>)>) -> (Vec<String>, Vec<String>) {
+        let (mut names, mut problems) = (Vec::new(), Vec::new());
+        for (step, step_names) in steps {
+            let done = match step {
+                Step::Add(config) => self.bind_one(&config).map(|listener| self.start(listener)),
+                Step::Change(config) => self.change(config),
+                // without the new one the old one is better than none
+                Step::End(path) if !problems.is_empty() => {
+                    let path = path.display();
+                    problems.push(format!("{path}: this listener stays, since not all others are there"));
+                    continue;
+                }
+                Step::End(path) => {
+                    if let Some(at) = self.active.iter().position(|active| active.handle.path() == path) {
+                        self.parting.push(self.active.remove(at).handle);
+                    }
+                    Ok(())
+                }
+            };
+            match done {
+                Ok(()) => names.extend(step_names),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        self.keep_raw();
+        (names, problems)
+    }
+
+    /// Dismisses the clients that a reload leaves without a listener or a right. Apart from
+    /// [`Listeners::apply`], so that who asked for it is told first what came of it.
+    pub(super) fn settle(&mut self) {
+        self.parting.drain(..).for_each(Handle::end);
+        self.active.iter().for_each(|active| active.handle.withdraw());
+    }
+
+    /// What is in force.
+    pub(super) fn configs(&self) -> Vec<config::Listener> {
+        self.active.iter().map(|active| active.handle.config()).collect()
+    }
+
+    /// Stops accepting, on all.
+    pub(super) fn close(&mut self) {
+        self.active.clear();
+    }
+
+    /// Waits for a listener that is over, whose clients are gone; `None` when there is none.
+    pub(super) async fn join_next(&mut self) -> Option<Result<(), JoinError>> {
+        self.tasks.join_next().await
+    }
+
+    fn bind_one(&self, config: &config::Listener) -> Result<Listener, BindError> {
+        let config = Rc::new(RefCell::new(config.clone()));
+        Listener::bind(config, self.hub.clone(), self.fanout.clone(), self.started)
+    }
+
+    fn start(&mut self, listener: Listener) {
+        if listener.format() == Format::Raw {
+            self.hub.keep_raw(true); // from its first client on
+        }
+        let (accepts, over) = oneshot::channel::<()>();
+        self.active.push(Active { handle: listener.handle(), _accepts: accepts });
+        self.tasks.spawn_local(listener.run(async move {
+            let _ = over.await; // dropped, never sent
+        }));
+    }
+
+    fn change(&mut self, config: config::Listener) -> Result<(), BindError> {
+        let raw = config.format == Format::Raw;
+        let active = self.active.iter().find(|active| active.handle.path() == config.path);
+        active.map_or(Ok(()), |active| active.handle.change(config))?;
+        if raw {
+            self.hub.keep_raw(true);
+        }
+        Ok(())
+    }
+
+    /// The log has messages in the raw form as long as somebody may want them.
+    fn keep_raw(&self) {
+        let offered = self.configs().iter().any(|config| config.format == Format::Raw);
+        self.hub.keep_raw(offered || self.fanout.has_raw());
+    }
+}

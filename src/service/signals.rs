@@ -1,0 +1,36 @@
+//! Signals: what they ask for, and what comes before anybody listens.
+
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::{Stream, StreamExt, stream};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+
+use super::Request;
+
+static EARLY: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on SIGHUP doesn't end the process: it is kept until [`super::run`] listens. The first thing that a
+/// daemon does, since a reload may be asked for at any time.
+pub fn keep_reloads() {
+    let asked = Arc::new(AtomicBool::new(false));
+    if signal_hook::flag::register(SIGHUP, Arc::clone(&asked)).is_ok() {
+        let _ = EARLY.set(asked); // there is one already
+    }
+}
+
+/// What signals ask for, what was kept first.
+pub(super) fn requests() -> io::Result<impl Stream<Item = Request>> {
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    // asked after the above, so that none falls between the two; a second reload harms nobody
+    let early = EARLY.get().is_some_and(|asked| asked.swap(false, Ordering::Relaxed));
+    let early = early.then_some(Request::Reload);
+    let signals = signals.map(|signal| if signal == SIGHUP { Request::Reload } else { Request::Stop });
+    Ok(stream::iter(early).chain(signals))
+}

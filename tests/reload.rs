@@ -1,0 +1,242 @@
+//! What a reload makes of the running daemon.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use serde_json::json;
+
+mod common;
+use common::{Client, DEADLINE, Daemon, Server};
+
+fn beside(daemon: &Daemon, name: &str) -> PathBuf {
+    daemon.path().join(name)
+}
+
+/// A client that knows the link to be up.
+fn up(daemon: &Daemon) -> Client {
+    let mut client = daemon.client();
+    if client.hello["link"] != "up" {
+        client.link("up");
+    }
+    client
+}
+
+/// Asks the daemon to reload, and returns what it answers.
+fn reload(client: &mut Client) -> serde_json::Value {
+    client.request(json!({"op": "reload"}))
+}
+
+#[test]
+fn a_reload_that_is_asked_before_the_daemon_listens_is_done_when_it_does() {
+    let server = Server::bind();
+    let directory = tempfile::tempdir().unwrap();
+    let [file, next] = ["wsfan.toml", "next.toml"].map(|name| directory.path().join(name));
+    let listener = format!("[[listener]]\npath = \"{}\"\n", directory.path().join("s").display());
+    let config = server.config() + &listener;
+    // as long as nobody writes to it, the daemon waits in the midst of its start
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wsfan"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .env_remove("JOURNAL_STREAM")
+        .env("no_proxy", "*")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (lines, log) = mpsc::channel();
+    let stderr = child.stderr.take().unwrap();
+    thread::spawn(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+    });
+    // opened once the daemon has it open as well
+    let mut writer = OpenOptions::new().write(true).open(&file).unwrap();
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    fs::write(&next, format!("{config}[heartbeat]\ninterval = \"20s\"\n")).unwrap();
+    fs::rename(&next, &file).unwrap();
+    writer.write_all(config.as_bytes()).unwrap();
+    drop(writer);
+    loop {
+        let line = log.recv_timeout(DEADLINE).expect("it lives, and reloads");
+        if line.contains("reloaded the configuration") {
+            assert!(line.contains("heartbeat.interval"), "{line}");
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_client_asks_for_a_reload_and_hears_what_came_of_it() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&server.config());
+    let _upstream = server.accept();
+    let mut client = up(&daemon);
+
+    daemon.rewrite(&(server.config() + "[heartbeat]\ninterval = \"20s\"\n[log]\nformat = \"json\"\n"));
+    let answer = reload(&mut client);
+    assert_eq!((&answer["type"], &answer["result"]), (&json!("ok"), &json!("applied")), "{answer}");
+    assert_eq!(answer["live"], json!(["heartbeat.interval"]));
+    assert_eq!(answer["reconnect"], json!([]));
+    assert_eq!(answer["restart"], json!(["log.format"]), "it waits for a restart");
+
+    daemon.rewrite(&(server.config() + "[heartbeat]\nintervall = \"20s\"\n"));
+    let answer = reload(&mut client);
+    assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("bad_config")));
+    assert!(answer["message"].as_str().unwrap().contains("`interval`"), "{answer}");
+    assert_eq!(client.status()["link"]["conn"], 1);
+}
+
+#[test]
+fn a_heartbeat_that_says_a_secret_comes_with_a_new_connection_and_no_fault() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&server.config());
+    let mut first = server.accept();
+    let mut client = up(&daemon);
+    fs::write(beside(&daemon, "token"), "hush").unwrap();
+    daemon.rewrite(&format!(
+        "{}[heartbeat]\nkind = \"message\"\ninterval = \"100ms\"\nmessage = '{{\"beat\":\"${{file:{}}}\"}}'\n",
+        server.config(),
+        beside(&daemon, "token").display()
+    ));
+    let answer = reload(&mut client);
+    assert!(answer["reconnect"][0].as_str().unwrap().starts_with("heartbeat.message"), "{answer}");
+    assert_eq!(first.closed(), Some(1000));
+    let mut second = server.accept();
+    assert_eq!(second.message().into_text().unwrap(), r#"{"beat":"hush"}"#);
+    let states: Vec<_> =
+        [client.link("connecting"), client.link("up")].map(|line| line["conn"].clone()).into();
+    assert_eq!(states, [1, 2]);
+}
+
+#[test]
+fn listeners_come_change_and_go_with_the_daemon_running() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&server.config());
+    let mut upstream = server.accept();
+    let mut client = up(&daemon);
+    let first = "[[listener]]\npath = \"SOCKET\"\n";
+    let second = "[[listener]]\npath = \"SOCKET.2\"\nmode = \"0600\"\n";
+    let raw = "[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n";
+
+    daemon.rewrite(&(server.config() + first + second + raw));
+    let answer = reload(&mut client);
+    assert_eq!(answer["result"], "applied", "{answer}");
+    assert_eq!(answer["live"].as_array().unwrap().len(), 2, "{answer}");
+    let socket = beside(&daemon, "wsfan.sock.2");
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o7777, 0o600);
+    let mut guest = Client::attach(&socket);
+    assert_eq!(guest.hello["epoch"], client.hello["epoch"], "the log goes on");
+    let mut plain = Client::connect(&beside(&daemon, "wsfan.sock.raw"));
+    // it is there once it is counted
+    while client.status()["clients"].as_array().unwrap().len() < 3 {}
+    upstream.text("{\"a\":1}");
+    assert_eq!(plain.text(), "{\"a\":1}\n");
+    assert_eq!(guest.message()["json"], json!({"a": 1}));
+
+    let inode = fs::metadata(&socket).unwrap().ino();
+    let (group, other) = (fs::metadata(&socket).unwrap().gid(), second.replace("0600", "0646"));
+    let other = format!("{other}group = \"{group}\"\nmax_line = \"100B\"\n");
+    daemon.rewrite(&(server.config() + first + &other + raw));
+    assert_eq!(reload(&mut client)["result"], "applied");
+    let file = fs::metadata(&socket).unwrap();
+    assert_eq!((file.permissions().mode() & 0o7777, file.ino()), (0o646, inode), "the same socket");
+    assert_eq!(guest.request(json!({"op": "ping"}))["result"], "pong", "who is there stays");
+    assert_eq!(Client::attach(&socket).hello["max_line"], 100);
+
+    daemon.rewrite(&(server.config() + first));
+    assert_eq!(reload(&mut client)["result"], "applied");
+    assert_eq!(guest.until(|line| line["type"] == "bye")["why"], "reconfigured");
+    assert!(guest.rest().is_empty() && plain.rest().is_empty());
+    assert!(!socket.exists() && !beside(&daemon, "wsfan.sock.2.lock").exists());
+    assert_eq!(client.status()["link"]["conn"], 1, "nothing of it touched the link");
+}
+
+#[test]
+fn a_listener_changes_its_format_for_who_comes_next() {
+    let server = Server::bind();
+    let daemon = Daemon::start(
+        &(server.config() + "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.2\"\n"),
+    );
+    let mut upstream = server.accept();
+    let mut client = up(&daemon);
+    let mut before = Client::attach(&beside(&daemon, "wsfan.sock.2"));
+    daemon.rewrite(
+        &(server.config()
+            + "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.2\"\nformat = \"raw\"\n"),
+    );
+    assert_eq!(reload(&mut client)["result"], "applied");
+    let mut after = Client::connect(&beside(&daemon, "wsfan.sock.2"));
+    while client.status()["clients"].as_array().unwrap().len() < 3 {}
+    upstream.text("1");
+    assert_eq!(after.text(), "1\n");
+    assert_eq!(before.message()["json"], 1, "its stream stays what it was");
+}
+
+#[test]
+fn a_listener_that_cant_be_bound_is_refused_and_the_old_one_stays() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&server.config());
+    let _upstream = server.accept();
+    let mut client = up(&daemon);
+    fs::write(beside(&daemon, "taken"), "").unwrap();
+    let taken = beside(&daemon, "taken");
+    daemon.rewrite(&format!(
+        "{}[heartbeat]\ninterval = \"20s\"\n[[listener]]\npath = \"{}\"\n",
+        server.config(),
+        taken.display()
+    ));
+    let answer = reload(&mut client);
+    assert_eq!(answer["result"], "partly", "{answer}");
+    assert_eq!(answer["live"], json!(["heartbeat.interval"]), "the rest is in force");
+    let error = answer["error"].as_str().unwrap();
+    assert!(error.contains("/taken") && error.contains("not a socket"), "{error}");
+    assert!(error.contains("this listener stays"), "{error}");
+    assert_eq!(daemon.client().request(json!({"op": "ping"}))["result"], "pong");
+
+    // a group that isn't there: the mode of before holds
+    daemon.rewrite(
+        &(server.config() + "[[listener]]\npath = \"SOCKET\"\nmode = \"0666\"\ngroup = \"no-such-group\"\n"),
+    );
+    let answer = reload(&mut client);
+    assert_eq!(answer["result"], "partly", "{answer}");
+    assert_eq!(fs::metadata(daemon.socket()).unwrap().permissions().mode() & 0o7777, 0o660);
+    // and it is tried again, not taken for done
+    daemon.rewrite(&(server.config() + "[[listener]]\npath = \"SOCKET\"\nmode = \"0666\"\n"));
+    assert_eq!(reload(&mut client)["result"], "applied");
+    assert_eq!(fs::metadata(daemon.socket()).unwrap().permissions().mode() & 0o7777, 0o666);
+}
+
+#[test]
+fn a_wait_that_a_reload_shortens_is_told_anew() {
+    let server = Server::bind();
+    let slow = server.config().replace("20ms", "10m").replace("50ms", "10m");
+    let daemon = Daemon::start(&slow);
+    server.accept_tcp();
+    let mut client = daemon.client();
+    client.request(json!({"op": "attach", "since": {"epoch": client.hello["epoch"], "seq": 0}}));
+    let long = client.link("waiting");
+    assert!(long["retry_in_ms"].as_u64().unwrap() > 30_000, "{long}");
+    let end = client.status()["link"]["last_end"].clone();
+    daemon.rewrite(&slow.replace("10m", "29s"));
+    client.ask(json!({"op": "reload"}));
+    let short = client.link("waiting");
+    assert!(short["retry_in_ms"].as_u64().unwrap() <= 29_000, "{short}");
+    assert_eq!(
+        (&short["error"], short["seq"].as_u64()),
+        (&long["error"], Some(long["seq"].as_u64().unwrap() + 1))
+    );
+    assert_eq!(client.status()["link"]["last_end"], end, "it ended but once");
+    assert!(!server.is_called_within(Duration::from_millis(1)));
+}
