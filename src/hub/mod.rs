@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::config;
 
+mod configured;
 mod cursor;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -26,6 +27,7 @@ mod outbox;
 mod reload;
 mod send;
 
+pub use configured::Configured;
 pub use cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
 pub use hole::Hole;
 pub use link::{Ending, LinkState, LinkStatus};
@@ -68,6 +70,7 @@ struct Shared {
     link: RefCell<LinkStatus>,
     last_end: RefCell<Option<Ending>>,
     traffic: Cell<Traffic>,
+    configured: RefCell<Configured>,
     /// How many sends wait in the outbox.
     waiting: Cell<usize>,
     commands: mpsc::Sender<Command>,
@@ -121,6 +124,7 @@ impl Hub {
             link: RefCell::new(LinkStatus::default()),
             last_end: RefCell::default(),
             traffic: Cell::default(),
+            configured: RefCell::default(),
             waiting: Cell::default(),
             commands,
             lane: Lane::new(),
@@ -252,6 +256,11 @@ impl Hub {
         self.0.log.borrow_mut().keep_raw(raw);
     }
 
+    /// Changes what `status` says of the configuration.
+    pub fn configure(&self, change: impl FnOnce(&mut Configured)) {
+        change(&mut self.0.configured.borrow_mut());
+    }
+
     // --- the clients' side -----------------------------------------------------------------
 
     /// The log, to read from.
@@ -291,6 +300,11 @@ impl Hub {
         let mut line = Vec::new();
         line::link(None, &self.link(), &mut line);
         line
+    }
+
+    /// What `status` says of the configuration.
+    pub fn configured(&self) -> Ref<'_, Configured> {
+        self.0.configured.borrow()
     }
 
     /// How many sends wait in the outbox.

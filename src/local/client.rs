@@ -8,21 +8,21 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::task::coop::consume_budget;
 
 use super::{
-    fanout::{ClientStatus, Fanout},
+    fanout::Fanout,
     lines::{Lines, TooLong},
     protocol::{self, Bad, Bye, Code, Op, Request, Since, Why},
     rights,
     socket::{self, Peer},
+    status,
     watched::Watched,
 };
 use crate::{
     config::{self, Format, Rights},
-    hub::{Command, Ending, Fate, Hub, LinkStatus, Lost, Payload, Reload, Send, Ticket, Traffic},
+    hub::{Command, Fate, Hub, Lost, Payload, Reload, Send, Ticket},
 };
 
 /// Read at once from a client.
@@ -274,66 +274,7 @@ impl Reader {
     }
 
     fn status(&self, id: Option<&RawValue>) {
-        #[derive(Serialize)]
-        struct Status<'a> {
-            server: &'a str,
-            pid: u32,
-            uptime_s: u64,
-            epoch: &'a str,
-            link: Link<'a>,
-            traffic: Traffic,
-            outbox: OutboxStatus,
-            log: LogStatus,
-            clients: Vec<ClientStatus>,
-        }
-        #[derive(Serialize)]
-        struct Link<'a> {
-            since_us: u64,
-            #[serde(flatten)]
-            status: &'a LinkStatus,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            heartbeat_rtt_us: Option<u64>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            last_end: Option<&'a Ending>,
-        }
-        #[derive(Serialize)]
-        struct OutboxStatus {
-            waiting: usize,
-        }
-        #[derive(Serialize)]
-        struct LogStatus {
-            seq: u64,
-            oldest: u64,
-            bytes: usize,
-            max_bytes: usize,
-        }
-        let line = {
-            let link = self.hub.link();
-            let last_end = self.hub.last_end();
-            let log = self.hub.log();
-            let status = Status {
-                server: protocol::SERVER,
-                pid: std::process::id(),
-                uptime_s: self.started.elapsed().as_secs(),
-                epoch: self.hub.epoch(),
-                link: Link {
-                    since_us: link.since_us,
-                    status: &link,
-                    heartbeat_rtt_us: link.heartbeat_rtt.map(|rtt| rtt.as_micros() as u64),
-                    last_end: last_end.as_ref(),
-                },
-                traffic: self.hub.traffic(),
-                outbox: OutboxStatus { waiting: self.hub.waiting() },
-                log: LogStatus {
-                    seq: log.head(),
-                    oldest: log.oldest(),
-                    bytes: log.bytes(),
-                    max_bytes: log.limits().max_bytes,
-                },
-                clients: self.fanout.status(self.id),
-            };
-            protocol::status(id, &status)
-        };
+        let line = status::answer(id, &self.hub, &self.fanout, self.id, self.started);
         self.fanout.reply(self.id, &line);
     }
 }

@@ -15,6 +15,7 @@ pub mod protocol;
 mod rights;
 mod seldom;
 mod socket;
+mod status;
 mod unfinished;
 mod watched;
 

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::{Future, pending},
     io,
-    path::PathBuf,
+    path::{self, Path, PathBuf},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use tokio::{
 use self::listeners::Listeners;
 use crate::{
     config::{Config, Format},
-    hub::{Changes, Command, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
+    hub::{Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
     local::{self, BindError, Fanout, raise_descriptor_limit},
     upstream,
 };
@@ -148,6 +148,7 @@ impl Daemon {
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
         let (hub, commands) = Hub::new(epoch()?, &config.history, raw);
+        hub.configure(|configured| *configured = described(path.as_deref(), &config));
         let fanout = Fanout::new(hub.clone(), &config.history, &config.memory);
 
         let listeners =
@@ -274,6 +275,8 @@ impl Daemon {
         live.extend(names);
         self.config.listeners = self.listeners.configs();
         let config = &self.config;
+        let now = described(self.path.as_deref(), config);
+        self.hub.configure(|configured| (configured.file, configured.upstream) = (now.file, now.upstream));
         self.hub.set_limits(&config.history);
         self.fanout.set_rules(&config.history, &config.memory);
         logging::set_level(config.log.level);
@@ -316,6 +319,16 @@ fn say(changes: &Changes) {
             needs_restart = all(restart),
             "reloaded the configuration, but for what needs a restart"
         );
+    }
+}
+
+/// What `status` says of a configuration and of the file that it came from.
+fn described(file: Option<&Path>, config: &Config) -> Configured {
+    let whole = |file: &Path| file.canonicalize().or_else(|_| path::absolute(file));
+    let file = file.map(|file| whole(file).unwrap_or_else(|_| file.to_owned()));
+    Configured {
+        file: file.map(|file| file.to_string_lossy().into_owned()),
+        upstream: config.upstream.display_url(0),
     }
 }
 
