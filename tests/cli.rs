@@ -126,6 +126,32 @@ fn write(dir: &Path, name: &str, text: &str) -> String {
 }
 
 #[test]
+fn check_warns_of_what_this_machine_has_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("wsfan.toml");
+    let listener = "[[listener]]\npath = \"/nowhere/at/all/s\"\ngroup = \"no-such-group\"\n";
+    std::fs::write(&file, format!("[upstream]\nurl = \"ws://a/\"\n{listener}")).unwrap();
+    let run = |json: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_wsfan"))
+            .args(["check", "--config"])
+            .arg(&file)
+            .args(json)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "it may be meant for another machine");
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    let [out, error] = run(&[]);
+    assert!(out.contains(": OK"), "{out}");
+    for part in ["warning: ", "no group \"no-such-group\"", "directory /nowhere/at/all"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let [out, _] = run(&["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["ok"], report["warnings"].as_array().unwrap().len()), (&true.into(), 2), "{report}");
+}
+
+#[test]
 fn usage_errors_are_2() {
     for args in [
         &[][..],

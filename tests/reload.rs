@@ -90,12 +90,21 @@ fn a_client_asks_for_a_reload_and_hears_what_came_of_it() {
     assert_eq!(answer["live"], json!(["heartbeat.interval"]));
     assert_eq!(answer["reconnect"], json!([]));
     assert_eq!(answer["restart"], json!(["log.format"]), "it waits for a restart");
+    let config = client.status()["config"].clone();
+    assert_eq!(
+        (&config["reload"]["result"], &config["restart"]),
+        (&json!("applied"), &json!(["log.format"]))
+    );
 
     daemon.rewrite(&(server.config() + "[heartbeat]\nintervall = \"20s\"\n"));
     let answer = reload(&mut client);
     assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("bad_config")));
     assert!(answer["message"].as_str().unwrap().contains("`interval`"), "{answer}");
-    assert_eq!(client.status()["link"]["conn"], 1);
+    let status = client.status();
+    assert_eq!(status["link"]["conn"], 1);
+    assert_eq!(status["config"]["reload"]["result"], "refused");
+    assert!(status["config"]["reload"]["error"].as_str().unwrap().contains("`interval`"), "{status}");
+    assert_eq!(status["config"]["restart"], json!(["log.format"]), "it still waits");
 }
 
 #[test]
@@ -216,6 +225,58 @@ fn a_listener_that_cant_be_bound_is_refused_and_the_old_one_stays() {
     daemon.rewrite(&(server.config() + "[[listener]]\npath = \"SOCKET\"\nmode = \"0666\"\n"));
     assert_eq!(reload(&mut client)["result"], "applied");
     assert_eq!(fs::metadata(daemon.socket()).unwrap().permissions().mode() & 0o7777, 0o666);
+}
+
+/// Runs `wsfan reload`: its exit code, standard output and standard error.
+fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_wsfan")).arg("reload").args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_command_says_what_came_of_it_and_fails_when_it_is_refused() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    let _upstream = server.accept();
+    let config = beside(&daemon, "wsfan.toml");
+    let socket = daemon.socket();
+    let (config, socket) = (config.to_str().unwrap(), socket.to_str().unwrap());
+    let nothing = (Some(0), "nothing has changed\n".to_owned(), String::new());
+    assert_eq!(command(&["--config", config]), nothing);
+    assert_eq!(command(&["--socket", socket]), nothing);
+
+    daemon.rewrite(&(server.config() + "[heartbeat]\ninterval = \"20s\"\n[log]\nformat = \"json\"\n"));
+    let (code, out, _) = command(&["--config", config]);
+    assert_eq!((code, &*out), (Some(0), "at once: heartbeat.interval\nafter a restart: log.format\n"));
+
+    // refused: by the daemon, and where the file is named before it is asked
+    daemon.rewrite(&(server.config() + "[heartbeat]\nintervall = \"20s\"\n"));
+    for arguments in [["--socket", socket], ["--config", config]] {
+        let (code, out, error) = command(&arguments);
+        assert_eq!((code, &*out), (Some(78), ""), "{error}");
+        assert!(error.contains("`interval`"), "{error}");
+    }
+    // and a signal isn't tried with it
+    let pid = daemon.pid().to_string();
+    assert_eq!(command(&["--config", config, "--or-signal", &pid]).0, Some(78));
+
+    // a part can't be applied
+    daemon.rewrite(&(server.config() + "[[listener]]\npath = \"SOCKET\"\ngroup = \"no-such-group\"\n"));
+    let (code, _, error) = command(&["--config", config]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("no-such-group"), "{error}");
+
+    // no socket of the new config is there yet: a signal is all that can be said
+    daemon.rewrite(&(server.config() + "[[listener]]\npath = \"SOCKET.new\"\n"));
+    let (code, _, error) = command(&["--config", config]);
+    assert_eq!(code, Some(1), "{error}");
+    let (code, _, error) = command(&["--config", config, "--or-signal", &pid]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains("sent SIGHUP"), "{error}");
+    daemon.notified("RELOADING=1");
+    daemon.logged("the new listener");
+    assert_eq!(command(&["--config", config]), nothing);
 }
 
 #[test]

@@ -2,17 +2,25 @@
 
 use std::{
     fs,
-    os::unix::{
-        fs::{MetadataExt, PermissionsExt, symlink},
-        net::UnixListener,
+    io::{BufRead, BufReader},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{MetadataExt, PermissionsExt, symlink},
+            net::UnixListener,
+        },
     },
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
+use tempfile::TempDir;
 
 mod common;
-use common::{Client, Daemon, Server};
+use common::{Client, DEADLINE, Daemon, Server};
 
 #[test]
 fn it_is_ready_before_the_upstream_is_and_says_how_the_link_is() {
@@ -285,6 +293,73 @@ fn a_reload_reconnects_for_what_needs_it_and_names_what_needs_a_restart() {
     for word in ["upstream.url", "upstream.headers", "log.format"] {
         assert!(log.contains(word), "{word}: {log}");
     }
+}
+
+/// Runs the daemon with a pipe for its standard error, which it is told is the journal if `is_journal`.
+fn lines_of(config: &str, is_journal: bool) -> (Child, impl Iterator<Item = String> + use<>, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("wsfan.toml");
+    let listener = format!("[[listener]]\npath = \"{}\"\n", directory.path().join("s").display());
+    fs::write(&file, config.to_owned() + &listener).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let stream = fs::File::from(OwnedFd::from(writer.try_clone().unwrap())).metadata().unwrap();
+    let stream = format!("{}:{}", stream.dev(), stream.ino() + u64::from(!is_journal));
+    let child = Command::new(env!("CARGO_BIN_EXE_wsfan"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .env("JOURNAL_STREAM", stream)
+        .env("no_proxy", "*")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        BufReader::new(reader).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    (child, std::iter::from_fn(move || lines.recv_timeout(DEADLINE).ok()), directory)
+}
+
+#[test]
+fn in_the_journal_each_line_has_its_priority() {
+    let server = Server::bind();
+    for (config, level) in
+        [("", "info"), ("[log]\nformat = \"json\"\n", "info"), ("[log]\nlevel = \"debug\"\n", "debug")]
+    {
+        let (mut child, lines, _directory) = lines_of(&(server.config() + config), true);
+        server.accept_tcp();
+        let mut seen = [false; 3];
+        for line in lines {
+            let word = |word| line.contains(word);
+            match (word("listening"), word("link down"), word("connecting")) {
+                (true, ..) => seen[0] = line.starts_with("<6>"),
+                (_, true, _) => seen[1] = line.starts_with("<4>"),
+                (_, _, true) => seen[2] = line.starts_with("<7>"),
+                _ => {}
+            }
+            if seen[0] && seen[1] && (seen[2] || level == "info") {
+                break;
+            }
+        }
+        assert!(seen[0] && seen[1], "{config}: {seen:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (mut child, lines, _directory) = lines_of("[heartbeat]\nintervall = \"1s\"\n", true);
+    assert_eq!(child.wait().unwrap().code(), Some(78));
+    let lines: Vec<_> = lines.collect();
+    assert!(lines.len() >= 2 && lines.iter().all(|line| line.starts_with("<3>")), "{lines:?}");
+}
+
+#[test]
+fn a_standard_error_that_isnt_the_journal_gets_no_marks_of_it() {
+    let server = Server::bind();
+    let (mut child, mut lines, _directory) = lines_of(&server.config(), false);
+    let line = lines.next().unwrap();
+    assert!(line.contains("INFO") && !line.contains("<6>"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, wrote},
+    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, note, wrote},
     format::bytes,
     run::explain,
     target::CONFIG,
@@ -19,6 +19,7 @@ use crate::config::{
     OnHole, Proxy, Reconnect, Rotate, Sequence, SlowClient, Surroundings, Upstream, Window, format_duration,
     safe_url,
 };
+use crate::service;
 
 mod live;
 mod timeline;
@@ -82,6 +83,9 @@ pub(super) fn check(args: &Args) -> Outcome {
         }
     };
     wrote(io::stdout().lock().write_all(text.as_bytes()))?;
+    if let (Ok(config), false) = (&result, args.json) {
+        warnings(config).iter().for_each(|warning| note(format_args!("warning: {warning}")));
+    }
     match result {
         Ok(config) if args.live => live::walk(&config, args.json),
         Ok(_) => Ok(()),
@@ -139,7 +143,14 @@ fn report(file: &Path, result: &Result<Config, LoadError>) -> serde_json::Value 
             .collect(),
         Err(error) => vec![json!({ "line": null, "problem": explain(error) })],
     };
-    json!({ "file": file.to_string_lossy(), "ok": result.is_ok(), "problems": problems })
+    let warnings = result.as_ref().map(warnings).unwrap_or_default();
+    json!({ "file": file.to_string_lossy(), "ok": result.is_ok(), "problems": problems, "warnings": warnings })
+}
+
+/// What would keep the daemon from starting here. The config may be meant for another machine.
+fn warnings(config: &Config) -> Vec<String> {
+    let here = service::outlook(config).into_iter();
+    here.map(|why| format!("on this machine the daemon would not start: {why}")).collect()
 }
 
 /// What a right config means, in a few lines.

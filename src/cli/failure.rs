@@ -5,6 +5,10 @@ use std::{
     io::{self, Write as _},
 };
 
+use tracing::Level;
+
+use crate::service::logging;
+
 /// Wrong usage.
 pub(super) const USAGE: u8 = 2;
 /// Failed while running.
@@ -68,6 +72,14 @@ impl fmt::Display for Failure {
 /// Says something beside the output, on stderr. Whether anybody hears it changes nothing.
 pub(super) fn note(sentence: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "wsfan: {sentence}");
+}
+
+/// Says what failed, on stderr; in the journal as an error, each line of it.
+pub(super) fn report(failure: &Failure) {
+    let prefix = if logging::is_journal() { logging::prefix(Level::ERROR) } else { "" };
+    for line in format!("wsfan: {failure}").lines() {
+        let _ = writeln!(io::stderr().lock(), "{prefix}{line}");
+    }
 }
 
 /// What a write to stdout came to: whoever reads may have had enough (`| head`), and that is a good end.

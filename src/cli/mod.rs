@@ -17,6 +17,7 @@ mod format;
 mod line;
 mod pages;
 mod pretty;
+mod reload;
 mod run;
 mod send;
 mod status;
@@ -75,6 +76,8 @@ enum Command {
     Open(control::Args),
     /// Close the link, and keep it closed until `open` or `reconnect`
     Close(control::Args),
+    /// Have the daemon read its config again, and say what that changed
+    Reload(reload::Args),
     /// Print the completion script for a shell
     Completions(pages::CompletionsArgs),
     /// Print the manual page, for `man -l -`
@@ -99,7 +102,7 @@ fn from_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_silent() => ExitCode::from(failure.code()),
         Err(failure) => {
-            failure::note(&failure);
+            failure::report(&failure);
             ExitCode::from(failure.code())
         }
     }
@@ -117,6 +120,7 @@ impl Command {
             Command::Reconnect(args) => control::control(control::Op::Reconnect, &args),
             Command::Open(args) => control::control(control::Op::Open, &args),
             Command::Close(args) => control::control(control::Op::Close, &args),
+            Command::Reload(args) => reload::reload(&args),
             Command::Completions(args) => pages::completions(&args, &mut Args::command()),
             Command::Man => pages::man(Args::command()),
         }

@@ -18,10 +18,11 @@ Example, a whole config:
   [upstream]
   url = \"wss://stream.example.com/v1\"
 
-SIGTERM and SIGINT stop it, a second one at once; SIGHUP reads the config again. It logs to stderr.
+SIGTERM and SIGINT stop it, a second one at once; SIGHUP reads the config again, as `wsfan reload` has it do. \
+It logs to stderr.
 
 Exit codes: 0 stopped; 1 failed; 69 the upstream was given up (reconnect.on_exhausted = \"exit\"); 78 \
-the config is bad.";
+the config is bad, or names what this machine hasn't.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

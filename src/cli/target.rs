@@ -48,6 +48,11 @@ impl Target {
         Ok(sockets)
     }
 
+    /// Whether the config that was named can't be used.
+    pub(super) fn names_a_bad_config(&self) -> bool {
+        self.config.as_ref().is_some_and(|file| Config::load(file).is_err())
+    }
+
     /// The same, with the process's surroundings and the path of the daemon's config given; and what
     /// to warn of.
     fn sockets_in(

@@ -16,7 +16,8 @@ pub struct Log {
 /// `log.format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text; without timestamps where the journal adds its own.
+    /// Text; without timestamps where the journal adds its own. (There each line of any format has its
+    /// priority.)
     Auto,
     /// Text with timestamps.
     Text,

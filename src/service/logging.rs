@@ -1,17 +1,21 @@
 //! The daemon's own words, on stderr.
 
 use std::{
+    fmt,
+    fs::File,
     io::{self, IsTerminal},
+    os::{fd::AsFd, linux::fs::MetadataExt},
     sync::OnceLock,
 };
 
-use tracing::Level;
+use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Registry,
     filter::Targets,
-    fmt,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     layer::{Layer, SubscriberExt},
+    registry::LookupSpan,
     reload,
     util::SubscriberInitExt,
 };
@@ -37,20 +41,49 @@ pub fn init(log: &Log) -> Flush {
     let (filter, handle) = reload::Layer::new(targets(log.level));
     let colours =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let text = fmt::layer().with_writer(stderr.clone()).with_ansi(colours).with_target(false);
-    // the journal puts its own time on each line (systemd.exec(5), $JOURNAL_STREAM)
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let layer = tracing_subscriber::fmt::layer;
+    let text = layer().with_writer(stderr.clone()).with_ansi(colours).with_target(false);
+    let journal = is_journal();
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Json => {
-            fmt::layer().json().flatten_event(true).with_writer(stderr).with_target(false).boxed()
+        LogFormat::Json => layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(stderr)
+            .with_target(false)
+            .map_event_format(|format| Prioritized { format, journal })
+            .boxed(),
+        // the journal puts its own time on each line
+        LogFormat::Auto if journal => {
+            text.without_time().map_event_format(|format| Prioritized { format, journal }).boxed()
         }
-        LogFormat::Auto if journal => text.without_time().boxed(),
-        LogFormat::Auto | LogFormat::Text => text.boxed(),
+        LogFormat::Auto | LogFormat::Text => {
+            text.map_event_format(|format| Prioritized { format, journal }).boxed()
+        }
     };
     if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
         let _ = FILTER.set(handle);
     }
     Flush { _guard: guard }
+}
+
+/// Whether standard error is the journal (systemd.exec(5), `$JOURNAL_STREAM`). The variable alone doesn't say
+/// so: it is inherited by programs whose output goes elsewhere.
+pub fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    let own =
+        stderr.and_then(|file| file.metadata()).map(|file| format!("{}:{}", file.st_dev(), file.st_ino()));
+    own.is_ok_and(|own| own == stream)
+}
+
+/// What a line for the journal begins with, so that it has its priority (sd-daemon(3)).
+pub fn prefix(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        Level::DEBUG | Level::TRACE => "<7>",
+    }
 }
 
 /// Changes the level of a logging that has been started.
@@ -63,4 +96,29 @@ pub(super) fn set_level(level: Level) {
 /// wsfan's own events at `level`, others' from warnings on: libraries' traces may show headers.
 fn targets(level: Level) -> Targets {
     Targets::new().with_default(level.min(Level::WARN)).with_target("wsfan", level)
+}
+
+/// A format that says each event's priority, where that goes to the journal.
+struct Prioritized<F> {
+    format: F,
+    journal: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Prioritized<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if self.journal {
+            writer.write_str(prefix(*event.metadata().level()))?;
+        }
+        self.format.format_event(context, writer, event)
+    }
 }

@@ -35,7 +35,7 @@ mod notify;
 mod reload;
 mod signals;
 
-pub use signals::keep_reloads;
+pub use signals::{ask_by_signal, keep_reloads};
 
 /// A configuration, and where it can be read again.
 #[derive(Debug, Clone)]

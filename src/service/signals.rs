@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt, stream};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
@@ -23,6 +24,16 @@ pub fn keep_reloads() {
     if signal_hook::flag::register(SIGHUP, Arc::clone(&asked)).is_ok() {
         let _ = EARLY.set(asked); // there is one already
     }
+}
+
+/// Asks a daemon that is another process to reload.
+///
+/// # Errors
+/// There is no such process, or it isn't for us to ask.
+pub fn ask_by_signal(pid: i32) -> io::Result<()> {
+    let pid = Pid::from_raw(pid).filter(|pid| pid.as_raw_nonzero().get() > 0);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(kill_process(pid, Signal::HUP)?)
 }
 
 /// What signals ask for, what was kept first.

@@ -205,12 +205,21 @@ no_secret_in_journal() { fails journal_has "$secret"; }
 no_secret_in_status() { inside wsfan status --json >"$work/status" && ! grep "$secret" "$work/status"; }
 
 echo "== the unit file"
-mkdir "$work/unit"
-sed "s|/usr/bin/wsfan|$binary|" "$project/systemd/wsfan.service" >"$work/unit/wsfan.service"
+mkdir -p "$work/unit/user"
+for file in wsfan.service wsfan@.service user/wsfan.service; do
+    sed "s|/usr/bin/wsfan|$binary|" "$project/systemd/$file" >"$work/unit/$file"
+done
 verify() { # complaints don't always change the exit status
-    systemd-analyze verify --man=no "$1" >"$work/verify" 2>&1 && fails grep wsfan "$work/verify"
+    systemd-analyze verify --man=no "$@" >"$work/verify" 2>&1 && fails grep wsfan "$work/verify"
 }
 check "systemd-analyze verify has nothing to say" verify "$work/unit/wsfan.service"
+check "nor of an instance" verify "$work/unit/wsfan@.service"
+# without a user's manager it can't look further than at the keys
+verify_keys() {
+    systemd-analyze verify --user --man=no "$1" >"$work/verify" 2>&1 || true
+    fails grep -iE 'unknown|ignor|invalid|failed to parse' "$work/verify"
+}
+check "nor of the keys of the user's unit" verify_keys "$work/unit/user/wsfan.service"
 check "its exposure is 1.5 at most, of 10" \
     systemd-analyze security --no-pager --offline=true --threshold=15 "$work/unit/wsfan.service"
 
@@ -219,6 +228,7 @@ boot
 echo "== installed under systemd $(inside systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p') ($suite)"
 put /usr/bin/wsfan 755 <"$binary"
 put /usr/lib/systemd/system/wsfan.service 644 <"$project/systemd/wsfan.service"
+put /usr/lib/systemd/system/wsfan@.service 644 <"$project/systemd/wsfan@.service"
 put /usr/lib/sysusers.d/wsfan.conf 644 <"$project/systemd/wsfan.sysusers"
 put /opt/upstream.py 644 <upstream.py
 put /opt/client.py 644 <client.py
@@ -242,6 +252,18 @@ check "no restart was tried" unit_is NRestarts 0
 check "the journal names the file and the key" journal_has '/etc/wsfan/wsfan\.toml.*intervall|intervall.*/etc/wsfan/wsfan\.toml'
 inside systemctl reset-failed wsfan
 
+echo "== what this machine hasn't"
+config '[[listener]]' 'group = "nobody-there"'
+check "check warns of it, and finds the config right" inside sh -c \
+    'wsfan check >/tmp/checked 2>&1 && grep "warning.*no group .nobody-there" /tmp/checked'
+check "the start fails" fails inside systemctl start wsfan
+check "with exit status 78" unit_is ExecMainStatus 78
+check "and stays failed: no restart is due" unit_is SubState failed
+check "no restart was tried" unit_is NRestarts 0
+check "the journal has it as an error" inside sh -c \
+    'journalctl --no-pager --output=cat --priority=err --unit=wsfan | grep "no group .nobody-there"'
+inside systemctl reset-failed wsfan
+
 echo "== start"
 config '[heartbeat]' 'interval = "1h"'
 check "the start succeeds while the upstream is down" inside timeout 10 systemctl start wsfan
@@ -258,6 +280,12 @@ restart_and_connect() { # each time: once systemctl returns, a client needs no s
     done
 }
 check "READY comes when clients can attach: five restarts, each answered at once" restart_and_connect
+
+journal_from() { inside journalctl --no-pager --output=cat --unit=wsfan --priority="$1"; }
+check "the journal has it as a warning that the link is down" within 10 eval 'journal_from warning | grep "link down"'
+check "without the marks of the priority" fails eval 'journal_from debug | grep "^<[0-9]>"'
+check "what is no trouble is none there" fails eval 'journal_from warning | grep listening'
+check "but is there" eval 'journal_from info | grep listening'
 
 inside systemd-run --quiet --unit=upstream --property=StandardOutput=file:/run/upstream.log \
     python3 -u /opt/upstream.py 9000
@@ -286,8 +314,8 @@ check "it is active again" within 10 unit_is ActiveState active
 
 lines=$(upstream_lines) ticks=$(client_ticks alice)
 config '[heartbeat]' 'timeuot = "1h"'
-inside systemctl reload wsfan || true # systemd knows only that the signal was sent
-check "a bad config is refused in the journal, by its key" within 10 journal_has 'timeuot'
+check "a reload of a bad config fails" fails inside timeout 10 systemctl reload wsfan
+check "the journal names the key" within 10 journal_has 'timeuot'
 reload_is_over() { unit_is ActiveState active && unit_has StatusText '\bup\b'; }
 check "it is active again" within 10 reload_is_over
 check "the process is the same" unit_is MainPID "$pid"
@@ -297,11 +325,24 @@ check "the client goes on" within 10 more_ticks alice "$((ticks + 1))"
 check "the client was never cut off" fails client_saw alice '^end'
 config '[heartbeat]' 'interval = "200ms"'
 check "a good one is taken after it" inside timeout 10 systemctl reload wsfan
+inside systemctl kill --kill-whom=main --signal=HUP wsfan
+check "SIGHUP reloads as well" within 10 journal_has 'reloaded the configuration: nothing has changed'
+config '[heartbeat]' 'interval = "200ms"' '[[listener]]' '[[listener]]' 'path = "/run/wsfan/second.sock"' 'mode = "0600"'
+check "a reload adds a listener" inside timeout 10 systemctl reload wsfan
+check "with its mode" equal "$(inside stat --format='%U:%G %a' /run/wsfan/second.sock)" "wsfan:wsfan 600"
+config '[heartbeat]' 'interval = "200ms"' '[[listener]]' 'path = "/run/wsfan/other.sock"'
+check "a reload moves all of them" inside timeout 10 systemctl reload wsfan
+check "the new one answers" within 10 inside wsfan status --json --socket /run/wsfan/other.sock
+config '[heartbeat]' 'interval = "200ms"'
+check "and back" inside timeout 10 systemctl reload wsfan
+check "the old socket is gone" within 10 fails inside test -e /run/wsfan/other.sock
+attach carol alice /run/wsfan/wsfan.sock
+check "a client attaches again" within 10 client_saw carol '"tick"'
 
 echo "== kill -9"
 inode=$(inside stat --format=%i /run/wsfan/wsfan.sock)
 inside systemctl kill --kill-whom=main --signal=KILL wsfan
-check "the client sees the end" within 10 client_saw alice '^end'
+check "the client sees the end" within 10 client_saw carol '^end'
 check "the socket is left behind" equal "$(inside stat --format=%i /run/wsfan/wsfan.sock)" "$inode"
 check "systemd starts it again" within 20 restarted_after "$pid"
 check "once" unit_is NRestarts 1
@@ -365,6 +406,24 @@ attach mallory mallory /run/wsfan/feed.sock
 check "a member of that group gets messages" within 10 client_saw mallory '"tick"'
 check "one of the first group alone is refused" inside sh -c \
     '! runuser -u alice -- python3 /opt/client.py /run/wsfan/feed.sock 2>/tmp/refused && grep PermissionError /tmp/refused'
+
+echo "== instances"
+inside systemctl stop wsfan
+for name_of in one two; do
+    host=127.0.0.1 config
+    inside mv /etc/wsfan/wsfan.toml "/etc/wsfan/$name_of.toml"
+    printf '[Service]\nLoadCredential=token:/etc/wsfan/token\n' | put "/etc/systemd/system/wsfan@$name_of.service.d/token.conf" 644
+done
+inside systemctl daemon-reload
+check "two start side by side" inside timeout 20 systemctl start wsfan@one wsfan@two
+check "each has its socket" inside sh -c 'test -S /run/wsfan-one/wsfan.sock && test -S /run/wsfan-two/wsfan.sock'
+check "each answers" inside sh -c \
+    'for one in one two; do wsfan status --json --socket /run/wsfan-$one/wsfan.sock || exit 1; done'
+check "one reloads" inside timeout 10 systemctl reload wsfan@one
+printf 'bad' | put /etc/wsfan/two.toml 644
+check "the other one's file is bad, and its reload fails" fails inside timeout 10 systemctl reload wsfan@two
+check "it runs on" inside systemctl is-active wsfan@two
+inside systemctl stop wsfan@one wsfan@two
 
 echo
 echo "$passed passed, 0 failed"

@@ -1,0 +1,137 @@
+//! `wsfan reload`: the daemon reads its config again, and says what came of it.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+
+use super::{
+    client::{self, Client, Request},
+    failure::{FAILED, Failure, Outcome, note, reason, wrote},
+    format::clean,
+    line::Line,
+    target::{Need, Target},
+};
+use crate::service;
+
+const NOTES: &str = "\
+Needs the `control` right on the listener; root and the daemon's own user have it on each. For ExecReload in a \
+unit, beside SIGHUP, which says nothing of what came of it.
+
+Exit codes: 0 the new config is in force, but for what waits for a restart; 1 a part of it could not be \
+applied, or nobody answered; 78 the new config is refused, and the old one stays in force.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Where no daemon can be asked, send SIGHUP to this process, and don't wait for what comes of it
+    #[arg(long, value_name = "PID")]
+    or_signal: Option<i32>,
+    /// How long it may take
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::config::parse_duration)]
+    timeout: Duration,
+    /// Print the daemon's reply as it is
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the daemon says of a reload.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Reply {
+    code: String,
+    live: Vec<String>,
+    reconnect: Vec<String>,
+    restart: Vec<String>,
+    message: Option<String>,
+    error: Option<String>,
+}
+
+pub(super) fn reload(args: &Args) -> Outcome {
+    let client = args.target.sockets(Need::Control).and_then(|sockets| Client::connect(&sockets));
+    match (client, args.or_signal) {
+        (Ok(client), _) => ask(args, client),
+        // a daemon that reads what isn't right only says so in its log
+        (Err(failure), Some(pid)) if !args.target.names_a_bad_config() => signal(pid, &failure),
+        (Err(failure), _) => Err(failure),
+    }
+}
+
+fn ask(args: &Args, mut client: Client) -> Outcome {
+    let deadline = Instant::now() + args.timeout;
+    let mut line = Vec::new();
+    client.ask(Request { op: "reload", ..Request::default() }, &mut line, deadline)?;
+    let parsed = Line::parse(&line).unwrap_or_default();
+    let reply: Reply = serde_json::from_slice(&line).unwrap_or_default();
+    if args.json {
+        let mut stdout = io::stdout().lock();
+        wrote(stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n")))?;
+    }
+    if parsed.kind == "error" {
+        return Err(match reply.code == "bad_config" {
+            true => Failure::config(
+                sentences(&reply.message) + "\nthe config is refused: the old one stays in force",
+            ),
+            false => Failure::failed(format!("reload refused: {}", client::refusal(&parsed))),
+        });
+    }
+    if !args.json {
+        wrote(io::stdout().lock().write_all(summary(&reply).as_bytes()))?;
+    }
+    match reply.error {
+        Some(_) => Err(Failure::with_code(FAILED, sentences(&reply.error))),
+        None => Ok(()),
+    }
+}
+
+/// Asks by SIGHUP, which has no answer.
+fn signal(pid: i32, why: &Failure) -> Outcome {
+    service::ask_by_signal(pid).map_err(|error| {
+        Failure::failed(format!("{why}; and SIGHUP to process {pid}: {}", reason(&error)))
+    })?;
+    note(format_args!("{why}; sent SIGHUP to process {pid}: its log says what comes of it"));
+    Ok(())
+}
+
+/// A text of several sentences, each fit for a terminal, a line each.
+fn sentences(text: &Option<String>) -> String {
+    let lines = text.as_deref().unwrap_or_default().lines();
+    lines.map(|line| clean(line).into_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// What has changed, a line for each kind.
+fn summary(reply: &Reply) -> String {
+    let rows = [
+        ("at once", &reply.live),
+        ("with a new connection", &reply.reconnect),
+        ("after a restart", &reply.restart),
+    ];
+    let mut text = String::new();
+    for (when, names) in rows.iter().filter(|(_, names)| !names.is_empty()) {
+        let _ = writeln!(text, "{when}: {}", clean(&names.join(", ")));
+    }
+    if text.is_empty() { "nothing has changed\n".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_is_told_by_when_it_holds() {
+        let reply = |text| serde_json::from_str::<Reply>(text).unwrap();
+        assert_eq!(summary(&reply(r#"{"live":[],"restart":[]}"#)), "nothing has changed\n");
+        let all = reply(r#"{"live":["a","b"],"reconnect":["c\u001b[2J"],"restart":["d"],"more":1}"#);
+        let text = summary(&all);
+        assert!(
+            text.starts_with("at once: a, b\nwith a new connection: c") && !text.contains('\u{1b}'),
+            "{text}"
+        );
+        assert!(text.ends_with("after a restart: d\n"), "{text}");
+    }
+}
