@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{BufRead, BufReader, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::PathBuf,
     process::{Command, Stdio},
     sync::mpsc,
@@ -170,6 +170,22 @@ fn listeners_come_change_and_go_with_the_daemon_running() {
     assert!(guest.rest().is_empty() && plain.rest().is_empty());
     assert!(!socket.exists() && !beside(&daemon, "wsfan.sock.2.lock").exists());
     assert_eq!(client.status()["link"]["conn"], 1, "nothing of it touched the link");
+}
+
+#[test]
+fn a_mode_is_given_to_the_socket_and_never_to_what_its_path_leads_to() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&server.config());
+    let mut client = daemon.client();
+    let (precious, moved) = (beside(&daemon, "precious"), beside(&daemon, "moved.sock"));
+    fs::write(&precious, "").unwrap();
+    fs::set_permissions(&precious, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(daemon.socket(), &moved).unwrap();
+    symlink(&precious, daemon.socket()).unwrap();
+    daemon.rewrite(&(server.config() + "[[listener]]\npath = \"SOCKET\"\nmode = \"0666\"\n"));
+    assert_eq!(reload(&mut client)["result"], "applied");
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(&precious), mode(&moved)), (0o600, 0o666));
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn report(file: &Path, result: &Result<Config, LoadError>) -> serde_json::Value 
 /// What would keep the daemon from starting here. The config may be meant for another machine.
 fn warnings(config: &Config) -> Vec<String> {
     let here = service::outlook(config).into_iter();
-    here.map(|why| format!("on this machine the daemon would not start: {why}")).collect()
+    here.map(|why| format!("on this machine, run by this user, the daemon would not start: {why}")).collect()
 }
 
 /// What a right config means, in a few lines.

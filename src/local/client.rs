@@ -43,6 +43,8 @@ pub(super) struct Reader {
     pub(super) stream: Rc<Watched<UnixStream>>,
     pub(super) id: u64,
     pub(super) peer: Peer,
+    /// The user that the daemon runs as.
+    pub(super) own_uid: u32,
     pub(super) format: Format,
     /// Its listener's settings, which a reload may change.
     pub(super) listener: Rc<RefCell<config::Listener>>,
@@ -201,7 +203,7 @@ impl Reader {
 
     /// What it may do now.
     fn rights(&self) -> Rights {
-        rights::of(self.listener.borrow().rights, self.peer.uid, socket::own_uid())
+        rights::of(self.listener.borrow().rights, self.peer.uid, self.own_uid)
     }
 
     fn reload(&self, id: Option<&RawValue>) {

@@ -140,7 +140,8 @@ impl Listener {
             return self.refuse(&stream, message);
         }
         let peer = socket::peer(&stream)?;
-        let rights = rights::of(config.rights, peer.uid, socket::own_uid());
+        let own_uid = socket::own_uid();
+        let rights = rights::of(config.rights, peer.uid, own_uid);
         // nothing but a send is long
         let max_line = if rights.send { config.max_line } else { config.max_line.min(MAX_REQUEST) };
         let stream = Rc::new(Watched::reading(stream)?);
@@ -160,6 +161,7 @@ impl Listener {
             stream,
             id,
             peer,
+            own_uid,
             format: config.format,
             listener: Rc::clone(&self.config),
             max_line,

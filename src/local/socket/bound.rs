@@ -229,6 +229,13 @@ impl Lock {
                     let what = format!("its lock {} can't be made", beside(socket, &name).display());
                     BindError::system(socket, &what, error, advice)
                 })?;
+            // where others may make files too, as in /tmp
+            let owner = fstat(&file).map_or(u32::MAX, |status| status.st_uid);
+            if owner != 0 && owner != super::own_uid() {
+                let (lock, owner) = (beside(socket, &name), names::user(owner));
+                let why = format!("its lock {} belongs to {owner}: choose another path", lock.display());
+                return Err(BindError::lasting(socket, why));
+            }
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                 let why = "another wsfan listens on this socket: stop it, or choose another path";
                 return Err(BindError::passing(socket, why));
