@@ -83,6 +83,15 @@ impl Fake {
         Fake { dir, socket, thread }
     }
 
+    /// The same for two clients, one after the other.
+    fn twice(play: impl Fn(&mut Peer) + Send + 'static) -> Fake {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("wsfan.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let thread = thread::spawn(move || (0..2).for_each(|_| play(&mut accept(&listener))));
+        Fake { dir, socket, thread }
+    }
+
     /// Runs `wsfan COMMAND --socket … ARGS` against it.
     fn run(self, args: &[&str], stdin: &[u8]) -> Done {
         let socket = self.socket.to_str().unwrap().to_owned();
@@ -276,7 +285,8 @@ fn what_is_no_daemon_is_told() {
 
 #[test]
 fn the_socket_is_found() {
-    let by_config = Fake::new(|peer| {
+    // asked twice: whether it runs the config, and what the command is for
+    let by_config = Fake::twice(|peer| {
         peer.say(HELLO);
         peer.hear(r#"{"op":"status","id":1}"#);
         peer.say(STATUS);
@@ -287,7 +297,9 @@ fn the_socket_is_found() {
         path = by_config.socket,
     );
     let config = write(by_config.dir.path(), "wsfan.toml", &text);
-    assert_eq!(run(&["status", "--json", "--config", &config]).out, format!("{STATUS}\n"));
+    let done = run(&["status", "--json", "--config", &config]);
+    assert_eq!(done.out, format!("{STATUS}\n"));
+    assert!(done.err.contains("doesn't say which config it runs"), "{}", done.err);
     by_config.thread.join().unwrap();
 
     let by_variable = Fake::new(|peer| peer.say(HELLO));

@@ -16,7 +16,7 @@ use super::{
     failure::{Failure, Outcome, reason},
     format::clean,
     line::Line,
-    target,
+    reach,
 };
 
 /// How long the daemon may take to accept the connection.
@@ -102,9 +102,8 @@ pub(super) struct Since<'a> {
 }
 
 impl Client {
-    /// Connects to the first of these sockets that is there, and waits for the greeting.
-    pub(super) fn connect(sockets: &[PathBuf]) -> Outcome<Client> {
-        let path = target::present(sockets);
+    /// Connects to this socket, and waits for the greeting.
+    pub(super) fn connect(path: &Path) -> Outcome<Client> {
         let stream = open(path)?;
         let failed = |error: io::Error| lost(path, &NoLine::Failed(error));
         let reading = BufReader::with_capacity(BUFFER, stream.try_clone().map_err(failed)?);
@@ -317,7 +316,7 @@ fn open(path: &Path) -> Outcome<UnixStream> {
     let thread = thread::Builder::new().name("connect".to_owned()).spawn(waiting);
     thread.map_err(|error| Failure::failed(format!("no thread can be started: {}", reason(&error))))?;
     match receiver.recv_timeout(ACCEPT) {
-        Ok(result) => result.map_err(|error| Failure::failed(target::unreachable(path, &error))),
+        Ok(result) => result.map_err(|error| Failure::failed(reach::unreachable(path, &error))),
         Err(_) => Err(Failure::failed(format!(
             "the daemon at {} accepts no connection: it hangs, or is stopped (look at its process)",
             path.display()

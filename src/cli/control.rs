@@ -53,7 +53,7 @@ enum Progress {
 }
 
 pub(super) fn control(op: Op, args: &Args) -> Outcome {
-    let mut client = Client::connect(&args.target.sockets(Need::Control)?)?;
+    let mut client = args.target.connect(Need::Control)?;
     let deadline = Instant::now() + args.timeout;
     let mut line = Vec::new();
     let before = if args.wait { Some(status(&mut client, &mut line, deadline)?) } else { None };

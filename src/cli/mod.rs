@@ -17,6 +17,7 @@ mod format;
 mod line;
 mod pages;
 mod pretty;
+mod reach;
 mod reload;
 mod run;
 mod send;
@@ -37,8 +38,9 @@ Examples:
   wsfan send '{\"op\":\"subscribe\",\"topic\":\"btc\"}'
   wsfan status                        the link, the log, and who is connected
 
-Without --config or --socket, the socket is $WSFAN_SOCKET, else the one that /etc/wsfan/wsfan.toml \
-names, else the default of this user.
+Without --config, --instance or --socket, the socket is $WSFAN_SOCKET, else the one that \
+/etc/wsfan/wsfan.toml names, else the default of this user, else the system's. A config or an instance that \
+is named is never left for another daemon: one that says that it runs another file is refused.
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage; 69 the upstream was given up; 78 the config \
 is bad.";

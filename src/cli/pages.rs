@@ -39,6 +39,12 @@ const SURROUNDINGS: &str = r".SH FILES
 .I /etc/wsfan/wsfan.toml
 The config, unless \-\-config names another.
 .TP
+.I /etc/wsfan/NAME.toml
+The config of the instance NAME.
+.TP
+.I /run/wsfan\-NAME/wsfan.sock
+The socket of the instance NAME, unless configured.
+.TP
 .I /run/wsfan/wsfan.sock
 The socket of a daemon that systemd started, unless configured.
 .SH ENVIRONMENT

@@ -53,7 +53,7 @@ struct Reply {
 }
 
 pub(super) fn reload(args: &Args) -> Outcome {
-    let client = args.target.sockets(Need::Control).and_then(|sockets| Client::connect(&sockets));
+    let client = args.target.connect(Need::Control);
     match (client, args.or_signal) {
         (Ok(client), _) => ask(args, client),
         // a daemon that reads what isn't right only says so in its log

@@ -75,7 +75,7 @@ enum Fate {
 pub(super) fn send(args: &Args) -> Outcome {
     // what to send is found out before the daemon is troubled
     let payload = if args.lines { None } else { Some(one(args)?) };
-    let client = Client::connect(&args.target.sockets(Need::Send)?)?;
+    let client = args.target.connect(Need::Send)?;
     let mut sending = Sending::new(client, args)?;
     match payload {
         Some(payload) => {

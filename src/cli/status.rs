@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    client::{self, Client, Request},
+    client::{self, Request},
     failure::{Failure, Outcome, wrote},
     format::{self, bytes, clean, count, counted},
     line::Line,
@@ -43,11 +43,30 @@ pub(super) struct Status {
     server: String,
     pid: Option<u32>,
     uptime_s: u64,
+    pub(super) config: Config,
     epoch: String,
     pub(super) link: Link,
     traffic: Traffic,
     pub(super) log: Log,
     pub(super) clients: Vec<ClientStatus>,
+}
+
+/// What the daemon says of its configuration.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Config {
+    pub(super) file: Option<String>,
+    pub(super) upstream: String,
+    reload: Option<Reload>,
+    restart: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Reload {
+    time_us: u64,
+    result: String,
+    error: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -123,7 +142,7 @@ impl Ledger {
 }
 
 pub(super) fn status(args: &Args) -> Outcome {
-    let mut client = Client::connect(&args.target.sockets(Need::Nothing)?)?;
+    let mut client = args.target.connect(Need::Nothing)?;
     let mut line = Vec::new();
     let deadline = Instant::now() + args.timeout;
     client.ask(Request { op: "status", ..Request::default() }, &mut line, deadline)?;

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
-    path::PathBuf,
     str::FromStr,
     time::{Duration, Instant},
 };
@@ -13,6 +12,7 @@ use super::{
     format::{clean, now_us},
     line::Line,
     pretty::{self, Pretty},
+    reach::Way,
     target::{Need, Target},
 };
 
@@ -111,8 +111,8 @@ pub(super) fn tail(args: &Args) -> Outcome {
         // every byte is the daemon's, and stays
         Form::Plain | Form::Raw => Box::new(io::stdout().lock()),
     };
-    let sockets = args.target.sockets(Need::Receive)?;
-    let mut client = Client::connect(&sockets)?;
+    let way = args.target.way(Need::Receive)?;
+    let mut client = way.connect()?;
     let mut tail = Tail {
         form,
         left: args.messages,
@@ -135,19 +135,19 @@ pub(super) fn tail(args: &Args) -> Outcome {
         if tail.place != before {
             pause = FIRST_PAUSE;
         }
-        client = dial_again(&sockets, &mut pause);
+        client = dial_again(&way, &mut pause);
     }
 }
 
 /// Dials until somebody greets. What keeps it from that is told once it lasts: a restart is soon over.
-fn dial_again(sockets: &[PathBuf], pause: &mut Duration) -> Client {
+fn dial_again(way: &Way, pause: &mut Duration) -> Client {
     let mut told = String::new();
     loop {
         #[expect(clippy::disallowed_methods, reason = "there is no runtime here, and nothing else to do")]
         std::thread::sleep(*pause);
         let lasts = *pause == LONGEST_PAUSE;
         *pause = LONGEST_PAUSE.min(*pause * 2);
-        match Client::connect(sockets) {
+        match way.connect() {
             Ok(client) => return client,
             Err(failure) => {
                 let why = failure.to_string();

@@ -1,17 +1,18 @@
-//! Which socket a client command talks to, and what to say when nobody is there.
+//! Which daemon a client command talks to. What was named is never left for another.
 
 use std::{
-    fs, io,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    fs,
     path::{Path, PathBuf},
+    str::FromStr,
 };
-
-use crate::config::{Config, Format, Listener, Surroundings};
 
 use super::{
+    client::Client,
     failure::{Failure, Outcome, note},
+    reach::Way,
     run::explain,
 };
+use crate::config::{Config, Format, Listener, Surroundings};
 
 /// The daemon's config, unless another is named.
 pub(super) const CONFIG: &str = "/etc/wsfan/wsfan.toml";
@@ -21,13 +22,20 @@ const SYSTEM_SOCKET: &str = "/run/wsfan/wsfan.sock";
 /// How every client command is told where the daemon is.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Target {
-    /// Find the socket in this config file [default: /etc/wsfan/wsfan.toml, if there]
-    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    /// The daemon that runs this config file [default: /etc/wsfan/wsfan.toml, if there]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "instance"])]
     config: Option<PathBuf>,
     /// The daemon's socket [default: $WSFAN_SOCKET, else what the config names]
-    #[arg(long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH", conflicts_with = "instance")]
     socket: Option<PathBuf>,
+    /// The instance of this name: the daemon of wsfan@NAME.service, with /etc/wsfan/NAME.toml
+    #[arg(short, long, value_name = "NAME")]
+    instance: Option<Instance>,
 }
+
+/// The name of an instance: what stands behind the `@` of its unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Instance(String);
 
 /// The right that a command needs; it prefers a listener that gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,42 +46,87 @@ pub(super) enum Need {
     Control,
 }
 
+impl Instance {
+    /// Its config file.
+    pub(super) fn config(&self) -> PathBuf {
+        format!("/etc/wsfan/{}.toml", self.0).into()
+    }
+
+    /// The runtime directory that its unit has.
+    fn runtime(&self) -> String {
+        format!("/run/wsfan-{}", self.0)
+    }
+}
+
+impl FromStr for Instance {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Instance, String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+        if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.bytes().all(plain) {
+            return Err(
+                "write what stands behind the `@` of wsfan@NAME.service: at most 64 letters, digits, \
+                        `_`, `-`, `.` and `:`, and no path"
+                    .to_owned(),
+            );
+        }
+        Ok(Instance(name.to_owned()))
+    }
+}
+
 impl Target {
-    /// The sockets to try, the best first. Never empty.
-    pub(super) fn sockets(&self, need: Need) -> Outcome<Vec<PathBuf>> {
-        let (sockets, warning) = self.sockets_in(need, &Surroundings::process(), Path::new(CONFIG))?;
+    /// Connects to the daemon.
+    pub(super) fn connect(&self, need: Need) -> Outcome<Client> {
+        self.way(need)?.connect()
+    }
+
+    /// The way to the daemon, which may not be there yet.
+    pub(super) fn way(&self, need: Need) -> Outcome<Way> {
+        let (way, warning) = self.way_in(need, &Surroundings::process(), Path::new(CONFIG))?;
         if let Some(warning) = warning {
             note(warning);
         }
-        Ok(sockets)
+        Ok(way)
     }
 
     /// Whether the config that was named can't be used.
     pub(super) fn names_a_bad_config(&self) -> bool {
-        self.config.as_ref().is_some_and(|file| Config::load(file).is_err())
+        let instance = self.instance.as_ref().map(Instance::config).filter(|file| file.exists());
+        self.config.as_ref().or(instance.as_ref()).is_some_and(|file| Config::load(file).is_err())
     }
 
-    /// The same, with the process's surroundings and the path of the daemon's config given; and what
+    /// As [`Target::way`], with the process's surroundings and the path of the daemon's config given; and what
     /// to warn of.
-    fn sockets_in(
+    fn way_in(
         &self,
         need: Need,
         surroundings: &Surroundings,
         config: &Path,
-    ) -> Outcome<(Vec<PathBuf>, Option<String>)> {
+    ) -> Outcome<(Way, Option<String>)> {
         if let Some(socket) = &self.socket {
-            return Ok((vec![socket.clone()], None));
+            return Ok((Way::to(socket.clone()), None));
+        }
+        if let Some(instance) = &self.instance {
+            return of_instance(instance, &instance.config(), need);
         }
         if let Some(file) = &self.config {
-            return Ok((from_config(&load(file)?, file, need, surroundings)?, None));
+            let socket = from_config(&load(file)?, file, need)?;
+            // a path that was left out depends on who runs the daemon, which may not be us
+            let or = (socket == Config::default_socket(surroundings)).then(|| PathBuf::from(SYSTEM_SOCKET));
+            return Ok((Way::to(socket).running(file.clone()).or_if_it_runs_that(or), None));
         }
         if let Some(socket) = surroundings.var("WSFAN_SOCKET").filter(|socket| !socket.is_empty()) {
-            return Ok((vec![socket.into()], None));
+            return Ok((Way::to(socket.into()), None));
         }
+        let default = Config::default_socket(surroundings);
         let mut warning = None;
         if fs::File::open(config).is_ok() {
             match Config::load(config) {
-                Ok(loaded) => return Ok((from_config(&loaded, config, need, surroundings)?, None)),
+                Ok(loaded) => {
+                    let socket = from_config(&loaded, config, need)?;
+                    let or = (socket == default).then(|| PathBuf::from(SYSTEM_SOCKET));
+                    return Ok((Way::to(socket).or(or), None));
+                }
                 // nobody named it, and a daemon that refused it may well be running: to see that is what
                 // `status` is for
                 Err(_) => {
@@ -85,8 +138,31 @@ impl Target {
                 }
             }
         }
-        Ok((with_system(Config::default_socket(surroundings)), warning))
+        Ok((Way::to(default).or(Some(SYSTEM_SOCKET.into())), warning))
     }
+}
+
+/// The way to an instance with this config file. Who may use its socket needn't be able to read its file.
+fn of_instance(instance: &Instance, file: &Path, need: Need) -> Outcome<(Way, Option<String>)> {
+    let runtime = instance.runtime();
+    let mut warning = None;
+    let socket = match fs::read_to_string(file) {
+        Err(_) => None,
+        Ok(text) => {
+            match Config::parse(&text, &Surroundings::fixed([("RUNTIME_DIRECTORY", runtime.as_str())])) {
+                Ok(config) => Some(from_config(&config, file, need)?),
+                Err(_) => {
+                    warning = Some(format!(
+                        "{0} is bad, and the instance's default socket is tried: see `wsfan check --config {0}`",
+                        file.display()
+                    ));
+                    None
+                }
+            }
+        }
+    };
+    let socket = socket.unwrap_or_else(|| Path::new(&runtime).join("wsfan.sock"));
+    Ok((Way::to(socket).running(file.to_owned()), warning))
 }
 
 fn load(file: &Path) -> Outcome<Config> {
@@ -96,28 +172,14 @@ fn load(file: &Path) -> Outcome<Config> {
     })
 }
 
-fn from_config(
-    config: &Config,
-    file: &Path,
-    need: Need,
-    surroundings: &Surroundings,
-) -> Outcome<Vec<PathBuf>> {
+fn from_config(config: &Config, file: &Path, need: Need) -> Outcome<PathBuf> {
     let listener = best(&config.listeners, need).ok_or_else(|| {
         Failure::config(format!(
             "{} has no listener with format = \"envelope\", which this command needs: add one",
             file.display()
         ))
     })?;
-    // a path that was left out depends on who runs the daemon, which may not be us
-    match listener.path == Config::default_socket(surroundings) {
-        true => Ok(with_system(listener.path.clone())),
-        false => Ok(vec![listener.path.clone()]),
-    }
-}
-
-fn with_system(default: PathBuf) -> Vec<PathBuf> {
-    let system = PathBuf::from(SYSTEM_SOCKET);
-    if default == system { vec![system] } else { vec![default, system] }
+    Ok(listener.path.clone())
 }
 
 /// The first envelope listener with the right, else the first envelope listener: root and the daemon's
@@ -135,64 +197,8 @@ fn best(listeners: &[Listener], need: Need) -> Option<&Listener> {
         .or(first)
 }
 
-/// The first socket that exists, else the first.
-pub(super) fn present(sockets: &[PathBuf]) -> &Path {
-    let there = sockets.iter().find(|path| path.exists());
-    there.unwrap_or_else(|| sockets.first().expect("there is always one to try"))
-}
-
-/// The sentence for a socket that can't be connected to.
-pub(super) fn unreachable(path: &Path, error: &io::Error) -> String {
-    let start = "start it with `wsfan run`, or name another socket with --socket";
-    let nobody = |why: &str| format!("no wsfan daemon answers at {} ({why}): {start}", path.display());
-    let kind = fs::metadata(path).map(|metadata| metadata.file_type());
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => denied(path),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => nobody("there is no such socket"),
-        _ if kind.is_ok_and(|kind| !kind.is_socket()) => nobody("this is not a socket"),
-        io::ErrorKind::ConnectionRefused => nobody("the socket is left over and nobody listens"),
-        _ => nobody(&super::failure::reason(error)),
-    }
-}
-
-/// Who may, where we may not: the socket itself, or the directory that can't be entered.
-fn denied(path: &Path) -> String {
-    let closed = path.ancestors().find_map(|at| Some((at, fs::metadata(at).ok()?)));
-    let Some((at, metadata)) = closed else {
-        return format!("{} may not be opened by this user", path.display());
-    };
-    // to connect needs the right to write to a socket, to get there the one to enter a directory
-    let (what, verb, needed) =
-        if at == path { ("the socket", "opened", 0o020) } else { ("the directory", "entered", 0o010) };
-    let user = name("/etc/passwd", metadata.uid());
-    let group = name("/etc/group", metadata.gid());
-    let advice = match metadata.mode() & needed {
-        0 => format!("run this as {user}, or ask for a listener that others may use"),
-        _ => format!("join the group {group}, or ask for a listener with another group or mode"),
-    };
-    format!(
-        "{what} {} may not be {verb} by this user: it is for user {user}, group {group} (mode {:04o}); {advice}",
-        at.display(),
-        metadata.mode() & 0o7777,
-    )
-}
-
-/// The name for a number in the system's files; the number itself if they don't know it.
-fn name(file: &str, id: u32) -> String {
-    let id = id.to_string();
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let found = text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    found.unwrap_or(id)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
     use crate::{cli::failure::CONFIG as CONFIG_IS_BAD, config::Rights};
 
@@ -233,8 +239,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("wsfan.toml");
         let runtime = Surroundings::fixed([("XDG_RUNTIME_DIR", "/run/user/7")]);
-        let default = with_system("/run/user/7/wsfan.sock".into());
-        let found = |target: &Target| target.sockets_in(Need::Nothing, &runtime, &file);
+        let default = Way::to("/run/user/7/wsfan.sock".into()).or(Some(SYSTEM_SOCKET.into()));
+        let found = |target: &Target| target.way_in(Need::Nothing, &runtime, &file);
         let unnamed = Target::default();
         let named = Target { config: Some(file.clone()), ..Target::default() };
 
@@ -243,8 +249,8 @@ mod tests {
 
         for bad in ["[upstream]\nurl = 7\n[outbox]\nttl = 7\n", "no TOML", "\u{0}"] {
             fs::write(&file, bad).unwrap();
-            let (sockets, warning) = found(&unnamed).unwrap();
-            assert_eq!(sockets, default);
+            let (way, warning) = found(&unnamed).unwrap();
+            assert_eq!(way, default);
             let warning = warning.unwrap();
             assert!(!warning.contains('\n') && warning.contains("wsfan check --config /"), "{warning}");
             assert_eq!(found(&named).unwrap_err().code(), CONFIG_IS_BAD);
@@ -252,9 +258,8 @@ mod tests {
 
         let upstream = "[upstream]\nurl = \"ws://a/\"\n";
         fs::write(&file, format!("{upstream}[[listener]]\npath = \"/a\"\n")).unwrap();
-        for target in [&unnamed, &named] {
-            assert_eq!(found(target), Ok((vec!["/a".into()], None)));
-        }
+        assert_eq!(found(&unnamed), Ok((Way::to("/a".into()), None)));
+        assert_eq!(found(&named), Ok((Way::to("/a".into()).running(file.clone()), None)));
         // right, but of no use: the default socket isn't the daemon's either
         fs::write(&file, format!("{upstream}[[listener]]\nformat = \"raw\"\n")).unwrap();
         assert_eq!(found(&unnamed).unwrap_err().code(), CONFIG_IS_BAD);
@@ -266,49 +271,50 @@ mod tests {
         let file = dir.path().join("wsfan.toml");
         fs::write(&file, "bad").unwrap();
         let surroundings = Surroundings::fixed([("WSFAN_SOCKET", "/env")]);
-        let found = |target: Target| target.sockets_in(Need::Nothing, &surroundings, &file);
-        assert_eq!(found(Target::default()), Ok((vec!["/env".into()], None)));
+        let found = |target: Target| target.way_in(Need::Nothing, &surroundings, &file);
+        assert_eq!(found(Target::default()), Ok((Way::to("/env".into()), None)));
         let socket = Target { socket: Some("/s".into()), ..Target::default() };
-        assert_eq!(found(socket), Ok((vec!["/s".into()], None)));
+        assert_eq!(found(socket), Ok((Way::to("/s".into()), None)));
     }
 
     #[test]
-    fn the_socket_that_exists_is_taken() {
+    fn a_config_that_was_named_has_its_own_default_socket_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let (first, second) = (dir.path().join("a"), dir.path().join("b"));
-        let sockets = [first.clone(), second.clone()];
-        assert_eq!(present(&sockets), first);
-        fs::write(&second, "").unwrap();
-        assert_eq!(present(&sockets), second);
+        let file = dir.path().join("wsfan.toml");
+        fs::write(&file, "[upstream]\nurl = \"ws://a/\"\n").unwrap();
+        let named = Target { config: Some(file.clone()), ..Target::default() };
+        let surroundings = Surroundings::fixed([("XDG_RUNTIME_DIR", dir.path().to_str().unwrap())]);
+        // what it says of the system's daemon is only true if that runs this very file
+        let (way, _) = named.way_in(Need::Send, &surroundings, Path::new("/nonexistent")).unwrap();
+        let own = Way::to(Config::default_socket(&surroundings)).running(file.clone());
+        assert_eq!(way, own.or_if_it_runs_that(Some(SYSTEM_SOCKET.into())));
     }
 
     #[test]
-    fn a_missing_daemon_is_explained() {
+    fn an_instance_is_its_file_and_its_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = dir.path().join("wsfan.sock");
-        let text = unreachable(&missing, &io::ErrorKind::NotFound.into());
-        assert!(text.starts_with(&format!("no wsfan daemon answers at {}", missing.display())), "{text}");
-        assert!(text.contains("wsfan run") && text.contains("--socket"), "{text}");
-        fs::write(&missing, "").unwrap();
-        let text = unreachable(&missing, &io::ErrorKind::ConnectionRefused.into());
-        assert!(text.contains("not a socket"), "{text}");
-        for (mode, part) in [(0o660, "mode 0660"), (0o660, "join the group"), (0o640, "run this as")] {
-            fs::set_permissions(&missing, fs::Permissions::from_mode(mode)).unwrap();
-            let text = unreachable(&missing, &io::ErrorKind::PermissionDenied.into());
-            assert!(text.contains(part), "{text}");
+        let file = dir.path().join("a.toml");
+        let instance: Instance = "a".parse().unwrap();
+        assert_eq!(instance.config(), Path::new("/etc/wsfan/a.toml"));
+        let found = || of_instance(&instance, &file, Need::Nothing).unwrap();
+        let own = Way::to("/run/wsfan-a/wsfan.sock".into()).running(file.clone());
+        assert_eq!(found(), (own.clone(), None), "it can't be read");
+        fs::write(&file, "[upstream]\nurl = \"ws://a/\"\n").unwrap();
+        assert_eq!(found(), (own.clone(), None));
+        fs::write(&file, "[upstream]\nurl = \"ws://a/\"\n[[listener]]\npath = \"/x\"\n").unwrap();
+        assert_eq!(found(), (Way::to("/x".into()).running(file.clone()), None));
+        fs::write(&file, "bad").unwrap();
+        let (way, warning) = found();
+        assert!(way == own && warning.is_some());
+    }
+
+    #[test]
+    fn an_instances_name_is_no_path() {
+        for name in ["a", "feed-2", "a.b", "x:y_z"] {
+            assert!(name.parse::<Instance>().is_ok(), "{name}");
         }
-    }
-
-    #[test]
-    fn names_come_from_the_systems_files() {
-        assert_eq!(name("/etc/passwd", 0), "root");
-        assert_eq!(name("/etc/passwd", 4_000_000_000), "4000000000");
-        assert_eq!(name("/nowhere", 7), "7");
-    }
-
-    #[test]
-    fn the_systems_socket_is_tried_too() {
-        assert_eq!(with_system(SYSTEM_SOCKET.into()), [PathBuf::from(SYSTEM_SOCKET)]);
-        assert_eq!(with_system("/x".into()), [PathBuf::from("/x"), SYSTEM_SOCKET.into()]);
+        for name in ["", "a/b", "..", ".", "-x", "a b", "a\n", "ä", &"x".repeat(65)] {
+            assert!(name.parse::<Instance>().is_err(), "{name}");
+        }
     }
 }

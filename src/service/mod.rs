@@ -324,8 +324,8 @@ fn say(changes: &Changes) {
 
 /// What `status` says of a configuration and of the file that it came from.
 fn described(file: Option<&Path>, config: &Config) -> Configured {
-    let whole = |file: &Path| file.canonicalize().or_else(|_| path::absolute(file));
-    let file = file.map(|file| whole(file).unwrap_or_else(|_| file.to_owned()));
+    // by its name, since a link may lead elsewhere at the next reload
+    let file = file.map(|file| path::absolute(file).unwrap_or_else(|_| file.to_owned()));
     Configured {
         file: file.map(|file| file.to_string_lossy().into_owned()),
         upstream: config.upstream.display_url(0),

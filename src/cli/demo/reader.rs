@@ -15,7 +15,7 @@ use tokio::{
 use super::{News, PATIENCE};
 use crate::cli::{
     failure::{Failure, Outcome, reason},
-    target,
+    reach,
 };
 
 /// Hands the daemon's lines on, and asks what the story wants to know.
@@ -26,7 +26,7 @@ impl Reader {
     pub(super) async fn connect(socket: &Path, news: mpsc::Sender<News>) -> Outcome<Reader> {
         let stream = UnixStream::connect(socket)
             .await
-            .map_err(|error| Failure::failed(target::unreachable(socket, &error)))?;
+            .map_err(|error| Failure::failed(reach::unreachable(socket, &error)))?;
         let (read, write) = stream.into_split();
         tokio::task::spawn_local(forward(BufReader::new(read), news));
         Ok(Reader(write))
