@@ -60,7 +60,8 @@ pub(super) struct Line<'a> {
     // gap and bye
     pub(super) from: u64,
     pub(super) to: u64,
-    pub(super) count: u64,
+    /// `null` where nobody knows.
+    pub(super) count: Option<u64>,
     #[serde(borrow)]
     pub(super) why: Cow<'a, str>,
     /// What the server's count is of.

@@ -227,24 +227,27 @@ fn closed_here(line: &Line<'_>) -> Option<&'static str> {
 
 fn gap(line: &Line<'_>, text: &mut String) {
     let _ = write!(text, "{LOUD} GAP {LOUD:#} {BAD}{}{BAD:#}", lost(line));
-    if line.count > 0 {
+    if line.to > 0 {
         let _ = write!(text, " ({} to {})", line.from, line.to);
     }
 }
 
 /// What a `gap` line says, in a clause.
 pub(super) fn lost(line: &Line<'_>) -> String {
-    let count = counted(line.count, "entry", "entries");
+    let count = counted(line.count.unwrap_or_default(), "entry", "entries");
     match &*line.why {
         "upstream" => {
-            let count = counted(line.count, "message", "messages");
+            let count = counted(line.count.unwrap_or_default(), "message", "messages");
             let per = line.per.map(|per| format!(" of {}", clean(per.get()))).unwrap_or_default();
             format!("{count}{per} never came from the server, by its own numbers")
         }
         "slow_client" => format!("{count} lost, as this reader was too slow"),
         "expired" => format!("{count} lost, as they are no longer held"),
         // nobody knows how many the other log had
-        "epoch" => format!("all that came later in an earlier log is lost, and {count} of this one"),
+        "epoch" => {
+            let more = if line.to > 0 { ", and some of this one" } else { "" };
+            format!("all that came later in an earlier log is lost{more}")
+        }
         other => format!("{count} lost ({})", clean(other)),
     }
 }
@@ -312,8 +315,12 @@ mod tests {
                 "12:00:00.000Z       9   GAP  3 messages of \"btc\" never came from the server, by its own numbers (5 to 7)\n",
             ),
             (
-                r#"{"type":"gap","from":1,"to":0,"count":0,"why":"epoch"}"#,
-                " GAP  all that came later in an earlier log is lost, and 0 entries of this one\n",
+                r#"{"type":"gap","count":null,"why":"epoch"}"#,
+                " GAP  all that came later in an earlier log is lost\n",
+            ),
+            (
+                r#"{"type":"gap","from":1,"to":7,"count":null,"why":"epoch"}"#,
+                " GAP  all that came later in an earlier log is lost, and some of this one (1 to 7)\n",
             ),
             (r#"{"type":"bye","why":"shutdown"}"#, "the daemon says bye (shutdown)\n"),
             (

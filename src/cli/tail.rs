@@ -283,7 +283,7 @@ impl<W: Write> Tail<W> {
                 // one of the server's own is an entry of the log
                 if let Some(seq) = parsed.seq {
                     self.passed(seq);
-                } else if parsed.count > 0 {
+                } else if parsed.why != "epoch" || parsed.to > 0 {
                     self.passed(parsed.to);
                 }
                 if matches!(self.form, Form::Raw) {

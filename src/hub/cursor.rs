@@ -90,11 +90,12 @@ impl Cursor {
         Cursor { format, base: after, next: after + 1, offset: 0, pin: None, delivered: 0, lost: 0 }
     }
 
-    /// Moves the cursor to right after entry `after`, and begins a new ledger there. A line half
-    /// delivered must be finished first: see [`Cursor::at_line_start`].
-    pub fn seek(&mut self, after: u64) {
+    /// Begins a new ledger right after entry `after`, and moves the cursor to right after `start`: what lies
+    /// between is declared lost. A line half delivered must be finished first: see
+    /// [`Cursor::at_line_start`].
+    pub fn seek(&mut self, after: u64, start: u64) {
         debug_assert!(self.at_line_start());
-        *self = Cursor::new(self.format, after);
+        *self = Cursor { base: after, lost: start - after, ..Cursor::new(self.format, start) };
     }
 
     /// Whether the bytes delivered so far end with a whole line, so that another may go between.
@@ -204,6 +205,12 @@ impl Cursor {
             lost: self.lost,
             ahead: log.head() + 1 - self.next,
         }
+    }
+
+    /// Lets go of the line under way, which won't be finished: it lies ahead again, for good.
+    pub fn abandon(&mut self) {
+        self.offset = 0;
+        self.pin = None;
     }
 
     /// Whether the line under way is held for this client, and others in the middle of it, alone.
@@ -357,7 +364,7 @@ mod tests {
                         let (cursor, seen) = &mut clients[client];
                         if cursor.at_line_start() {
                             let after = log.head().saturating_sub(back);
-                            cursor.seek(after);
+                            cursor.seek(after, after);
                             seen.clear();
                             seen.extend(format!("lost 0 {after}\n").bytes());
                         }

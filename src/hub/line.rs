@@ -23,6 +23,16 @@ pub(super) struct Message<'a> {
 /// with numbers of twenty digits, and the line break.
 const ENVELOPE_BYTES: usize = 96;
 
+/// What other entries than messages have at most, in practice: a link's change tells an error, a reason and a
+/// URL.
+const OTHER_BYTES: usize = 64 << 10;
+
+/// The longest line of an entry, its end included, where no message is longer than `max_message`: a text of
+/// nothing but control characters, six bytes each.
+pub(super) fn longest(max_message: usize) -> usize {
+    (6 * max_message + 2 + ENVELOPE_BYTES).max(OTHER_BYTES)
+}
+
 impl<'a> Message<'a> {
     /// Looks at what a message is.
     pub(super) fn new(data: Data<'a>) -> Message<'a> {
@@ -259,6 +269,17 @@ mod tests {
             });
             assert!(length <= message.room().envelope, "{length} bytes");
         }
+    }
+
+    #[test]
+    fn no_line_is_longer_than_the_longest() {
+        for length in [20_000, 100_000] {
+            let (control, bytes) = ("\u{1}".repeat(length), vec![0; length]);
+            for data in [Data::Text(&control), Data::Binary(&bytes)] {
+                assert!(Message::new(data).room().envelope <= longest(length));
+            }
+        }
+        assert_eq!(longest(0), OTHER_BYTES);
     }
 
     proptest! {

@@ -73,6 +73,8 @@ struct Shared {
     configured: RefCell<Configured>,
     /// How many sends wait in the outbox.
     waiting: Cell<usize>,
+    /// The longest line of an entry, in bytes.
+    max_entry: Cell<usize>,
     commands: mpsc::Sender<Command>,
     lane: Lane,
     /// The last reload, and the keys that wait for a restart.
@@ -126,6 +128,7 @@ impl Hub {
             traffic: Cell::default(),
             configured: RefCell::default(),
             waiting: Cell::default(),
+            max_entry: Cell::new(line::longest(0)),
             commands,
             lane: Lane::new(),
             reload: RefCell::default(),
@@ -261,6 +264,11 @@ impl Hub {
         change(&mut self.0.configured.borrow_mut());
     }
 
+    /// Says how large a message may be, in bytes (`upstream.max_message`).
+    pub fn set_max_message(&self, bytes: usize) {
+        self.0.max_entry.set(line::longest(bytes));
+    }
+
     // --- the clients' side -----------------------------------------------------------------
 
     /// The log, to read from.
@@ -305,6 +313,11 @@ impl Hub {
     /// What `status` says of the configuration.
     pub fn configured(&self) -> Ref<'_, Configured> {
         self.0.configured.borrow()
+    }
+
+    /// The longest line of an entry, in bytes, its end included.
+    pub fn max_entry(&self) -> usize {
+        self.0.max_entry.get()
     }
 
     /// How many sends wait in the outbox.

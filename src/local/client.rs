@@ -14,6 +14,7 @@ use tokio::task::coop::consume_budget;
 use super::{
     fanout::Fanout,
     lines::{Lines, TooLong},
+    outgoing::Seek,
     protocol::{self, Bad, Bye, Code, Op, Request, Since, Why},
     rights,
     socket::{self, Peer},
@@ -61,7 +62,8 @@ impl Drop for Reader {
 }
 
 impl Reader {
-    /// Reads until the client is gone.
+    /// Reads until the client is gone. What it wrote whole is carried out, also when its answers can't
+    /// reach it any more, unless it is dismissed.
     pub(super) async fn run(self) {
         self.read().await;
     }
@@ -85,6 +87,7 @@ impl Reader {
                 if !self.fanout.listens(self.id) {
                     return self.gone().await;
                 }
+                self.fanout.has_read(self.id).await;
                 // a client that writes a lot of lines must leave the others their turns
                 consume_budget().await;
             }
@@ -120,11 +123,11 @@ impl Reader {
             match self.stream.socket().try_clone().and_then(Watched::writing) {
                 Ok(stream) => break stream,
                 // no descriptor to be had: look again in a while
-                Err(_) if !self.fanout.has(self.id) || socket::is_hung_up(self.stream.socket()) => return,
+                Err(_) if !self.fanout.hears(self.id) || socket::is_hung_up(self.stream.socket()) => return,
                 Err(_) => tokio::time::sleep(HUNG_UP_PAUSE).await,
             }
         };
-        while self.fanout.has(self.id) && !socket::is_hung_up(stream.socket()) {
+        while self.fanout.hears(self.id) && !socket::is_hung_up(stream.socket()) {
             if stream.becomes_writable().await.is_err() {
                 return;
             }
@@ -157,17 +160,21 @@ impl Reader {
     async fn line(&self, line: &[u8]) {
         match self.format {
             Format::Raw => self.raw(line).await,
-            Format::Envelope if line.is_empty() => {}
+            Format::Envelope if line.is_empty() => self.fanout.begin(self.id),
             Format::Envelope => match protocol::parse(line) {
                 Ok(request) => self.request(request).await,
                 Err(Bad { id, code, message }) => {
-                    self.fanout.reply(self.id, &protocol::error(id, code, &message))
+                    self.fanout.reply(self.id, &protocol::error(id, code, &message));
+                    self.fanout.begin(self.id);
                 }
             },
         }
     }
 
     async fn request(&self, Request { id, op }: Request<'_>) {
+        if !matches!(op, Op::Attach { .. }) {
+            self.fanout.begin(self.id); // it begins where it came in
+        }
         if let Some(right) = rights::missing(self.rights(), &op) {
             let message = format!("this needs the right {right:?}, which this listener doesn't give");
             return self.fanout.reply(self.id, &protocol::error(id, Code::Forbidden, &message));
@@ -257,22 +264,27 @@ impl Reader {
             let log = self.hub.log();
             (log.head(), log.oldest())
         };
-        let (after, why) = match since {
-            None => (head, Why::Expired),
-            Some(since) if since.epoch != self.hub.epoch() => (0, Why::Epoch),
+        let (after, epoch) = match since {
+            None => (head, false),
+            Some(since) if since.epoch != self.hub.epoch() => (0, true),
             Some(since) if since.seq > head => {
                 let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
-                return self.fanout.reply(self.id, &protocol::error(id, Code::BadRequest, &message));
+                self.fanout.reply(self.id, &protocol::error(id, Code::BadRequest, &message));
+                return self.fanout.begin(self.id);
             }
-            Some(since) => (since.seq, Why::Expired),
+            Some(since) => (since.seq, false),
         };
+        // what is gone is declared with the answer, so that it is that which happens, whatever the log
+        // does before the answer is read
         let start = after.max(oldest - 1);
         let mut lines = id.map(|id| protocol::attached(id, start)).unwrap_or_default();
-        if why == Why::Epoch && oldest == 1 {
-            // nothing of this life is gone, but that something of the other may be must be said
-            lines.extend_from_slice(&self.fanout.gap(Lost { from: 1, to: 0 }, why));
+        if epoch {
+            lines.extend_from_slice(&self.fanout.gap(&protocol::epoch_gap(start)));
+        } else if start > after {
+            let lost = Lost { from: after + 1, to: start };
+            lines.extend_from_slice(&self.fanout.gap(&protocol::gap(lost, Why::Expired)));
         }
-        self.fanout.seek(self.id, after, &lines, why);
+        self.fanout.seek(self.id, Seek { after, start }, &lines);
     }
 
     fn status(&self, id: Option<&RawValue>) {

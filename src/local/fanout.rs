@@ -7,7 +7,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io::{self, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
@@ -23,7 +23,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     burst::Burst,
     outgoing::{Next, Outgoing, Seek},
-    protocol::{self, Bye, Code, Why},
+    protocol::{self, Bye, Code},
     seldom::Seldom,
     socket::Peer,
     unfinished::Unfinished,
@@ -64,6 +64,8 @@ struct Shared {
     /// How many clients the link waits for.
     holding: Cell<usize>,
     clients: RefCell<BTreeMap<u64, Client>>,
+    /// Clients that may be held back, and until when; the first first.
+    newcomers: RefCell<VecDeque<(Instant, u64)>>,
     /// What an offer gives to many clients at once.
     burst: RefCell<Burst>,
     next_id: Cell<u64>,
@@ -84,6 +86,8 @@ struct Client {
     /// Its socket, watched for writing: kept while it lags again and again, so that the kernel
     /// needn't be told each time.
     watch: Option<Rc<Watched<UnixStream>>>,
+    /// Its reader waits for it to read its replies.
+    relieved: Option<Rc<Notify>>,
     /// The link waits for it.
     holding: bool,
     /// A look at how long it has been holding is due.
@@ -131,6 +135,7 @@ impl Fanout {
             finishing: Cell::new(false),
             holding: Cell::new(0),
             clients: RefCell::default(),
+            newcomers: RefCell::default(),
             burst: RefCell::default(),
             next_id: Cell::new(1),
             new_waits: RefCell::default(),
@@ -231,10 +236,15 @@ impl Fanout {
                 link: self.0.hub.link().state,
                 client: id,
                 max_line: about.max_line,
+                max_entry: self.0.hub.max_entry(),
             });
             (Outgoing::new(cursor, Rc::clone(&self.0.unread)), hello)
         };
         let envelope = about.format == Format::Envelope;
+        let is_held_back = envelope && about.receive && !self.0.finishing.get();
+        if is_held_back {
+            outgoing.hold_back();
+        }
         if self.0.finishing.get() {
             outgoing.finish(bye(about.format, Bye::Shutdown));
         }
@@ -244,11 +254,15 @@ impl Fanout {
             outgoing,
             lagging: false,
             watch: None,
+            relieved: None,
             holding: false,
             stall_watched: false,
             progress: Instant::now(),
         };
         self.0.clients.borrow_mut().insert(id, client);
+        if is_held_back {
+            self.hold_back(id);
+        }
         if envelope {
             self.reply(id, &hello);
         } else {
@@ -266,9 +280,9 @@ impl Fanout {
         }
     }
 
-    /// Whether a client is still there.
-    pub(super) fn has(&self, id: u64) -> bool {
-        self.0.clients.borrow().contains_key(&id)
+    /// Whether what is said to a client can reach it, as far as is known.
+    pub(super) fn hears(&self, id: u64) -> bool {
+        self.0.clients.borrow().get(&id).is_some_and(|client| !client.outgoing.is_deaf())
     }
 
     /// Whether what a client says is still listened to.
@@ -276,12 +290,10 @@ impl Fanout {
         self.0.clients.borrow().get(&id).is_some_and(|client| !client.outgoing.is_cut_off())
     }
 
-    /// Sends a reply line to a client, ahead of data. One that leaves too many unread is cut off.
+    /// Sends a reply line to a client, ahead of data.
     pub(super) fn reply(&self, id: u64, line: &[u8]) {
         self.one(id, |fanout, client| {
-            if !client.outgoing.reply(line) {
-                fanout.cut_off(id, client, Bye::RepliesUnread);
-            }
+            client.outgoing.reply(line);
             fanout.pump_and_hold(id, client)
         });
         self.shed();
@@ -307,15 +319,31 @@ impl Fanout {
         }
     }
 
-    /// Moves a client's cursor to right after entry `after`, and says `lines` just before what
-    /// comes next. What the log no longer holds from there on is declared as lost, `why`.
-    pub(super) fn seek(&self, id: u64, after: u64, lines: &[u8], why: Why) {
+    /// Waits until the client has read enough of its replies to be asked for more. Cancel-safe.
+    pub(super) async fn has_read(&self, id: u64) {
+        loop {
+            let relieved = match self.0.clients.borrow_mut().get_mut(&id) {
+                Some(client) if client.outgoing.has_enough() => {
+                    Rc::clone(client.relieved.get_or_insert_default())
+                }
+                _ => return,
+            };
+            relieved.notified().await;
+        }
+    }
+
+    /// Moves a client's cursor, and says `lines` just before what comes next.
+    pub(super) fn seek(&self, id: u64, seek: Seek, lines: &[u8]) {
         self.one(id, |fanout, client| {
-            if !client.outgoing.seek(lines, Seek { after, why }) {
-                fanout.cut_off(id, client, Bye::RepliesUnread);
-            }
+            client.outgoing.seek(lines, seek);
             fanout.pump_and_hold(id, client)
         });
+        self.shed();
+    }
+
+    /// Holds entries back from a client no longer.
+    pub(super) fn begin(&self, id: u64) {
+        self.one(id, |fanout, client| !client.outgoing.begin() || fanout.pump_and_hold(id, client));
     }
 
     /// Says `why`, and closes the client's connection.
@@ -360,6 +388,9 @@ impl Fanout {
             stays
         });
         self.0.burst.borrow_mut().end();
+        if !self.0.newcomers.borrow().is_empty() {
+            self.hurry_newcomers();
+        }
         self.let_go();
         self.0.hub.with_log(|log| log.trim(needed.get()));
         self.0.offered.set(self.0.hub.log().head());
@@ -392,14 +423,21 @@ impl Fanout {
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Full,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => return Turn::Close,
+                    Err(_) => return Turn::Deaf,
                 }
             }
             Turn::Over
         });
         drop(burst);
+        client.relieve();
         match turn {
             Turn::Done => true,
+            Turn::Deaf => {
+                // it may have said something before: its reader goes on to the end of that
+                client.outgoing.deafen();
+                client.relieve();
+                !client.outgoing.is_finishing()
+            }
             Turn::Close => false,
             Turn::Full | Turn::Over => {
                 if !std::mem::replace(&mut client.lagging, true) {
@@ -461,7 +499,9 @@ enum Turn {
     Over,
     /// It fell out of the log.
     Lost,
-    /// Everything is said, or the connection is broken.
+    /// Nothing reaches it any more.
+    Deaf,
+    /// Everything is said.
     Close,
 }
 
@@ -474,8 +514,20 @@ impl Client {
         bye(self.about.format, why)
     }
 
+    /// Lets its reader go on, if there is no reason to wait for more.
+    fn relieve(&mut self) {
+        if !self.outgoing.has_enough()
+            && let Some(relieved) = self.relieved.take()
+        {
+            relieved.notify_one();
+        }
+    }
+
     /// Ends its reader, and its wait for writability with it.
     fn close(&self) {
+        if let Some(relieved) = &self.relieved {
+            relieved.notify_one();
+        }
         let _ = self.stream.socket().shutdown(Shutdown::Both); // it may be gone already
     }
 }

@@ -6,7 +6,6 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use super::protocol::Why;
 use crate::hub::{Ahead, Cursor, Ledger, Log, Lost, Stretch};
 
 /// The outgoing side of one client, down to the byte.
@@ -19,9 +18,11 @@ pub(super) struct Outgoing {
     written: usize,
     /// A move of the cursor that waits for the end of a line.
     seek: Option<Seek>,
-    /// What a loss found at the cursor's present place is due to.
-    why: Why,
+    /// Entries are held back: the client may still say where it wants to begin.
+    is_held_back: bool,
     ending: Ending,
+    /// Nothing reaches the client any more, though it may still be heard.
+    deaf: bool,
     /// Bytes written so far.
     total: u64,
     /// What `replies` takes, and what those of all clients take together.
@@ -45,10 +46,10 @@ enum Ending {
 /// Where to move the cursor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seek {
-    /// The entry before the next one to deliver.
+    /// The entry after which the client's ledger begins.
     pub(super) after: u64,
-    /// What it is due to if entries from there on are no longer held.
-    pub(super) why: Why,
+    /// The entry before the next one to deliver. What lies between is declared lost already.
+    pub(super) start: u64,
 }
 
 /// What to do next for a client.
@@ -67,8 +68,8 @@ pub(super) enum Next<'a> {
 }
 
 impl Outgoing {
-    /// The most bytes of replies that may lie unread.
-    pub(super) const MAX_REPLIES: usize = 1 << 20;
+    /// So many bytes of replies may lie unread before the client is read no further.
+    pub(super) const MAX_REPLIES: usize = 64 << 10;
 
     /// So much of the replies may be written and still held.
     const MAX_WRITTEN: usize = 64 << 10;
@@ -82,27 +83,43 @@ impl Outgoing {
             replies,
             written,
             seek,
-            why: Why::SlowClient,
+            is_held_back: false,
             ending: Ending::No,
+            deaf: false,
             total: 0,
             charged: 0,
             unread,
         }
     }
 
-    /// Adds reply lines. False when the client has left too many unread: it must be cut off. With
-    /// nothing unread there is room for any one answer; the status of many clients is long.
-    #[must_use]
-    pub(super) fn reply(&mut self, lines: &[u8]) -> bool {
-        if matches!(self.ending, Ending::CutOff(_) | Ending::Said) {
-            return true; // nobody is there to read them
+    /// Adds reply lines. They are bounded by what is read from the client: nothing more, while it
+    /// [has answers enough](Outgoing::has_enough).
+    pub(super) fn reply(&mut self, lines: &[u8]) {
+        // once the end is at hand, nobody is there to read them
+        if !self.deaf && !self.is_cut_off() {
+            self.replies.extend_from_slice(lines);
+            self.charge();
         }
-        if self.unread_replies() + lines.len() > Outgoing::MAX_REPLIES.max(lines.len()) {
-            return false;
-        }
-        self.replies.extend_from_slice(lines);
+    }
+
+    /// Whether so many replies lie unread that the client should be read no further.
+    pub(super) fn has_enough(&self) -> bool {
+        self.unread_replies() > Outgoing::MAX_REPLIES
+    }
+
+    /// Nothing that is written reaches the client any more. It may have said something before.
+    pub(super) fn deafen(&mut self) {
+        self.deaf = true;
+        (self.replies, self.written, self.seek) = (Vec::new(), 0, None);
         self.charge();
-        true
+        if let Some(cursor) = &mut self.cursor {
+            cursor.abandon();
+        }
+    }
+
+    /// Whether what is written reaches the client, as far as is known.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf
     }
 
     /// The bytes of replies that are not written yet.
@@ -112,16 +129,26 @@ impl Outgoing {
 
     /// Adds reply lines, as [`Outgoing::reply`], and moves the cursor as soon as the line under way
     /// is out: right after these lines come the entries from there on.
-    #[must_use]
-    pub(super) fn seek(&mut self, lines: &[u8], seek: Seek) -> bool {
-        let fits = self.reply(lines);
+    pub(super) fn seek(&mut self, lines: &[u8], seek: Seek) {
+        self.reply(lines);
+        self.is_held_back = false;
         self.seek = Some(seek);
         self.apply_seek();
-        fits
+    }
+
+    /// Holds entries back until [`Outgoing::begin`] or [`Outgoing::seek`]; replies go out.
+    pub(super) fn hold_back(&mut self) {
+        self.is_held_back = true;
+    }
+
+    /// Lets entries go out. False when they do already.
+    pub(super) fn begin(&mut self) -> bool {
+        std::mem::take(&mut self.is_held_back)
     }
 
     /// Finishes: what lies ahead is still delivered, then `words`, then the connection closes.
     pub(super) fn finish(&mut self, words: Vec<u8>) {
+        self.is_held_back = false;
         if matches!(self.ending, Ending::No) {
             self.ending = Ending::AfterData(words);
         }
@@ -147,6 +174,9 @@ impl Outgoing {
 
     /// What to do next.
     pub(super) fn next<'a>(&'a mut self, log: &'a Log) -> Next<'a> {
+        if self.deaf {
+            return if self.is_finishing() { Next::Close } else { Next::Wait };
+        }
         if !self.at_line_start() {
             // something else may have to follow the line under way
             if self.unread_replies() > 0 || self.seek.is_some() || self.is_cut_off() {
@@ -155,7 +185,7 @@ impl Outgoing {
         } else if self.unread_replies() > 0 {
             return Next::Write(&self.replies[self.written..]);
         }
-        if !self.is_cut_off() {
+        if !self.is_cut_off() && !self.is_held_back {
             match self.cursor.as_mut().map(|cursor| cursor.ahead(log)) {
                 Some(Ahead::Bytes(stretch)) => return Next::Lines(stretch),
                 Some(Ahead::Lost) => return Next::Lost,
@@ -188,7 +218,6 @@ impl Outgoing {
             self.charge();
         } else if let Some(cursor) = &mut self.cursor {
             cursor.wrote(log, written);
-            self.why = Why::SlowClient;
             self.apply_seek();
         }
     }
@@ -198,31 +227,25 @@ impl Outgoing {
         self.total
     }
 
-    /// What the loss is due to that [`Next::Lost`] reported.
-    pub(super) fn why(&self) -> Why {
-        self.why
-    }
-
     /// Declares what is lost: `lines` makes the words of it.
-    pub(super) fn declare(&mut self, log: &Log, lines: impl FnOnce(Lost, Why) -> Vec<u8>) {
+    pub(super) fn declare(&mut self, log: &Log, lines: impl FnOnce(Lost) -> Vec<u8>) {
         if let Some(lost) = self.cursor.as_mut().and_then(|cursor| cursor.skip_lost(log)) {
             // not bounded as replies are: one is due only when all before it is out
-            self.replies.extend_from_slice(&lines(lost, self.why));
+            self.replies.extend_from_slice(&lines(lost));
             self.charge();
-            self.why = Why::SlowClient;
         }
     }
 
     /// The next entry that the client is to get; `None` when there will be none.
     pub(super) fn needs(&self) -> Option<u64> {
-        let cursor = self.cursor.as_ref().filter(|_| !self.is_cut_off())?;
-        let sought = self.seek.map_or(u64::MAX, |seek| seek.after + 1);
+        let cursor = self.cursor.as_ref().filter(|_| !self.is_cut_off() && !self.deaf)?;
+        let sought = self.seek.map_or(u64::MAX, |seek| seek.start + 1);
         Some(cursor.next().min(sought))
     }
 
     /// Whether an entry that the client is to get is no longer held.
     pub(super) fn is_lost(&self, log: &Log) -> bool {
-        self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
+        !self.deaf && self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
     }
 
     /// The client's balance; all zero for one that may not receive.
@@ -254,8 +277,7 @@ impl Outgoing {
         if let Some(cursor) = self.cursor.as_mut().filter(|cursor| cursor.at_line_start())
             && let Some(seek) = self.seek.take()
         {
-            cursor.seek(seek.after);
-            self.why = seek.why;
+            cursor.seek(seek.after, seek.start);
         }
     }
 }
@@ -312,7 +334,7 @@ mod tests {
         append(&mut log, 3);
         append(&mut log, 3);
         let begun = write(&mut outgoing, &mut log, 2);
-        assert!(outgoing.reply(b"reply\n"));
+        outgoing.reply(b"reply\n");
         assert_eq!(
             String::from_utf8(begun).unwrap() + &all(&mut outgoing, &mut log),
             "1 xxx\nreply\n2 xxx\n"
@@ -326,31 +348,53 @@ mod tests {
         (0..3).for_each(|_| append(&mut log, 1));
         write(&mut outgoing, &mut log, 4);
         write(&mut outgoing, &mut log, 1);
-        assert!(outgoing.seek(b"attached\n", Seek { after: 0, why: Why::Expired }));
+        outgoing.seek(b"attached\n", Seek { after: 0, start: 0 });
         assert_eq!(all(&mut outgoing, &mut log), " x\nattached\n1 x\n2 x\n3 x\n");
         assert_eq!(outgoing.ledger(&log), Ledger { entries: 3, delivered: 3, lost: 0, ahead: 0 });
     }
 
     #[test]
-    fn a_loss_after_a_seek_is_due_to_expiry_and_a_later_one_to_slowness() {
+    fn what_a_seek_declares_lost_counts_and_what_is_lost_later_is_lost_after_it() {
         let (mut log, mut outgoing) = (log(), receiver());
         let fill = |log: &mut Log| (0..10).for_each(|_| append(log, 20_000));
-        let declare = |outgoing: &mut Outgoing, log: &Log| {
-            let mut declared = None;
-            outgoing.declare(log, |lost, why| {
-                declared = Some((lost.from, why));
-                Vec::new()
-            });
-            declared.unwrap()
-        };
         fill(&mut log);
-        assert!(outgoing.seek(b"", Seek { after: 0, why: Why::Expired }));
+        let start = log.oldest() - 1;
+        outgoing.seek(b"attached, and a gap\n", Seek { after: 0, start });
+        fill(&mut log); // before the answer is read
+        assert_eq!(
+            outgoing.ledger(&log),
+            Ledger { entries: 20, delivered: 0, lost: start, ahead: 20 - start }
+        );
+        write(&mut outgoing, &mut log, usize::MAX);
         assert_eq!(outgoing.next(&log), Next::Lost);
-        assert_eq!(declare(&mut outgoing, &log), (1, Why::Expired));
-        let next = log.oldest();
-        fill(&mut log);
-        assert_eq!(outgoing.next(&log), Next::Lost);
-        assert_eq!(declare(&mut outgoing, &log), (next, Why::SlowClient));
+        let mut declared = None;
+        outgoing.declare(&log, |lost| {
+            declared = Some(lost.from);
+            Vec::new()
+        });
+        assert_eq!(declared, Some(start + 1));
+    }
+
+    #[test]
+    fn entries_that_are_held_back_come_once_wherever_the_client_begins() {
+        let (mut log, mut outgoing) = (log(), receiver());
+        outgoing.hold_back();
+        (0..3).for_each(|_| append(&mut log, 1));
+        outgoing.reply(b"hello\n");
+        assert_eq!(all(&mut outgoing, &mut log), "hello\n");
+        assert_eq!(outgoing.next(&log), Next::Wait);
+        outgoing.seek(b"attached\n", Seek { after: 1, start: 1 });
+        assert_eq!(all(&mut outgoing, &mut log), "attached\n2 x\n3 x\n");
+        assert!(!outgoing.begin(), "it has begun");
+        let mut silent = receiver();
+        silent.hold_back();
+        assert_eq!(all(&mut silent, &mut log), "");
+        assert!(silent.begin());
+        assert_eq!(all(&mut silent, &mut log), "1 x\n2 x\n3 x\n");
+        let mut late = receiver();
+        late.hold_back();
+        late.finish(b"bye\n".to_vec());
+        assert_eq!(all(&mut late, &mut log), "1 x\n2 x\n3 x\nbye\n");
     }
 
     #[test]
@@ -358,7 +402,7 @@ mod tests {
         let (mut log, mut outgoing) = (log(), receiver());
         append(&mut log, 1);
         outgoing.finish(b"bye\n".to_vec());
-        assert!(outgoing.reply(b"reply\n"));
+        outgoing.reply(b"reply\n");
         assert_eq!(all(&mut outgoing, &mut log), "reply\n1 x\nbye\n");
         assert_eq!(outgoing.next(&log), Next::Close);
     }
@@ -377,18 +421,43 @@ mod tests {
     #[test]
     fn a_reply_under_way_is_finished_when_its_client_is_cut_off() {
         let (mut log, mut outgoing) = (log(), receiver());
-        assert!(outgoing.reply(b"reply\n"));
+        outgoing.reply(b"reply\n");
         write(&mut outgoing, &mut log, 2);
         outgoing.cut_off(b"bye\n".to_vec());
         assert_eq!(all(&mut outgoing, &mut log), "ply\nbye\n");
     }
 
     #[test]
-    fn replies_that_nobody_reads_are_bounded() {
-        let mut outgoing = receiver();
+    fn who_leaves_many_replies_unread_has_enough_until_it_reads() {
+        let (mut log, mut outgoing) = (log(), receiver());
         let line = vec![b'x'; 1000];
-        let taken = (0..10_000).take_while(|_| outgoing.reply(&line)).count();
-        assert_eq!(taken, Outgoing::MAX_REPLIES / 1000);
+        let mut taken = 0;
+        while !outgoing.has_enough() {
+            outgoing.reply(&line);
+            taken += 1;
+        }
+        assert_eq!(taken, Outgoing::MAX_REPLIES / 1000 + 1);
+        write(&mut outgoing, &mut log, 1000);
+        assert!(!outgoing.has_enough());
+    }
+
+    #[test]
+    fn who_is_deaf_holds_nothing_and_stays_until_it_is_dismissed() {
+        let (mut log, mut outgoing) = (log(), receiver());
+        (0..2).for_each(|_| append(&mut log, 3));
+        outgoing.reply(b"reply\n");
+        write(&mut outgoing, &mut log, 6);
+        write(&mut outgoing, &mut log, 2);
+        outgoing.reply(b"reply\n");
+        outgoing.deafen();
+        outgoing.reply(b"reply\n");
+        assert_eq!((outgoing.unread_replies(), outgoing.needs()), (0, None));
+        (0..50).for_each(|_| append(&mut log, 20_000));
+        assert!(!outgoing.is_lost(&log));
+        assert_eq!(outgoing.next(&log), Next::Wait);
+        assert_eq!(outgoing.ledger(&log), Ledger { entries: 52, delivered: 0, lost: 0, ahead: 52 });
+        outgoing.cut_off(b"bye\n".to_vec());
+        assert_eq!(outgoing.next(&log), Next::Close);
     }
 
     #[test]
@@ -396,7 +465,7 @@ mod tests {
         let (mut log, mut outgoing) = (log(), receiver());
         let line = vec![b'x'; 1000];
         for _ in 0..10_000 {
-            assert!(outgoing.reply(&line));
+            outgoing.reply(&line);
             // never all of it, so that the lane is never empty
             let unread = outgoing.unread_replies();
             write(&mut outgoing, &mut log, unread.saturating_sub(500));
@@ -405,31 +474,13 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_an_attach_are_bounded_like_others() {
-        let mut outgoing = receiver();
-        let seek = Seek { after: 0, why: Why::Expired };
-        assert!(outgoing.seek(&[b'x'; Outgoing::MAX_REPLIES], seek));
-        assert!(!outgoing.seek(b"x", seek));
-    }
-
-    #[test]
-    fn one_long_answer_is_told_to_who_reads() {
-        let (mut log, mut outgoing) = (log(), receiver());
-        let long = vec![b'x'; 3 * Outgoing::MAX_REPLIES];
-        assert!(outgoing.reply(&long));
-        assert!(!outgoing.reply(b"x"), "not beside another");
-        write(&mut outgoing, &mut log, usize::MAX);
-        assert!(outgoing.reply(&long));
-    }
-
-    #[test]
     fn every_attach_is_answered_in_its_order() {
         let (mut log, mut outgoing) = (log(), receiver());
         (0..3).for_each(|_| append(&mut log, 1));
         write(&mut outgoing, &mut log, 2);
-        assert!(outgoing.seek(b"first\n", Seek { after: 2, why: Why::Expired }));
-        assert!(outgoing.reply(b"pong\n"));
-        assert!(outgoing.seek(b"second\n", Seek { after: 1, why: Why::Expired }));
+        outgoing.seek(b"first\n", Seek { after: 2, start: 2 });
+        outgoing.reply(b"pong\n");
+        outgoing.seek(b"second\n", Seek { after: 1, start: 1 });
         assert_eq!(all(&mut outgoing, &mut log), "x\nfirst\npong\nsecond\n2 x\n3 x\n");
     }
 
@@ -438,7 +489,7 @@ mod tests {
         let (mut log, mut outgoing) = (log(), receiver());
         outgoing.finish(b"bye\n".to_vec());
         let begun = String::from_utf8(write(&mut outgoing, &mut log, 1)).unwrap();
-        assert!(outgoing.reply(b"reply\n"));
+        outgoing.reply(b"reply\n");
         append(&mut log, 1);
         assert_eq!(begun + &all(&mut outgoing, &mut log), "bye\n");
         assert_eq!(outgoing.next(&log), Next::Close);
@@ -483,7 +534,7 @@ mod tests {
                     0 => append(&mut log, size),
                     1 => {
                         replies += 1;
-                        assert!(outgoing.reply(format!("r{replies}\n").as_bytes()));
+                        outgoing.reply(format!("r{replies}\n").as_bytes());
                     }
                     _ => seen.extend(write(&mut outgoing, &mut log, size)),
                 }

@@ -146,7 +146,7 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         text: Option<Cow<'a, str>>,
         #[serde(borrow)]
         binary: Option<Cow<'a, str>>,
-        #[serde(borrow)]
+        #[serde(borrow, default, deserialize_with = "since")]
         since: Option<Since<'a>>,
     }
     let bad = |id, code, message: String| Err(Bad { id, code, message });
@@ -204,6 +204,27 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// `since`, as the object that it is: serde would take an array for its fields in their order.
+fn since<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Since<'a>>, D::Error> {
+    struct Visitor;
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Option<Since<'de>>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object with `epoch` and `seq`")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Since::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
 /// The id of a line whose other fields are wrong.
 fn id_of(line: &[u8]) -> Option<&RawValue> {
     #[derive(Deserialize)]
@@ -229,6 +250,8 @@ pub struct Hello<'a> {
     pub client: u64,
     /// The longest line that the client may send.
     pub max_line: usize,
+    /// The longest line that an entry of the log may have, its end included.
+    pub max_entry: usize,
 }
 
 /// The first line to every client of an `envelope` listener.
@@ -302,8 +325,7 @@ pub enum Why {
     SlowClient,
     /// It asked for entries that the log no longer holds.
     Expired,
-    /// It asked for entries of another life of the log. The count is of this life's entries that
-    /// are gone; how many of the other's it missed can't be known.
+    /// It asked for entries of another life of the log; how many of those it missed can't be known.
     Epoch,
 }
 
@@ -319,6 +341,23 @@ pub fn gap(lost: Lost, why: Why) -> Vec<u8> {
     line("gap", None, &Line { from: lost.from, to: lost.to, count: lost.count(), why })
 }
 
+/// Declares that what another life of the log had later is lost, and of this one's entries those up to
+/// `to`, if any.
+pub fn epoch_gap(to: u64) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Line {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<u64>,
+        /// Always null: nobody knows.
+        count: Option<u64>,
+        why: Why,
+    }
+    let any = to > 0;
+    line("gap", None, &Line { from: any.then_some(1), to: any.then_some(to), count: None, why: Why::Epoch })
+}
+
 /// Why wsfan closes a client's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bye {
@@ -326,8 +365,6 @@ pub enum Bye {
     Shutdown,
     /// The client fell out of the log, and `slow_client` is `disconnect`.
     SlowClient,
-    /// The client asks, but doesn't read the answers.
-    RepliesUnread,
     /// A reload took away the listener, or the right to receive.
     Reconfigured,
     /// The client sent what ends a connection; the `error` line before says what.
@@ -340,7 +377,6 @@ impl Bye {
         match self {
             Bye::Shutdown => "shutdown",
             Bye::SlowClient => "slow_client",
-            Bye::RepliesUnread => "replies_unread",
             Bye::Reconfigured => "reconfigured",
             Bye::BadClient => "bad_client",
         }
@@ -470,7 +506,9 @@ mod tests {
             (r#"{"op":"send","id":1,"json":1,"text":""}"#, Code::BadRequest, "exactly one of"),
             (r#"{"op":"send","id":1,"binary":"AAE"}"#, Code::BadRequest, "not base64"),
             (r#"{"op":"send","id":1,"txet":""}"#, Code::BadRequest, "unknown field `txet`"),
-            (r#"{"op":"attach","id":1,"since":3}"#, Code::BadRequest, "expected struct Since"),
+            (r#"{"op":"attach","id":1,"since":3}"#, Code::BadRequest, "expected an object with `epoch` and"),
+            (r#"{"op":"attach","id":1,"since":["e",3]}"#, Code::BadRequest, "expected an object with"),
+            (r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":3,"x":1}}"#, Code::BadRequest, "field `x`"),
             (r#"{"op":"attach","id":1,"since":{"epoch":"e"}}"#, Code::BadRequest, "missing field `seq`"),
             (r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":-1}}"#, Code::BadRequest, "expected u64"),
         ];

@@ -149,6 +149,7 @@ impl Daemon {
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
         let (hub, commands) = Hub::new(epoch()?, &config.history, raw);
         hub.configure(|configured| *configured = described(path.as_deref(), &config));
+        hub.set_max_message(config.upstream.max_message);
         let fanout = Fanout::new(hub.clone(), &config.history, &config.memory);
 
         let listeners =
@@ -278,6 +279,7 @@ impl Daemon {
         let now = described(self.path.as_deref(), config);
         self.hub.configure(|configured| (configured.file, configured.upstream) = (now.file, now.upstream));
         self.hub.set_limits(&config.history);
+        self.hub.set_max_message(config.upstream.max_message);
         self.fanout.set_rules(&config.history, &config.memory);
         logging::set_level(config.log.level);
         let settings = link_settings(config);

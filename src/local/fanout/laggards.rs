@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Client, Fanout};
 use crate::{
     config::{Format, History, Memory, SlowClient},
-    hub::{Log, Lost},
+    hub::Log,
     local::{
         protocol::{self, Bye, Why},
         watched::Watched,
@@ -18,6 +18,9 @@ use crate::{
 
 /// A client that has been told `bye` may take so long to read it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A new client gets entries after its first line, or after so long.
+const FIRST_LINE: Duration = Duration::from_millis(20);
 
 /// How often to look at a client that can't be watched.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(20);
@@ -55,6 +58,8 @@ pub(super) enum Wake {
     Deadline(u64),
     /// It may have held up the others for too long.
     Stall(u64),
+    /// Some may have been held back for long enough.
+    Newcomers,
 }
 
 impl Fanout {
@@ -83,6 +88,7 @@ impl Fanout {
                 fanout.cut_off(id, client, Bye::SlowClient);
                 fanout.pump_and_hold(id, client)
             }),
+            Wake::Newcomers => self.begin_all(Instant::now()),
             Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_cut_off()),
         }
         self.let_go();
@@ -166,14 +172,12 @@ impl Fanout {
 
     /// The client's next entry is gone: tells it, or cuts it off.
     pub(super) fn lost(&self, id: u64, client: &mut Client) {
-        if self.disconnects(client) && client.outgoing.why() == Why::SlowClient {
+        if self.disconnects(client) {
             return self.cut_off(id, client, Bye::SlowClient);
         }
         let log = self.0.hub.log();
-        client.outgoing.declare(&log, |lost, why| {
-            if why == Why::SlowClient
-                && let Some(unsaid) = self.0.gaps_said.due()
-            {
+        client.outgoing.declare(&log, |lost| {
+            if let Some(unsaid) = self.0.gaps_said.due() {
                 tracing::warn!(
                     client = id,
                     lost = lost.count(),
@@ -181,16 +185,14 @@ impl Fanout {
                     "a slow client lost entries, and is told so"
                 );
             }
-            self.gap(lost, why)
+            self.gap(&protocol::gap(lost, Why::SlowClient))
         });
     }
 
     /// The lines that declare a gap: the gap itself, and the link's present state, since changes of
     /// it may be among what is lost.
-    pub(in crate::local) fn gap(&self, lost: Lost, why: Why) -> Vec<u8> {
-        let mut lines = protocol::gap(lost, why);
-        lines.extend_from_slice(&self.0.hub.link_line());
-        lines
+    pub(in crate::local) fn gap(&self, gap: &[u8]) -> Vec<u8> {
+        [gap, &self.0.hub.link_line()].concat()
     }
 
     /// Whether a client that falls out of the log is cut off. The raw format has no line to declare
@@ -215,6 +217,9 @@ impl Fanout {
             );
         }
         client.outgoing.cut_off(client.bye(why));
+        if let Some(relieved) = client.relieved.take() {
+            relieved.notify_one();
+        }
         self.wait(Box::pin(async move {
             tokio::time::sleep(LAST_WORDS).await;
             Wake::Deadline(id)
@@ -253,6 +258,53 @@ impl Fanout {
                 false
             });
         }
+    }
+
+    /// Holds entries back from a new client until its first line, which may say where it wants to begin,
+    /// or for [`FIRST_LINE`].
+    pub(super) fn hold_back(&self, id: u64) {
+        let mut newcomers = self.0.newcomers.borrow_mut();
+        newcomers.push_back((Instant::now() + FIRST_LINE, id));
+        if newcomers.len() == 1 {
+            self.watch_newcomers(newcomers[0].0);
+        }
+    }
+
+    /// Lets those begin who have been held back until `now`, all if there is much for them to catch up.
+    pub(super) fn begin_all(&self, now: Instant) {
+        loop {
+            let mut newcomers = self.0.newcomers.borrow_mut();
+            match newcomers.front() {
+                Some((end, _)) if *end > now => return self.watch_newcomers(*end),
+                Some((_, id)) => {
+                    let id = *id;
+                    newcomers.pop_front();
+                    drop(newcomers);
+                    self.begin(id);
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Lets those begin for whom the log may not wait. What is held back must not be lost by that.
+    pub(super) fn hurry_newcomers(&self) {
+        let window = self.0.rules.get().max_bytes / 2;
+        let is_late = |id| {
+            let clients = self.0.clients.borrow();
+            let next = clients.get(&id).and_then(|client: &Client| client.outgoing.needs());
+            next.is_some_and(|seq| !self.0.hub.log().is_within(seq, window))
+        };
+        let ids: Vec<u64> = self.0.newcomers.borrow().iter().map(|(_, id)| *id).collect();
+        ids.into_iter().filter(|id| is_late(*id)).for_each(|id| self.begin(id));
+    }
+
+    /// One look for all of them: they come in the order of their ends.
+    fn watch_newcomers(&self, end: Instant) {
+        self.wait(Box::pin(async move {
+            tokio::time::sleep_until(end).await;
+            Wake::Newcomers
+        }));
     }
 
     /// Looks at a client again when it can take more.
