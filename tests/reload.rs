@@ -283,6 +283,13 @@ fn the_command_says_what_came_of_it_and_fails_when_it_is_refused() {
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains("no-such-group"), "{error}");
 
+    // the first socket of the new config isn't there yet, but another one is
+    let new = "[[listener]]\npath = \"SOCKET.first\"\n[[listener]]\npath = \"SOCKET\"\n";
+    daemon.rewrite(&(server.config() + new));
+    let (code, out, error) = command(&["--config", config]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("the new listener"), "{out}");
+
     // no socket of the new config is there yet: a signal is all that can be said
     daemon.rewrite(&(server.config() + "[[listener]]\npath = \"SOCKET.new\"\n"));
     let (code, _, error) = command(&["--config", config]);

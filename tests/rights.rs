@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
     net::Shutdown,
     os::unix::{
-        fs::{MetadataExt, PermissionsExt},
+        fs::{MetadataExt, PermissionsExt, chown},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -340,4 +340,30 @@ fn a_reload_changes_the_rights_of_who_is_there_and_of_who_comes_after_it() {
     house.daemon.notified("READY=1");
     assert_eq!(before.rest().pop().unwrap()["why"], "reconfigured", "who may not receive is told, and goes");
     house.assert_nothing_was_done();
+}
+
+#[test]
+fn where_somebody_else_could_take_its_place_the_daemon_does_not_start() {
+    if !is_root("that a directory or a lock of another user's is refused") {
+        return;
+    }
+    let server = Server::bind();
+    let directory = tempfile::tempdir().unwrap();
+    let refused = |word: &str| {
+        let socket = directory.path().join("s");
+        let listener = format!("[[listener]]\npath = \"{}\"\n", socket.display());
+        let mut daemon = Daemon::spawn(&(server.config() + &listener));
+        assert_eq!(daemon.wait().code(), Some(78), "{}", daemon.log());
+        assert!(daemon.log().contains(word) && daemon.log().contains("nobody"), "{word}: {}", daemon.log());
+        assert!(!socket.exists());
+    };
+    // without the sticky bit and others' right to write, the kernel has no say of its own (fs.protected_regular)
+    let lock = directory.path().join("s.lock");
+    fs::write(&lock, "").unwrap();
+    chown(&lock, Some(STRANGER), None).unwrap();
+    refused("its lock");
+    fs::remove_file(&lock).unwrap();
+    chown(directory.path(), Some(STRANGER), None).unwrap();
+    refused("could put another socket in its place");
+    chown(directory.path(), Some(0), None).unwrap();
 }

@@ -53,7 +53,7 @@ struct Reply {
 }
 
 pub(super) fn reload(args: &Args) -> Outcome {
-    let client = args.target.connect(Need::Control);
+    let client = args.target.connect_to_any(Need::Control);
     match (client, args.or_signal) {
         (Ok(client), _) => ask(args, client),
         // a daemon that reads what isn't right only says so in its log

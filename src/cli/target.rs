@@ -89,6 +89,17 @@ impl Target {
         Ok(way)
     }
 
+    /// Connects to the daemon by any socket of the config that was named: one that hasn't read it yet may have
+    /// no more than one of them.
+    pub(super) fn connect_to_any(&self, need: Need) -> Outcome<Client> {
+        let first = self.connect(need);
+        let (Err(_), Some(file)) = (&first, &self.config) else { return first };
+        let Ok(config) = Config::load(file) else { return first };
+        let envelopes = config.listeners.into_iter().filter(|listener| listener.format == Format::Envelope);
+        let mut ways = envelopes.map(|listener| Way::to(listener.path).running(file.clone()));
+        ways.find_map(|way| way.connect().ok()).map_or(first, Ok)
+    }
+
     /// Whether the config that was named can't be used.
     pub(super) fn names_a_bad_config(&self) -> bool {
         let instance = self.instance.as_ref().map(Instance::config).filter(|file| file.exists());
