@@ -587,7 +587,8 @@ fn the_demo_tells_its_story_and_leaves_nothing() {
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{}", done.out);
     for part in [
         "[upstream]",
-        "wsfan tail --socket",
+        "wsfan tail",
+        "tells the sleeper what it missed",
         "link up",
         "drops the connection",
         "back after",

@@ -11,6 +11,7 @@ use super::{
 };
 
 pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const TOLD: Style = Style::new().bold();
 const KEY: Style = fg(AnsiColor::Cyan);
 pub(super) const GOOD: Style = fg(AnsiColor::Green).bold();
 pub(super) const BUSY: Style = fg(AnsiColor::Yellow).bold();

@@ -114,7 +114,7 @@ pub(super) struct Log {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ClientStatus {
-    client: u64,
+    pub(super) client: u64,
     listener: String,
     format: String,
     pid: Option<u32>,

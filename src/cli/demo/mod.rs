@@ -1,5 +1,5 @@
-//! `wsfan demo`: the newcomer's first minute. A built-in server with prices, a login, a heartbeat and
-//! faults; the real daemon in front of it; and a client of the real socket that tells the story.
+//! `wsfan demo`: the newcomer's first minute. A built-in server with prices, a login, a heartbeat,
+//! faults and a burst; the real daemon in front of it; and three programs at the real socket.
 
 use std::{io::Write, time::Duration};
 
@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinHandle},
     time::{Instant, sleep_until, timeout_at},
 };
@@ -18,16 +18,18 @@ use super::{
 };
 use crate::service::{self, Exit, Source};
 
+mod cast;
 mod place;
 mod reader;
 mod server;
 mod story;
 mod tally;
 
+use cast::Who;
 use place::Place;
 use reader::Reader;
 use server::{Act, Server};
-use story::{Story, Wish};
+use story::{Do, Story};
 
 const NOTES: &str = "\
 It needs no network, no config and no rights, and leaves nothing behind. While it runs, join in from \
@@ -72,12 +74,12 @@ impl From<Failure> for Stopped {
 
 /// What the story is made of.
 enum News {
-    /// A line of the daemon's socket.
-    Line(Vec<u8>),
+    /// A line of the daemon's to one of the programs.
+    Line(Who, Vec<u8>),
     /// Something that the server did.
     Act(Act),
-    /// The socket ended.
-    Ended,
+    /// A program's connection ended.
+    Ended(Who),
 }
 
 /// What to do next about.
@@ -93,7 +95,8 @@ type Daemon = JoinHandle<Result<Exit, service::Error>>;
 
 async fn play(args: &Args, place: &Place) -> Result<(), Stopped> {
     let (news, heard) = mpsc::channel(64);
-    let server = Server::bind(place.token_file(), calm(args.duration), news.clone())
+    let (keep_up, had) = watch::channel(0);
+    let server = Server::bind(place.token_file(), calm(args.duration), news.clone(), had)
         .await
         .map_err(|error| Failure::failed(format!("the demo's server can't start: {}", reason(&error))))?;
     let config = place.write_config(server.port())?;
@@ -108,7 +111,7 @@ async fn play(args: &Args, place: &Place) -> Result<(), Stopped> {
         let _ = stopped.await; // it stops as well when the other end is dropped
     }));
     let server = tokio::task::spawn_local(server.run());
-    let mut stage = Stage { heard, daemon, signals, stopping: false };
+    let mut stage = Stage { heard, daemon, signals, keep_up, stopping: false };
     let told = stage.tell(args.duration, place, news, stop, &mut story).await;
     server.abort();
     told
@@ -119,6 +122,8 @@ struct Stage {
     heard: mpsc::Receiver<News>,
     daemon: Daemon,
     signals: Signals,
+    /// For the server: how much of the burst has come through.
+    keep_up: watch::Sender<u64>,
     /// The daemon may end now.
     stopping: bool,
 }
@@ -139,17 +144,22 @@ impl Stage {
             Event::Interrupted => return Err(Stopped::Enough),
             _ => return Err(Failure::failed("the daemon doesn't call the demo's server").into()),
         }
-        let mut reader = Reader::connect(&place.socket(), news).await?;
+        let mut readers = Vec::new();
+        for who in Who::ALL {
+            readers.push(Reader::connect(who, &place.socket(), news.clone()).await?);
+        }
+        drop(news);
 
         while let Event::News(news) = self.next(end).await? {
-            self.hear(news, &mut reader, story).await?;
+            self.hear(news, &mut readers, story).await?;
         }
 
-        reader.ask(&story.ask_for_ledger()).await?;
+        readers.iter().for_each(|reader| reader.set_awake(true));
+        readers[Who::Trader as usize].ask(&story.ask_for_ledger()).await?;
         let deadline = Some(Instant::now() + PATIENCE);
         while !story.has_ledger() {
             match self.next(deadline).await? {
-                Event::News(news) => self.hear(news, &mut reader, story).await?,
+                Event::News(news) => self.hear(news, &mut readers, story).await?,
                 Event::Late => return Err(Failure::failed("the daemon doesn't tell its status").into()),
                 Event::Interrupted => return Err(Stopped::Enough),
             }
@@ -158,10 +168,11 @@ impl Stage {
         self.stopping = true;
         let _ = stop.send(()); // a daemon that is gone is found out below
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        let mut left = readers.len();
+        while left > 0 {
             match self.next(Some(deadline)).await? {
-                Event::News(News::Ended) => break,
-                Event::News(news) => self.hear(news, &mut reader, story).await?,
+                Event::News(News::Ended(_)) => left -= 1,
+                Event::News(news) => self.hear(news, &mut readers, story).await?,
                 Event::Late => return Err(Failure::failed("the daemon doesn't stop").into()),
                 Event::Interrupted => return Err(Stopped::Enough),
             }
@@ -195,19 +206,25 @@ impl Stage {
     async fn hear<W: Write>(
         &mut self,
         news: News,
-        reader: &mut Reader,
+        readers: &mut [Reader],
         story: &mut Story<W>,
     ) -> Result<(), Stopped> {
+        let mut to_do = Vec::new();
         match news {
             News::Act(act) => shown(story.act(&act))?,
-            News::Line(line) => {
-                let mut wish = None;
-                shown(story.line(&line).map(|wished| wish = wished))?;
-                if let Some(Wish(request)) = wish {
-                    reader.ask(&request).await?;
-                }
+            News::Line(who, line) => shown(story.line(who, &line).map(|wished| to_do = wished))?,
+            News::Ended(who) => {
+                let why = format!("the daemon ended the connection of the demo's {}", who.name());
+                return Err(Failure::failed(why).into());
             }
-            News::Ended => return Err(Failure::failed("the daemon ended the demo's connection").into()),
+        }
+        for wish in to_do {
+            match wish {
+                Do::Ask(who, request) => readers[who as usize].ask(&request).await?,
+                Do::Sleep(who) => readers[who as usize].set_awake(false),
+                Do::SendMore(had) => drop(self.keep_up.send_replace(had)),
+                Do::Wake(who) => readers[who as usize].set_awake(true),
+            }
         }
         Ok(())
     }

@@ -27,7 +27,8 @@ impl Place {
         };
         // a name may be taken, by what was left over or by somebody who guessed it
         for attempt in 0..100 {
-            let path = parent.join(format!("wsfan-demo-{}-{attempt}", process::id()));
+            let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
+            let path = parent.join(format!("wsfan-demo-{}{again}", process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Place(path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -89,6 +90,9 @@ timeout = \"1s\"
 initial_delay = \"300ms\"
 max_delay = \"2s\"
 stable_after = \"1s\"
+
+[history]
+max_bytes = \"1MiB\"   # little, so that who sleeps misses something
 
 [[listener]]
 path = {socket}

@@ -1,4 +1,4 @@
-//! The demo's client: a real one, of the real socket.
+//! A program of the demo: a real client of the real socket.
 
 use std::path::Path;
 
@@ -8,33 +8,42 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::timeout,
 };
 
-use super::{News, PATIENCE};
+use super::{News, PATIENCE, cast::Who};
 use crate::cli::{
     failure::{Failure, Outcome, reason},
     reach,
 };
 
 /// Hands the daemon's lines on, and asks what the story wants to know.
-pub(super) struct Reader(OwnedWriteHalf);
+pub(super) struct Reader {
+    requests: OwnedWriteHalf,
+    awake: watch::Sender<bool>,
+}
 
 impl Reader {
     /// Connects. The lines go to `news` from now on.
-    pub(super) async fn connect(socket: &Path, news: mpsc::Sender<News>) -> Outcome<Reader> {
+    pub(super) async fn connect(who: Who, socket: &Path, news: mpsc::Sender<News>) -> Outcome<Reader> {
         let stream = UnixStream::connect(socket)
             .await
             .map_err(|error| Failure::failed(reach::unreachable(socket, &error)))?;
-        let (read, write) = stream.into_split();
-        tokio::task::spawn_local(forward(BufReader::new(read), news));
-        Ok(Reader(write))
+        let (read, requests) = stream.into_split();
+        let (awake, is_awake) = watch::channel(true);
+        tokio::task::spawn_local(forward(who, BufReader::new(read), is_awake, news));
+        Ok(Reader { requests, awake })
+    }
+
+    /// Reads no further, or goes on.
+    pub(super) fn set_awake(&self, awake: bool) {
+        self.awake.send_replace(awake);
     }
 
     /// Writes a request.
     pub(super) async fn ask(&mut self, request: &str) -> Outcome {
-        match timeout(PATIENCE, self.0.write_all(format!("{request}\n").as_bytes())).await {
+        match timeout(PATIENCE, self.requests.write_all(format!("{request}\n").as_bytes())).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::failed(format!("the daemon can't be asked: {}", reason(&error)))),
             Err(_) => Err(Failure::failed("the daemon doesn't read what it is asked")),
@@ -42,18 +51,27 @@ impl Reader {
     }
 }
 
-async fn forward(mut lines: BufReader<OwnedReadHalf>, news: mpsc::Sender<News>) {
+async fn forward(
+    who: Who,
+    mut lines: BufReader<OwnedReadHalf>,
+    mut awake: watch::Receiver<bool>,
+    news: mpsc::Sender<News>,
+) {
+    let mut line = Vec::new();
     loop {
-        let mut line = Vec::new();
-        let item = match lines.read_until(b'\n', &mut line).await {
-            Ok(_) if line.last() == Some(&b'\n') => {
-                line.pop();
-                News::Line(line)
-            }
-            Ok(_) | Err(_) => News::Ended,
+        let read = tokio::select! {
+            biased; // who is asleep reads nothing more; what was read of a line stays in `line`
+            fallen = awake.wait_for(|awake| !awake) => Err(fallen.is_ok()),
+            read = lines.read_until(b'\n', &mut line) => Ok(read),
         };
-        let ended = matches!(item, News::Ended);
-        if news.send(item).await.is_err() || ended {
+        let read = match read {
+            Ok(read) => read,
+            Err(true) if awake.wait_for(|awake| *awake).await.is_ok() => continue,
+            Err(_) => return, // nobody is there to wake it: the demo is at its end
+        };
+        let whole = read.is_ok() && line.pop_if(|end| *end == b'\n').is_some();
+        let item = if whole { News::Line(who, std::mem::take(&mut line)) } else { News::Ended(who) };
+        if news.send(item).await.is_err() || !whole {
             return;
         }
     }

@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf, time::Duration};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, interval, sleep, sleep_until, timeout},
 };
 use tokio_tungstenite::{
@@ -22,6 +22,13 @@ use super::{News, PATIENCE};
 
 /// Between two prices, on average.
 const TICK: Duration = Duration::from_millis(250);
+/// So many prices come at once, once: more than the kernel and a small log hold for who doesn't read.
+pub(super) const BURST: u64 = 20_000;
+/// Of these, so many without a pause.
+pub(super) const SLICE: u64 = 250;
+/// The server is no further ahead of the programs that keep up than this: a slow machine must not make
+/// sleepers of them.
+const AHEAD: u64 = 4 * SLICE;
 /// How long the server behaves once each fault was seen.
 const LONG_CALM: Duration = Duration::from_secs(20);
 
@@ -40,6 +47,8 @@ pub(super) enum Act {
     Restarted,
     /// It says nothing any more, and keeps the connection.
     Silent,
+    /// It is about to send [`BURST`] prices at once.
+    Burst,
 }
 
 /// The faults in their order, one for each attempt of the client.
@@ -55,8 +64,12 @@ pub(super) struct Server {
     calm: Duration,
     /// How many faults there were.
     faults: usize,
+    /// The burst is over.
+    burst: bool,
     prices: Prices,
     news: mpsc::Sender<News>,
+    /// How many prices of the burst the programs have had that keep up.
+    had: watch::Receiver<u64>,
 }
 
 impl Server {
@@ -65,11 +78,13 @@ impl Server {
         token_file: PathBuf,
         calm: Duration,
         news: mpsc::Sender<News>,
+        had: watch::Receiver<u64>,
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (token, prices) = (String::new(), Prices::new());
-        let mut server = Server { listener, port, token_file, token, calm, faults: 0, prices, news };
+        let mut server =
+            Server { listener, port, token_file, token, calm, faults: 0, burst: false, prices, news, had };
         server.renew_token()?;
         Ok(server)
     }
@@ -138,10 +153,20 @@ impl Server {
     /// Sends prices until it is time for a fault. Gives the next connection, if that is what ended it.
     async fn serve(&mut self, mut socket: Socket) -> Option<TcpStream> {
         let calm = if self.faults < FAULTS.len() { self.calm } else { LONG_CALM };
-        let fault_at = Instant::now() + calm;
+        let mut fault_at = Instant::now() + calm;
+        // between the first fault and the next, when there is something to be missed
+        let mut burst_at = (self.faults > 0 && !self.burst).then(|| Instant::now() + calm / 2);
         let mut tick = interval(TICK);
         loop {
             let message = tokio::select! {
+                () = sleep_until(burst_at.unwrap_or(fault_at)), if burst_at.is_some() => {
+                    burst_at = None;
+                    if !self.burst(&mut socket).await {
+                        return None;
+                    }
+                    fault_at = Instant::now() + calm;
+                    continue;
+                }
                 () = sleep_until(fault_at) => break,
                 _ = tick.tick() => self.prices.next(),
                 frame = socket.next() => match frame {
@@ -158,6 +183,29 @@ impl Server {
         let fault = self.fault();
         self.faults += 1;
         self.commit(fault, socket).await
+    }
+
+    /// Sends as many prices as it can, as fast as it can. False when the connection is gone.
+    async fn burst(&mut self, socket: &mut Socket) -> bool {
+        self.burst = true;
+        self.tell(Act::Burst).await;
+        for sent in (0..BURST).step_by(SLICE as usize) {
+            // who isn't there any more is waited for once
+            let keeping_up = self.had.wait_for(|had| had + AHEAD >= sent);
+            if timeout(PATIENCE, keeping_up).await.is_err() {
+                return true;
+            }
+            for _ in 0..SLICE {
+                let price = Message::text(self.prices.next());
+                if !matches!(timeout(PATIENCE, socket.feed(price)).await, Ok(Ok(()))) {
+                    return false;
+                }
+            }
+            if !matches!(timeout(PATIENCE, socket.flush()).await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
     }
 
     async fn commit(&mut self, fault: Act, mut socket: Socket) -> Option<TcpStream> {
@@ -219,30 +267,22 @@ fn answer(text: &str) -> String {
 }
 
 /// Prices that wander.
-struct Prices {
-    cents: [(&'static str, u64); 3],
-    trade: u64,
-}
+struct Prices([(&'static str, u64); 3]);
 
 impl Prices {
     fn new() -> Prices {
-        Prices {
-            cents: [("BTC-USD", 9_721_450), ("ETH-USD", 341_225), ("SOL-USD", 18_940)],
-            trade: 812_345_678_900,
-        }
+        Prices([("BTC-USD", 9_721_450), ("ETH-USD", 341_225), ("SOL-USD", 18_940)])
     }
 
     fn next(&mut self) -> String {
-        let (symbol, cents) = &mut self.cents[fastrand::usize(..3)];
+        let (symbol, cents) = &mut self.0[fastrand::usize(..3)];
         let step = *cents / 2000 + 1;
-        *cents = (*cents + fastrand::u64(..=2 * step)).saturating_sub(step).max(100);
-        self.trade += 1;
-        let (whole, part, size) = (*cents / 100, *cents % 100, fastrand::u32(1..20_000));
+        *cents = (*cents + fastrand::u64(..=2 * step)).saturating_sub(step).clamp(100, 9_999_999);
+        let (whole, part, size) = (*cents / 100, *cents % 100, fastrand::u32(1..2_000));
         format!(
-            r#"{{"type":"trade","symbol":"{symbol}","price":"{whole}.{part:02}","size":"{}.{:04}","id":{}}}"#,
-            size / 10_000,
-            size % 10_000,
-            self.trade
+            r#"{{"symbol":"{symbol}","price":"{whole}.{part:02}","size":"{}.{:03}"}}"#,
+            size / 1_000,
+            size % 1_000,
         )
     }
 }
@@ -294,7 +334,8 @@ mod tests {
         let token_file = dir.path().join("token");
         let token = || fs::read_to_string(&token_file).unwrap().trim().to_owned();
         let (news, mut heard) = mpsc::channel(64);
-        let server = Server::bind(token_file.clone(), Duration::from_millis(50), news).await.unwrap();
+        let (_keeper, had) = watch::channel(BURST);
+        let server = Server::bind(token_file.clone(), Duration::from_millis(50), news, had).await.unwrap();
         let port = server.port();
         let server = tokio::spawn(server.run());
         let play = async {
@@ -308,18 +349,20 @@ mod tests {
                 texts.push(text.to_string());
             }
             assert!(texts.iter().any(|text| text == r#"{"op":"pong"}"#), "{texts:?}");
-            assert!(texts.iter().any(|text| text.contains("trade")), "{texts:?}");
+            assert!(texts.iter().any(|text| text.contains("price")), "{texts:?}");
 
             assert_eq!(status(client(port, &first).await), 503);
 
             let mut socket = client(port, &first).await.unwrap();
+            let mut prices = 0;
             let close = loop {
                 match socket.next().await.unwrap().unwrap() {
                     Message::Close(frame) => break frame.unwrap(),
-                    _ => continue,
+                    _ => prices += 1,
                 }
             };
             assert_eq!(u16::from(close.code), 1012);
+            assert!(prices > BURST, "{prices} prices");
             while let Some(Ok(_)) = socket.next().await {}
             assert_eq!(status(client(port, &first).await), 401);
             assert_ne!(token(), first);

@@ -1,39 +1,53 @@
-//! What the demo shows: the client's lines as they come, and between them what happens behind them.
+//! What the demo shows: the trader's lines as they come, and between them what happens behind them.
 
 use std::{
+    env,
     io::{self, Write},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::{server::Act, tally::Tally};
+use super::{
+    cast::{Part, Who},
+    server::{Act, BURST, SLICE},
+};
 use crate::cli::{
     failure::{Failure, Outcome},
     format::{self, counted},
     line::Line,
-    pretty::{DIM, Pretty, styled},
-    status::{self, Ledger, Status},
+    pretty::{DIM, Pretty, TOLD, styled},
+    status::{self, Ledger},
 };
 
-/// The ids of the client's requests.
+/// The ids of the programs' requests.
 const ATTACH: u64 = 1;
 const ORDER: u64 = 2;
 const STATUS: u64 = 3;
 const LEDGER: u64 = 4;
 
-/// After so many messages the client sends one itself.
+/// After so many messages the trader sends one itself.
 const ORDER_AFTER: u64 = 5;
 
-/// A request that the story wants made: the line.
+/// No line is longer.
+const COLUMNS: usize = 80;
+
+/// What the story wants done.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wish(pub(super) String);
+pub(super) enum Do {
+    /// Write this line.
+    Ask(Who, String),
+    /// Read no further.
+    Sleep(Who),
+    /// Read on.
+    Wake(Who),
+    /// Let the server know that so much of the burst has come through.
+    SendMore(u64),
+}
 
 pub(super) struct Story<W> {
     out: W,
     pretty: Pretty,
-    tally: Tally,
-    /// Entries count from when the client is where it wants to be in the log.
-    attached: bool,
+    cast: [Part; 3],
     messages: u64,
     connections: u64,
     faults: u64,
@@ -41,7 +55,20 @@ pub(super) struct Story<W> {
     renewed: bool,
     /// When the link went down.
     down_us: Option<u64>,
-    ledger: Option<Ledger>,
+    burst: Burst,
+}
+
+/// How far the burst has come.
+enum Burst {
+    Ahead,
+    /// How many prices the trader and the logger have had of it, those that they were too slow for
+    /// included.
+    Now {
+        since: Instant,
+        had: [u64; 2],
+        lost: bool,
+    },
+    Over,
 }
 
 impl<W: Write> Story<W> {
@@ -49,14 +76,13 @@ impl<W: Write> Story<W> {
         Story {
             out,
             pretty: Pretty::new(format::now_us()),
-            tally: Tally::default(),
-            attached: false,
+            cast: Default::default(),
             messages: 0,
             connections: 0,
             faults: 0,
             renewed: false,
             down_us: None,
-            ledger: None,
+            burst: Burst::Ahead,
         }
     }
 
@@ -66,26 +92,28 @@ impl<W: Write> Story<W> {
             true => "until Ctrl-C".to_owned(),
             false => format!("for {}, or until Ctrl-C", format::duration(duration)),
         };
-        let socket = socket.display();
-        writeln!(
-            self.out,
-            "A built-in server with prices and faults, the real daemon in front of it, and a client of its \
-             socket, {end}.\n\nThe daemon's whole config:\n"
-        )?;
+        self.paragraph(&format!(
+            "A built-in server with prices and faults, the real daemon in front of it, and three programs at \
+             its socket, {end}: a trader, a logger, and a sleeper that stops reading.\n\nThe daemon's whole \
+             config:"
+        ))?;
+        writeln!(self.out)?;
         for line in config.lines() {
             let indented = if line.is_empty() { String::new() } else { styled(DIM, format!("    {line}")) };
             writeln!(self.out, "{indented}")?;
         }
+        let (socket, wsfan) = (socket.display(), own_command());
         writeln!(
             self.out,
-            "\nJoin in from another terminal while it runs:\n\n    wsfan tail --socket {socket}\n    \
-             wsfan send --socket {socket} hello\n    nc -U {socket}\n"
+            "\nJoin in from another terminal while it runs:\n\n    export WSFAN_SOCKET={socket}\n    {wsfan} \
+             tail\n    {wsfan} send hello\n    nc -U $WSFAN_SOCKET\n"
         )?;
         self.out.flush()
     }
 
     /// Tells what the server did.
     pub(super) fn act(&mut self, act: &Act) -> io::Result<()> {
+        let burst = format!("the server sends {} prices at once", format::count(BURST));
         let sentence = match act {
             Act::Login => {
                 self.connections += 1;
@@ -106,6 +134,10 @@ impl<W: Write> Story<W> {
             Act::Silent => {
                 "the server falls silent, and keeps the connection: only the heartbeat can tell that it is dead"
             }
+            Act::Burst => {
+                self.burst = Burst::Now { since: Instant::now(), had: [0; 2], lost: false };
+                &burst
+            }
         };
         self.renewed |= *act == Act::Restarted;
         if matches!(act, Act::Refused | Act::Dropped | Act::Restarted | Act::Silent) {
@@ -114,84 +146,108 @@ impl<W: Write> Story<W> {
         self.note(sentence)
     }
 
-    /// Shows a line of the daemon, and may wish for something in return.
-    pub(super) fn line(&mut self, line: &[u8]) -> io::Result<Option<Wish>> {
+    /// Takes a line of the daemon's to one of the programs, and may want something done.
+    pub(super) fn line(&mut self, who: Who, line: &[u8]) -> io::Result<Vec<Do>> {
+        let trader = who == Who::Trader;
         let Some(parsed) = Line::parse(line) else {
             self.show(line)?;
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        if let (Some(seq), true) = (parsed.seq, matches!(&*parsed.kind, "message" | "link")) {
-            if !self.attached {
-                return Ok(None);
-            }
-            self.tally.entry(seq);
-        }
-        match &*parsed.kind {
-            "hello" => {
-                self.show(line)?;
-                self.note("the client asks for all that the log holds, from its first entry on")?;
+        let part = &mut self.cast[who as usize];
+        match (&*parsed.kind, parsed.seq) {
+            ("hello", _) => {
+                part.greeted(parsed.client);
+                if trader {
+                    self.show(line)?;
+                    self.note("each program asks for all that the log holds, from its first entry on")?;
+                }
                 let epoch = serde_json::Value::from(&*parsed.epoch);
                 let since = format!(r#""since":{{"epoch":{epoch},"seq":0}}"#);
-                Ok(Some(request("attach", ATTACH, &since)))
+                return Ok(vec![Do::Ask(who, request("attach", ATTACH, &since))]);
             }
-            "message" => {
-                self.show(line)?;
-                self.message(&parsed)
-            }
-            "link" => {
-                self.show(line)?;
-                self.link(&parsed)?;
-                Ok(None)
-            }
-            "gap" => {
-                if self.attached {
-                    self.tally.gap(parsed.from, parsed.to);
-                }
-                self.show(line)?;
-                Ok(None)
-            }
-            "ok" if parsed.replies_to(ATTACH) => {
-                self.attached = true;
-                Ok(None)
-            }
-            "ok" if parsed.replies_to(ORDER) => {
+            ("ok", _) if parsed.replies_to(ATTACH) => part.attach(),
+            ("ok", _) if parsed.replies_to(ORDER) => {
                 self.note("the daemon tells its fate: written to the upstream")?;
-                Ok(None)
             }
-            "status" => {
-                self.status(&parsed, line)?;
-                Ok(None)
-            }
-            _ => {
+            ("message", Some(seq)) if part.entry(seq) => return self.message(who, &parsed, line),
+            ("link", Some(seq)) if part.entry(seq) && trader => return self.link(&parsed, line),
+            ("message" | "link", Some(_)) => {}
+            ("gap", None) if part.gap(parsed.from, parsed.to) => {
+                self.note(&format!("the daemon tells the {} what it missed:", who.name()))?;
                 self.show(line)?;
-                Ok(None)
+                return self.in_burst(who, parsed.to + 1 - parsed.from, true);
             }
+            ("status", _) => self.status(&parsed, line)?,
+            _ if trader => self.show(line)?,
+            _ => {}
         }
+        Ok(Vec::new())
     }
 
-    fn message(&mut self, message: &Line<'_>) -> io::Result<Option<Wish>> {
+    fn message(&mut self, who: Who, message: &Line<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
+        let heartbeat = message.json.is_some_and(|json| json.get() == r#"{"op":"pong"}"#);
+        if let (Burst::Now { .. }, false) = (&self.burst, heartbeat) {
+            self.messages += u64::from(who == Who::Trader);
+            return self.in_burst(who, 1, false);
+        }
+        if who != Who::Trader {
+            return Ok(Vec::new());
+        }
         self.messages += 1;
-        if message.json.is_some_and(|json| json.get() == r#"{"op":"pong"}"#) {
-            return Ok(Some(request("status", STATUS, "")));
+        let text = self.pretty.line(line);
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        writeln!(self.out, "{}", styled(DIM, plain.trim_end()))?;
+        self.out.flush()?;
+        if heartbeat {
+            return Ok(vec![Do::Ask(who, request("status", STATUS, ""))]);
         }
         if self.messages == ORDER_AFTER {
-            self.note("the client sends an order through the same socket")?;
+            self.note("the trader sends an order through the same socket")?;
             let order = r#""json":{"op":"order","id":"demo-1","symbol":"BTC-USD","size":"0.01"}"#;
-            return Ok(Some(request("send", ORDER, order)));
+            return Ok(vec![Do::Ask(who, request("send", ORDER, order))]);
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
-    fn link(&mut self, link: &Line<'_>) -> io::Result<()> {
-        let Some(time_us) = link.time_us else { return Ok(()) };
+    /// Counts a program's part of the burst, and tells when two have had all of it, and the third nothing.
+    fn in_burst(&mut self, who: Who, prices: u64, are_lost: bool) -> io::Result<Vec<Do>> {
+        let Burst::Now { since, had, lost } = &mut self.burst else { return Ok(Vec::new()) };
+        let Some(own) = had.get_mut(who as usize) else { return Ok(Vec::new()) };
+        *own += prices;
+        *lost |= are_lost;
+        let through = had[0].min(had[1]);
+        if through < BURST {
+            let is_due = through.is_multiple_of(SLICE) || are_lost;
+            return Ok(if is_due { vec![Do::SendMore(through)] } else { Vec::new() });
+        }
+        let within = format::duration(since.elapsed());
+        let sentence = match lost {
+            false => format!(
+                "the trader and the logger had all of them within {within}: the sleeper held up nobody, and \
+                 wakes now"
+            ),
+            true => format!("that took {within}, and was too fast for all here; the sleeper wakes now"),
+        };
+        self.burst = Burst::Over;
+        self.note(&sentence)?;
+        Ok(vec![Do::Wake(Who::Sleeper)])
+    }
+
+    fn link(&mut self, link: &Line<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
+        self.show(line)?;
+        let Some(time_us) = link.time_us else { return Ok(Vec::new()) };
         match &*link.state {
             "up" => {
                 if let Some(down_us) = self.down_us.take() {
                     let gone = Duration::from_micros(time_us.saturating_sub(down_us));
                     self.note(&format!(
-                        "back after {}, and no client had to do a thing",
+                        "back after {}, and no program had to do a thing",
                         format::duration(gone)
                     ))?;
+                }
+                if self.connections == 2 && matches!(self.burst, Burst::Ahead) {
+                    self.note("the sleeper reads no further from here on")?;
+                    return Ok(vec![Do::Sleep(Who::Sleeper)]);
                 }
             }
             // before the first connection the link is not down: it wasn't up yet
@@ -200,13 +256,13 @@ impl<W: Write> Story<W> {
             }
             _ => {}
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn status(&mut self, reply: &Line<'_>, line: &[u8]) -> io::Result<()> {
         let Ok(status) = status::parse(line) else { return self.show(line) };
         if reply.replies_to(LEDGER) {
-            self.ledger = Some(own(&status).unwrap_or_default());
+            self.cast.iter_mut().for_each(|part| part.count(&status));
             return Ok(());
         }
         match status.link.heartbeat_rtt_us {
@@ -220,38 +276,52 @@ impl<W: Write> Story<W> {
 
     /// The request whose answer ends the story.
     pub(super) fn ask_for_ledger(&self) -> String {
-        request("status", LEDGER, "").0
+        request("status", LEDGER, "")
     }
 
     /// Whether that answer is there.
     pub(super) fn has_ledger(&self) -> bool {
-        self.ledger.is_some()
+        self.cast.iter().all(|part| part.ledger.is_some())
     }
 
-    /// The end: what the daemon counted, and what the client did.
+    /// The end: what the daemon counted, and what the programs did.
     pub(super) fn closing(&mut self) -> io::Result<()> {
-        let Ledger { entries, delivered, lost, ahead } = self.ledger.unwrap_or_default();
-        let tally = self.tally.sentence();
         let faults = match self.faults {
             0 => String::new(),
             faults => format!(", in spite of {}", counted(faults, "fault", "faults")),
         };
         writeln!(
             self.out,
-            "\n{} over {}{faults}.\nThe daemon's ledger for this client before the stop: {entries} entries = \
-             {delivered} delivered + {lost} lost + {ahead} ahead.\nBy its own count, {tally}.\n\nNow with your \
-             server: a config with one line under [upstream], url = \"wss://…\", is whole.\n\n    \
-             wsfan check --config wsfan.toml\n    wsfan run --config wsfan.toml",
+            "\n{} over {}{faults}.\n\nThe daemon's ledger before the stop, and each program's own count after \
+             it:\n",
             counted(self.messages, "message", "messages"),
             counted(self.connections, "connection", "connections"),
+        )?;
+        for who in Who::ALL {
+            let part = &self.cast[who as usize];
+            let Ledger { entries, delivered, lost, ahead } = part.ledger.unwrap_or_default();
+            let own = textwrap::Options::new(COLUMNS)
+                .initial_indent("           ")
+                .subsequent_indent("           ");
+            writeln!(
+                self.out,
+                "  {:<8} {entries} entries = {delivered} delivered + {lost} lost + {ahead} ahead\n{}",
+                who.name(),
+                textwrap::fill(&part.tally.sentence(), own)
+            )?;
+        }
+        writeln!(
+            self.out,
+            "\nNow with your server: one line under [upstream], url = \"wss://…\", is a whole\nconfig.\n\n    \
+             {0} check --config wsfan.toml\n    {0} run --config wsfan.toml",
+            own_command()
         )?;
         self.out.flush()
     }
 
     /// A failure if anything is unaccounted for.
     pub(super) fn verdict(&self) -> Outcome {
-        let balanced = self.ledger.is_none_or(Ledger::balances);
-        match balanced && self.tally.is_whole() {
+        match self.cast.iter().all(Part::is_whole) {
             true => Ok(()),
             false => {
                 Err(Failure::failed("the counts don't balance, which is a fault of wsfan: please report it"))
@@ -260,25 +330,40 @@ impl<W: Write> Story<W> {
     }
 
     fn show(&mut self, line: &[u8]) -> io::Result<()> {
-        let text = self.pretty.line(line);
-        self.out.write_all(text.as_bytes())?;
+        let wrapped = textwrap::Options::new(COLUMNS).subsequent_indent("                         ");
+        for text in self.pretty.line(line).lines() {
+            writeln!(self.out, "{}", textwrap::fill(text, &wrapped))?;
+        }
         self.out.flush()
     }
 
     fn note(&mut self, sentence: &str) -> io::Result<()> {
-        writeln!(self.out, "{}", styled(DIM, format!("  » {sentence}")))?;
+        let wrapped = textwrap::Options::new(COLUMNS).initial_indent("  » ").subsequent_indent("    ");
+        writeln!(self.out, "{}", styled(TOLD, textwrap::fill(sentence, wrapped)))?;
         self.out.flush()
+    }
+
+    fn paragraph(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{}", textwrap::fill(text, COLUMNS))
     }
 }
 
 /// The line of a request; `fields` are more of its members.
-fn request(op: &str, id: u64, fields: &str) -> Wish {
+fn request(op: &str, id: u64, fields: &str) -> String {
     let comma = if fields.is_empty() { "" } else { "," };
-    Wish(format!(r#"{{"op":"{op}","id":{id}{comma}{fields}}}"#))
+    format!(r#"{{"op":"{op}","id":{id}{comma}{fields}}}"#)
 }
 
-fn own(status: &Status) -> Option<Ledger> {
-    status.clients.iter().find(|client| client.you).map(|client| client.ledger)
+/// How this program is called from where it was started: by its name where that finds it.
+fn own_command() -> String {
+    let Ok(own) = env::current_exe() else { return "wsfan".to_owned() };
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).map(|directory| directory.join("wsfan")).find(|file| file.exists());
+    if found.is_some_and(|found| found.canonicalize().is_ok_and(|found| found == own)) {
+        return "wsfan".to_owned();
+    }
+    let here = env::current_dir().ok().and_then(|here| own.strip_prefix(here).ok());
+    here.unwrap_or(&own).display().to_string()
 }
 
 #[cfg(test)]
@@ -287,8 +372,12 @@ mod tests {
 
     fn told(lines: &[&str]) -> (Story<Vec<u8>>, Vec<String>) {
         let mut story = Story::new(Vec::new());
-        let wishes = lines.iter().filter_map(|line| story.line(line.as_bytes()).unwrap());
-        let wishes = wishes.map(|Wish(request)| request).collect();
+        let wishes = lines.iter().flat_map(|line| story.line(Who::Trader, line.as_bytes()).unwrap());
+        let wishes = wishes.map(|wish| match wish {
+            Do::Ask(Who::Trader, request) => request,
+            other => panic!("{other:?}"),
+        });
+        let wishes = wishes.collect();
         (story, wishes)
     }
 
@@ -309,8 +398,8 @@ mod tests {
             r#"{"type":"message","seq":2,"time_us":1,"json":1}"#,
         ]);
         assert!(wishes[0].contains(r#""since":{"epoch":"ab","seq":0}"#), "{wishes:?}");
-        assert_eq!(story.tally, {
-            let mut tally = Tally::default();
+        assert_eq!(story.cast[0].tally, {
+            let mut tally = super::super::tally::Tally::default();
             tally.entry(1);
             tally.entry(2);
             tally
@@ -350,7 +439,7 @@ mod tests {
     fn counts_that_do_not_balance_are_a_failure() {
         let reply = |delivered| {
             format!(
-                r#"{{"type":"status","id":4,"clients":[{{"you":true,"ledger":{{"entries":5,"delivered":{delivered},"lost":0,"ahead":1}}}}]}}"#
+                r#"{{"type":"status","id":4,"clients":[{{"client":1,"ledger":{{"entries":5,"delivered":{delivered},"lost":0,"ahead":1}}}}]}}"#
             )
         };
         assert_eq!(told(&[HELLO, ATTACHED, &reply(4)]).0.verdict(), Ok(()));
@@ -359,5 +448,65 @@ mod tests {
         assert!(story.has_ledger());
         story.closing().unwrap();
         assert!(text(&story).contains("5 entries = 4 delivered + 0 lost + 1 ahead"), "{}", text(&story));
+    }
+
+    #[test]
+    fn who_sleeps_through_a_burst_hears_what_it_missed() {
+        let mut story = Story::new(Vec::new());
+        let hello = |who: Who| HELLO.replace(r#""client":1"#, &format!(r#""client":{}"#, who as u64 + 1));
+        let mut wishes = Vec::new();
+        for who in Who::ALL {
+            story.line(who, hello(who).as_bytes()).unwrap();
+            story.line(who, ATTACHED.as_bytes()).unwrap();
+        }
+        story.act(&Act::Login).unwrap();
+        story.act(&Act::Login).unwrap();
+        let up = r#"{"type":"link","seq":1,"time_us":1,"state":"up","conn":2}"#;
+        for who in Who::ALL {
+            wishes.extend(story.line(who, up.as_bytes()).unwrap());
+        }
+        story.act(&Act::Burst).unwrap();
+        for seq in 2..2 + BURST {
+            let line = format!(r#"{{"type":"message","seq":{seq},"time_us":1,"json":{{"price":"1"}}}}"#);
+            for who in [Who::Trader, Who::Logger] {
+                wishes.extend(story.line(who, line.as_bytes()).unwrap());
+            }
+        }
+        wishes.retain(|wish| !matches!(wish, Do::SendMore(_)));
+        assert_eq!(wishes, [Do::Sleep(Who::Sleeper), Do::Wake(Who::Sleeper)]);
+        let gap =
+            format!(r#"{{"type":"gap","from":2,"to":{0},"count":{BURST},"why":"slow_client"}}"#, BURST + 1);
+        story.line(Who::Sleeper, gap.as_bytes()).unwrap();
+        assert!(text(&story).contains("tells the sleeper what it missed"), "{}", text(&story));
+        assert!(text(&story).contains("the sleeper held up"), "{}", text(&story));
+        assert!(!text(&story).contains("\"price\""), "the burst itself isn't shown");
+        assert!(story.cast.iter().all(Part::is_whole));
+        assert_eq!(story.messages, BURST);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_terminal_is_wide() {
+        let mut story = Story::new(Vec::new());
+        let config = "[upstream]\nurl = \"ws://127.0.0.1:1/\"";
+        story
+            .opening(Duration::from_secs(20), config, Path::new("/tmp/wsfan-demo-1234567/wsfan.sock"))
+            .unwrap();
+        for act in [Act::Login, Act::Dropped, Act::Refused, Act::Restarted, Act::Silent, Act::Burst] {
+            story.act(&act).unwrap();
+        }
+        for line in [
+            HELLO,
+            ATTACHED,
+            r#"{"type":"message","seq":4,"time_us":1,"json":{"symbol":"BTC-USD","price":"97243.99","size":"1.007"}}"#,
+            r#"{"type":"link","seq":5,"time_us":1,"state":"waiting","conn":1,"http_status":503,"error":"the server answered 503 Service Unavailable: the service is unavailable for now","attempt":2,"retry_in_ms":111}"#,
+        ] {
+            story.line(Who::Trader, line.as_bytes()).unwrap();
+        }
+        story.closing().unwrap();
+        let text = text(&story);
+        let own = own_command();
+        for line in text.lines().filter(|line| !line.contains(&own)) {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+        }
     }
 }

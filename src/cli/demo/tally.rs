@@ -44,8 +44,8 @@ impl Tally {
 
     /// The sentence for it.
     pub(super) fn sentence(&self) -> String {
-        let Some(first) = self.first else { return "this client saw no entry".to_owned() };
-        let range = format!("this client accounts for entries {first} to {}", self.last);
+        let Some(first) = self.first else { return "it saw no entry".to_owned() };
+        let range = format!("it accounts for entries {first} to {}", self.last);
         match (self.lost, self.wrong) {
             (0, 0) => format!("{range}: each came once, in order, and none is missing"),
             (lost, 0) => {
