@@ -1,0 +1,106 @@
+//! The documents say the same thing everywhere, and point to what is there.
+
+use std::{fs, path::Path};
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Markdown file outside of what a build makes.
+fn documents() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for directory in ["", "docs"] {
+        for entry in fs::read_dir(root.join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(found.len() >= 8, "{found:?}");
+    found
+}
+
+/// The places that a document's links lead to, those in examples left out.
+fn links(text: &str) -> Vec<&str> {
+    let mut code = false;
+    let lines = text.lines().filter(|line| {
+        code ^= line.starts_with("```");
+        !code
+    });
+    let targets = lines.flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+/// The anchor that a hosting page makes of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+    kept.collect::<String>().trim().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut count = 0;
+    for document in documents() {
+        let text = read(&document);
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(&document).parent().unwrap().to_owned();
+        for link in links(&text) {
+            count += 1;
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let path = if file.is_empty() { None } else { Some(directory.join(file)) };
+            let missing = path.as_ref().is_some_and(|path| !path.exists());
+            assert!(!missing, "{document} points to {link}, which isn't there");
+            if !place.is_empty() {
+                let text = path.map_or_else(|| text.clone(), |path| fs::read_to_string(path).unwrap());
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                let mut anchors: Vec<String> = Vec::new();
+                for heading in headings.map(|line| anchor(line.trim_start_matches('#'))) {
+                    let again = anchors.iter().filter(|there| **there == heading).count();
+                    // a heading that comes twice is numbered from the second on
+                    if again > 0 {
+                        anchors.push(format!("{heading}-{again}"));
+                    }
+                    anchors.push(heading);
+                }
+                assert!(anchors.iter().any(|anchor| anchor == place), "{document} points to {link}");
+            }
+        }
+    }
+    assert!(count > 40, "{count} links");
+}
+
+/// The figure of a row of the benchmarks' first table, for a hundred clients.
+fn figure(benchmarks: &str, bridge: &str) -> f64 {
+    let start = format!("| {bridge} |");
+    let row = benchmarks.lines().find(|line| line.starts_with(&start));
+    let row = row.unwrap_or_else(|| panic!("docs/benchmarks.md has no row for {bridge}"));
+    let cell = row.split('|').nth(4).unwrap_or_else(|| panic!("{row}"));
+    let number = cell.split_whitespace().next().unwrap_or_else(|| panic!("{row}"));
+    number.parse().unwrap_or_else(|_| panic!("{number} in {row}"))
+}
+
+/// The number between two texts.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+    let rest =
+        text.split_once(before).unwrap_or_else(|| panic!("docs/benchmarks.md doesn't say {before:?}")).1;
+    rest.split_once(after).unwrap_or_else(|| panic!("docs/benchmarks.md doesn't say {after:?}")).0
+}
+
+#[test]
+fn the_readme_has_its_figures_from_the_benchmarks() {
+    let benchmarks = read("docs/benchmarks.md");
+    let own = figure(&benchmarks, "wsfan");
+    let times = |bridge| (figure(&benchmarks, bridge) / own).round();
+    let sentence = format!(
+        "Two hundred bytes to each of a hundred clients cost {own:.3} µs of CPU each, {} times less than websocat \
+         and {} to {} times less than a script; an idle client costs {} kB, and the idle daemon {} MB.",
+        times("websocat"),
+        times("node"),
+        times("python"),
+        between(&benchmarks, "of it its own; ", " kB for each client"),
+        between(&benchmarks, "- Idle: ", " MB resident"),
+    );
+    assert!(read("README.md").contains(&sentence), "the README wants this sentence: {sentence}");
+}
