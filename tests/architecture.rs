@@ -98,6 +98,7 @@ fn pure_files_touch_no_clock_task_or_socket() {
         "local/protocol.rs",
         "config/change.rs",
         "local/rights.rs",
+        "local/shares.rs",
         "local/unfinished.rs",
         "service/reload.rs",
         "upstream/address.rs",

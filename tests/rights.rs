@@ -282,6 +282,56 @@ fn without_control_a_stranger_leaves_the_link_as_it_is() {
 }
 
 #[test]
+fn without_control_status_shows_ones_own_row_and_the_sums() {
+    if !is_root("that a client without `control` sees nothing of the others") {
+        return;
+    }
+    let mut house = House::new(LISTENERS);
+    let mut own = house.daemon.client();
+    let mut stranger = house.stranger("no-control");
+    assert_eq!(stranger.line()["type"], "hello");
+    house.upstream.text("1");
+    stranger.message();
+    let status = stranger.status();
+    let rows = status["clients"].as_array().unwrap();
+    assert_eq!((rows.len(), &rows[0]["you"], &rows[0]["uid"]), (1, &json!(true), &json!(STRANGER)));
+    assert!(status["totals"]["clients"].as_u64().unwrap() >= 2, "{status}");
+    let ledger = |name: &str| status["totals"]["ledger"][name].as_u64().unwrap();
+    assert_eq!(ledger("entries"), ledger("delivered") + ledger("lost") + ledger("ahead"), "{status}");
+    // with the right, by the listener or by the user, all is there
+    let mut other = house.stranger("");
+    assert_eq!(other.line()["type"], "hello");
+    for client in [&mut own, &mut other] {
+        let rows = client.status()["clients"].as_array().unwrap().len();
+        assert_eq!(rows, 3);
+    }
+}
+
+#[test]
+fn status_asked_for_without_end_leaves_the_others_their_answers() {
+    if !is_root("that one user's questions leave another's alone") {
+        return;
+    }
+    let house = House::new(LISTENERS);
+    let mut own = house.daemon.client();
+    // more than a user has: many connections at once, each with a question that waits its turn
+    let mut askers: Vec<_> = (0..8).map(|_| house.stranger("no-control")).collect();
+    let line = json!({"op": "status", "id": 1}).to_string() + "\n";
+    let many = line.repeat(2000);
+    for asker in &mut askers {
+        assert_eq!(asker.line()["type"], "hello");
+        asker.write(many.as_bytes());
+    }
+    for _ in 0..100 {
+        assert_eq!(own.status()["type"], "status");
+        assert_eq!(own.request(json!({"op": "ping"}))["result"], "pong");
+    }
+    for asker in &mut askers {
+        assert_eq!(asker.line()["type"], "status");
+    }
+}
+
+#[test]
 fn with_every_right_a_stranger_may_do_everything() {
     if !is_root("that a listener's rights are given to others") {
         return;

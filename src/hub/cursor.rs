@@ -70,8 +70,8 @@ impl Lost {
     }
 }
 
-/// The balance of a client: `entries = delivered + lost + ahead`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// The balance of a client, or of several: `entries = delivered + lost + ahead`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Entries in the log since the client attached.
     pub entries: u64,
@@ -82,6 +82,15 @@ pub struct Ledger {
     pub lost: u64,
     /// Still ahead of its cursor, those that it will find lost included.
     pub ahead: u64,
+}
+
+impl std::ops::AddAssign for Ledger {
+    fn add_assign(&mut self, other: Ledger) {
+        self.entries += other.entries;
+        self.delivered += other.delivered;
+        self.lost += other.lost;
+        self.ahead += other.ahead;
+    }
 }
 
 impl Cursor {

@@ -101,6 +101,9 @@ pub struct Traffic {
     pub received: u64,
     /// Their payload bytes.
     pub received_bytes: u64,
+    /// When the newest of them came, in microseconds since the Unix epoch; 0 before the first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub last_received_us: u64,
     /// Messages written to the upstream for clients.
     pub sent: u64,
     /// Their payload bytes.
@@ -158,6 +161,7 @@ impl Hub {
         let mut traffic = self.0.traffic.get();
         traffic.received += 1;
         traffic.received_bytes += bytes as u64;
+        traffic.last_received_us = time_us;
         self.0.traffic.set(traffic);
         let message = line::Message::new(data);
         self.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
@@ -377,6 +381,11 @@ impl Hub {
     pub fn set_limits(&self, history: &config::History) {
         self.0.log.borrow_mut().set_limits(Limits::from(history));
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The wall clock, in microseconds since the Unix epoch.

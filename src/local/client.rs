@@ -182,7 +182,7 @@ impl Reader {
         match op {
             Op::Send(content) => self.send(id.map(RawValue::to_owned), content.into()).await,
             Op::Attach { since } => self.attach(id, since),
-            Op::Status => self.status(id),
+            Op::Status => self.status(id).await,
             Op::Ping => self.ok(id, "pong"),
             Op::Open => self.control(id, "open", Command::Open).await,
             Op::Close => self.control(id, "close", Command::Close).await,
@@ -287,8 +287,16 @@ impl Reader {
         self.fanout.seek(self.id, Seek { after, start }, &lines);
     }
 
-    fn status(&self, id: Option<&RawValue>) {
-        let line = status::answer(id, &self.hub, &self.fanout, self.id, self.started);
+    async fn status(&self, id: Option<&RawValue>) {
+        let all = self.rights().control;
+        let Some(wait) = self.fanout.book_status(self.peer.uid, all) else {
+            let message = "this user asks for status more often than it is answered: ask again in a second";
+            return self.fanout.reply(self.id, &protocol::error(id, Code::RateLimited, message));
+        };
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let line = status::answer(id, &self.hub, &self.fanout, self.id, all, self.started);
         self.fanout.reply(self.id, &line);
     }
 }

@@ -25,13 +25,14 @@ use super::{
     outgoing::{Next, Outgoing, Seek},
     protocol::{self, Bye, Code},
     seldom::Seldom,
+    shares::Shares,
     socket::Peer,
     unfinished::Unfinished,
     watched::Watched,
 };
 use crate::{
     config::{Format, History, Memory, SlowClient},
-    hub::{Cursor, Hub, Ledger},
+    hub::{Cursor, Hub, Ledger, Log},
 };
 
 mod laggards;
@@ -42,6 +43,9 @@ const WRITES_PER_TURN: usize = 8;
 
 /// What is laid out for a burst is kept so long for a client that takes nothing.
 const BURST_KEPT: Duration = Duration::from_secs(1);
+
+/// The sums over all clients are as good for so long.
+const TOTALS_KEPT: Duration = Duration::from_millis(250);
 
 /// Writes to all clients. Clones are handles to the same fan-out.
 #[derive(Clone)]
@@ -57,6 +61,9 @@ struct Shared {
     unread: Rc<Cell<usize>>,
     /// What clients have begun to write.
     unfinished: RefCell<Unfinished>,
+    /// How often each user may ask for `status`.
+    shares: RefCell<Shares>,
+    totals: Cell<Option<(Instant, Totals)>>,
     /// The newest entry that everyone was offered.
     offered: Cell<u64>,
     /// The daemon stops: who comes now is told so.
@@ -109,13 +116,21 @@ pub(super) struct About {
 
 /// A client in `status`.
 #[derive(Debug, Serialize)]
-pub struct ClientStatus {
+pub(super) struct ClientStatus {
     client: u64,
     listener: PathBuf,
     format: &'static str,
     pid: i32,
     uid: u32,
     you: bool,
+    ledger: Ledger,
+    unread_reply_bytes: usize,
+}
+
+/// Sums over all clients.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Totals {
+    clients: usize,
     ledger: Ledger,
     unread_reply_bytes: usize,
 }
@@ -131,6 +146,8 @@ impl Fanout {
             sheds_said: Seldom::default(),
             unread: Rc::default(),
             unfinished: RefCell::new(Unfinished::new(memory.unfinished_lines)),
+            shares: RefCell::default(),
+            totals: Cell::default(),
             offered: Cell::new(0),
             finishing: Cell::new(false),
             holding: Cell::new(0),
@@ -200,26 +217,41 @@ impl Fanout {
         self.0.clients.borrow().len()
     }
 
-    /// All clients, for the `status` that client `you` asked for.
-    pub fn status(&self, you: u64) -> Vec<ClientStatus> {
+    /// When an answer to the `status` of user `uid` may go, with the rows of all clients or of one. None: it is
+    /// asked for too often.
+    pub(super) fn book_status(&self, uid: u32, all: bool) -> Option<Duration> {
+        let rows = if all { self.count() } else { 1 };
+        self.0.shares.borrow_mut().book(uid, rows, Instant::now().into_std())
+    }
+
+    /// The rows for the `status` that client `you` asked for: all clients, or that one alone.
+    pub(super) fn rows(&self, you: u64, all: bool) -> Vec<ClientStatus> {
         let log = self.0.hub.log();
         let clients = self.0.clients.borrow();
-        clients
-            .iter()
-            .map(|(id, client)| ClientStatus {
-                client: *id,
-                listener: client.about.listener.clone(),
-                format: match client.about.format {
-                    Format::Envelope => "envelope",
-                    Format::Raw => "raw",
-                },
-                pid: client.about.peer.pid,
-                uid: client.about.peer.uid,
-                you: *id == you,
-                ledger: client.outgoing.ledger(&log),
-                unread_reply_bytes: client.outgoing.unread_replies(),
-            })
-            .collect()
+        let row = |id: u64, client: &Client| client.row(id, id == you, &log);
+        match all {
+            true => clients.iter().map(|(id, client)| row(*id, client)).collect(),
+            false => clients.get(&you).map(|client| row(you, client)).into_iter().collect(),
+        }
+    }
+
+    /// The sums over all clients. They cost a look at each, and may be as old as [`TOTALS_KEPT`].
+    pub(super) fn totals(&self) -> Totals {
+        let now = Instant::now();
+        if let Some((at, totals)) = self.0.totals.get()
+            && now.duration_since(at) < TOTALS_KEPT
+        {
+            return totals;
+        }
+        let log = self.0.hub.log();
+        let clients = self.0.clients.borrow();
+        let mut totals = Totals { clients: clients.len(), ..Totals::default() };
+        for client in clients.values() {
+            totals.ledger += client.outgoing.ledger(&log);
+            totals.unread_reply_bytes += client.outgoing.unread_replies();
+        }
+        self.0.totals.set(Some((now, totals)));
+        totals
     }
 
     /// Takes in a client, at the head of the log, and greets it. Returns its number.
@@ -506,6 +538,22 @@ enum Turn {
 }
 
 impl Client {
+    fn row(&self, id: u64, you: bool, log: &Log) -> ClientStatus {
+        ClientStatus {
+            client: id,
+            listener: self.about.listener.clone(),
+            format: match self.about.format {
+                Format::Envelope => "envelope",
+                Format::Raw => "raw",
+            },
+            pid: self.about.peer.pid,
+            uid: self.about.peer.uid,
+            you,
+            ledger: self.outgoing.ledger(log),
+            unread_reply_bytes: self.outgoing.unread_replies(),
+        }
+    }
+
     fn finish(&mut self, why: Bye) {
         self.outgoing.finish(self.bye(why));
     }

@@ -14,11 +14,12 @@ mod outgoing;
 pub mod protocol;
 mod rights;
 mod seldom;
+mod shares;
 mod socket;
 mod status;
 mod unfinished;
 mod watched;
 
-pub use fanout::{ClientStatus, Fanout};
+pub use fanout::Fanout;
 pub use listener::{Handle, Listener};
 pub use socket::{BindError, Bound, outlook, raise_descriptor_limit};

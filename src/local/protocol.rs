@@ -111,7 +111,7 @@ pub enum Code {
     OutboxFull,
     /// The send is over the server's largest message.
     TooLarge,
-    /// The send is over the server's limit of messages.
+    /// The send is over the server's limit of messages, or `status` is asked for too often.
     RateLimited,
     /// The connection ended while the send was being written: it may have arrived or not.
     Unknown,

@@ -1,12 +1,12 @@
 //! The answer to `status`: the daemon, its link, its log, and who is connected.
 
-use std::time::Instant;
+use std::{borrow::Cow, time::Instant};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    fanout::{ClientStatus, Fanout},
+    fanout::{ClientStatus, Fanout, Totals},
     protocol,
 };
 use crate::hub::{Configured, Ending, Hub, LinkStatus, Reload, Traffic};
@@ -23,6 +23,7 @@ struct Status<'a> {
     traffic: Traffic,
     outbox: Outbox,
     log: Log,
+    totals: Totals,
     clients: Vec<ClientStatus>,
 }
 
@@ -32,7 +33,7 @@ struct Config<'a> {
     configured: &'a Configured,
     /// The last one, if there was any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reload: Option<&'a Reload>,
+    reload: Option<Cow<'a, Reload>>,
     /// The keys that wait for a restart.
     restart: &'a [String],
 }
@@ -61,12 +62,14 @@ struct Log {
     max_bytes: usize,
 }
 
-/// The line for client `you` of a daemon that started at `started`.
+/// The line for client `you` of a daemon that started at `started`: with `all` there is to know, or without what
+/// concerns others.
 pub(super) fn answer(
     id: Option<&RawValue>,
     hub: &Hub,
     fanout: &Fanout,
     you: u64,
+    all: bool,
     started: Instant,
 ) -> Vec<u8> {
     let link = hub.link();
@@ -79,7 +82,7 @@ pub(super) fn answer(
         uptime_s: started.elapsed().as_secs(),
         config: Config {
             configured: &hub.configured(),
-            reload: reload.as_ref(),
+            reload: reload.as_ref().map(|reload| shown(reload, all)),
             restart: reload.as_ref().map_or(&[], |reload| &reload.changes.restart),
         },
         epoch: hub.epoch(),
@@ -97,7 +100,16 @@ pub(super) fn answer(
             bytes: log.bytes(),
             max_bytes: log.limits().max_bytes,
         },
-        clients: fanout.status(you),
+        totals: fanout.totals(),
+        clients: fanout.rows(you, all),
     };
     protocol::status(id, &status)
+}
+
+/// A reload as who asks may see it: its sentences quote the configuration.
+fn shown(reload: &Reload, all: bool) -> Cow<'_, Reload> {
+    match all || reload.error.is_none() {
+        true => Cow::Borrowed(reload),
+        false => Cow::Owned(Reload { error: None, ..reload.clone() }),
+    }
 }
