@@ -322,6 +322,74 @@ fn status_is_for_people_too() {
     assert!(done.out.contains("wss://host/path") && !done.out.contains('\u{1b}'), "{}", done.out);
 }
 
+#[test]
+fn status_up_is_for_scripts() {
+    const DOWN: &str = r#"{"type":"status","id":1,"link":{"state":"waiting","since_us":1,"attempt":2,"last_end":{"error":"refused"}},"log":{"seq":3,"oldest":2}}"#;
+    for (status, code, said) in
+        [(STATUS, 0, "the link is up, connection 3\n"), (DOWN, 1, "the link is waiting")]
+    {
+        let done = Fake::new(move |peer| {
+            peer.say(HELLO);
+            peer.hear(r#"{"op":"status","id":1}"#);
+            peer.say(status);
+        })
+        .run(&["status", "--up"], b"");
+        assert_eq!(done.code, Some(code), "{}", done.err);
+        assert!(
+            if code == 0 { done.out == said } else { done.err.contains(said) },
+            "{}{}",
+            done.out,
+            done.err
+        );
+    }
+    assert_eq!(run(&["status", "--within", "1s"]).code, Some(2));
+}
+
+#[test]
+fn status_up_waits_for_the_daemon_and_then_for_the_link() {
+    let down = |id: u64| format!(r#"{{"type":"status","id":{id},"link":{{"state":"waiting"}},"log":{{}}}}"#);
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wsfan.sock");
+    let command = |within: &str| {
+        command(&["status", "--up", "--within", within, "--socket", socket.to_str().unwrap()])
+            .spawn()
+            .unwrap()
+    };
+    let waiting = command("30s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut peer = accept(&listener);
+    peer.say(HELLO);
+    peer.hear(r#"{"op":"attach","id":1}"#);
+    peer.say(r#"{"type":"ok","id":1,"result":"attached","seq":3}"#);
+    peer.hear(r#"{"op":"status","id":2}"#);
+    peer.say(&down(2));
+    peer.say_all(&[FIRST, r#"{"type":"link","seq":6,"time_us":1,"state":"connecting"}"#, LINK]);
+    // asked, and not guessed: it may have fallen again
+    peer.hear(r#"{"op":"status","id":3}"#);
+    peer.say(&STATUS.replace("\"id\":1", "\"id\":3"));
+    let done = finish(waiting);
+    assert_eq!((done.code, done.out.as_str()), (Some(0), "the link is up, connection 3\n"), "{}", done.err);
+
+    let waiting = command("300ms");
+    let mut peer = accept(&listener);
+    peer.say(HELLO);
+    peer.hear(r#"{"op":"attach","id":1}"#);
+    peer.say(r#"{"type":"ok","id":1,"result":"attached","seq":3}"#);
+    peer.hear(r#"{"op":"status","id":2}"#);
+    peer.say(&down(2));
+    let done = finish(waiting);
+    assert_eq!(done.code, Some(1));
+    assert!(done.err.contains("the link is waiting"), "{}", done.err);
+
+    let waiting = command("30s");
+    let mut peer = accept(&listener);
+    peer.say(HELLO);
+    peer.hear(r#"{"op":"attach","id":1}"#);
+    peer.say(r#"{"type":"error","id":1,"code":"forbidden","message":"no receive"}"#);
+    let done = finish(waiting);
+    assert!(done.code == Some(1) && done.err.contains("no receive (forbidden)"), "{}", done.err);
+}
+
 const LINK: &str = r#"{"type":"link","seq":4,"time_us":1,"state":"up","conn":1,"attempt":0}"#;
 const FIRST: &str = r#"{"type":"message","seq":5,"time_us":2,"json":{"n":12345678901234567890, "a":1}}"#;
 const GAP: &str = r#"{"type":"gap","from":6,"to":8,"count":3,"why":"slow_client"}"#;
@@ -347,7 +415,7 @@ fn tail_gives_the_lines_as_they_come() {
     assert!(done.out.contains(" GAP  3 entries lost") && !done.out.contains('\u{1b}'), "{}", done.out);
     assert!(!done.out.contains("bye") && done.err.contains("bye (shutdown)"), "{}", done.out);
 
-    let done = feed().run(&["tail", "-n", "1"], b"");
+    let done = feed().run(&["tail", "--messages", "1"], b"");
     assert_eq!((done.code, done.out), (Some(0), [HELLO, LINK, FIRST, ""].join("\n")));
 }
 
@@ -368,7 +436,7 @@ fn tail_attaches_and_leaves_out_what_came_before() {
             peer.hear(&format!(r#"{{"op":"attach","id":1,"since":{{"epoch":"9f2c51d0","seq":{asked}}}}}"#));
             peer.say_all(&[SECOND, r#"{"type":"ok","id":1,"result":"attached","seq":1}"#, FIRST]);
         })
-        .run(&["tail", "-n1", "--since", since], b"");
+        .run(&["tail", "-m1", "--since", since], b"");
         assert_eq!((done.code, done.out), (Some(0), [HELLO, FIRST, ""].join("\n")));
     }
 }
@@ -390,7 +458,7 @@ fn a_reader_that_has_enough_is_no_failure() {
 
 #[test]
 fn a_full_disk_is_told() {
-    for args in [&["--json", "-n", "1"][..], &["--pretty", "-n", "1"], &["--raw", "-n", "1"], &["--json"]] {
+    for args in [&["--json", "-m", "1"][..], &["--pretty", "-m", "1"], &["--raw", "-m", "1"], &["--json"]] {
         let fake = feed();
         let mut tail = command(&["tail", "--socket", fake.socket.to_str().unwrap()]);
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
@@ -411,7 +479,7 @@ fn tail_survives_restarts_of_the_daemon() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("wsfan.sock");
     let listener = UnixListener::bind(&socket).unwrap();
-    let mut tail = command(&["tail", "--retry", "-n", "3", "--socket", socket.to_str().unwrap()]);
+    let mut tail = command(&["tail", "--retry", "-m", "3", "--socket", socket.to_str().unwrap()]);
     let mut tail = tail.spawn().unwrap();
     let mut said = BufReader::new(tail.stderr.take().unwrap());
     let mut sentence = String::new();
@@ -450,8 +518,92 @@ fn tail_does_not_retry_in_vain() {
     let done = Fake::new(|peer| peer.say_all(&[HELLO, r#"{"type":"bye","why":"bad_client"}"#]));
     let done = done.run(&["tail", "--retry"], b"");
     assert!(done.code == Some(1) && done.err.contains("bad_client"), "{}", done.err);
-    let done = run(&["tail", "--retry", "--socket", "/nonexistent/wsfan.sock"]);
-    assert!(done.code == Some(1) && done.err.contains("no such socket"), "{}", done.err);
+}
+
+#[test]
+fn tail_with_retry_waits_for_a_daemon_that_is_not_there_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wsfan.sock");
+    let mut tail =
+        command(&["tail", "--retry", "-m", "1", "--socket", socket.to_str().unwrap()]).spawn().unwrap();
+    let mut said = BufReader::new(tail.stderr.take().unwrap());
+    let mut sentence = String::new();
+    said.read_line(&mut sentence).unwrap();
+    assert!(sentence.contains("no such socket") && sentence.contains("dialling until"), "{sentence}");
+    let listener = UnixListener::bind(&socket).unwrap();
+    accept(&listener).say_all(&[HELLO, FIRST]);
+    let done = finish(tail);
+    assert_eq!((done.code, done.out), (Some(0), [HELLO, FIRST, ""].join("\n")));
+}
+
+const LAST_HELLO: &str = r#"{"type":"hello","protocol":1,"server":"wsfan/0.1.0","epoch":"9f2c51d0","seq":40,"oldest":2,"link":"up","client":7,"max_line":1000}"#;
+
+/// Entries 2 to 40 of a log, of which those in `messages` are messages.
+fn entries(messages: &[u64]) -> Vec<String> {
+    let entry = |seq: u64| match messages.contains(&seq) {
+        true => format!(r#"{{"type":"message","seq":{seq},"time_us":{seq},"json":{seq}}}"#),
+        false => format!(r#"{{"type":"link","seq":{seq},"time_us":{seq},"state":"up","conn":1}}"#),
+    };
+    (2..=40).map(entry).collect()
+}
+
+/// A daemon with these entries, which gives what is asked for.
+fn log(entries: Vec<String>, asked: &'static [u64], more: &'static [&'static str]) -> Fake {
+    Fake::new(move |peer| {
+        peer.say(LAST_HELLO);
+        for (id, after) in asked.iter().enumerate() {
+            let id = id + 1;
+            peer.hear(&format!(
+                r#"{{"op":"attach","id":{id},"since":{{"epoch":"9f2c51d0","seq":{after}}}}}"#
+            ));
+            peer.say(&format!(r#"{{"type":"ok","id":{id},"result":"attached","seq":{after}}}"#));
+            entries.iter().skip(*after as usize - 1).for_each(|line| peer.say(line));
+        }
+        peer.say_all(more);
+        peer.end();
+    })
+}
+
+#[test]
+fn the_last_messages_are_shown_and_no_more() {
+    let all: Vec<u64> = (2..=40).collect();
+    let shown = |lines: &[String]| [&[LAST_HELLO.to_owned()], lines, &[String::new()]].concat().join("\n");
+    let done = log(entries(&all), &[22], &[]).run(&["tail", "-n", "2"], b"");
+    assert_eq!((done.code, done.out), (Some(0), shown(&entries(&all)[37..])));
+    // few among many other entries: it is looked further back
+    let few = entries(&[3, 4, 9]);
+    let done = log(few.clone(), &[22, 1], &[]).run(&["tail", "-n", "2"], b"");
+    assert_eq!((done.code, done.out), (Some(0), shown(&few[2..])));
+    // fewer than are asked for: what there is
+    let done = log(few.clone(), &[19, 1], &[]).run(&["tail", "-n", "5"], b"");
+    assert_eq!((done.code, done.out), (Some(0), shown(&few)));
+    // and on with what comes
+    let next = r#"{"type":"message","seq":41,"time_us":41,"json":41}"#;
+    let done = log(entries(&all), &[23, 40], &[r#"{"type":"message","seq":41,"time_us":41,"json":41}"#]);
+    let done = done.run(&["tail", "-n", "1", "--follow", "-m", "2"], b"");
+    assert_eq!((done.code, done.out), (Some(0), shown(&[entries(&all)[38].clone(), next.to_owned()])));
+    for args in [&["tail", "-n", "1", "--since", "5m"][..], &["tail", "--follow"]] {
+        assert_eq!(run(args).code, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn tail_begins_so_long_ago() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as u64;
+    let at = |seq: u64, ago_s: u64| {
+        format!(r#"{{"type":"message","seq":{seq},"time_us":{},"json":1}}"#, now - ago_s * 1_000_000)
+    };
+    let lines = [at(2, 900), at(3, 301), at(4, 200), at(5, 0)];
+    let expected = [HELLO, &lines[2], &lines[3], ""].join("\n");
+    let done = Fake::new(move |peer| {
+        peer.say(HELLO);
+        peer.hear(r#"{"op":"attach","id":1,"since":{"epoch":"9f2c51d0","seq":1}}"#);
+        peer.say(r#"{"type":"ok","id":1,"result":"attached","seq":1}"#);
+        lines.iter().for_each(|line| peer.say(line));
+        peer.end();
+    })
+    .run(&["tail", "--since", "5m", "-m", "2"], b"");
+    assert_eq!((done.code, done.out), (Some(0), expected));
 }
 
 /// A daemon that expects one request and gives these replies.
@@ -470,6 +622,7 @@ fn send_tells_the_fate() {
     const OK: &str = r#"{"type":"ok","id":1,"result":"written"}"#;
     const QUEUED: &str = r#"{"type":"ok","id":1,"result":"queued"}"#;
     const EXPIRED: &str = r#"{"type":"error","id":1,"code":"expired","message":"too late"}"#;
+    const UNKNOWN: &str = r#"{"type":"error","id":1,"code":"unknown","message":"gone"}"#;
     let json = r#"{"op":"send","id":1,"json":{"a": 1.10}}"#;
     let text = r#"{"op":"send","id":1,"text":"hello"}"#;
     let binary = r#"{"op":"send","id":1,"binary":"AAEC"}"#;
@@ -482,8 +635,10 @@ fn send_tells_the_fate() {
         (text, &[QUEUED], &["send", "hello"], b"", 0, "queued"),
         (text, &[QUEUED, OK], &["send", "--wait", "hello"], b"", 0, "written"),
         (text, &[QUEUED, EXPIRED], &["send", "--wait", "hello"], b"", 1, "not sent: too late (expired)"),
-        (text, &[BYE], &["send", "hello"], b"", 1, "said bye (shutdown)"),
-        (text, &[], &["send", "--timeout", "50ms", "hello"], b"", 1, "didn't say in time"),
+        (text, &[UNKNOWN], &["send", "hello"], b"", 3, "perhaps sent: gone (unknown)"),
+        (text, &[BYE], &["send", "hello"], b"", 3, "said bye (shutdown)"),
+        (text, &[], &["send", "--timeout", "50ms", "hello"], b"", 3, "didn't say in time"),
+        (text, &[QUEUED], &["send", "--wait", "--timeout", "50ms", "hello"], b"", 3, "didn't say in time"),
     ] {
         let done = asked(request, replies).run(args, stdin);
         assert_eq!(done.code, Some(code), "{args:?}: {}", done.err);
@@ -526,6 +681,74 @@ fn send_lines_as_they_come() {
     let done = play(error).run(&["send", "--lines"], b"1\n\ntwo\nthree\n");
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("line 3: not sent: the link is waiting (link_down)"), "{}", done.err);
+    assert!(done.err.contains("`--from-line 3` goes on there"), "{}", done.err);
+    // what may have gone isn't offered again
+    let error = r#"{"type":"error","id":2,"code":"unknown","message":"gone"}"#;
+    let done = play(error).run(&["send", "--lines"], b"1\n\ntwo\nthree\n");
+    assert_eq!(done.code, Some(3));
+    assert!(
+        done.err.contains("line 3: perhaps sent") && done.err.contains("`--from-line 4`"),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn send_lines_goes_on_where_it_is_told_to() {
+    let fake = Fake::new(|peer| {
+        peer.say(HELLO);
+        peer.hear(r#"{"op":"send","id":1,"text":"two"}"#);
+        peer.say(r#"{"type":"ok","id":1,"result":"written"}"#);
+        peer.end();
+    });
+    let done = fake.run(&["send", "--lines", "--from-line", "3"], b"1\n\ntwo\n");
+    assert_eq!((done.code, done.out.as_str()), (Some(0), "1 message written\n"));
+    for args in [&["send", "--lines", "--from-line", "0"][..], &["send", "--from-line", "2", "x"]] {
+        assert_eq!(run(args).code, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn send_waits_with_retry_and_sends_nothing_twice() {
+    const WRITTEN: &str = r#"{"type":"ok","id":1,"result":"written"}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wsfan.sock");
+    let mut send = command(&["send", "--lines", "--retry", "--socket", socket.to_str().unwrap()]);
+    let mut send = send.spawn().unwrap();
+    send.stdin.take().unwrap().write_all(b"1\n2\n3\n").unwrap();
+    let mut said = BufReader::new(send.stderr.take().unwrap());
+    let mut sentence = String::new();
+    said.read_line(&mut sentence).unwrap();
+    assert!(sentence.contains("no such socket") && sentence.contains("trying"), "{sentence}");
+
+    // the daemon comes, and its link later; then it goes
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut peer = accept(&listener);
+    peer.say(HELLO);
+    peer.hear(r#"{"op":"send","id":1,"json":1}"#);
+    peer.say(r#"{"type":"error","id":1,"code":"link_down","message":"the link is waiting"}"#);
+    peer.hear(r#"{"op":"send","id":2,"json":1}"#);
+    peer.say(r#"{"type":"ok","id":2,"result":"written"}"#);
+    peer.hear(r#"{"op":"send","id":3,"json":2}"#);
+    peer.say(r#"{"type":"ok","id":3,"result":"written"}"#);
+    peer.hear(r#"{"op":"send","id":4,"json":3}"#);
+    drop(peer);
+    // whether the third went can't be known
+    let done = finish(send);
+    assert_eq!(done.code, Some(3));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("line 3: perhaps sent") && rest.contains("2 messages written before it"), "{rest}");
+
+    // one that ends before it is asked has had nothing
+    let mut send = command(&["send", "--retry", "--socket", socket.to_str().unwrap(), "3"]).spawn().unwrap();
+    accept(&listener).say(r#"{"type":"error","code":"too_many_clients","message":"it is full"}"#);
+    let mut peer = accept(&listener);
+    peer.say(HELLO);
+    peer.hear(r#"{"op":"send","id":1,"json":3}"#);
+    peer.say(WRITTEN);
+    drop(send.stdin.take());
+    assert_eq!(finish(send).code, Some(0));
 }
 
 #[test]

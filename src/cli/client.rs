@@ -94,6 +94,14 @@ pub(super) struct Request<'a> {
     pub(super) since: Option<Since<'a>>,
 }
 
+/// A request, ready to be written.
+#[derive(Debug)]
+pub(super) struct RequestLine {
+    /// The id that its replies carry.
+    pub(super) id: u64,
+    bytes: Vec<u8>,
+}
+
 /// A place in the log: after this entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Since<'a> {
@@ -124,6 +132,13 @@ impl Client {
 impl Requests {
     /// Sends a request, and gives the id that its replies will carry.
     pub(super) fn send(&mut self, request: Request<'_>, deadline: Instant) -> Outcome<u64> {
+        let line = self.line(request)?;
+        self.write_line(&line, deadline)?;
+        Ok(line.id)
+    }
+
+    /// A request as a line that the daemon takes.
+    pub(super) fn line(&mut self, request: Request<'_>) -> Outcome<RequestLine> {
         let id = self.next_id;
         self.next_id += 1;
         let mut line = serde_json::to_vec(&Request { id, ..request })
@@ -137,8 +152,12 @@ impl Requests {
             )));
         }
         line.push(b'\n');
-        self.write(&line, deadline).map_err(|why| lost(&self.path, &why))?;
-        Ok(id)
+        Ok(RequestLine { id, bytes: line })
+    }
+
+    /// Writes a line. If it fails, the daemon has no whole line, and carries nothing out.
+    pub(super) fn write_line(&mut self, line: &RequestLine, deadline: Instant) -> Outcome {
+        self.write(&line.bytes, deadline).map_err(|why| lost(&self.path, &why))
     }
 
     fn write(&mut self, mut line: &[u8], deadline: Instant) -> Result<(), NoLine> {

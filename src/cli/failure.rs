@@ -13,6 +13,8 @@ use crate::service::logging;
 pub(super) const USAGE: u8 = 2;
 /// Failed while running.
 pub(super) const FAILED: u8 = 1;
+/// What was asked may have happened, or may still.
+pub(super) const UNSURE: u8 = 3;
 /// The upstream was given up (`EX_UNAVAILABLE`).
 pub(super) const UNAVAILABLE: u8 = 69;
 /// The config is bad (`EX_CONFIG`).

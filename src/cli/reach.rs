@@ -18,6 +18,40 @@ use super::{
 /// How long a daemon may take to say which config it runs.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// The pause before the first try after an end; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Pauses between tries, each twice as long as the one before.
+#[derive(Debug)]
+pub(super) struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Pause {
+        Pause(FIRST_PAUSE)
+    }
+}
+
+impl Pause {
+    /// Waits.
+    pub(super) fn take(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "there is no runtime here, and nothing else to do")]
+        std::thread::sleep(self.0);
+        self.0 = LONGEST_PAUSE.min(self.0 * 2);
+    }
+
+    /// Waits, at most until then.
+    pub(super) fn take_until(&mut self, deadline: Instant) {
+        self.0 = self.0.min(deadline.saturating_duration_since(Instant::now()));
+        self.take();
+    }
+
+    /// Whether it has lasted: a restart is soon over.
+    pub(super) fn lasts(&self) -> bool {
+        self.0 == LONGEST_PAUSE
+    }
+}
+
 /// The way to a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Way {

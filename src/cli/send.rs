@@ -13,9 +13,10 @@ use serde_json::value::RawValue;
 
 use super::{
     client::{self, Client, Lines, NoLine, Request, Requests},
-    failure::{Failure, Outcome, note, reason, wrote},
+    failure::{Failure, Outcome, UNSURE, note, reason, wrote},
     format::counted,
     line::Line,
+    reach::{Pause, Way},
     target::{Need, Target},
 };
 
@@ -25,8 +26,15 @@ Examples:
   echo hello | wsfan send --text
   wsfan send --binary < frame.bin
   producer | wsfan send --lines       a message for each line, as it comes
+  wsfan send --lines --from-line 18 < orders.jsonl
 
-Exit codes: 0 written to the upstream, or queued for when it is back; 1 not sent, with the cause.";
+With --lines, what ends it is told with the number of its line. A line that wasn't sent (exit code 1) can be \
+begun with again, by --from-line; one that may have gone (3) is for you to judge. With --retry, a line that \
+wasn't sent since the link is down, there is no room, or the daemon is away, is tried until it goes; one that \
+may have gone is not sent again.
+
+Exit codes: 0 written to the upstream, or queued for when it is back; 1 not sent, with the cause; 3 it may have \
+been sent, or may still be.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -45,6 +53,12 @@ pub(super) struct Args {
     /// Each line of stdin is a message; empty lines are skipped
     #[arg(long, conflicts_with = "payload")]
     lines: bool,
+    /// Begin with this line of stdin, counted from 1
+    #[arg(long, value_name = "N", requires = "lines", conflicts_with = "payload", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    from_line: u64,
+    /// Wait where a message can't be sent now, and for a daemon that isn't there, and go on
+    #[arg(long)]
+    retry: bool,
     /// Wait for what becomes of a message that is queued
     #[arg(long)]
     wait: bool,
@@ -72,11 +86,23 @@ enum Fate {
     Queued,
 }
 
+/// Why a message wasn't sent, or not surely.
+#[derive(Debug, PartialEq, Eq)]
+enum Miss {
+    /// It would be the same again.
+    Never(Failure),
+    /// It wasn't sent; it may be later.
+    NotNow(Failure),
+    /// It wasn't sent, and the daemon is gone, or its connection.
+    Gone(Failure),
+    /// It may have been sent, or may still be.
+    Unknown(Failure),
+}
+
 pub(super) fn send(args: &Args) -> Outcome {
     // what to send is found out before the daemon is troubled
     let payload = if args.lines { None } else { Some(one(args)?) };
-    let client = args.target.connect(Need::Send)?;
-    let mut sending = Sending::new(client, args)?;
+    let mut sending = Sending::new(args.target.way(Need::Send)?, args)?;
     match payload {
         Some(payload) => {
             let fate = sending.send(&payload)?;
@@ -130,7 +156,7 @@ fn lines(args: &Args, sending: &mut Sending) -> Outcome {
         }
         number += 1;
         let bytes = without_break(&line);
-        if bytes.is_empty() {
+        if number < args.from_line || bytes.is_empty() {
             continue;
         }
         let fate = text(bytes.to_owned(), args.text)
@@ -138,7 +164,14 @@ fn lines(args: &Args, sending: &mut Sending) -> Outcome {
             .and_then(|payload| sending.send(&payload))
             .map_err(|failure| {
                 let so_far = so_far(written, queued);
-                Failure::with_code(failure.code(), format!("line {number}: {failure}; {so_far} before it"))
+                let on = match failure.code() {
+                    UNSURE => format!("see whether it came; `--from-line {}` goes on after it", number + 1),
+                    _ => format!("`--from-line {number}` goes on there"),
+                };
+                Failure::with_code(
+                    failure.code(),
+                    format!("line {number}: {failure}; {so_far} before it; {on}"),
+                )
             })?;
         match fate {
             Fate::Written => written += 1,
@@ -186,17 +219,75 @@ fn text(bytes: Vec<u8>, force: bool) -> Result<Payload, String> {
     }
 }
 
-/// A connection that only sends. A thread of its own reads what comes, since the daemon would take us
-/// for a stuck client while we wait for stdin.
+/// A connection that only sends, and is made anew where it may be.
 struct Sending<'a> {
     args: &'a Args,
+    way: Way,
+    /// None after it has ended.
+    line: Option<Connection>,
+}
+
+/// A thread of its own reads what comes, since the daemon would take us for a stuck client while we wait for
+/// stdin.
+struct Connection {
     path: PathBuf,
     requests: Requests,
     replies: mpsc::Receiver<Result<Vec<u8>, NoLine>>,
 }
 
 impl<'a> Sending<'a> {
-    fn new(client: Client, args: &'a Args) -> Outcome<Sending<'a>> {
+    fn new(way: Way, args: &'a Args) -> Outcome<Sending<'a>> {
+        let line = match way.connect().and_then(Connection::new) {
+            Ok(connection) => Some(connection),
+            Err(failure) if args.retry => {
+                note(format!("{failure}; trying until it answers"));
+                None
+            }
+            Err(failure) => return Err(failure),
+        };
+        Ok(Sending { args, way, line })
+    }
+
+    /// Sends a message; with `--retry` until it is sent, or may have been.
+    fn send(&mut self, payload: &Payload) -> Outcome<Fate> {
+        let (mut pause, mut told) = (Pause::default(), String::new());
+        loop {
+            let miss = match self.attempt(payload) {
+                Ok(fate) => return Ok(fate),
+                Err(miss) => miss,
+            };
+            let failure = match miss {
+                Miss::NotNow(failure) if self.args.retry => failure,
+                Miss::Gone(failure) if self.args.retry => {
+                    self.line = None;
+                    failure
+                }
+                Miss::Unknown(failure) => {
+                    self.line = None; // its answer may still come
+                    return Err(Failure::with_code(UNSURE, failure.to_string()));
+                }
+                Miss::Never(failure) | Miss::NotNow(failure) | Miss::Gone(failure) => return Err(failure),
+            };
+            let why = failure.to_string();
+            if why != told {
+                note(format!("{why}; trying until it goes"));
+                told = why;
+            }
+            pause.take();
+        }
+    }
+
+    fn attempt(&mut self, payload: &Payload) -> Result<Fate, Miss> {
+        let connection = match &mut self.line {
+            Some(connection) => connection,
+            none => none.insert(self.way.connect().and_then(Connection::new).map_err(Miss::Gone)?),
+        };
+        connection.send(payload, self.args)
+    }
+}
+
+impl Connection {
+    fn new(client: Client) -> Outcome<Connection> {
         let Client { requests, lines, .. } = client;
         let path = lines.path().to_owned();
         let (sender, replies) = mpsc::channel();
@@ -204,26 +295,35 @@ impl<'a> Sending<'a> {
             .name("replies".to_owned())
             .spawn(move || forward(lines, &sender))
             .map_err(|error| Failure::failed(format!("no thread can be started: {}", reason(&error))))?;
-        Ok(Sending { args, path, requests, replies })
+        Ok(Connection { path, requests, replies })
     }
 
-    fn send(&mut self, payload: &Payload) -> Outcome<Fate> {
+    fn send(&mut self, payload: &Payload, args: &Args) -> Result<Fate, Miss> {
         let mut request = Request { op: "send", ..Request::default() };
         match payload {
             Payload::Json(json) => request.json = Some(json),
             Payload::Text(text) => request.text = Some(text),
             Payload::Binary(bytes) => request.binary = Some(BASE64.encode(bytes)),
         }
-        let deadline = Instant::now() + self.args.timeout;
-        let id = self.requests.send(request, deadline)?;
+        let deadline = Instant::now() + args.timeout;
+        let line = self.requests.line(request).map_err(Miss::Never)?;
+        // what came while nothing was asked ends the connection, or is nobody's
+        while let Ok(came) = self.replies.try_recv() {
+            let came = came.map_err(|why| Miss::Gone(client::lost(&self.path, &why)))?;
+            client::is_reply(&came, 0, &self.path).map_err(Miss::Gone)?;
+        }
+        // half a line is not carried out
+        self.requests.write_line(&line, deadline).map_err(Miss::Gone)?;
+        let id = line.id;
         loop {
-            let line = self.reply(id, deadline)?;
-            if self.args.json {
+            let line = self.reply(id, deadline).map_err(Miss::Unknown)?;
+            if args.json {
                 let mut stdout = io::stdout().lock();
-                wrote(stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n")))?;
+                wrote(stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n")))
+                    .map_err(Miss::Unknown)?;
             }
             match fate(&line)? {
-                Fate::Queued if self.args.wait => {}
+                Fate::Queued if args.wait => {}
                 fate => return Ok(fate),
             }
         }
@@ -234,7 +334,7 @@ impl<'a> Sending<'a> {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = match self.replies.recv_timeout(left) {
                 Ok(Ok(line)) => line,
-                Ok(Err(why)) => return Err(client::lost(&self.path, &why)),
+                Ok(Err(why)) => return Err(unsure(&client::lost(&self.path, &why))),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     return Err(Failure::failed(format!(
                         "the daemon at {} didn't say in time what became of the message: it may still be \
@@ -243,14 +343,19 @@ impl<'a> Sending<'a> {
                     )));
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(client::lost(&self.path, &NoLine::Ended));
+                    return Err(unsure(&client::lost(&self.path, &NoLine::Ended)));
                 }
             };
-            if client::is_reply(&line, id, &self.path)? {
+            if client::is_reply(&line, id, &self.path).map_err(|failure| unsure(&failure))? {
                 return Ok(line);
             }
         }
     }
+}
+
+/// What an ending means for a message that had no answer yet.
+fn unsure(failure: &Failure) -> Failure {
+    Failure::failed(format!("perhaps sent: {failure}"))
 }
 
 /// Hands on what isn't a message. There are no more such lines than requests, so nothing piles up.
@@ -274,20 +379,22 @@ fn forward(mut lines: Lines, to: &mpsc::Sender<Result<Vec<u8>, NoLine>>) {
 }
 
 /// What a reply says became of the message.
-fn fate(line: &[u8]) -> Outcome<Fate> {
+fn fate(line: &[u8]) -> Result<Fate, Miss> {
     let reply = Line::parse(line).unwrap_or_default();
-    match (&*reply.kind, &*reply.result) {
-        ("ok", "written") => Ok(Fate::Written),
-        ("ok", "queued") => Ok(Fate::Queued),
-        ("error", _) if reply.error_name() == "unknown" => {
-            Err(Failure::failed(format!("perhaps sent: {}", client::refusal(&reply))))
-        }
-        ("error", _) => Err(Failure::failed(format!("not sent: {}", client::refusal(&reply)))),
-        _ => Err(Failure::failed(format!(
+    let not_sent = || Failure::failed(format!("not sent: {}", client::refusal(&reply)));
+    Err(match (&*reply.kind, &*reply.result) {
+        ("ok", "written") => return Ok(Fate::Written),
+        ("ok", "queued") => return Ok(Fate::Queued),
+        ("error", _) => match reply.error_name() {
+            "unknown" => Miss::Unknown(Failure::failed(format!("perhaps sent: {}", client::refusal(&reply)))),
+            "link_down" | "expired" | "outbox_full" | "rate_limited" => Miss::NotNow(not_sent()),
+            _ => Miss::Never(not_sent()),
+        },
+        _ => Miss::Unknown(Failure::failed(format!(
             "the daemon gave an answer that this command doesn't know: {}",
             super::format::clean(&String::from_utf8_lossy(line))
         ))),
-    }
+    })
 }
 
 impl Fate {
@@ -329,7 +436,10 @@ mod tests {
 
     #[test]
     fn fates() {
-        let sentence = |line: &str| fate(line.as_bytes()).unwrap_err().to_string();
+        let sentence = |line: &str| match fate(line.as_bytes()).unwrap_err() {
+            Miss::Never(failure) | Miss::NotNow(failure) | Miss::Gone(failure) => failure.to_string(),
+            Miss::Unknown(failure) => failure.to_string() + " (3)",
+        };
         assert_eq!(fate(br#"{"type":"ok","id":1,"result":"written"}"#), Ok(Fate::Written));
         assert_eq!(fate(br#"{"type":"ok","id":1,"result":"queued"}"#), Ok(Fate::Queued));
         assert_eq!(
@@ -339,6 +449,14 @@ mod tests {
         assert!(
             sentence(r#"{"type":"error","id":1,"code":"unknown","message":"m"}"#).starts_with("perhaps sent")
         );
-        assert!(sentence(r#"{"type":"ok","result":"later"}"#).contains("doesn't know"));
+        let unknown = sentence(r#"{"type":"ok","result":"later"}"#);
+        assert!(unknown.contains("doesn't know") && unknown.ends_with("(3)"), "{unknown}");
+        let kind = |name: &str| fate(format!(r#"{{"type":"error","id":1,"code":"{name}"}}"#).as_bytes());
+        for name in ["link_down", "expired", "outbox_full", "rate_limited"] {
+            assert!(matches!(kind(name), Err(Miss::NotNow(_))), "{name}");
+        }
+        for name in ["too_large", "forbidden", "bad_request"] {
+            assert!(matches!(kind(name), Err(Miss::Never(_))), "{name}");
+        }
     }
 }

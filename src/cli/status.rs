@@ -9,19 +9,27 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    client::{self, Request},
+    client::{self, Client, NoLine, Request},
     failure::{Failure, Outcome, wrote},
     format::{self, bytes, clean, count, counted},
     line::Line,
     pretty::{DIM, state_style, styled},
+    reach::Pause,
     target::{Need, Target},
 };
+
+/// So long before the end of a wait the daemon is asked for the last time.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 const NOTES: &str = "\
 A client's entries are those in the log since it attached, and they balance: entries = delivered + lost \
 + ahead.
 
-Exit codes: 0 the daemon answered, whatever the state of its link; 1 it didn't.";
+With --up, a script learns whether the link is up, and with --within waits for it: for the daemon to be there, \
+then for the link's own lines, which needs the `receive` right.
+
+Exit codes: 0 the daemon answered, whatever the state of its link, or with --up the link is up; 1 it didn't, or \
+isn't.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
@@ -31,6 +39,12 @@ pub(super) struct Args {
     /// Print the daemon's reply as it is, on one line
     #[arg(long)]
     json: bool,
+    /// Succeed only if the link is up, and say no more than that
+    #[arg(long)]
+    up: bool,
+    /// With --up, wait so long until it is
+    #[arg(long, value_name = "DURATION", requires = "up", value_parser = crate::config::parse_duration)]
+    within: Option<Duration>,
     /// How long the daemon may take to answer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = crate::config::parse_duration)]
     timeout: Duration,
@@ -47,7 +61,9 @@ pub(super) struct Status {
     epoch: String,
     pub(super) link: Link,
     traffic: Traffic,
+    outbox: Outbox,
     pub(super) log: Log,
+    totals: Option<Totals>,
     pub(super) clients: Vec<ClientStatus>,
 }
 
@@ -98,8 +114,22 @@ struct LastEnd {
 struct Traffic {
     received: u64,
     received_bytes: u64,
+    last_received_us: Option<u64>,
     sent: u64,
     sent_bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Outbox {
+    waiting: u64,
+}
+
+/// Sums over all clients, also those that have no row.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Totals {
+    clients: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -142,16 +172,127 @@ impl Ledger {
 }
 
 pub(super) fn status(args: &Args) -> Outcome {
+    if args.up {
+        return up(args);
+    }
     let mut client = args.target.connect(Need::Nothing)?;
     let mut line = Vec::new();
-    let deadline = Instant::now() + args.timeout;
-    client.ask(Request { op: "status", ..Request::default() }, &mut line, deadline)?;
+    ask(&mut client, &mut line, Instant::now() + args.timeout)?;
     if args.json {
-        line.push(b'\n');
-        return wrote(io::stdout().lock().write_all(&line)).map(drop);
+        return print(line);
     }
     let text = text(&parse(&line)?, &client.lines.path().display().to_string(), format::now_us());
     wrote(anstream::stdout().lock().write_all(text.as_bytes())).map(drop)
+}
+
+/// Whether the link is up, or comes up in time.
+fn up(args: &Args) -> Outcome {
+    let Some(within) = args.within else {
+        let mut client = args.target.connect(Need::Nothing)?;
+        return is_up(args, &mut client, Instant::now() + args.timeout)?.ok_or_failure();
+    };
+    let deadline = Instant::now() + within;
+    let way = args.target.way(Need::Receive)?;
+    let mut pause = Pause::default();
+    loop {
+        let failure = match way.connect().and_then(|mut client| comes_up(args, &mut client, deadline)) {
+            Ok(answer) => return answer.ok_or_failure(),
+            Err(failure) => failure,
+        };
+        // a daemon that starts, or starts again
+        if Instant::now() >= deadline {
+            return Err(failure);
+        }
+        pause.take_until(deadline);
+    }
+}
+
+/// Follows the link's lines until it is up. A failure is of the connection to the daemon.
+fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
+    let mut line = Vec::new();
+    // without the right to receive no line would ever come
+    client.ask(Request { op: "attach", ..Request::default() }, &mut line, deadline)?;
+    if let Some(error) = Line::parse(&line).filter(|line| line.kind == "error") {
+        return Ok(Answer::No(Failure::failed(format!(
+            "the link's lines can't be waited for: {}",
+            client::refusal(&error)
+        ))));
+    }
+    loop {
+        match is_up(args, client, deadline)? {
+            Answer::Yes => return Ok(Answer::Yes),
+            Answer::No(failure) if !next_up(client, &mut line, deadline)? => return Ok(Answer::No(failure)),
+            Answer::No(_) => {}
+        }
+    }
+}
+
+/// Reads on until a line says that the link is up. False when none came in time.
+fn next_up(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome<bool> {
+    // the last word is asked for once more, and needs some time
+    let until = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
+    while Instant::now() < until {
+        match client.lines.read(line, Some(until)) {
+            Ok(()) if Line::is_message(line) => {}
+            Ok(()) => match Line::parse(line).unwrap_or_default() {
+                link if link.kind == "link" && link.state == "up" => return Ok(true),
+                bye if bye.kind == "bye" => return Err(client::lost(client.lines.path(), &NoLine::Ended)),
+                _ => {}
+            },
+            Err(NoLine::Late) => break,
+            Err(why) => return Err(client::lost(client.lines.path(), &why)),
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the link is up, from the daemon's own mouth; what it says is printed if that ends the command.
+enum Answer {
+    Yes,
+    No(Failure),
+}
+
+impl Answer {
+    fn ok_or_failure(self) -> Outcome {
+        match self {
+            Answer::Yes => Ok(()),
+            Answer::No(failure) => Err(failure),
+        }
+    }
+}
+
+fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
+    let mut line = Vec::new();
+    ask(client, &mut line, deadline)?;
+    let status = parse(&line)?;
+    let link = &status.link;
+    if link.state != "up" {
+        let now_us = format::now_us();
+        let (ending, next) = (link.ending(now_us), link.next_try(now_us));
+        let mut sentence = format!("the link is {}", clean(&link.state));
+        for (what, text) in [("last end", ending), ("next try", next)] {
+            if !text.is_empty() {
+                let _ = write!(sentence, "; {what}: {text}");
+            }
+        }
+        return Ok(Answer::No(Failure::failed(sentence)));
+    }
+    match args.json {
+        true => print(line)?,
+        false => {
+            wrote(writeln!(io::stdout().lock(), "the link is up, connection {}", link.conn)).map(drop)?
+        }
+    }
+    Ok(Answer::Yes)
+}
+
+fn ask(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome {
+    client.ask(Request { op: "status", ..Request::default() }, line, deadline)
+}
+
+fn print(mut line: Vec<u8>) -> Outcome {
+    line.push(b'\n');
+    wrote(io::stdout().lock().write_all(&line)).map(drop)
 }
 
 /// Reads the daemon's reply.
@@ -187,10 +328,22 @@ fn text(status: &Status, socket: &str, now_us: u64) -> String {
         }),
     );
     row("traffic", status.traffic.text());
+    row("newest", status.traffic.age(now_us));
+    row("outbox", status.outbox.text());
     row("log", status.log.text(&status.epoch));
     row("daemon", status.daemon());
     row("socket", clean(socket).into_owned());
-    row("clients", count(status.clients.len() as u64));
+    row("config", clean(status.config.file.as_deref().unwrap_or_default()).into_owned());
+    row("reload", status.config.reloaded(now_us));
+    row("restart", status.config.waiting());
+    let rows = status.clients.len() as u64;
+    row(
+        "clients",
+        match status.totals.as_ref().map_or(rows, |totals| totals.clients.max(rows)) {
+            all if all > rows => format!("{}; the others' rows need the right `control`", count(all)),
+            all => count(all),
+        },
+    );
     if !status.clients.is_empty() {
         text.push('\n');
         clients(&status.clients, &mut text);
@@ -269,7 +422,43 @@ impl Link {
     }
 }
 
+impl Config {
+    /// How the last reload ended. What it says may be of several lines.
+    fn reloaded(&self, now_us: u64) -> String {
+        let Some(reload) = &self.reload else { return String::new() };
+        let ago = format::duration(Duration::from_micros(now_us.saturating_sub(reload.time_us)));
+        let mut text = format!("{} {ago} ago", clean(&reload.result));
+        for (at, problem) in reload.error.iter().flat_map(|error| error.lines()).enumerate() {
+            let _ = write!(text, "{} {}", if at == 0 { ":" } else { ";" }, clean(problem));
+        }
+        text
+    }
+
+    /// What waits for a restart.
+    fn waiting(&self) -> String {
+        match self.restart.is_empty() {
+            true => String::new(),
+            false => format!("needed for {}", clean(&self.restart.join(", "))),
+        }
+    }
+}
+
+impl Outbox {
+    fn text(&self) -> String {
+        match self.waiting {
+            0 => String::new(),
+            waiting => format!("{} for the link", counted(waiting, "message waits", "messages wait")),
+        }
+    }
+}
+
 impl Traffic {
+    fn age(&self, now_us: u64) -> String {
+        self.last_received_us.filter(|at| *at > 0).map_or(String::new(), |at| {
+            format!("{} ago", format::duration(Duration::from_micros(now_us.saturating_sub(at))))
+        })
+    }
+
     fn text(&self) -> String {
         let received = counted(self.received, "message", "messages");
         format!(
@@ -340,16 +529,21 @@ mod tests {
 
     #[test]
     fn a_link_that_is_up() {
-        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1700,"delivered":1600,"lost":90,"ahead":10}}]}"#;
+        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"last_received_us":12000000},"outbox":{"waiting":2},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1700,"delivered":1600,"lost":90,"ahead":10}}]}"#;
         let text = "\
 link       up for 12 s, connection 3
 upstream   wss://host/path, subprotocol v2
 heartbeat  23 ms there and back
 traffic    41,000 messages received (2.0 MiB), 1 sent (10 B)
+newest     1 s ago
+outbox     2 messages wait for the link
 log        1,024 entries held (40800 to 41823), 1.0 MiB of 64.0 MiB, 9f2c51d0
 daemon     wsfan/0.1.0, process 1234, running for 1h 1m
 socket     /run/w.sock
-clients    2
+config     /etc/wsfan/wsfan.toml
+reload     refused 3 s ago: /etc/wsfan/wsfan.toml:3: bad; and worse
+restart    needed for log.format
+clients    9; the others' rows need the right `control`
 
 CLIENT   PID  UID  ENTRIES  DELIVERED  LOST  AHEAD  LISTENER
      7  1300    0        0          0     0      0  /run/w.sock (this command)

@@ -1,25 +1,29 @@
 //! `wsfan tail`: follow the messages.
 
 use std::{
+    collections::VecDeque,
     io::{self, BufWriter, IsTerminal as _, Write},
     str::FromStr,
     time::{Duration, Instant},
 };
 
 use super::{
-    client::{self, Client, Request, Since},
+    client::{self, Client, Hello, Request, Since},
     failure::{Failure, Outcome, Wrote, note, wrote},
     format::{clean, now_us},
     line::Line,
     pretty::{self, Pretty},
-    reach::Way,
+    reach::{Pause, Way},
     target::{Need, Target},
 };
 
 const EXAMPLES: &str = "\
 Examples:
   wsfan tail                          all that comes from now on
-  wsfan tail --since oldest -n 100    the oldest 100 messages that are held
+  wsfan tail -n 10                    the last 10 messages that are held, and no more
+  wsfan tail -n 10 --follow           the same, and all that comes from now on
+  wsfan tail --since 5m               what came in the last 5 minutes, and all that comes
+  wsfan tail --since oldest --messages 100
   wsfan tail --raw | jq .price        only the payloads
   wsfan tail --since 9f2c51d0:41823   go on after that entry
   wsfan tail --retry >> all.jsonl     over restarts of the daemon
@@ -27,8 +31,8 @@ Examples:
 In a pipe, each line is one of the local protocol. A gap (entries lost to this reader) is always told: \
 as a line of its own, and with --raw on stderr.
 
-With --retry, what ends the connection is told on stderr, and the daemon is dialled again until it \
-answers; then it goes on after the last entry shown. Each connection begins with a hello line, and what \
+With --retry, what ends the connection, or keeps it from the daemon, is told on stderr, and the daemon is \
+dialled again until it answers; then it goes on after the last entry shown. Each connection begins with a hello line, and what \
 can't be had any more is told as a gap.
 
 Exit codes: 0 the daemon stopped, the messages asked for are there, or nobody reads any more; 1 the \
@@ -36,9 +40,6 @@ connection broke, or the daemon cut it.";
 
 /// How long the daemon may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The pause before the first dial after an end; it doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -54,13 +55,19 @@ pub(super) struct Args {
     /// Only the messages' payloads, a line each (binary in base64)
     #[arg(long, group = "form")]
     raw: bool,
+    /// The last so many messages that are held; then end, unless --follow
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "since")]
+    last: Option<u64>,
+    /// With --last, go on with what comes from now on
+    #[arg(short, long, requires = "last")]
+    follow: bool,
     /// Stop after so many messages
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short, long, value_name = "N")]
     messages: Option<u64>,
-    /// Begin after this entry (EPOCH:SEQ), or with the `oldest` that is held
+    /// Begin after this entry (EPOCH:SEQ), so long ago (5m), or with the `oldest` that is held
     #[arg(long, value_name = "PLACE")]
     since: Option<Place>,
-    /// When the daemon ends or cuts the connection, dial again and go on after the last entry
+    /// When the daemon isn't there, ends or cuts the connection, dial again and go on after the last entry
     #[arg(long)]
     retry: bool,
 }
@@ -69,6 +76,7 @@ pub(super) struct Args {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     Oldest,
+    Ago(Duration),
     After { epoch: String, seq: u64 },
 }
 
@@ -79,12 +87,15 @@ impl FromStr for Place {
         if text == "oldest" {
             return Ok(Place::Oldest);
         }
+        if let Ok(ago) = crate::config::parse_duration(text) {
+            return Ok(Place::Ago(ago));
+        }
         let place = text.split_once(':').and_then(|(epoch, seq)| {
             let seq = seq.parse().ok()?;
             (!epoch.is_empty()).then(|| Place::After { epoch: epoch.to_owned(), seq })
         });
         place.ok_or_else(|| {
-            "write `oldest`, or EPOCH:SEQ with the epoch of a hello line and the seq of the last entry seen, \
+            "write `oldest`, a duration such as 5m, or EPOCH:SEQ with the epoch of a hello line and the seq of the last entry seen, \
              such as 9f2c51d0:41823"
                 .to_owned()
         })
@@ -112,14 +123,23 @@ pub(super) fn tail(args: &Args) -> Outcome {
         Form::Plain | Form::Raw => Box::new(io::stdout().lock()),
     };
     let way = args.target.way(Need::Receive)?;
-    let mut client = way.connect()?;
+    let mut pause = Pause::default();
+    let mut client = match way.connect() {
+        Err(failure) if args.retry => {
+            note(format!("{failure}; dialling until it answers"));
+            dial_again(&way, &mut pause, failure.to_string())
+        }
+        client => client?,
+    };
     let mut tail = Tail {
         form,
         left: args.messages,
         place: args.since.clone(),
+        last: args.last,
+        follow: args.last.is_none() || args.follow,
+        skip: None,
         out: BufWriter::with_capacity(64 << 10, stdout),
     };
-    let mut pause = FIRST_PAUSE;
     loop {
         let before = tail.place.clone();
         let why = match tail.follow(&mut client)? {
@@ -133,20 +153,17 @@ pub(super) fn tail(args: &Args) -> Outcome {
         note(format!("{why}; dialling again until it answers"));
         // a daemon that takes us only to drop us isn't dialled ever faster
         if tail.place != before {
-            pause = FIRST_PAUSE;
+            pause = Pause::default();
         }
-        client = dial_again(&way, &mut pause);
+        client = dial_again(&way, &mut pause, String::new());
     }
 }
 
-/// Dials until somebody greets. What keeps it from that is told once it lasts: a restart is soon over.
-fn dial_again(way: &Way, pause: &mut Duration) -> Client {
-    let mut told = String::new();
+/// Dials until somebody greets. What keeps it from that is told once it lasts, unless it is `told` already.
+fn dial_again(way: &Way, pause: &mut Pause, mut told: String) -> Client {
     loop {
-        #[expect(clippy::disallowed_methods, reason = "there is no runtime here, and nothing else to do")]
-        std::thread::sleep(*pause);
-        let lasts = *pause == LONGEST_PAUSE;
-        *pause = LONGEST_PAUSE.min(*pause * 2);
+        let lasts = pause.lasts();
+        pause.take();
         match way.connect() {
             Ok(client) => return client,
             Err(failure) => {
@@ -191,6 +208,12 @@ struct Tail<W> {
     left: Option<u64>,
     /// After which entry to go on; none for what comes from now on.
     place: Option<Place>,
+    /// So many of the last messages to begin with, until they are shown.
+    last: Option<u64>,
+    /// Whether to go on after those.
+    follow: bool,
+    /// What is passed over at first.
+    skip: Option<Skip>,
     out: W,
 }
 
@@ -199,8 +222,21 @@ impl<W: Write> Tail<W> {
         if self.left == Some(0) || self.show(&client.hello.line)? == Wrote::Enough {
             return Ok(End::Enough);
         }
+        if let Some(last) = self.last {
+            if let Some(end) = self.recall(client, last)? {
+                return self.end(end);
+            }
+            self.last = None;
+            if !self.follow {
+                return self.end(End::Enough);
+            }
+        }
         match self.place.clone() {
             Some(place) => {
+                if let Place::Ago(ago) = place {
+                    let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+                    self.skip = Some(Skip { until_us: now_us().saturating_sub(ago), gap: None });
+                }
                 if let Some(end) = self.attach(client, &place)? {
                     return self.end(end);
                 }
@@ -234,7 +270,9 @@ impl<W: Write> Tail<W> {
     fn attach(&mut self, client: &mut Client, place: &Place) -> Outcome<Option<End>> {
         let hello = client.hello.clone();
         let since = match place {
-            Place::Oldest => Since { epoch: &hello.epoch, seq: hello.oldest.saturating_sub(1) },
+            Place::Oldest | Place::Ago(_) => {
+                Since { epoch: &hello.epoch, seq: hello.oldest.saturating_sub(1) }
+            }
             Place::After { epoch, seq } => Since { epoch, seq: *seq },
         };
         let deadline = Instant::now() + ANSWER;
@@ -264,8 +302,66 @@ impl<W: Write> Tail<W> {
         }
     }
 
+    /// Shows the last messages that the daemon holds, as they are with what lies between them. Other entries than
+    /// messages may be among them, so that it is looked further back until they are enough.
+    fn recall(&mut self, client: &mut Client, last: u64) -> Outcome<Option<End>> {
+        let Hello { epoch, seq: head, oldest, .. } = client.hello.clone();
+        let mut back = last.saturating_add(last / 8).saturating_add(16);
+        loop {
+            let from = head.saturating_sub(back).max(oldest.saturating_sub(1));
+            self.moved(&epoch, from);
+            if last == 0 || from >= head {
+                self.moved(&epoch, head);
+                return Ok(None);
+            }
+            let place = Place::After { epoch: epoch.clone(), seq: from };
+            if let Some(end) = self.attach(client, &place)? {
+                return Ok(Some(end));
+            }
+            let mut lines = Recalled::new(last);
+            while lines.at < head {
+                let mut line = Vec::new();
+                if let Err(no_line) = client.lines.read(&mut line, Some(Instant::now() + ANSWER)) {
+                    return Ok(Some(End::Lost(client::lost(client.lines.path(), &no_line))));
+                }
+                if let Some(why) = lines.add(line) {
+                    return Ok(Some(End::Bye(why)));
+                }
+            }
+            if lines.is_whole() || from < oldest {
+                for line in lines.lines {
+                    if let Some(end) = self.take(&line)? {
+                        return Ok(Some(end));
+                    }
+                }
+                self.moved(&epoch, lines.at);
+                return Ok(None);
+            }
+            back = back.saturating_mul(4);
+        }
+    }
+
     /// Shows a line, and says whether it was the last.
     fn take(&mut self, line: &[u8]) -> Outcome<Option<End>> {
+        if let Some(skip) = &mut self.skip {
+            match skip.look(line) {
+                Look::Pass(seq) => {
+                    if let Some(seq) = seq {
+                        self.passed(seq);
+                    }
+                    return Ok(None);
+                }
+                Look::Begin(gap) => {
+                    self.skip = None;
+                    if let Some(gap) = gap
+                        && let Some(end) = self.take(&gap)?
+                    {
+                        return Ok(Some(end));
+                    }
+                }
+                Look::Show => {}
+            }
+        }
         if let Some(seq) = Line::message_seq(line) {
             return self.message(line, Some(seq));
         }
@@ -330,12 +426,95 @@ impl<W: Write> Tail<W> {
     }
 }
 
+/// What came before a time, and is passed over.
+struct Skip {
+    until_us: u64,
+    /// A gap whose entries may have come after that time: what follows says so.
+    gap: Option<Vec<u8>>,
+}
+
+/// What becomes of a line while others are passed over.
+enum Look {
+    Pass(Option<u64>),
+    /// It is the first to be shown, after this gap.
+    Begin(Option<Vec<u8>>),
+    Show,
+}
+
+impl Skip {
+    fn look(&mut self, line: &[u8]) -> Look {
+        let Some(parsed) = Line::parse(line) else { return Look::Show };
+        match (&*parsed.kind, parsed.seq, parsed.time_us) {
+            (_, Some(seq), Some(time_us)) if time_us < self.until_us => {
+                self.gap = None;
+                Look::Pass(Some(seq))
+            }
+            (_, Some(_), _) => Look::Begin(self.gap.take()),
+            ("gap", None, _) => {
+                self.gap = Some(line.to_owned());
+                Look::Pass((parsed.to > 0).then_some(parsed.to))
+            }
+            // the link's state said again
+            ("link", None, _) => Look::Pass(None),
+            _ => Look::Show,
+        }
+    }
+}
+
+/// The last messages, with what lies between them.
+struct Recalled {
+    wanted: u64,
+    messages: u64,
+    lines: VecDeque<Vec<u8>>,
+    /// The newest entry so far.
+    at: u64,
+}
+
+impl Recalled {
+    fn new(wanted: u64) -> Recalled {
+        Recalled { wanted, messages: 0, lines: VecDeque::new(), at: 0 }
+    }
+
+    /// Whether there are as many as are wanted.
+    fn is_whole(&self) -> bool {
+        self.messages == self.wanted
+    }
+
+    /// Takes a line; why the daemon says bye, if it does.
+    fn add(&mut self, line: Vec<u8>) -> Option<String> {
+        let parsed = Line::parse(&line).unwrap_or_default();
+        match &*parsed.kind {
+            "bye" => return Some(parsed.why.into_owned()),
+            "gap" if parsed.seq.is_none() => self.at = self.at.max(parsed.to),
+            _ => self.at = parsed.seq.unwrap_or(self.at),
+        }
+        let is_message = parsed.kind == "message";
+        self.lines.push_back(line);
+        self.messages += u64::from(is_message);
+        // what stands before the first of them is older than what was asked for
+        while self.messages > self.wanted || self.is_whole() && !self.begins_with_a_message() {
+            let first = self.lines.pop_front()?;
+            self.messages -= u64::from(is_a_message(&first));
+        }
+        None
+    }
+
+    fn begins_with_a_message(&self) -> bool {
+        self.lines.front().is_none_or(|line| is_a_message(line))
+    }
+}
+
+fn is_a_message(line: &[u8]) -> bool {
+    Line::is_message(line) || Line::parse(line).is_some_and(|line| line.kind == "message")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn taken(form: Form, left: Option<u64>, lines: &[&str]) -> (String, bool) {
-        let mut tail = Tail { form, left, place: None, out: Vec::new() };
+        let mut tail =
+            Tail { form, left, place: None, last: None, follow: true, skip: None, out: Vec::new() };
         let mut ended = false;
         for line in lines {
             assert!(!ended, "a line after the end");
@@ -348,6 +527,7 @@ mod tests {
     fn places() {
         let after = |epoch: &str, seq| Ok(Place::After { epoch: epoch.to_owned(), seq });
         assert_eq!("oldest".parse(), Ok(Place::Oldest));
+        assert_eq!("5m".parse(), Ok(Place::Ago(Duration::from_secs(300))));
         assert_eq!("9f2c51d0:41823".parse(), after("9f2c51d0", 41823));
         for bad in ["", "newest", ":1", "9f:", "9f:x", "9f:-1"] {
             assert!(bad.parse::<Place>().is_err(), "{bad}");
@@ -377,6 +557,50 @@ mod tests {
         let link = r#"{"type":"link","seq":1,"state":"up"}"#;
         assert!(!taken(Form::Plain, Some(2), &[link, message, link]).1);
         assert!(taken(Form::Plain, Some(2), &[link, message, blank]).1);
+    }
+
+    #[test]
+    fn what_came_before_a_time_is_passed_over() {
+        let gap = r#"{"type":"gap","from":2,"to":3,"count":2,"why":"slow_client"}"#;
+        let restated = r#"{"type":"link","time_us":9,"state":"up"}"#;
+        let at =
+            |seq: u64, time: u64| format!(r#"{{"type":"message","seq":{seq},"time_us":{time},"json":1}}"#);
+        for (lines, shown) in [
+            (vec![at(1, 5), at(2, 9), at(3, 10), at(4, 11)], vec![at(3, 10), at(4, 11)]),
+            // what is lost may have been of that time, or can't have been
+            (vec![at(1, 5), gap.into(), restated.into(), at(4, 11)], vec![gap.into(), at(4, 11)]),
+            (vec![gap.into(), restated.into(), at(4, 5), at(5, 10), gap.into()], vec![at(5, 10), gap.into()]),
+        ] {
+            let mut tail = Tail {
+                form: Form::Plain,
+                left: None,
+                place: None,
+                last: None,
+                follow: true,
+                skip: Some(Skip { until_us: 10, gap: None }),
+                out: Vec::new(),
+            };
+            for line in &lines {
+                assert!(tail.take(line.as_bytes()).unwrap().is_none());
+            }
+            let out = String::from_utf8(tail.out).unwrap();
+            assert_eq!(out.lines().collect::<Vec<_>>(), shown);
+        }
+    }
+
+    #[test]
+    fn the_last_messages_are_kept_with_what_lies_between() {
+        let message = |seq: u64| format!(r#"{{"type":"message","seq":{seq},"json":1}}"#);
+        let link = r#"{"type":"link","seq":3,"state":"up"}"#.to_owned();
+        let mut recalled = Recalled::new(2);
+        for line in [message(1), message(2), link.clone(), message(4)] {
+            assert_eq!(recalled.add(line.into_bytes()), None);
+        }
+        assert!(recalled.is_whole());
+        assert_eq!(recalled.lines, [message(2), link, message(4)].map(String::into_bytes));
+        assert_eq!(recalled.add(message(5).into_bytes()), None);
+        assert_eq!((recalled.at, recalled.lines.len()), (5, 2));
+        assert_eq!(recalled.add(br#"{"type":"bye","why":"shutdown"}"#.to_vec()), Some("shutdown".into()));
     }
 
     #[test]

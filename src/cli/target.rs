@@ -294,7 +294,7 @@ mod tests {
         let file = dir.path().join("wsfan.toml");
         fs::write(&file, "[upstream]\nurl = \"ws://a/\"\n").unwrap();
         let named = Target { config: Some(file.clone()), ..Target::default() };
-        let surroundings = Surroundings::fixed([("XDG_RUNTIME_DIR", dir.path().to_str().unwrap())]);
+        let surroundings = Surroundings::process();
         // what it says of the system's daemon is only true if that runs this very file
         let (way, _) = named.way_in(Need::Send, &surroundings, Path::new("/nonexistent")).unwrap();
         let own = Way::to(Config::default_socket(&surroundings)).running(file.clone());

@@ -119,7 +119,7 @@ run_wsfan() {
     env "$@" "$binary" run --config "$work/wsfan.toml" </dev/null >>"$work/wsfan.log" 2>&1 &
     wsfan=$!
 }
-ticks() { timeout 10 "$binary" tail --raw -n 2 --socket "$socket" | grep -q tick; }
+ticks() { timeout 10 "$binary" tail --raw --messages 2 --socket "$socket" | grep -q tick; }
 says() { grep -F "$1" "$work/wsfan.log"; }
 count() { grep -cE "$1" "$work/$2" || true; }
 # passed_by LOG PATTERN SERVER: the proxy's log names a tunnel to the server.
