@@ -417,8 +417,9 @@ done
 inside systemctl daemon-reload
 check "two start side by side" inside timeout 20 systemctl start wsfan@one wsfan@two
 check "each has its socket" inside sh -c 'test -S /run/wsfan-one/wsfan.sock && test -S /run/wsfan-two/wsfan.sock'
-check "each answers" inside sh -c \
-    'for one in one two; do wsfan status --json --socket /run/wsfan-$one/wsfan.sock || exit 1; done'
+# shellcheck disable=SC2016 # for the shell inside
+check "each answers by its name, and says which file it runs" inside sh -c \
+    'for one in one two; do wsfan status --json -i $one | grep "/etc/wsfan/$one.toml" || exit 1; done'
 check "one reloads" inside timeout 10 systemctl reload wsfan@one
 printf 'bad' | put /etc/wsfan/two.toml 644
 check "the other one's file is bad, and its reload fails" fails inside timeout 10 systemctl reload wsfan@two
