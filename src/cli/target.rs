@@ -121,7 +121,7 @@ impl Target {
             return of_instance(instance, &instance.config(), need);
         }
         if let Some(file) = &self.config {
-            let socket = from_config(&load(file)?, file, need)?;
+            let socket = from_config(&load(file, surroundings)?, file, need)?;
             // a path that was left out depends on who runs the daemon, which may not be us
             let or = (socket == Config::default_socket(surroundings)).then(|| PathBuf::from(SYSTEM_SOCKET));
             return Ok((Way::to(socket).running(file.clone()).or_if_it_runs_that(or), None));
@@ -132,7 +132,7 @@ impl Target {
         let default = Config::default_socket(surroundings);
         let mut warning = None;
         if fs::File::open(config).is_ok() {
-            match Config::load(config) {
+            match Config::load_in(config, surroundings) {
                 Ok(loaded) => {
                     let socket = from_config(&loaded, config, need)?;
                     let or = (socket == default).then(|| PathBuf::from(SYSTEM_SOCKET));
@@ -176,8 +176,8 @@ fn of_instance(instance: &Instance, file: &Path, need: Need) -> Outcome<(Way, Op
     Ok((Way::to(socket).running(file.to_owned()), warning))
 }
 
-fn load(file: &Path) -> Outcome<Config> {
-    Config::load(file).map_err(|error| {
+fn load(file: &Path, surroundings: &Surroundings) -> Outcome<Config> {
+    Config::load_in(file, surroundings).map_err(|error| {
         let error = explain(&error);
         Failure::config(format!("{error}\nwsfan: mend the config, or name the daemon's socket with --socket"))
     })

@@ -138,8 +138,17 @@ impl Config {
     ///
     /// A file that can't be read, or all that is wrong with what it says.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
+        Self::load_in(path, &Surroundings::process())
+    }
+
+    /// As [`Config::load`], with these surroundings: see [`Config::parse`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Self, LoadError> {
         let bytes = read_file(path).map_err(|reason| LoadError::Unreadable { path: path.into(), reason })?;
-        Self::parse_bytes(bytes, &Surroundings::process())
+        Self::parse_bytes(bytes, surroundings)
             .map_err(|invalid| LoadError::Invalid { path: path.into(), invalid })
     }
 
