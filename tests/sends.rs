@@ -156,3 +156,49 @@ impl Client {
         }
     }
 }
+
+#[test]
+fn a_flood_under_a_rate_limit_delays_nobody_else_and_ends_with_who_sent_it() {
+    let (_server, daemon, mut upstream) = up("[limits]\nmessages = [\"20/1s\"]\n");
+    std::thread::spawn(move || while upstream.socket.read().is_ok() {});
+    let flooder = daemon.client();
+    let mut writer = flooder.stream().try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let lines = b"{\"op\":\"send\",\"json\":1}\n".repeat(1000);
+        while writer.write_all(&lines).is_ok() {}
+    });
+    let mut client = daemon.client();
+    // until the flood waits
+    while client.status()["traffic"]["sent"].as_u64() < Some(20) {}
+    // every second message that is let out is its own: a window, and the rest of one
+    let ten = |client: &mut Client| {
+        for id in (0..10).map(|n| client.ask(json!({"op": "send", "json": n}))).collect::<Vec<_>>() {
+            assert_eq!(client.until(|line| line["id"] == id)["result"], "written");
+        }
+    };
+    let begun = std::time::Instant::now();
+    ten(&mut client);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    // who floods and goes leaves at most what was read of it, which takes turns as well
+    flooder.stream().shutdown(Shutdown::Both).unwrap();
+    flood.join().unwrap();
+    drop(flooder);
+    let begun = std::time::Instant::now();
+    ten(&mut client);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_send_that_fails_when_its_client_has_gone_is_counted() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    client.request(json!({"op": "close"}));
+    upstream.closed();
+    client.link("closed");
+    let mut gone = UnixStream::connect(daemon.socket()).unwrap();
+    gone.write_all(b"{\"op\":\"send\",\"id\":1,\"text\":\"a\"}\n{\"op\":\"send\",\"text\":\"b\"}\n").unwrap();
+    drop(gone);
+    daemon.logged("the client that sent it has gone");
+    client.until_clients(1);
+    assert_eq!(client.status()["sends"]["dropped"], 2);
+}

@@ -102,6 +102,7 @@ section!(LISTENER, listener, Listener {
     format: "listener.format" Nothing,
     rights: "listener.rights" Nothing,
     max_clients: "listener.max_clients" Nothing,
+    max_clients_per_user: "listener.max_clients_per_user" Nothing,
     max_line: "listener.max_line" Nothing,
 });
 

@@ -29,6 +29,9 @@ pub struct Listener {
     pub rights: Rights,
     /// `max_clients`: at once; 1 to 1,000,000. Default 1024.
     pub max_clients: usize,
+    /// `max_clients_per_user`: of one user, but root and who runs the daemon; 1 to 1,000,000. Default three
+    /// quarters of `max_clients`: see [`Listener::max_of_a_user`].
+    pub max_clients_per_user: Option<usize>,
     /// `max_line`: the longest line from a client, in bytes without its end; 64 bytes to 64 MiB.
     /// Default 1 MiB.
     pub max_line: usize,
@@ -64,8 +67,14 @@ impl Listener {
             format: Format::Envelope,
             rights: Rights::default(),
             max_clients: 1024,
+            max_clients_per_user: None,
             max_line: 1 << 20,
         }
+    }
+
+    /// How many clients of one user there may be at once.
+    pub fn max_of_a_user(&self) -> usize {
+        self.max_clients_per_user.unwrap_or_else(|| (self.max_clients * 3).div_ceil(4))
     }
 
     /// All listeners of the file; one with every default if it has none.
@@ -116,6 +125,7 @@ impl Listener {
             format: section.one_of("format", &formats).unwrap_or(default.format),
             rights: Rights::read(&section),
             max_clients: section.integer("max_clients", 1..=1_000_000).unwrap_or(default.max_clients),
+            max_clients_per_user: section.integer("max_clients_per_user", 1..=1_000_000),
             max_line: section.size("max_line", 64..=64 << 20).unwrap_or(default.max_line),
             ..default
         };

@@ -20,21 +20,25 @@ mod cursor;
 pub mod fuzzing;
 mod hole;
 mod json;
+mod lane;
 mod line;
 mod link;
 mod log;
-mod outbox;
+mod origin;
 mod reload;
 mod send;
+mod turns;
 
 pub use configured::Configured;
 pub use cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
 pub use hole::Hole;
+pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
 pub use log::{Limits, Log};
-pub use outbox::{Outbox, Refused};
+pub use origin::Origin;
 pub use reload::{Changes, Reload, ReloadResult};
-pub use send::{Fate, Lane, Payload, Permit, Send, Ticket};
+pub use send::{Fate, Payload, Send, Ticket};
+pub use turns::Turns;
 
 /// What a message from the upstream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +81,8 @@ struct Shared {
     max_entry: Cell<usize>,
     commands: mpsc::Sender<Command>,
     lane: Lane,
+    /// Sends that failed when their client had gone.
+    dropped: Cell<u64>,
     /// The last reload, and the keys that wait for a restart.
     reload: RefCell<Option<Reload>>,
     /// Who asked for a reload, to be told what came of it.
@@ -133,7 +139,8 @@ impl Hub {
             waiting: Cell::default(),
             max_entry: Cell::new(line::longest(0)),
             commands,
-            lane: Lane::new(),
+            lane: Lane::default(),
+            dropped: Cell::default(),
             reload: RefCell::default(),
             reloads: RefCell::default(),
             reload_asked: Notify::new(),
@@ -335,9 +342,19 @@ impl Hub {
     }
 
     /// Waits for room in the lane that leads to the link, for a send of that
-    /// [`cost`](Send::cost). First come, first served; only the caller waits. Cancel-safe.
-    pub async fn admit(&self, cost: usize) -> Permit {
-        self.0.lane.admit(cost).await
+    /// [`cost`](Send::cost). Each has its share; only the caller waits. Cancel-safe.
+    pub async fn admit(&self, from: &Rc<Origin>, cost: usize) -> Permit {
+        self.0.lane.admit(from, cost).await
+    }
+
+    /// Counts a send that failed when its client had gone, so that nobody could be told.
+    pub fn count_dropped(&self) {
+        self.0.dropped.set(self.0.dropped.get() + 1);
+    }
+
+    /// How many sends failed when their client had gone.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.get()
     }
 
     /// Lets go of entries that are too old by now and that nobody needs: those from `needed` on stay.

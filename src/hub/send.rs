@@ -1,10 +1,8 @@
 //! A send: a payload on its way upstream, and the duty to tell what became of it.
 
-use std::{fmt, rc::Rc, sync::Arc};
+use std::{fmt, rc::Rc};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::LinkState;
+use super::{Lane, LinkState, Origin, Permit};
 
 /// What a client sends upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +49,13 @@ pub enum Fate {
     Unknown,
 }
 
+impl Fate {
+    /// Whether it isn't sent, as far as is known.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Fate::Written | Fate::Queued)
+    }
+}
+
 /// A send on its way, with the duty to tell its fate.
 #[derive(Debug)]
 pub struct Send {
@@ -77,6 +82,7 @@ impl Send {
 /// Tells a send's fate, exactly once at the end. One that is dropped untold tells
 /// [`Fate::Unknown`], so that no path can forget it.
 pub struct Ticket {
+    from: Rc<Origin>,
     tell: Option<Rc<dyn Fn(Fate)>>,
     /// Room in the lane, held until the fate is told or the send waits in the outbox.
     permit: Permit,
@@ -85,12 +91,17 @@ pub struct Ticket {
 impl Ticket {
     /// A ticket that tells through `tell`.
     pub fn new(permit: Permit, tell: impl Fn(Fate) + 'static) -> Ticket {
-        Ticket { tell: Some(Rc::new(tell)), permit }
+        Ticket { from: Rc::clone(permit.from()), tell: Some(Rc::new(tell)), permit }
     }
 
     /// A ticket for what nobody waits to hear of: wsfan's own messages.
     pub fn unheard() -> Ticket {
-        Ticket { tell: None, permit: Permit::free() }
+        Ticket { from: Rc::default(), tell: None, permit: Permit::free() }
+    }
+
+    /// Where the send comes from.
+    pub fn from(&self) -> &Rc<Origin> {
+        &self.from
     }
 
     /// Whether anybody hears of it: a client sent it.
@@ -100,7 +111,7 @@ impl Ticket {
 
     /// Says that the send waits, and frees its room in the lane; its fate follows later.
     pub fn queued(&mut self) {
-        self.permit = Permit::free();
+        self.permit = Permit::of(&self.from);
         if let Some(tell) = &self.tell {
             tell(Fate::Queued);
         }
@@ -125,74 +136,5 @@ impl Drop for Ticket {
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ticket")
-    }
-}
-
-/// Room in the lane, given back when dropped.
-#[derive(Debug, Default)]
-pub struct Permit {
-    #[expect(dead_code, reason = "given back by its drop")]
-    held: Option<OwnedSemaphorePermit>,
-}
-
-impl Permit {
-    /// A permit that holds nothing, for sends that came from no client.
-    pub fn free() -> Permit {
-        Permit { held: None }
-    }
-}
-
-/// The lane from the clients to the link, bounded in bytes. When it is full, the client whose send
-/// doesn't fit is read no further until it does; nobody else waits for it.
-#[derive(Debug)]
-pub struct Lane(Arc<Semaphore>);
-
-impl Lane {
-    /// The lane's size. A larger send takes all of it.
-    pub const MAX_BYTES: usize = 4 << 20;
-    /// What a send costs beside its payload, so that empty ones are bounded too.
-    pub const OVERHEAD: usize = 256;
-    /// So many sends fit at most.
-    pub const MAX_SENDS: usize = Lane::MAX_BYTES / Lane::OVERHEAD;
-
-    pub(super) fn new() -> Lane {
-        Lane(Arc::new(Semaphore::new(Lane::MAX_BYTES)))
-    }
-
-    pub(super) async fn admit(&self, cost: usize) -> Permit {
-        let cost = cost.min(Lane::MAX_BYTES) as u32;
-        // the semaphore is never closed; were it, the send would go on unbounded rather than be lost
-        Permit { held: self.0.clone().acquire_many_owned(cost).await.ok() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    #[test]
-    fn the_lane_is_bounded_in_bytes_and_serves_in_order() {
-        let lane = Lane::new();
-        let held: Vec<Permit> =
-            (0..Lane::MAX_SENDS).map(|_| lane.admit(Lane::OVERHEAD).now_or_never().unwrap()).collect();
-        let mut large = std::pin::pin!(lane.admit(2 * Lane::OVERHEAD));
-        assert!(large.as_mut().now_or_never().is_none());
-        let mut small = std::pin::pin!(lane.admit(Lane::OVERHEAD));
-        let mut held = held.into_iter();
-        drop(held.next());
-        assert!(small.as_mut().now_or_never().is_none(), "who came first is served first");
-        drop(held.next());
-        assert!(large.as_mut().now_or_never().is_some());
-    }
-
-    #[test]
-    fn a_send_larger_than_the_lane_takes_all_of_it() {
-        let lane = Lane::new();
-        let all = lane.admit(usize::MAX).now_or_never().unwrap();
-        assert!(lane.admit(1).now_or_never().is_none());
-        drop(all);
-        assert!(lane.admit(1).now_or_never().is_some());
     }
 }

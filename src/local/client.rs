@@ -15,6 +15,7 @@ use super::{
     fanout::Fanout,
     lines::{Lines, TooLong},
     outgoing::Seek,
+    places::Place,
     protocol::{self, Bad, Bye, Code, Op, Request, Since, Why},
     rights,
     socket::{self, Peer},
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{self, Format, Rights},
-    hub::{Command, Fate, Hub, Lost, Payload, Reload, Send, Ticket},
+    hub::{Command, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket},
 };
 
 /// Read at once from a client.
@@ -43,6 +44,7 @@ pub(super) struct Reader {
     pub(super) fanout: Fanout,
     pub(super) stream: Rc<Watched<UnixStream>>,
     pub(super) id: u64,
+    pub(super) _place: Place,
     pub(super) peer: Peer,
     /// The user that the daemon runs as.
     pub(super) own_uid: u32,
@@ -50,6 +52,8 @@ pub(super) struct Reader {
     /// Its listener's settings, which a reload may change.
     pub(super) listener: Rc<RefCell<config::Listener>>,
     pub(super) max_line: usize,
+    /// Where its sends come from.
+    pub(super) from: Rc<Origin>,
     /// When the daemon started, for `status`.
     pub(super) started: std::time::Instant,
 }
@@ -57,6 +61,7 @@ pub(super) struct Reader {
 impl Drop for Reader {
     /// However the reader ends, its client leaves with it.
     fn drop(&mut self) {
+        self.from.leave(now());
         self.fanout.leave(self.id);
     }
 }
@@ -230,11 +235,14 @@ impl Reader {
 
     async fn send(&self, id: Option<Box<RawValue>>, payload: Payload) {
         let extra = id.as_ref().map_or(0, |id| id.get().len());
-        let permit = self.hub.admit(Send::cost_of(&payload, extra)).await;
-        let (fanout, client) = (self.fanout.clone(), self.id);
+        let Some(permit) = self.admit(Send::cost_of(&payload, extra)).await else { return };
+        let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
             if let Some(line) = protocol::fate(id.as_deref(), fate) {
                 fanout.reply(client, &line);
+            }
+            if fate.is_failure() && !fanout.can_be_told(client) {
+                dropped(&hub, &fanout, client);
             }
         });
         self.hub.command(Command::Send(Send { payload, ticket, extra })).await;
@@ -248,14 +256,37 @@ impl Reader {
             _ => return self.fanout.dismiss(self.id, Bye::BadClient),
         };
         let payload = Payload::Text(text);
-        let permit = self.hub.admit(Send::cost_of(&payload, 0)).await;
-        let (fanout, client) = (self.fanout.clone(), self.id);
+        let Some(permit) = self.admit(Send::cost_of(&payload, 0)).await else { return };
+        let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
-            if !matches!(fate, Fate::Written | Fate::Queued) {
+            if fate.is_failure() {
+                if !fanout.can_be_told(client) {
+                    dropped(&hub, &fanout, client);
+                }
                 fanout.dismiss(client, Bye::BadClient);
             }
         });
         self.hub.command(Command::Send(Send { payload, ticket, extra: 0 })).await;
+    }
+
+    /// Waits for room in the lane. `None`: the client has gone so long ago that its sends are dropped.
+    async fn admit(&self, cost: usize) -> Option<Permit> {
+        if !self.fanout.hears(self.id) {
+            self.from.leave(now());
+        }
+        let mut admitted = std::pin::pin!(self.hub.admit(&self.from, cost));
+        loop {
+            if self.from.end().is_some_and(|end| end <= now()) {
+                dropped(&self.hub, &self.fanout, self.id);
+                return None;
+            }
+            if let Ok(permit) = tokio::time::timeout(HUNG_UP_PAUSE, &mut admitted).await {
+                return Some(permit);
+            }
+            if !self.fanout.hears(self.id) || socket::is_hung_up(self.stream.socket()) {
+                self.from.leave(now());
+            }
+        }
     }
 
     fn attach(&self, id: Option<&RawValue>, since: Option<Since<'_>>) {
@@ -299,4 +330,17 @@ impl Reader {
         let line = status::answer(id, &self.hub, &self.fanout, self.id, all, self.started);
         self.fanout.reply(self.id, &line);
     }
+}
+
+/// Counts a send of a client that has gone and that nobody can be told of.
+fn dropped(hub: &Hub, fanout: &Fanout, client: u64) {
+    hub.count_dropped();
+    if let Some(unsaid) = fanout.drops_said().due() {
+        tracing::warn!(client, unsaid, "a message isn't sent, and the client that sent it has gone");
+    }
+}
+
+/// The clock of the runtime.
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
 }

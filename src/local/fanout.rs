@@ -57,6 +57,7 @@ struct Shared {
     gaps_said: Seldom,
     cuts_said: Seldom,
     sheds_said: Seldom,
+    drops_said: Seldom,
     /// The memory of all answers that are not read yet.
     unread: Rc<Cell<usize>>,
     /// What clients have begun to write.
@@ -144,6 +145,7 @@ impl Fanout {
             gaps_said: Seldom::default(),
             cuts_said: Seldom::default(),
             sheds_said: Seldom::default(),
+            drops_said: Seldom::default(),
             unread: Rc::default(),
             unfinished: RefCell::new(Unfinished::new(memory.unfinished_lines)),
             shares: RefCell::default(),
@@ -312,9 +314,19 @@ impl Fanout {
         }
     }
 
+    /// When a send was last said to be dropped.
+    pub(super) fn drops_said(&self) -> &Seldom {
+        &self.0.drops_said
+    }
+
     /// Whether what is said to a client can reach it, as far as is known.
     pub(super) fn hears(&self, id: u64) -> bool {
         self.0.clients.borrow().get(&id).is_some_and(|client| !client.outgoing.is_deaf())
+    }
+
+    /// Whether an answer to a client can reach it, as far as is known.
+    pub(super) fn can_be_told(&self, id: u64) -> bool {
+        self.hears(id) && self.listens(id)
     }
 
     /// Whether what a client says is still listened to.

@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::{
     client::Reader,
     fanout::{About, Fanout},
+    places::{Full, Most, Places},
     protocol::{self, Code},
     rights,
     seldom::Seldom,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{self, Format},
-    hub::Hub,
+    hub::{Hub, Origin},
 };
 
 /// How long to wait when nothing can be accepted, for want of descriptors most of all.
@@ -39,6 +40,7 @@ pub struct Listener {
     hub: Hub,
     fanout: Fanout,
     started: std::time::Instant,
+    places: Places,
     refusals_said: Seldom,
     failures_said: Seldom,
 }
@@ -61,6 +63,7 @@ impl Listener {
             hub,
             fanout,
             started,
+            places: Places::default(),
             refusals_said: Seldom::default(),
             failures_said: Seldom::default(),
         })
@@ -129,18 +132,27 @@ impl Listener {
         while let Some(ended) = readers.try_join_next() {
             report(ended);
         }
-        if readers.len() >= config.max_clients {
-            return self.refuse(
-                &stream,
-                &format!("this listener has its {} clients already (max_clients)", config.max_clients),
-            );
-        }
-        if socket::is_among_the_last(&stream) {
+        let (peer, own_uid) = (socket::peer(&stream)?, socket::own_uid());
+        let most = Most { clients: config.max_clients, of_a_user: config.max_of_a_user() };
+        let place = match self.places.take(peer.uid, own_uid, most) {
+            Ok(place) => place,
+            Err(full) => {
+                let message = match full {
+                    Full::Listener => {
+                        format!("this listener has its {} clients already (max_clients)", most.clients)
+                    }
+                    Full::User => format!(
+                        "user {} has its {} clients on this listener already (max_clients_per_user)",
+                        peer.uid, most.of_a_user
+                    ),
+                };
+                return self.refuse(&stream, &message);
+            }
+        };
+        if socket::is_among_the_last(&stream, peer.uid == 0 || peer.uid == own_uid) {
             let message = "the daemon has nearly as many files open as it may (LimitNOFILE in its unit)";
             return self.refuse(&stream, message);
         }
-        let peer = socket::peer(&stream)?;
-        let own_uid = socket::own_uid();
         let rights = rights::of(config.rights, peer.uid, own_uid);
         // nothing but a send is long
         let max_line = if rights.send { config.max_line } else { config.max_line.min(MAX_REQUEST) };
@@ -160,7 +172,9 @@ impl Listener {
             fanout: self.fanout.clone(),
             stream,
             id,
+            _place: place,
             peer,
+            from: Rc::new(Origin::new(peer.uid, id)),
             own_uid,
             format: config.format,
             listener: Rc::clone(&self.config),

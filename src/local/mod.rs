@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod lines;
 mod listener;
 mod outgoing;
+mod places;
 pub mod protocol;
 mod rights;
 mod seldom;

@@ -62,10 +62,13 @@ pub fn raise_descriptor_limit() {
 
 /// Whether a new descriptor is one of the last that there may be. These are for the link, and for
 /// watching clients that lag: a crowd of clients must not take the upstream away.
-pub(super) fn is_among_the_last(stream: &UnixStream) -> bool {
+///
+/// Half of them are for clients that look after the daemon.
+pub(super) fn is_among_the_last(stream: &UnixStream, is_kept_for: bool) -> bool {
+    let reserved = if is_kept_for { RESERVED_DESCRIPTORS / 2 } else { RESERVED_DESCRIPTORS };
     // the kernel gives out the lowest number that is free
     let number = u64::try_from(stream.as_raw_fd()).unwrap_or(u64::MAX);
-    getrlimit(Resource::Nofile).current.is_some_and(|limit| number + RESERVED_DESCRIPTORS >= limit)
+    getrlimit(Resource::Nofile).current.is_some_and(|limit| number + reserved >= limit)
 }
 
 /// Whether the peer has closed both directions, so that nothing can reach it any more.

@@ -22,6 +22,7 @@ struct Status<'a> {
     link: Link<'a>,
     traffic: Traffic,
     outbox: Outbox,
+    sends: Sends,
     log: Log,
     totals: Totals,
     clients: Vec<ClientStatus>,
@@ -52,6 +53,11 @@ struct Link<'a> {
 #[derive(Serialize)]
 struct Outbox {
     waiting: usize,
+}
+
+#[derive(Serialize)]
+struct Sends {
+    dropped: u64,
 }
 
 #[derive(Serialize)]
@@ -94,6 +100,7 @@ pub(super) fn answer(
         },
         traffic: hub.traffic(),
         outbox: Outbox { waiting: hub.waiting() },
+        sends: Sends { dropped: hub.dropped() },
         log: Log {
             seq: log.head(),
             oldest: log.oldest(),

@@ -190,7 +190,7 @@ impl<D: Dial + 'static> Link<D> {
         self.machine.handle(now, Input::Timeout);
         let expired = self.backlog.expire(now);
         if expired > 0 {
-            tracing::warn!(expired, "messages waited in the outbox for too long, and are not sent");
+            tracing::warn!(expired, "messages waited for too long, and are not sent");
         }
         for slot in Slot::ALL {
             let seat = &mut self.seats[slot.index()];

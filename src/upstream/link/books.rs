@@ -56,7 +56,7 @@ impl Exchange for Books<'_> {
         if !self.takes_clients(now) {
             return None;
         }
-        let send = self.backlog.next()?;
+        let send = self.backlog.next(now)?;
         self.machine.sent(now);
         Some(send)
     }

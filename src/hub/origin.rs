@@ -1,0 +1,36 @@
+//! Where a send comes from.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+/// The client that a send comes from, for its share.
+#[derive(Debug, Default)]
+pub struct Origin {
+    /// The user that it runs as.
+    pub uid: u32,
+    /// Its number.
+    pub client: u64,
+    gone: Cell<Option<Instant>>,
+}
+
+impl Origin {
+    /// So long the sends of a client that has gone may wait for their turn.
+    pub const AFTERLIFE: Duration = Duration::from_secs(30);
+
+    /// A client.
+    pub fn new(uid: u32, client: u64) -> Origin {
+        Origin { uid, client, gone: Cell::new(None) }
+    }
+
+    /// Notes that it has gone; the first time counts.
+    pub fn leave(&self, now: Instant) {
+        self.gone.set(self.gone.get().or(Some(now)));
+    }
+
+    /// When its sends that still wait are dropped; `None` as long as it is there.
+    pub fn end(&self) -> Option<Instant> {
+        self.gone.get().map(|gone| gone + Origin::AFTERLIFE)
+    }
+}
