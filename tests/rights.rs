@@ -417,3 +417,31 @@ fn where_somebody_else_could_take_its_place_the_daemon_does_not_start() {
     refused("could put another socket in its place");
     chown(directory.path(), Some(0), None).unwrap();
 }
+
+#[test]
+fn no_user_takes_all_places_and_root_always_finds_one() {
+    if !is_root("how many places one user may have") {
+        return;
+    }
+    let house = House::new("[[listener]]\npath = \"SOCKET\"\nmode = \"0666\"\nmax_clients = 4\n");
+    house.daemon.client().status(); // what the house itself had here is gone by its own time
+    let mut strangers = Vec::new();
+    let end = Instant::now() + DEADLINE;
+    let refusal = loop {
+        let mut stranger = house.stranger("");
+        let line = stranger.line();
+        match &line["type"] {
+            kind if kind == "hello" => strangers.push(stranger),
+            _ if strangers.len() == 3 => break line,
+            _ => assert!(Instant::now() < end, "{} only: {line}", strangers.len()),
+        }
+    };
+    assert_eq!(refusal["code"], "too_many_clients");
+    assert!(refusal["message"].as_str().unwrap().contains("max_clients_per_user"), "{refusal}");
+    // the fourth place, and those that are kept
+    let mut own: Vec<Client> = (0..1 + 16).map(|_| house.daemon.client()).collect();
+    for client in &mut own {
+        assert_eq!(client.status()["type"], "status");
+    }
+    assert_eq!(own[16].request(json!({"op": "close"}))["result"], "accepted");
+}

@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod laggards;
+mod newcomers;
 use laggards::{Rules, Wake};
 
 /// So many writes for one client in a row; then the others have their turn.
