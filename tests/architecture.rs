@@ -21,8 +21,8 @@ const ROOMS: [(&str, &[&str]); 6] = [
 const NAMED_IN: [(&str, &[&str]); 9] = [
     ("tokio_tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
     ("tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
-    // sockets, the end of a program's whole family, and SIGHUP for another daemon
-    ("rustix", &["local/socket", "upstream/commands.rs", "service/signals.rs"]),
+    // sockets, the end of a program's whole family, SIGHUP for another daemon, and what the process may
+    ("rustix", &["local/socket", "upstream/commands.rs", "service/signals.rs", "service/process.rs"]),
     ("nix", &["local/socket"]),
     ("sd_notify", &["service/notify.rs"]),
     ("yasna", &["upstream/certificate.rs"]),

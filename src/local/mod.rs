@@ -23,4 +23,4 @@ mod watched;
 
 pub use fanout::Fanout;
 pub use listener::{Handle, Listener};
-pub use socket::{BindError, Bound, outlook, raise_descriptor_limit};
+pub use socket::{BindError, Bound, outlook};

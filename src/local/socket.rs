@@ -15,7 +15,7 @@ use rustix::{
     fs::{MemfdFlags, memfd_create, sendfile},
     io::Errno,
     net::sockopt::socket_peercred,
-    process::{Resource, Rlimit, getrlimit, setrlimit},
+    process::{Resource, getrlimit},
 };
 
 mod bound;
@@ -47,17 +47,6 @@ pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
 /// The user that the daemon runs as.
 pub(super) fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-/// Raises the soft limit of open files to the hard one. Each client is a descriptor, and the usual
-/// soft limit of 1024 is there for programs that use select(2).
-pub fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-    {
-        tracing::warn!(%error, "the limit of open files can't be raised");
-    }
 }
 
 /// Whether a new descriptor is one of the last that there may be. These are for the link, and for

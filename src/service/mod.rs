@@ -19,7 +19,7 @@ use self::listeners::Listeners;
 use crate::{
     config::{Config, Format},
     hub::{Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
-    local::{self, BindError, Fanout, raise_descriptor_limit},
+    local::{self, BindError, Fanout},
     upstream,
 };
 
@@ -32,6 +32,7 @@ pub use crate::upstream::walk as way;
 mod listeners;
 pub mod logging;
 mod notify;
+mod process;
 mod reload;
 mod signals;
 
@@ -94,6 +95,7 @@ impl std::error::Error for Error {}
 /// # Errors
 /// It could not start, or a part of it failed.
 pub async fn run(source: Source) -> Result<Exit, Error> {
+    process::keep_memory_private();
     let requests = signals::requests().map_err(|error| Error::System("signals can't be received", error))?;
     Daemon::start(source)?.supervise(requests).await
 }
@@ -144,7 +146,7 @@ impl Daemon {
     /// Binds the sockets, then starts everything.
     fn start(source: Source) -> Result<Daemon, Error> {
         let Source { config, path } = source;
-        raise_descriptor_limit();
+        process::raise_descriptor_limit();
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
         let (hub, commands) = Hub::new(epoch()?, &config.history, raw);
