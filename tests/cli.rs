@@ -197,7 +197,7 @@ fn version_help_completions_and_man_are_on_stdout() {
         "Exit codes",
         ".SH FILES",
         ".SH ENVIRONMENT",
-        "[\\fB\\-\\-config\\fR \\fIFILE\\fR]",
+        "[\\fB\\-c\\fR|\\fB\\-\\-config\\fR \\fIFILE\\fR]",
     ] {
         assert!(man.contains(part), "{part} is not in\n{man}");
     }
@@ -214,6 +214,9 @@ fn check_says_what_a_config_means_or_what_is_wrong() {
         assert!(done.out.contains(part), "{part} is not in {}", done.out);
     }
     assert!(run(&["check", "--json", "--config", &good]).out.contains(r#""ok":true"#));
+
+    let done = run(&["check", "-i", "no-such-instance"]);
+    assert!(done.code == Some(78) && done.err.contains("/etc/wsfan/no-such-instance.toml"), "{}", done.err);
 
     let text = "[upstream]\nurl = \"wss://h/\"\n[rotate]\nafter = \"1h\"\nwhen = { \"/op\" = 7 }\ndedupe = \"/id\"\n\
                 [limits]\nmessages = [\"20/1s\"]\nexcess = \"refuse\"\n[sequence]\npointer = \"/n\"\n";
@@ -632,7 +635,7 @@ fn send_tells_the_fate() {
         (text, &[OK], &["send", "-"], b"hello\n", 0, "written"),
         (text, &[OK], &["send", "--json", "hello"], b"", 0, OK),
         (binary, &[OK], &["send", "--binary"], b"\x00\x01\x02", 0, "written"),
-        (text, &[QUEUED], &["send", "hello"], b"", 0, "queued"),
+        (text, &[QUEUED], &["send", "hello"], b"", 3, "queued"),
         (text, &[QUEUED, OK], &["send", "--wait", "hello"], b"", 0, "written"),
         (text, &[QUEUED, EXPIRED], &["send", "--wait", "hello"], b"", 1, "not sent: too late (expired)"),
         (text, &[UNKNOWN], &["send", "hello"], b"", 3, "perhaps sent: gone (unknown)"),
@@ -676,7 +679,7 @@ fn send_lines_as_they_come() {
         })
     };
     let done = play(r#"{"type":"ok","id":2,"result":"queued"}"#).run(&["send", "--lines"], b"1\n\ntwo\n");
-    assert_eq!((done.code, done.out.as_str()), (Some(0), "1 message written, 1 queued\n"));
+    assert_eq!((done.code, done.out.as_str()), (Some(3), "1 message written, 1 queued\n"));
     let error = r#"{"type":"error","id":2,"code":"link_down","message":"the link is waiting"}"#;
     let done = play(error).run(&["send", "--lines"], b"1\n\ntwo\nthree\n");
     assert_eq!(done.code, Some(1));

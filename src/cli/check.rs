@@ -12,7 +12,7 @@ use super::{
     failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, note, wrote},
     format::bytes,
     run::explain,
-    target::CONFIG,
+    target::{CONFIG, Instance},
 };
 use crate::config::{
     Config, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError, OnExhausted,
@@ -43,8 +43,11 @@ URL isn't one; 78 the config isn't right, with each problem on a line of stderr.
 #[command(after_help = NOTES)]
 pub(super) struct Args {
     /// The config file
-    #[arg(long, value_name = "FILE", default_value = CONFIG, conflicts_with_all = ["profile", "url"])]
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG, conflicts_with_all = ["profile", "url"])]
     config: PathBuf,
+    /// The config file of the instance of this name, /etc/wsfan/NAME.toml
+    #[arg(short, long, value_name = "NAME", conflicts_with_all = ["config", "profile", "url"])]
+    instance: Option<Instance>,
     /// Check a profile as it is, without a config file
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -71,12 +74,13 @@ pub(super) fn check(args: &Args) -> Outcome {
     if args.profile.is_some() || args.url.is_some() {
         return check_arguments(args);
     }
-    let result = Config::load(&args.config);
+    let file = args.instance.as_ref().map_or_else(|| args.config.clone(), Instance::config);
+    let result = Config::load(&file);
     let text = match (&result, args.json) {
         // the walk has a result of its own
         (Ok(_), true) if args.live => String::new(),
-        (_, true) => format!("{}\n", report(&args.config, &result)),
-        (Ok(config), false) => summary(&args.config, config),
+        (_, true) => format!("{}\n", report(&file, &result)),
+        (Ok(config), false) => summary(&file, config),
         (Err(error), false) => {
             let _ = writeln!(io::stderr().lock(), "{}", explain(error));
             String::new()

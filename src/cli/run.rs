@@ -28,7 +28,7 @@ the config is bad, or names what this machine hasn't.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The config file
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 }
 

@@ -33,8 +33,8 @@ begun with again, by --from-line; one that may have gone (3) is for you to judge
 wasn't sent since the link is down, there is no room, or the daemon is away, is tried until it goes; one that \
 may have gone is not sent again.
 
-Exit codes: 0 written to the upstream, or queued for when it is back; 1 not sent, with the cause; 3 it may have \
-been sent, or may still be.";
+Exit codes: 0 written to the upstream; 1 not sent, with the cause; 3 it may have been sent, or may still be, as \
+what is queued for when the link is back.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -105,8 +105,14 @@ pub(super) fn send(args: &Args) -> Outcome {
     let mut sending = Sending::new(args.target.way(Need::Send)?, args)?;
     match payload {
         Some(payload) => {
-            let fate = sending.send(&payload)?;
-            say(args, fate.sentence())
+            match sending.send(&payload)? {
+                Fate::Written => say(args, "written to the upstream"),
+                // nobody stays to hear what becomes of it
+                Fate::Queued => Err(Failure::with_code(
+                    UNSURE,
+                    "queued: the link is down, and the daemon sends it if it is up in time (--wait waits for that)",
+                )),
+            }
         }
         None => lines(args, &mut sending),
     }
@@ -152,7 +158,8 @@ fn lines(args: &Args, sending: &mut Sending) -> Outcome {
     loop {
         line.clear();
         if stdin.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
-            return say(args, &so_far(written, queued));
+            say(args, &so_far(written, queued))?;
+            return if queued == 0 { Ok(()) } else { Err(Failure::silent(UNSURE)) };
         }
         number += 1;
         let bytes = without_break(&line);
@@ -395,17 +402,6 @@ fn fate(line: &[u8]) -> Result<Fate, Miss> {
             super::format::clean(&String::from_utf8_lossy(line))
         ))),
     })
-}
-
-impl Fate {
-    fn sentence(self) -> &'static str {
-        match self {
-            Fate::Written => "written to the upstream",
-            Fate::Queued => {
-                "queued: the link is down, and the daemon sends it once it is up (--wait waits for that)"
-            }
-        }
-    }
 }
 
 #[cfg(test)]

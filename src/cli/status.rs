@@ -9,17 +9,15 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    client::{self, Client, NoLine, Request},
+    client::{self, Client, Request},
     failure::{Failure, Outcome, wrote},
     format::{self, bytes, clean, count, counted},
     line::Line,
     pretty::{DIM, state_style, styled},
-    reach::Pause,
     target::{Need, Target},
 };
 
-/// So long before the end of a wait the daemon is asked for the last time.
-const LAST_WORD: Duration = Duration::from_millis(200);
+mod up;
 
 const NOTES: &str = "\
 A client's entries are those in the log since it attached, and they balance: entries = delivered + lost \
@@ -62,6 +60,7 @@ pub(super) struct Status {
     pub(super) link: Link,
     traffic: Traffic,
     outbox: Outbox,
+    sends: Sends,
     pub(super) log: Log,
     totals: Option<Totals>,
     pub(super) clients: Vec<ClientStatus>,
@@ -125,6 +124,12 @@ struct Outbox {
     waiting: u64,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Sends {
+    dropped: u64,
+}
+
 /// Sums over all clients, also those that have no row.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -173,7 +178,7 @@ impl Ledger {
 
 pub(super) fn status(args: &Args) -> Outcome {
     if args.up {
-        return up(args);
+        return up::up(args);
     }
     let mut client = args.target.connect(Need::Nothing)?;
     let mut line = Vec::new();
@@ -183,107 +188,6 @@ pub(super) fn status(args: &Args) -> Outcome {
     }
     let text = text(&parse(&line)?, &client.lines.path().display().to_string(), format::now_us());
     wrote(anstream::stdout().lock().write_all(text.as_bytes())).map(drop)
-}
-
-/// Whether the link is up, or comes up in time.
-fn up(args: &Args) -> Outcome {
-    let Some(within) = args.within else {
-        let mut client = args.target.connect(Need::Nothing)?;
-        return is_up(args, &mut client, Instant::now() + args.timeout)?.ok_or_failure();
-    };
-    let deadline = Instant::now() + within;
-    let way = args.target.way(Need::Receive)?;
-    let mut pause = Pause::default();
-    loop {
-        let failure = match way.connect().and_then(|mut client| comes_up(args, &mut client, deadline)) {
-            Ok(answer) => return answer.ok_or_failure(),
-            Err(failure) => failure,
-        };
-        // a daemon that starts, or starts again
-        if Instant::now() >= deadline {
-            return Err(failure);
-        }
-        pause.take_until(deadline);
-    }
-}
-
-/// Follows the link's lines until it is up. A failure is of the connection to the daemon.
-fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
-    let mut line = Vec::new();
-    // without the right to receive no line would ever come
-    client.ask(Request { op: "attach", ..Request::default() }, &mut line, deadline)?;
-    if let Some(error) = Line::parse(&line).filter(|line| line.kind == "error") {
-        return Ok(Answer::No(Failure::failed(format!(
-            "the link's lines can't be waited for: {}",
-            client::refusal(&error)
-        ))));
-    }
-    loop {
-        match is_up(args, client, deadline)? {
-            Answer::Yes => return Ok(Answer::Yes),
-            Answer::No(failure) if !next_up(client, &mut line, deadline)? => return Ok(Answer::No(failure)),
-            Answer::No(_) => {}
-        }
-    }
-}
-
-/// Reads on until a line says that the link is up. False when none came in time.
-fn next_up(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome<bool> {
-    // the last word is asked for once more, and needs some time
-    let until = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
-    while Instant::now() < until {
-        match client.lines.read(line, Some(until)) {
-            Ok(()) if Line::is_message(line) => {}
-            Ok(()) => match Line::parse(line).unwrap_or_default() {
-                link if link.kind == "link" && link.state == "up" => return Ok(true),
-                bye if bye.kind == "bye" => return Err(client::lost(client.lines.path(), &NoLine::Ended)),
-                _ => {}
-            },
-            Err(NoLine::Late) => break,
-            Err(why) => return Err(client::lost(client.lines.path(), &why)),
-        }
-    }
-    Ok(false)
-}
-
-/// Whether the link is up, from the daemon's own mouth; what it says is printed if that ends the command.
-enum Answer {
-    Yes,
-    No(Failure),
-}
-
-impl Answer {
-    fn ok_or_failure(self) -> Outcome {
-        match self {
-            Answer::Yes => Ok(()),
-            Answer::No(failure) => Err(failure),
-        }
-    }
-}
-
-fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
-    let mut line = Vec::new();
-    ask(client, &mut line, deadline)?;
-    let status = parse(&line)?;
-    let link = &status.link;
-    if link.state != "up" {
-        let now_us = format::now_us();
-        let (ending, next) = (link.ending(now_us), link.next_try(now_us));
-        let mut sentence = format!("the link is {}", clean(&link.state));
-        for (what, text) in [("last end", ending), ("next try", next)] {
-            if !text.is_empty() {
-                let _ = write!(sentence, "; {what}: {text}");
-            }
-        }
-        return Ok(Answer::No(Failure::failed(sentence)));
-    }
-    match args.json {
-        true => print(line)?,
-        false => {
-            wrote(writeln!(io::stdout().lock(), "the link is up, connection {}", link.conn)).map(drop)?
-        }
-    }
-    Ok(Answer::Yes)
 }
 
 fn ask(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome {
@@ -330,6 +234,7 @@ fn text(status: &Status, socket: &str, now_us: u64) -> String {
     row("traffic", status.traffic.text());
     row("newest", status.traffic.age(now_us));
     row("outbox", status.outbox.text());
+    row("dropped", status.sends.text());
     row("log", status.log.text(&status.epoch));
     row("daemon", status.daemon());
     row("socket", clean(socket).into_owned());
@@ -452,6 +357,15 @@ impl Outbox {
     }
 }
 
+impl Sends {
+    fn text(&self) -> String {
+        match self.dropped {
+            0 => String::new(),
+            dropped => format!("{} of clients that had gone", counted(dropped, "send", "sends")),
+        }
+    }
+}
+
 impl Traffic {
     fn age(&self, now_us: u64) -> String {
         self.last_received_us.filter(|at| *at > 0).map_or(String::new(), |at| {
@@ -529,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_link_that_is_up() {
-        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"last_received_us":12000000},"outbox":{"waiting":2},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1700,"delivered":1600,"lost":90,"ahead":10}}]}"#;
+        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"last_received_us":12000000},"outbox":{"waiting":2},"sends":{"dropped":3},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1700,"delivered":1600,"lost":90,"ahead":10}}]}"#;
         let text = "\
 link       up for 12 s, connection 3
 upstream   wss://host/path, subprotocol v2
@@ -537,6 +451,7 @@ heartbeat  23 ms there and back
 traffic    41,000 messages received (2.0 MiB), 1 sent (10 B)
 newest     1 s ago
 outbox     2 messages wait for the link
+dropped    3 sends of clients that had gone
 log        1,024 entries held (40800 to 41823), 1.0 MiB of 64.0 MiB, 9f2c51d0
 daemon     wsfan/0.1.0, process 1234, running for 1h 1m
 socket     /run/w.sock

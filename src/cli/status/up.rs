@@ -1,0 +1,121 @@
+//! `wsfan status --up`: whether the link is up, for scripts.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use super::{Args, ask, parse, print};
+use crate::cli::{
+    client::{self, Client, NoLine, Request},
+    failure::{Failure, Outcome, wrote},
+    format::{self, clean},
+    line::Line,
+    reach::Pause,
+    target::Need,
+};
+
+/// So long before the end of a wait the daemon is asked for the last time.
+const LAST_WORD: Duration = Duration::from_millis(200);
+
+/// Whether the link is up, or comes up in time.
+pub(super) fn up(args: &Args) -> Outcome {
+    let Some(within) = args.within else {
+        let mut client = args.target.connect(Need::Nothing)?;
+        return is_up(args, &mut client, Instant::now() + args.timeout)?.ok_or_failure();
+    };
+    let deadline = Instant::now() + within;
+    let way = args.target.way(Need::Receive)?;
+    let mut pause = Pause::default();
+    loop {
+        let failure = match way.connect().and_then(|mut client| comes_up(args, &mut client, deadline)) {
+            Ok(answer) => return answer.ok_or_failure(),
+            Err(failure) => failure,
+        };
+        // a daemon that starts, or starts again
+        if Instant::now() >= deadline {
+            return Err(failure);
+        }
+        pause.take_until(deadline);
+    }
+}
+
+/// Follows the link's lines until it is up. A failure is of the connection to the daemon.
+fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
+    let mut line = Vec::new();
+    // without the right to receive no line would ever come
+    client.ask(Request { op: "attach", ..Request::default() }, &mut line, deadline)?;
+    if let Some(error) = Line::parse(&line).filter(|line| line.kind == "error") {
+        return Ok(Answer::No(Failure::failed(format!(
+            "the link's lines can't be waited for: {}",
+            client::refusal(&error)
+        ))));
+    }
+    loop {
+        match is_up(args, client, deadline)? {
+            Answer::Yes => return Ok(Answer::Yes),
+            Answer::No(failure) if !next_up(client, &mut line, deadline)? => return Ok(Answer::No(failure)),
+            Answer::No(_) => {}
+        }
+    }
+}
+
+/// Reads on until a line says that the link is up. False when none came in time.
+fn next_up(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome<bool> {
+    // the last word is asked for once more, and needs some time
+    let until = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
+    while Instant::now() < until {
+        match client.lines.read(line, Some(until)) {
+            Ok(()) if Line::is_message(line) => {}
+            Ok(()) => match Line::parse(line).unwrap_or_default() {
+                link if link.kind == "link" && link.state == "up" => return Ok(true),
+                bye if bye.kind == "bye" => return Err(client::lost(client.lines.path(), &NoLine::Ended)),
+                _ => {}
+            },
+            Err(NoLine::Late) => break,
+            Err(why) => return Err(client::lost(client.lines.path(), &why)),
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the link is up, from the daemon's own mouth; what it says is printed if that ends the command.
+enum Answer {
+    Yes,
+    No(Failure),
+}
+
+impl Answer {
+    fn ok_or_failure(self) -> Outcome {
+        match self {
+            Answer::Yes => Ok(()),
+            Answer::No(failure) => Err(failure),
+        }
+    }
+}
+
+fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
+    let mut line = Vec::new();
+    ask(client, &mut line, deadline)?;
+    let status = parse(&line)?;
+    let link = &status.link;
+    if link.state != "up" {
+        let now_us = format::now_us();
+        let (ending, next) = (link.ending(now_us), link.next_try(now_us));
+        let mut sentence = format!("the link is {}", clean(&link.state));
+        for (what, text) in [("last end", ending), ("next try", next)] {
+            if !text.is_empty() {
+                let _ = write!(sentence, "; {what}: {text}");
+            }
+        }
+        return Ok(Answer::No(Failure::failed(sentence)));
+    }
+    match args.json {
+        true => print(line)?,
+        false => {
+            wrote(writeln!(io::stdout().lock(), "the link is up, connection {}", link.conn)).map(drop)?
+        }
+    }
+    Ok(Answer::Yes)
+}
