@@ -12,6 +12,9 @@ use wsfan::{
     hub::{Ahead, Cursor, Data, Hub},
 };
 
+/// So much is read before it is offered to the clients, in bytes of lines.
+const BATCH_BYTES: usize = 160 << 10;
+
 const SIZES: [usize; 4] = [100, 200, 1024, 16 << 10];
 
 /// JSON of about `size` bytes, as a price feed may send it.
@@ -27,11 +30,12 @@ fn frame_to_line(criterion: &mut Criterion) {
         let (hub, _commands) = Hub::new("bench".to_owned(), &History::default(), false);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(size), &text, |bencher, text| {
-            let mut count = 0_u64;
+            let mut bytes = 0;
             bencher.iter(|| {
                 hub.publish(1_763_847_680_120_000, Data::Text(black_box(text)));
-                count += 1;
-                if count.is_multiple_of(512) {
+                bytes += text.len() + 70;
+                if bytes >= BATCH_BYTES {
+                    bytes = 0;
                     hub.flush(); // as after each batch: what the limits don't allow leaves the log
                 }
             });

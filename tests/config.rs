@@ -729,8 +729,8 @@ fn history_outbox_shutdown_and_log() {
         ),
         ("memory.stalled_lines = \"63KiB\"", "line 2: memory.stalled_lines is 63KiB: write 64KiB to 1TiB"),
         (
-            "memory.unfinished_lines = \"1023KiB\"",
-            "line 2: memory.unfinished_lines has no room for one line of listener.max_line (1MiB): write that or more",
+            "memory.unfinished_lines = \"1MiB\"",
+            "line 2: memory.unfinished_lines has no room for one line of listener.max_line: write 1088KiB or more",
         ),
         ("outbox.max_bytes = 1", "line 2: outbox.max_bytes is 1: write 1KiB to 1TiB"),
         ("outbox.ttl = \"0s\"", "line 2: outbox.ttl is 0s: write 1ms to 1d"),

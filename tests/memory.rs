@@ -135,6 +135,29 @@ fn half_lines_of_many_clients_cost_what_is_configured_and_who_is_refused_is_told
     assert!(refused.len() >= 32 && refused.iter().all(|told| *told), "{refused:?}");
 }
 
+/// Each sends a long message, whole, to a server that reads nothing.
+#[test]
+fn long_sends_that_wait_for_their_turn_cost_what_is_configured() {
+    let (_server, daemon, _upstream) = up("[memory]\nunfinished_lines = \"4MiB\"\n");
+    let mut quick = daemon.client();
+    let before = memory(&daemon);
+    let line = format!("{{\"op\":\"send\",\"id\":1,\"text\":\"{}\"}}\n", "x".repeat(MIB - 100));
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        let client = daemon.client();
+        let _ = client.stream().write_all(line.as_bytes());
+        clients.push(client);
+        assert_eq!(quick.request(json!({"op": "ping"}))["result"], "pong");
+    }
+    let taken = memory(&daemon) - before;
+    let lane = 4 * MIB;
+    assert!(taken < 2 * 4 * MIB + lane + BESIDE, "{} MiB", taken / MIB);
+    // whose turn it was has heard of it, or waits on; who is refused has heard that
+    let over = clients.into_iter().filter(|client| is_over(client.stream()));
+    let refused: Vec<bool> = over.map(|client| told(client, "no_room")).collect();
+    assert!(refused.len() >= 20 && refused.iter().all(|told| *told), "{refused:?}");
+}
+
 /// Whether the daemon has ended the connection.
 fn is_over(stream: &UnixStream) -> bool {
     use rustix::event::{PollFd, PollFlags, poll};

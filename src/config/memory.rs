@@ -10,13 +10,16 @@ pub struct Memory {
     /// longest is disconnected. Default 32 MiB.
     pub stalled_lines: usize,
     /// `unfinished_lines`: of lines that clients have begun to write, in bytes; no less than any
-    /// `listener.max_line`, up to 1 TiB. Above it, the largest of the user with the most is refused. Default
+    /// `listener.max_line` and 64 KiB, up to 1 TiB. Above it, the largest of the user with the most is refused. Default
     /// 16 MiB, or four times the largest `listener.max_line`, if that is more.
     pub unfinished_lines: usize,
 }
 
 /// The default of `unfinished_lines`, at least.
 const UNFINISHED_LINES: usize = 16 << 20;
+
+/// What may come with a line, at once.
+const BESIDE_A_LINE: usize = 64 << 10;
 
 impl Default for Memory {
     fn default() -> Self {
@@ -29,11 +32,11 @@ impl Memory {
         let default = Self::default();
         let longest = listeners.iter().map(|listener| listener.max_line).max().unwrap_or_default();
         let unfinished = section.size("unfinished_lines", 64..=1 << 40);
-        if unfinished.is_some_and(|bytes| bytes < longest) {
-            let longest = format_size(longest as u64);
+        if unfinished.is_some_and(|bytes| bytes < longest + BESIDE_A_LINE) {
+            let least = format_size((longest + BESIDE_A_LINE) as u64);
             section.problem(
                 "unfinished_lines",
-                format_args!("has no room for one line of listener.max_line ({longest}): write that or more"),
+                format_args!("has no room for one line of listener.max_line: write {least} or more"),
             );
         }
         let memory = Self {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::value::RawValue;
-use tokio::task::coop::consume_budget;
+use tokio::{sync::Notify, task::coop::consume_budget};
 
 use super::{
     fanout::Fanout,
@@ -29,6 +29,9 @@ use crate::{
 
 /// Read at once from a client.
 const READ_BYTES: usize = 64 << 10;
+
+/// What a client's lines may take without being counted together with those of others.
+const SMALL_LINES: usize = 16 << 10;
 
 /// How often to look for a hang-up where it can't be waited for.
 const HUNG_UP_PAUSE: Duration = Duration::from_secs(1);
@@ -54,6 +57,8 @@ pub(super) struct Reader {
     pub(super) max_line: usize,
     /// Where its sends come from.
     pub(super) from: Rc<Origin>,
+    /// Told when the client is dismissed.
+    pub(super) dismissed: Rc<Notify>,
     /// When the daemon started, for `status`.
     pub(super) started: std::time::Instant,
 }
@@ -75,17 +80,24 @@ impl Reader {
 
     async fn read(&self) {
         let mut lines = Lines::default();
-        // what an unfinished line was last known to take
-        let mut begun = 0;
+        let mut charged = 0;
         loop {
             match self.fill(&mut lines).await {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(_) => return,
             }
+            self.charge(&lines, &mut charged);
             loop {
                 match lines.next(self.max_line) {
-                    Ok(Some(line)) => self.line(line).await,
+                    Ok(Some(line)) => tokio::select! {
+                        () = self.line(line) => {}
+                        // what waits for its turn is given up with the client
+                        () = self.dismissed.notified() => {
+                            drop(lines);
+                            return self.gone().await;
+                        }
+                    },
                     Ok(None) => break,
                     Err(TooLong) => return self.line_too_long().await,
                 }
@@ -96,11 +108,7 @@ impl Reader {
                 // a client that writes a lot of lines must leave the others their turns
                 consume_budget().await;
             }
-            let memory = lines.memory();
-            if memory != begun {
-                begun = memory;
-                self.fanout.unfinished(self.id, self.peer.uid, memory);
-            }
+            self.charge(&lines, &mut charged);
         }
         if lines.has_rest() {
             self.half_a_line();
@@ -110,12 +118,20 @@ impl Reader {
         self.gone().await;
     }
 
+    /// Tells what the client's lines take, if that is more than it may have beside others, or was.
+    fn charge(&self, lines: &Lines, charged: &mut usize) {
+        let memory = if lines.memory() > SMALL_LINES { lines.memory() } else { 0 };
+        if std::mem::replace(charged, memory) != memory {
+            self.fanout.unfinished(self.id, self.peer.uid, memory);
+        }
+    }
+
     async fn fill(&self, lines: &mut Lines) -> io::Result<usize> {
         let read = |mut stream: &UnixStream| {
             SCRATCH.with_borrow_mut(|scratch| {
                 scratch.resize(READ_BYTES, 0);
                 let read = stream.read(scratch)?;
-                lines.push(&scratch[..read]);
+                lines.push(&scratch[..read], self.max_line);
                 Ok(read)
             })
         };

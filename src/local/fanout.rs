@@ -114,6 +114,8 @@ pub(super) struct About {
     /// Whether it gets messages and the link's changes.
     pub(super) receive: bool,
     pub(super) max_line: usize,
+    /// To be told when the client is dismissed.
+    pub(super) dismissed: Rc<Notify>,
 }
 
 /// A client in `status`.

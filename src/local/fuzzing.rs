@@ -27,7 +27,7 @@ pub fn client(piece: usize, bytes: &[u8]) {
 fn lines(bytes: &[u8], piece: usize) -> (Vec<Vec<u8>>, bool) {
     let (mut lines, mut found) = (Lines::default(), Vec::new());
     for part in bytes.chunks(piece) {
-        lines.push(part);
+        lines.push(part, MAX_LINE);
         loop {
             match lines.next(MAX_LINE) {
                 Ok(Some(line)) => found.push(line.to_vec()),

@@ -15,8 +15,14 @@ pub(super) struct Lines {
 pub(super) struct TooLong;
 
 impl Lines {
-    /// Adds bytes as they came.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// Adds bytes as they came. A line of up to `max_line` bytes takes no more than that.
+    pub(super) fn push(&mut self, bytes: &[u8], max_line: usize) {
+        let length = self.buffer.len() + bytes.len();
+        if length > self.buffer.capacity() {
+            // twice as much each time, but no more than there can be: the line, and its end
+            let grown = (2 * self.buffer.capacity()).min(max_line + 2).max(length);
+            self.buffer.reserve_exact(grown - self.buffer.len());
+        }
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -77,7 +83,7 @@ mod tests {
     #[test]
     fn a_carriage_return_before_the_end_is_no_part_of_the_line() {
         let mut lines = Lines::default();
-        lines.push(b"a\r\nb\n\n\r\nhalf");
+        lines.push(b"a\r\nb\n\n\r\nhalf", 9);
         assert_eq!(all(&mut lines, 9).unwrap(), [&b"a"[..], b"b", b"", b""]);
         assert!(lines.has_rest());
     }
@@ -88,7 +94,7 @@ mod tests {
             [(&b"12345\n"[..], true), (b"12345\r\n", true), (b"123456\n", false), (b"1234567", false)]
         {
             let mut lines = Lines::default();
-            lines.push(input);
+            lines.push(input, 5);
             assert_eq!(all(&mut lines, 5).is_ok(), fits, "{input:?}");
         }
     }
@@ -96,10 +102,20 @@ mod tests {
     #[test]
     fn nothing_buffered_holds_no_memory() {
         let mut lines = Lines::default();
-        lines.push(&[b'x'; 5000]);
-        lines.push(b"\n");
+        lines.push(&[b'x'; 5000], 1 << 20);
+        lines.push(b"\n", 1 << 20);
         all(&mut lines, 1 << 20).unwrap();
         assert_eq!(lines.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn a_long_line_takes_what_it_has() {
+        let mut lines = Lines::default();
+        for _ in 0..1000 {
+            lines.push(&[b'x'; 1000], 1_000_000);
+            assert_eq!(lines.next(1_000_000), Ok(None));
+        }
+        assert_eq!(lines.memory(), 1_000_002);
     }
 
     proptest! {
@@ -116,7 +132,7 @@ mod tests {
             let mut lines = Lines::default();
             let mut found = Vec::new();
             for part in text.chunks(cut) {
-                lines.push(part);
+                lines.push(part, 1000);
                 found.extend(all(&mut lines, 1000).unwrap());
             }
             prop_assert_eq!(found, expected);

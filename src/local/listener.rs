@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::{
+    sync::Notify,
+    task::{JoinError, JoinSet},
+};
 
 use super::{
     client::Reader,
@@ -157,12 +160,14 @@ impl Listener {
         // nothing but a send is long
         let max_line = if rights.send { config.max_line } else { config.max_line.min(MAX_REQUEST) };
         let stream = Rc::new(Watched::reading(stream)?);
+        let dismissed = Rc::new(Notify::new());
         let about = About {
             listener: config.path.clone(),
             format: config.format,
             peer,
             receive: rights.receive,
             max_line,
+            dismissed: Rc::clone(&dismissed),
         };
         let id = self.fanout.join(about, Rc::clone(&stream));
         let Peer { pid, uid } = peer;
@@ -179,6 +184,7 @@ impl Listener {
             format: config.format,
             listener: Rc::clone(&self.config),
             max_line,
+            dismissed,
             started: self.started,
         };
         readers.spawn_local(reader.run());

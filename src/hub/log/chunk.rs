@@ -71,7 +71,7 @@ impl Chunk {
     /// it had.
     pub(super) fn compact(mut self) -> (Chunk, Option<Buffer>) {
         let unused = self.memory.len() - self.taken();
-        if unused <= self.memory.len() / 8 {
+        if unused <= self.memory.len() / 4 {
             return (self, None);
         }
         let mut memory = Buffer::of(self.taken());

@@ -217,6 +217,7 @@ impl Fanout {
         if let Some(relieved) = client.relieved.take() {
             relieved.notify_one();
         }
+        client.about.dismissed.notify_one();
         self.wait(Box::pin(async move {
             tokio::time::sleep(LAST_WORDS).await;
             Wake::Deadline(id)
@@ -252,6 +253,7 @@ impl Fanout {
                         "disconnected a client that had stopped reading: more was held for such clients than memory.stalled_lines"
                     );
                 }
+                client.about.dismissed.notify_one();
                 false
             });
         }
