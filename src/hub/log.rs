@@ -387,7 +387,7 @@ mod tests {
         for (sizes, raw, max_bytes) in sizes.iter().flat_map(|sizes| {
             [false, true]
                 .into_iter()
-                .flat_map(move |raw| [64 << 10, 1 << 20, 16 << 20].map(|max| (sizes, raw, max)))
+                .flat_map(move |raw| [64 << 10, 1 << 20, 4 << 20].map(|max| (sizes, raw, max)))
         }) {
             let largest = 2 * (sizes.iter().max().unwrap() + 4096);
             let mut log = Log::new(Limits { max_bytes, max_age_us: None }, raw);
@@ -399,11 +399,11 @@ mod tests {
                 log.trim(u64::MAX);
                 assert!(log.memory() <= max_bytes.max(largest + log.pool.most() + Log::CHUNK_BYTES));
                 full |= log.oldest() > 1;
-                if full && max_bytes > 8 * largest {
+                if full && max_bytes > 8 * largest && log.head() % 64 == 0 {
                     let (envelope, raw) = (log.envelope.memory(), log.raw.as_ref().map_or(0, Series::memory));
                     assert!(envelope + raw > max_bytes / 10 * 8, "{sizes:?} {raw}: {envelope} + {raw}");
                     let used: usize = log.envelope.sealed().iter().map(Chunk::taken).sum();
-                    assert!(used > envelope / 10 * 8, "{sizes:?}: {used} of {envelope}");
+                    assert!(used > envelope / 10 * 7, "{sizes:?}: {used} of {envelope}");
                 }
                 if appended > 2 * max_bytes + largest {
                     break;
