@@ -463,3 +463,25 @@ fn a_failure_for_a_program_is_in_its_stage_and_in_the_result() {
     }
     assert_eq!(result["type"], "result");
 }
+
+#[test]
+fn a_command_that_fails_ends_the_check_before_anybody_is_called() {
+    let done = check_config(
+        r#"
+[upstream]
+url = "ws://127.0.0.1:9/"
+[command.sign]
+run = ["/bin/sh", "-c", "echo starting >&2; echo 'no such key' >&2; exit 3"]
+[[script.step]]
+name = "log in"
+send = '{"sign":"${command:sign}"}'
+"#,
+        &[],
+    );
+    assert_eq!(done.code, Some(1), "{}{}", done.out, done.err);
+    let row = done.row("prepare");
+    assert!(row.starts_with("failed") && !done.out.contains("tcp"), "{}", done.out);
+    let sentence =
+        "step \"log in\" needs what [command.sign] prints, which failed (exit status: 3): no such key";
+    assert!(done.err.contains(sentence), "{}", done.err);
+}

@@ -233,6 +233,21 @@ fn a_program_says_where_to_connect() {
 }
 
 #[test]
+fn a_program_that_fails_may_have_printed_why() {
+    let config = r#"
+[upstream]
+url_command = { run = ["/bin/sh", "-c", "echo '{\"ok\":false,\"error\":\"revoked\"}'; echo 401 >&2; exit 22"], reject = { "/ok" = false }, on_fail = "stop" }
+[reconnect]
+on_exhausted = "exit"
+[[listener]]
+path = "SOCKET"
+"#;
+    let mut daemon = Daemon::start(config);
+    assert_eq!(daemon.wait().code(), Some(69), "{}", daemon.log());
+    assert!(daemon.log().contains("printed what `reject` is about: revoked"), "{}", daemon.log());
+}
+
+#[test]
 fn a_rule_for_a_close_code_stops_the_daemon_that_is_to_exit() {
     let server = Server::bind();
     let config =

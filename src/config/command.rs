@@ -15,8 +15,12 @@ pub type Commands = BTreeMap<String, Command>;
 /// A program that is run afresh for each attempt, once, however often its output is used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
-    /// `run`: the program by its absolute path, and its arguments; no shell. Never empty.
+    /// `run`: the program by its absolute path, and its arguments; no shell, and no placeholders, since any
+    /// user may read a program's arguments. Never empty.
     pub run: Vec<String>,
+    /// `env`: the daemon's environment variables that it gets, by name, beside [`Command::ENVIRONMENT`].
+    /// None by default.
+    pub env: Vec<String>,
     /// `timeout`: after so long it is killed, with all that it started; 10 ms to 10 min. Default 5 s.
     pub timeout: Duration,
     /// `stdin`: what it reads; a template, but for commands and captures. None by default: nothing.
@@ -35,9 +39,14 @@ pub struct UrlCommand {
 }
 
 impl Command {
+    /// The environment variables that every program gets, where the daemon has them: nothing secret is kept
+    /// there.
+    pub const ENVIRONMENT: [&str; 9] =
+        ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
     /// A command with the default for everything but what it runs.
     pub fn new(run: Vec<String>) -> Self {
-        Self { run, timeout: Duration::from_secs(5), stdin: None }
+        Self { run, env: Vec::new(), timeout: Duration::from_secs(5), stdin: None }
     }
 }
 
@@ -62,7 +71,7 @@ impl Command {
         command
     }
 
-    /// Reads `run`, `timeout` and `stdin`.
+    /// Reads `run`, `env`, `timeout` and `stdin`.
     fn read_keys(section: &Section<'_>, names: &Names, used: Use) -> Option<Self> {
         if section.is_refused() {
             return None;
@@ -71,7 +80,17 @@ impl Command {
         let run: Vec<String> = section
             .texts("run")
             .map_or_else(Vec::new, |items| items.iter().filter_map(Item::text).map(str::to_owned).collect());
-        let default = Self::new(run);
+        let env = section.texts("env").unwrap_or_default();
+        for item in &env {
+            let name = item.text().unwrap_or_default();
+            if name.is_empty() || name.contains(['=', '\0']) {
+                item.problem(format_args!(
+                    "is {name:?}: write the name of an environment variable of the daemon, such as \"https_proxy\""
+                ));
+            }
+        }
+        let env = env.iter().filter_map(Item::text).map(str::to_owned).collect();
+        let default = Self { env, ..Self::new(run) };
         let timeouts = Duration::from_millis(10)..=Duration::from_secs(600);
         let timeout = section.duration("timeout", timeouts).unwrap_or(default.timeout);
         if section.problems() == before {
@@ -86,12 +105,37 @@ impl Command {
                 Some(_) if default.run.iter().any(|text| text.contains('\0')) => {
                     section.problem("run", "has a NUL character in it: take it out");
                 }
-                Some(_) => {}
+                Some(_) => {
+                    if let Some(placeholder) = default.run.iter().find_map(|text| first_placeholder(text)) {
+                        section.problem(
+                            "run",
+                            format_args!(
+                                "has {placeholder} in it, which would be passed as it stands, since any user may \
+                                 read a program's arguments: have the program read it, by `stdin`"
+                            ),
+                        );
+                    }
+                }
             }
         }
         let stdin = section.item("stdin").and_then(|item| names.text(&item, used));
         (section.problems() == before).then_some(Self { timeout, stdin, ..default })
     }
+}
+
+/// The first placeholder of wsfan's in a text; `${HOME}` is a shell's business.
+fn first_placeholder(text: &str) -> Option<String> {
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        rest = &rest[at..];
+        let end = rest.find('}').map_or(rest.len(), |end| end + 1);
+        let one = Template::parse(&rest[..end]).ok().filter(|template| !template.is_literal());
+        if one.is_some() {
+            return Some(format!("`{}`", &rest[..end]));
+        }
+        rest = &rest[2..];
+    }
+    None
 }
 
 impl UrlCommand {
@@ -103,5 +147,47 @@ impl UrlCommand {
         let on_fail = section.one_of("on_fail", &ON_FAIL).unwrap_or_default();
         section.finish();
         Some(Self { command: command?, reject, on_fail })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Surroundings};
+
+    fn read(keys: &str) -> Result<Command, String> {
+        let text = format!(
+            "[upstream]\nurl = \"ws://h/\"\n[command.a]\n{keys}\n[[script.step]]\nsend = \"${{command:a}}\"\n"
+        );
+        let config = Config::parse(&text, &Surroundings::fixed([])).map_err(|invalid| invalid.to_string())?;
+        Ok(config.terms.commands["a"].clone())
+    }
+
+    #[test]
+    fn arguments_hold_no_placeholders_and_a_shells_own_are_its_business() {
+        for (run, placeholder) in [
+            ("/bin/a ${env:TOKEN}", Some("`${env:TOKEN}`")),
+            ("${HOME} x${file:/a}", Some("`${file:/a}`")),
+            ("${now_ms}", Some("`${now_ms}`")),
+            ("echo ${HOME} $TOKEN ${", None),
+            ("$${env:A}", Some("`${env:A}`")),
+        ] {
+            let read = read(&format!("run = [\"/bin/sh\", \"-c\", \"{run}\"]"));
+            match placeholder {
+                None => assert!(read.is_ok(), "{run}: {read:?}"),
+                Some(placeholder) => {
+                    let error = read.unwrap_err();
+                    assert!(error.contains(placeholder) && error.contains("`stdin`"), "{run}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn variables_are_let_through_by_name() {
+        let command = read("run = [\"/bin/a\"]\nenv = [\"A\", \"https_proxy\"]").unwrap();
+        assert_eq!(command.env, ["A", "https_proxy"]);
+        let error = read("run = [\"/bin/a\"]\nenv = [\"A=1\"]").unwrap_err();
+        assert!(error.contains("\"A=1\"") && error.contains("name of an environment variable"), "{error}");
     }
 }

@@ -30,13 +30,9 @@ impl Address {
     ///
     /// What is wrong with it, without a word of it but a short text at `/error`; and what that leads to.
     pub(super) fn parse(printed: &str, command: &UrlCommand) -> Result<Address, Failure> {
-        let refuse = |why: &str| {
-            let program = &command.command.run[0];
-            Failure::attempt(format!("upstream.url_command {program} printed {why}"))
-        };
-        if let Some(reject) = command.reject.iter().find(|reject| reject.pattern.matches(printed)) {
-            let why = format!("what `reject` is about{}", quoted_error(printed));
-            return Err(Failure { then: Some(remedy(printed, reject, command)), ..refuse(&why) });
+        let refuse = |why: &str| refused(command, why);
+        if let Some(rejected) = Address::rejected(printed, command) {
+            return Err(rejected);
         }
         let Some(json) = printed.starts_with('{').then(|| serde_json::from_str(printed)) else {
             return match printed.lines().count() {
@@ -55,6 +51,17 @@ impl Address {
         }
         Ok(Address { url: Secret::new(url), headers })
     }
+
+    /// The failure that the program's output stands for, if `reject` knows it.
+    pub(super) fn rejected(printed: &str, command: &UrlCommand) -> Option<Failure> {
+        let reject = command.reject.iter().find(|reject| reject.pattern.matches(printed))?;
+        let why = format!("what `reject` is about{}", quoted_error(printed));
+        Some(Failure { then: Some(remedy(printed, reject, command)), ..refused(command, &why) })
+    }
+}
+
+fn refused(command: &UrlCommand, why: &str) -> Failure {
+    Failure::attempt(format!("upstream.url_command {} printed {why}", command.command.run[0]))
 }
 
 /// What a rejection leads to; the wait may be in the output itself.

@@ -65,6 +65,9 @@ async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, track: 
     track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
     let secrets = reading::read(settings).await;
+    if let Some(failure) = reading::unmet(settings, &secrets) {
+        return Err(failure);
+    }
     let address = address(upstream, to, &secrets).await?;
     let target = Target::parse(address.url.expose()).map_err(Failure::attempt)?;
     let mut headers = Vec::new();
@@ -119,8 +122,14 @@ async fn address(
             let fail = |why: String| Failure::attempt(format!("upstream.url_command {program} {why}"));
             let stdin = command.command.stdin.as_ref().map(|template| render(template, secrets, None));
             let stdin = stdin.transpose().map_err(|why| fail(format!("can't be run: stdin: {why}")))?;
-            let printed = commands::run(&command.command, stdin).await.map_err(fail)?;
-            Address::parse(&printed, command)
+            match commands::run(&command.command, stdin).await {
+                Ok(printed) => Address::parse(&printed, command),
+                // a program that fails may have printed why, as `curl --fail-with-body` does
+                Err(failed) => {
+                    let rejected = failed.printed.and_then(|printed| Address::rejected(&printed, command));
+                    Err(rejected.unwrap_or_else(|| fail(failed.why)))
+                }
+            }
         }
         _ => Err(Failure::attempt("upstream.url is missing")),
     }

@@ -1,34 +1,61 @@
 //! Runs the programs that a configuration names, for what they print.
 
-use std::{future::pending, process::Stdio};
+use std::{cell::RefCell, env, future::pending, pin::pin, process::Stdio};
 
+use futures_util::FutureExt;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
+    process::{Child, ChildStderr, Command},
     time,
 };
 
+use super::failure::clean;
 use crate::config::{self, Secret};
 
 /// The most that a program may print, in bytes.
 const MAX_OUTPUT: usize = 64 * 1024;
+/// So much is kept of the end of what it writes on standard error.
+const MAX_COMPLAINT: usize = 1024;
+/// So many characters of its last line are quoted.
+const MAX_QUOTED: usize = 200;
+
+/// Why a program gave nothing to use.
+#[derive(Debug, PartialEq)]
+pub(super) struct Failed {
+    /// The end of a sentence after the program's name. It holds nothing that the program printed, but the
+    /// last line that it wrote on standard error.
+    pub(super) why: String,
+    /// What it printed, if it came to its end and only its exit status says that it failed.
+    pub(super) printed: Option<String>,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Failed {
+        Failed { why, printed: None }
+    }
+}
 
 /// Runs a program to its end with `stdin` to read, or nothing, and returns what it printed, without the
-/// line breaks and blanks around it. What it writes on standard error goes to the daemon's own.
+/// line breaks and blanks around it. Of the daemon's environment it gets what every program does, and what
+/// its `env` names. What it writes on standard error matters only if it fails.
 ///
 /// Dropping the future, as a timeout of the attempt does, kills the program, and those that it started.
 ///
 /// # Errors
 ///
-/// What went wrong, the end of a sentence after the program's name; nothing that it printed.
-pub(super) async fn run(command: &config::Command, stdin: Option<Secret>) -> Result<String, String> {
-    let (program, arguments) = command.run.split_first().ok_or("names no program")?;
+/// It could not be run, failed, or printed nothing.
+pub(super) async fn run(command: &config::Command, stdin: Option<Secret>) -> Result<String, Failed> {
+    let (program, arguments) =
+        command.run.split_first().ok_or_else(|| Failed::from("names no program".to_owned()))?;
+    let names = config::Command::ENVIRONMENT.into_iter().chain(command.env.iter().map(String::as_str));
     let child = Command::new(program)
         .args(arguments)
+        .env_clear()
+        .envs(names.filter_map(|name| Some((name, env::var_os(name)?))))
         .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .process_group(0)
         .spawn()
@@ -36,7 +63,7 @@ pub(super) async fn run(command: &config::Command, stdin: Option<Secret>) -> Res
     let mut family = Family(child);
     match time::timeout(command.timeout, talk(&mut family.0, stdin)).await {
         Ok(printed) => printed,
-        Err(_) => Err(format!("did not end within {}", config::format_duration(command.timeout))),
+        Err(_) => Err(format!("did not end within {}", config::format_duration(command.timeout)).into()),
     }
 }
 
@@ -54,8 +81,10 @@ impl Drop for Family {
 }
 
 /// Writes and reads at the same time: neither side may wait for the other.
-async fn talk(child: &mut Child, stdin: Option<Secret>) -> Result<String, String> {
-    let pipe = child.stdin.take();
+async fn talk(child: &mut Child, stdin: Option<Secret>) -> Result<String, Failed> {
+    let (pipe, stderr) = (child.stdin.take(), child.stderr.take());
+    let complaint = RefCell::new(Vec::new());
+    let mut listen = pin!(listen(stderr, &complaint));
     let write = async move {
         if let (Some(mut pipe), Some(text)) = (pipe, stdin) {
             // a program that doesn't read it all needn't
@@ -63,29 +92,58 @@ async fn talk(child: &mut Child, stdin: Option<Secret>) -> Result<String, String
         }
         pending().await
     };
-    tokio::select! {
-        printed = output(child) => printed,
+    let output = tokio::select! {
+        output = output(child) => output,
         () = write => unreachable!("it is the output that ends it"),
-    }
+        () = &mut listen => unreachable!("it is the output that ends it"),
+    };
+    // what the program has written by its end is in the pipe; what it left behind isn't waited for
+    let _ = listen.now_or_never();
+    output.map_err(|failed| match last_line(&complaint.borrow()) {
+        Some(line) => Failed { why: format!("{}: {line}", failed.why), ..failed },
+        None => failed,
+    })
 }
 
-async fn output(child: &mut Child) -> Result<String, String> {
-    let stdout = child.stdout.take().ok_or("has no standard output")?;
+/// Reads all that a program writes on standard error, so that it never waits for that, and keeps the end.
+async fn listen(stderr: Option<ChildStderr>, end: &RefCell<Vec<u8>>) {
+    if let Some(mut stderr) = stderr {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = stderr.read(&mut piece).await {
+            let mut end = end.borrow_mut();
+            end.extend_from_slice(&piece[..length]);
+            let over = end.len().saturating_sub(MAX_COMPLAINT);
+            end.drain(..over);
+        }
+    }
+    pending().await
+}
+
+/// The last line with something in it, to be shown.
+fn last_line(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(clean(&line.chars().take(MAX_QUOTED).collect::<String>()))
+}
+
+async fn output(child: &mut Child) -> Result<String, Failed> {
+    let stdout = child.stdout.take().ok_or_else(|| "has no standard output".to_owned())?;
     let mut printed = Vec::new();
     let limit = MAX_OUTPUT as u64 + 1;
     let read = stdout.take(limit).read_to_end(&mut printed).await;
     read.map_err(|error| format!("can't be read from: {}", reason(&error)))?;
     if printed.len() > MAX_OUTPUT {
-        return Err("printed more than 64KiB".to_owned());
+        return Err("printed more than 64KiB".to_owned().into());
     }
     let status = child.wait().await.map_err(|error| format!("can't be waited for: {}", reason(&error)))?;
+    let text = String::from_utf8(printed).map(|text| text.trim().to_owned());
     if !status.success() {
-        return Err(format!("failed ({status}); what it said is in the daemon's log"));
+        return Err(Failed { why: format!("failed ({status})"), printed: text.ok() });
     }
-    let text = String::from_utf8(printed).map_err(|_| "printed what is not UTF-8 text".to_owned())?;
-    match text.trim() {
-        "" => Err("printed nothing".to_owned()),
-        trimmed => Ok(trimmed.to_owned()),
+    match text {
+        Err(_) => Err("printed what is not UTF-8 text".to_owned().into()),
+        Ok(text) if text.is_empty() => Err("printed nothing".to_owned().into()),
+        Ok(text) => Ok(text),
     }
 }
 
@@ -101,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    async fn shell(script: &str) -> Result<String, String> {
+    async fn shell(script: &str) -> Result<String, Failed> {
         let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script.into()]);
         command.timeout = Duration::from_secs(20);
         run(&command, None).await
@@ -126,15 +184,51 @@ mod tests {
     #[tokio::test(flavor = "local")]
     async fn what_goes_wrong_is_a_sentence_without_a_word_of_the_output() {
         let missing = config::Command::new(vec!["/nowhere/program".into()]);
-        assert_eq!(run(&missing, None).await, Err("can't be started: No such file or directory".to_owned()));
+        let missing = run(&missing, None).await;
+        assert_eq!(missing, Err("can't be started: No such file or directory".to_owned().into()));
         for (script, sentence) in [
-            ("echo SECRET; exit 3", "failed (exit status: 3); what it said is in the daemon's log"),
+            ("echo SECRET; exit 3", "failed (exit status: 3)"),
+            (
+                "echo first >&2; echo 'the \u{1b}[31mlast' >&2; echo >&2; exit 3",
+                "failed (exit status: 3): the  [31mlast",
+            ),
+            ("seq 100000 >&2; echo end >&2; exit 1", "failed (exit status: 1): end"),
+            ("sleep 30 >/dev/null & echo left >&2; exit 4", "failed (exit status: 4): left"),
             ("true", "printed nothing"),
             ("printf '\\377'", "printed what is not UTF-8 text"),
             ("while echo SECRET; do :; done", "printed more than 64KiB"),
         ] {
-            assert_eq!(shell(script).await, Err(sentence.to_owned()), "{script}");
+            assert_eq!(
+                shell(script).await.map_err(|failed| failed.why),
+                Err(sentence.to_owned()),
+                "{script}"
+            );
         }
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn what_a_program_printed_before_it_failed_is_for_its_rejections() {
+        let failed = shell("echo ' {\"ok\":false} '; exit 22").await.unwrap_err();
+        assert_eq!(failed.printed.as_deref(), Some(r#"{"ok":false}"#));
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_program_gets_the_variables_that_are_named_for_it_and_a_few_harmless_ones() {
+        let mut command = config::Command::new(vec!["/usr/bin/env".into()]);
+        command.timeout = Duration::from_secs(20);
+        let names = |printed: String| {
+            let names = printed.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned()));
+            names.collect::<Vec<_>>()
+        };
+        // cargo gives its tests many
+        assert!(env::var_os("CARGO_MANIFEST_DIR").is_some() && env::var_os("CARGO_PKG_NAME").is_some());
+        let plain = names(run(&command, None).await.unwrap());
+        assert!(plain.iter().all(|name| config::Command::ENVIRONMENT.contains(&name.as_str())), "{plain:?}");
+        assert!(plain.iter().any(|name| name == "PATH"), "{plain:?}");
+        command.env = vec!["CARGO_PKG_NAME".into(), "NOT_SET_ANYWHERE".into()];
+        let mut more = names(run(&command, None).await.unwrap());
+        more.retain(|name| !plain.contains(name));
+        assert_eq!(more, ["CARGO_PKG_NAME"]);
     }
 
     /// Waits until the process whose number is in this file is gone, or a zombie: the runtime collects
@@ -153,7 +247,7 @@ mod tests {
         let script = format!("echo $$ > {}; sleep 1000 & echo $! > {}; wait", own.display(), other.display());
         let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script]);
         command.timeout = Duration::from_millis(500);
-        assert_eq!(run(&command, None).await, Err("did not end within 500ms".to_owned()));
+        assert_eq!(run(&command, None).await, Err("did not end within 500ms".to_owned().into()));
         end_of(&own).await;
         end_of(&other).await;
     }

@@ -1,10 +1,10 @@
 //! Reads what the placeholders of one attempt stand for: files, variables, and what commands print.
 
-use std::{collections::BTreeMap, pin::Pin};
+use std::{collections::BTreeMap, iter, pin::Pin};
 
-use super::{Settings, commands, secrets::Secrets};
+use super::{Settings, commands, failure::Failure, secrets::Secrets};
 use crate::config::{
-    self, HeartbeatKind, Placeholder, Pointer, Say, Secret, Surroundings, Template, Value, Var,
+    self, HeartbeatKind, Placeholder, Pointer, Say, Secret, Step, Surroundings, Template, Value, Var,
 };
 
 /// Reads all that the templates of `settings` name: files and variables at once, and each command run
@@ -20,6 +20,37 @@ pub(super) async fn read(settings: &Settings) -> Secrets {
         reading.read_all(template).await;
     }
     reading.values.into_iter().collect()
+}
+
+/// The failure that a step is certain to come to, since a command failed that it needs: then a connection
+/// is of no use. It leads to what the step's own failure does.
+pub(super) fn unmet(settings: &Settings, secrets: &Secrets) -> Option<Failure> {
+    let terms = &settings.terms;
+    let certain = |step: &&Step| {
+        step.is_wanted(&terms.vars) && step.if_captured.is_empty() && step.unless_captured.is_empty()
+    };
+    terms.script.steps.iter().filter(certain).find_map(|step| {
+        let Some(Say::Text(template)) = &step.send else { return None };
+        let in_variable = |placeholder| match placeholder {
+            &Placeholder::Var(ref name) => terms.vars.get(name).map(|var| match var {
+                Var::Json(template) | Var::Text(template) => template.placeholders(),
+            }),
+            _ => None,
+        };
+        let direct = template.placeholders();
+        let named = direct.flat_map(|(placeholder, _)| {
+            let inner = in_variable(placeholder).into_iter().flatten().map(|(placeholder, _)| placeholder);
+            iter::once(placeholder).chain(inner)
+        });
+        let (name, why) = named.filter_map(|placeholder| failed_command(placeholder, secrets)).next()?;
+        let sentence = format!("step {:?} needs what [command.{name}] prints, which {why}", step.name);
+        Some(Failure { then: Some(step.on_fail), ..Failure::attempt(sentence) })
+    })
+}
+
+fn failed_command<'p>(placeholder: &'p Placeholder, secrets: &Secrets) -> Option<(&'p str, String)> {
+    let Placeholder::Command(name, _) = placeholder else { return None };
+    Some((name, secrets.value(placeholder).err()?))
 }
 
 struct Reading<'a> {
@@ -88,7 +119,7 @@ impl<'a> Reading<'a> {
             Some(template) => Some(Secret::new(self.rendered(template).await?)),
             None => None,
         };
-        commands::run(command, stdin).await
+        commands::run(command, stdin).await.map_err(|failed| failed.why)
     }
 }
 
@@ -223,5 +254,48 @@ send = '{"a":"${var:token}","b":"${var:fine}","c":"${command:bad}"}'
             "`${var:token}` has no value: `${file:/nowhere}` can't be read: No such file or directory";
         assert_eq!(get(&secrets, "${var:token}"), Err(error.into()));
         assert!(get(&secrets, "${command:bad}").unwrap_err().starts_with("`${command:bad}` failed"));
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_step_that_is_certain_to_fail_fails_the_attempt() {
+        let text = |when: &str, send: &str| {
+            format!(
+                r#"
+[vars]
+token = "t-${{command:bad}}"
+[command.bad]
+run = ["/bin/sh", "-c", "echo no such key >&2; exit 7"]
+[[script.step]]
+name = "log in"
+send = '{send}'
+on_fail = "stop"
+{when}
+[[reply]]
+match = "never"
+send = '{{"a":"${{var:token}}"}}'
+"#
+            )
+        };
+        for (when, send, fails) in [
+            ("", r#"{"a":"${command:bad}"}"#, true),
+            ("", r#"{"a":"${var:token}"}"#, true),
+            (
+                "if_captured = \"x\"\n[[capture]]\nmatch = \"x\"\nvalues = { x = \"/x\" }",
+                r#"{"a":"${var:token}"}"#,
+                false,
+            ),
+        ] {
+            let settings = settings(&text(when, send));
+            let failure = unmet(&settings, &read(&settings).await);
+            let Some(failure) = failure else {
+                assert!(!fails, "{when} {send}");
+                continue;
+            };
+            assert!(fails, "{when} {send}");
+            let sentence =
+                "step \"log in\" needs what [command.bad] prints, which failed (exit status: 7): no such key";
+            assert_eq!(failure.error.as_deref(), Some(sentence));
+            assert_eq!(failure.then, Some(config::Remedy::Stop));
+        }
     }
 }
