@@ -445,3 +445,18 @@ fn no_user_takes_all_places_and_root_always_finds_one() {
     }
     assert_eq!(own[16].request(json!({"op": "close"}))["result"], "accepted");
 }
+
+#[test]
+fn a_listener_may_hold_its_own_user_to_its_rights() {
+    let server = Server::bind();
+    let daemon = Daemon::start(
+        &(server.config()
+            + "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.strict\"\nrights = [\"receive\"]\n\
+               privileged = false\n"),
+    );
+    let _upstream = server.accept();
+    let mut client = Client::connect(&daemon.path().join("wsfan.sock.strict"));
+    let refused = client.request(json!({"op": "send", "text": "x"}));
+    assert_eq!(refused["code"], "forbidden", "{refused}");
+    daemon.client().link("up");
+}

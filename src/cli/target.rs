@@ -226,6 +226,7 @@ mod tests {
                 control: rights.contains('c'),
             },
             max_clients: 1,
+            privileged: true,
             max_clients_per_user: None,
             max_line: 1,
         }

@@ -101,6 +101,7 @@ section!(LISTENER, listener, Listener {
     group: "listener.group" Nothing,
     format: "listener.format" Nothing,
     rights: "listener.rights" Nothing,
+    privileged: "listener.privileged" Nothing,
     max_clients: "listener.max_clients" Nothing,
     max_clients_per_user: "listener.max_clients_per_user" Nothing,
     max_line: "listener.max_line" Nothing,

@@ -27,6 +27,9 @@ pub struct Listener {
     pub format: Format,
     /// `rights`: what its clients may do. Default receive and send.
     pub rights: Rights,
+    /// `privileged`: whether root and the daemon's own user have every right here, whatever `rights` says.
+    /// Default true.
+    pub privileged: bool,
     /// `max_clients`: at once; 1 to 1,000,000. Default 1024.
     pub max_clients: usize,
     /// `max_clients_per_user`: of one user, but root and who runs the daemon; 1 to 1,000,000. Default three
@@ -66,6 +69,7 @@ impl Listener {
             group: None,
             format: Format::Envelope,
             rights: Rights::default(),
+            privileged: true,
             max_clients: 1024,
             max_clients_per_user: None,
             max_line: 1 << 20,
@@ -124,6 +128,7 @@ impl Listener {
             group: read_name(&section, "group"),
             format: section.one_of("format", &formats).unwrap_or(default.format),
             rights: Rights::read(&section),
+            privileged: section.truth("privileged").unwrap_or(default.privileged),
             max_clients: section.integer("max_clients", 1..=1_000_000).unwrap_or(default.max_clients),
             max_clients_per_user: section.integer("max_clients_per_user", 1..=1_000_000),
             max_line: section.size("max_line", 64..=64 << 20).unwrap_or(default.max_line),

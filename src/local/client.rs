@@ -231,7 +231,7 @@ impl Reader {
 
     /// What it may do now.
     fn rights(&self) -> Rights {
-        rights::of(self.listener.borrow().rights, self.peer.uid, self.own_uid)
+        rights::of(&self.listener.borrow(), self.peer.uid, self.own_uid)
     }
 
     fn reload(&self, id: Option<&RawValue>) {

@@ -156,7 +156,7 @@ impl Listener {
             let message = "the daemon has nearly as many files open as it may (LimitNOFILE in its unit)";
             return self.refuse(&stream, message);
         }
-        let rights = rights::of(config.rights, peer.uid, own_uid);
+        let rights = rights::of(&config, peer.uid, own_uid);
         // nothing but a send is long
         let max_line = if rights.send { config.max_line } else { config.max_line.min(MAX_REQUEST) };
         let stream = Rc::new(Watched::reading(stream)?);
@@ -242,7 +242,7 @@ impl Handle {
     /// Dismisses those who receive and have no right to any more.
     pub fn withdraw(&self) {
         let config = self.config.borrow();
-        let may_receive = |uid| rights::of(config.rights, uid, socket::own_uid()).receive;
+        let may_receive = |uid| rights::of(&config, uid, socket::own_uid()).receive;
         self.fanout.dismiss_of(&config.path, |about| about.receive && !may_receive(about.peer.uid));
     }
 

@@ -1,12 +1,15 @@
 //! Who may do what. Pure.
 
 use super::protocol::Op;
-use crate::config::Rights;
+use crate::config::{Listener, Rights};
 
 /// The rights of a client whose peer has `uid`: its listener's, or every one for root and for the
-/// daemon's own user.
-pub(super) fn of(listener: Rights, uid: u32, own_uid: u32) -> Rights {
-    if uid == 0 || uid == own_uid { Rights { receive: true, send: true, control: true } } else { listener }
+/// daemon's own user, unless the listener says that they are like others.
+pub(super) fn of(listener: &Listener, uid: u32, own_uid: u32) -> Rights {
+    match listener.privileged && (uid == 0 || uid == own_uid) {
+        true => Rights { receive: true, send: true, control: true },
+        false => listener.rights,
+    }
 }
 
 /// The name of the right that `op` needs and `rights` lack.
@@ -30,9 +33,14 @@ mod tests {
     #[test]
     fn root_and_the_daemons_own_user_have_every_right() {
         let all = Rights { receive: true, send: true, control: true };
-        assert_eq!(of(NONE, 0, 1000), all);
-        assert_eq!(of(NONE, 1000, 1000), all);
-        assert_eq!(of(NONE, 1001, 1000), NONE);
+        let mut listener = Listener { rights: NONE, ..Listener::new("/s") };
+        for (uid, rights) in [(0, all), (1000, all), (1001, NONE)] {
+            assert_eq!(of(&listener, uid, 1000), rights, "{uid}");
+        }
+        listener.privileged = false;
+        for uid in [0, 1000, 1001] {
+            assert_eq!(of(&listener, uid, 1000), NONE, "{uid}");
+        }
     }
 
     #[test]
@@ -49,7 +57,7 @@ mod tests {
         ];
         for (op, right) in ops {
             assert_eq!(missing(NONE, &op), right, "{op:?}");
-            assert_eq!(missing(of(NONE, 0, 0), &op), None, "{op:?}");
+            assert_eq!(missing(of(&Listener::new("/s"), 0, 0), &op), None, "{op:?}");
         }
     }
 }
