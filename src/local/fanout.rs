@@ -9,15 +9,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     io::{self, Write},
-    net::Shutdown,
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     rc::Rc,
     time::Duration,
 };
 
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
-use serde::Serialize;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -26,27 +24,28 @@ use super::{
     protocol::{self, Bye, Code},
     seldom::Seldom,
     shares::Shares,
-    socket::Peer,
     unfinished::Unfinished,
     watched::Watched,
 };
 use crate::{
     config::{Format, History, Memory, SlowClient},
-    hub::{Cursor, Hub, Ledger, Log},
+    hub::{Cursor, Hub},
 };
 
+mod census;
 mod laggards;
+mod member;
 mod newcomers;
+pub(super) use census::{ClientStatus, Totals};
 use laggards::{Rules, Wake};
+pub(super) use member::About;
+use member::{Client, bye};
 
 /// So many writes for one client in a row; then the others have their turn.
 const WRITES_PER_TURN: usize = 8;
 
 /// What is laid out for a burst is kept so long for a client that takes nothing.
 const BURST_KEPT: Duration = Duration::from_secs(1);
-
-/// The sums over all clients are as good for so long.
-const TOTALS_KEPT: Duration = Duration::from_millis(250);
 
 /// Writes to all clients. Clones are handles to the same fan-out.
 #[derive(Clone)]
@@ -84,59 +83,6 @@ struct Shared {
     waits_changed: Notify,
     /// There is a client less.
     left: Notify,
-}
-
-struct Client {
-    about: About,
-    stream: Rc<Watched<UnixStream>>,
-    outgoing: Outgoing,
-    /// Its socket took less than all; a wait for it is under way.
-    lagging: bool,
-    /// Its socket, watched for writing: kept while it lags again and again, so that the kernel
-    /// needn't be told each time.
-    watch: Option<Rc<Watched<UnixStream>>>,
-    /// Its reader waits for it to read its replies.
-    relieved: Option<Rc<Notify>>,
-    /// The link waits for it.
-    holding: bool,
-    /// A look at how long it has been holding is due.
-    stall_watched: bool,
-    /// When a laggard last took anything, or began to lag.
-    progress: Instant,
-}
-
-/// Who a client is.
-#[derive(Debug, Clone)]
-pub(super) struct About {
-    pub(super) listener: PathBuf,
-    pub(super) format: Format,
-    pub(super) peer: Peer,
-    /// Whether it gets messages and the link's changes.
-    pub(super) receive: bool,
-    pub(super) max_line: usize,
-    /// To be told when the client is dismissed.
-    pub(super) dismissed: Rc<Notify>,
-}
-
-/// A client in `status`.
-#[derive(Debug, Serialize)]
-pub(super) struct ClientStatus {
-    client: u64,
-    listener: PathBuf,
-    format: &'static str,
-    pid: i32,
-    uid: u32,
-    you: bool,
-    ledger: Ledger,
-    unread_reply_bytes: usize,
-}
-
-/// Sums over all clients.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(super) struct Totals {
-    clients: usize,
-    ledger: Ledger,
-    unread_reply_bytes: usize,
 }
 
 impl Fanout {
@@ -220,43 +166,6 @@ impl Fanout {
     /// How many clients there are.
     pub fn count(&self) -> usize {
         self.0.clients.borrow().len()
-    }
-
-    /// When an answer to the `status` of user `uid` may go, with the rows of all clients or of one. None: it is
-    /// asked for too often.
-    pub(super) fn book_status(&self, uid: u32, all: bool) -> Option<Duration> {
-        let rows = if all { self.count() } else { 1 };
-        self.0.shares.borrow_mut().book(uid, rows, Instant::now().into_std())
-    }
-
-    /// The rows for the `status` that client `you` asked for: all clients, or that one alone.
-    pub(super) fn rows(&self, you: u64, all: bool) -> Vec<ClientStatus> {
-        let log = self.0.hub.log();
-        let clients = self.0.clients.borrow();
-        let row = |id: u64, client: &Client| client.row(id, id == you, &log);
-        match all {
-            true => clients.iter().map(|(id, client)| row(*id, client)).collect(),
-            false => clients.get(&you).map(|client| row(you, client)).into_iter().collect(),
-        }
-    }
-
-    /// The sums over all clients. They cost a look at each, and may be as old as [`TOTALS_KEPT`].
-    pub(super) fn totals(&self) -> Totals {
-        let now = Instant::now();
-        if let Some((at, totals)) = self.0.totals.get()
-            && now.duration_since(at) < TOTALS_KEPT
-        {
-            return totals;
-        }
-        let log = self.0.hub.log();
-        let clients = self.0.clients.borrow();
-        let mut totals = Totals { clients: clients.len(), ..Totals::default() };
-        for client in clients.values() {
-            totals.ledger += client.outgoing.ledger(&log);
-            totals.unread_reply_bytes += client.outgoing.unread_replies();
-        }
-        self.0.totals.set(Some((now, totals)));
-        totals
     }
 
     /// Takes in a client, at the head of the log, and greets it. Returns its number.
@@ -550,56 +459,6 @@ enum Turn {
     Deaf,
     /// Everything is said.
     Close,
-}
-
-impl Client {
-    fn row(&self, id: u64, you: bool, log: &Log) -> ClientStatus {
-        ClientStatus {
-            client: id,
-            listener: self.about.listener.clone(),
-            format: match self.about.format {
-                Format::Envelope => "envelope",
-                Format::Raw => "raw",
-            },
-            pid: self.about.peer.pid,
-            uid: self.about.peer.uid,
-            you,
-            ledger: self.outgoing.ledger(log),
-            unread_reply_bytes: self.outgoing.unread_replies(),
-        }
-    }
-
-    fn finish(&mut self, why: Bye) {
-        self.outgoing.finish(self.bye(why));
-    }
-
-    fn bye(&self, why: Bye) -> Vec<u8> {
-        bye(self.about.format, why)
-    }
-
-    /// Lets its reader go on, if there is no reason to wait for more.
-    fn relieve(&mut self) {
-        if !self.outgoing.has_enough()
-            && let Some(relieved) = self.relieved.take()
-        {
-            relieved.notify_one();
-        }
-    }
-
-    /// Ends its reader, and its wait for writability with it.
-    fn close(&self) {
-        if let Some(relieved) = &self.relieved {
-            relieved.notify_one();
-        }
-        let _ = self.stream.socket().shutdown(Shutdown::Both); // it may be gone already
-    }
-}
-
-fn bye(format: Format, why: Bye) -> Vec<u8> {
-    match format {
-        Format::Envelope => protocol::bye(why),
-        Format::Raw => Vec::new(),
-    }
 }
 
 /// When the fan-out ends, the link must not wait for it.

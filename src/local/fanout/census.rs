@@ -1,0 +1,93 @@
+//! Who there is, for `status`.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{Fanout, member::Client};
+use crate::{
+    config::Format,
+    hub::{Ledger, Log},
+};
+
+/// The sums over all clients are as good for so long.
+const TOTALS_KEPT: Duration = Duration::from_millis(250);
+
+/// A client in `status`.
+#[derive(Debug, Serialize)]
+pub(in crate::local) struct ClientStatus {
+    client: u64,
+    listener: PathBuf,
+    format: &'static str,
+    pid: i32,
+    uid: u32,
+    you: bool,
+    ledger: Ledger,
+    unread_reply_bytes: usize,
+}
+
+/// Sums over all clients.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(in crate::local) struct Totals {
+    clients: usize,
+    ledger: Ledger,
+    unread_reply_bytes: usize,
+}
+
+impl Fanout {
+    /// When an answer to the `status` of user `uid` may go, with the rows of all clients or of one. None: it is
+    /// asked for too often.
+    pub(in crate::local) fn book_status(&self, uid: u32, all: bool) -> Option<Duration> {
+        let rows = if all { self.count() } else { 1 };
+        self.0.shares.borrow_mut().book(uid, rows, Instant::now().into_std())
+    }
+
+    /// The rows for the `status` that client `you` asked for: all clients, or that one alone.
+    pub(in crate::local) fn rows(&self, you: u64, all: bool) -> Vec<ClientStatus> {
+        let log = self.0.hub.log();
+        let clients = self.0.clients.borrow();
+        let row = |id: u64, client: &Client| client.row(id, id == you, &log);
+        match all {
+            true => clients.iter().map(|(id, client)| row(*id, client)).collect(),
+            false => clients.get(&you).map(|client| row(you, client)).into_iter().collect(),
+        }
+    }
+
+    /// The sums over all clients. They cost a look at each, and may be as old as [`TOTALS_KEPT`].
+    pub(in crate::local) fn totals(&self) -> Totals {
+        let now = Instant::now();
+        if let Some((at, totals)) = self.0.totals.get()
+            && now.duration_since(at) < TOTALS_KEPT
+        {
+            return totals;
+        }
+        let log = self.0.hub.log();
+        let clients = self.0.clients.borrow();
+        let mut totals = Totals { clients: clients.len(), ..Totals::default() };
+        for client in clients.values() {
+            totals.ledger += client.outgoing.ledger(&log);
+            totals.unread_reply_bytes += client.outgoing.unread_replies();
+        }
+        self.0.totals.set(Some((now, totals)));
+        totals
+    }
+}
+
+impl Client {
+    fn row(&self, id: u64, you: bool, log: &Log) -> ClientStatus {
+        ClientStatus {
+            client: id,
+            listener: self.about.listener.clone(),
+            format: match self.about.format {
+                Format::Envelope => "envelope",
+                Format::Raw => "raw",
+            },
+            pid: self.about.peer.pid,
+            uid: self.about.peer.uid,
+            you,
+            ledger: self.outgoing.ledger(log),
+            unread_reply_bytes: self.outgoing.unread_replies(),
+        }
+    }
+}

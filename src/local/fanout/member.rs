@@ -1,0 +1,83 @@
+//! A client of the fan-out.
+
+use std::{net::Shutdown, os::unix::net::UnixStream, path::PathBuf, rc::Rc};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    config::Format,
+    local::{
+        outgoing::Outgoing,
+        protocol::{self, Bye},
+        socket::Peer,
+        watched::Watched,
+    },
+};
+
+/// A client, as the fan-out knows it.
+pub(super) struct Client {
+    pub(super) about: About,
+    pub(super) stream: Rc<Watched<UnixStream>>,
+    pub(super) outgoing: Outgoing,
+    /// Its socket took less than all; a wait for it is under way.
+    pub(super) lagging: bool,
+    /// Its socket, watched for writing: kept while it lags again and again, so that the kernel
+    /// needn't be told each time.
+    pub(super) watch: Option<Rc<Watched<UnixStream>>>,
+    /// Its reader waits for it to read its replies.
+    pub(super) relieved: Option<Rc<Notify>>,
+    /// The link waits for it.
+    pub(super) holding: bool,
+    /// A look at how long it has been holding is due.
+    pub(super) stall_watched: bool,
+    /// When a laggard last took anything, or began to lag.
+    pub(super) progress: Instant,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone)]
+pub(in crate::local) struct About {
+    pub(in crate::local) listener: PathBuf,
+    pub(in crate::local) format: Format,
+    pub(in crate::local) peer: Peer,
+    /// Whether it gets messages and the link's changes.
+    pub(in crate::local) receive: bool,
+    pub(in crate::local) max_line: usize,
+    /// To be told when the client is dismissed.
+    pub(in crate::local) dismissed: Rc<Notify>,
+}
+
+impl Client {
+    pub(super) fn finish(&mut self, why: Bye) {
+        self.outgoing.finish(self.bye(why));
+    }
+
+    pub(super) fn bye(&self, why: Bye) -> Vec<u8> {
+        bye(self.about.format, why)
+    }
+
+    /// Lets its reader go on, if there is no reason to wait for more.
+    pub(super) fn relieve(&mut self) {
+        if !self.outgoing.has_enough()
+            && let Some(relieved) = self.relieved.take()
+        {
+            relieved.notify_one();
+        }
+    }
+
+    /// Ends its reader, and its wait for writability with it.
+    pub(super) fn close(&self) {
+        if let Some(relieved) = &self.relieved {
+            relieved.notify_one();
+        }
+        let _ = self.stream.socket().shutdown(Shutdown::Both); // it may be gone already
+    }
+}
+
+/// The last line to a client of this format; a raw one has none.
+pub(super) fn bye(format: Format, why: Bye) -> Vec<u8> {
+    match format {
+        Format::Envelope => protocol::bye(why),
+        Format::Raw => Vec::new(),
+    }
+}
