@@ -14,6 +14,9 @@ use crate::{
     upstream::{failure::Failure, rules::Verdict, seen::Seen, session::Heard},
 };
 
+/// Names of messages are kept for so long at least once only one connection is left.
+const REMEMBERED: Duration = Duration::from_secs(5);
+
 /// The second connection.
 #[derive(Debug, Default)]
 pub(super) struct Rotation {
@@ -333,9 +336,10 @@ impl Machine {
         }
     }
 
-    /// Nothing is left of the second connection; the names of what it said are kept for a while.
+    /// Nothing is left of the second connection; the names of what it said are kept for a while, however
+    /// short the overlap: the one that goes on may be behind.
     pub(super) fn second_gone(&mut self, now: Instant) {
-        let forget_at = now + self.settings.terms.rotate.overlap;
+        let forget_at = now + self.settings.terms.rotate.overlap.max(REMEMBERED);
         self.rotation.rest(self.rotation.compares().then_some(forget_at));
         if let Some(why) = self.rotation.wanted.take() {
             self.rotate(now, why);

@@ -225,6 +225,23 @@ fn what_the_next_connection_said_before_it_failed_is_not_published_again() {
 }
 
 #[test]
+fn what_the_old_connection_said_is_known_for_a_while_without_an_overlap_too() {
+    let mut bench = dialling(with(|settings| {
+        *settings = rotating();
+        settings.terms.rotate.overlap = Duration::ZERO;
+        settings.terms.rotate.dedupe = Some(config::Pointer::parse("/id").unwrap());
+    }));
+    bench.tell(connected_on(Slot::B));
+    assert_eq!(bench.pass(Duration::ZERO), [rotated_away(Slot::A)]);
+    assert!(bench.machine.hear(bench.now, Slot::A, Heard::Text(r#"{"id":1}"#)));
+    bench.tell(gone_from(Slot::A));
+    bench.pass(S);
+    assert!(!bench.machine.hear(bench.now, Slot::B, Heard::Text(r#"{"id":1}"#)), "both said it");
+    bench.pass(5 * S);
+    assert!(!bench.machine.rotation.compares(), "and the names are forgotten");
+}
+
+#[test]
 fn a_binary_message_that_is_text_is_published_once_too() {
     let mut bench = dialling(with(|settings| {
         *settings = rotating();
