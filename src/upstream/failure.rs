@@ -127,6 +127,7 @@ fn close_code_name(code: u16) -> &'static str {
         3000 => "unauthorized",
         3003 => "forbidden",
         3008 => "timeout",
+        0..1000 | 1004 | 1015..3000 | 5000.. => "a code that no one may send",
         _ => "",
     }
 }

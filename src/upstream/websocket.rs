@@ -318,7 +318,7 @@ impl Connection {
     /// The server's fault is answered with its close code (RFC 6455, 7.1.7).
     fn fail(&mut self, fault: Fault) -> End {
         let broke = "the server broke the WebSocket protocol";
-        let (code, sentence, reason) = match fault {
+        let (code, sentence, reason) = match &fault {
             Fault::TooBig => {
                 let max = self.max_message;
                 let sentence =
@@ -330,8 +330,13 @@ impl Connection {
                 (1007, format!("{broke}: a message can't be inflated"), "invalid deflate data")
             }
             Fault::Protocol(how) => (1002, format!("{broke}: {how}"), "protocol error"),
+            Fault::CloseCode { .. } => (1002, String::new(), "protocol error"),
         };
-        let failure = Failure::refused(code, sentence);
+        let failure = match fault {
+            // what the server meant is worth more than how it is answered
+            Fault::CloseCode { code, reason } => Failure::closed_there(Some(code), &reason),
+            _ => Failure::refused(code, sentence),
+        };
         if self.phase != Phase::Open {
             return End::Gone(failure);
         }

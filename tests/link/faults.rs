@@ -171,6 +171,7 @@ async fn a_close_frame_is_echoed_and_told() {
         (&b""[..], 1005, None),
         (b"\x03\xf5maintenance\x07", 1013, Some("maintenance")),
         (b"\x0f\xa4login first", 4004, Some("login first")),
+        (b"\x03\xf6no upstream", 1014, Some("no upstream")),
     ] {
         let mut stream = server.raw().await;
         rig.state("up").await;
@@ -182,6 +183,22 @@ async fn a_close_frame_is_echoed_and_told() {
         assert_eq!((&line["state"], &line["code"]), (&"waiting".into(), &code.into()), "{line}");
         assert_eq!(line["reason"].as_str(), reason, "control characters are taken out");
     }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_close_code_that_no_one_may_send_is_told_with_its_reason_and_answered_with_1002() {
+    let server = Server::bind().await;
+    let mut rig = Rig::start(settings(&[&server.url()]));
+    let mut stream = server.raw().await;
+    rig.state("up").await;
+    stream.write_all(&frame(0x88, b"\x27\x11token expired")).await.unwrap();
+    let (first, answer) = read_frame(&mut stream).await.expect("the close frame is answered");
+    assert_eq!((first, close_code(&answer)), (0x88, 1002));
+    drop(stream);
+    let line = rig.state("waiting").await;
+    assert_eq!((&line["code"], &line["reason"]), (&10_001.into(), &"token expired".into()), "{line}");
+    let error = "the server closed the connection with 10001 (a code that no one may send): token expired";
+    assert_eq!(line["error"], error);
 }
 
 #[tokio::test(flavor = "local")]

@@ -35,7 +35,7 @@ pub(super) enum Event<'a> {
 }
 
 /// How the server broke the rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Its message is over the bound, as it came or inflated.
     TooBig,
@@ -45,6 +45,8 @@ pub(super) enum Fault {
     NotDeflate,
     /// It broke the framing; the words say how.
     Protocol(&'static str),
+    /// It closed with a code that no one may send (RFC 6455, 7.4.2).
+    CloseCode { code: u16, reason: Box<str> },
 }
 
 /// The reading half of a connection.
@@ -293,10 +295,11 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
         // nats-server sends 1006 for a client that doesn't answer its pings
         return Err(Fault::Protocol("a close frame with a code (1005, 1006, 1015) that says there was none"));
     }
-    if !CloseCode::from(code).is_allowed() {
-        return Err(Fault::Protocol("a close code that no one may send"));
-    }
     let reason = str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
+    // 1014 is registered, which the library doesn't know
+    if code != 1014 && !CloseCode::from(code).is_allowed() {
+        return Err(Fault::CloseCode { code, reason: reason.into() });
+    }
     Ok(Event::Close { code: Some(code), reason })
 }
 

@@ -89,6 +89,13 @@ impl io::Write for Source<'_> {
     }
 }
 
+/// What was heard, and whether something was refused, as the library has it: it doesn't know that 1014 is
+/// registered, and refuses it.
+pub(in crate::upstream) fn without_1014(mut heard: Vec<Heard>, refused: bool) -> (Vec<Heard>, bool) {
+    let closed = heard.pop_if(|last| matches!(last, Heard::Close(Some(1014), _))).is_some();
+    (heard, refused || closed)
+}
+
 /// What the library's own reader makes of it, and whether it refuses something.
 pub(in crate::upstream) fn library(bytes: &[u8], max: usize) -> (Vec<Heard>, bool) {
     let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
