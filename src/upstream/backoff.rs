@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config;
 
-/// A server may ask for a longer wait (`Retry-After`), but for no longer than this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// A server may ask for a longer wait than `max_delay` (`Retry-After`), but for no longer than this.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// No wait is shorter, whatever is configured: every loop has a delay.
 const MIN_DELAY: Duration = Duration::from_millis(1);
 
@@ -13,7 +13,7 @@ const MIN_DELAY: Duration = Duration::from_millis(1);
 ///
 /// It is `initial_delay * multiplier^(attempt - 1)`, at most `max_delay`, of which the part `jitter`
 /// is random, and never under a tenth. `random` is at least 0 and less than 1. `retry_after` is what
-/// the server asked for: a lower bound, which may exceed `max_delay`.
+/// the server asked for: a lower bound, which may exceed `max_delay`, up to an hour.
 pub(super) fn delay(
     settings: &config::Reconnect,
     attempt: u32,

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::backoff::MAX_RETRY_AFTER;
 use crate::config::Remedy;
 
 /// How an attempt or a connection ended.
@@ -84,10 +85,18 @@ impl Failure {
 
     /// An upgrade that the server answered with something else than 101.
     pub(super) fn http(answer: Answer<'_>, now: SystemTime) -> Failure {
-        let retry_after = answer.retry_after.and_then(|value| retry_after(value, now));
+        let asked = answer.retry_after.and_then(|value| retry_after(value, now));
+        let retry_after = asked.map(|wait| wait.min(MAX_RETRY_AFTER));
         let mut error = http_sentence(answer);
-        if let Some(wait) = retry_after {
-            error.push_str(&format!("; it asks to wait {} s", wait.as_secs()));
+        match (asked, retry_after) {
+            (Some(asked), Some(wait)) if asked > wait => {
+                error.push_str(&format!(
+                    "; it asks to wait longer than {} s, and gets so much",
+                    wait.as_secs()
+                ));
+            }
+            (_, Some(wait)) => error.push_str(&format!("; it asks to wait {} s", wait.as_secs())),
+            _ => {}
         }
         Failure { http_status: Some(answer.status), retry_after, ..Failure::attempt(error) }
     }
@@ -257,7 +266,9 @@ mod tests {
         for (value, expected) in [
             ("120", Some(120)),
             (" 0 ", Some(0)),
-            ("99999999999999999999999", Some(u64::MAX)),
+            ("3600", Some(3_600)),
+            ("86400", Some(3_600)),
+            ("99999999999999999999999", Some(3_600)),
             ("Tue, 14 Nov 2023 22:14:20 GMT", Some(60)),
             ("Tue, 14 Nov 2023 22:00:00 GMT", Some(0)),
             ("soon", None),
@@ -267,6 +278,14 @@ mod tests {
             let wait = http(503, None, Some(value)).retry_after;
             assert_eq!(wait, expected.map(Duration::from_secs), "{value:?}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_of_retry_after_is_what_is_waited() {
+        let error = |value| http(503, None, Some(value)).error.unwrap();
+        assert!(error("120").ends_with("; it asks to wait 120 s"));
+        assert!(error("3600").ends_with("; it asks to wait 3600 s"));
+        assert!(error("86400").ends_with("; it asks to wait longer than 3600 s, and gets so much"));
     }
 
     #[test]
