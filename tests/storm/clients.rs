@@ -1,0 +1,292 @@
+//! The local programs of a storm. Each connects, does as its plan says, writes down what it got, and comes
+//! back when its connection has ended, until the storm is over.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, BufRead, BufReader, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::{
+    oracle::{Head, head},
+    payload::{send, send_line},
+    plan::Program,
+    record::Session,
+    server::pause,
+};
+use crate::common::DEADLINE;
+
+/// All clients of a storm.
+pub(crate) struct Crowd {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<Vec<Session>>>,
+}
+
+struct Shared {
+    seed: u64,
+    socket: PathBuf,
+    sessions: AtomicU64,
+    /// The storm has passed: begin nothing new, and read on to the end.
+    calm: AtomicBool,
+    /// The daemon stops for the last time: don't come back.
+    last: AtomicBool,
+    /// What is awaited: writers that have more to write, and sends whose fate isn't told yet.
+    open: Mutex<usize>,
+    settled: Condvar,
+}
+
+impl Crowd {
+    pub(crate) fn start(seed: u64, socket: &Path, programs: &[Program]) -> Crowd {
+        let shared = Arc::new(Shared {
+            seed,
+            socket: socket.to_owned(),
+            sessions: AtomicU64::new(1),
+            calm: AtomicBool::new(false),
+            last: AtomicBool::new(false),
+            open: Mutex::new(0),
+            settled: Condvar::new(),
+        });
+        let threads = programs.iter().cloned().map(|program| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.live(&program))
+        });
+        Crowd { threads: threads.collect(), shared }
+    }
+
+    /// The storm has passed: waits until every send's fate is told.
+    pub(crate) fn calm_down(&self) -> Result<(), String> {
+        self.shared.calm.store(true, Ordering::SeqCst);
+        let open = self.shared.open.lock().unwrap();
+        let (open, timeout) =
+            self.shared.settled.wait_timeout_while(open, DEADLINE, |open| *open > 0).unwrap();
+        if timeout.timed_out() { Err(format!("{open} sends' fates are never told")) } else { Ok(()) }
+    }
+
+    /// The daemon is about to stop for the last time.
+    pub(crate) fn last_words(&self) {
+        self.shared.last.store(true, Ordering::SeqCst);
+    }
+
+    /// All that they saw.
+    pub(crate) fn finish(self) -> Vec<Session> {
+        self.threads.into_iter().flat_map(|thread| thread.join().expect("a client doesn't panic")).collect()
+    }
+}
+
+impl Shared {
+    fn live(self: &Arc<Shared>, program: &Program) -> Vec<Session> {
+        let mut sessions = Vec::new();
+        while let Some(stream) = self.connect(program == &Program::Raw) {
+            let place = sessions.last().and_then(place);
+            sessions.push(self.session(stream, program, place));
+        }
+        sessions
+    }
+
+    /// `None` when the storm is over.
+    fn connect(&self, raw: bool) -> Option<UnixStream> {
+        let path = if raw { self.socket.with_extension("sock.raw") } else { self.socket.clone() };
+        let end = Instant::now() + DEADLINE;
+        while !self.last.load(Ordering::SeqCst) {
+            if let Ok(stream) = UnixStream::connect(&path) {
+                stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                stream.set_write_timeout(Some(DEADLINE)).unwrap();
+                return Some(stream);
+            }
+            assert!(Instant::now() < end, "nobody listens on {}", path.display());
+            // as a program does that waits for its daemon
+            pause(Duration::from_millis(2));
+        }
+        None
+    }
+
+    fn calm(&self) -> bool {
+        self.calm.load(Ordering::SeqCst)
+    }
+
+    fn session(
+        self: &Arc<Shared>,
+        stream: UnixStream,
+        program: &Program,
+        place: Option<(String, u64)>,
+    ) -> Session {
+        let number = self.sessions.fetch_add(1, Ordering::SeqCst);
+        let mut session = Session {
+            number,
+            what: format!("{program:?}"),
+            raw: program == &Program::Raw,
+            steady: !matches!(program, Program::Slow(_) | Program::Stalled(_) | Program::Raw),
+            ..Session::default()
+        };
+        let writing = stream.try_clone().unwrap();
+        let asked = Arc::new(Mutex::new(Asked::default()));
+        let writer = Writer { number, stream: writing, asked: Arc::clone(&asked), shared: Arc::clone(self) };
+        self.opened(1);
+        let (of_writer, place) = (program.clone(), place.filter(|_| !self.calm()));
+        let writer = thread::spawn(move || writer.write(&of_writer, place));
+        session.left = self.read(stream.try_clone().unwrap(), program, &asked, &mut session.lines);
+        // whatever it writes, nobody is there
+        let _ = stream.shutdown(Shutdown::Both);
+        writer.join().expect("a writer doesn't panic");
+        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        self.closed(asked.open.len());
+        session.sends = asked.sends;
+        session.attaches = asked.attaches;
+        session
+    }
+
+    /// Reads to the end, or to where the program leaves. Returns whether it left.
+    fn read(
+        &self,
+        stream: UnixStream,
+        program: &Program,
+        asked: &Mutex<Asked>,
+        lines: &mut Vec<Vec<u8>>,
+    ) -> bool {
+        if let Program::Stalled(time) = program
+            && !self.calm()
+        {
+            pause(*time);
+        }
+        let mut reader = BufReader::new(stream);
+        let begun = Instant::now();
+        loop {
+            match program {
+                Program::Slow(time) if !self.calm() && lines.len() % 20 == 19 => pause(*time),
+                Program::Reattacher { lines: enough } if lines.len() > *enough && !self.calm() => {
+                    return true;
+                }
+                Program::HangsUp(time) if begun.elapsed() > *time && !self.calm() => return true,
+                _ => {}
+            }
+            let mut line = Vec::new();
+            match reader.read_until(b'\n', &mut line) {
+                Ok(_) if line.pop() == Some(b'\n') => {}
+                Ok(_) => return false,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return false,
+                Err(error) => panic!("{program:?} heard nothing: {error}"),
+            }
+            if let Head::Other = head(&line)
+                && let Some((id, true)) = fate(&line)
+                && asked.lock().unwrap().open.remove(&id)
+            {
+                self.closed(1);
+            }
+            lines.push(line);
+        }
+    }
+
+    fn opened(&self, count: usize) {
+        *self.open.lock().unwrap() += count;
+    }
+
+    fn closed(&self, count: usize) {
+        *self.open.lock().unwrap() -= count;
+        self.settled.notify_all();
+    }
+}
+
+/// What a session has asked for.
+#[derive(Default)]
+struct Asked {
+    sends: BTreeMap<String, u64>,
+    attaches: BTreeMap<String, (String, u64)>,
+    /// Sends whose fate isn't told.
+    open: BTreeSet<String>,
+}
+
+struct Writer {
+    number: u64,
+    stream: UnixStream,
+    asked: Arc<Mutex<Asked>>,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    /// Ends early when the connection does, or the storm.
+    fn write(mut self, program: &Program, place: Option<(String, u64)>) {
+        let _ = self.requests(program, place);
+        self.shared.closed(1);
+    }
+
+    fn requests(&mut self, program: &Program, place: Option<(String, u64)>) -> io::Result<()> {
+        match program {
+            Program::Reader | Program::Slow(_) | Program::Stalled(_) | Program::Raw => {}
+            Program::Sender { sends, pause: time } => {
+                for k in (0..*sends).take_while(|_| !self.shared.calm()).collect::<Vec<_>>() {
+                    let id = format!("s{k}");
+                    let payload = send(self.shared.seed, self.number, k);
+                    let mut asked = self.asked.lock().unwrap();
+                    asked.sends.insert(id.clone(), k);
+                    asked.open.insert(id.clone());
+                    drop(asked);
+                    self.shared.opened(1);
+                    self.stream.write_all(&send_line(&id, &payload))?;
+                    if !time.is_zero() {
+                        pause(*time);
+                    }
+                    if self.shared.calm() {
+                        break;
+                    }
+                }
+            }
+            Program::Reattacher { .. } => {
+                if let Some((epoch, seq)) = place {
+                    let line = format!(
+                        "{{\"op\":\"attach\",\"id\":\"t\",\"since\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}}}}\n"
+                    );
+                    self.asked.lock().unwrap().attaches.insert("t".into(), (epoch, seq));
+                    self.stream.write_all(line.as_bytes())?;
+                }
+            }
+            Program::HangsUp(_) => {
+                self.stream.write_all(b"{\"op\":\"send\",\"id\":\"never\",\"text\":\"half a li")?;
+            }
+            Program::Pipeliner { asks } => {
+                let all: String =
+                    (0..*asks).map(|k| format!("{{\"op\":\"ping\",\"id\":\"p{k}\"}}\n")).collect();
+                self.stream.write_all(all.as_bytes())?;
+            }
+            Program::Asker { pause: time } => {
+                for k in 0..200 {
+                    if self.shared.calm() {
+                        break;
+                    }
+                    self.stream.write_all(format!("{{\"op\":\"status\",\"id\":\"q{k}\"}}\n").as_bytes())?;
+                    pause(*time);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The id in an answer, and whether it is the last one to it.
+fn fate(line: &[u8]) -> Option<(String, bool)> {
+    let line: Value = serde_json::from_slice(line).ok()?;
+    if !matches!(line["type"].as_str()?, "ok" | "error") {
+        return None;
+    }
+    Some((line["id"].as_str()?.to_owned(), line["result"] != "queued"))
+}
+
+/// The last entry that a session has worked off: where it goes on.
+fn place(session: &Session) -> Option<(String, u64)> {
+    let hello: Value = serde_json::from_slice(session.lines.first()?).ok()?;
+    let epoch = hello["epoch"].as_str()?.to_owned();
+    let last = session.lines.iter().rev().find_map(|line| match head(line) {
+        Head::Entry(seq) => Some(seq),
+        Head::Other => None,
+    });
+    Some((epoch, last.or(hello["seq"].as_u64())?))
+}

@@ -1,0 +1,330 @@
+//! The judge on trial: a small record in which all is well, and faults planted in it, one at a time. Each must
+//! be found, and by its name. The same faults are planted in what a real storm left.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{
+    oracle::{Head, head, judge},
+    payload::{Payload, raw_number, send_key},
+    plan::Plan,
+    record::{Record, Session},
+    run, specimen,
+};
+
+/// Plants the fault somewhere. `false`: there is no place for it.
+type Plant = fn(&mut Record, &mut Rng) -> bool;
+
+/// What is planted, the beginning of the judge's sentence about it, and how.
+const PLANTS: [(&str, &[&str], Plant); 28] = [
+    ("an entry is dropped", &["order"], |record, rng| entry(record, rng, |lines, at| drop(lines.remove(at)))),
+    ("an entry comes twice", &["order"], |record, rng| {
+        entry(record, rng, |lines, at| lines.insert(at, lines[at].clone()))
+    }),
+    ("two entries change places", &["order"], |record, rng| {
+        entry(record, rng, |lines, at| lines.swap(at, at - 1))
+    }),
+    ("one client gets other bytes than the rest", &["entries", "message"], |record, rng| {
+        entry(record, rng, |lines, at| *lines[at].last_mut().unwrap() = b' ')
+    }),
+    ("all clients get other bytes than the server said", &["message"], |record, rng| {
+        everywhere(record, rng, |line| {
+            let at = line.len() - 3;
+            line[at] ^= 1;
+        })
+    }),
+    ("all clients get a message that the server never said", &["message", "order", "loss"], |record, rng| {
+        let Some(attempt) = record.attempts.iter().rposition(|attempt| attempt.begun > 0) else {
+            return false;
+        };
+        let _ = rng;
+        record.attempts[attempt].begun = 0;
+        true
+    }),
+    ("the log lacks a message", &["loss"], |record, _| {
+        // as if the next entry had the number of the lost one
+        let Some((epoch, gone, newest)) = inner_message(record) else { return false };
+        for session in of_life(record, &epoch) {
+            session.lines.retain(|line| head(line) != Head::Entry(gone));
+            for line in &mut session.lines {
+                for seq in gone + 1..=newest {
+                    if head(line) == Head::Entry(seq) {
+                        renumber(line, seq, seq - 1);
+                        break;
+                    }
+                }
+            }
+        }
+        true
+    }),
+    ("the last messages before a close are lost", &["loss"], |record, _| {
+        let closed =
+            record.attempts.iter_mut().filter(|attempt| attempt.closed.is_some() && attempt.whole > 0);
+        closed.fold(false, |_, attempt| {
+            attempt.whole += 1;
+            true
+        })
+    }),
+    ("a gap is hidden", &["order", "lines"], |record, rng| {
+        line(record, rng, is_gap, |lines, at| drop(lines.remove(at)))
+    }),
+    ("a gap has a wrong count", &["gap"], |record, rng| {
+        line(record, rng, is_slow_gap, |lines, at| replace(&mut lines[at], "\"count\":", "\"count\":1"))
+    }),
+    ("a gap begins too late", &["gap"], |record, rng| {
+        line(record, rng, is_slow_gap, |lines, at| replace(&mut lines[at], "\"from\":", "\"from\":9"))
+    }),
+    ("the link's state is missing after a gap", &["order"], |record, rng| {
+        line(record, rng, is_gap, |lines, at| drop(lines.remove(at + 1)))
+    }),
+    ("a client is said to have fallen behind where none can", &["gap"], |record, _| {
+        record.slow_client = "block";
+        record.sessions.iter().any(|session| session.lines.iter().any(|line| is_slow_gap(line)))
+    }),
+    ("an attach goes on elsewhere", &["order"], |record, _| {
+        let mut there = record.sessions.iter_mut().filter(|session| {
+            let hello = String::from_utf8_lossy(&session.lines[0]);
+            session.attaches.values().any(|(epoch, _)| hello.contains(epoch.as_str()))
+        });
+        there.any(|session| {
+            session.attaches.values_mut().for_each(|(_, seq)| *seq -= 1);
+            true
+        })
+    }),
+    ("a written send never arrives", &["fate"], |record, rng| {
+        arrived(record, rng, |received, at| drop(received.remove(at)))
+    }),
+    ("a send arrives twice", &["send", "fate"], |record, rng| {
+        arrived(record, rng, |received, at| received.push(received[at].clone()))
+    }),
+    ("a send is altered", &["send"], |record, rng| {
+        arrived(record, rng, |received, at| match &mut received[at] {
+            Payload::Text(text) => text.push(' '),
+            Payload::Binary(bytes) => bytes.push(0),
+        })
+    }),
+    ("two sends change places", &["send"], |record, _| {
+        // those of the same client
+        let keys = |payload: &Payload| send_key(payload).map(|key| key.0);
+        record.attempts.iter_mut().any(|attempt| {
+            let two = attempt.received.windows(2).position(|two| keys(&two[0]) == keys(&two[1]));
+            two.inspect(|at| attempt.received.swap(*at, at + 1)).is_some()
+        })
+    }),
+    ("a send that arrived is said to have failed", &["fate"], |record, rng| {
+        line(record, rng, is_written, |lines, at| {
+            let id = String::from_utf8_lossy(&lines[at]).split('"').nth(7).unwrap().to_owned();
+            lines[at] = format!("{{\"type\":\"error\",\"id\":\"{id}\",\"code\":\"link_down\"}}").into_bytes();
+        })
+    }),
+    ("a fate is never told", &["fate"], |record, rng| {
+        let last = record.lives.last().unwrap().epoch.clone();
+        line(record, rng, is_written, |_, _| ()) && {
+            let mut of_last = of_life(record, &last).into_iter();
+            of_last.any(|session| {
+                let at = session.lines.iter().position(|line| is_written(line));
+                at.inspect(|at| drop(session.lines.remove(*at))).is_some()
+            })
+        }
+    }),
+    ("a fate is told twice", &["fate"], |record, rng| {
+        line(record, rng, is_written, |lines, at| lines.insert(at, lines[at].clone()))
+    }),
+    ("an answer comes that nobody asked for", &["lines"], |record, rng| {
+        line(record, rng, is_bye, |lines, at| {
+            lines.insert(at, b"{\"type\":\"error\",\"code\":\"bad_json\",\"message\":\"\"}".to_vec());
+        })
+    }),
+    ("a ledger doesn't balance", &["ledger"], |record, rng| {
+        line(record, rng, is_status, |lines, at| replace(&mut lines[at], "\"ahead\":", "\"ahead\":1"))
+    }),
+    ("a steady client is cut off", &["end"], |record, rng| {
+        record.may_cut = false;
+        record.sessions.retain(|session| session.steady || session.raw);
+        line(record, rng, is_bye, |lines, at| drop(lines.remove(at)))
+    }),
+    ("a client isn't given the rest at a stop", &["bye"], |record, rng| {
+        line(record, rng, is_bye, |lines, at| {
+            let last = lines.iter().rposition(|line| head(line) != Head::Other).unwrap_or(at);
+            lines.remove(last);
+        })
+    }),
+    ("a raw listener leaves out a line", &["raw"], |record, _| {
+        let mut raw = record.sessions.iter_mut().filter(|session| session.raw);
+        raw.any(|session| {
+            let number = |line: &Vec<u8>| raw_number(line).unwrap_or(0);
+            let inner = session.lines.windows(3).position(|three| number(&three[0]) + 2 == number(&three[2]));
+            inner.inspect(|at| drop(session.lines.remove(at + 1))).is_some()
+        })
+    }),
+    ("a Retry-After isn't kept", &["link"], |record, _| {
+        record.interventions.clear();
+        let at = record.attempts.iter().position(|attempt| attempt.retry_after.is_some());
+        let Some(at) = at.filter(|at| at + 1 < record.attempts.len()) else { return false };
+        record.attempts[at + 1].at = record.attempts[at].at + Duration::from_millis(900);
+        true
+    }),
+    ("more memory is taken", &["memory"], |record, _| {
+        record.memory.0 = record.memory.1 + 1;
+        true
+    }),
+];
+
+/// A short storm without a kill.
+const STORM: u64 = 2;
+
+#[test]
+fn all_is_well_where_all_is_well() {
+    let faults = judge(&specimen::record());
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn each_planted_fault_is_found() {
+    for (what, names, plant) in PLANTS {
+        for seed in 0..4 {
+            let mut record = specimen::record();
+            assert!(plant(&mut record, &mut Rng::with_seed(seed)), "there is no place for it: {what}");
+            found(&record, what, names);
+        }
+    }
+}
+
+#[test]
+fn each_planted_fault_is_found_in_what_a_real_storm_left() {
+    let record = run::run(&Plan::new(STORM));
+    let faults = judge(&record);
+    assert!(faults.is_empty(), "storm {STORM}: {faults:#?}");
+    let mut planted = Vec::new();
+    for (what, names, plant) in PLANTS {
+        let mut record = record.clone();
+        if plant(&mut record, &mut Rng::with_seed(STORM)) {
+            found(&record, what, names);
+            planted.push(what);
+        }
+    }
+    assert!(planted.len() > PLANTS.len() / 2, "only {planted:?}");
+}
+
+fn found(record: &Record, what: &str, names: &[&str]) {
+    let faults = judge(record);
+    let by_name = faults.iter().any(|fault| names.iter().any(|name| fault.starts_with(name)));
+    assert!(by_name, "{what}, and the judge said {faults:#?}");
+}
+
+/// Changes one client's lines at an entry between two others.
+fn entry(record: &mut Record, rng: &mut Rng, change: fn(&mut Vec<Vec<u8>>, usize)) -> bool {
+    let is_entry = |line: &Vec<u8>| head(line) != Head::Other;
+    let mut places = Vec::new();
+    for (of, session) in record.sessions.iter().enumerate().filter(|(_, session)| !session.raw) {
+        let inner = session.lines.windows(3).enumerate().filter(|(_, three)| three.iter().all(is_entry));
+        places.extend(inner.map(|(at, _)| (of, at + 1)));
+    }
+    pick(record, rng, &places, change)
+}
+
+/// Changes one client's lines at one that is so.
+fn line(
+    record: &mut Record,
+    rng: &mut Rng,
+    is_so: fn(&[u8]) -> bool,
+    change: fn(&mut Vec<Vec<u8>>, usize),
+) -> bool {
+    let mut places = Vec::new();
+    for (of, session) in record.sessions.iter().enumerate().filter(|(_, session)| !session.raw) {
+        let so = session.lines.iter().enumerate().filter(|(_, line)| is_so(line));
+        places.extend(so.map(|(at, _)| (of, at)));
+    }
+    pick(record, rng, &places, change)
+}
+
+fn pick(
+    record: &mut Record,
+    rng: &mut Rng,
+    places: &[(usize, usize)],
+    change: fn(&mut Vec<Vec<u8>>, usize),
+) -> bool {
+    let Some((session, at)) = rng.choice(places) else { return false };
+    change(&mut record.sessions[*session].lines, *at);
+    true
+}
+
+/// Changes a message in the same way wherever it came.
+fn everywhere(record: &mut Record, _: &mut Rng, change: fn(&mut Vec<u8>)) -> bool {
+    let Some((epoch, seq, _)) = inner_message(record) else { return false };
+    for session in of_life(record, &epoch) {
+        session.lines.iter_mut().filter(|line| head(line) == Head::Entry(seq)).for_each(change);
+    }
+    true
+}
+
+/// A message of the last life that has one before and after it, and the life's newest entry.
+fn inner_message(record: &Record) -> Option<(String, u64, u64)> {
+    let epoch = record.lives.last()?.epoch.clone();
+    let lines =
+        &record.sessions.iter().find(|session| hello_has(session, &epoch) && session.lines.len() > 10)?.lines;
+    let is_message = |line: &Vec<u8>| line.starts_with(b"{\"type\":\"message\"");
+    let at = lines.windows(3).rposition(|three| three.iter().all(is_message))? + 1;
+    let (Head::Entry(seq), Some(Head::Entry(newest))) =
+        (head(&lines[at]), lines.iter().rev().map(|line| head(line)).find(|head| *head != Head::Other))
+    else {
+        return None;
+    };
+    Some((epoch, seq, newest))
+}
+
+fn of_life<'a>(record: &'a mut Record, epoch: &str) -> Vec<&'a mut Session> {
+    record.sessions.iter_mut().filter(|session| hello_has(session, epoch)).collect()
+}
+
+fn hello_has(session: &Session, epoch: &str) -> bool {
+    let hello = session.lines.first().filter(|_| !session.raw);
+    hello.is_some_and(|hello| String::from_utf8_lossy(hello).contains(epoch))
+}
+
+/// Changes what arrived of a client of the last life that heard of its fate, where the server read on.
+fn arrived(record: &mut Record, _: &mut Rng, change: fn(&mut Vec<Payload>, usize)) -> bool {
+    let mut sessions = record.sessions.iter();
+    let Some(number) = sessions.find(|session| session.lines.iter().any(|line| is_written(line))) else {
+        return false;
+    };
+    let number = number.number;
+    for attempt in &mut record.attempts {
+        attempt.read_to_end = true;
+        let of = |payload: &Payload| send_key(payload).is_some_and(|(of, _)| of == number);
+        if let Some(at) = attempt.received.iter().position(of) {
+            change(&mut attempt.received, at);
+            return true;
+        }
+    }
+    false
+}
+
+fn renumber(line: &mut Vec<u8>, from: u64, to: u64) {
+    replace(line, &format!("\"seq\":{from}"), &format!("\"seq\":{to}"));
+}
+
+fn replace(line: &mut Vec<u8>, from: &str, to: &str) {
+    *line = String::from_utf8_lossy(line).replacen(from, to, 1).into_bytes();
+}
+
+fn is_gap(line: &[u8]) -> bool {
+    line.starts_with(b"{\"type\":\"gap\",\"from\"")
+}
+
+fn is_slow_gap(line: &[u8]) -> bool {
+    is_gap(line) && String::from_utf8_lossy(line).contains("slow_client")
+}
+
+fn is_written(line: &[u8]) -> bool {
+    line.starts_with(b"{\"type\":\"ok\"") && String::from_utf8_lossy(line).contains("\"written\"")
+}
+
+fn is_status(line: &[u8]) -> bool {
+    line.starts_with(b"{\"type\":\"status\"")
+}
+
+fn is_bye(line: &[u8]) -> bool {
+    line == b"{\"type\":\"bye\",\"why\":\"shutdown\"}"
+}

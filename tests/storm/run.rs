@@ -1,0 +1,177 @@
+//! One storm, from the first start of the daemon to its last stop.
+
+use std::{
+    any::Any,
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, SocketAddr},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    time::Instant,
+};
+
+use super::{
+    clients::Crowd,
+    memory, oracle,
+    payload::{EACH, LARGEST},
+    plan::{Act, Plan},
+    record::{Life, Record},
+    server::{CALM, Server, pause},
+};
+use crate::common::{DEADLINE, Daemon};
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+
+const MIB: usize = 1 << 20;
+
+/// Lets it storm, and tells what was seen.
+pub(crate) fn run(plan: &Plan) -> Record {
+    let begun = Instant::now();
+    let server = Server::start(plan.seed, begun, plan.scripts.clone());
+    let (_held, dead) = dead_port();
+    let alive = format!("\"ws://127.0.0.1:{}/storm\"", server.port);
+    let urls = if plan.seed % 4 == 0 { format!("[{alive}, \"ws://{dead}/\"]") } else { alive };
+    let complete = |config: &str| {
+        config.replace("URLS", &urls)
+            + "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n"
+    };
+    let config = complete(&plan.config);
+    let mut stage = Stage { daemon: Daemon::start(&config), record: Record::default() };
+    stage.born();
+    let crowd = Crowd::start(plan.seed, &stage.daemon.socket(), &plan.clients);
+    for (time, act) in &plan.acts {
+        pause(*time);
+        stage.weigh();
+        let from = begun.elapsed();
+        match act {
+            Act::Reload(which) => stage.reload(&complete(&plan.reloads[*which])),
+            Act::BadReload => stage.reload(&config.replace("[history]", "[histori]")),
+            Act::Reconnect => stage.command("reconnect"),
+            Act::CloseOpen(time) => {
+                stage.command("close");
+                pause(*time);
+                stage.command("open");
+            }
+            Act::Restart => {
+                stage.stop();
+                stage = stage.again(&config);
+            }
+            Act::Kill => {
+                stage.record.lives.last_mut().expect("it lives").killed = true;
+                stage = stage.again(&config);
+            }
+        }
+        stage.record.interventions.push((from, begun.elapsed()));
+    }
+
+    let from = begun.elapsed();
+    let calm_from = server.calm_down();
+    // it may have been any of the plan's
+    stage.reload(&config);
+    let told = crowd.calm_down();
+    stage.command("reconnect");
+    stage.record.interventions.push((from, begun.elapsed()));
+    let last = |number: u64| number / EACH >= calm_from && number % EACH == CALM - 1;
+    let epoch = &stage.record.lives.last().expect("it lives").epoch;
+    let all = format!("{{\"op\":\"attach\",\"since\":{{\"epoch\":\"{epoch}\",\"seq\":0}}}}\n");
+    stage.until(&all, |line| oracle::number(plan.seed, line.trim_end().as_bytes()).is_some_and(last));
+    stage.weigh();
+    crowd.last_words();
+    stage.stop();
+    told.unwrap_or_else(|fault| panic!("{fault}; the daemon's log:\n{}", stage.daemon.log()));
+
+    let mut record = stage.record;
+    record.seed = plan.seed;
+    record.slow_client = plan.slow_client;
+    record.may_cut = plan.tight;
+    record.sessions = crowd.finish();
+    record.attempts = server.finish().unwrap_or_else(|fault| panic!("{fault}"));
+    record.memory.1 = bound(plan);
+    record
+}
+
+/// What somebody panicked with.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned()
+}
+
+/// The daemon, and what is written down of it.
+struct Stage {
+    daemon: Daemon,
+    record: Record,
+}
+
+impl Stage {
+    /// A life has begun.
+    fn born(&mut self) {
+        let epoch = self.daemon.client().hello["epoch"].as_str().expect("an epoch is text").to_owned();
+        self.record.lives.push(Life { epoch, killed: false });
+        self.weigh();
+    }
+
+    /// Ends it, if it hasn't ended, and begins a new life.
+    fn again(self, config: &str) -> Stage {
+        let directory = self.daemon.kill();
+        let mut daemon = Daemon::spawn_in(directory, config);
+        daemon.notified("READY=1");
+        let mut stage = Stage { daemon, record: self.record };
+        stage.born();
+        stage
+    }
+
+    fn stop(&mut self) {
+        self.daemon.signal("TERM");
+        let status = self.daemon.wait();
+        assert!(status.success(), "it ended with {status}; its log:\n{}", self.daemon.log());
+    }
+
+    fn reload(&mut self, config: &str) {
+        self.daemon.rewrite(config);
+        self.daemon.signal("HUP");
+        self.daemon.notified("RELOADING=1");
+        self.daemon.notified("READY=1");
+    }
+
+    fn command(&self, op: &str) {
+        let answer = "{\"type\":\"ok\",\"id\":\"w\",\"result\":\"accepted\"";
+        self.until(&format!("{{\"op\":\"{op}\",\"id\":\"w\"}}\n"), |line| line.starts_with(answer));
+    }
+
+    /// Says `request` and reads up to a line that is `wanted`. Where a flood has the daemon cut it off, as any
+    /// other client, it comes again.
+    fn until(&self, request: &str, wanted: impl Fn(&str) -> bool) {
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            let mut stream = UnixStream::connect(self.daemon.socket()).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            let _ = stream.write_all(request.as_bytes());
+            if BufReader::new(stream).lines().map_while(Result::ok).any(|line| wanted(&line)) {
+                return;
+            }
+        }
+        panic!("{request} was never answered; the daemon's log:\n{}", self.daemon.log());
+    }
+
+    fn weigh(&mut self) {
+        self.record.memory.0 = self.record.memory.0.max(memory(self.daemon.pid()));
+    }
+}
+
+/// The sum of docs/memory.md for a storm's configuration.
+fn bound(plan: &Plan) -> usize {
+    // a line is a third longer than a binary message
+    let line = LARGEST / 3 * 4 + 200;
+    let clients = plan.clients.len() + 2;
+    let history = plan.history / 10 * 11 + 2 * (160 * 1024 + line);
+    let stalled = if plan.tight { MIB + line } else { (clients * (line + MIB)).min(32 * MIB) };
+    let sends = 4 * MIB + MIB / 4;
+    let connection = MIB / 4 + 2 * MIB + MIB + 2 * MIB;
+    let beside = 8 * MIB + clients * 70 * 1024;
+    history + stalled + sends + 2 * connection + beside
+}
+
+/// An address where nobody listens, and what keeps it so.
+fn dead_port() -> (OwnedFd, SocketAddr) {
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+    (held, address)
+}

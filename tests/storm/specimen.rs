@@ -1,0 +1,146 @@
+//! *Pure.* A small record in which all is well: one of everything that the judge looks at.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{
+    payload::{EACH, Payload, message, one_line, send},
+    record::{Attempt, Life, Record, Session},
+};
+
+/// Its messages are of all three kinds, and small.
+const SEED: u64 = 896;
+const EPOCH: &str = "e1e1e1e1";
+
+/// Two connections, with a Retry-After between them, and eight clients.
+pub(crate) fn record() -> Record {
+    let log = log();
+    assert!(log.iter().all(|line| line.len() < 10_000), "small, so that trials are quick");
+    let entries = |from: usize, to: usize| log[from - 1..to].to_vec();
+    let link = || text("{\"type\":\"link\",\"time_us\":1,\"state\":\"up\",\"conn\":1}");
+    let bye = || text("{\"type\":\"bye\",\"why\":\"shutdown\"}");
+    let gap = |gap: &str| text(&format!("{{\"type\":\"gap\",{gap}}}"));
+    let ok = |id: &str, more: &str| text(&format!("{{\"type\":\"ok\",\"id\":\"{id}\",{more}}}"));
+    let error =
+        |id: &str, code: &str| text(&format!("{{\"type\":\"error\",\"id\":\"{id}\",\"code\":\"{code}\"}}"));
+
+    let reader = [vec![hello(0, 1)], entries(1, 18), vec![bye()]].concat();
+    let answers = vec![
+        ok("s0", "\"result\":\"written\""),
+        ok("s1", "\"result\":\"written\""),
+        error("s2", "link_down"),
+        ok("s3", "\"result\":\"queued\""),
+        ok("s3", "\"result\":\"written\""),
+        error("s4", "unknown"),
+    ];
+    let sender = [vec![hello(2, 2)], entries(3, 9), answers, entries(10, 18), vec![bye()]].concat();
+    let fell = vec![hello(2, 3), gap("\"from\":3,\"to\":8,\"count\":6,\"why\":\"slow_client\""), link()];
+    let slow = [fell, entries(9, 18), vec![bye()]].concat();
+    let back = vec![hello(12, 4), ok("t", "\"result\":\"attached\",\"seq\":8")];
+    let back = [back, entries(9, 18), vec![bye()]].concat();
+    let other = vec![
+        hello(12, 5),
+        ok("t", "\"result\":\"attached\",\"seq\":2"),
+        gap("\"from\":1,\"to\":2,\"count\":2,\"why\":\"epoch\""),
+        link(),
+    ];
+    let other = [other, entries(3, 18), vec![bye()]].concat();
+    let row = |client: u64, ledger: &str| format!("{{\"client\":{client},\"you\":{},{ledger}}}", client == 6);
+    let status = format!(
+        "{{\"type\":\"status\",\"id\":\"q0\",\"clients\":[{},{}]}}",
+        row(6, "\"ledger\":{\"entries\":6,\"delivered\":4,\"lost\":0,\"ahead\":2}"),
+        row(3, "\"ledger\":{\"entries\":16,\"delivered\":0,\"lost\":6,\"ahead\":10}")
+    );
+    let asker = [vec![hello(2, 6)], entries(3, 6), vec![text(&status)], entries(7, 18), vec![bye()]].concat();
+    let asks = vec![hello(16, 7), ok("p0", "\"result\":\"pong\""), ok("p1", "\"result\":\"pong\"")];
+    let asks = [asks, entries(17, 18), vec![bye()]].concat();
+    let raw: Vec<_> = (0..6).chain(2 * EACH..2 * EACH + 4).map(|n| message(SEED, n).raw_line()).collect();
+
+    let session = |number: u64, lines: Vec<Vec<u8>>| Session {
+        number,
+        what: format!("specimen {number}"),
+        steady: number != 3,
+        lines,
+        ..Session::default()
+    };
+    let sends = (0..5).map(|k| (format!("s{k}"), k)).collect::<BTreeMap<_, _>>();
+    let at = |epoch: &str, seq| BTreeMap::from([("t".to_owned(), (epoch.to_owned(), seq))]);
+    Record {
+        seed: SEED,
+        lives: vec![Life { epoch: EPOCH.into(), killed: false }],
+        attempts: attempts(),
+        sessions: vec![
+            session(1, reader),
+            Session { sends, ..session(2, sender) },
+            session(3, slow),
+            Session { attaches: at(EPOCH, 8), ..session(4, back) },
+            Session { attaches: at("e0e0e0e0", 8), ..session(5, other) },
+            session(6, asker),
+            session(7, asks),
+            Session { raw: true, ..session(8, raw) },
+        ],
+        slow_client: "gap",
+        memory: (1, 2),
+        ..Record::default()
+    }
+}
+
+fn attempts() -> Vec<Attempt> {
+    let talked = |at: f32, begun: u64, sends: &[u64]| Attempt {
+        at: Duration::from_secs_f32(at),
+        upgraded: true,
+        begun,
+        whole: begun,
+        read_to_end: true,
+        received: sends.iter().map(|k| send(SEED, 2, *k)).collect(),
+        ..Attempt::default()
+    };
+    vec![
+        Attempt { closed: Some("storm 0".into()), ..talked(0.1, 6, &[0, 1]) },
+        Attempt {
+            at: Duration::from_secs(1),
+            retry_after: Some(Duration::from_secs(1)),
+            ..Attempt::default()
+        },
+        talked(2.5, 4, &[3, 4]),
+    ]
+}
+
+/// The entries, from 1 to 18.
+fn log() -> Vec<Vec<u8>> {
+    let mut log = Vec::new();
+    let link = |log: &mut Vec<Vec<u8>>, what: &str| {
+        log.push(text(&format!("{{\"type\":\"link\",\"seq\":{},\"time_us\":1,{what}}}", log.len() + 1)));
+    };
+    link(&mut log, "\"state\":\"connecting\",\"conn\":0");
+    link(&mut log, "\"state\":\"up\",\"conn\":1");
+    (0..6).for_each(|n| said(&mut log, n));
+    link(&mut log, "\"state\":\"waiting\",\"conn\":1,\"code\":1011,\"reason\":\"storm 0\"");
+    link(&mut log, "\"state\":\"connecting\",\"conn\":1,\"code\":1011,\"reason\":\"storm 0\"");
+    link(&mut log, "\"state\":\"waiting\",\"conn\":1,\"http_status\":503");
+    link(&mut log, "\"state\":\"connecting\",\"conn\":1,\"http_status\":503");
+    link(&mut log, "\"state\":\"up\",\"conn\":2");
+    (2 * EACH..2 * EACH + 4).for_each(|n| said(&mut log, n));
+    link(&mut log, "\"state\":\"closed\",\"conn\":2");
+    log
+}
+
+fn said(log: &mut Vec<Vec<u8>>, n: u64) {
+    let payload = match message(SEED, n) {
+        Payload::Text(text) if text.starts_with('{') => format!("\"json\":{}", one_line(&text)),
+        Payload::Text(text) => format!("\"text\":{}", serde_json::to_string(&text).expect("text is JSON")),
+        Payload::Binary(bytes) => format!("\"binary\":\"{}\"", STANDARD.encode(bytes)),
+    };
+    log.push(text(&format!("{{\"type\":\"message\",\"seq\":{},\"time_us\":1,{payload}}}", log.len() + 1)));
+}
+
+fn hello(seq: u64, client: u64) -> Vec<u8> {
+    text(&format!(
+        "{{\"type\":\"hello\",\"protocol\":1,\"epoch\":\"{EPOCH}\",\"seq\":{seq},\"client\":{client}}}"
+    ))
+}
+
+fn text(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
