@@ -89,8 +89,10 @@ impl Backlog {
         self.closing.get_or_insert(self.next_number);
     }
 
-    /// Takes a send while no connection is up: it waits in the outbox, or hears that it can't.
+    /// Takes a send while no connection is up: it waits in the outbox, or hears that it can't. What the
+    /// connection that has gone hadn't begun goes before it.
     pub(super) fn hold(&mut self, now: Instant, send: Send, state: LinkState) {
+        self.requeue(now, state);
         let waiting = Waiting { send, number: self.next_number, since: None };
         self.next_number += 1;
         self.put_by(now, waiting, state);
@@ -304,6 +306,16 @@ mod tests {
         assert_eq!(texts(&mut backlog), ["old", "a"]);
         backlog.requeue(now, LinkState::Connecting);
         assert_eq!(texts(&mut backlog), ["b", "another's"]);
+    }
+
+    #[test]
+    fn what_a_connection_that_has_gone_had_not_begun_goes_before_what_comes_then() {
+        let (mut backlog, fates) = (backlog(9), Fates::default());
+        backlog.push(send(&fates, "a"));
+        backlog.push(send(&fates, "b"));
+        // a send is looked at before anything else is
+        backlog.hold(Instant::now(), send(&fates, "c"), LinkState::Waiting);
+        assert_eq!(texts(&mut backlog), ["a", "b", "c"]);
     }
 
     #[test]
