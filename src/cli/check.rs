@@ -207,8 +207,7 @@ fn summary(file: &Path, config: &Config) -> String {
 }
 
 fn upstream(upstream: &Upstream) -> String {
-    // as configured: placeholders are shown, never what they stand for
-    let mut urls: Vec<String> = upstream.urls.iter().map(ToString::to_string).collect();
+    let mut urls: Vec<String> = (0..upstream.urls.len()).map(|index| upstream.display_url(index)).collect();
     if let Some(command) = &upstream.url_command {
         urls.push(format!("what {} prints", command.command.run[0]));
     }

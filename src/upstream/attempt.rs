@@ -14,8 +14,10 @@ use super::{
     memory::Captures,
     proxy::Proxy,
     reading,
+    redactor::Redactor,
     secrets::Secrets,
     target::Target,
+    told,
     track::{Stage, Track},
     websocket::{Connection, Offer, upgrade},
     wire::Wire,
@@ -46,13 +48,19 @@ impl<D: AsyncFn(Target, Way, Track) -> Result<Wire, String> + Clone> Dial for D 
 pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial, track: Track) -> Outcome {
     let upstream = &settings.upstream;
     let (shown, limit) = (shown(upstream, &to), upstream.connect_timeout);
-    match time::timeout(limit, connect(&settings, &to, dial, &track)).await {
-        // where there are several servers, the sentence says which one it was
-        Ok(Err(failure)) if upstream.urls.len() > 1 => {
-            let error = failure.error.map(|error| format!("{shown}: {error}"));
+    let mut redactor = Redactor::default();
+    let outcome = time::timeout(limit, connect(&settings, &to, dial, &track, &mut redactor)).await;
+    match outcome {
+        Ok(Ok(attempted)) => Ok(attempted),
+        Ok(Err(failure)) => {
+            let failure = failure.redacted(|text| redactor.redact(text));
+            // where there are several servers, the sentence says which one it was
+            let error = failure.error.map(|error| match upstream.urls.len() {
+                0 | 1 => error,
+                _ => format!("{shown}: {error}"),
+            });
             Err(Failure { error, ..failure })
         }
-        Ok(outcome) => outcome,
         Err(_) => {
             let what = track.sentence();
             Err(Failure::attempt(format!("no connection to {shown} within {limit:?}: {what}")))
@@ -60,11 +68,22 @@ pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial
     }
 }
 
-async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, track: &Track) -> Outcome {
+/// Whatever comes of it, `redactor` knows all that was told by then.
+async fn connect(
+    settings: &Settings,
+    to: &Destination,
+    dial: impl Dial,
+    track: &Track,
+    redactor: &mut Redactor,
+) -> Outcome {
     // read afresh each time: a token that was renewed is used by the next attempt
     track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
     let secrets = reading::read(settings).await;
+    redactor.join(secrets.redactor());
+    if let Destination::Resume(captures) = to {
+        captures.hide_in(redactor);
+    }
     if let Some(failure) = reading::unmet(settings, &secrets) {
         return Err(failure);
     }
@@ -80,6 +99,15 @@ async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, track: 
     let render_url = |template: &Template| render(template, &secrets, None);
     let proxy = Proxy::choose(&upstream.proxy, &target, &Surroundings::process(), render_url);
     let proxy = proxy.map_err(Failure::attempt)?;
+    told::hide_url(redactor, address.url.expose(), &target, &shown(upstream, to));
+    headers.iter().for_each(|(name, value)| told::hide_header(redactor, name, value.expose()));
+    if let Some((user, password)) = proxy.as_ref().and_then(Proxy::login) {
+        told::hide_login(redactor, &String::from_utf8_lossy(user), &String::from_utf8_lossy(password));
+    }
+    // where it goes is told whatever the names come from
+    redactor.show(&target.address());
+    proxy.iter().for_each(|proxy| redactor.show(&proxy.name()));
+    let secrets = secrets.with_redactor(redactor.clone());
     track.found(|| Found::Prepared {
         address: target.address(),
         headers: headers.iter().map(|(name, _)| (*name).to_owned()).collect(),
@@ -89,7 +117,7 @@ async fn connect(settings: &Settings, to: &Destination, dial: impl Dial, track: 
     track.begin(Stage::Upgrading);
     let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
     let compression = upstream.compression;
-    let offer = Offer { target: &target, headers, subprotocols, compression, max_message };
+    let offer = Offer { target: &target, headers, subprotocols, compression, max_message, redactor };
     let (connection, subprotocol) = upgrade(wire, offer, track).await?;
     Ok(Attempted { connection, subprotocol, secrets })
 }
@@ -122,7 +150,7 @@ async fn address(
             let fail = |why: String| Failure::attempt(format!("upstream.url_command {program} {why}"));
             let stdin = command.command.stdin.as_ref().map(|template| render(template, secrets, None));
             let stdin = stdin.transpose().map_err(|why| fail(format!("can't be run: stdin: {why}")))?;
-            match commands::run(&command.command, stdin).await {
+            match commands::run(&command.command, stdin, secrets.redactor()).await {
                 Ok(printed) => Address::parse(&printed, command),
                 // a program that fails may have printed why, as `curl --fail-with-body` does
                 Err(failed) => {

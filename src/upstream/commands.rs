@@ -10,7 +10,10 @@ use tokio::{
     time,
 };
 
-use super::failure::clean;
+use super::{
+    failure::clean,
+    redactor::{MIN, MIN_LIKELY, Redactor},
+};
 use crate::config::{self, Secret};
 
 /// The most that a program may print, in bytes.
@@ -45,7 +48,11 @@ impl From<String> for Failed {
 /// # Errors
 ///
 /// It could not be run, failed, or printed nothing.
-pub(super) async fn run(command: &config::Command, stdin: Option<Secret>) -> Result<String, Failed> {
+pub(super) async fn run(
+    command: &config::Command,
+    stdin: Option<Secret>,
+    redactor: &Redactor,
+) -> Result<String, Failed> {
     let (program, arguments) =
         command.run.split_first().ok_or_else(|| Failed::from("names no program".to_owned()))?;
     let names = config::Command::ENVIRONMENT.into_iter().chain(command.env.iter().map(String::as_str));
@@ -61,7 +68,11 @@ pub(super) async fn run(command: &config::Command, stdin: Option<Secret>) -> Res
         .spawn()
         .map_err(|error| format!("can't be started: {}", reason(&error)))?;
     let mut family = Family(child);
-    match time::timeout(command.timeout, talk(&mut family.0, stdin)).await {
+    // it may complain of what it was given, and say it again
+    let mut redactor = redactor.clone();
+    command.env.iter().filter_map(env::var_os).for_each(|value| redactor.hide(&value.to_string_lossy(), MIN));
+    stdin.iter().for_each(|text| redactor.hide(text.expose(), MIN_LIKELY));
+    match time::timeout(command.timeout, talk(&mut family.0, stdin, redactor)).await {
         Ok(printed) => printed,
         Err(_) => Err(format!("did not end within {}", config::format_duration(command.timeout)).into()),
     }
@@ -81,7 +92,7 @@ impl Drop for Family {
 }
 
 /// Writes and reads at the same time: neither side may wait for the other.
-async fn talk(child: &mut Child, stdin: Option<Secret>) -> Result<String, Failed> {
+async fn talk(child: &mut Child, stdin: Option<Secret>, mut redactor: Redactor) -> Result<String, Failed> {
     let (pipe, stderr) = (child.stdin.take(), child.stderr.take());
     let complaint = RefCell::new(Vec::new());
     let mut listen = pin!(listen(stderr, &complaint));
@@ -99,9 +110,12 @@ async fn talk(child: &mut Child, stdin: Option<Secret>) -> Result<String, Failed
     };
     // what the program has written by its end is in the pipe; what it left behind isn't waited for
     let _ = listen.now_or_never();
-    output.map_err(|failed| match last_line(&complaint.borrow()) {
-        Some(line) => Failed { why: format!("{}: {line}", failed.why), ..failed },
-        None => failed,
+    output.map_err(|failed| {
+        failed.printed.iter().for_each(|printed| redactor.hide(printed, MIN_LIKELY));
+        match last_line(&complaint.borrow(), &redactor) {
+            Some(line) => Failed { why: format!("{}: {line}", failed.why), ..failed },
+            None => failed,
+        }
     })
 }
 
@@ -119,10 +133,11 @@ async fn listen(stderr: Option<ChildStderr>, end: &RefCell<Vec<u8>>) {
     pending().await
 }
 
-/// The last line with something in it, to be shown.
-fn last_line(text: &[u8]) -> Option<String> {
+/// The last line with something in it, to be shown: without what `redactor` knows.
+fn last_line(text: &[u8], redactor: &Redactor) -> Option<String> {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    let line = redactor.redact(line);
     Some(clean(&line.chars().take(MAX_QUOTED).collect::<String>()))
 }
 
@@ -162,7 +177,7 @@ mod tests {
     async fn shell(script: &str) -> Result<String, Failed> {
         let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script.into()]);
         command.timeout = Duration::from_secs(20);
-        run(&command, None).await
+        run(&command, None, &Redactor::default()).await
     }
 
     #[tokio::test(flavor = "local")]
@@ -175,16 +190,16 @@ mod tests {
         let text = Secret::new("x".repeat(1 << 20));
         let mut command = config::Command::new(vec!["/usr/bin/wc".into(), "-c".into()]);
         command.timeout = Duration::from_secs(20);
-        assert_eq!(run(&command, Some(text.clone())).await, Ok("1048576".to_owned()));
+        assert_eq!(run(&command, Some(text.clone()), &Redactor::default()).await, Ok("1048576".to_owned()));
         let mut command = config::Command::new(vec!["/bin/echo".into(), "done".into()]);
         command.timeout = Duration::from_secs(20);
-        assert_eq!(run(&command, Some(text)).await, Ok("done".to_owned()));
+        assert_eq!(run(&command, Some(text), &Redactor::default()).await, Ok("done".to_owned()));
     }
 
     #[tokio::test(flavor = "local")]
     async fn what_goes_wrong_is_a_sentence_without_a_word_of_the_output() {
         let missing = config::Command::new(vec!["/nowhere/program".into()]);
-        let missing = run(&missing, None).await;
+        let missing = run(&missing, None, &Redactor::default()).await;
         assert_eq!(missing, Err("can't be started: No such file or directory".to_owned().into()));
         for (script, sentence) in [
             ("echo SECRET; exit 3", "failed (exit status: 3)"),
@@ -222,11 +237,11 @@ mod tests {
         };
         // cargo gives its tests many
         assert!(env::var_os("CARGO_MANIFEST_DIR").is_some() && env::var_os("CARGO_PKG_NAME").is_some());
-        let plain = names(run(&command, None).await.unwrap());
+        let plain = names(run(&command, None, &Redactor::default()).await.unwrap());
         assert!(plain.iter().all(|name| config::Command::ENVIRONMENT.contains(&name.as_str())), "{plain:?}");
         assert!(plain.iter().any(|name| name == "PATH"), "{plain:?}");
         command.env = vec!["CARGO_PKG_NAME".into(), "NOT_SET_ANYWHERE".into()];
-        let mut more = names(run(&command, None).await.unwrap());
+        let mut more = names(run(&command, None, &Redactor::default()).await.unwrap());
         more.retain(|name| !plain.contains(name));
         assert_eq!(more, ["CARGO_PKG_NAME"]);
     }
@@ -247,7 +262,10 @@ mod tests {
         let script = format!("echo $$ > {}; sleep 1000 & echo $! > {}; wait", own.display(), other.display());
         let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script]);
         command.timeout = Duration::from_millis(500);
-        assert_eq!(run(&command, None).await, Err("did not end within 500ms".to_owned().into()));
+        assert_eq!(
+            run(&command, None, &Redactor::default()).await,
+            Err("did not end within 500ms".to_owned().into())
+        );
         end_of(&own).await;
         end_of(&other).await;
     }
@@ -259,7 +277,7 @@ mod tests {
         let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script.into()]);
         command.timeout = Duration::from_secs(20);
         let text = Secret::new("x".repeat(1 << 20));
-        let printed = run(&command, Some(text)).await.expect("it ends at once");
+        let printed = run(&command, Some(text), &Redactor::default()).await.expect("it ends at once");
         let left = Pid::from_raw(printed.parse().unwrap()).unwrap();
         rustix::process::kill_process(left, Signal::KILL).unwrap();
     }

@@ -41,6 +41,13 @@ pub(super) struct Answer<'a> {
 const MAX_TEXT: usize = 200;
 
 impl Failure {
+    /// The same, with its texts as `redact` makes them.
+    pub(super) fn redacted(self, redact: impl Fn(&str) -> String) -> Failure {
+        let texts = [self.reason, self.error].map(|text| text.map(|text| redact(&text)));
+        let [reason, error] = texts;
+        Failure { reason, error, ..self }
+    }
+
     /// An attempt that came to nothing.
     pub(super) fn attempt(error: impl Into<String>) -> Failure {
         Failure { error: Some(error.into()), ..Failure::default() }

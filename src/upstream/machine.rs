@@ -137,14 +137,13 @@ impl Machine {
                 }
             }
             Input::Closing { slot, failure } => {
-                let Machine { state, rotation, world, .. } = self;
-                let failure = match find(state, rotation, slot) {
-                    Some(channel) => channel.session.without_secrets(&world.context(now), failure),
-                    None => failure,
-                };
+                let failure = self.without_secrets(now, slot, failure);
                 self.closing(now, slot, failure);
             }
-            Input::Ended { slot, failure } => self.ended(now, slot, failure),
+            Input::Ended { slot, failure } => {
+                let failure = self.without_secrets(now, slot, failure);
+                self.ended(now, slot, failure);
+            }
             Input::Open => self.open(now, false),
             Input::Reconnect => self.open(now, true),
             Input::Close => self.close(now),
@@ -296,6 +295,15 @@ impl Machine {
             false => self.rotation.opened(channel),
         }
         self.settle(now, slot);
+    }
+
+    /// A failure in the server's words, without the secrets that it may repeat.
+    fn without_secrets(&mut self, now: Instant, slot: Slot, failure: Failure) -> Failure {
+        let Machine { state, rotation, world, .. } = self;
+        match find(state, rotation, slot) {
+            Some(channel) => channel.session.without_secrets(&world.context(now), failure),
+            None => failure.redacted(|text| world.memory.captures().without(text)),
+        }
     }
 
     /// Looks after what a connection's session wants.

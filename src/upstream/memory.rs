@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
-use super::sequence::Counts;
+use super::{
+    redactor::{MIN_LIKELY, Redactor},
+    sequence::Counts,
+};
 use crate::config::{Placeholder, Pointer, Template, Value};
 
 /// The longest value that is kept, in bytes of its JSON.
@@ -117,17 +120,20 @@ impl Captures {
     }
 
     /// A text of the server's with the names of captured texts in their places: they may be secret. Short
-    /// ones stay, which hide more of the text than of themselves.
+    /// ones stay, which hide more of the text than of themselves. Its first 4 KiB at most.
     pub(super) fn without(&self, text: &str) -> String {
-        const MIN: usize = 8;
-        let mut text = text.to_owned();
+        let mut redactor = Redactor::default();
+        self.hide_in(&mut redactor);
+        redactor.redact(text)
+    }
+
+    /// Hides the captured texts behind their names.
+    pub(super) fn hide_in(&self, redactor: &mut Redactor) {
         for (name, kept) in self.0.iter() {
-            let value = kept.0.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
-            if let Some(value) = value.filter(|value| value.len() >= MIN) {
-                text = text.replace(value, &format!("${{capture:{name}}}"));
+            if let Ok(text) = serde_json::from_str::<String>(&kept.0) {
+                redactor.hide_as(&text, MIN_LIKELY, &format!("${{capture:{name}}}"));
             }
         }
-        text
     }
 
     /// The value's JSON.

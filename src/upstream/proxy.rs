@@ -25,7 +25,7 @@ pub(super) struct Proxy {
 }
 
 /// A user name and a password, in bytes as they go over the wire.
-type Login = (Vec<u8>, Vec<u8>);
+pub(super) type Login = (Vec<u8>, Vec<u8>);
 
 impl Proxy {
     /// The proxy for `target`, if there is one. `configured` is read afresh: a password that was
@@ -65,6 +65,11 @@ impl Proxy {
             Some(variable) => format!("the proxy {} (from {variable})", self.url),
             None => format!("the proxy {}", self.url),
         }
+    }
+
+    /// The user name and the password, if it wants them.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.url.login.as_ref()
     }
 
     pub(super) fn host(&self) -> &str {

@@ -119,7 +119,9 @@ impl<'a> Reading<'a> {
             Some(template) => Some(Secret::new(self.rendered(template).await?)),
             None => None,
         };
-        commands::run(command, stdin).await.map_err(|failed| failed.why)
+        // it may repeat what it was given
+        let told: Secrets = self.values.clone().into_iter().collect();
+        commands::run(command, stdin, told.redactor()).await.map_err(|failed| failed.why)
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
+use super::redactor::{MIN, MIN_LIKELY, Redactor};
 use crate::config::{Placeholder, Value};
 
-/// A value for each placeholder of an attempt, or why it has none: that matters only where it is used.
-/// A copy costs nothing.
+/// A value for each placeholder of an attempt, or why it has none: that matters only where it is used. And
+/// what of this, and of the attempt's URL, headers and proxy, nobody may be shown. A copy costs nothing.
 #[derive(Clone, Default, PartialEq)]
-pub(super) struct Secrets(Rc<BTreeMap<Placeholder, Result<Value, String>>>);
+pub(super) struct Secrets {
+    values: Rc<BTreeMap<Placeholder, Result<Value, String>>>,
+    redactor: Rc<Redactor>,
+}
 
 impl Secrets {
     /// What a placeholder stands for.
@@ -15,47 +19,65 @@ impl Secrets {
     /// # Errors
     /// Why it has no value: the end of a sentence that never holds a value.
     pub(super) fn value(&self, placeholder: &Placeholder) -> Result<Value, String> {
-        self.0.get(placeholder).cloned().unwrap_or_else(|| Err("has no value yet".to_owned()))
+        self.values.get(placeholder).cloned().unwrap_or_else(|| Err("has no value yet".to_owned()))
     }
 
-    /// A text of the server's without the secrets that it may repeat.
+    /// What takes them out of texts.
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// The same values, with another opinion of what is to be hidden.
+    pub(super) fn with_redactor(self, redactor: Redactor) -> Secrets {
+        Secrets { redactor: Rc::new(redactor), ..self }
+    }
+
+    /// A text of the server's without the secrets that it may repeat, its first 4 KiB at most.
     pub(super) fn without(&self, text: &str) -> String {
-        // what is shorter hides more of the text than of itself
-        const MIN: usize = 4;
-        let mut forms: Vec<String> = self.0.values().flatten().flat_map(forms).collect();
-        // of a secret that has another in it nothing may stay
-        forms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        forms.dedup();
-        forms.iter().filter(|form| form.len() >= MIN).fold(text.to_owned(), |text, form| {
-            if text.contains(form) { text.replace(form, "…") } else { text }
-        })
+        self.redactor.redact(text)
     }
 }
 
-/// How a value may stand in a text: as it is, and as the ways to write JSON have it.
-fn forms(value: &Value) -> [String; 4] {
-    let plain = match value {
-        Value::Text(text) => text.clone(),
-        Value::Json(json) => serde_json::from_str(json).unwrap_or_else(|_| json.clone()),
+/// Hides a value, and the texts in one of JSON.
+fn hide(redactor: &mut Redactor, value: &Value) {
+    let json = match value {
+        Value::Text(text) => {
+            redactor.hide(text, MIN);
+            serde_json::from_str(text).unwrap_or_default()
+        }
+        Value::Json(json) => match serde_json::from_str(json) {
+            Ok(serde_json::Value::String(text)) => return hide(redactor, &Value::Text(text)),
+            Ok(parsed) => {
+                redactor.hide(json, MIN);
+                parsed
+            }
+            Err(_) => return redactor.hide(json, MIN),
+        },
     };
-    let quoted = serde_json::Value::from(plain.as_str()).to_string();
-    let escaped = quoted[1..quoted.len() - 1].to_owned();
-    let ascii = escaped.chars().flat_map(|c| match c.is_ascii() {
-        true => vec![c.to_string()],
-        false => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
-    });
-    [ascii.collect(), escaped.replace('/', "\\/"), escaped, plain]
+    hide_texts(redactor, &json);
+}
+
+fn hide_texts(redactor: &mut Redactor, json: &serde_json::Value) {
+    match json {
+        serde_json::Value::String(text) => redactor.hide(text, MIN_LIKELY),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| hide_texts(redactor, item)),
+        serde_json::Value::Object(members) => members.values().for_each(|item| hide_texts(redactor, item)),
+        _ => {}
+    }
 }
 
 impl FromIterator<(Placeholder, Result<Value, String>)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (Placeholder, Result<Value, String>)>>(values: I) -> Secrets {
-        Secrets(Rc::new(values.into_iter().collect()))
+        let values: BTreeMap<_, _> = values.into_iter().collect();
+        let mut redactor = Redactor::default();
+        values.values().flatten().for_each(|value| hide(&mut redactor, value));
+        Secrets { values: Rc::new(values), redactor: Rc::new(redactor) }
     }
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 
@@ -81,20 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_hidden_however_it_is_written() {
-        let texts = ["admin", "admin123", r#"quo"te"#, "sla/sh", "schlüssel", "abc"];
-        let value = |(n, text): (usize, &&str)| {
-            (Placeholder::Env(n.to_string()), Ok(Value::Text((*text).to_owned())))
-        };
-        let secrets: Secrets = texts.iter().enumerate().map(value).collect();
-        for (text, shown) in [
-            ("admin admin123", "… …"),
-            (r#"{"a":"quo\"te","b":"sla\/sh"}"#, r#"{"a":"…","b":"…"}"#),
-            (r#"sla/sh quo"te"#, "… …"),
-            (r#"{"a":"schl\u00fcssel","b":"schlüssel"}"#, r#"{"a":"…","b":"…"}"#),
-            ("abc is short", "abc is short"),
-        ] {
-            assert_eq!(secrets.without(text), shown);
-        }
+    fn the_texts_in_a_value_are_hidden_one_by_one() {
+        let printed = r#"{"token":"hunter2hunter2","list":["swordfish"],"at":12345678,"kind":"short"}"#;
+        let values = [Value::Text(printed.into()), Value::Json(r#""a \"quoted\" text""#.into())];
+        let value = |(n, value): (usize, Value)| (Placeholder::Env(n.to_string()), Ok(value));
+        let secrets: Secrets = values.into_iter().enumerate().map(value).collect();
+        let text = r#"hunter2hunter2 swordfish short 12345678 a "quoted" text"#;
+        assert_eq!(secrets.without(text), "… … short 12345678 …");
+        assert_eq!(secrets.without(printed), "…");
     }
 }

@@ -68,7 +68,6 @@ impl Session {
     /// A failure in the server's words, without the secrets that it may repeat.
     pub(in crate::upstream) fn without_secrets(&self, context: &Context<'_>, failure: Failure) -> Failure {
         let captures = context.memory.captures();
-        let without = |text: Option<String>| text.map(|text| captures.without(&self.secrets.without(&text)));
-        Failure { reason: without(failure.reason), error: without(failure.error), ..failure }
+        failure.redacted(|text| captures.without(&self.secrets.without(text)))
     }
 }

@@ -231,8 +231,9 @@ impl Talk<'_> {
 
     fn fail(&mut self, failure: Failure, how: How) {
         if !matches!(self.phase, Phase::Failed(_)) {
+            let context = self.world.context(now());
+            self.phase = Phase::Failed(self.channel.session.without_secrets(&context, failure));
             self.how = how;
-            self.phase = Phase::Failed(failure);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
+use super::super::failure::clean;
 use crate::config::Compression;
 
 /// What ends a message's compressed data, and isn't sent (RFC 7692, 7.2.1).
@@ -63,7 +64,7 @@ pub(super) fn agree(wanted: &Compression, answer: &str) -> Result<Agreed, String
             Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
             None => (part, None),
         };
-        let bad = || Err(format!("the server's answer on permessage-deflate is wrong: {part:?}"));
+        let bad = || Err(format!("the server's answer on permessage-deflate is wrong: {:?}", clean(part)));
         if seen.contains(&name) {
             return bad();
         }

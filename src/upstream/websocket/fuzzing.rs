@@ -6,7 +6,10 @@ use super::{
     upgrade::{Head, Offer},
     *,
 };
-use crate::{config::Compression, upstream::target::Target};
+use crate::{
+    config::Compression,
+    upstream::{redactor::Redactor, target::Target},
+};
 
 /// A message may be so long: short enough for a fuzzer to come to the bound.
 const MAX_MESSAGE: usize = 300;
@@ -74,6 +77,7 @@ pub fn upgrade(bytes: &[u8]) {
         subprotocols: &subprotocols,
         compression: Some(Compression::default()),
         max_message: MAX_MESSAGE,
+        redactor: &Redactor::default(),
     };
     if let Err(sentence) = head.check(&offer, "dGhlIHNhbXBsZSBub25jZQ==") {
         assert!(!sentence.is_empty());

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 use super::{
-    super::{failure::Answer, found::Found, target::Target, track::Track},
+    super::{failure::Answer, found::Found, redactor::Redactor, target::Target, track::Track},
     deflate::{self, Agreed},
     *,
 };
@@ -26,6 +26,8 @@ pub(in crate::upstream) struct Offer<'a> {
     pub(in crate::upstream) subprotocols: &'a [String],
     pub(in crate::upstream) compression: Option<Compression>,
     pub(in crate::upstream) max_message: usize,
+    /// What the server may repeat of it is hidden by this.
+    pub(in crate::upstream) redactor: &'a Redactor,
 }
 
 /// Turns a stream into a WebSocket connection. The subprotocol that the server chose comes with it.
@@ -64,9 +66,11 @@ pub(in crate::upstream) async fn upgrade(
         }
     };
     if head.status != 101 {
+        // before it is cut to fit a sentence, which may leave half of a secret
+        let location = text(&head.headers, header::LOCATION).map(|text| offer.redactor.redact(text));
         let answer = Answer {
             status: head.status,
-            location: text(&head.headers, header::LOCATION),
+            location: location.as_deref(),
             retry_after: text(&head.headers, header::RETRY_AFTER),
         };
         return Err(Failure::http(answer, SystemTime::now()));
@@ -268,6 +272,7 @@ mod tests {
             subprotocols: &subprotocols,
             compression: compression.then(Compression::default),
             max_message: 1 << 20,
+            redactor: &Redactor::default(),
         };
         let head = format!("HTTP/1.1 101 Switching Protocols\r\n{head}\r\n");
         let (head, length) = Head::parse(head.as_bytes())?.expect("a whole head");
@@ -319,6 +324,7 @@ mod tests {
             subprotocols: &[],
             compression: None,
             max_message: 100,
+            redactor: &Redactor::default(),
         };
         let wire = Wire { stream: Box::new(near), meter: Rc::default() };
         let server = async move {
