@@ -395,6 +395,23 @@ fn an_upgrade_that_is_refused() {
 }
 
 #[test]
+fn a_step_that_the_server_puts_off_is_told_and_not_waited_for() {
+    let server = serve(|socket| {
+        text(socket);
+        socket.send(Message::text("{\"type\":\"later\",\"in\":300}")).unwrap();
+        closed(socket)
+    });
+    let reject = "reject = [{ match = { \"/type\" = \"later\" }, then = \"again\", delay = \"/in\" }]\n";
+    let step = "[[script.step]]\nname = \"boot\"\nsend = \"hi\"\nexpect = \"ready\"\n";
+    let config = plain(server.port) + step + reject;
+    let words =
+        &["is said again in 5m", "not yet: {\"type\":\"later\"", "the daemon stays connected meanwhile"];
+    let done = fails(&config, "step \"boot\"", words);
+    assert!(!done.err.contains("credentials"), "{}", done.err);
+    assert_eq!(server.ended(), Some(1000));
+}
+
+#[test]
 fn a_step_that_is_refused_or_not_answered() {
     let server = serve(|socket| {
         text(socket);

@@ -122,7 +122,7 @@ fn scripts() {
         (
             "[[script.step]]\nexpect = \"a\"\nreject = [{ match = \"b\", then = \"after\" }, { match = \"c\" }]",
             "line 4: script.step[0].reject[0].delay is missing: write after how long, such as delay = \"5s\"\n\
-             line 4: script.step[0].reject[1].then is missing: write \"retry\", \"after\", \"refresh\", \"fresh\" or \"stop\"",
+             line 4: script.step[0].reject[1].then is missing: write \"again\", \"retry\", \"after\", \"refresh\", \"fresh\" or \"stop\"",
         ),
         (
             "script.step = 1",

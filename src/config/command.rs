@@ -7,6 +7,7 @@ use super::{
     names::{Names, Use, check_name},
     reader::{Item, Section},
     reject::ON_FAIL,
+    reject::RejectOf,
 };
 
 /// `[command.NAME]`: what `${command:NAME}` runs, by name.
@@ -143,7 +144,7 @@ impl UrlCommand {
     pub(super) fn read(item: &Item<'_>, names: &Names) -> Option<Self> {
         let section = item.section();
         let command = Command::read_keys(&section, names, Use::Attempt);
-        let reject = Reject::read_all(&section, "reject");
+        let reject = Reject::read_all(&section, "reject", RejectOf::Program);
         let on_fail = section.one_of("on_fail", &ON_FAIL).unwrap_or_default();
         section.finish();
         Some(Self { command: command?, reject, on_fail })

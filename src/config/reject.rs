@@ -17,6 +17,18 @@ pub(super) const ON_FAIL: [(&str, Remedy); 4] = [
     ("fresh", Remedy::Fresh),
 ];
 
+/// The word for a step that is said anew on the same connection.
+pub(super) const AGAIN: &str = "again";
+
+/// What is rejected: only a step can be said anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RejectOf {
+    Step,
+    Program,
+    /// A whole connection: `[[reconnect.rule]]`.
+    Connection,
+}
+
 /// One entry of `reject`: a pattern, or `{ match = PATTERN, then = "…" }`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reject {
@@ -24,6 +36,9 @@ pub struct Reject {
     pub pattern: Pattern,
     /// `then`: what that leads to. None: what `on_fail` says.
     pub then: Option<Remedy>,
+    /// `then = "again"`: the step is said anew on the same connection, after `delay`. Only in a step, and with
+    /// [`Remedy::After`], which is what it leads to where it has been said anew often enough.
+    pub again: bool,
     /// `delay` as a pointer: where the message itself says how long to wait, in `delay_unit`. Only with
     /// [`Remedy::After`], whose own delay is 0 then; where there is no number, it is [`Remedy::Retry`].
     pub delay_from: Option<DelayFrom>,
@@ -41,11 +56,11 @@ pub struct DelayFrom {
 impl Reject {
     /// A rejection that leads to what `on_fail` says.
     pub fn new(pattern: Pattern) -> Self {
-        Self { pattern, then: None, delay_from: None }
+        Self { pattern, then: None, again: false, delay_from: None }
     }
 
     /// Reads a pattern, a table with `match` and `then`, or a list of both; none if the key isn't there.
-    pub(super) fn read_all(section: &Section<'_>, key: &'static str) -> Vec<Self> {
+    pub(super) fn read_all(section: &Section<'_>, key: &'static str, of: RejectOf) -> Vec<Self> {
         let Some(item) = section.item(key) else { return Vec::new() };
         let elements = match item.elements() {
             Some(elements) if !elements.is_empty() => elements,
@@ -58,13 +73,13 @@ impl Reject {
                 .is_some_and(|table| ["match", "then"].iter().any(|key| table.contains_key(*key)))
         };
         let rejects = elements.iter().filter_map(|element| match has_verdict(element) {
-            true => Self::read(element.section()),
+            true => Self::read(element.section(), of),
             false => Pattern::of(element).map(Self::new),
         });
         rejects.collect()
     }
 
-    fn read(section: Section<'_>) -> Option<Self> {
+    fn read(section: Section<'_>, of: RejectOf) -> Option<Self> {
         let pattern = Pattern::read(&section, "match");
         if section.item("match").is_none() {
             section.problem("match", "is missing: write which messages reject");
@@ -79,11 +94,11 @@ impl Reject {
             let pointer = Pointer::parse(item.text()?).map_err(|why| item.problem(why)).ok()?;
             Some(DelayFrom { pointer, unit })
         });
-        let then = match pointer {
-            Some(_) => super::rule::read_remedy(&section, Some(Duration::ZERO)),
-            None => super::rule::read_remedy(&section, None),
-        };
+        let then = super::rule::read_remedy(&section, pointer.map(|_| Duration::ZERO), of);
+        let again = section
+            .item("then")
+            .is_some_and(|item| matches!(item.value, DeValue::String(word) if word == AGAIN));
         section.finish();
-        Some(Self { pattern: pattern?, then, delay_from })
+        Some(Self { pattern: pattern?, then, again, delay_from })
     }
 }

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use super::{
     Pattern,
     reader::{Item, Section},
+    reject::{AGAIN, RejectOf},
     values::quoted,
 };
 
@@ -79,7 +80,7 @@ impl Rule {
             codes: read_ranges(&section, "codes", &CODES, codes),
             statuses: read_ranges(&section, "statuses", &STATUSES, statuses),
             pattern: Pattern::read(&section, "match"),
-            then: read_remedy(&section, None).unwrap_or_default(),
+            then: read_remedy(&section, None, RejectOf::Connection).unwrap_or_default(),
         };
         let is_about_nothing = rule.codes.is_empty() && rule.statuses.is_empty() && rule.pattern.is_none();
         if section.problems() == before && is_about_nothing {
@@ -94,29 +95,39 @@ impl Rule {
 }
 
 /// Reads `then` and its `delay`, unless that is `known`.
-pub(super) fn read_remedy(section: &Section<'_>, known: Option<Duration>) -> Option<Remedy> {
+pub(super) fn read_remedy(section: &Section<'_>, known: Option<Duration>, of: RejectOf) -> Option<Remedy> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let delay = known.or_else(|| section.duration("delay", Duration::ZERO..=DAY));
+    let after = Remedy::After(delay.unwrap_or_default());
     let remedies = [
+        (AGAIN, after),
         ("retry", Remedy::Retry),
-        ("after", Remedy::After(delay.unwrap_or_default())),
+        ("after", after),
         ("refresh", Remedy::Refresh),
         ("fresh", Remedy::Fresh),
         ("stop", Remedy::Stop),
     ];
-    let then = section.one_of("then", &remedies);
+    let remedies = if of == RejectOf::Step { &remedies[..] } else { &remedies[1..] };
+    let then = section.one_of("then", remedies);
     match (then, section.item("delay")) {
         (None, _) if section.item("then").is_none() && !section.is_refused() => {
+            let again = if of == RejectOf::Step { "\"again\", " } else { "" };
             section.problem(
                 "then",
-                "is missing: write \"retry\", \"after\", \"refresh\", \"fresh\" or \"stop\"",
+                format_args!(
+                    "is missing: write {again}\"retry\", \"after\", \"refresh\", \"fresh\" or \"stop\""
+                ),
             );
         }
         (Some(Remedy::After(_)), None) => {
             section.problem("delay", "is missing: write after how long, such as delay = \"5s\"");
         }
         (Some(then), Some(_)) if !matches!(then, Remedy::After(_)) => {
-            section.problem("delay", "only goes with then = \"after\": change that, or leave it out");
+            let words = if of == RejectOf::Step { "\"after\" or \"again\"" } else { "\"after\"" };
+            section.problem(
+                "delay",
+                format_args!("only goes with then = {words}: change that, or leave it out"),
+            );
         }
         _ => {}
     }

@@ -9,6 +9,7 @@ use super::{
     names::{Names, Use, check_name, is_name},
     reader::{Item, Section},
     reject::ON_FAIL,
+    reject::RejectOf,
     values::quoted,
 };
 
@@ -119,7 +120,7 @@ impl Step {
             unless_var: read_names(&section, "unless_var", |name| names.variable(name)),
             send: read_send(&section, names),
             expect: Pattern::read(&section, "expect"),
-            reject: Reject::read_all(&section, "reject"),
+            reject: Reject::read_all(&section, "reject", RejectOf::Step),
             capture: read_values(section.section("capture")),
             publish: section.truth("publish").unwrap_or(default.publish),
             timeout: section.duration("timeout", timeouts),

@@ -28,6 +28,8 @@ pub(super) struct Heartbeat {
     last_inbound: Instant,
     /// Since when wsfan itself doesn't read.
     paused: Option<Instant>,
+    /// The server isn't ready for messages: there are pings at most.
+    hushed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +68,7 @@ impl Heartbeat {
             unanswered: None,
             last_inbound: now,
             paused: None,
+            hushed: false,
         }
     }
 
@@ -146,6 +149,19 @@ impl Heartbeat {
         now - paused
     }
 
+    /// The server isn't ready for messages: no beat that is one is sent, and no silence is death, until
+    /// [`Heartbeat::speak`]. Pings go on.
+    pub(super) fn hush(&mut self) {
+        self.hushed = true;
+    }
+
+    /// The server is ready: the next beat is one interval from now.
+    pub(super) fn speak(&mut self, now: Instant) {
+        if std::mem::take(&mut self.hushed) && self.is_message() {
+            (self.last_beat, self.last_inbound, self.unanswered) = (now, now, None);
+        }
+    }
+
     /// When [`Heartbeat::due`] has something to say. No beat is sent before `free`, when the server's
     /// limits allow one.
     pub(super) fn next_timeout(&self, free: Instant) -> Option<Instant> {
@@ -175,6 +191,10 @@ impl Heartbeat {
         }
     }
 
+    fn is_message(&self) -> bool {
+        matches!(self.settings.kind, HeartbeatKind::Message { .. })
+    }
+
     /// Whether only an expected message is proof of life.
     fn is_strict(&self) -> bool {
         matches!(self.settings.kind, HeartbeatKind::Message { expect: Some(_), .. })
@@ -190,7 +210,7 @@ impl Heartbeat {
     }
 
     fn next_beat(&self) -> Option<Instant> {
-        if matches!(self.settings.kind, HeartbeatKind::Off) {
+        if matches!(self.settings.kind, HeartbeatKind::Off) || self.hushed && self.is_message() {
             return None;
         }
         // while the server is to say the interval, `first` is a part of one that isn't known yet
@@ -201,9 +221,9 @@ impl Heartbeat {
         Some(idle.map_or(next, |idle| next.max(idle)))
     }
 
-    /// The nearest deadline; none while wsfan itself doesn't read.
+    /// The nearest deadline; none while wsfan itself doesn't read, or may say nothing.
     fn next_death(&self) -> Option<(Instant, Silence)> {
-        if self.paused.is_some() {
+        if self.paused.is_some() || self.hushed && self.is_message() {
             return None;
         }
         let beat = self.unanswered.map(|beat| (beat.deadline, Silence::Unanswered));

@@ -281,6 +281,7 @@ impl<D: Dial + 'static> Link<D> {
                 self.hub.update_link(|status| status.heartbeat_rtt = Some(round_trip));
             }
             Note::Stable => self.hub.update_link(|status| status.attempt = 0),
+            Note::PutOff(why) => tracing::info!(why, "the server isn't ready yet"),
             Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
             Note::RotationFailed { error, retry_in } => {
                 tracing::warn!(error, ?retry_in, "the new connection failed; the old one goes on");

@@ -318,11 +318,22 @@ impl Machine {
                 Doing::Effect(Effect::Ready) if is_main => self.up(now),
                 Doing::Effect(Effect::Ready) => self.switch(now, slot),
                 Doing::Effect(Effect::Rotate { why }) if is_main => self.rotate(now, why),
+                Doing::Effect(Effect::PutOff { why, delay }) => self.put_off(is_main, why, delay),
                 Doing::Effect(Effect::Failed { error, then }) => {
                     self.session_failed(now, slot, error, then);
                 }
                 Doing::Effect(_) => {}
             }
+        }
+    }
+
+    /// The server has a step wait, on the connection that there is: clients hear why there is no link yet.
+    fn put_off(&mut self, is_main: bool, why: String, delay: Duration) {
+        self.actions.push_back(Action::Note(Note::PutOff(why.clone())));
+        if is_main {
+            let status = self.status(LinkState::Connecting);
+            let status = LinkStatus { error: Some(why), retry_in: Some(delay), ..status };
+            self.actions.push_back(Action::Announce(status));
         }
     }
 

@@ -33,6 +33,13 @@ use self::{
 };
 pub(super) use super::context::Context;
 
+/// So often a step is put off on one connection; then another connection follows, after the same delay.
+const MAX_PUT_OFF: u32 = 100;
+/// No step is said anew sooner, whatever the server says.
+const MIN_PUT_OFF: Duration = Duration::from_millis(100);
+/// For so long a step is put off where the message says no time, or 0.
+const DEFAULT_PUT_OFF: Duration = Duration::from_secs(10);
+
 /// One connection's session.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -43,6 +50,8 @@ pub(super) struct Session {
     deadline: Instant,
     /// When the step under way began.
     step_began: Instant,
+    /// How often the step under way was put off.
+    put_off: u32,
     effects: VecDeque<Effect>,
     next_id: u64,
     counts: Counts,
@@ -84,6 +93,11 @@ pub(super) enum Effect {
     Send(Payload, Why),
     /// The script is done: the connection is good for clients.
     Ready,
+    /// The server puts the step under way off, in the words of the sentence: it is said anew after `delay`,
+    /// and until it is done no heartbeat's message is said.
+    PutOff { why: String, delay: Duration },
+    /// The step that was put off is done.
+    TakenOn,
     /// The connection is of no use, for the reason in the sentence. Nothing follows.
     Failed { error: String, then: Remedy },
     /// Another connection should take over, for the reason in the sentence.
@@ -107,6 +121,7 @@ impl Session {
             progress: Progress::Before,
             deadline,
             step_began: now,
+            put_off: 0,
             effects: VecDeque::new(),
             next_id: 1,
             counts: Counts::default(),
@@ -139,7 +154,7 @@ impl Session {
         let rules = Rc::clone(&self.rules);
         let probe = match self.progress {
             Progress::Before | Progress::Failed => return Publish::Yes,
-            Progress::Waits { .. } => &rules.during,
+            Progress::Waits { .. } | Progress::Again { .. } => &rules.during,
             Progress::Done if !rules.sieve.may_concern(bytes, &mut self.scratch) => return Publish::Yes,
             Progress::Done => &rules.after,
         };
@@ -156,6 +171,13 @@ impl Session {
 
     /// Does what is due. `is_held`: what was to be said still waits for `limits.messages`.
     pub(super) fn timeout(&mut self, context: &mut Context<'_>, is_held: bool) {
+        if let Progress::Again { step, at } = self.progress
+            && at <= context.now
+        {
+            // what the server had it wait for doesn't count
+            self.deadline = context.now + self.rules.patience;
+            return self.go_on(context, step);
+        }
         let Progress::Waits { until, .. } = self.progress else { return };
         if context.now < until {
             return;
@@ -186,6 +208,7 @@ impl Session {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match self.progress {
             Progress::Waits { until, .. } => Some(until),
+            Progress::Again { at, .. } => Some(at),
             _ => None,
         }
     }
@@ -194,7 +217,7 @@ impl Session {
     pub(super) fn wants_messages(&self) -> bool {
         match self.progress {
             Progress::Before | Progress::Failed => false,
-            Progress::Waits { .. } => true,
+            Progress::Waits { .. } | Progress::Again { .. } => true,
             Progress::Done => !self.rules.sieve.is_empty(),
         }
     }
@@ -306,7 +329,10 @@ impl Session {
                 true => format!("the server refused: {}", self.quote(context, look)),
                 false => "the server refused, in words that publish = false keeps back".to_owned(),
             };
-            self.fail_step(step, &why, remedy(rejection, look));
+            match rejection.again {
+                true => self.put_off(context, at, rejection, look, &why),
+                false => self.fail_step(step, &why, remedy(rejection, look)),
+            }
             return Step { publish, is_taken: true };
         }
         if !step.expect.as_ref().is_some_and(|(expect, _)| expect.matches(look)) {
@@ -323,11 +349,41 @@ impl Session {
         match self.capture(context, &step.capture, look) {
             Ok(()) => {
                 self.mark(Mark::Met(at));
+                if std::mem::take(&mut self.put_off) > 0 {
+                    self.effects.push_back(Effect::TakenOn);
+                }
                 self.go_on(context, at + 1);
             }
             Err(why) => self.fail_step(step, &why, step.on_fail),
         }
         Step { publish, is_taken: true }
+    }
+
+    /// The step under way is said anew later, as often as may be.
+    fn put_off(
+        &mut self,
+        context: &Context<'_>,
+        at: usize,
+        rejection: &Rejection,
+        look: &Look<'_>,
+        why: &str,
+    ) {
+        let delay = match remedy(rejection, look) {
+            Remedy::After(delay) => delay.max(MIN_PUT_OFF),
+            _ => DEFAULT_PUT_OFF,
+        };
+        let rules = Rc::clone(&self.rules);
+        let step = &rules.steps[at];
+        if self.put_off >= MAX_PUT_OFF {
+            let why = format!("it was put off {MAX_PUT_OFF} times on this connection, and then {why}");
+            return self.fail_step(step, &why, Remedy::After(delay));
+        }
+        self.put_off += 1;
+        self.progress = Progress::Again { step: at, at: context.now + delay };
+        let why = why.replacen("the server refused", "not yet", 1);
+        let delay_shown = format_duration(delay);
+        let why = format!("the script's step {:?} is said again in {delay_shown}: {why}", step.name);
+        self.effects.push_back(Effect::PutOff { why, delay });
     }
 
     /// Says what is to be said from the step of this number on, until something is expected.

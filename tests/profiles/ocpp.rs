@@ -66,6 +66,33 @@ fn a_boot_that_is_not_accepted_yet_waits_for_its_interval() {
 }
 
 #[test]
+fn a_pending_boot_is_said_again_on_the_same_connection_and_the_server_is_answered_meanwhile() {
+    let station =
+        "boot = { reason = \"PowerUp\", chargingStation = { vendorName = \"V\", model = \"M\" } }\n";
+    for (version, vars) in [("ocpp1.6", STATION.to_owned()), ("ocpp2.0.1", format!("[vars]\n{station}"))] {
+        let boots = &["Pending", "Pending"];
+        let stage = open(Settings { boots, interval: 1, ..Settings::default() });
+        let more = format!(
+            "subprotocols = [{version:?}]\nconnect_timeout = \"1500ms\"\n{vars}[[reply]]\n\
+             match = {{ \"/0\" = 2, \"/2\" = \"GetConfiguration\" }}\n\
+             send = '[3,\"${{field:/1}}\",{{\"configurationKey\":[]}}]'\n"
+        );
+        let daemon = start(&stage, "CP%201", KEY, &more);
+        stage.event("boot Pending", 1);
+        stage.order(Order::Say("GetConfiguration {}".into()));
+        stage.event("answered with result", 1);
+        assert_eq!(stage.count("boot Accepted"), 0, "it was answered while the boot was pending");
+        let mut client = play::up(&daemon);
+        assert_eq!((stage.count("boot Pending"), stage.count("boot Accepted")), (2, 1));
+        assert_eq!(stage.count("open"), 1, "one connection all along");
+        let told = client.status();
+        assert_eq!((&told["link"]["conn"], &told["link"]["subprotocol"]), (&json!(1), &json!(version)));
+        stage.event("heartbeat", 1);
+        stage.assert_no_violations();
+    }
+}
+
+#[test]
 fn a_wrong_key_and_an_unknown_identity_are_not_tried_again() {
     for (identity, key, status) in [("CP%201", "wrong", 401), ("CP%202", KEY, 404)] {
         let stage = open(Settings::default());

@@ -85,6 +85,7 @@ async fn visit(world: Rc<World>, guest: Guest) {
         // connection closed at once
         return peer.refuse(1002, "no common subprotocol").await;
     };
+    peer.event("open");
     let mut session = Session {
         world,
         peer,

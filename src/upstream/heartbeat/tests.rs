@@ -273,3 +273,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn while_hushed_no_message_is_sent_and_silence_is_no_death_but_pings_go_on() {
+    let idle = config::Heartbeat { idle_timeout: Some(60 * S), ..messages(expect_pong()) };
+    let (mut heartbeat, at) = armed(idle);
+    assert_eq!(heartbeat.due(at(30), at(0)), Some(Due::Message));
+    heartbeat.hush();
+    assert_eq!(heartbeat.next_timeout(at(0)), None);
+    assert_eq!(heartbeat.due(at(1000), at(0)), None);
+    heartbeat.speak(at(1000));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(1030)));
+    assert_eq!(heartbeat.due(at(1030), at(0)), Some(Due::Message));
+    assert!(is_dead(heartbeat.due(at(1040), at(0)), "no expected answer"));
+
+    let (mut heartbeat, at) = armed(pings());
+    heartbeat.hush();
+    assert_eq!(heartbeat.due(at(30), at(0)), ping(1));
+    assert!(is_dead(heartbeat.due(at(40), at(0)), "no sign of life"));
+}

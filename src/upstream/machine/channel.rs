@@ -162,6 +162,14 @@ impl Channel {
                     Some(round_trip) => Doing::RoundTrip(round_trip),
                     None => continue,
                 },
+                Effect::PutOff { why, delay } => {
+                    self.heartbeat.hush();
+                    Doing::Effect(Effect::PutOff { why, delay })
+                }
+                Effect::TakenOn => {
+                    self.heartbeat.speak(now);
+                    continue;
+                }
                 effect => Doing::Effect(effect),
             });
         }

@@ -108,6 +108,8 @@ pub(in crate::upstream) enum Note {
     RoundTrip(Duration),
     /// The connection has been up for so long that failures count from 0 again.
     Stable,
+    /// The server has a step of the script wait, in the words of this sentence.
+    PutOff(String),
     /// A new connection is being made, to take over, for this reason.
     Rotating(String),
     /// It came to nothing; the next attempt is so far away, if there is to be one.

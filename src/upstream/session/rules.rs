@@ -29,6 +29,8 @@ pub(in crate::upstream) struct Rules {
     /// What answers it.
     pub(super) answer: Option<Matcher>,
     pub(super) interval_from: Option<IntervalFrom>,
+    /// What the script may take, where the server has had it wait: `upstream.connect_timeout`.
+    pub(super) patience: Duration,
     /// The largest message that may be said, in bytes.
     pub(super) max_message: Option<usize>,
     /// The pointers whose last value something asks for.
@@ -67,6 +69,8 @@ pub(super) struct Step {
 pub(super) struct Rejection {
     pub(super) matcher: Matcher,
     pub(super) then: Remedy,
+    /// The step is said anew on the same connection, `then` or what the message says later.
+    pub(super) again: bool,
     /// Where the message says how long to wait, and in what.
     pub(super) delay_from: Option<(usize, Duration)>,
 }
@@ -140,6 +144,7 @@ impl Rules {
             beat,
             answer,
             interval_from: settings.heartbeat.interval_from.clone(),
+            patience: settings.upstream.connect_timeout,
             max_message: terms.limits.max_message,
             last,
             after: Probe::new(&slots.pointers()[..always]),
@@ -222,6 +227,7 @@ impl Compiler {
         Rejection {
             matcher: Matcher::new(&reject.pattern, &mut self.slots),
             then: reject.then.unwrap_or(on_fail),
+            again: reject.again,
             delay_from: delay_from.map(|DelayFrom { pointer, unit }| (self.slots.of(pointer), *unit)),
         }
     }

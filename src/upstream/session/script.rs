@@ -12,6 +12,8 @@ pub(super) enum Progress {
     Before,
     /// The step of this number is under way, until then at the latest.
     Waits { step: usize, until: Instant },
+    /// The step of this number is said anew then, as the server asked.
+    Again { step: usize, at: Instant },
     /// All is said and heard.
     Done,
     /// The connection is of no use.

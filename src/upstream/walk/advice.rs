@@ -11,6 +11,8 @@ pub(super) enum How {
     Late,
     /// What came is a refusal.
     Refused,
+    /// The server isn't ready for it yet.
+    PutOff,
     /// Something that was to be sent has no value.
     Unsaid,
     /// The connection ended.
@@ -42,6 +44,9 @@ pub(super) fn advice(part: Part, how: How, http_status: Option<u16>) -> Option<&
         },
         (Part::Step, How::Late) => "compare its `expect` with what was heard, or raise its timeout",
         (Part::Step, How::Unsaid) => "give it a value, or leave the step out with `if_captured` or `if_var`",
+        (Part::Step, How::PutOff) => {
+            "the daemon stays connected meanwhile, and this check doesn't wait for it"
+        }
         (Part::Step, _) => "check what the step sends, the credentials above all",
         (Part::Heartbeat, How::Late) => {
             "check heartbeat.kind, message and expect against what this server answers, or raise \
@@ -70,7 +75,7 @@ mod tests {
     fn advice_is_the_end_of_a_sentence() {
         use Part::*;
         for part in [Prepare, Dns, Tcp, Proxy, Tls, Upgrade, Step, Heartbeat, Close] {
-            for how in [How::Plain, How::Late, How::Refused, How::Unsaid, How::Lost] {
+            for how in [How::Plain, How::Late, How::Refused, How::PutOff, How::Unsaid, How::Lost] {
                 let Some(advice) = advice(part, how, None) else { continue };
                 assert!(advice.starts_with(char::is_lowercase) && !advice.ends_with('.'), "{advice}");
             }

@@ -204,6 +204,7 @@ impl Talk<'_> {
                     began = matches!(mark, Mark::Begins(_));
                 }
                 Doing::Effect(Effect::Ready) => self.phase = Phase::Done,
+                Doing::Effect(Effect::PutOff { why, .. }) => self.fail(Failure::attempt(why), How::PutOff),
                 Doing::Effect(Effect::Failed { error, .. }) => {
                     // nothing but its own words can be wrong with a step that has just begun
                     let how = if began { How::Unsaid } else { how };
