@@ -14,13 +14,20 @@ const MIN_DELAY: Duration = Duration::from_millis(1);
 /// It is `initial_delay * multiplier^(attempt - 1)`, at most `max_delay`, of which the part `jitter`
 /// is random, and never under a tenth. `random` is at least 0 and less than 1. `retry_after` is what
 /// the server asked for: a lower bound, which may exceed `max_delay`, up to an hour.
+///
+/// `down`: how long ago the stable connection was lost that this row of failures began with, if it did. No
+/// delay is longer than that (but for `initial_delay`): a link that was stable is back within twice the time
+/// that its server was away, and a longer row still has growing delays. A server that was never well isn't
+/// asked more often for it.
 pub(super) fn delay(
     settings: &config::Reconnect,
     attempt: u32,
     random: f64,
+    down: Option<Duration>,
     retry_after: Option<Duration>,
 ) -> Duration {
     let full = full_delay(settings, attempt);
+    let full = down.map_or(full, |down| full.min(down.max(settings.initial_delay)));
     let part = 1.0 - settings.jitter.clamp(0.0, 1.0) * (1.0 - random.clamp(0.0, 1.0));
     let jittered = full.mul_f64(part).max(full / 10).min(full);
     at_least(jittered, retry_after)
@@ -63,27 +70,57 @@ mod tests {
     #[test]
     fn grows_up_to_the_cap() {
         let settings = settings(500, 30_000, 2.0, 0.0);
-        let delays: Vec<_> = (1..=8).map(|n| delay(&settings, n, 0.5, None).as_millis()).collect();
+        let delays: Vec<_> = (1..=8).map(|n| delay(&settings, n, 0.5, None, None).as_millis()).collect();
         assert_eq!(delays, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn after_a_stable_connection_no_delay_is_longer_than_it_has_been_away() {
+        let settings = settings(500, 30_000, 2.0, 0.0);
+        let after = |down| delay(&settings, 7, 0.5, Some(Duration::from_millis(down)), None).as_millis();
+        assert_eq!([0, 400, 5_000, 29_000, 600_000].map(after), [500, 500, 5_000, 29_000, 30_000]);
+        assert_eq!(delay(&settings, 2, 0.5, Some(Duration::from_secs(60)), None), Duration::from_secs(1));
     }
 
     #[test]
     fn full_jitter_reaches_from_a_tenth_to_the_whole() {
         let settings = settings(1_000, 30_000, 2.0, 1.0);
-        assert_eq!(delay(&settings, 1, 0.0, None), Duration::from_millis(100));
-        assert_eq!(delay(&settings, 1, 0.5, None), Duration::from_millis(500));
-        assert!(delay(&settings, 1, 0.999, None) > Duration::from_millis(990));
+        assert_eq!(delay(&settings, 1, 0.0, None, None), Duration::from_millis(100));
+        assert_eq!(delay(&settings, 1, 0.5, None, None), Duration::from_millis(500));
+        assert!(delay(&settings, 1, 0.999, None, None) > Duration::from_millis(990));
     }
 
     #[test]
     fn retry_after_is_a_lower_bound_with_a_cap_of_its_own() {
         let settings = settings(500, 30_000, 2.0, 1.0);
-        assert_eq!(delay(&settings, 1, 0.9, Some(Duration::from_secs(120))), Duration::from_secs(120));
-        assert_eq!(delay(&settings, 7, 0.9, Some(Duration::from_secs(1))), Duration::from_secs(27));
-        assert_eq!(delay(&settings, 1, 0.9, Some(Duration::MAX)), MAX_RETRY_AFTER);
+        assert_eq!(delay(&settings, 1, 0.9, None, Some(Duration::from_secs(120))), Duration::from_secs(120));
+        assert_eq!(delay(&settings, 7, 0.9, None, Some(Duration::from_secs(1))), Duration::from_secs(27));
+        assert_eq!(delay(&settings, 1, 0.9, None, Some(Duration::MAX)), MAX_RETRY_AFTER);
     }
 
     proptest! {
+        #[test]
+        fn a_link_that_was_stable_is_back_within_twice_the_outage_without_a_storm(
+            outage in 1_u64..200_000,
+            seed in any::<u64>(),
+        ) {
+            let settings = settings(500, 30_000, 2.0, 1.0);
+            let outage = Duration::from_millis(outage);
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (mut down, mut attempts) = (Duration::ZERO, 0_u32);
+            while attempts == 0 || down < outage {
+                attempts += 1;
+                let plain = full_delay(&settings, attempts);
+                let next = delay(&settings, attempts, random.f64(), Some(down), None);
+                prop_assert!(next <= plain && next <= down.max(settings.initial_delay));
+                prop_assert!(next >= settings.initial_delay / 10);
+                down += next;
+            }
+            prop_assert!(down <= outage * 2 + settings.initial_delay, "{down:?} for {outage:?}");
+            // ten delays to 500 ms at most, a tenth more with each one up to 30 s, then one in 3 s
+            prop_assert!(f64::from(attempts) <= 60.0 + outage.as_secs_f64() / 3.0, "{attempts} in {outage:?}");
+        }
+
         #[test]
         fn stays_between_a_tenth_and_the_whole_of_a_simple_model(
             initial in 1_u64..10_000,
@@ -100,7 +137,7 @@ mod tests {
                 if multiplier == 1.0 || model >= max as f64 { break; }
             }
             let model = model.min(max as f64) / 1_000.0;
-            let delay = delay(&settings, attempt, random, None).as_secs_f64();
+            let delay = delay(&settings, attempt, random, None, None).as_secs_f64();
             prop_assert!(delay <= model.max(0.001) * 1.000_001, "{delay} > {model}");
             prop_assert!(delay >= model / 10.0 * 0.999_999, "{delay} < {model} / 10");
             prop_assert!(delay >= model * (1.0 - jitter) * 0.999_999);

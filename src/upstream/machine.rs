@@ -70,6 +70,8 @@ pub(super) struct Machine {
     attempts: u32,
     /// Attempts in a row to `resume_url` that came to nothing.
     resumes: u32,
+    /// When the stable connection was lost that this row of failures began with.
+    fell: Option<Instant>,
     /// In this row of failures one was answered with an attempt at once already.
     refreshed: bool,
     /// Before this no other is answered so.
@@ -94,6 +96,7 @@ impl Machine {
             failures: 0,
             attempts: 0,
             resumes: 0,
+            fell: None,
             refreshed: false,
             refresh_again: None,
             last: Failure::default(),

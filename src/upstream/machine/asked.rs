@@ -141,8 +141,10 @@ impl Machine {
     /// A wait that would be shorter with the new settings ends sooner, but not before the limits let it.
     fn shorten_wait(&mut self, now: Instant) {
         let free = self.world.pacing.connect_at(now);
-        if let State::Waiting { since, until, why: Wait::Backoff { random, retry_after } } = &mut self.state {
-            let delay = backoff::delay(&self.settings.reconnect, self.failures, *random, *retry_after);
+        if let State::Waiting { since, until, why: Wait::Backoff { random, down, retry_after } } =
+            &mut self.state
+        {
+            let delay = backoff::delay(&self.settings.reconnect, self.failures, *random, *down, *retry_after);
             let sooner = (*since + delay).max(free).max(now);
             if sooner < *until {
                 *until = sooner;

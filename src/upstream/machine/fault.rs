@@ -117,7 +117,7 @@ impl Machine {
                     Loss::Leaving(until) => self.rotation.leave(channel, now, until),
                     Loss::Gone => self.second_gone(now),
                 }
-                self.count(fault);
+                self.count(now, fault);
                 self.state = match next {
                     Phase::Dialling(attempt) => State::Dialling(attempt),
                     Phase::Opening(channel) => State::Opening { channel },
@@ -137,7 +137,7 @@ impl Machine {
     pub(super) fn failed(&mut self, now: Instant, fault: Fault) {
         self.end_rotation(now);
         let Verdict { remedy, why } = self.verdict(&fault);
-        self.count(fault);
+        self.count(now, fault);
         match remedy {
             Remedy::Stop => return self.give_up(&format!("as {why} says")),
             Remedy::Fresh => self.world.memory.forget(),
@@ -155,10 +155,11 @@ impl Machine {
             return self.wait(now, backoff::at_least(Duration::ZERO, retry_after), Wait::Fixed);
         }
         let random = self.world.random.f64();
-        let delay = backoff::delay(&self.settings.reconnect, self.failures, random, retry_after);
+        let down = self.fell.map(|fell| now.saturating_duration_since(fell));
+        let delay = backoff::delay(&self.settings.reconnect, self.failures, random, down, retry_after);
         match remedy {
             Remedy::After(least) => self.wait(now, delay.max(least), Wait::Fixed),
-            _ => self.wait(now, delay, Wait::Backoff { random, retry_after }),
+            _ => self.wait(now, delay, Wait::Backoff { random, down, retry_after }),
         }
     }
 
@@ -183,13 +184,13 @@ impl Machine {
     }
 
     /// Counts a failure; the next server has its turn.
-    fn count(&mut self, fault: Fault) {
+    fn count(&mut self, now: Instant, fault: Fault) {
         self.last = fault.failure;
         self.url = (self.url + 1) % self.settings.upstream.urls.len().max(1);
         if fault.stable {
             // the loss of a stable connection begins a new row; it uses up no attempt
             self.forget_failures();
-            self.failures = 1;
+            (self.failures, self.fell) = (1, Some(now));
         } else {
             self.failures = self.failures.saturating_add(1);
             self.attempts = self.attempts.saturating_add(1);
@@ -197,7 +198,7 @@ impl Machine {
     }
 
     pub(super) fn forget_failures(&mut self) {
-        (self.failures, self.attempts, self.refreshed) = (0, 0, false);
+        (self.failures, self.attempts, self.fell, self.refreshed) = (0, 0, None, false);
     }
 
     fn are_attempts_used_up(&self) -> bool {
@@ -267,7 +268,7 @@ impl Machine {
         remedy: Remedy,
     ) -> Duration {
         let random = self.world.random.f64();
-        let delay = backoff::delay(&self.settings.reconnect, failures, random, failure.retry_after);
+        let delay = backoff::delay(&self.settings.reconnect, failures, random, None, failure.retry_after);
         let delay = match remedy {
             Remedy::After(least) => delay.max(least),
             _ => delay,

@@ -52,8 +52,9 @@ pub(super) enum Then {
 /// What a wait is for.
 #[derive(Debug)]
 pub(super) enum Wait {
-    /// The delay after a failure, with the random number it was made of.
-    Backoff { random: f64, retry_after: Option<Duration> },
+    /// The delay after a failure, with the random number it was made of, and how
+    /// long ago a stable connection was lost.
+    Backoff { random: f64, down: Option<Duration>, retry_after: Option<Duration> },
     /// A delay that a rule names.
     Fixed,
     /// `limits.connects`.
