@@ -19,7 +19,7 @@ mod common;
 use common::{Connection, Daemon, Server};
 
 /// What is planted. Each has this in it, in whatever encoding: `s3cr3t`.
-const SECRETS: [(&str, &str); 13] = [
+const SECRETS: [(&str, &str); 14] = [
     ("header", "s3cr3t/header\"one"),
     ("literal header", "s3cr3t-literal-header"),
     ("cookie", "s3cr3t-cookie"),
@@ -30,6 +30,7 @@ const SECRETS: [(&str, &str); 13] = [
     ("var", "s3cr3t\\var"),
     ("file", "s3cr3t-file\tx"),
     ("credential", "s3cr3t-credential"),
+    ("env", "s3cr3t-env"),
     ("command", "s3cr3t-command"),
     ("capture", "s3cr3t-capture"),
     ("proxy", "s3cr3t@proxy"),
@@ -112,7 +113,7 @@ fn config(port: u16, directory: &Path, rest: &str) -> String {
 fn told() -> impl Iterator<Item = &'static str> {
     SECRETS
         .iter()
-        .filter(|(name, _)| !["credential", "proxy", "capture"].contains(name))
+        .filter(|(name, _)| !["credential", "env", "proxy", "capture"].contains(name))
         .map(|(_, secret)| *secret)
 }
 
@@ -226,6 +227,8 @@ fn check(directory: &Path, config: &str, args: &[&str]) -> String {
         .arg(&file)
         .args(args)
         .env("no_proxy", "*")
+        .env("CREDENTIALS_DIRECTORY", directory)
+        .env("PLANTED", secret("env"))
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -329,6 +332,31 @@ fn a_proxy_that_repeats_its_login_and_a_program_that_repeats_its_input_are_not_q
     let shown = check(directory.path(), &config, &["--live"]);
     assert!(shown.contains("bad token: "), "{shown}");
     look("what a program says", &shown);
+}
+
+#[test]
+fn what_comes_from_credentials_and_the_environment_is_not_shown() {
+    let server = Server::bind();
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("planted"), secret("credential")).unwrap();
+    let config = format!(
+        "[upstream]\nurl = \"ws://127.0.0.1:{}/${{env:PLANTED}}\"\n\
+         headers = {{ X-Token = \"${{credential:planted}}\" }}\n",
+        server.port()
+    );
+    for (_, encode) in ENCODINGS {
+        let shown = std::thread::scope(|scope| {
+            let checking = scope.spawn(|| check(directory.path(), &config, &["--live"]));
+            let mut connection = server.accept();
+            assert!(connection.path.contains(secret("env")), "{}", connection.path);
+            let header = ("x-token".to_owned(), secret("credential").to_owned());
+            assert!(connection.headers.contains(&header), "{:?}", connection.headers);
+            close(&mut connection, &[secret("env"), secret("credential")].map(encode).join(" "));
+            checking.join().unwrap()
+        });
+        assert!(shown.contains("… …"), "{shown}");
+        look("check --live", &shown);
+    }
 }
 
 #[test]

@@ -399,7 +399,7 @@ mod tests {
                 log.trim(u64::MAX);
                 assert!(log.memory() <= max_bytes.max(largest + log.pool.most() + Log::CHUNK_BYTES));
                 full |= log.oldest() > 1;
-                if full && max_bytes > 8 * largest && log.head() % 64 == 0 {
+                if full && max_bytes > 8 * largest && log.head().is_multiple_of(64) {
                     let (envelope, raw) = (log.envelope.memory(), log.raw.as_ref().map_or(0, Series::memory));
                     assert!(envelope + raw > max_bytes / 10 * 8, "{sizes:?} {raw}: {envelope} + {raw}");
                     let used: usize = log.envelope.sealed().iter().map(Chunk::taken).sum();

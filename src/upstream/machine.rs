@@ -117,7 +117,11 @@ impl Machine {
             Input::Connected { slot, subprotocol, secrets } => {
                 self.connected(now, slot, subprotocol, secrets);
             }
-            Input::ConnectFailed { slot, failure } => self.connect_failed(now, slot, failure),
+            Input::ConnectFailed { slot, failure } => {
+                // what the attempt told is hidden there; what was captured before is known here
+                let failure = self.without_secrets(now, slot, failure);
+                self.connect_failed(now, slot, failure);
+            }
             Input::Inbound { slot, messages } => {
                 if let Some(channel) = self.channel_mut(slot) {
                     channel.heartbeat.inbound(now);

@@ -31,8 +31,8 @@ pub(super) fn unmet(settings: &Settings, secrets: &Secrets) -> Option<Failure> {
     };
     terms.script.steps.iter().filter(certain).find_map(|step| {
         let Some(Say::Text(template)) = &step.send else { return None };
-        let in_variable = |placeholder| match placeholder {
-            &Placeholder::Var(ref name) => terms.vars.get(name).map(|var| match var {
+        let in_variable = |placeholder: &Placeholder| match placeholder {
+            Placeholder::Var(name) => terms.vars.get(name).map(|var| match var {
                 Var::Json(template) | Var::Text(template) => template.placeholders(),
             }),
             _ => None,
