@@ -27,7 +27,7 @@ pub(crate) fn run(plan: &Plan) -> Record {
     let server = Server::start(plan.seed, begun, plan.scripts.clone());
     let (_held, dead) = dead_port();
     let alive = format!("\"ws://127.0.0.1:{}/storm\"", server.port);
-    let urls = if plan.seed % 4 == 0 { format!("[{alive}, \"ws://{dead}/\"]") } else { alive };
+    let urls = if plan.seed.is_multiple_of(4) { format!("[{alive}, \"ws://{dead}/\"]") } else { alive };
     let complete = |config: &str| {
         config.replace("URLS", &urls)
             + "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n"

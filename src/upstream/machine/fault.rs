@@ -77,7 +77,7 @@ impl Machine {
 
     /// A step of the script, or something that must be said, failed.
     pub(super) fn session_failed(&mut self, now: Instant, slot: Slot, error: String, then: Remedy) {
-        let failure = self.without_secrets(now, slot, Failure::meant(error, then));
+        let failure = Failure::meant(error, then);
         if self.state.slot() != Some(slot) {
             return self.rotation_session_failed(now, slot, failure);
         }

@@ -134,6 +134,8 @@ impl Talk<'_> {
                     if let Some(End::Closing(failure) | End::Gone(failure)) = batch.end
                         && !is_done
                     {
+                        let context = self.world.context(now());
+                        let failure = self.channel.session.without_secrets(&context, failure);
                         self.fail(failure, How::Lost);
                     }
                 }
@@ -232,9 +234,8 @@ impl Talk<'_> {
 
     fn fail(&mut self, failure: Failure, how: How) {
         if !matches!(self.phase, Phase::Failed(_)) {
-            let context = self.world.context(now());
-            self.phase = Phase::Failed(self.channel.session.without_secrets(&context, failure));
             self.how = how;
+            self.phase = Phase::Failed(failure);
         }
     }
 
