@@ -85,6 +85,7 @@ section!(HEARTBEAT, heartbeat, Heartbeat {
 section!(RECONNECT, reconnect, Reconnect {
     initial_delay: "reconnect.initial_delay" Nothing,
     max_delay: "reconnect.max_delay" Nothing,
+    max_retry_after: "reconnect.max_retry_after" Nothing,
     multiplier: "reconnect.multiplier" Nothing,
     jitter: "reconnect.jitter" Nothing,
     max_attempts: "reconnect.max_attempts" Nothing,

@@ -17,6 +17,9 @@ pub struct Reconnect {
     /// `max_delay`: no delay is longer; `initial_delay` to 24 h. Default 30 s, or `initial_delay` if
     /// that is longer.
     pub max_delay: Duration,
+    /// `max_retry_after`: how long a server may ask to be left alone (`Retry-After`), which may be longer than
+    /// `max_delay`; 0 s to 24 h. Default 1 h.
+    pub max_retry_after: Duration,
     /// `multiplier`: how a delay grows with each failure in a row; 1 to 100. Default 2.
     pub multiplier: f64,
     /// `jitter`: which part of a delay is random; 0 to 1. Default 1 (full).
@@ -48,6 +51,7 @@ impl Default for Reconnect {
         Self {
             initial_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(30),
+            max_retry_after: HOUR,
             multiplier: 2.0,
             jitter: 1.0,
             max_attempts: 0,
@@ -67,6 +71,9 @@ impl Reconnect {
         let reconnect = Self {
             initial_delay,
             max_delay,
+            max_retry_after: section
+                .duration("max_retry_after", Duration::ZERO..=DAY)
+                .unwrap_or(default.max_retry_after),
             multiplier: section.number("multiplier", 1.0..=100.0).unwrap_or(default.multiplier),
             jitter: section.number("jitter", 0.0..=1.0).unwrap_or(default.jitter),
             max_attempts: section.integer("max_attempts", 0..=u32::MAX.into()).unwrap_or(0),

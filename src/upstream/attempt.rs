@@ -118,7 +118,9 @@ async fn connect(
     let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
     let compression = upstream.compression;
     let offer = Offer { target: &target, headers, subprotocols, compression, max_message, redactor };
-    let (connection, subprotocol) = upgrade(wire, offer, track).await?;
+    let upgraded = upgrade(wire, offer, track).await;
+    let (connection, subprotocol) =
+        upgraded.map_err(|failure| failure.with_wait(settings.reconnect.max_retry_after))?;
     Ok(Attempted { connection, subprotocol, secrets })
 }
 

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use crate::config;
 
-/// A server may ask for a longer wait than `max_delay` (`Retry-After`), but for no longer than this.
-pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// No wait is shorter, whatever is configured: every loop has a delay.
 const MIN_DELAY: Duration = Duration::from_millis(1);
 
@@ -13,7 +11,7 @@ const MIN_DELAY: Duration = Duration::from_millis(1);
 ///
 /// It is `initial_delay * multiplier^(attempt - 1)`, at most `max_delay`, of which the part `jitter`
 /// is random, and never under a tenth. `random` is at least 0 and less than 1. `retry_after` is what
-/// the server asked for: a lower bound, which may exceed `max_delay`, up to an hour.
+/// the server asked for: a lower bound, which may exceed `max_delay`, up to `max_retry_after`.
 ///
 /// `down`: how long ago the stable connection was lost that this row of failures began with, if it did. No
 /// delay is longer than that (but for `initial_delay`): a link that was stable is back within twice the time
@@ -30,12 +28,16 @@ pub(super) fn delay(
     let full = down.map_or(full, |down| full.min(down.max(settings.initial_delay)));
     let part = 1.0 - settings.jitter.clamp(0.0, 1.0) * (1.0 - random.clamp(0.0, 1.0));
     let jittered = full.mul_f64(part).max(full / 10).min(full);
-    at_least(jittered, retry_after)
+    at_least(settings, jittered, retry_after)
 }
 
 /// A delay that doesn't grow, but for what the server asked for.
-pub(super) fn at_least(delay: Duration, retry_after: Option<Duration>) -> Duration {
-    delay.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER)).max(MIN_DELAY)
+pub(super) fn at_least(
+    settings: &config::Reconnect,
+    delay: Duration,
+    retry_after: Option<Duration>,
+) -> Duration {
+    delay.max(retry_after.unwrap_or_default().min(settings.max_retry_after)).max(MIN_DELAY)
 }
 
 /// The delay without jitter.
@@ -57,6 +59,7 @@ mod tests {
         config::Reconnect {
             initial_delay: Duration::from_millis(initial),
             max_delay: Duration::from_millis(max),
+            max_retry_after: Duration::from_secs(600),
             multiplier,
             jitter,
             max_attempts: 0,
@@ -95,7 +98,7 @@ mod tests {
         let settings = settings(500, 30_000, 2.0, 1.0);
         assert_eq!(delay(&settings, 1, 0.9, None, Some(Duration::from_secs(120))), Duration::from_secs(120));
         assert_eq!(delay(&settings, 7, 0.9, None, Some(Duration::from_secs(1))), Duration::from_secs(27));
-        assert_eq!(delay(&settings, 1, 0.9, None, Some(Duration::MAX)), MAX_RETRY_AFTER);
+        assert_eq!(delay(&settings, 1, 0.9, None, Some(Duration::MAX)), settings.max_retry_after);
     }
 
     proptest! {

@@ -6,7 +6,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::backoff::MAX_RETRY_AFTER;
 use crate::config::Remedy;
 
 /// How an attempt or a connection ended.
@@ -22,7 +21,7 @@ pub(super) struct Failure {
     pub(super) http_status: Option<u16>,
     /// What went wrong, in a sentence; `None` when nothing did.
     pub(super) error: Option<String>,
-    /// How long the server asked to be left alone.
+    /// How long the server asked to be left alone, be it more than it gets.
     pub(super) retry_after: Option<Duration>,
     /// What it leads to, where that isn't for the rules to say.
     pub(super) then: Option<Remedy>,
@@ -92,20 +91,25 @@ impl Failure {
 
     /// An upgrade that the server answered with something else than 101.
     pub(super) fn http(answer: Answer<'_>, now: SystemTime) -> Failure {
-        let asked = answer.retry_after.and_then(|value| retry_after(value, now));
-        let retry_after = asked.map(|wait| wait.min(MAX_RETRY_AFTER));
-        let mut error = http_sentence(answer);
-        match (asked, retry_after) {
-            (Some(asked), Some(wait)) if asked > wait => {
-                error.push_str(&format!(
-                    "; it asks to wait longer than {} s, and gets so much",
-                    wait.as_secs()
-                ));
-            }
-            (_, Some(wait)) => error.push_str(&format!("; it asks to wait {} s", wait.as_secs())),
-            _ => {}
-        }
+        let retry_after = answer.retry_after.and_then(|value| retry_after(value, now));
+        let error = http_sentence(answer);
         Failure { http_status: Some(answer.status), retry_after, ..Failure::attempt(error) }
+    }
+
+    /// Its sentence tells also for how long the server asked to be left alone, as far as that is kept: up to
+    /// `max` (`reconnect.max_retry_after`).
+    pub(super) fn with_wait(mut self, max: Duration) -> Failure {
+        if let (Some(asked), Some(error)) = (self.retry_after, &mut self.error) {
+            let told = match asked <= max {
+                true => format!("; it asks to wait {} s", asked.as_secs()),
+                false => format!(
+                    "; it asks to wait longer than reconnect.max_retry_after, which is {} s",
+                    max.as_secs_f64()
+                ),
+            };
+            error.push_str(&told);
+        }
+        self
     }
 }
 
@@ -274,8 +278,7 @@ mod tests {
             ("120", Some(120)),
             (" 0 ", Some(0)),
             ("3600", Some(3_600)),
-            ("86400", Some(3_600)),
-            ("99999999999999999999999", Some(3_600)),
+            ("99999999999999999999999", Some(u64::MAX)),
             ("Tue, 14 Nov 2023 22:14:20 GMT", Some(60)),
             ("Tue, 14 Nov 2023 22:00:00 GMT", Some(0)),
             ("soon", None),
@@ -289,10 +292,14 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_retry_after_is_what_is_waited() {
-        let error = |value| http(503, None, Some(value)).error.unwrap();
-        assert!(error("120").ends_with("; it asks to wait 120 s"));
-        assert!(error("3600").ends_with("; it asks to wait 3600 s"));
-        assert!(error("86400").ends_with("; it asks to wait longer than 3600 s, and gets so much"));
+        let max = Duration::from_secs(3_600);
+        let error = |value| http(503, None, value).with_wait(max).error.unwrap();
+        assert!(error(Some("120")).ends_with("; it asks to wait 120 s"));
+        assert!(error(Some("3600")).ends_with("; it asks to wait 3600 s"));
+        let nines = "9".repeat(30);
+        let longer = "; it asks to wait longer than reconnect.max_retry_after, which is 3600 s";
+        assert!(error(Some("3601")).ends_with(longer) && error(Some(&nines)).ends_with(longer));
+        assert!(!error(None).contains("asks"));
     }
 
     #[test]

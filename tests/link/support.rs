@@ -53,6 +53,7 @@ pub(crate) fn settings(urls: &[&str]) -> Settings {
         reconnect: config::Reconnect {
             initial_delay: Duration::from_millis(20),
             max_delay: Duration::from_millis(100),
+            max_retry_after: Duration::from_secs(3_600),
             multiplier: 2.0,
             jitter: 1.0,
             max_attempts: 0,

@@ -53,6 +53,7 @@ fn settings() -> Settings {
         reconnect: config::Reconnect {
             initial_delay: S,
             max_delay: 30 * S,
+            max_retry_after: 3_600 * S,
             multiplier: 2.0,
             jitter: 1.0,
             max_attempts: 0,

@@ -152,7 +152,8 @@ impl Machine {
         }
         let retry_after = self.last.retry_after;
         if remedy == Remedy::Refresh && self.may_refresh(now) {
-            return self.wait(now, backoff::at_least(Duration::ZERO, retry_after), Wait::Fixed);
+            let delay = backoff::at_least(&self.settings.reconnect, Duration::ZERO, retry_after);
+            return self.wait(now, delay, Wait::Fixed);
         }
         let random = self.world.random.f64();
         let down = self.fell.map(|fell| now.saturating_duration_since(fell));
