@@ -1,6 +1,6 @@
 //! The link's status: what `link` lines and `status` say of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
@@ -71,6 +71,9 @@ pub struct LinkStatus {
     /// From `since_us` to the next attempt, in `waiting`.
     #[serde(rename = "retry_in_ms", serialize_with = "millis", skip_serializing_if = "Option::is_none")]
     pub retry_in: Option<Duration>,
+    /// When the next attempt is, in `waiting`: what `retry_in` is made from when the line is.
+    #[serde(skip)]
+    pub retry_at: Option<Instant>,
     /// The newest round trip of the heartbeat. Not in `link` lines: none was measured yet when
     /// a state begins.
     #[serde(skip)]

@@ -376,8 +376,16 @@ fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &m
 }
 
 fn announce(hub: &Hub, status: LinkStatus) {
+    let status = at_its_time(status, now_us(), now());
     log(&status);
-    hub.announce(LinkStatus { since_us: now_us(), ..status });
+    hub.announce(status);
+}
+
+/// The status with the time of its line, from which its wait is counted: the wait itself began a little before.
+fn at_its_time(status: LinkStatus, since_us: u64, now: Instant) -> LinkStatus {
+    let left = |until: Instant| until.saturating_duration_since(now);
+    let retry_in = status.retry_at.map(left).or(status.retry_in);
+    LinkStatus { since_us, retry_in, ..status }
 }
 
 /// Declares a hole in the server's messages.

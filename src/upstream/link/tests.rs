@@ -37,6 +37,7 @@ mod rotation;
 mod sends;
 
 const S: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
 
 fn settings() -> Settings {
     Settings {
@@ -472,4 +473,17 @@ async fn a_ping_flood_from_a_server_that_does_not_read_is_bounded() {
     let line = rig.state("waiting").await;
     assert!(begin.elapsed() <= 30 * S);
     assert!(line["error"].as_str().unwrap().contains("nothing could be written for 30s"), "{line}");
+}
+
+#[test]
+fn a_wait_is_counted_from_the_time_of_its_line() {
+    let began = Instant::now();
+    let (retry_in, retry_at) = (Some(500 * MS), Some(began + 500 * MS));
+    let status = LinkStatus { state: LinkState::Waiting, retry_in, retry_at, ..LinkStatus::default() };
+    for (late, left) in [(0, 500), (7, 493), (499, 1), (600, 0)] {
+        let told = at_its_time(status.clone(), 99, began + late * MS);
+        assert_eq!((told.since_us, told.retry_in), (99, Some(left * MS)), "{late} ms later");
+    }
+    let up = LinkStatus { state: LinkState::Up, ..LinkStatus::default() };
+    assert_eq!(at_its_time(up, 99, began).retry_in, None);
 }

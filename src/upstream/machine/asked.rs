@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Instant};
 use super::{Action, Machine, State, Then, Wait};
 use crate::{
     config::Takes,
-    hub::{LinkState, LinkStatus},
+    hub::LinkState,
     upstream::{Ended, Settings, backoff, failure::Failure, session::Rules},
 };
 
@@ -148,8 +148,7 @@ impl Machine {
             let sooner = (*since + delay).max(free).max(now);
             if sooner < *until {
                 *until = sooner;
-                let status = LinkStatus { retry_in: Some(sooner - now), ..self.status(LinkState::Waiting) };
-                self.actions.push_back(Action::Announce(status));
+                self.announce_waiting(now, sooner);
             }
         }
     }

@@ -227,7 +227,13 @@ impl Machine {
     pub(super) fn wait(&mut self, now: Instant, delay: Duration, why: Wait) {
         let until = (now + delay).max(self.world.pacing.connect_at(now));
         self.state = State::Waiting { since: now, until, why };
-        let status = LinkStatus { retry_in: Some(until - now), ..self.status(LinkState::Waiting) };
+        self.announce_waiting(now, until);
+    }
+
+    /// The link waits until then.
+    pub(super) fn announce_waiting(&mut self, now: Instant, until: Instant) {
+        let (retry_in, retry_at) = (Some(until - now), Some(until));
+        let status = LinkStatus { retry_in, retry_at, ..self.status(LinkState::Waiting) };
         self.actions.push_back(Action::Announce(status));
     }
 
