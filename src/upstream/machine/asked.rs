@@ -23,9 +23,16 @@ impl Machine {
                 }
             }
             State::Waiting { why: Wait::Asked | Wait::Limit, .. } => {}
-            State::Waiting { .. } | State::Failed | State::Closed => self.connect_asked(now),
+            State::Waiting { .. } | State::Failed | State::Closed => self.begin_anew(now),
             State::Up { .. } | State::Dialling(_) | State::Opening { .. } | State::Finished => {}
         }
+    }
+
+    /// An attempt that was asked for where there is no connection: what went wrong before was told then, and
+    /// isn't told again.
+    fn begin_anew(&mut self, now: Instant) {
+        self.last = Failure::default();
+        self.connect_asked(now);
     }
 
     /// An attempt that was asked for: at once, but once per `initial_delay`, so that a client that
@@ -128,9 +135,9 @@ impl Machine {
                 State::Closing { then: Then::Fail(_), .. } => self.open(now, true),
                 State::Dialling(attempt) => {
                     self.actions.push_back(Action::AbandonConnect { slot: attempt.slot });
-                    self.connect_asked(now);
+                    self.begin_anew(now);
                 }
-                State::Waiting { .. } | State::Failed => self.connect_asked(now),
+                State::Waiting { .. } | State::Failed => self.begin_anew(now),
                 State::Closing { .. } | State::Closed | State::Finished => {}
             }
         } else if delays_changed {

@@ -14,6 +14,29 @@ fn open_and_reconnect_end_a_wait_at_once() {
 }
 
 #[test]
+fn what_was_told_already_is_not_told_again_with_what_is_asked_for() {
+    for max_attempts in [0, 1] {
+        let mut bench = Bench::new(with(|settings| {
+            settings.reconnect.max_attempts = max_attempts;
+            settings.reconnect.jitter = 0.0;
+        }));
+        bench.tell(Input::Start);
+        bench.tell(refused());
+        let told = |actions: &[Action]| {
+            let status = announced(actions);
+            (status.state, status.error.is_some())
+        };
+        assert_eq!(told(&bench.tell(Input::Open)), (LinkState::Connecting, false), "at once");
+        bench.pass(100 * MS);
+        assert!(told(&bench.tell(refused())).1, "this one is new");
+        let actions = bench.tell(Input::Open);
+        assert_eq!(told(&actions), (LinkState::Waiting, false), "an initial_delay after the one before");
+        assert_eq!(announced(&actions).retry_in, Some(400 * MS));
+        assert_eq!(told(&bench.pass(400 * MS)), (LinkState::Connecting, false));
+    }
+}
+
+#[test]
 fn asking_again_and_again_makes_no_storm() {
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);
