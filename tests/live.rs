@@ -442,7 +442,17 @@ fn a_step_that_is_refused_or_not_answered() {
         socket.close(None).unwrap();
         while socket.read().is_ok() {}
     });
-    fails(&(plain(server.port) + LOGIN), "step \"log in\"", &["the server closed the connection"]);
+    let words = &["the server closed the connection", "what this server wants to hear"];
+    let done = fails(&(plain(server.port) + LOGIN), "step \"log in\"", words);
+    assert!(!done.err.contains("credentials"), "{}", done.err);
+
+    let server = serve(|socket| {
+        text(socket);
+        socket.send(Message::text("{\"type\":\"auth_invalid\",\"status\":\"not yet\"}")).unwrap();
+        closed(socket)
+    });
+    let done = fails(&(plain(server.port) + LOGIN), "step \"log in\"", &["try again later"]);
+    assert!(!done.err.contains("credentials"), "{}", done.err);
 
     let config = LOGIN.replace("\"/session\"", "\"/type\"").replace("${env:TOKEN}\"}'", "${env:MISSING}\"}'");
     let server = serve(|socket| while socket.read().is_ok() {});

@@ -116,9 +116,9 @@ impl Timeline {
     pub(super) fn fail(&mut self, now: Instant, failure: Failure, how: How) {
         let nothing = || Present { part: Part::Prepare, name: None, began: now, found: None };
         let present = self.present.take().unwrap_or_else(nothing);
-        let advice = advice(present.part, how, failure.http_status);
-        let error = failure.error.unwrap_or_else(|| "the connection was closed".to_owned());
+        let error = failure.error.clone().unwrap_or_else(|| "the connection was closed".to_owned());
         let error = present.own_words(error);
+        let advice = advice(present.part, how, &failure, &error);
         let Failure { http_status, code, .. } = failure;
         let trouble = Trouble { error, advice, http_status, code };
         (self.tell)(present.row(now, Some(trouble)));
@@ -186,14 +186,15 @@ mod tests {
             timeline.begin(start, Part::Step, Some("log in".into()));
             timeline.found(Found::Step(sent.clone()));
             timeline.heard("no");
-            let failure = Failure::attempt("the script's step \"log in\" failed: the server refused: no");
+            let failure =
+                Failure::attempt("the script's step \"log in\" failed: the server refused: bad token");
             timeline.fail(start + ms(5), failure, How::Refused);
         });
         assert_eq!(rows[0].name.as_deref(), Some("resume"));
         assert!(rows[0].trouble.is_none());
         assert_eq!(rows[1].found, Some(Found::Step(Step { heard: Some("no".into()), ..sent })));
         let trouble = rows[1].trouble.as_ref().unwrap();
-        assert_eq!(trouble.error, "the server refused: no");
+        assert_eq!(trouble.error, "the server refused: bad token");
         assert!(trouble.advice.unwrap().contains("credentials"));
     }
 }
