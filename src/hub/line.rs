@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 ///
 /// Text that is JSON (RFC 8259, as serde_json reads it) stands in the line byte for byte: it is
 /// checked, never parsed and printed again. A line break in valid JSON can only stand between
-/// tokens, so it becomes a space. Lone surrogate escapes (`\ud800`) pass, as the grammar allows.
+/// tokens, so it becomes a space; blanks around the whole stand in the raw form only. Lone surrogate escapes (`\ud800`) pass, as the grammar allows.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     data: Data<'a>,

@@ -54,7 +54,7 @@ pub enum Op<'a> {
 /// What to send, as it stands in the line.
 #[derive(Debug)]
 pub enum Content<'a> {
-    /// JSON, sent as the text that the client wrote.
+    /// JSON, sent as the text that the client wrote. Blanks around the value belong to the line, and aren't.
     Json(&'a RawValue),
     /// A text message.
     Text(Cow<'a, str>),
