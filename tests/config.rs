@@ -66,6 +66,22 @@ fn the_file_and_its_syntax() {
             "line 2: upstream.url is missing: write url = \"wss://your.server/path\" under [upstream]",
         ),
         ("upstream = 1", "line 1: upstream is an integer: write a table"),
+        (
+            "{\"upstream\":{\"url\":\"ws://a\"}}",
+            "line 1: this is JSON, but the configuration is TOML: write [upstream], and url = \"wss://your.server/path\" below it",
+        ),
+        (
+            "# mine\nupstream:\n  url: ws://a\n",
+            "line 2: this is YAML, but the configuration is TOML: write [upstream], and url = \"wss://your.server/path\" below it",
+        ),
+        (
+            "---\nupstream:\n",
+            "line 1: this is YAML, but the configuration is TOML: write [upstream], and url = \"wss://your.server/path\" below it",
+        ),
+        (
+            "upstream.url = \"ws://a\"\n[headers]\nA = \"b\"",
+            "line 2: unknown key `headers`: it belongs to the upstream: write [upstream.headers]",
+        ),
         ("[upstream\n", "line 1: this is not TOML: unclosed table, expected `]`"),
         (
             "[heartbeat]\ninterval = 30s",

@@ -2,8 +2,11 @@
 
 use std::{
     borrow::Cow,
+    fmt::Write as _,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use crate::config::is_invisible;
 
 /// `1,234,567`.
 pub(super) fn count(number: u64) -> String {
@@ -83,12 +86,12 @@ pub(super) fn clock(time_us: u64) -> String {
 
 /// Text from elsewhere, safe to show: nothing in it can steer the terminal or forge a line.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(can_mislead) {
+    if !text.contains(is_invisible) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match can_mislead(c) {
+        match is_invisible(c) {
             true => safe.extend(c.escape_default()),
             false => safe.push(c),
         }
@@ -96,9 +99,25 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Control characters, line and paragraph separators, and what turns the direction of writing.
-fn can_mislead(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// A line of JSON, safe to show and still the same JSON: what could mislead is written as JSON's escapes.
+/// Tabs, which may stand between its values, stay.
+pub(super) fn clean_json(text: &str) -> Cow<'_, str> {
+    let misleads = |c: char| c != '\t' && is_invisible(c);
+    if !text.contains(misleads) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match misleads(c) {
+            true => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(safe, "\\u{unit:04x}");
+                }
+            }
+            false => safe.push(c),
+        }
+    }
+    Cow::Owned(safe)
 }
 
 #[cfg(test)]
@@ -159,8 +178,14 @@ mod tests {
             ("two\nlines", r"two\nlines"),
             ("\u{9b}2J\u{7f}", r"\u{9b}2J\u{7f}"),
             ("a\u{202e}b", r"a\u{202e}b"),
+            ("\u{61c}a\u{200b}b\u{200e}c\u{200f}", r"\u{61c}a\u{200b}b\u{200e}c\u{200f}"),
         ] {
             assert_eq!(clean(text), safe);
         }
+        let json = "{\"a\":\t\"\u{9b}2J\u{200e}\u{e0001}é\"}";
+        let safe = clean_json(json);
+        assert_eq!(safe, "{\"a\":\t\"\\u009b2J\\u200e\\udb40\\udc01é\"}");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&safe), value(json));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use super::{
     client::{self, Client, Hello, Request, Since},
     failure::{Failure, Outcome, Wrote, note, wrote},
-    format::{clean, now_us},
+    format::{clean, clean_json, now_us},
     line::Line,
     pretty::{self, Pretty},
     reach::{Pause, Way},
@@ -54,7 +54,8 @@ pub(super) struct Args {
     /// Text for people, also in a pipe
     #[arg(long, group = "form")]
     pretty: bool,
-    /// Only the messages' payloads, a line each (binary in base64)
+    /// Only the messages' payloads, a line each (binary in base64); byte for byte, but on a terminal escaped where
+    /// they could steer it
     #[arg(long, group = "form")]
     raw: bool,
     /// The last so many messages that are held; then end, unless --follow
@@ -121,7 +122,7 @@ pub(super) fn tail(args: &Args) -> Outcome {
     };
     let stdout: Box<dyn Write> = match form {
         Form::Pretty(_) => Box::new(anstream::stdout().lock()),
-        // every byte is the daemon's, and stays
+        // every byte is the daemon's, and stays, but for what would steer a terminal
         Form::Plain | Form::Raw => Box::new(io::stdout().lock()),
     };
     let way = args.target.way(Need::Receive)?;
@@ -137,6 +138,7 @@ pub(super) fn tail(args: &Args) -> Outcome {
         form,
         left: args.messages,
         place: args.since.clone(),
+        is_terminal: io::stdout().is_terminal(),
         last: args.last,
         follow: args.last.is_none() || args.follow,
         skip: None,
@@ -206,6 +208,8 @@ enum End {
 
 struct Tail<W> {
     form: Form,
+    /// Whether what is shown must not steer a terminal.
+    is_terminal: bool,
     /// Messages still wanted; none for all.
     left: Option<u64>,
     /// After which entry to go on; none for what comes from now on.
@@ -418,9 +422,13 @@ impl<W: Write> Tail<W> {
 
     fn show(&mut self, line: &[u8]) -> Outcome<Wrote> {
         wrote(match &mut self.form {
+            Form::Plain if self.is_terminal => {
+                writeln!(self.out, "{}", clean_json(&String::from_utf8_lossy(line)))
+            }
             Form::Plain => self.out.write_all(line).and_then(|()| self.out.write_all(b"\n")),
             Form::Pretty(pretty) => self.out.write_all(pretty.line(line).as_bytes()),
             Form::Raw => match Line::parse(line).filter(|line| line.kind == "message") {
+                Some(message) if self.is_terminal => writeln!(self.out, "{}", clean(&message.raw())),
                 Some(message) => writeln!(self.out, "{}", message.raw()),
                 None => Ok(()),
             },
@@ -433,14 +441,52 @@ mod tests {
     use super::*;
 
     fn taken(form: Form, left: Option<u64>, lines: &[&str]) -> (String, bool) {
-        let mut tail =
-            Tail { form, left, place: None, last: None, follow: true, skip: None, out: Vec::new() };
+        let mut tail = Tail {
+            form,
+            left,
+            place: None,
+            last: None,
+            follow: true,
+            skip: None,
+            is_terminal: false,
+            out: Vec::new(),
+        };
         let mut ended = false;
         for line in lines {
             assert!(!ended, "a line after the end");
             ended = tail.take(line.as_bytes()).unwrap().is_some();
         }
         (String::from_utf8(tail.out).unwrap(), ended)
+    }
+
+    #[test]
+    fn a_terminal_is_not_steered_and_a_pipe_gets_every_byte() {
+        let line =
+            "{\"type\":\"message\",\"seq\":1,\"time_us\":1,\"text\":\"a\\u001b]0;x\\u0007\u{9b}2J\u{200e}\"}";
+        for (form, is_terminal, shown) in [
+            (Form::Raw, false, "a\u{1b}]0;x\u{7}\u{9b}2J\u{200e}\n".to_owned()),
+            (Form::Raw, true, "a\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{200e}\n".to_owned()),
+            (Form::Plain, false, format!("{line}\n")),
+            (
+                Form::Plain,
+                true,
+                format!("{}\n", line.replace('\u{9b}', "\\u009b").replace('\u{200e}', "\\u200e")),
+            ),
+        ] {
+            let out = Vec::new();
+            let mut tail = Tail {
+                form,
+                is_terminal,
+                left: None,
+                place: None,
+                last: None,
+                follow: true,
+                skip: None,
+                out,
+            };
+            assert!(tail.take(line.as_bytes()).unwrap().is_none());
+            assert_eq!(String::from_utf8(tail.out).unwrap(), shown);
+        }
     }
 
     #[test]
@@ -497,6 +543,7 @@ mod tests {
                 place: None,
                 last: None,
                 follow: true,
+                is_terminal: false,
                 skip: Some(Skip { until_us: 10, gap: None }),
                 out: Vec::new(),
             };

@@ -21,6 +21,7 @@ mod duration;
 mod error;
 mod heartbeat;
 mod history;
+mod invisible;
 mod limits;
 mod listener;
 mod log;
@@ -64,6 +65,7 @@ pub use self::{
     error::{Invalid, LoadError, Problem},
     heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IntervalFrom},
     history::{History, SlowClient},
+    invisible::is_invisible,
     limits::{Excess, Limits, MAX_WINDOWS, Window},
     listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
     log::{Log, LogFormat},
@@ -169,7 +171,7 @@ impl Config {
             Ok(table) => table,
             Err(error) => {
                 let line = error.span().map(|span| report.line(span.start));
-                let sentence = duplicate_sentence(text, &error);
+                let sentence = duplicate_sentence(text, &error).or_else(|| other_format(text));
                 report.add(line, sentence.unwrap_or_else(|| syntax_sentence(error.message())));
                 return Err(report.into_invalid());
             }
@@ -241,6 +243,25 @@ fn duplicate_sentence(text: &str, error: &toml::de::Error) -> Option<String> {
         true => format!("`{key}` is in the file twice: put everything of it under one [{key}]"),
         false => format!("`{key}` is in the file twice: keep one of them"),
     })
+}
+
+/// The sentence for a file that isn't meant to be TOML at all; none where it may be.
+fn other_format(text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = lines.next()?;
+    let is_yaml = || {
+        let key = first.split_once(':').filter(|(_, rest)| rest.is_empty() || rest.starts_with(' '));
+        let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        first == "---" || key.is_some_and(|(key, _)| !key.is_empty() && key.chars().all(is_bare))
+    };
+    let format = match first.starts_with('{') {
+        true => "JSON",
+        false if is_yaml() => "YAML",
+        false => return None,
+    };
+    Some(format!(
+        "this is {format}, but the configuration is TOML: write [upstream], and url = \"wss://your.server/path\" below it"
+    ))
 }
 
 /// The parser's words for a syntax error, or better ones for the mistakes that are made most.

@@ -10,6 +10,9 @@ use super::{
     values::{either, quoted},
 };
 
+/// So many used variables are listed with one that isn't; more help nobody, and would be said for each.
+const MAX_LISTED: usize = 16;
+
 /// What the file defines by name, gathered before its sections are read.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -129,14 +132,15 @@ impl Names {
     /// Refuses the file's own variables that nothing used, once all is read: they are misspelt, or left
     /// over. A profile's may be there for a script that the file replaces.
     pub(super) fn refuse_unused(&self, vars: Section<'_>) {
+        let used = self.vars.iter().filter(|(_, variable)| variable.is_used.get());
+        let used: Vec<&str> = used.map(|(name, _)| name.as_str()).collect();
+        let known = match &used[..] {
+            [] => String::new(),
+            names if names.len() > MAX_LISTED => String::new(),
+            names => format!("those that are used are {}; ", all(names)),
+        };
         for item in vars.items().iter().filter(|item| item.is_own()) {
             if self.vars.get(item.name).is_some_and(|variable| !variable.is_used.get()) {
-                let used = self.vars.iter().filter(|(_, variable)| variable.is_used.get());
-                let names: Vec<&str> = used.map(|(name, _)| name.as_str()).collect();
-                let known = match &names[..] {
-                    [] => String::new(),
-                    names => format!("those that are used are {}; ", all(names)),
-                };
                 item.problem(format_args!(
                     "is used nowhere: {known}use it as `${{var:{}}}`, or leave it out",
                     item.name

@@ -58,8 +58,8 @@ pub(super) fn asked_for(
     }
 }
 
-/// Puts a profile's keys below those of a file. Tables are merged key by key; any other value of the
-/// file replaces the profile's. `offset` is where the profile's text begins in the report.
+/// Puts a profile's keys below those of a file. Tables are merged key by key, but a variable's value is one
+/// thing, whatever it is; any other value of the file replaces the profile's. `offset` is where the profile's text begins in the report.
 pub(super) fn merge<'a>(own: &mut DeTable<'a>, profile: DeTable<'a>, offset: usize) {
     let mut profile = profile;
     for (table, key, others) in INSTEAD {
@@ -74,6 +74,13 @@ pub(super) fn merge<'a>(own: &mut DeTable<'a>, profile: DeTable<'a>, offset: usi
             for other in others {
                 below.remove(*other);
             }
+        }
+    }
+    if let Some(DeValue::Table(vars)) = own.get("vars").map(toml::Spanned::get_ref)
+        && let Some(DeValue::Table(below)) = profile.get_mut("vars").map(toml::Spanned::get_mut)
+    {
+        for name in vars.keys() {
+            below.remove(name.get_ref().as_ref());
         }
     }
     merge_below(own, profile, offset);

@@ -341,6 +341,9 @@ impl<'a> Section<'a> {
                     "it stands above all tables: write it as the first line".to_owned()
                 }
                 _ if self.path.is_empty() && name_text == "url" => "put it under [upstream]".to_owned(),
+                _ if self.path.is_empty() && name_text == "headers" => {
+                    "it belongs to the upstream: write [upstream.headers]".to_owned()
+                }
                 // a dotted key below a header belongs to that header's table
                 _ if !self.path.is_empty() && TABLES.contains(&name_text) => {
                     let header = match name_text {

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::config::Remedy;
+use crate::config::{Remedy, is_invisible};
 
 /// How an attempt or a connection ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,16 +115,12 @@ impl Failure {
 
 /// A server's own text, fit for a line and a terminal: no control characters, and not too long.
 pub(super) fn clean(text: &str) -> String {
-    let mut clean: String = text.chars().take(MAX_TEXT).map(|c| if is_unsafe(c) { ' ' } else { c }).collect();
+    let mut clean: String =
+        text.chars().take(MAX_TEXT).map(|c| if is_invisible(c) { ' ' } else { c }).collect();
     if clean.len() > MAX_TEXT {
         clean.truncate(clean.floor_char_boundary(MAX_TEXT));
     }
     clean.trim().to_owned()
-}
-
-/// Control characters, and those that turn the direction of what follows.
-fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What RFC 6455, 7.4.1 and the IANA registry call a close code; nothing for a private one.
@@ -322,7 +318,7 @@ mod tests {
         fn a_servers_text_is_bounded_and_has_no_controls(text in "\\PC*|[\\s\\S]{0,600}") {
             let clean = clean(&text);
             prop_assert!(clean.len() <= MAX_TEXT);
-            prop_assert!(!clean.chars().any(is_unsafe));
+            prop_assert!(!clean.chars().any(is_invisible));
         }
 
         #[test]

@@ -64,6 +64,32 @@ fn the_files_own_keys_come_first() {
 }
 
 #[test]
+fn a_variable_of_the_file_replaces_the_profiles_whole() {
+    let server: Profile = (
+        "server",
+        "[upstream]\nurl = \"ws://a\"\n[vars]\nkept = 1\n\
+         ask = { channel = \"ticker\", symbol = [\"A\"], deep = { a = 1 } }\n\
+         [[script.step]]\nsend = '[${var:ask},${var:kept}]'\n",
+    );
+    let written = |vars: &str| parse(vars, &[]).unwrap().terms.vars;
+    let asked = |vars: &str| parse(&format!("profile = \"server\"\n{vars}"), &[server]).unwrap().terms.vars;
+    for ask in [
+        "vars.ask = { channel = \"book\" }",
+        "vars.ask = { deep = { b = 2 } }",
+        "[vars.ask]\nchannel = \"book\"",
+        "vars.ask = [1]",
+    ] {
+        let used = "[upstream]\nurl = \"ws://a\"\n[[script.step]]\nsend = '${var:ask}'\n";
+        let alone = match ask.starts_with('[') {
+            true => format!("{used}{ask}"),
+            false => format!("{ask}\n{used}"),
+        };
+        assert_eq!(asked(ask)["ask"], written(&alone)["ask"], "{ask}");
+        assert!(asked(ask).contains_key("kept"), "{ask}");
+    }
+}
+
+#[test]
 fn an_error_says_where_it_is() {
     let broken: Profile = ("broken", "[upstream]\nurl = \"http://x\"\n\n[reconnect]\njitter = 2\n");
     assert_eq!(
