@@ -143,6 +143,48 @@ expect = {{ "/op" = ["ready", "resumed"] }}
 }
 
 #[test]
+fn a_url_of_a_messages_leads_nowhere_else_and_takes_no_headers_along() {
+    let server = Server::bind();
+    let elsewhere = Server::bind();
+    let config = server.config().replace(
+        "/stream\"\n",
+        "/stream\"\nresume_url = \"${capture:url}\"\nheaders = { Authorization = \"Bearer hunter2\" }\n",
+    );
+    let daemon = Daemon::start(&format!(
+        "{config}\n[[capture]]\nmatch = {{ \"/url\" = {{ exists = true }} }}\nvalues = {{ url = \"/url\" }}\n"
+    ));
+    let mut client = daemon.client();
+    let mut upstream = server.accept();
+    let has_token = |headers: &[(String, String)]| {
+        headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+    };
+    assert!(has_token(&upstream.headers));
+    client.link("up");
+
+    // another name for this machine, which the configuration doesn't have
+    say(&mut upstream, &json!({"url": format!("ws://localhost:{}/", elsewhere.port())}));
+    client.message();
+    upstream.drop_tcp();
+    let refused = client.until(|line| line["state"] == "waiting" && line["attempt"] == 2);
+    let error = refused["error"].as_str().unwrap();
+    assert!(error.contains("localhost") && error.contains("upstream.allowed_hosts"), "{error}");
+    let mut upstream = server.accept();
+    assert!(has_token(&upstream.headers), "it is back where the configuration leads");
+    assert_eq!(client.link("up")["url"], format!("ws://127.0.0.1:{}/stream", server.port()));
+
+    // the same host, but another program's port
+    let place = format!("ws://127.0.0.1:{}", elsewhere.port());
+    say(&mut upstream, &json!({"url": format!("{place}/x?secret=1")}));
+    client.message();
+    upstream.drop_tcp();
+    let upstream = elsewhere.accept();
+    assert_eq!(upstream.path, "/x?secret=1");
+    assert!(!has_token(&upstream.headers), "{:?}", upstream.headers);
+    assert_eq!(client.link("up")["url"], place);
+    assert_eq!(client.status()["link"]["url"], place);
+}
+
+#[test]
 fn a_server_that_asks_is_answered_and_may_say_the_heartbeat() {
     let server = Server::bind();
     let daemon = Daemon::start(&format!(

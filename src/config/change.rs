@@ -47,6 +47,7 @@ section!(UPSTREAM, upstream, Upstream {
     url_command: "upstream.url_command" Connection,
     resume_url: "upstream.resume_url" Connection,
     resume_url_failures: "upstream.resume_url_failures" Connection,
+    allowed_hosts: "upstream.allowed_hosts" Connection,
     subprotocols: "upstream.subprotocols" Connection,
     connect_timeout: "upstream.connect_timeout" Nothing,
     max_message: "upstream.max_message" Connection,

@@ -21,6 +21,7 @@ mod duration;
 mod error;
 mod heartbeat;
 mod history;
+mod hosts;
 mod invisible;
 mod limits;
 mod listener;
@@ -65,6 +66,7 @@ pub use self::{
     error::{Invalid, LoadError, Problem},
     heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IntervalFrom},
     history::{History, SlowClient},
+    hosts::HostPattern,
     invisible::is_invisible,
     limits::{Excess, Limits, MAX_WINDOWS, Window},
     listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
@@ -90,7 +92,7 @@ pub use self::{
     template::{Place, Template, TemplateError, Value},
     terms::Terms,
     tls::Tls,
-    upstream::Upstream,
+    upstream::{Upstream, check_header},
     url::{check_url, percent_decode, safe_url},
     vars::{Var, Vars},
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Compression, Placeholder, Proxy, Template, Tls, UrlCommand,
+    Compression, HostPattern, Placeholder, Proxy, Template, Tls, UrlCommand,
     names::{Names, Use},
     reader::{Item, Section},
     url::{check_url, safe_url},
@@ -36,6 +36,9 @@ pub struct Upstream {
     /// `resume_url_failures`: after so many failed attempts in a row with it, the captures in it are
     /// forgotten; 1 to 1,000. Default 3.
     pub resume_url_failures: u32,
+    /// `allowed_hosts`: where `resume_url` may lead besides the hosts of `url`; headers, credentials and the client's
+    /// certificate don't go there. None by default.
+    pub allowed_hosts: Vec<HostPattern>,
     /// `subprotocols`: offered in `Sec-WebSocket-Protocol`, in order of preference.
     pub subprotocols: Vec<String>,
     /// `connect_timeout`: DNS, TCP, TLS and upgrade together; 100 ms to 10 min. Default 10 s.
@@ -61,6 +64,7 @@ impl Upstream {
             url_command: None,
             resume_url: None,
             resume_url_failures: 3,
+            allowed_hosts: Vec::new(),
             subprotocols: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             max_message: 16 << 20,
@@ -92,6 +96,7 @@ impl Upstream {
             resume_url_failures: section
                 .integer("resume_url_failures", 1..=1000)
                 .unwrap_or(default.resume_url_failures),
+            allowed_hosts: HostPattern::read_all(&section, "allowed_hosts"),
             subprotocols: read_subprotocols(&section),
             connect_timeout: section.duration("connect_timeout", timeouts).unwrap_or(default.connect_timeout),
             max_message: section.size("max_message", 1 << 10..=512 << 20).unwrap_or(default.max_message),
@@ -176,11 +181,8 @@ fn read_headers(section: Section<'_>, names: &Names) -> Vec<(String, Template)> 
     let mut headers: Vec<(String, Template)> = Vec::new();
     for item in section.items() {
         let name = item.name;
-        let reserved = RESERVED.iter().find(|(reserved, _)| reserved.eq_ignore_ascii_case(name));
-        if !is_token(name) {
-            item.problem("is no header name: write letters, digits and `-`");
-        } else if let Some((_, advice)) = reserved {
-            item.problem(format_args!("is a header that wsfan sends itself: {advice}"));
+        if let Err(why) = check_header(name) {
+            item.problem(why);
         } else if headers.iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
             item.problem("is the same header as one above: keep one of them");
         } else if let Some(template) = names.header(&item, Use::Attempt) {
@@ -192,6 +194,20 @@ fn read_headers(section: Section<'_>, names: &Names) -> Vec<(String, Template)> 
         }
     }
     headers
+}
+
+/// Checks that a header of this name may be sent along.
+///
+/// # Errors
+/// What is wrong with it: the end of a sentence.
+pub fn check_header(name: &str) -> Result<(), String> {
+    if !is_token(name) {
+        return Err("is no header name: write letters, digits and `-`".to_owned());
+    }
+    match RESERVED.iter().find(|(reserved, _)| reserved.eq_ignore_ascii_case(name)) {
+        Some((_, advice)) => Err(format!("is a header that wsfan sends itself: {advice}")),
+        None => Ok(()),
+    }
 }
 
 /// Whether text is a token of RFC 9110, section 5.6.2.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::failure::Failure;
-use crate::config::{Reject, Remedy, Secret, UrlCommand};
+use crate::config::{Reject, Remedy, Secret, UrlCommand, check_header};
 
 /// Where an attempt goes, with the headers that only this one has.
 #[derive(Debug, PartialEq)]
@@ -47,6 +47,11 @@ impl Address {
         let mut headers = Vec::new();
         for (name, value) in json["headers"].as_object().into_iter().flatten() {
             let value = value.as_str().ok_or_else(|| refuse("a header whose value is no text"))?;
+            if check_header(name).is_err() || !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+                return Err(refuse(
+                    "a header that can't be sent along: see upstream.headers for those that can",
+                ));
+            }
             headers.push((name.clone(), Secret::new(value)));
         }
         Ok(Address { url: Secret::new(url), headers })
@@ -124,6 +129,16 @@ mod tests {
             (r#"{"url":"SECRET"#, "what begins as JSON, and isn't", None),
             (r#"{"uri":"SECRET","error":"no scope"}"#, "JSON without a `url`: no scope", None),
             (r#"{"url":"SECRET","headers":{"a":1}}"#, "a header whose value is no text", None),
+            (
+                r#"{"url":"SECRET","headers":{"Upgrade":"SECRET"}}"#,
+                "a header that can't be sent along: see upstream.headers for those that can",
+                None,
+            ),
+            (
+                r#"{"url":"SECRET","headers":{"a":"b\r\nc: SECRET"}}"#,
+                "a header that can't be sent along: see upstream.headers for those that can",
+                None,
+            ),
             (
                 r#"{"ok":false,"error":"invalid_auth"}"#,
                 "what `reject` is about: invalid_auth",

@@ -1,5 +1,7 @@
 //! One attempt: everything from the configured URL to an open connection, in bounded time.
 
+use std::cell::RefCell;
+
 use tokio::time;
 
 use super::{
@@ -19,6 +21,7 @@ use super::{
     target::Target,
     told,
     track::{Stage, Track},
+    trust::{self, Trust},
     websocket::{Connection, Offer, upgrade},
     wire::Wire,
 };
@@ -37,6 +40,8 @@ pub(super) struct Attempted {
     pub(super) subprotocol: Option<String>,
     /// What the placeholders of this attempt stand for.
     pub(super) secrets: Secrets,
+    /// Where it is, if that isn't what the configuration says in so many words: scheme, host and port.
+    pub(super) place: Option<String>,
 }
 
 /// How to get a byte stream to a server.
@@ -47,18 +52,18 @@ impl<D: AsyncFn(Target, Way, Track) -> Result<Wire, String> + Clone> Dial for D 
 /// Attempts a connection, within `connect_timeout` for all of it. Whoever follows `track` hears how it goes.
 pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial, track: Track) -> Outcome {
     let upstream = &settings.upstream;
-    let (shown, limit) = (shown(upstream, &to), upstream.connect_timeout);
+    let (place, limit) = (RefCell::new(None), upstream.connect_timeout);
     let mut redactor = Redactor::default();
-    let outcome = time::timeout(limit, connect(&settings, &to, dial, &track, &mut redactor)).await;
+    let outcome = time::timeout(limit, connect(&settings, &to, dial, &track, &mut redactor, &place)).await;
+    let place = place.into_inner();
+    let is_told = upstream.urls.len() > 1 || place.is_some();
+    let shown = place.unwrap_or_else(|| shown(upstream, &to));
     match outcome {
         Ok(Ok(attempted)) => Ok(attempted),
         Ok(Err(failure)) => {
             let failure = failure.redacted(|text| redactor.redact(text));
-            // where there are several servers, the sentence says which one it was
-            let error = failure.error.map(|error| match upstream.urls.len() {
-                0 | 1 => error,
-                _ => format!("{shown}: {error}"),
-            });
+            // where it may be one of several servers, the sentence says which one it was
+            let error = failure.error.map(|error| if is_told { format!("{shown}: {error}") } else { error });
             Err(Failure { error, ..failure })
         }
         Err(_) => {
@@ -68,13 +73,15 @@ pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial
     }
 }
 
-/// Whatever comes of it, `redactor` knows all that was told by then.
+/// Whatever comes of it, `redactor` knows all that was told by then, and `place` where it leads, if the
+/// configuration doesn't say so in so many words.
 async fn connect(
     settings: &Settings,
     to: &Destination,
     dial: impl Dial,
     track: &Track,
     redactor: &mut Redactor,
+    place: &RefCell<Option<String>>,
 ) -> Outcome {
     // read afresh each time: a token that was renewed is used by the next attempt
     track.begin(Stage::Preparing);
@@ -89,8 +96,18 @@ async fn connect(
     }
     let address = address(upstream, to, &secrets).await?;
     let target = Target::parse(address.url.expose()).map_err(Failure::attempt)?;
+    let trust = match to {
+        Destination::Configured(_) => Trust::Configured,
+        Destination::Resume(_) => trust(upstream, &target, &secrets)
+            .map_err(|why| Failure { misled: true, ..Failure::attempt(why) })?,
+    };
+    *place.borrow_mut() = elsewhere(upstream, to, &target);
+    let trusted = trust == Trust::Configured;
     let mut headers = Vec::new();
-    for (name, value) in &upstream.headers {
+    // those that a program prints come before those of the same name
+    let is_printed =
+        |name: &str| address.headers.iter().any(|(printed, _)| printed.eq_ignore_ascii_case(name));
+    for (name, value) in upstream.headers.iter().filter(|(name, _)| trusted && !is_printed(name)) {
         let value = render(value, &secrets, None)
             .map_err(|why| Failure::attempt(format!("upstream.headers.{name}: {why}")))?;
         headers.push((name.as_str(), value));
@@ -112,7 +129,11 @@ async fn connect(
         address: target.address(),
         headers: headers.iter().map(|(name, _)| (*name).to_owned()).collect(),
     });
-    let way = Way { proxy, tls: upstream.tls.clone() };
+    let mut tls = upstream.tls.clone();
+    if !trusted {
+        (tls.cert_file, tls.key_file) = (None, None);
+    }
+    let way = Way { proxy, tls };
     let wire = dial(target.clone(), way, track.clone()).await.map_err(Failure::attempt)?;
     track.begin(Stage::Upgrading);
     let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
@@ -121,7 +142,32 @@ async fn connect(
     let upgraded = upgrade(wire, offer, track).await;
     let (connection, subprotocol) =
         upgraded.map_err(|failure| failure.with_wait(settings.reconnect.max_retry_after))?;
-    Ok(Attempted { connection, subprotocol, secrets })
+    Ok(Attempted { connection, subprotocol, secrets, place: place.borrow().clone() })
+}
+
+/// How far a place is trusted that a message had a part in.
+fn trust(upstream: &config::Upstream, target: &Target, secrets: &Secrets) -> Result<Trust, String> {
+    let place = |url: Result<Secret, TemplateError>| Target::parse(url.ok()?.expose()).ok();
+    let mut configured: Vec<Target> =
+        upstream.urls.iter().filter_map(|url| place(render(url, secrets, None))).collect();
+    // a host that stands in `resume_url` itself is the configuration's, whatever is captured
+    let without = upstream.resume_url.iter().filter_map(|template| {
+        place(template.render(|placeholder| match placeholder {
+            Placeholder::Capture(_) => Ok(Value::Text("0".to_owned())),
+            _ => value(placeholder, secrets, None),
+        }))
+    });
+    configured.extend(without.filter(|place| place.is_at(target)));
+    trust::judge(target, &configured, &upstream.allowed_hosts)
+}
+
+/// Where a place is, if the configuration doesn't say so in so many words.
+fn elsewhere(upstream: &config::Upstream, to: &Destination, target: &Target) -> Option<String> {
+    let written = match to {
+        Destination::Configured(index) => Target::parse(&upstream.display_url(*index)).ok(),
+        Destination::Resume(_) => None,
+    };
+    (!written.is_some_and(|written| written.is_at(target))).then(|| target.origin())
 }
 
 /// The server, for people.
@@ -170,11 +216,23 @@ fn render(
     secrets: &Secrets,
     captures: Option<&Captures>,
 ) -> Result<Secret, TemplateError> {
-    template.render(|placeholder| match (placeholder, captures) {
+    template.render(|placeholder| value(placeholder, secrets, captures))
+}
+
+fn value(placeholder: &Placeholder, secrets: &Secrets, captures: Option<&Captures>) -> Result<Value, String> {
+    match (placeholder, captures) {
         (Placeholder::Capture(name), Some(captures)) => captures.value(name),
         (Placeholder::NowMs, _) => Ok(Value::Json((now_us() / 1_000).to_string())),
         (Placeholder::NowS, _) => Ok(Value::Json((now_us() / 1_000_000).to_string())),
-        (Placeholder::Uuid, _) => Ok(Value::Text(uuid(fastrand::u128(..)))),
+        (Placeholder::Uuid, _) => random_uuid(),
         _ => secrets.value(placeholder),
-    })
+    }
+}
+
+/// Nobody can guess it.
+fn random_uuid() -> Result<Value, String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|_| "can't be made: the system gives no random numbers".to_owned())?;
+    Ok(Value::Text(uuid(u128::from_ne_bytes(bytes))))
 }

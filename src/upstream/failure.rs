@@ -25,6 +25,8 @@ pub(super) struct Failure {
     pub(super) retry_after: Option<Duration>,
     /// What it leads to, where that isn't for the rules to say.
     pub(super) then: Option<Remedy>,
+    /// What the server said led where it must not: it is forgotten.
+    pub(super) misled: bool,
 }
 
 /// The parts of an HTTP answer that tell why an upgrade was refused.

@@ -13,7 +13,7 @@ use super::{
     Ended, Settings,
     attempt::{Attempted, Dial, Outcome, attempt},
     backlog::Backlog,
-    machine::{Action, Input, Machine, Note, Slot},
+    machine::{Action, Input, Machine, Note, Reached, Slot},
     track::Track,
     websocket::{Batch, Connection, End, Listen},
 };
@@ -138,9 +138,12 @@ impl<D: Dial + 'static> Link<D> {
         match event {
             Event::Batch(slot, batch) => self.take_batch(slot, batch),
             Event::Attempt(slot, Ok(attempted)) => {
-                let Attempted { connection, subprotocol, secrets } = attempted;
+                let Attempted { connection, subprotocol, secrets, place } = attempted;
                 self.seats[slot.index()].connection = Some(connection);
-                self.machine.handle(now(), Input::Connected { slot, subprotocol, secrets });
+                self.machine.handle(
+                    now(),
+                    Input::Connected { slot, reached: Reached { subprotocol, place }, secrets },
+                );
             }
             Event::Attempt(slot, Err(failure)) => {
                 self.machine.handle(now(), Input::ConnectFailed { slot, failure });

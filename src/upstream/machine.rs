@@ -37,7 +37,7 @@ mod state;
 mod world;
 use attempt::Attempt;
 pub(super) use channel::{Channel, Doing, Timeout};
-pub(super) use events::{Action, Destination, Input, Note, Slot};
+pub(super) use events::{Action, Destination, Input, Note, Reached, Slot};
 use fault::Fault;
 use rotation::Rotation;
 use state::{State, Then, Wait};
@@ -114,8 +114,8 @@ impl Machine {
         match input {
             Input::Start if matches!(self.state, State::Closed) => self.connect(now),
             Input::Start => {}
-            Input::Connected { slot, subprotocol, secrets } => {
-                self.connected(now, slot, subprotocol, secrets);
+            Input::Connected { slot, reached, secrets } => {
+                self.connected(now, slot, reached, secrets);
             }
             Input::ConnectFailed { slot, failure } => {
                 // what the attempt told is hidden there; what was captured before is known here
@@ -281,7 +281,7 @@ impl Machine {
 
     // --- what happens to a connection ------------------------------------------------------------
 
-    fn connected(&mut self, now: Instant, slot: Slot, subprotocol: Option<String>, secrets: Secrets) {
+    fn connected(&mut self, now: Instant, slot: Slot, reached: Reached, secrets: Secrets) {
         let attempt = match &self.state {
             State::Dialling(attempt) if attempt.slot == slot => Some(*attempt),
             _ => self.rotation.attempt(slot),
@@ -291,7 +291,7 @@ impl Machine {
         let mut channel = Box::new(Channel::new(
             slot,
             attempt.resumes,
-            subprotocol,
+            reached,
             Session::new(Rc::clone(&self.rules), secrets, now, attempt.until),
             Heartbeat::new(self.settings.heartbeat.clone(), now, random),
             now,
@@ -416,8 +416,12 @@ impl Machine {
         self.conn += 1;
         self.last = Failure::default();
         self.resumes = 0;
-        let subprotocol = self.state.channel().and_then(|channel| channel.subprotocol.clone());
-        let status = LinkStatus { subprotocol, ..self.status(LinkState::Up) };
+        let Reached { subprotocol, place } =
+            self.state.channel().map(|channel| channel.reached.clone()).unwrap_or_default();
+        let mut status = LinkStatus { subprotocol, ..self.status(LinkState::Up) };
+        if let Some(place) = place {
+            status.url = place;
+        }
         self.actions.push_back(Action::Announce(status));
     }
 

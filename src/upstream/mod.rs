@@ -47,6 +47,7 @@ mod target;
 mod tls;
 mod told;
 mod track;
+mod trust;
 pub mod walk;
 mod websocket;
 mod wire;

@@ -65,6 +65,16 @@ impl Target {
         format!("{}:{}", self.bracketed_host(), self.port)
     }
 
+    /// Scheme, host and port as a URL has them: nothing in it is secret.
+    pub(super) fn origin(&self) -> String {
+        format!("{}://{}", if self.tls { "wss" } else { "ws" }, self.host_header())
+    }
+
+    /// Whether it is the same server, by scheme, host and port.
+    pub(super) fn is_at(&self, other: &Target) -> bool {
+        self.tls == other.tls && self.port == other.port && self.host.eq_ignore_ascii_case(&other.host)
+    }
+
     fn bracketed_host(&self) -> String {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
     }

@@ -49,7 +49,7 @@ impl Machine {
     pub(super) fn connect_failed(&mut self, now: Instant, slot: Slot, failure: Failure) {
         match self.state {
             State::Dialling(attempt) if attempt.slot == slot => {
-                self.note_resume(attempt.resumes);
+                self.note_resume(attempt.resumes, &failure);
                 self.failed(now, Fault { failure, ..Fault::default() });
             }
             _ => self.rotation_failed(now, slot, failure),
@@ -62,13 +62,15 @@ impl Machine {
         self.world.memory.has_all(template)
     }
 
-    /// An attempt came to nothing: after so many in a row `resume_url` is given up.
-    pub(super) fn note_resume(&mut self, resumes: bool) {
+    /// An attempt came to nothing: after so many in a row `resume_url` is given up, and at once if it led
+    /// where it must not.
+    pub(super) fn note_resume(&mut self, resumes: bool, failure: &Failure) {
         if !resumes {
             return;
         }
         self.resumes += 1;
-        if self.resumes >= self.settings.upstream.resume_url_failures
+        let enough = self.resumes >= self.settings.upstream.resume_url_failures;
+        if (enough || failure.misled)
             && let Some(template) = &self.settings.upstream.resume_url
         {
             self.world.memory.forget_in(template);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Slot, world::World};
+use super::{Reached, Slot, world::World};
 use crate::{
     hub::Payload,
     upstream::{
@@ -27,7 +27,7 @@ const MAX_OUTGOING_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(in crate::upstream) struct Channel {
     pub(in crate::upstream) slot: Slot,
-    pub(in crate::upstream) subprotocol: Option<String>,
+    pub(in crate::upstream) reached: Reached,
     /// When it was open.
     pub(in crate::upstream) since: Instant,
     /// It goes to `upstream.resume_url`.
@@ -55,14 +55,14 @@ impl Channel {
     pub(in crate::upstream) fn new(
         slot: Slot,
         resumes: bool,
-        subprotocol: Option<String>,
+        reached: Reached,
         session: Session,
         heartbeat: Heartbeat,
         now: Instant,
     ) -> Channel {
         Channel {
             slot,
-            subprotocol,
+            reached,
             since: now,
             resumes,
             session,

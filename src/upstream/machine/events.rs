@@ -33,13 +33,22 @@ impl Slot {
     }
 }
 
+/// What a new connection came to.
+#[derive(Debug, Clone, Default)]
+pub(in crate::upstream) struct Reached {
+    /// The subprotocol that the server chose.
+    pub(in crate::upstream) subprotocol: Option<String>,
+    /// Where it is, if that isn't what the configuration says: scheme, host and port.
+    pub(in crate::upstream) place: Option<String>,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub(in crate::upstream) enum Input {
     /// The daemon starts.
     Start,
     /// The attempt came to a connection, ready to use; with what its templates' placeholders stand for.
-    Connected { slot: Slot, subprotocol: Option<String>, secrets: Secrets },
+    Connected { slot: Slot, reached: Reached, secrets: Secrets },
     /// The attempt came to nothing.
     ConnectFailed { slot: Slot, failure: Failure },
     /// Bytes came in, whole messages among them or not.

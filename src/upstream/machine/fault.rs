@@ -102,7 +102,7 @@ impl Machine {
     fn lose(&mut self, now: Instant, fault: Fault, loss: Loss) {
         if let State::Opening { channel } = &self.state {
             let resumes = channel.resumes;
-            self.note_resume(resumes);
+            self.note_resume(resumes, &fault.failure);
         }
         let adopts = self.verdict(&fault).remedy == Remedy::Retry && !self.is_last_attempt(&fault);
         let next = if adopts { self.rotation.take_next() } else { None };

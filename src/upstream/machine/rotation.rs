@@ -353,7 +353,7 @@ impl Machine {
             Phase::Opening(channel) if channel.slot == slot => channel.resumes,
             _ => return,
         };
-        self.note_resume(resumes);
+        self.note_resume(resumes, &failure);
         let verdict = Verdict::of(&failure, &self.settings.reconnect.rules);
         let error = failure.error.clone().unwrap_or_default();
         self.second_gone(now);

@@ -105,7 +105,7 @@ fn connected() -> Input {
 }
 
 fn connected_on(slot: Slot) -> Input {
-    Input::Connected { slot, subprotocol: None, secrets: Secrets::default() }
+    Input::Connected { slot, reached: Reached::default(), secrets: Secrets::default() }
 }
 
 fn refused() -> Input {

@@ -20,7 +20,7 @@ use crate::{
         failure::{Failure, clean},
         found::{Found, Step},
         heartbeat::Heartbeat,
-        machine::{Channel, Doing, LINGER, Slot, Timeout, World},
+        machine::{Channel, Doing, LINGER, Reached, Slot, Timeout, World},
         pacing::Sender,
         secrets::Secrets,
         session::{Effect, Heard, Mark, Rules, Session},
@@ -35,12 +35,12 @@ pub(super) async fn talk(
     until: Instant,
     timeline: &RefCell<Timeline>,
 ) -> bool {
-    let Attempted { mut connection, subprotocol, secrets } = attempted;
+    let Attempted { mut connection, subprotocol, secrets, place } = attempted;
     let mut session = Session::new(Rc::new(Rules::new(settings)), secrets.clone(), now(), until);
     session.follow();
     let quiet = Heartbeat::new(settings.heartbeat.clone(), now(), 1.0);
     let mut talk = Talk {
-        channel: Channel::new(Slot::A, false, subprotocol, session, quiet, now()),
+        channel: Channel::new(Slot::A, false, Reached { subprotocol, place }, session, quiet, now()),
         world: World::new(settings, fastrand::u64(..)),
         timeline,
         secrets,

@@ -288,7 +288,7 @@ fn a_close_reason_does_not_repeat_a_secret() {
     bench.tell(Input::Start);
     let secret = config::Value::Text("hunter2".into());
     let secrets = [(config::Placeholder::Env("T".into()), Ok(secret))].into_iter().collect();
-    bench.tell(Input::Connected { slot: Slot::A, subprotocol: None, secrets });
+    bench.tell(Input::Connected { slot: Slot::A, reached: Reached::default(), secrets });
     bench.tell(closing(Failure::closed_there(Some(4004), "bad token hunter2")));
     let actions = bench.tell(gone());
     assert_eq!(announced(&actions).reason.as_deref(), Some("bad token …"));
