@@ -103,6 +103,7 @@ impl<D: Dial + 'static> Link<D> {
             let event = self.next_event().await;
             self.machine.set_clock(now_us() / 1_000);
             let full = matches!(&event, Event::Batch(_, batch) if batch.full);
+            let heavy = matches!(&event, Event::Batch(_, batch) if batch.heavy);
             self.take(event);
             self.act();
             // while the server floods, reading is always ready: the others get their turn here
@@ -110,6 +111,10 @@ impl<D: Dial + 'static> Link<D> {
             self.patience = if full { self.patience.saturating_sub(1) } else { PATIENCE_BATCHES };
             if !full || self.patience == 0 {
                 self.take_due();
+            }
+            if heavy {
+                // reading is ready again at once, and would leave nobody a turn
+                tokio::task::yield_now().await;
             }
         }
     }

@@ -1,11 +1,16 @@
 //! Reads what the placeholders of one attempt stand for: files, variables, and what commands print.
 
-use std::{collections::BTreeMap, iter, pin::Pin};
+use std::{collections::BTreeMap, iter, pin::Pin, time::Duration};
+
+use tokio::time;
 
 use super::{Settings, commands, failure::Failure, secrets::Secrets};
 use crate::config::{
     self, HeartbeatKind, Placeholder, Pointer, Say, Secret, Step, Surroundings, Template, Value, Var,
 };
+
+/// A file that takes longer to read counts as one that can't be read.
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads all that the templates of `settings` name: files and variables at once, and each command run
 /// once, one after another. What can't be read is an error where it is used, and nowhere else.
@@ -87,6 +92,16 @@ impl<'a> Reading<'a> {
                 match pointer {
                     Some(pointer) => at(&printed, pointer),
                     None => Ok(Value::Text(printed)),
+                }
+            }
+            Placeholder::File(_) | Placeholder::Credential(_) => {
+                // a disk or a network's file system may take its time, and everybody would wait
+                let (placeholder, surroundings) = (placeholder.clone(), self.surroundings.clone());
+                let read = tokio::task::spawn_blocking(move || placeholder.read(&surroundings));
+                match time::timeout(FILE_TIMEOUT, read).await {
+                    Ok(Ok(text)) => text.map(Value::Text),
+                    Ok(Err(error)) => Err(format!("can't be read: {error}")),
+                    Err(_) => Err(format!("can't be read within {FILE_TIMEOUT:?}")),
                 }
             }
             _ => placeholder.read(&self.surroundings).map(Value::Text),

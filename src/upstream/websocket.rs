@@ -29,7 +29,7 @@ mod inbound;
 mod outbound;
 mod upgrade;
 use deflate::Deflater;
-use inbound::{Event, Fault, Inbound};
+use inbound::{Event, Fault, Inbound, Next};
 use outbound::{Outbound, Outgoing};
 pub(super) use upgrade::{Offer, upgrade};
 
@@ -40,6 +40,8 @@ const BATCH_BYTES: usize = 160 << 10;
 const ENVELOPE_BYTES: usize = 70;
 /// or after so many frames.
 const BATCH_FRAMES: usize = 1024;
+/// A batch that has come to so many bytes was a lot of work: others get their turn before the next.
+const HEAVY_BYTES: usize = 1 << 20;
 /// So much is handed over before it is flushed, and its fates are told.
 const FILL_BYTES: usize = 64 << 10;
 /// A longer message goes out in fragments of this size, so that a ping needn't wait for all of it
@@ -91,6 +93,8 @@ pub(super) struct Batch {
     pub(super) messages: bool,
     /// It ended at its bounds: more may be ready.
     pub(super) full: bool,
+    /// It was a lot of work: other tasks are to have their turn before the next.
+    pub(super) heavy: bool,
     /// How the connection ends, if it does.
     pub(super) end: Option<End>,
 }
@@ -239,15 +243,20 @@ impl Connection {
     /// delayed.
     fn poll_batch(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) -> Poll<Batch> {
         let before = self.meter.read();
-        let (mut frames, mut bytes, mut messages, mut end) = (0, 0, false, None);
+        let (mut frames, mut bytes, mut messages, mut again, mut end) = (0, 0, false, false, None);
+        self.inbound.begin_turn();
         while end.is_none() && frames < BATCH_FRAMES && bytes < BATCH_BYTES && self.pongs < MAX_PONGS {
             if matches!(self.phase, Phase::Closed | Phase::Failing) {
                 end = self.poll_discard(cx);
                 break;
             }
             let event = match self.inbound.next() {
-                Ok(Some(event)) => event,
-                Ok(None) => match self.poll_read(cx) {
+                Ok(Next::Event(event)) => event,
+                Ok(Next::Again) => {
+                    again = true;
+                    break;
+                }
+                Ok(Next::Read) => match self.poll_read(cx) {
                     Poll::Ready(Ok(())) => continue,
                     Poll::Ready(Err(failure)) => {
                         end = Some(End::Gone(failure));
@@ -284,9 +293,11 @@ impl Connection {
                 }
             }
         }
-        let inbound = frames > 0 || self.meter.read() != before;
-        let full = frames >= BATCH_FRAMES || bytes >= BATCH_BYTES;
-        let batch = Batch { inbound, messages, full, end };
+        // what is still being inflated came in too
+        let inbound = frames > 0 || again || self.meter.read() != before;
+        let full = frames >= BATCH_FRAMES || bytes >= BATCH_BYTES || again;
+        let heavy = again || bytes >= HEAVY_BYTES;
+        let batch = Batch { inbound, messages, full, heavy, end };
         if batch.inbound || batch.end.is_some() { Poll::Ready(batch) } else { Poll::Pending }
     }
 

@@ -9,6 +9,8 @@ use crate::config::Compression;
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// Memory for output grows by so much at a time.
 const STEP_BYTES: usize = 16 << 10;
+/// So much is inflated at a time: it becomes at most 1032 times as much, about half a MiB.
+const PIECE_BYTES: usize = 512;
 /// A shorter message goes out as it is: compressed, it would be no shorter.
 const MIN_BYTES: usize = 64;
 /// The largest window, and what holds where nothing is said.
@@ -97,7 +99,12 @@ pub(super) fn agree(wanted: &Compression, answer: &str) -> Result<Agreed, String
 impl Agreed {
     /// The half that reads.
     pub(super) fn inflater(&self) -> Inflater {
-        Inflater { state: Decompress::new(false), keep: self.server_context_takeover, between: true }
+        Inflater {
+            state: Decompress::new(false),
+            keep: self.server_context_takeover,
+            between: true,
+            tail: None,
+        }
     }
 
     /// The half that writes; none where the server wants a window that the library can't make. Then
@@ -126,11 +133,20 @@ pub(super) struct Inflater {
     keep: bool,
     /// No block is begun: a message has ended, or a last block.
     between: bool,
+    /// So much of what ends a message is taken, while that isn't all.
+    tail: Option<usize>,
 }
 
 impl Inflater {
-    /// Appends what a piece of a message becomes, while that is at most `max` bytes for all of it.
-    pub(super) fn inflate(&mut self, mut piece: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), Inflate> {
+    /// Appends what a piece of a message becomes, while that is at most `max` bytes for all of it. Stops
+    /// once there are `goal` bytes, with what isn't taken left in `piece`; true when that is all.
+    pub(super) fn inflate(
+        &mut self,
+        piece: &mut &[u8],
+        out: &mut Vec<u8>,
+        max: usize,
+        goal: usize,
+    ) -> Result<bool, Inflate> {
         loop {
             if out.len() == out.capacity() {
                 // twice as much each time, but no further than the one byte that is too many
@@ -138,10 +154,11 @@ impl Inflater {
                 out.reserve_exact(grown - out.len());
             }
             let before = (self.state.total_in(), out.len());
-            let status = self.state.decompress_vec(piece, out, FlushDecompress::Sync);
+            let status =
+                self.state.decompress_vec(&piece[..piece.len().min(PIECE_BYTES)], out, FlushDecompress::Sync);
             let status = status.map_err(|_| Inflate::Broken)?;
             let taken = (self.state.total_in() - before.0) as usize;
-            piece = &piece[taken..];
+            *piece = &piece[taken..];
             self.between &= taken == 0;
             if out.len() > max {
                 return Err(Inflate::TooBig);
@@ -153,21 +170,29 @@ impl Inflater {
             }
             let stuck = taken == 0 && out.len() == before.1;
             if out.len() < out.capacity() && (piece.is_empty() || stuck) {
-                return if piece.is_empty() { Ok(()) } else { Err(Inflate::Broken) };
+                return if piece.is_empty() { Ok(true) } else { Err(Inflate::Broken) };
+            }
+            if out.len() >= goal {
+                return Ok(false);
             }
         }
     }
 
-    /// Appends what remains at the end of a message.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>, max: usize) -> Result<(), Inflate> {
-        if !self.between {
-            self.inflate(&TAIL, out, max)?;
+    /// Appends what remains at the end of a message, as [`Inflater::inflate`] does; true when that is all.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>, max: usize, goal: usize) -> Result<bool, Inflate> {
+        if !self.between || self.tail.is_some() {
+            let mut rest = &TAIL[self.tail.unwrap_or(0)..];
+            if !self.inflate(&mut rest, out, max, goal)? {
+                self.tail = Some(TAIL.len() - rest.len());
+                return Ok(false);
+            }
+            self.tail = None;
             self.between = true;
         }
         if !self.keep {
             self.state.reset(false);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -288,8 +313,8 @@ mod tests {
             let mut inflater = agreed.inflater();
             for message in messages {
                 let mut out = Vec::new();
-                inflater.inflate(message, &mut out, 5).unwrap();
-                inflater.finish(&mut out, 5).unwrap();
+                inflater.inflate(&mut &message[..], &mut out, 5, usize::MAX).unwrap();
+                inflater.finish(&mut out, 5, usize::MAX).unwrap();
                 assert_eq!(out, b"Hello", "{message:x?}");
             }
         }
@@ -312,8 +337,8 @@ mod tests {
             (one_block, "Hello"),
         ] {
             let mut out = Vec::new();
-            inflater.inflate(message, &mut out, 5).unwrap();
-            inflater.finish(&mut out, 5).unwrap();
+            inflater.inflate(&mut &message[..], &mut out, 5, usize::MAX).unwrap();
+            inflater.finish(&mut out, 5, usize::MAX).unwrap();
             assert_eq!(out, text.as_bytes(), "{message:x?}");
         }
     }
@@ -324,15 +349,39 @@ mod tests {
         let bomb = agreed.deflater().unwrap().deflate(&vec![0; 64 << 20]).unwrap();
         assert!(bomb.len() < 100 << 10);
         let mut out = Vec::new();
-        assert_eq!(agreed.inflater().inflate(&bomb, &mut out, 1 << 20), Err(Inflate::TooBig));
+        assert_eq!(
+            agreed.inflater().inflate(&mut &bomb[..], &mut out, 1 << 20, usize::MAX),
+            Err(Inflate::TooBig)
+        );
         assert!(out.capacity() <= (1 << 20) + 1, "{} bytes were allocated", out.capacity());
+    }
+
+    #[test]
+    fn much_out_of_little_is_inflated_in_slices() {
+        let agreed = agree(&WANTED, "permessage-deflate").unwrap();
+        let (message, slice) = (vec![1; 15 << 20], 256 << 10);
+        let deflated = agreed.deflater().unwrap().deflate(&message).unwrap();
+        let (mut inflater, mut out, mut rest) = (agreed.inflater(), Vec::new(), &deflated[..]);
+        let (mut slices, mut ended) = (0, false);
+        while !ended {
+            let (before, goal) = (out.len(), out.len() + slice);
+            ended = inflater.inflate(&mut rest, &mut out, message.len(), goal).unwrap()
+                && inflater.finish(&mut out, message.len(), goal).unwrap();
+            let most = slice + 2 * PIECE_BYTES * 1032;
+            assert!(out.len() - before <= most, "{} bytes at a time", out.len() - before);
+            slices += 1;
+        }
+        assert!(out == message && slices >= 15, "{slices} slices");
     }
 
     #[test]
     fn what_is_no_deflated_data_is_refused() {
         let agreed = agree(&WANTED, "permessage-deflate").unwrap();
         let mut out = Vec::new();
-        assert_eq!(agreed.inflater().inflate(&[0xff; 20], &mut out, 1 << 20), Err(Inflate::Broken));
+        assert_eq!(
+            agreed.inflater().inflate(&mut &[0xff; 20][..], &mut out, 1 << 20, usize::MAX),
+            Err(Inflate::Broken)
+        );
     }
 
     proptest! {
@@ -342,6 +391,7 @@ mod tests {
             keep in any::<(bool, bool)>(),
             bits in 9_u8..=15,
             piece in 1_usize..700,
+            goal in prop_oneof![0_usize..1000, Just(usize::MAX)],
         ) {
             let agreed = Agreed {
                 server_context_takeover: keep.0,
@@ -355,10 +405,10 @@ mod tests {
                     continue;
                 };
                 let mut out = Vec::new();
-                for piece in deflated.chunks(piece) {
-                    inflater.inflate(piece, &mut out, message.len()).unwrap();
+                for mut piece in deflated.chunks(piece) {
+                    while !inflater.inflate(&mut piece, &mut out, message.len(), goal).unwrap() {}
                 }
-                inflater.finish(&mut out, message.len()).unwrap();
+                while !inflater.finish(&mut out, message.len(), goal).unwrap() {}
                 prop_assert_eq!(&out, message.as_bytes());
             }
         }
@@ -373,7 +423,9 @@ mod tests {
             let agreed = agree(&WANTED, "permessage-deflate").unwrap();
             let mut inflater = agreed.inflater();
             let mut out = Vec::new();
-            let _ = inflater.inflate(&bytes, &mut out, 1000).and_then(|()| inflater.finish(&mut out, 1000));
+            let _ = inflater
+                .inflate(&mut &bytes[..], &mut out, 1000, usize::MAX)
+                .and_then(|_| inflater.finish(&mut out, 1000, usize::MAX));
             prop_assert!(out.len() <= 1001);
         }
     }

@@ -52,10 +52,10 @@ pub fn inflate(piece: usize, max: usize, bytes: &[u8]) {
     let inflated = |piece: usize| {
         let (mut inflater, mut out) = (agreed.inflater(), Vec::new());
         let mut outcome = Ok(());
-        for part in bytes.chunks(piece.max(1)) {
-            outcome = outcome.and_then(|()| inflater.inflate(part, &mut out, max));
+        for mut part in bytes.chunks(piece.max(1)) {
+            outcome = outcome.and_then(|()| inflater.inflate(&mut part, &mut out, max, usize::MAX).map(drop));
         }
-        outcome = outcome.and_then(|()| inflater.finish(&mut out, max));
+        outcome = outcome.and_then(|()| inflater.finish(&mut out, max, usize::MAX).map(drop));
         assert!(out.capacity() <= (max + 1).max(16 << 10), "{} bytes for {max}", out.capacity());
         outcome.map(|()| out).ok() // of two faults, it depends on the cuts which is met first
     };

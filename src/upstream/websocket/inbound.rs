@@ -15,6 +15,8 @@ use super::deflate::{Inflate, Inflater};
 
 /// What one read takes at most.
 const BUFFER_BYTES: usize = 256 << 10;
+/// About so much is inflated in one turn.
+const TURN_BYTES: usize = 256 << 10;
 /// A message that was put together may leave so much memory behind for the next.
 const KEPT_BYTES: usize = 64 << 10;
 /// A control frame carries no more (RFC 6455, 5.5).
@@ -32,6 +34,15 @@ pub(super) enum Event<'a> {
         code: Option<u16>,
         reason: &'a str,
     },
+}
+
+/// What there is next.
+pub(super) enum Next<'a> {
+    Event(Event<'a>),
+    /// More has to be read first.
+    Read,
+    /// This turn has done enough. There is more to do in the next, without reading.
+    Again,
 }
 
 /// How the server broke the rules.
@@ -61,10 +72,21 @@ pub(super) struct Inbound {
     /// the message's last.
     rest: Option<(u64, bool)>,
     inflater: Option<Inflater>,
+    /// What is being inflated.
+    deflated: Option<Deflated>,
+    /// So much may still be inflated in this turn.
+    budget: usize,
     /// Where messages in parts are put together.
     whole: Vec<u8>,
     /// The last event's bytes lie in `whole`.
     handed_out: bool,
+}
+
+struct Deflated {
+    /// The part of the buffer that isn't inflated yet.
+    piece: Range<usize>,
+    /// The message ends with it.
+    last: bool,
 }
 
 struct Message {
@@ -87,12 +109,15 @@ impl Inbound {
             message: None,
             rest: None,
             inflater,
+            deflated: None,
+            budget: TURN_BYTES,
             whole: Vec::new(),
             handed_out: false,
         }
     }
 
-    /// Where to read to; never empty once [`Inbound::next`] has returned `None`.
+    /// Where to read to; and only once [`Inbound::next`] has returned [`Next::Read`]: then
+    /// it is never empty.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.unread.start > 0 {
             // at most the part of one frame
@@ -107,35 +132,48 @@ impl Inbound {
         self.unread.end += length;
     }
 
+    /// Little compressed data may become very much: so that others get their turn meanwhile, one turn
+    /// inflates no more than its share.
+    pub(super) fn begin_turn(&mut self) {
+        self.budget = TURN_BYTES;
+    }
+
     /// The next event that is there whole, or what is wrong with it. After a fault or a close frame
     /// nothing may be asked any more.
-    pub(super) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Next<'_>, Fault> {
         if std::mem::take(&mut self.handed_out) {
             self.whole.clear();
             self.whole.shrink_to(KEPT_BYTES);
         }
         loop {
+            if let Some(deflated) = self.deflated.take() {
+                let last = deflated.last;
+                if !self.inflate(deflated)? {
+                    return Ok(Next::Again);
+                }
+                if last {
+                    return self.complete().map(Next::Event);
+                }
+            }
             if let Some((rest, last)) = self.rest {
                 let here = self.unread.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
-                let piece = self.take(here);
-                self.append(piece)?;
-                let rest = rest - here as u64;
-                if rest > 0 {
-                    self.rest = Some((rest, last));
-                    return Ok(None);
+                if here == 0 {
+                    return Ok(Next::Read);
                 }
-                self.rest = None;
-                if last {
-                    return self.complete().map(Some);
+                let piece = self.take(here);
+                let rest = rest - here as u64;
+                self.rest = (rest > 0).then_some((rest, last));
+                if self.append(piece, last && rest == 0)? {
+                    return self.complete().map(Next::Event);
                 }
                 continue;
             }
-            let Some((header, length, header_length)) = self.header()? else { return Ok(None) };
+            let Some((header, length, header_length)) = self.header()? else { return Ok(Next::Read) };
             let opcode = self.check(&header, length)?;
             let here = self.unread.len() - header_length;
             if length > here as u64 {
                 if header_length as u64 + length <= self.buffer.len() as u64 {
-                    return Ok(None); // it has room here, and is taken when it is whole
+                    return Ok(Next::Read); // it has room here, and is taken when it is whole
                 }
                 self.take(header_length);
                 self.begin(opcode, &header);
@@ -145,17 +183,16 @@ impl Inbound {
             self.take(header_length);
             let payload = self.take(length as usize);
             let data = match opcode {
-                OpCode::Control(control) => return self.control(control, payload).map(Some),
+                OpCode::Control(control) => return self.control(control, payload).map(Next::Event),
                 OpCode::Data(data) => data,
             };
             let is_whole = header.is_final && data != DataCode::Continue && !header.rsv1;
             if is_whole {
-                return event(data == DataCode::Text, &self.buffer[payload]).map(Some);
+                return event(data == DataCode::Text, &self.buffer[payload]).map(Next::Event);
             }
             self.begin(opcode, &header);
-            self.append(payload)?;
-            if header.is_final {
-                return self.complete().map(Some);
+            if self.append(payload, header.is_final)? {
+                return self.complete().map(Next::Event);
             }
         }
     }
@@ -216,37 +253,61 @@ impl Inbound {
         }
     }
 
-    /// Adds a part of the buffer to the message.
-    fn append(&mut self, piece: Range<usize>) -> Result<(), Fault> {
-        let Some(message) = &mut self.message else { return Ok(()) };
-        let piece = &self.buffer[piece];
-        match &mut self.inflater {
-            Some(inflater) if message.compressed => {
-                inflate(inflater, Some(piece), &mut self.whole, self.max_message)?;
-            }
-            _ => {
-                let length = self.whole.len() + piece.len();
-                if length > self.whole.capacity() {
-                    // twice as much each time, but no more than there can be
-                    let grown = (self.whole.capacity() * 2).min(self.max_message).max(length);
-                    self.whole.reserve_exact(grown - self.whole.len());
-                }
-                self.whole.extend_from_slice(piece);
-            }
+    /// Adds a part of the buffer to the message, its `last` or not. True when the message is whole; a
+    /// compressed part is noted, to be inflated first.
+    fn append(&mut self, piece: Range<usize>, last: bool) -> Result<bool, Fault> {
+        let Some(message) = &mut self.message else { return Ok(last) };
+        if message.compressed {
+            self.deflated = Some(Deflated { piece, last });
+            return Ok(false);
         }
-        message.check_text(&self.whole)
+        let piece = &self.buffer[piece];
+        let length = self.whole.len() + piece.len();
+        if length > self.whole.capacity() {
+            // twice as much each time, but no more than there can be
+            let grown = (self.whole.capacity() * 2).min(self.max_message).max(length);
+            self.whole.reserve_exact(grown - self.whole.len());
+        }
+        self.whole.extend_from_slice(piece);
+        message.check_text(&self.whole)?;
+        Ok(last)
+    }
+
+    /// Inflates what this turn has room for; true when that is all.
+    fn inflate(&mut self, deflated: Deflated) -> Result<bool, Fault> {
+        let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else {
+            return Ok(true);
+        };
+        let Deflated { piece: Range { start, end }, last } = deflated;
+        let mut rest = &self.buffer[start..end];
+        let mut done = false;
+        if self.budget > 0 {
+            let before = self.whole.len();
+            let (whole, max, goal) = (&mut self.whole, self.max_message, before + self.budget);
+            let inflated = inflater.inflate(&mut rest, whole, max, goal);
+            let inflated = match inflated {
+                Ok(true) if last => inflater.finish(whole, max, goal),
+                inflated => inflated,
+            };
+            done = inflated.map_err(|error| match error {
+                Inflate::TooBig => Fault::TooBig,
+                Inflate::Broken => Fault::NotDeflate,
+            })?;
+            self.budget = self.budget.saturating_sub(self.whole.len() - before);
+            message.check_text(&self.whole)?;
+        }
+        if !done {
+            self.deflated = Some(Deflated { piece: end - rest.len()..end, last });
+        }
+        Ok(done)
     }
 
     /// The message has come to its end.
     fn complete(&mut self) -> Result<Event<'_>, Fault> {
         self.handed_out = true;
-        let Some(mut message) = self.message.take() else {
+        let Some(message) = self.message.take() else {
             return Err(Fault::Protocol("a fragment without a beginning"));
         };
-        if let Some(inflater) = self.inflater.as_mut().filter(|_| message.compressed) {
-            inflate(inflater, None, &mut self.whole, self.max_message)?;
-            message.check_text(&self.whole)?;
-        }
         event(message.text, &self.whole)
     }
 
@@ -301,23 +362,6 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
         return Err(Fault::CloseCode { code, reason: reason.into() });
     }
     Ok(Event::Close { code: Some(code), reason })
-}
-
-/// Inflates a piece, or with `None` the message's end.
-fn inflate(
-    inflater: &mut Inflater,
-    piece: Option<&[u8]>,
-    whole: &mut Vec<u8>,
-    max: usize,
-) -> Result<(), Fault> {
-    let inflated = match piece {
-        Some(piece) => inflater.inflate(piece, whole, max),
-        None => inflater.finish(whole, max),
-    };
-    inflated.map_err(|error| match error {
-        Inflate::TooBig => Fault::TooBig,
-        Inflate::Broken => Fault::NotDeflate,
-    })
 }
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -161,3 +161,27 @@ async fn what_is_left_of_a_full_batch_is_ready_at_once() {
     }
     assert!(poll(&mut connection, &mut driver).is_none());
 }
+
+#[tokio::test(flavor = "local")]
+async fn a_long_message_out_of_few_bytes_comes_in_turns() {
+    let max = 15 << 20;
+    let agreed = deflate::agree(&crate::config::Compression::default(), "permessage-deflate").unwrap();
+    let (near, mut far) = duplex(1 << 20);
+    let (near, meter) = Metered::new(near, Vec::new());
+    let wire = Wire { stream: Box::new(near), meter };
+    let inbound = Inbound::new(&[], max, Some(agreed.inflater()));
+    let mut connection = Connection::new(wire, inbound, None, max);
+    let deflated = agreed.deflater().unwrap().deflate(&vec![1; max]).unwrap();
+    let length = u16::try_from(deflated.len()).unwrap().to_be_bytes();
+    let mut driver = Driver::default();
+    far.write_all(&[&[0xc2, 126], &length[..], &deflated, b"\x89\x00"].concat()).await.unwrap();
+    let mut turns = 0;
+    while driver.heard.is_empty() {
+        let batch = poll(&mut connection, &mut driver).expect("the rest is ready at once");
+        assert!(batch.inbound && batch.full && batch.heavy && batch.end.is_none());
+        turns += 1;
+    }
+    assert!((15..=61).contains(&turns), "{turns} turns");
+    let batch = poll(&mut connection, &mut driver).unwrap();
+    assert_eq!((driver.heard, batch.heavy), (vec![format!("{max} bytes"), "ping".to_owned()], false));
+}

@@ -52,9 +52,10 @@ pub(in crate::upstream) fn read(
     let (mut heard, mut rest) = (Vec::new(), bytes);
     loop {
         match inbound.next() {
-            Ok(Some(event)) => heard.push(Heard::from(event)),
-            Ok(None) if rest.is_empty() => return (heard, None),
-            Ok(None) => {
+            Ok(Next::Event(event)) => heard.push(Heard::from(event)),
+            Ok(Next::Again) => inbound.begin_turn(),
+            Ok(Next::Read) if rest.is_empty() => return (heard, None),
+            Ok(Next::Read) => {
                 let room = inbound.room();
                 assert!(!room.is_empty(), "there is always room for more");
                 let length = rest.len().min(piece).min(room.len());
