@@ -29,7 +29,10 @@ if [ ! -x "$suite/bin/wstest" ]; then
     py2=${PY2:-$(command -v python2.7 || true)}
     # a shim of pyenv's answers only where that version is chosen
     if ! "${py2:-false}" -c 0 2>/dev/null; then
-        py2=$(ls -d "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python2.7 2>/dev/null | tail -n 1)
+        py2=
+        for found in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python2.7; do
+            if [ -x "$found" ]; then py2=$found; fi
+        done
     fi
     [ -n "$py2" ] || fail "there is no Python 2.7; PY2 names one"
     rm -rf "$suite" "$suite-tool"
