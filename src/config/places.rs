@@ -50,7 +50,8 @@ pub(super) fn of_message(parts: &mut [Part]) -> Result<(), String> {
         }
     }
     set(parts, |at| places[at]);
-    no_neighbours(parts)
+    no_neighbours(parts)?;
+    no_halves(parts)
 }
 
 /// Writes a value into a text.
@@ -134,6 +135,31 @@ fn mark(json: &str, places: &mut [Place]) {
     }
 }
 
+/// Within a string of JSON no value completes an escape that the text has begun.
+fn no_halves(parts: &[Part]) -> Result<(), String> {
+    let mut before = String::new();
+    for part in parts {
+        if let Part::Placeholder(placeholder, Place::JsonText) = part
+            && ends_within_escape(&before)
+        {
+            return Err(format!(
+                "`{placeholder}` stands within an escape that begins with `\\`: finish the escape before it, or \
+                 write `\\\\` for a backslash"
+            ));
+        }
+        before.push_str(part.stand_in());
+    }
+    Ok(())
+}
+
+/// Whether a text of JSON ends within an escape (RFC 8259, 7).
+fn ends_within_escape(text: &str) -> bool {
+    let begins = |text: &str| (text.len() - text.trim_end_matches('\\').len()) % 2 == 1;
+    let digits = text.bytes().rev().take(3).take_while(u8::is_ascii_hexdigit).count();
+    let unicode = (0..=digits).any(|count| text[..text.len() - count].strip_suffix('u').is_some_and(begins));
+    begins(text) || unicode
+}
+
 /// A value of JSON stands alone: a digit or another placeholder beside it would make another value.
 fn no_neighbours(parts: &[Part]) -> Result<(), String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
@@ -171,6 +197,25 @@ mod tests {
             ("wss://h/a@${env:T}", &[Url]),
         ] {
             assert_eq!(places(Template::parse_url(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_value_completes_an_escape() {
+        for (text, is_right) in [
+            (r#"{"a":"\u00${var:a}"}"#, false),
+            (r#"{"a":"\u${var:a}"}"#, false),
+            (r#"{"a":"\u00e${var:a}"}"#, false),
+            (r#"{"a":"\u00e9${var:a}"}"#, true),
+            (r#"{"a":"\\u00${var:a}"}"#, true),
+            (r#"{"a":"\\\u00${var:a}"}"#, false),
+            (r#"{"a":"\\${var:a}"}"#, true),
+            (r#"{"a":"\n${var:a}"}"#, true),
+            (r#"{"a":"u00${var:a}"}"#, true),
+            (r#"{"a":"${uuid}\u00e9${var:a}"}"#, true),
+            (r#"\u00${var:a}"#, true),
+        ] {
+            assert_eq!(Template::parse_message(text).is_ok(), is_right, "{text}");
         }
     }
 

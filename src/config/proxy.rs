@@ -51,7 +51,7 @@ impl Proxy {
             Some("off") => return Self::Off,
             Some(text) => text,
         };
-        let Some(template) = section.item("proxy").and_then(|item| names.header(&item, Use::Attempt)) else {
+        let Some(template) = section.item("proxy").and_then(|item| names.url(&item, Use::Attempt)) else {
             return Self::Environment;
         };
         // As for upstream.url: without its scheme there is nothing to check yet.

@@ -148,14 +148,29 @@ mod tests {
     }
 
     #[test]
+    fn any_password_fits_into_a_placeholder() {
+        let surroundings = Surroundings::fixed([("PW", "a/b@c:d%41 é")]);
+        let configured = config::Proxy::Url(Template::parse_url(S5).unwrap());
+        let target = Target::parse("wss://server/").unwrap();
+        let resolve = |template: &Template| template.resolve_in(&surroundings);
+        let proxy = Proxy::choose(&configured, &target, &surroundings, resolve).unwrap().unwrap();
+        let (user, password) = proxy.login().expect("it logs in");
+        assert_eq!((&user[..], &password[..]), (&b"me"[..], "a/b@c:d%41 é".as_bytes()));
+    }
+
+    #[test]
     fn what_can_not_be_used_is_told_by_its_name() {
         let configured = config::Proxy::Url(Template::parse(S5).unwrap());
         assert_eq!(
             chosen(&configured, &[]),
             Err("upstream.proxy: `${env:PW}` is not set in the environment".to_owned())
         );
-        let error = chosen(&configured, &[("PW", "SEC/RET")]).unwrap_err();
-        assert!(error.starts_with("upstream.proxy has something after the port"), "{error}");
+        let literal = config::Proxy::Url(Template::literal("socks5://me@proxy:9050/SECRET"));
+        let error = chosen(&literal, &[]).unwrap_err();
+        assert!(
+            error.starts_with("upstream.proxy has something after the port") && !error.contains("SECRET"),
+            "{error}"
+        );
         let variables = [("HTTPS_PROXY", "https://me:SECRET@env/")];
         let error = chosen(&config::Proxy::Environment, &variables).unwrap_err();
         assert!(error.starts_with("the environment's HTTPS_PROXY begins with https://"), "{error}");
