@@ -170,6 +170,7 @@ fn upstream_urls() {
     for (url, sentence) in [
         ("\"\"", "upstream.url is not a WebSocket URL: write ws://host/ or wss://host/"),
         ("\"example.com\"", "upstream.url is not a WebSocket URL: write ws://host/ or wss://host/"),
+        ("\"$WS_URL\"", "upstream.url begins with `$`, which isn't a shell's here: write \"${env:WS_URL}\""),
         ("\"a/${env:X}\"", "upstream.url is not a WebSocket URL: write ws://host/ or wss://host/"),
         ("\"http://a\"", "upstream.url begins with http://, but wsfan speaks WebSocket: write ws://"),
         (
@@ -355,7 +356,7 @@ fn proxies() {
         "${file:/etc/proxy}",
         "${env:SCHEME}://proxy",
     ] {
-        assert_eq!(proxy(url), Proxy::Url(Template::parse(url).unwrap()), "{url}");
+        assert_eq!(proxy(url), Proxy::Url(Template::parse_url(url).unwrap()), "{url}");
     }
 }
 

@@ -19,10 +19,10 @@ use crate::config::{
     OnHole, Proxy, Reconnect, Rotate, Sequence, SlowClient, Surroundings, Upstream, Window, format_duration,
     safe_url,
 };
-use crate::service;
 
 mod live;
 mod timeline;
+mod warnings;
 
 const NOTES: &str = "\
 Nothing is started, and without --live nobody is called. --live reads the secrets and runs the commands \
@@ -87,8 +87,9 @@ pub(super) fn check(args: &Args) -> Outcome {
         }
     };
     wrote(io::stdout().lock().write_all(text.as_bytes()))?;
-    if let (Ok(config), false) = (&result, args.json) {
-        warnings(config).iter().for_each(|warning| note(format_args!("warning: {warning}")));
+    // the walk says itself what is in its way
+    if let (Ok(config), false, false) = (&result, args.json, args.live) {
+        warnings(config, Some(&file)).iter().for_each(|warning| note(format_args!("warning: {warning}")));
     }
     match result {
         Ok(config) if args.live => live::walk(&config, args.json),
@@ -147,14 +148,13 @@ fn report(file: &Path, result: &Result<Config, LoadError>) -> serde_json::Value 
             .collect(),
         Err(error) => vec![json!({ "line": null, "problem": explain(error) })],
     };
-    let warnings = result.as_ref().map(warnings).unwrap_or_default();
+    let warnings = result.as_ref().map(|config| warnings(config, Some(file))).unwrap_or_default();
     json!({ "file": file.to_string_lossy(), "ok": result.is_ok(), "problems": problems, "warnings": warnings })
 }
 
-/// What would keep the daemon from starting here. The config may be meant for another machine.
-fn warnings(config: &Config) -> Vec<String> {
-    let here = service::outlook(config).into_iter();
-    here.map(|why| format!("on this machine, run by this user, the daemon would not start: {why}")).collect()
+/// What is right and yet unwise, or not so on this machine; the config may be meant for another.
+fn warnings(config: &Config, file: Option<&Path>) -> Vec<String> {
+    warnings::warnings(config, file, &Surroundings::process())
 }
 
 /// What a right config means, in a few lines.

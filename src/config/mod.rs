@@ -22,6 +22,7 @@ mod error;
 mod heartbeat;
 mod history;
 mod hosts;
+mod inventory;
 mod invisible;
 mod limits;
 mod listener;

@@ -140,6 +140,11 @@ fn read_urls(section: &Section<'_>, names: &Names) -> Vec<Template> {
 
 fn read_url(item: &Item<'_>, names: &Names, used: Use) -> Option<Template> {
     let template = names.url(item, used)?;
+    if let Some(name) = template.as_literal().and_then(|text| text.strip_prefix('$')) {
+        let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        item.problem(format_args!("begins with `$`, which isn't a shell's here: write \"${{env:{name}}}\""));
+        return None;
+    }
     // How much can be checked depends on how much of the scheme is there; the rest waits for the
     // connection attempt.
     let start = template.literal_start().to_ascii_lowercase();

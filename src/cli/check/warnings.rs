@@ -1,0 +1,180 @@
+//! What is right in a config, and yet unwise, or not so on this machine.
+
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
+
+use crate::{
+    config::{Config, Placeholder, Surroundings, Template},
+    service,
+};
+
+/// What a secret is mostly called.
+const SECRET_WORDS: [&str; 8] =
+    ["authorization", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey"];
+
+/// What to warn of: a sentence each. `file` is what the config was read from.
+pub(super) fn warnings(config: &Config, file: Option<&Path>, surroundings: &Surroundings) -> Vec<String> {
+    let here = service::outlook(config).into_iter();
+    let mut all: Vec<String> = here
+        .map(|why| format!("on this machine, run by this user, the daemon would not start: {why}"))
+        .collect();
+    all.extend(open_listeners(config));
+    all.extend(missing_values(config, surroundings));
+    all.extend(readable_files(config));
+    all.extend(
+        file.filter(|file| is_readable_by_others(file)).and_then(|file| literal_secrets(config, file)),
+    );
+    all
+}
+
+/// Sockets on which everybody on the machine may send.
+fn open_listeners(config: &Config) -> impl Iterator<Item = String> {
+    let open = config.listeners.iter().filter(|listener| listener.mode & 0o002 != 0 && listener.rights.send);
+    open.map(|listener| {
+        format!(
+            "anyone on this machine may send through listener {} (mode {:04o}): give it rights = [\"receive\"], or a \
+             mode such as \"0660\" and a group",
+            listener.path.display(),
+            listener.mode
+        )
+    })
+}
+
+/// Each placeholder of this machine's that has no value here, once.
+fn missing_values(config: &Config, surroundings: &Surroundings) -> Vec<String> {
+    let in_unit = surroundings.var("CREDENTIALS_DIRECTORY").is_some();
+    let mut seen = BTreeSet::new();
+    let mut missing = Vec::new();
+    for (key, template) in config.templates() {
+        for (placeholder, _) in template.placeholders() {
+            let is_here = match placeholder {
+                Placeholder::File(_) | Placeholder::Env(_) => true,
+                // outside of a unit there is none, and that says nothing
+                Placeholder::Credential(_) => in_unit,
+                _ => false,
+            };
+            if is_here
+                && seen.insert(placeholder.clone())
+                && let Err(why) = placeholder.read(surroundings)
+            {
+                missing.push(format!("{key}: `{placeholder}` {why}, for this user in this environment"));
+            }
+        }
+    }
+    missing
+}
+
+/// Files with secrets that others may read.
+fn readable_files(config: &Config) -> Vec<String> {
+    let mut files = BTreeSet::new();
+    for (_, template) in config.templates() {
+        for (placeholder, _) in template.placeholders() {
+            if let Placeholder::File(path) = placeholder {
+                files.insert(path.clone());
+            }
+        }
+    }
+    let readable = files.into_iter().filter(|file| is_readable_by_others(Path::new(file)));
+    readable
+        .map(|file| {
+            format!(
+                "any user of this machine may read {file}, of which `${{file:{file}}}` has its value: \
+                 chmod o-r it, if it is a secret"
+            )
+        })
+        .collect()
+}
+
+/// Literal secrets in a file that others may read.
+fn literal_secrets(config: &Config, file: &Path) -> Option<String> {
+    let is_secret = |(key, template): &(String, &Template)| {
+        let Some(text) = template.as_literal().filter(|text| !text.is_empty()) else { return false };
+        let key = key.to_ascii_lowercase();
+        let is_url = matches!(&*key, "upstream.url" | "upstream.proxy");
+        SECRET_WORDS.iter().any(|word| key.replace('_', "-").contains(word))
+            || is_url && text.split_once("://").is_some_and(|(_, rest)| has_password(rest))
+    };
+    let keys: BTreeSet<String> =
+        config.templates().into_iter().filter(is_secret).map(|(key, _)| key).collect();
+    (!keys.is_empty()).then(|| {
+        let keys = keys.into_iter().collect::<Vec<_>>().join(", ");
+        format!(
+            "any user of this machine may read {}, which has in it what looks like a secret ({keys}): write \
+             `${{credential:NAME}}` or `${{file:PATH}}` instead, or chmod o-r it",
+            file.display()
+        )
+    })
+}
+
+fn has_password(rest: &str) -> bool {
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(userinfo, _)| userinfo.contains(':'))
+}
+
+fn is_readable_by_others(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o004 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, &Surroundings::fixed([])).unwrap()
+    }
+
+    #[test]
+    fn what_is_open_or_missing_is_told_all_at_once() {
+        let config = config(
+            r#"
+[upstream]
+url = "wss://h/${env:A}"
+headers = { X-A = "${env:A}", X-B = "${env:B}", X-C = "${file:/nowhere/at/all}", X-D = "${credential:d}" }
+[[listener]]
+path = "/tmp/open.sock"
+mode = "0666"
+[[listener]]
+path = "/tmp/closed.sock"
+mode = "0666"
+rights = ["receive"]
+"#,
+        );
+        let none = Surroundings::fixed([]);
+        let open: Vec<_> = open_listeners(&config).collect();
+        assert!(open.len() == 1 && open[0].contains("/tmp/open.sock (mode 0666)"), "{open:?}");
+        let missing = missing_values(&config, &none);
+        assert_eq!(missing.len(), 3, "{missing:?}");
+        for part in ["upstream.url: `${env:A}`", "X-B: `${env:B}`", "X-C: `${file:/nowhere/at/all}`"] {
+            assert!(missing.iter().any(|sentence| sentence.contains(part)), "{part}: {missing:?}");
+        }
+        let unit = Surroundings::fixed([("CREDENTIALS_DIRECTORY", "/nowhere"), ("A", "1"), ("B", "2")]);
+        assert_eq!(missing_values(&config, &unit).len(), 2);
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_told_and_not_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, token) = (directory.path().join("wsfan.toml"), directory.path().join("token"));
+        fs::write(&token, "x").unwrap();
+        let config = config(&format!(
+            "[upstream]\nurl = \"wss://u:hunter2@h/\"\nheaders = {{ Authorization = \"Bearer hunter2\", X-A = \"a\" }}\n\
+             [vars]\napi_key = \"hunter2\"\nother = \"${{file:{}}}\"\n[[script.step]]\n\
+             send = '{{\"a\":\"${{var:api_key}}${{var:other}}\"}}'\n",
+            token.display()
+        ));
+        fs::write(&file, "").unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        mode(&file, 0o644);
+        mode(&token, 0o644);
+        let told = |config| warnings(config, Some(&file), &Surroundings::fixed([])).join("\n");
+        let text = told(&config);
+        assert!(text.contains("upstream.headers.Authorization, upstream.url, vars.api_key"), "{text}");
+        assert!(text.contains("chmod o-r") && !text.contains("hunter2") && !text.contains("X-A"), "{text}");
+        assert!(text.contains(&format!("may read {}", token.display())), "{text}");
+        mode(&file, 0o640);
+        mode(&token, 0o600);
+        let text = told(&config);
+        assert!(!text.contains("may read"), "{text}");
+    }
+}

@@ -1,0 +1,41 @@
+//! All templates of a configuration, by the key that each is of.
+
+use super::{Config, HeartbeatKind, Proxy, Say, Template, Var};
+
+impl Config {
+    /// All templates, each with its key.
+    pub fn templates(&self) -> Vec<(String, &Template)> {
+        let (upstream, terms) = (&self.upstream, &self.terms);
+        let mut all: Vec<(String, &Template)> = Vec::new();
+        let mut add = |key: &str, template| all.push((key.to_owned(), template));
+        upstream.urls.iter().for_each(|url| add("upstream.url", url));
+        upstream.resume_url.iter().for_each(|url| add("upstream.resume_url", url));
+        for (name, value) in &upstream.headers {
+            add(&format!("upstream.headers.{name}"), value);
+        }
+        if let Proxy::Url(url) = &upstream.proxy {
+            add("upstream.proxy", url);
+        }
+        let url_command = upstream.url_command.iter().filter_map(|command| command.command.stdin.as_ref());
+        url_command.for_each(|stdin| add("upstream.url_command.stdin", stdin));
+        for (name, var) in &terms.vars {
+            let (Var::Text(template) | Var::Json(template)) = var;
+            add(&format!("vars.{name}"), template);
+        }
+        for (name, command) in &terms.commands {
+            command.stdin.iter().for_each(|stdin| add(&format!("command.{name}.stdin"), stdin));
+        }
+        for step in &terms.script.steps {
+            if let Some(Say::Text(template)) = &step.send {
+                add(&format!("`send` of step {:?}", step.name), template);
+            }
+        }
+        terms.replies.iter().for_each(|reply| add("`send` of a [[reply]]", &reply.send));
+        let sequence = terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
+        sequence.for_each(|send| add("sequence.send", send));
+        if let HeartbeatKind::Message { message: Say::Text(template), .. } = &self.heartbeat.kind {
+            add("heartbeat.message", template);
+        }
+        all
+    }
+}
