@@ -126,3 +126,72 @@ fn each_profile_is_right_with_what_it_needs() {
         assert!(config.unwrap().listeners.len() == 1, "{} has a listener", profile.0);
     }
 }
+
+/// The examples in a profile's comments: runs of lines that are set off, without those that are required; and
+/// these.
+fn examples(fragment: &str) -> (Vec<String>, String) {
+    let (mut examples, mut required, mut inside) = (Vec::new(), String::new(), false);
+    for line in fragment.lines() {
+        let Some(example) = line.strip_prefix("#   ").or_else(|| line.strip_prefix("#: ")) else {
+            inside = false;
+            continue;
+        };
+        if line.starts_with("#: ") {
+            required += &format!("{example}\n");
+        } else if example.starts_with(' ') || !example.contains(['=', '[']) {
+            inside = false; // the rest of a list of documents
+        } else {
+            if !std::mem::replace(&mut inside, true) {
+                examples.push(String::new());
+            }
+            let last = examples.last_mut().expect("one was begun");
+            *last += &format!("{example}\n");
+        }
+    }
+    (examples, required)
+}
+
+#[test]
+fn each_example_in_a_profiles_comments_says_what_it_says() {
+    let mut variables = 0;
+    for (name, fragment) in PROFILES {
+        let (examples, required) = examples(fragment);
+        for example in examples {
+            let example = example.replace(&format!("profile = \"{name}\"\n"), "");
+            let table: toml::Table =
+                example.parse().unwrap_or_else(|error| panic!("{name}: {example}: {error}"));
+            let is_there = |line: &&str| {
+                let (section, key) = line.split_once(" =").unwrap().0.split_once('.').unwrap();
+                table.get(section).is_some_and(|section| section.get(key).is_some())
+            };
+            let required: String =
+                required.lines().filter(|line| !is_there(line)).map(|line| format!("{line}\n")).collect();
+            // a table that is opened further down can't be begun by a dotted key before it
+            let (dotted, tables) = example.split_at(
+                example
+                    .find('[')
+                    .filter(|at| *at == 0 || example[..*at].ends_with('\n'))
+                    .unwrap_or(example.len()),
+            );
+            let opened = |line: &&str| tables.contains(&format!("[{}]\n", line.split('.').next().unwrap()));
+            let (own, above): (Vec<_>, Vec<_>) = required.lines().partition(|line| opened(line));
+            let mut text = format!("profile = \"{name}\"\n{}\n{dotted}{tables}", above.join("\n"));
+            for line in own {
+                let (section, rest) = line.split_once('.').unwrap();
+                text = text.replace(&format!("[{section}]\n"), &format!("[{section}]\n{rest}\n"));
+            }
+            let config = Config::parse(&text, &Surroundings::fixed([]));
+            let config = config.unwrap_or_else(|problem| panic!("{name}: {text}: {problem}"));
+            for (variable, value) in table.get("vars").and_then(toml::Value::as_table).into_iter().flatten() {
+                variables += 1;
+                let said = serde_json::to_value(value).unwrap();
+                let is = match &config.terms.vars[variable] {
+                    Var::Text(template) => serde_json::Value::from(template.to_string()),
+                    Var::Json(template) => serde_json::from_str(&template.to_string()).unwrap(),
+                };
+                assert_eq!(is, said, "{name}: vars.{variable}");
+            }
+        }
+    }
+    assert!(variables >= 10, "{variables} variables");
+}
