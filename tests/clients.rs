@@ -4,6 +4,10 @@
 use std::{
     io::{Read, Write},
     net::Shutdown,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -152,6 +156,34 @@ fn under_block_nothing_is_lost_and_the_slowest_sets_the_pace() {
     let status = daemon.client().status();
     assert_balanced(&status);
     assert!(status["log"]["bytes"].as_u64().unwrap() < 1 << 20, "{}", status["log"]);
+}
+
+#[test]
+fn under_block_a_client_that_has_just_come_loses_nothing() {
+    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"64KiB\"\nslow_client = \"block\"\n");
+    let payload = format!("\"{}\"", "x".repeat(100_000));
+    let enough = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&enough);
+    let flood = std::thread::spawn(move || {
+        while !until.load(Ordering::Relaxed) {
+            upstream.text(&payload);
+        }
+    });
+    for _ in 0..20 {
+        let mut client = daemon.client();
+        let start = client.hello["seq"].as_u64().unwrap();
+        for count in 1..=6 {
+            let line = client.line();
+            assert_eq!(
+                (&line["type"], &line["seq"]),
+                (&json!("message"), &json!(start + count)),
+                "{}",
+                line["why"]
+            );
+        }
+    }
+    enough.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
 }
 
 #[test]

@@ -201,13 +201,12 @@ impl Log {
         }
     }
 
-    /// Applies new bounds, at once.
+    /// Applies new bounds, with the next [`Log::trim`]: what nobody was offered yet stays until then.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
         if self.pool.size() != chunk_bytes(limits) {
             self.pool = Pool::new(chunk_bytes(limits));
         }
-        self.evict();
     }
 
     /// The chunk that holds entry `seq`, which must be one of `oldest()..=head()`, or pinned and not
@@ -485,12 +484,14 @@ mod tests {
     }
 
     #[test]
-    fn new_limits_apply_at_once() {
+    fn new_limits_apply_with_the_next_trim() {
         let mut log = log(1 << 20, None);
         (0..1000).for_each(|_| {
             append(&mut log, 0, 1000);
         });
         log.set_limits(Limits { max_bytes: 256 << 10, max_age_us: None });
+        assert_eq!(log.oldest(), 1, "what nobody was offered yet stays");
+        log.trim(u64::MAX);
         assert!(log.bytes() <= 256 << 10);
     }
 

@@ -397,6 +397,7 @@ impl Hub {
     /// Applies new bounds to the log, at once.
     pub fn set_limits(&self, history: &config::History) {
         self.0.log.borrow_mut().set_limits(Limits::from(history));
+        self.flush(); // what is published and not offered yet goes out before anything leaves
     }
 }
 

@@ -331,22 +331,27 @@ impl Fanout {
         let block = self.0.rules.get().slow_client == SlowClient::Block;
         let needed = Cell::new(u64::MAX);
         self.0.burst.borrow_mut().begin(self.count());
+        if !self.0.newcomers.borrow().is_empty() {
+            self.hurry_newcomers(); // before it is known what is needed
+        }
         self.each(|fanout, id, client| {
             let stays = if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) };
             if !client.lagging {
                 client.watch = None; // it took all there is at once
             } else if stays {
-                if block && let Some(seq) = client.outgoing.needs() {
-                    needed.set(needed.get().min(seq));
-                }
                 fanout.hold(id, client);
+            }
+            let waits = client.lagging || client.outgoing.is_held_back();
+            if block
+                && stays
+                && waits
+                && let Some(seq) = client.outgoing.needs()
+            {
+                needed.set(needed.get().min(seq));
             }
             stays
         });
         self.0.burst.borrow_mut().end();
-        if !self.0.newcomers.borrow().is_empty() {
-            self.hurry_newcomers();
-        }
         self.let_go();
         self.0.hub.with_log(|log| log.trim(needed.get()));
         self.0.offered.set(self.0.hub.log().head());

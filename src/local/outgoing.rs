@@ -243,6 +243,11 @@ impl Outgoing {
         Some(cursor.next().min(sought))
     }
 
+    /// Whether entries are held back from it for now.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.is_held_back
+    }
+
     /// Whether an entry that the client is to get is no longer held.
     pub(super) fn is_lost(&self, log: &Log) -> bool {
         !self.deaf && self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
