@@ -94,6 +94,9 @@ enum Event {
 type Daemon = JoinHandle<Result<Exit, service::Error>>;
 
 async fn play(args: &Args, place: &Place) -> Result<(), Stopped> {
+    // before anything is shown: who sees it may end it
+    let signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| Failure::failed(format!("signals can't be received: {}", reason(&error))))?;
     let (news, heard) = mpsc::channel(64);
     let (keep_up, had) = watch::channel(0);
     let server = Server::bind(place.token_file(), calm(args.duration), news.clone(), had)
@@ -103,8 +106,6 @@ async fn play(args: &Args, place: &Place) -> Result<(), Stopped> {
     let mut story = Story::new(anstream::stdout().lock());
     shown(story.opening(args.duration, &config, &place.socket()))?;
 
-    let signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Failure::failed(format!("signals can't be received: {}", reason(&error))))?;
     let source = Source { config: run::load(&place.config_file())?, path: None };
     let (stop, stopped) = oneshot::channel::<()>();
     let daemon = tokio::task::spawn_local(service::run_until(source, async {
