@@ -95,11 +95,14 @@ async fn connect(
         return Err(failure);
     }
     let address = address(upstream, to, &secrets).await?;
-    let target = Target::parse(address.url.expose()).map_err(Failure::attempt)?;
+    let misled = |why: String| Failure { misled: true, ..Failure::attempt(why) };
+    let target = Target::parse(address.url.expose()).map_err(|why| match to {
+        Destination::Configured(_) => Failure::attempt(why),
+        Destination::Resume(_) => misled(why.replacen("upstream.url", "upstream.resume_url", 1)),
+    })?;
     let trust = match to {
         Destination::Configured(_) => Trust::Configured,
-        Destination::Resume(_) => trust(upstream, &target, &secrets)
-            .map_err(|why| Failure { misled: true, ..Failure::attempt(why) })?,
+        Destination::Resume(_) => trust(upstream, &target, &secrets).map_err(misled)?,
     };
     *place.borrow_mut() = elsewhere(upstream, to, &target);
     let trusted = trust == Trust::Configured;
@@ -150,14 +153,20 @@ fn trust(upstream: &config::Upstream, target: &Target, secrets: &Secrets) -> Res
     let place = |url: Result<Secret, TemplateError>| Target::parse(url.ok()?.expose()).ok();
     let mut configured: Vec<Target> =
         upstream.urls.iter().filter_map(|url| place(render(url, secrets, None))).collect();
-    // a host that stands in `resume_url` itself is the configuration's, whatever is captured
-    let without = upstream.resume_url.iter().filter_map(|template| {
+    // a host that stands in `resume_url` itself is the configuration's: whatever is captured, it's the same
+    let without = |template: &Template, capture: &str| {
         place(template.render(|placeholder| match placeholder {
-            Placeholder::Capture(_) => Ok(Value::Text("0".to_owned())),
+            Placeholder::Capture(_) => Ok(Value::Text(capture.to_owned())),
             _ => value(placeholder, secrets, None),
         }))
-    });
-    configured.extend(without.filter(|place| place.is_at(target)));
+    };
+    if let Some(template) = &upstream.resume_url
+        && let (Some(one), Some(other)) = (without(template, "0"), without(template, "1"))
+        && one.is_at(&other)
+        && one.is_at(target)
+    {
+        configured.push(one);
+    }
     trust::judge(target, &configured, &upstream.allowed_hosts)
 }
 
@@ -235,4 +244,44 @@ fn random_uuid() -> Result<Value, String> {
     getrandom::fill(&mut bytes)
         .map_err(|_| "can't be made: the system gives no random numbers".to_owned())?;
     Ok(Value::Text(uuid(u128::from_ne_bytes(bytes))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, upstream::memory::Memory};
+
+    #[test]
+    fn only_a_host_that_no_capture_has_a_part_in_is_the_configurations() {
+        let (yes, maybe) = (Some(Trust::Configured), Some(Trust::Allowed));
+        for (resume_url, captured, expected) in [
+            ("wss://b/${capture:x}", "s", yes),
+            ("wss://b:9/?s=${capture:x}", "0", yes),
+            ("wss://${capture:x}@b/", "me", yes),
+            ("wss://${capture:x}@b/", "evil/", yes), // it's percent-encoded there
+            ("wss://${capture:x}/", "a", yes),
+            ("wss://${capture:x}/", "evil", None),
+            ("wss://${capture:x}/", "0", None),
+            ("wss://${capture:x}/", "1", None),
+            ("wss://${capture:x}.b/", "0", None),
+            ("wss://b${capture:x}/", "0", None),
+            ("wss://a:${capture:x}/", "10", maybe),
+            ("wss://a:1${capture:x}/", "0", maybe),
+            ("${capture:x}", "wss://a/?s", yes),
+            ("${capture:x}", "wss://b/", None),
+        ] {
+            let text = format!(
+                "[upstream]\nurl = \"wss://a/\"\nresume_url = \"{resume_url}\"\n\
+                 [[capture]]\nmatch = \"x\"\nvalues = {{ x = \"/x\" }}\n"
+            );
+            let upstream = Config::parse(&text, &Surroundings::fixed([])).unwrap().upstream;
+            let mut memory = Memory::default();
+            memory.capture("x", &serde_json::json!(captured).to_string()).unwrap();
+            let secrets = Secrets::default();
+            let template = upstream.resume_url.as_ref().unwrap();
+            let url = render(template, &secrets, Some(&memory.captures())).unwrap();
+            let target = Target::parse(url.expose()).unwrap();
+            assert_eq!(trust(&upstream, &target, &secrets).ok(), expected, "{resume_url} {captured}");
+        }
+    }
 }

@@ -27,17 +27,22 @@ pub(super) fn judge(
     allowed: &[HostPattern],
 ) -> Result<Trust, String> {
     let host = clean(&target.host);
-    if !target.tls && configured.iter().all(|place| place.tls) {
+    let same_host = |place: &&Target| place.host.eq_ignore_ascii_case(&target.host);
+    let is_own = configured.iter().any(|place| same_host(&place));
+    let is_weaker = match is_own {
+        true => configured.iter().filter(same_host).all(|place| place.tls),
+        false => configured.is_empty() || configured.iter().any(|place| place.tls),
+    };
+    if !target.tls && is_weaker {
         return Err(format!(
-            "upstream.resume_url leads to ws://{host}, where nothing is encrypted, and the configured server's \
-             URL is wss://"
+            "upstream.resume_url leads to ws://{host}, where nothing is encrypted: a message may lead there \
+             only if the configuration has ws:// for that host, or nothing but ws://"
         ));
     }
-    let same_host = |place: &Target| place.host.eq_ignore_ascii_case(&target.host);
     if configured.iter().any(|place| place.is_at(target)) {
         return Ok(Trust::Configured);
     }
-    if configured.iter().any(same_host) || allowed.iter().any(|pattern| pattern.matches(&target.host)) {
+    if is_own || allowed.iter().any(|pattern| pattern.matches(&target.host)) {
         return Ok(Trust::Allowed);
     }
     Err(format!(
@@ -71,12 +76,15 @@ mod tests {
             ("wss://a:9/x", &["wss://a/"], maybe),
             ("wss://a/x", &["ws://a/"], maybe),
             ("ws://a/x", &["ws://a:9/", "wss://a/"], maybe),
+            ("ws://b/", &["ws://a/"], maybe),
             ("wss://b/", &["wss://a/"], maybe),
             ("wss://x.cdn.example/", &["wss://a/"], maybe),
             ("wss://b/", &[], maybe),
             ("ws://a/x", &["wss://a/"], None),
             ("ws://b/", &["wss://a/"], None),
             ("ws://b/", &[], None),
+            ("ws://a/x", &["ws://c/", "wss://a/"], None),
+            ("ws://b/", &["ws://c/", "wss://a/"], None),
             ("wss://evil/", &["wss://a/"], None),
             ("wss://a@evil/", &["wss://a/"], None),
             ("wss://cdn.example/", &["wss://a/"], None),

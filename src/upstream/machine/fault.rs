@@ -143,7 +143,8 @@ impl Machine {
             Remedy::Fresh => self.world.memory.forget(),
             _ => {}
         }
-        if self.are_attempts_used_up() {
+        // where a message misled it, nobody was called: the configured server is next, whatever the count
+        if self.are_attempts_used_up() && !self.last.misled {
             let attempts = match self.attempts {
                 1 => "1 attempt".to_owned(),
                 n => format!("{n} attempts in a row"),

@@ -213,6 +213,24 @@ fn attempts_go_where_the_server_said_until_that_fails_too_often() {
 }
 
 #[test]
+fn a_url_that_leads_where_it_must_not_is_not_the_last_attempt() {
+    let text = format!(
+        "[upstream]\nurl = \"wss://a/\"\nresume_url = \"${{capture:session}}\"\n[reconnect]\nmax_attempts = 1\n{LOGIN}"
+    );
+    let mut bench = Bench::opening(toml(&text));
+    bench.hear(Slot::A, WELCOME);
+    // a connection that was up for long: its end is no attempt
+    bench.pass(3600 * S);
+    bench.tell(gone());
+    bench.until_attempt();
+    let misled = Failure { misled: true, ..Failure::attempt("it leads elsewhere") };
+    let status = announced(&bench.tell(Input::ConnectFailed { slot: Slot::A, failure: misled })).clone();
+    assert_eq!(status.state, LinkState::Waiting, "{:?}", status.error);
+    bench.until_attempt();
+    assert_eq!(announced(&bench.tell(refused())).state, LinkState::Failed, "the configured server is");
+}
+
+#[test]
 fn attempts_keep_to_their_limit_whoever_asks() {
     let mut bench = Bench::new(toml("[limits]\nconnects = [\"2/60s\"]\n[reconnect]\njitter = 0.0\n"));
     bench.tell(Input::Start);
