@@ -27,7 +27,7 @@ use crate::{
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
 /// A walk to the server, for those who want to see how it goes: see [`walk`].
-pub use crate::upstream::walk as way;
+pub use crate::upstream::live_check as way;
 
 mod listeners;
 pub mod logging;

@@ -1,34 +1,35 @@
 //! One attempt: everything from the configured URL to an open connection, in bounded time.
 
-use std::cell::RefCell;
-
-use tokio::time;
-
 use super::{
-    Settings,
-    address::Address,
-    commands,
-    context::uuid,
-    dial::Way,
     failure::Failure,
-    found::Found,
-    machine::Destination,
-    memory::Captures,
-    proxy::Proxy,
-    reading,
-    redactor::Redactor,
-    secrets::Secrets,
-    target::Target,
-    told,
-    track::{Stage, Track},
-    trust::{self, Trust},
+    secrets::{Secrets, redactor::Redactor},
+    session::destination::Destination,
+    session::{context::uuid, memory::Captures},
+    settings::Settings,
     websocket::{Connection, Offer, upgrade},
-    wire::Wire,
+    wire::{
+        Wire,
+        dial::Way,
+        found::Found,
+        proxy::Proxy,
+        target::Target,
+        track::{Stage, Track},
+    },
 };
 use crate::{
     config::{self, Placeholder, Secret, Surroundings, Template, TemplateError, Value},
     hub::now_us,
 };
+use std::cell::RefCell;
+use tokio::time;
+use trust::Trust;
+use url_output::Address;
+
+pub(super) mod commands;
+pub(super) mod resolve;
+pub(super) mod told;
+pub(super) mod trust;
+pub(super) mod url_output;
 
 /// What an attempt comes to.
 pub(super) type Outcome = Result<Attempted, Failure>;
@@ -86,12 +87,12 @@ async fn connect(
     // read afresh each time: a token that was renewed is used by the next attempt
     track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
-    let secrets = reading::read(settings).await;
+    let secrets = resolve::read(settings).await;
     redactor.join(secrets.redactor());
     if let Destination::Resume(captures) = to {
         captures.hide_in(redactor);
     }
-    if let Some(failure) = reading::unmet(settings, &secrets) {
+    if let Some(failure) = resolve::unmet(settings, &secrets) {
         return Err(failure);
     }
     let address = address(upstream, to, &secrets).await?;
@@ -249,7 +250,7 @@ fn random_uuid() -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Config, upstream::memory::Memory};
+    use crate::{config::Config, upstream::session::memory::Memory};
 
     #[test]
     fn only_a_host_that_no_capture_has_a_part_in_is_the_configurations() {

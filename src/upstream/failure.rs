@@ -1,7 +1,7 @@
 //! How an attempt or a connection ended: the sentence for people and the fields for programs. Pure.
 //!
 //! Everything is tried again (no daemon gives up in silence) unless the configuration says otherwise
-//! ([`rules`](super::rules)), so a failure has no class but what it says, and how long the server asked
+//! (`machine/verdict.rs`), so a failure has no class but what it says, and how long the server asked
 //! to be left alone.
 
 use std::time::{Duration, SystemTime};

@@ -1,15 +1,15 @@
 //! What the fuzz targets try of this room. Each function takes what anybody could send or write, and
 //! panics where something is wrong.
 
-use super::{
+use super::session::{
     matcher::{Look, Matcher, Sieve, Slots},
     probe::Probe,
 };
 use crate::config::Pattern;
 
 pub use super::{
-    proxy::fuzzing::{connect, socks},
     websocket::fuzzing::{compressed, frames, inflate, upgrade},
+    wire::proxy::fuzzing::{connect, socks},
 };
 
 /// A compiled pattern means what the plain one does, and the sieve holds back no message that it matches.

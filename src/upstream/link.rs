@@ -1,27 +1,26 @@
 //! The link's loop: ask the machine what to do, do it, tell it what happened.
 
+use super::{
+    attempt::{Attempted, Dial, Outcome, attempt},
+    machine::{Action, Input, Machine, Note, Reached, Slot},
+    settings::{Ended, Settings},
+    websocket::{Batch, Connection, End, Listen},
+    wire::track::Track,
+};
+use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
+use backlog::Backlog;
 use std::{
     collections::VecDeque,
     future::{pending, poll_fn},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-
 use tokio::{sync::watch, time};
 
-use super::{
-    Ended, Settings,
-    attempt::{Attempted, Dial, Outcome, attempt},
-    backlog::Backlog,
-    machine::{Action, Input, Machine, Note, Reached, Slot},
-    track::Track,
-    websocket::{Batch, Connection, End, Listen},
-};
-use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
-
-mod books;
+pub(super) mod backlog;
+mod exchange;
 mod seat;
-use books::Books;
+use exchange::Books;
 use seat::Seat;
 #[cfg(test)]
 mod tests;

@@ -8,36 +8,40 @@
 //! attempt leads through `Waiting`, which has a delay. Attempts asked for come at once, but no more
 //! often than once per `initial_delay`; and all of them keep to `limits.connects`.
 
+use super::{
+    failure::Failure,
+    secrets::Secrets,
+    session::{Effect, Heard, Publish, Rules, Session, destination::Destination},
+    settings::Settings,
+};
+use crate::{
+    config::{Excess, Remedy},
+    hub::{Hole, LinkState, LinkStatus, Payload},
+};
+use heartbeat::Heartbeat;
+use pacing::Sender;
 use std::{
     collections::VecDeque,
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use super::{
-    Settings,
-    failure::Failure,
-    heartbeat::Heartbeat,
-    pacing::Sender,
-    secrets::Secrets,
-    session::{Effect, Heard, Publish, Rules, Session},
-};
-use crate::{
-    config::{Excess, Remedy},
-    hub::{Hole, LinkState, LinkStatus, Payload},
-};
-
-mod asked;
 mod attempt;
+pub(super) mod backoff;
 mod channel;
+pub(super) mod dedupe;
 mod events;
 mod fault;
+pub(super) mod heartbeat;
+pub(super) mod pacing;
+mod requests;
 mod rotation;
 mod state;
+pub(super) mod verdict;
 mod world;
 use attempt::Attempt;
 pub(super) use channel::{Channel, Doing, Timeout};
-pub(super) use events::{Action, Destination, Input, Note, Reached, Slot};
+pub(super) use events::{Action, Input, Note, Reached, Slot};
 use fault::Fault;
 use rotation::Rotation;
 use state::{State, Then, Wait};

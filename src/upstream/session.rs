@@ -6,22 +6,29 @@
 //! step under way, rules about messages, replies, the heartbeat's answer, rotation. So a reply to a message
 //! already has what that message brought.
 
+use super::secrets::Secrets;
+use crate::{
+    config::{Remedy, Say, format_duration},
+    hub::Payload,
+};
+use matcher::Look;
+use sequence::Counts;
 use std::{
     collections::{BTreeMap, VecDeque},
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use super::{matcher::Look, secrets::Secrets, sequence::Counts};
-use crate::{
-    config::{Remedy, Say, format_duration},
-    hub::Payload,
-};
-
+pub(super) mod context;
 mod count;
+pub(super) mod destination;
 mod mark;
+pub(super) mod matcher;
+pub(super) mod memory;
+pub(super) mod probe;
 mod rules;
 mod script;
+pub(super) mod sequence;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -31,7 +38,7 @@ use self::{
     rules::{Rejection, Values},
     script::Progress,
 };
-pub(super) use super::context::Context;
+pub(super) use context::Context;
 
 /// So often a step is put off on one connection; then another connection follows, after the same delay.
 const MAX_PUT_OFF: u32 = 100;
@@ -57,7 +64,7 @@ pub(super) struct Session {
     counts: Counts,
     /// Where this connection's counts begin that another one's, still heard, don't reach yet.
     joins: BTreeMap<String, u64>,
-    /// Held as long as the session is there: see [`super::memory::Memory::presence`].
+    /// Held as long as the session is there: see [`memory::Memory::presence`].
     presence: Option<Rc<()>>,
     scratch: Vec<Option<bool>>,
     /// Somebody wants to know how the script goes.

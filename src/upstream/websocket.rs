@@ -4,6 +4,11 @@
 //! Everything here is polled, so that reading, writing and the timers above go on side by side: no
 //! write is ever awaited while something else should happen.
 
+use super::{
+    failure::Failure,
+    wire::{Io, Meter, Wire, tls},
+};
+use crate::hub::{Data, Fate, Payload, Send, Ticket};
 use std::{
     io,
     pin::Pin,
@@ -11,16 +16,8 @@ use std::{
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
-
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Data as DataCode;
-
-use super::{
-    failure::Failure,
-    tls,
-    wire::{Io, Meter, Wire},
-};
-use crate::hub::{Data, Fate, Payload, Send, Ticket};
 
 mod deflate;
 #[cfg(feature = "fuzzing")]

@@ -10,6 +10,15 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(super) mod addresses;
+pub(super) mod certificate;
+pub(super) mod dial;
+pub(super) mod found;
+pub(super) mod proxy;
+pub(super) mod target;
+pub(super) mod tls;
+pub(super) mod track;
+
 /// Bytes both ways.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin {}
 

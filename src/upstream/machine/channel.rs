@@ -1,20 +1,22 @@
 //! One connection of the link: what is said and heard on it by wsfan itself, and whether it lives.
 
+use super::{
+    Reached, Slot,
+    heartbeat::{Due, Heartbeat},
+    pacing::Sender,
+    world::World,
+};
+use crate::{
+    hub::Payload,
+    upstream::{
+        session::{Effect, Heard, Publish, Rules, Session, Why},
+        settings::Settings,
+    },
+};
 use std::{
     collections::VecDeque,
     rc::Rc,
     time::{Duration, Instant},
-};
-
-use super::{Reached, Slot, world::World};
-use crate::{
-    hub::Payload,
-    upstream::{
-        Settings,
-        heartbeat::{Due, Heartbeat},
-        pacing::Sender,
-        session::{Effect, Heard, Publish, Rules, Session, Why},
-    },
 };
 
 /// While so many messages of wsfan's own wait to go out,

@@ -1,11 +1,15 @@
 //! What the machine is told, and what it wants done.
 
-use std::time::Duration;
-
 use crate::{
     hub::{Hole, LinkStatus},
-    upstream::{Ended, Settings, failure::Failure, memory::Captures, secrets::Secrets},
+    upstream::{
+        failure::Failure,
+        secrets::Secrets,
+        session::destination::Destination,
+        settings::{Ended, Settings},
+    },
 };
+use std::time::Duration;
 
 /// One of the two seats that there are for connections: the link's own sits in one, and while one
 /// connection takes over from another each has its seat.
@@ -99,15 +103,6 @@ pub(in crate::upstream) enum Action {
     Note(Note),
     /// It is over.
     Finish(Ended),
-}
-
-/// Where an attempt goes.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::upstream) enum Destination {
-    /// To the configured URL at this index; or where the command says, if there is one.
-    Configured(usize),
-    /// To `upstream.resume_url`, with what is captured.
-    Resume(Captures),
 }
 
 /// A change within a state.

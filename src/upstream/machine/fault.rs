@@ -1,13 +1,14 @@
 //! What comes of a failure: another attempt, sooner or later, or none.
 
-use std::time::{Duration, Instant};
-
-use super::{Action, Attempt, LINGER, Machine, Slot, State, Then, Wait, rotation::Phase};
+use super::{
+    Action, Attempt, LINGER, Machine, Slot, State, Then, Wait, backoff, rotation::Phase, verdict::Verdict,
+};
 use crate::{
     config::{OnExhausted, Remedy},
     hub::{LinkState, LinkStatus},
-    upstream::{Ended, backoff, failure::Failure, rules::Verdict},
+    upstream::{failure::Failure, settings::Ended},
 };
+use std::time::{Duration, Instant};
 
 /// An attempt or a connection that failed.
 #[derive(Debug, Default)]

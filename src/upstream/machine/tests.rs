@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::{self, HeartbeatKind, OnExhausted, Template},
-    upstream::Ended,
+    upstream::settings::Ended,
 };
 
 mod asked;

@@ -1,8 +1,11 @@
 //! What all connections of the link have in common, and what the machine is given from outside.
 
+use super::pacing::Pacing;
+use crate::upstream::{
+    session::{Context, memory::Memory},
+    settings::Settings,
+};
 use std::time::Instant;
-
-use crate::upstream::{Settings, memory::Memory, pacing::Pacing, session::Context};
 
 /// Chance, memory, limits, and the wall clock.
 #[derive(Debug)]

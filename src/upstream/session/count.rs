@@ -2,16 +2,12 @@
 
 use super::{
     Effect, Session, Why,
+    context::Context,
+    matcher::Look,
     rules::{Rules, Sequence},
+    sequence::{Missing, number},
 };
-use crate::{
-    config::{OnHole, Remedy},
-    upstream::{
-        context::Context,
-        matcher::Look,
-        sequence::{Missing, number},
-    },
-};
+use crate::config::{OnHole, Remedy};
 
 impl Session {
     /// Looks at the server's own number.

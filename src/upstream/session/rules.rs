@@ -1,18 +1,17 @@
 //! What the configuration says about a connection's messages, compiled once.
 
-use std::time::Duration;
-
+use super::{
+    matcher::{Matcher, Sieve, Slots},
+    probe::Probe,
+};
 use crate::{
     config::{
         DelayFrom, HeartbeatKind, IntervalFrom, OnHole, Pattern, Placeholder, Pointer, Reject, Remedy, Say,
         Template,
     },
-    upstream::{
-        Settings,
-        matcher::{Matcher, Sieve, Slots},
-        probe::Probe,
-    },
+    upstream::settings::Settings,
 };
+use std::time::Duration;
 
 /// The rules of a session: see [`Rules::new`].
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! How far a session has come in the script. Pure.
 
+use super::{
+    memory::Captures,
+    rules::{Rules, Step},
+};
 use std::time::Instant;
-
-use super::rules::{Rules, Step};
-use crate::upstream::memory::Captures;
 
 /// A place in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,9 @@
-use proptest::prelude::*;
-
-use super::*;
+use super::{memory::Memory, *};
 use crate::{
     config::{Config, Placeholder, Surroundings, Value},
-    upstream::{Settings, memory::Memory},
+    upstream::settings::Settings,
 };
+use proptest::prelude::*;
 
 const S: Duration = Duration::from_secs(1);
 

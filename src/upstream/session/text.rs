@@ -1,14 +1,10 @@
 //! What a session writes: messages from templates, and the server's words for a sentence. Pure.
 
-use super::Session;
+use super::{Session, context::Context, matcher::Look};
 use crate::{
     config::{Placeholder, Template, Value},
     hub::Payload,
-    upstream::{
-        context::Context,
-        failure::{Failure, clean},
-        matcher::Look,
-    },
+    upstream::failure::{Failure, clean},
 };
 
 impl Session {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::Compression,
-    upstream::{redactor::Redactor, target::Target},
+    upstream::{secrets::redactor::Redactor, wire::target::Target},
 };
 
 /// A message may be so long: short enough for a fuzzer to come to the bound.

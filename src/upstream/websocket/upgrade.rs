@@ -1,18 +1,22 @@
 //! The opening handshake (RFC 6455, section 4.1).
 
-use std::time::SystemTime;
-
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
-
 use super::{
-    super::{failure::Answer, found::Found, redactor::Redactor, target::Target, track::Track},
     deflate::{self, Agreed},
     *,
 };
-use crate::config::{Compression, Secret};
+use crate::{
+    config::{Compression, Secret},
+    upstream::{
+        failure::Answer,
+        secrets::redactor::Redactor,
+        wire::{found::Found, target::Target, track::Track},
+    },
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::time::SystemTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 /// The head of the answer, at most, with those of interim answers before it.
 const MAX_HEAD: usize = 64 << 10;

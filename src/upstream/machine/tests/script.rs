@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{Config, Surroundings},
-    upstream::{Ended, session::Heard},
+    upstream::{session::Heard, settings::Ended},
 };
 
 const LOGIN: &str = r#"

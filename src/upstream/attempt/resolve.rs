@@ -1,0 +1,319 @@
+//! Reads what the placeholders of one attempt stand for: files, variables, and what commands print.
+
+use super::commands;
+use crate::{
+    config::{
+        self, HeartbeatKind, Placeholder, Pointer, Say, Secret, Step, Surroundings, Template, Value, Var,
+    },
+    upstream::{failure::Failure, secrets::Secrets, settings::Settings},
+};
+use std::{collections::BTreeMap, iter, pin::Pin, time::Duration};
+use tokio::time;
+
+/// A file that takes longer to read counts as one that can't be read.
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads all that the templates of `settings` name: files and variables at once, and each command run
+/// once, one after another. What can't be read is an error where it is used, and nowhere else.
+pub(in crate::upstream) async fn read(settings: &Settings) -> Secrets {
+    let mut reading = Reading {
+        settings,
+        surroundings: Surroundings::process(),
+        values: BTreeMap::new(),
+        printed: BTreeMap::new(),
+    };
+    for template in templates(settings) {
+        reading.read_all(template).await;
+    }
+    reading.values.into_iter().collect()
+}
+
+/// The failure that a step is certain to come to, since a command failed that it needs: then a connection
+/// is of no use. It leads to what the step's own failure does.
+pub(in crate::upstream) fn unmet(settings: &Settings, secrets: &Secrets) -> Option<Failure> {
+    let terms = &settings.terms;
+    let certain = |step: &&Step| {
+        step.is_wanted(&terms.vars) && step.if_captured.is_empty() && step.unless_captured.is_empty()
+    };
+    terms.script.steps.iter().filter(certain).find_map(|step| {
+        let Some(Say::Text(template)) = &step.send else { return None };
+        let in_variable = |placeholder: &Placeholder| match placeholder {
+            Placeholder::Var(name) => terms.vars.get(name).map(|var| match var {
+                Var::Json(template) | Var::Text(template) => template.placeholders(),
+            }),
+            _ => None,
+        };
+        let direct = template.placeholders();
+        let named = direct.flat_map(|(placeholder, _)| {
+            let inner = in_variable(placeholder).into_iter().flatten().map(|(placeholder, _)| placeholder);
+            iter::once(placeholder).chain(inner)
+        });
+        let (name, why) = named.filter_map(|placeholder| failed_command(placeholder, secrets)).next()?;
+        let sentence = format!("step {:?} needs what [command.{name}] prints, which {why}", step.name);
+        Some(Failure { then: Some(step.on_fail), ..Failure::attempt(sentence) })
+    })
+}
+
+fn failed_command<'p>(placeholder: &'p Placeholder, secrets: &Secrets) -> Option<(&'p str, String)> {
+    let Placeholder::Command(name, _) = placeholder else { return None };
+    Some((name, secrets.value(placeholder).err()?))
+}
+
+struct Reading<'a> {
+    settings: &'a Settings,
+    surroundings: Surroundings,
+    values: BTreeMap<Placeholder, Result<Value, String>>,
+    /// What each command printed.
+    printed: BTreeMap<&'a str, Result<String, String>>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads what the template's placeholders stand for. Of those that this leads to, a variable's are no
+    /// variables, and those of what a command reads lead to no command: it goes no deeper.
+    fn read_all(&mut self, template: &'a Template) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move {
+            for (placeholder, _) in template.placeholders() {
+                if placeholder.is_of_attempt() && !self.values.contains_key(placeholder) {
+                    let value = self.read(placeholder).await;
+                    self.values.insert(placeholder.clone(), value);
+                }
+            }
+        })
+    }
+
+    async fn read(&mut self, placeholder: &'a Placeholder) -> Result<Value, String> {
+        match placeholder {
+            Placeholder::Var(name) => match self.settings.terms.vars.get(name) {
+                None => Err("is not set in [vars]".to_owned()),
+                Some(Var::Json(template)) => self.rendered(template).await.map(Value::Json),
+                Some(Var::Text(template)) => self.rendered(template).await.map(Value::Text),
+            },
+            Placeholder::Command(name, pointer) => {
+                let printed = self.printed(name).await?;
+                match pointer {
+                    Some(pointer) => at(&printed, pointer),
+                    None => Ok(Value::Text(printed)),
+                }
+            }
+            Placeholder::File(_) | Placeholder::Credential(_) => {
+                // a disk or a network's file system may take its time, and everybody would wait
+                let (placeholder, surroundings) = (placeholder.clone(), self.surroundings.clone());
+                let read = tokio::task::spawn_blocking(move || placeholder.read(&surroundings));
+                match time::timeout(FILE_TIMEOUT, read).await {
+                    Ok(Ok(text)) => text.map(Value::Text),
+                    Ok(Err(error)) => Err(format!("can't be read: {error}")),
+                    Err(_) => Err(format!("can't be read within {FILE_TIMEOUT:?}")),
+                }
+            }
+            _ => placeholder.read(&self.surroundings).map(Value::Text),
+        }
+    }
+
+    async fn rendered(&mut self, template: &'a Template) -> Result<String, String> {
+        self.read_all(template).await;
+        let text = template.render(|placeholder| {
+            let value = self.values.get(placeholder).cloned();
+            value.unwrap_or_else(|| Err("has no value here".to_owned()))
+        });
+        Ok(text.map_err(|error| format!("has no value: {error}"))?.expose().to_owned())
+    }
+
+    async fn printed(&mut self, name: &'a str) -> Result<String, String> {
+        if let Some(printed) = self.printed.get(name) {
+            return printed.clone();
+        }
+        let printed = self.run(name).await;
+        self.printed.insert(name, printed.clone());
+        printed
+    }
+
+    async fn run(&mut self, name: &str) -> Result<String, String> {
+        let Some(command) = self.settings.terms.commands.get(name) else {
+            return Err("names no [command]".to_owned());
+        };
+        let stdin = match &command.stdin {
+            Some(template) => Some(Secret::new(self.rendered(template).await?)),
+            None => None,
+        };
+        // it may repeat what it was given
+        let told: Secrets = self.values.clone().into_iter().collect();
+        commands::run(command, stdin, told.redactor()).await.map_err(|failed| failed.why)
+    }
+}
+
+/// The value at a place of what a command printed.
+fn at(printed: &str, pointer: &Pointer) -> Result<Value, String> {
+    let json: serde_json::Value = serde_json::from_str(printed)
+        .map_err(|_| "has a pointer, but the command printed no JSON".to_owned())?;
+    match json.pointer(pointer.as_str()) {
+        Some(value) => Ok(Value::Json(value.to_string())),
+        None => Err("is not in the JSON that the command printed".to_owned()),
+    }
+}
+
+/// All templates that a connection may use.
+fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
+    let upstream = &settings.upstream;
+    let urls = upstream.urls.iter().chain(&upstream.resume_url);
+    let headers = upstream.headers.iter().map(|(_, value)| value);
+    let terms = &settings.terms;
+    let steps = terms.script.steps.iter().filter(|step| step.is_wanted(&terms.vars));
+    let steps = steps.filter_map(|step| match &step.send {
+        Some(Say::Text(template)) => Some(template),
+        _ => None,
+    });
+    let replies = settings.terms.replies.iter().map(|reply| &reply.send);
+    let hole = settings.terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
+    let beat = match &settings.heartbeat.kind {
+        HeartbeatKind::Message { message: Say::Text(template), .. } => Some(template),
+        _ => None,
+    };
+    let stdin = upstream.url_command.iter().filter_map(|url_command| url_command.command.stdin.as_ref());
+    let proxy = match &upstream.proxy {
+        config::Proxy::Url(template) => Some(template),
+        config::Proxy::Environment | config::Proxy::Off => None,
+    };
+    urls.chain(stdin).chain(headers).chain(proxy).chain(steps).chain(replies).chain(hole).chain(beat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Surroundings};
+
+    fn settings(text: &str) -> Settings {
+        let text = format!("[upstream]\nurl = \"ws://h/\"\n[[listener]]\npath = \"/s\"\n{text}");
+        let config = Config::parse(&text, &Surroundings::fixed([])).unwrap();
+        Settings {
+            upstream: config.upstream,
+            terms: config.terms,
+            heartbeat: config.heartbeat,
+            reconnect: config.reconnect,
+            outbox: config.outbox,
+            close_timeout: std::time::Duration::from_secs(2),
+        }
+    }
+
+    fn get(secrets: &Secrets, template: &str) -> Result<String, String> {
+        let template = Template::parse(template).unwrap();
+        let secret = template.render(|placeholder| secrets.value(placeholder));
+        secret.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_command_is_run_once_for_all_uses_and_afresh_for_each_attempt() {
+        let directory = tempfile::tempdir().unwrap();
+        let count = directory.path().join("count");
+        let settings = settings(&format!(
+            r#"
+[vars]
+token = "t-${{command:sign/token}}"
+list = ["a", 1]
+private = ""
+[command.sign]
+run = ["/bin/sh", "-c", "echo x >> {count}; printf '{{\"token\":\"secret\",\"at\":%d}}' $(wc -l < {count})"]
+[command.never]
+run = ["/bin/sh", "-c", "touch {count}.never"]
+[[script.step]]
+if_var = "private"
+send = "${{command:never}}"
+[[script.step]]
+send = '{{"a":"${{var:token}}","b":${{var:list}},"c":"${{command:sign/at}}","d":"${{command:sign}}"}}'
+"#,
+            count = count.display()
+        ));
+        let secrets = read(&settings).await;
+        assert_eq!(get(&secrets, "${var:token}"), Ok("t-secret".into()));
+        assert_eq!(get(&secrets, "${var:list}"), Ok(r#"["a",1]"#.into()));
+        assert_eq!(get(&secrets, "${command:sign/at}"), Ok("1".into()));
+        assert_eq!(get(&secrets, "${command:sign}"), Ok(r#"{"token":"secret","at":1}"#.into()));
+        let secrets = read(&settings).await;
+        assert_eq!(get(&secrets, "${command:sign/at}"), Ok("2".into()));
+        assert!(
+            !directory.path().join("count.never").exists(),
+            "what no step that is left in names isn't run"
+        );
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_command_reads_what_it_is_given() {
+        let settings = settings(
+            r#"
+[vars]
+token = "${file:/etc/hostname}"
+[command.cat]
+run = ["/bin/cat"]
+stdin = "a ${var:token}!"
+[[script.step]]
+send = '{"a":"${command:cat}"}'
+"#,
+        );
+        let name = std::fs::read_to_string("/etc/hostname").unwrap();
+        let secrets = read(&settings).await;
+        assert_eq!(get(&secrets, "${command:cat}"), Ok(format!("a {}!", name.trim())));
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn what_cannot_be_read_is_an_error_where_it_is_used() {
+        let settings = settings(
+            r#"
+[vars]
+token = "${file:/nowhere}"
+fine = "yes"
+[command.bad]
+run = ["/bin/false"]
+[[script.step]]
+send = '{"a":"${var:token}","b":"${var:fine}","c":"${command:bad}"}'
+"#,
+        );
+        let secrets = read(&settings).await;
+        assert_eq!(get(&secrets, "${var:fine}"), Ok("yes".into()));
+        let error =
+            "`${var:token}` has no value: `${file:/nowhere}` can't be read: No such file or directory";
+        assert_eq!(get(&secrets, "${var:token}"), Err(error.into()));
+        assert!(get(&secrets, "${command:bad}").unwrap_err().starts_with("`${command:bad}` failed"));
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_step_that_is_certain_to_fail_fails_the_attempt() {
+        let text = |when: &str, send: &str| {
+            format!(
+                r#"
+[vars]
+token = "t-${{command:bad}}"
+[command.bad]
+run = ["/bin/sh", "-c", "echo no such key >&2; exit 7"]
+[[script.step]]
+name = "log in"
+send = '{send}'
+on_fail = "stop"
+{when}
+[[reply]]
+match = "never"
+send = '{{"a":"${{var:token}}"}}'
+"#
+            )
+        };
+        for (when, send, fails) in [
+            ("", r#"{"a":"${command:bad}"}"#, true),
+            ("", r#"{"a":"${var:token}"}"#, true),
+            (
+                "if_captured = \"x\"\n[[capture]]\nmatch = \"x\"\nvalues = { x = \"/x\" }",
+                r#"{"a":"${var:token}"}"#,
+                false,
+            ),
+        ] {
+            let settings = settings(&text(when, send));
+            let failure = unmet(&settings, &read(&settings).await);
+            let Some(failure) = failure else {
+                assert!(!fails, "{when} {send}");
+                continue;
+            };
+            assert!(fails, "{when} {send}");
+            let sentence =
+                "step \"log in\" needs what [command.bad] prints, which failed (exit status: 7): no such key";
+            assert_eq!(failure.error.as_deref(), Some(sentence));
+            assert_eq!(failure.then, Some(config::Remedy::Stop));
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Sends that aren't handed to the connection yet, and what they are told. No sockets, no clocks.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config,
+    hub::{Fate, LinkState, Send, Turns},
+};
+
+/// What waits for the connection that is up, and the outbox for when none is. Users take turns, and of each its
+/// clients; the sends of one client keep their order.
+#[derive(Debug)]
+pub(in crate::upstream) struct Backlog {
+    limits: config::Outbox,
+    /// Those that aren't in the outbox are bounded by the lane: each holds its room there until its fate is
+    /// told.
+    waiting: Turns<Waiting>,
+    /// What the outbox has: in all, of each user, and of each client.
+    outbox: Share,
+    users: BTreeMap<u32, Share>,
+    clients: BTreeMap<(u32, u64), Share>,
+    /// The connection closes: what has a lower number is still for it, and the rest is for the next.
+    closing: Option<u64>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    send: Send,
+    /// In the order of their coming.
+    number: u64,
+    /// Since when it is in the outbox. What is there is older than what else its client has waiting.
+    since: Option<Instant>,
+}
+
+/// What somebody has in the outbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Share {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Backlog {
+    pub(in crate::upstream) fn new(limits: config::Outbox) -> Backlog {
+        Backlog {
+            limits,
+            waiting: Turns::default(),
+            outbox: Share::default(),
+            users: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            closing: None,
+            next_number: 0,
+        }
+    }
+
+    /// Applies new limits. What waits already stays, for the new `ttl`.
+    pub(in crate::upstream) fn set_limits(&mut self, limits: config::Outbox) {
+        self.limits = limits;
+    }
+
+    /// Takes a send for the connection that is up.
+    pub(in crate::upstream) fn push(&mut self, send: Send) {
+        let waiting = Waiting { send, number: self.next_number, since: None };
+        self.next_number += 1;
+        self.add(waiting);
+    }
+
+    /// The next send to write. One that waited for too long after its client had gone is none.
+    pub(in crate::upstream) fn next(&mut self, now: Instant) -> Option<Send> {
+        loop {
+            let closing = self.closing.unwrap_or(u64::MAX);
+            let waiting = self.waiting.pop(|waiting| waiting.number < closing)?;
+            self.remove(&waiting);
+            if waiting.is_left(now) {
+                waiting.send.ticket.settle(Fate::Expired);
+            } else {
+                return Some(waiting.send);
+            }
+        }
+    }
+
+    /// What is here now is still for the connection that is about to close; what is pushed from now
+    /// on is not.
+    pub(in crate::upstream) fn close(&mut self) {
+        self.closing.get_or_insert(self.next_number);
+    }
+
+    /// Takes a send while no connection is up: it waits in the outbox, or hears that it can't. What the
+    /// connection that has gone hadn't begun goes before it.
+    pub(in crate::upstream) fn hold(&mut self, now: Instant, send: Send, state: LinkState) {
+        self.requeue(now, state);
+        let waiting = Waiting { send, number: self.next_number, since: None };
+        self.next_number += 1;
+        self.put_by(now, waiting, state);
+    }
+
+    /// The connection is gone: what it hadn't begun waits for the next one.
+    pub(in crate::upstream) fn requeue(&mut self, now: Instant, state: LinkState) {
+        self.closing = None;
+        if self.waiting.len() == self.outbox.messages {
+            return;
+        }
+        let mut rest = self.waiting.take_all(|waiting| waiting.since.is_none());
+        rest.sort_unstable_by_key(|waiting| waiting.number);
+        for waiting in rest {
+            self.put_by(now, waiting, state);
+        }
+    }
+
+    /// When [`Backlog::expire`] has something to do.
+    pub(in crate::upstream) fn next_expiry(&self) -> Option<Instant> {
+        self.waiting.fronts().filter_map(|waiting| waiting.end(self.limits.ttl)).min()
+    }
+
+    /// How many sends would be written before the next one.
+    pub(in crate::upstream) fn ahead(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many sends wait for the link.
+    pub(in crate::upstream) fn waiting(&self) -> usize {
+        self.outbox.messages
+    }
+
+    /// Tells those that waited for too long, and returns how many they were.
+    pub(in crate::upstream) fn expire(&mut self, now: Instant) -> usize {
+        let ttl = self.limits.ttl;
+        let expired = self.waiting.take_fronts(|waiting| waiting.end(ttl).is_some_and(|end| end <= now));
+        let count = expired.len();
+        for waiting in expired {
+            self.remove(&waiting);
+            waiting.send.ticket.settle(Fate::Expired);
+        }
+        count
+    }
+
+    /// There won't be another connection. Returns how many sends are left unsent.
+    pub(in crate::upstream) fn give_up(&mut self, state: LinkState) -> usize {
+        self.closing = None;
+        let left = self.waiting.take_all(|_| true);
+        left.iter().for_each(|waiting| self.remove(waiting));
+        let count = left.len();
+        left.into_iter().for_each(|waiting| waiting.send.ticket.settle(Fate::LinkDown(state)));
+        count
+    }
+
+    /// Puts a send into the outbox. Where that is full, the newest of who has the most there makes room, if it
+    /// has more than the send's own user, or client, would then have.
+    fn put_by(&mut self, now: Instant, mut waiting: Waiting, state: LinkState) {
+        if self.limits.max_messages == 0 {
+            return waiting.send.ticket.settle(Fate::LinkDown(state));
+        }
+        let cost = waiting.send.cost();
+        let can = cost <= self.limits.max_bytes;
+        while can && !self.has_room(cost) {
+            let Some(victim) = self.who_yields(&waiting).and_then(|client| self.waiting.take_newest(client))
+            else {
+                break;
+            };
+            self.remove(&victim);
+            victim.send.ticket.settle(Fate::OutboxFull);
+        }
+        if !can || !self.has_room(cost) {
+            return waiting.send.ticket.settle(Fate::OutboxFull);
+        }
+        waiting.since = Some(now);
+        waiting.send.ticket.queued();
+        self.add(waiting);
+    }
+
+    fn has_room(&self, cost: usize) -> bool {
+        self.outbox.messages < self.limits.max_messages && self.outbox.bytes + cost <= self.limits.max_bytes
+    }
+
+    /// The client whose newest send makes room for this one: of the user with the most in the outbox, the
+    /// client with the most. `None` where that is no more than this send's own would be.
+    fn who_yields(&self, waiting: &Waiting) -> Option<u64> {
+        let from = waiting.send.ticket.from();
+        let own = waiting.share();
+        let with_own = |share: Option<&Share>| self.load(share.copied().unwrap_or_default().plus(own));
+        let (user, most) = self.users.iter().max_by_key(|(_, share)| self.load(**share))?;
+        let has_more = *user != from.uid && self.load(*most) > with_own(self.users.get(&from.uid));
+        let user = if has_more { *user } else { from.uid };
+        let of_user = self.clients.range((user, 0)..=(user, u64::MAX));
+        let (client, most) = of_user.max_by_key(|(_, share)| self.load(**share))?;
+        let has_more = has_more || self.load(*most) > with_own(self.clients.get(&(from.uid, from.client)));
+        has_more.then_some(client.1)
+    }
+
+    /// How much of the outbox a share is, whichever limit it is nearer to.
+    fn load(&self, share: Share) -> u128 {
+        let (messages, bytes) = (share.messages as u128, share.bytes as u128);
+        (messages * self.limits.max_bytes as u128).max(bytes * self.limits.max_messages as u128)
+    }
+
+    fn add(&mut self, waiting: Waiting) {
+        let from = Rc::clone(waiting.send.ticket.from());
+        if waiting.since.is_some() {
+            let share = waiting.share();
+            self.outbox = self.outbox.plus(share);
+            let user = self.users.entry(from.uid).or_default();
+            *user = user.plus(share);
+            let client = self.clients.entry((from.uid, from.client)).or_default();
+            *client = client.plus(share);
+        }
+        self.waiting.push(&from, waiting);
+    }
+
+    /// Notes that one was taken out.
+    fn remove(&mut self, waiting: &Waiting) {
+        if waiting.since.is_none() {
+            return;
+        }
+        let (from, share) = (waiting.send.ticket.from(), waiting.share());
+        self.outbox = self.outbox.minus(share);
+        if let Entry::Occupied(mut user) = self.users.entry(from.uid) {
+            *user.get_mut() = user.get().minus(share);
+            if *user.get() == Share::default() {
+                user.remove();
+            }
+        }
+        if let Entry::Occupied(mut client) = self.clients.entry((from.uid, from.client)) {
+            *client.get_mut() = client.get().minus(share);
+            if *client.get() == Share::default() {
+                client.remove();
+            }
+        }
+    }
+}
+
+impl Share {
+    fn plus(self, other: Share) -> Share {
+        Share { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
+    }
+
+    fn minus(self, other: Share) -> Share {
+        Share { messages: self.messages - other.messages, bytes: self.bytes - other.bytes }
+    }
+}
+
+impl Waiting {
+    fn share(&self) -> Share {
+        Share { messages: 1, bytes: self.send.cost() }
+    }
+
+    /// When it has waited for too long.
+    fn end(&self, ttl: Duration) -> Option<Instant> {
+        let left = self.send.ticket.from().end();
+        self.since.map(|since| since + ttl).into_iter().chain(left).min()
+    }
+
+    /// Whether its client has gone for so long that it isn't sent any more.
+    fn is_left(&self, now: Instant) -> bool {
+        self.send.ticket.from().end().is_some_and(|end| end <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::hub::{Lane, Origin, Payload, Permit, Ticket};
+
+    type Fates = Rc<RefCell<Vec<(String, Fate)>>>;
+
+    fn backlog(max_messages: usize) -> Backlog {
+        Backlog::new(config::Outbox { max_messages, max_bytes: 1 << 20, ttl: Duration::from_secs(5) })
+    }
+
+    fn send(fates: &Fates, text: &str) -> Send {
+        send_of(fates, &Rc::default(), text)
+    }
+
+    fn send_of(fates: &Fates, from: &Rc<Origin>, text: &str) -> Send {
+        let (told, name) = (Rc::clone(fates), text.to_owned());
+        let ticket = Ticket::new(Permit::of(from), move |fate| told.borrow_mut().push((name.clone(), fate)));
+        Send { payload: Payload::Text(text.into()), ticket, extra: 0 }
+    }
+
+    fn texts(backlog: &mut Backlog) -> Vec<String> {
+        texts_at(backlog, Instant::now())
+    }
+
+    fn texts_at(backlog: &mut Backlog, now: Instant) -> Vec<String> {
+        let taken = std::iter::from_fn(|| backlog.next(now));
+        taken.map(|send| if let Payload::Text(text) = send.payload { text } else { unreachable!() }).collect()
+    }
+
+    fn client(uid: u32, client: u64) -> Rc<Origin> {
+        Rc::new(Origin::new(uid, client))
+    }
+
+    #[test]
+    fn a_connection_that_closes_gets_what_was_there_and_no_more() {
+        let (fates, mut backlog, now) = (Fates::default(), backlog(10), Instant::now());
+        backlog.hold(now, send(&fates, "old"), LinkState::Waiting);
+        backlog.push(send(&fates, "a"));
+        backlog.close();
+        backlog.push(send(&fates, "b"));
+        backlog.push(send_of(&fates, &client(1, 1), "another's"));
+        assert_eq!(texts(&mut backlog), ["old", "a"]);
+        backlog.requeue(now, LinkState::Connecting);
+        assert_eq!(texts(&mut backlog), ["b", "another's"]);
+    }
+
+    #[test]
+    fn what_a_connection_that_has_gone_had_not_begun_goes_before_what_comes_then() {
+        let (mut backlog, fates) = (backlog(9), Fates::default());
+        backlog.push(send(&fates, "a"));
+        backlog.push(send(&fates, "b"));
+        // a send is looked at before anything else is
+        backlog.hold(Instant::now(), send(&fates, "c"), LinkState::Waiting);
+        assert_eq!(texts(&mut backlog), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn sends_keep_their_order_and_hear_once_that_they_wait_when_a_close_is_cut_short() {
+        let (fates, mut backlog, now) = (Fates::default(), backlog(10), Instant::now());
+        backlog.hold(now, send(&fates, "old"), LinkState::Waiting);
+        backlog.push(send(&fates, "a"));
+        backlog.close();
+        backlog.push(send(&fates, "b"));
+        backlog.requeue(now + Duration::from_secs(1), LinkState::Waiting);
+        let queued =
+            |text: &str| fates.borrow().iter().filter(|told| **told == (text.into(), Fate::Queued)).count();
+        assert_eq!([queued("old"), queued("a"), queued("b")], [1, 1, 1]);
+        assert_eq!(
+            backlog.next_expiry(),
+            Some(now + Duration::from_secs(5)),
+            "the oldest still expires first"
+        );
+        assert_eq!(texts(&mut backlog), ["old", "a", "b"]);
+    }
+
+    #[test]
+    fn without_an_outbox_what_is_left_hears_that_the_link_is_down() {
+        let (fates, mut backlog) = (Fates::default(), backlog(0));
+        backlog.push(send(&fates, "a"));
+        backlog.requeue(Instant::now(), LinkState::Closed);
+        assert_eq!(*fates.borrow(), [("a".to_owned(), Fate::LinkDown(LinkState::Closed))]);
+    }
+
+    #[test]
+    fn a_flood_delays_another_s_send_by_one_of_its_own() {
+        let (fates, mut backlog) = (Fates::default(), backlog(0));
+        for n in 0..100 {
+            backlog.push(send_of(&fates, &client(1, 1), &format!("flood {n}")));
+        }
+        backlog.push(send_of(&fates, &client(1, 2), "another"));
+        backlog.push(send_of(&fates, &client(2, 3), "another user's"));
+        let mut first = texts(&mut backlog);
+        first.truncate(4);
+        assert_eq!(first, ["flood 0", "another user's", "another", "flood 1"]);
+    }
+
+    #[test]
+    fn what_a_client_that_has_gone_had_waiting_is_sent_in_time_or_not_at_all() {
+        let (fates, mut backlog, now) = (Fates::default(), backlog(0), Instant::now());
+        let (gone, there) = (client(1, 1), client(1, 2));
+        for text in ["a", "b", "c"] {
+            backlog.push(send_of(&fates, &gone, text));
+        }
+        backlog.push(send_of(&fates, &there, "d"));
+        gone.leave(now);
+        assert!(backlog.next(now).is_some());
+        assert_eq!(backlog.next_expiry(), Some(now + Origin::AFTERLIFE));
+        assert_eq!(texts_at(&mut backlog, now + Origin::AFTERLIFE), ["d"]);
+        let expired = fates.borrow().iter().filter(|(_, fate)| *fate == Fate::Expired).count();
+        assert_eq!(expired, 2);
+        assert_eq!(backlog.ahead(), 0);
+    }
+
+    #[test]
+    fn the_outbox_is_bounded_in_number_bytes_and_time() {
+        let limits = config::Outbox {
+            max_messages: 3,
+            max_bytes: 10 + 3 * Lane::OVERHEAD,
+            ttl: Duration::from_secs(5),
+        };
+        let (fates, mut backlog, now) = (Fates::default(), Backlog::new(limits), Instant::now());
+        let second = Duration::from_secs(1);
+        for (at, text) in [(0, "12345"), (2, "67890"), (2, "1"), (2, ""), (2, "late")] {
+            backlog.hold(now + at * second, send(&fates, text), LinkState::Waiting);
+        }
+        let full: Vec<_> = fates.borrow().iter().filter(|told| told.1 == Fate::OutboxFull).cloned().collect();
+        assert_eq!(full.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>(), ["1", "late"]);
+        assert_eq!(backlog.next_expiry(), Some(now + 5 * second));
+        assert_eq!(backlog.expire(now + 5 * second - Duration::from_millis(1)), 0);
+        assert_eq!(backlog.expire(now + 5 * second), 1);
+        assert_eq!((backlog.waiting(), backlog.expire(now + 7 * second)), (2, 2));
+        assert_eq!((backlog.waiting(), backlog.outbox), (0, Share::default()));
+    }
+
+    #[test]
+    fn who_fills_the_outbox_makes_room_for_the_others_up_to_an_equal_share() {
+        let (fates, mut backlog, now) = (Fates::default(), backlog(10), Instant::now());
+        let hold = |backlog: &mut Backlog, from: &Rc<Origin>, text: String| {
+            backlog.hold(now, send_of(&fates, from, &text), LinkState::Waiting);
+        };
+        let (flooder, same_user, other) = (client(1, 1), client(1, 2), client(2, 3));
+        (0..20).for_each(|n| hold(&mut backlog, &flooder, format!("flood {n}")));
+        assert_eq!(backlog.waiting(), 10, "one alone has all of it");
+        (0..10).for_each(|n| hold(&mut backlog, &other, format!("other {n}")));
+        (0..10).for_each(|n| hold(&mut backlog, &same_user, format!("same {n}")));
+        let of = |from: &Origin| backlog.clients[&(from.uid, from.client)].messages;
+        assert_eq!([of(&flooder), of(&same_user), of(&other)], [3, 2, 5]);
+        assert_eq!(backlog.waiting(), 10);
+        // the newest went, and each was told
+        let sent = texts(&mut backlog);
+        assert!(
+            ["flood 0", "flood 1", "flood 2", "other 4"].iter().all(|text| sent.iter().any(|s| s == text))
+        );
+        let full = fates.borrow().iter().filter(|told| told.1 == Fate::OutboxFull).count();
+        assert_eq!(full, 30);
+        assert!(backlog.clients.is_empty() && backlog.users.is_empty());
+    }
+}

@@ -1,0 +1,199 @@
+//! What happens on the way becomes rows. Pure.
+
+use super::advice::{How, advice};
+use crate::upstream::{
+    failure::Failure,
+    wire::found::{Found, Step},
+};
+use std::time::{Duration, Instant};
+
+/// A part of the way to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Secrets, commands and files, and the URL.
+    Prepare,
+    /// A name is resolved: the server's, or the proxy's.
+    Dns,
+    /// A TCP connection to it.
+    Tcp,
+    /// The proxy's tunnel to the server.
+    Proxy,
+    /// The TLS handshake.
+    Tls,
+    /// The upgrade from HTTP to WebSocket.
+    Upgrade,
+    /// A step of the script.
+    Step,
+    /// One heartbeat.
+    Heartbeat,
+    /// The closing handshake.
+    Close,
+}
+
+/// What one part of the way came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Which part.
+    pub part: Part,
+    /// The step's name.
+    pub name: Option<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What was found, as far as it came.
+    pub found: Option<Found>,
+    /// Why it goes no further.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a walk goes no further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What went wrong: a sentence without its capital, with nothing secret in it.
+    pub error: String,
+    /// What to do about it, where the sentence doesn't say it already.
+    pub advice: Option<&'static str>,
+    /// The status of an HTTP answer that refused the upgrade.
+    pub http_status: Option<u16>,
+    /// The code of the close frame that ended it.
+    pub code: Option<u16>,
+}
+
+/// The rows of one walk, told as each one is done.
+pub(super) struct Timeline {
+    present: Option<Present>,
+    tell: Box<dyn FnMut(Row)>,
+}
+
+/// The part that is under way.
+struct Present {
+    part: Part,
+    name: Option<String>,
+    began: Instant,
+    found: Option<Found>,
+}
+
+impl Timeline {
+    pub(super) fn new(tell: impl FnMut(Row) + 'static) -> Timeline {
+        Timeline { present: None, tell: Box::new(tell) }
+    }
+
+    /// A part begins; the one before is done.
+    pub(super) fn begin(&mut self, now: Instant, part: Part, name: Option<String>) {
+        self.done(now);
+        self.present = Some(Present { part, name, began: now, found: None });
+    }
+
+    /// The present part has found this.
+    pub(super) fn found(&mut self, found: Found) {
+        if let Some(present) = &mut self.present {
+            present.found = Some(found);
+        }
+    }
+
+    /// The present step has heard this. Another part isn't concerned.
+    pub(super) fn heard(&mut self, text: &str) {
+        if let Some(Present { found: Some(Found::Step(step)), .. }) = &mut self.present {
+            step.heard = Some(text.to_owned());
+        }
+    }
+
+    /// A step is left out.
+    pub(super) fn skip(&mut self, now: Instant, name: &str, why: &str) {
+        self.begin(now, Part::Step, Some(name.to_owned()));
+        self.found(Found::Step(Step { skipped: Some(why.to_owned()), ..Step::default() }));
+        self.done(now);
+    }
+
+    /// The present part is done.
+    pub(super) fn done(&mut self, now: Instant) {
+        if let Some(present) = self.present.take() {
+            (self.tell)(present.row(now, None));
+        }
+    }
+
+    /// The present part has failed, and with it the walk.
+    pub(super) fn fail(&mut self, now: Instant, failure: Failure, how: How) {
+        let nothing = || Present { part: Part::Prepare, name: None, began: now, found: None };
+        let present = self.present.take().unwrap_or_else(nothing);
+        let error = failure.error.clone().unwrap_or_else(|| "the connection was closed".to_owned());
+        let error = present.own_words(error);
+        let advice = advice(present.part, how, &failure, &error);
+        let Failure { http_status, code, .. } = failure;
+        let trouble = Trouble { error, advice, http_status, code };
+        (self.tell)(present.row(now, Some(trouble)));
+    }
+}
+
+impl Present {
+    fn row(self, now: Instant, trouble: Option<Trouble>) -> Row {
+        let elapsed = now.saturating_duration_since(self.began);
+        Row { part: self.part, name: self.name, elapsed, found: self.found, trouble }
+    }
+
+    /// A failure's sentence without the name of the part, which the row has.
+    fn own_words(&self, error: String) -> String {
+        let prefix = match (self.part, &self.name) {
+            (Part::Tls, _) => "TLS: ".to_owned(),
+            (Part::Step, Some(name)) => format!("the script's step {name:?} failed: "),
+            _ => return error,
+        };
+        error.strip_prefix(&prefix).map(str::to_owned).unwrap_or(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use super::*;
+
+    fn rows(tell: impl FnOnce(&mut Timeline, Instant)) -> Vec<Row> {
+        let rows = Rc::new(RefCell::new(Vec::new()));
+        let mut timeline = Timeline::new({
+            let rows = rows.clone();
+            move |row| rows.borrow_mut().push(row)
+        });
+        tell(&mut timeline, Instant::now());
+        drop(timeline);
+        Rc::into_inner(rows).unwrap().into_inner()
+    }
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_part_is_done_when_the_next_begins() {
+        let tunnel = Found::Tunnel { proxy: "p".into() };
+        let rows = rows(|timeline, start| {
+            timeline.begin(start, Part::Dns, None);
+            timeline.begin(start + ms(3), Part::Proxy, None);
+            timeline.found(tunnel.clone());
+            timeline.done(start + ms(10));
+            timeline.done(start + ms(99));
+        });
+        let plain = Row { part: Part::Dns, name: None, elapsed: ms(3), found: None, trouble: None };
+        let proxy = Row { part: Part::Proxy, elapsed: ms(7), found: Some(tunnel), ..plain.clone() };
+        assert_eq!(rows, [plain, proxy]);
+    }
+
+    #[test]
+    fn a_failure_keeps_what_was_found_and_does_not_repeat_the_name() {
+        let sent = Step { sent: Some("x".into()), ..Step::default() };
+        let rows = rows(|timeline, start| {
+            timeline.skip(start, "resume", "nothing is captured");
+            timeline.begin(start, Part::Step, Some("log in".into()));
+            timeline.found(Found::Step(sent.clone()));
+            timeline.heard("no");
+            let failure =
+                Failure::attempt("the script's step \"log in\" failed: the server refused: bad token");
+            timeline.fail(start + ms(5), failure, How::Refused);
+        });
+        assert_eq!(rows[0].name.as_deref(), Some("resume"));
+        assert!(rows[0].trouble.is_none());
+        assert_eq!(rows[1].found, Some(Found::Step(Step { heard: Some("no".into()), ..sent })));
+        let trouble = rows[1].trouble.as_ref().unwrap();
+        assert_eq!(trouble.error, "the server refused: bad token");
+        assert!(trouble.advice.unwrap().contains("credentials"));
+    }
+}

@@ -1,0 +1,255 @@
+//! The heartbeat of one connection: when to send one, and when its silence means that the connection
+//! is dead. Pure.
+//!
+//! Only what comes in is proof of life; nothing that goes out touches a timer. Any byte counts, even
+//! of a frame that isn't complete yet: a pong can't overtake the rest of a long message. With
+//! `expect`, only a matching message counts.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{self, FirstBeat, HeartbeatKind};
+
+/// The heartbeat of a connection, from its begin on.
+#[derive(Debug)]
+pub(in crate::upstream) struct Heartbeat {
+    settings: config::Heartbeat,
+    /// The interval that the server said.
+    told_interval: Option<Duration>,
+    /// The last beat, or the begin before the first.
+    last_beat: Instant,
+    /// Which part of an interval is between `last_beat` and the next beat.
+    part: f64,
+    /// How many beats were sent; a ping carries its number.
+    beats: u64,
+    /// The beat whose round trip is being measured.
+    measured: Option<Instant>,
+    /// The beat that nothing answered yet, and when that means death. Never more than one.
+    unanswered: Option<Unanswered>,
+    last_inbound: Instant,
+    /// Since when wsfan itself doesn't read.
+    paused: Option<Instant>,
+    /// The server isn't ready for messages: there are pings at most.
+    hushed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unanswered {
+    since: Instant,
+    deadline: Instant,
+}
+
+/// What a timeout means.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::upstream) enum Due {
+    /// Send a ping frame with this payload.
+    Ping([u8; 8]),
+    /// Send the configured message.
+    Message,
+    /// The connection is dead, for the reason in the sentence.
+    Dead(String),
+}
+
+impl Heartbeat {
+    /// For a connection that begins at `now`. `random`, at least 0 and less than 1, is for a first beat at
+    /// a random time.
+    pub(in crate::upstream) fn new(settings: config::Heartbeat, now: Instant, random: f64) -> Heartbeat {
+        let first = match settings.first {
+            FirstBeat::Interval => 1.0,
+            FirstBeat::Random => random,
+            FirstBeat::Now => 0.0,
+        };
+        Heartbeat {
+            settings,
+            told_interval: None,
+            last_beat: now,
+            part: first,
+            beats: 0,
+            measured: None,
+            unanswered: None,
+            last_inbound: now,
+            paused: None,
+            hushed: false,
+        }
+    }
+
+    /// Applies new settings at once. The next beat is one new interval after the last one, or now.
+    /// A beat already out gets the new timeout, but is never dead on the spot.
+    pub(in crate::upstream) fn set(&mut self, now: Instant, settings: config::Heartbeat) {
+        if settings.kind != self.settings.kind {
+            self.unanswered = None;
+            self.measured = None;
+        }
+        if let Some(beat) = &mut self.unanswered {
+            let deadline = beat.since + settings.timeout;
+            beat.deadline = if deadline > now { deadline } else { beat.deadline.min(now + settings.timeout) };
+        }
+        if settings.idle_timeout.is_some() && self.settings.idle_timeout.is_none() {
+            self.last_inbound = self.last_inbound.max(now);
+        }
+        if settings.interval_from != self.settings.interval_from {
+            self.told_interval = None;
+        }
+        self.settings = settings;
+    }
+
+    /// The server said the interval. The first beat is counted from now, since a server that says one
+    /// counts from there.
+    pub(in crate::upstream) fn set_interval(&mut self, now: Instant, interval: Duration) {
+        if self.beats == 0 && self.told_interval.is_none() {
+            self.last_beat = now;
+        }
+        self.told_interval = Some(interval);
+    }
+
+    /// Something came in.
+    pub(in crate::upstream) fn inbound(&mut self, now: Instant) {
+        self.last_inbound = now;
+        if !self.is_strict() {
+            self.unanswered = None;
+        }
+    }
+
+    /// A pong came in. Its round trip, when it answers the newest ping.
+    pub(in crate::upstream) fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Duration> {
+        if !matches!(self.settings.kind, HeartbeatKind::Ping) || payload != self.beats.to_be_bytes() {
+            return None;
+        }
+        Some(now - self.measured.take()?)
+    }
+
+    /// The expected answer came in. Its round trip, when it is the first after a beat. Without
+    /// `expect` there is none: nothing tells an answer from a message that was on its way anyhow.
+    pub(in crate::upstream) fn answered(&mut self, now: Instant) -> Option<Duration> {
+        if !self.is_strict() {
+            return None;
+        }
+        self.unanswered = None;
+        Some(now - self.measured.take()?)
+    }
+
+    /// wsfan itself stops reading: silence is its own doing.
+    pub(in crate::upstream) fn pause(&mut self, now: Instant) {
+        self.paused.get_or_insert(now);
+    }
+
+    /// Whether wsfan itself doesn't read.
+    pub(in crate::upstream) fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// wsfan reads again: the time between doesn't count. It was so long.
+    pub(in crate::upstream) fn resume(&mut self, now: Instant) -> Duration {
+        let Some(paused) = self.paused.take() else {
+            return Duration::ZERO;
+        };
+        self.last_inbound += now - paused;
+        if let Some(beat) = &mut self.unanswered {
+            beat.deadline += now - paused.max(beat.since);
+        }
+        now - paused
+    }
+
+    /// The server isn't ready for messages: no beat that is one is sent, and no silence is death, until
+    /// [`Heartbeat::speak`]. Pings go on.
+    pub(in crate::upstream) fn hush(&mut self) {
+        self.hushed = true;
+    }
+
+    /// The server is ready: the next beat is one interval from now.
+    pub(in crate::upstream) fn speak(&mut self, now: Instant) {
+        if std::mem::take(&mut self.hushed) && self.is_message() {
+            (self.last_beat, self.last_inbound, self.unanswered) = (now, now, None);
+        }
+    }
+
+    /// When [`Heartbeat::due`] has something to say. No beat is sent before `free`, when the server's
+    /// limits allow one.
+    pub(in crate::upstream) fn next_timeout(&self, free: Instant) -> Option<Instant> {
+        let beat = self.next_beat().map(|at| at.max(free));
+        [beat, self.next_death().map(|(at, _)| at)].into_iter().flatten().min()
+    }
+
+    /// What is due at `now`, if anything.
+    pub(in crate::upstream) fn due(&mut self, now: Instant, free: Instant) -> Option<Due> {
+        if let Some((at, silence)) = self.next_death()
+            && at <= now
+        {
+            return Some(Due::Dead(self.sentence(silence)));
+        }
+        if self.next_beat()?.max(free) > now {
+            return None;
+        }
+        self.beats += 1;
+        (self.last_beat, self.part) = (now, 1.0);
+        self.measured = Some(now);
+        let deadline = now + self.timeout();
+        self.unanswered.get_or_insert(Unanswered { since: now, deadline });
+        match &self.settings.kind {
+            HeartbeatKind::Off => None,
+            HeartbeatKind::Ping => Some(Due::Ping(self.beats.to_be_bytes())),
+            HeartbeatKind::Message { .. } => Some(Due::Message),
+        }
+    }
+
+    fn is_message(&self) -> bool {
+        matches!(self.settings.kind, HeartbeatKind::Message { .. })
+    }
+
+    /// Whether only an expected message is proof of life.
+    fn is_strict(&self) -> bool {
+        matches!(self.settings.kind, HeartbeatKind::Message { expect: Some(_), .. })
+    }
+
+    fn interval(&self) -> Duration {
+        self.told_interval.unwrap_or(self.settings.interval)
+    }
+
+    /// Never longer than the interval, whatever the server says that is.
+    fn timeout(&self) -> Duration {
+        self.settings.timeout.min(self.interval())
+    }
+
+    fn next_beat(&self) -> Option<Instant> {
+        if matches!(self.settings.kind, HeartbeatKind::Off) || self.hushed && self.is_message() {
+            return None;
+        }
+        // while the server is to say the interval, `first` is a part of one that isn't known yet
+        let is_untold = self.settings.interval_from.is_some() && self.told_interval.is_none();
+        let part = if is_untold { 1.0 } else { self.part };
+        let next = self.last_beat + self.interval().mul_f64(part);
+        let idle = self.settings.only_when_idle.then(|| self.last_inbound + self.interval());
+        Some(idle.map_or(next, |idle| next.max(idle)))
+    }
+
+    /// The nearest deadline; none while wsfan itself doesn't read, or may say nothing.
+    fn next_death(&self) -> Option<(Instant, Silence)> {
+        if self.paused.is_some() || self.hushed && self.is_message() {
+            return None;
+        }
+        let beat = self.unanswered.map(|beat| (beat.deadline, Silence::Unanswered));
+        let idle = self.settings.idle_timeout.map(|limit| (self.last_inbound + limit, Silence::Idle));
+        [beat, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn sentence(&self, silence: Silence) -> String {
+        match silence {
+            Silence::Idle => {
+                format!("nothing came in for {:?}", self.settings.idle_timeout.unwrap_or_default())
+            }
+            Silence::Unanswered => {
+                let what = if self.is_strict() { "no expected answer" } else { "no sign of life" };
+                format!("{what} within {:?} of a heartbeat", self.timeout())
+            }
+        }
+    }
+}
+
+/// Which silence means death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    Unanswered,
+    Idle,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! What is kept of the server's messages, beyond the connection that they came over. Pure.
+
+use super::sequence::Counts;
+use crate::{
+    config::{Placeholder, Pointer, Template, Value},
+    upstream::secrets::redactor::{MIN_LIKELY, Redactor},
+};
+use std::{collections::BTreeMap, fmt, rc::Rc};
+
+/// The longest value that is kept, in bytes of its JSON.
+pub(in crate::upstream) const MAX_VALUE: usize = 64 * 1024;
+
+/// What was captured, what was heard last, and how far the server has counted.
+#[derive(Debug, Default)]
+pub(in crate::upstream) struct Memory {
+    captures: Captures,
+    /// The last value heard at each pointer that something asks for.
+    last: BTreeMap<Pointer, Kept>,
+    pub(in crate::upstream) counts: Counts,
+    /// One more for each session that is there: see [`Memory::presence`].
+    present: Rc<()>,
+}
+
+/// What was captured, by name; a copy costs nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::upstream) struct Captures(Rc<BTreeMap<String, Kept>>);
+
+/// A value of JSON as it was heard, which may be secret: a session's token.
+#[derive(Clone, PartialEq, Eq)]
+struct Kept(Box<str>);
+
+impl Memory {
+    /// Forgets everything: the next connection begins anew.
+    pub(in crate::upstream) fn forget(&mut self) {
+        self.captures = Captures::default();
+        self.last.clear();
+        self.counts = Counts::default();
+    }
+
+    /// Forgets what a template has captures of.
+    pub(in crate::upstream) fn forget_in(&mut self, template: &Template) {
+        let captures = Rc::make_mut(&mut self.captures.0);
+        for (placeholder, _) in template.placeholders() {
+            if let Placeholder::Capture(name) = placeholder {
+                captures.remove(name);
+            }
+        }
+    }
+
+    /// What is captured at present.
+    pub(in crate::upstream) fn captures(&self) -> Captures {
+        self.captures.clone()
+    }
+
+    /// Whether all that a template wants to be captured is captured.
+    pub(in crate::upstream) fn has_all(&self, template: &Template) -> bool {
+        template.placeholders().all(|(placeholder, _)| match placeholder {
+            Placeholder::Capture(name) => self.captures.has(name),
+            _ => true,
+        })
+    }
+
+    /// Keeps a value of JSON by name.
+    ///
+    /// # Errors
+    /// It is too long: the end of a sentence.
+    pub(in crate::upstream) fn capture(&mut self, name: &str, json: &str) -> Result<(), String> {
+        let kept = Kept::new(json).ok_or_else(|| format!("is longer than {MAX_VALUE} bytes"))?;
+        if self.captures.0.get(name) != Some(&kept) {
+            Rc::make_mut(&mut self.captures.0).insert(name.to_owned(), kept);
+        }
+        Ok(())
+    }
+
+    /// Keeps the last value at a pointer. `null` is none, and what is too long is none either.
+    pub(in crate::upstream) fn hear(&mut self, pointer: &Pointer, json: &str) {
+        if json == "null" {
+            return;
+        }
+        match (Kept::new(json), self.last.get_mut(pointer)) {
+            (Some(kept), Some(last)) => *last = kept,
+            (Some(kept), None) => {
+                self.last.insert(pointer.clone(), kept);
+            }
+            (None, _) => {
+                self.last.remove(pointer);
+            }
+        }
+    }
+
+    /// The last value at a pointer; `null` while there is none.
+    pub(in crate::upstream) fn last(&self, pointer: &Pointer) -> Value {
+        self.last.get(pointer).map_or_else(|| Value::Json("null".to_owned()), Kept::value)
+    }
+
+    /// What a session holds as long as it is there.
+    pub(in crate::upstream) fn presence(&self) -> Rc<()> {
+        Rc::clone(&self.present)
+    }
+
+    /// How many sessions there are.
+    pub(in crate::upstream) fn sessions(&self) -> usize {
+        Rc::strong_count(&self.present) - 1
+    }
+}
+
+impl Captures {
+    /// Whether something is captured by this name.
+    pub(in crate::upstream) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// What `${capture:NAME}` stands for.
+    ///
+    /// # Errors
+    /// Nothing is captured by this name: the end of a sentence.
+    pub(in crate::upstream) fn value(&self, name: &str) -> Result<Value, String> {
+        self.0.get(name).map(Kept::value).ok_or_else(|| "is not captured".to_owned())
+    }
+
+    /// A text of the server's with the names of captured texts in their places: they may be secret. Short
+    /// ones stay, which hide more of the text than of themselves. Its first 4 KiB at most.
+    pub(in crate::upstream) fn without(&self, text: &str) -> String {
+        let mut redactor = Redactor::default();
+        self.hide_in(&mut redactor);
+        redactor.redact(text)
+    }
+
+    /// Hides the captured texts behind their names.
+    pub(in crate::upstream) fn hide_in(&self, redactor: &mut Redactor) {
+        for (name, kept) in self.0.iter() {
+            if let Ok(text) = serde_json::from_str::<String>(&kept.0) {
+                redactor.hide_as(&text, MIN_LIKELY, &format!("${{capture:{name}}}"));
+            }
+        }
+    }
+
+    /// The value's JSON.
+    pub(in crate::upstream) fn json(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|kept| &*kept.0)
+    }
+}
+
+impl Kept {
+    fn new(json: &str) -> Option<Kept> {
+        (json.len() <= MAX_VALUE).then(|| Kept(json.into()))
+    }
+
+    fn value(&self) -> Value {
+        Value::Json(self.0.to_string())
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str) -> Template {
+        Template::parse_url(text).unwrap()
+    }
+
+    #[test]
+    fn a_captured_text_is_shown_by_its_name() {
+        let mut memory = Memory::default();
+        for (name, json) in [("session", r#""abcd-1234""#), ("short", r#""ok""#), ("number", "41250000")] {
+            memory.capture(name, json).unwrap();
+        }
+        let heard = r#"{"id":"abcd-1234","is":"ok","in":41250000}"#;
+        let shown = r#"{"id":"${capture:session}","is":"ok","in":41250000}"#;
+        assert_eq!(memory.captures().without(heard), shown);
+    }
+
+    #[test]
+    fn what_is_captured_stays_until_it_is_forgotten() {
+        let mut memory = Memory::default();
+        let url = template("${capture:url}/?s=${capture:session}&t=${env:T}");
+        memory.capture("url", r#""ws://b""#).unwrap();
+        assert!(!memory.has_all(&url));
+        memory.capture("session", "7").unwrap();
+        assert!(memory.has_all(&url));
+        let snapshot = memory.captures();
+        memory.forget_in(&url);
+        assert!(!memory.has_all(&url) && !memory.captures().has("session"));
+        assert!(snapshot.has("session"), "a copy is a copy");
+        assert_eq!(snapshot.value("session"), Ok(Value::Json("7".into())));
+        assert_eq!(snapshot.value("x"), Err("is not captured".into()));
+        assert!(!format!("{snapshot:?}").contains("ws://b"));
+    }
+
+    #[test]
+    fn the_last_value_is_none_that_is_null_or_too_long() {
+        let pointer = Pointer::parse("/s").unwrap();
+        let mut memory = Memory::default();
+        assert_eq!(memory.last(&pointer), Value::Json("null".into()));
+        memory.hear(&pointer, "7");
+        memory.hear(&pointer, "null");
+        assert_eq!(memory.last(&pointer), Value::Json("7".into()));
+        memory.hear(&pointer, &"1".repeat(MAX_VALUE + 1));
+        assert_eq!(memory.last(&pointer), Value::Json("null".into()));
+        memory.hear(&pointer, "8");
+        memory.forget();
+        assert_eq!(memory.last(&pointer), Value::Json("null".into()));
+        assert!(memory.capture("a", &"1".repeat(MAX_VALUE + 1)).is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! Finds the values at a few pointers of a JSON message, in one pass over it. Pure.
+//!
+//! Nothing is built but what is asked for: the rest is passed over by the parser, and values are slices of
+//! the message. Of a key that an object has twice the last one counts, as `serde_json::Value` and most
+//! parsers have it. What is passed over is only checked for its grammar, so that a number or an escape
+//! that no value could hold hurts nobody.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::config::{Pointer, array_index};
+
+#[cfg(test)]
+mod tests;
+
+/// Pointers, compiled into a tree of their steps.
+#[derive(Debug)]
+pub(in crate::upstream) struct Probe {
+    /// The first is the whole message.
+    nodes: Vec<Node>,
+    slots: usize,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// Where a value that is here is put.
+    slot: Option<usize>,
+    children: Vec<Child>,
+}
+
+#[derive(Debug)]
+struct Child {
+    key: Box<str>,
+    /// What the key is in a list.
+    index: Option<usize>,
+    node: usize,
+}
+
+/// What was found in a message: for each pointer its value, as the message has it.
+#[derive(Debug)]
+pub(in crate::upstream) struct Found<'m>(Vec<Option<&'m str>>);
+
+impl<'m> Found<'m> {
+    /// The value at the pointer of this number.
+    pub(in crate::upstream) fn get(&self, slot: usize) -> Option<&'m str> {
+        self.0.get(slot).copied().flatten()
+    }
+}
+
+impl Probe {
+    /// Compiles pointers; what is found at each goes by its number.
+    pub(in crate::upstream) fn new(pointers: &[Pointer]) -> Probe {
+        let mut probe = Probe { nodes: vec![Node::default()], slots: pointers.len() };
+        for (slot, pointer) in pointers.iter().enumerate() {
+            let node = pointer.tokens().iter().fold(0, |node, token| probe.child(node, token));
+            debug_assert!(probe.nodes[node].slot.is_none(), "{pointer} is there twice");
+            probe.nodes[node].slot = Some(slot);
+        }
+        probe
+    }
+
+    /// What is at the pointers; none if the message isn't JSON.
+    pub(in crate::upstream) fn look<'m>(&self, message: &'m str) -> Option<Found<'m>> {
+        let mut found = Found(vec![None; self.slots]);
+        self.parse(0, message, &mut found).ok()?;
+        Some(found)
+    }
+
+    fn child(&mut self, node: usize, token: &str) -> usize {
+        if let Some(child) = self.nodes[node].children.iter().find(|child| *child.key == *token) {
+            return child.node;
+        }
+        let new = self.nodes.len();
+        self.nodes.push(Node::default());
+        let child = Child { key: token.into(), index: array_index(token), node: new };
+        self.nodes[node].children.push(child);
+        new
+    }
+
+    /// Takes a whole JSON text as what is at `node`.
+    fn parse<'m>(&self, node: usize, text: &'m str, found: &mut Found<'m>) -> serde_json::Result<()> {
+        let mut parser = serde_json::Deserializer::from_str(text);
+        At { probe: self, node, found }.deserialize(&mut parser)?;
+        parser.end()
+    }
+
+    /// Forgets what was found at a node and below: another value takes its place.
+    fn clear(&self, node: usize, found: &mut Found<'_>) {
+        let node = &self.nodes[node];
+        if let Some(slot) = node.slot {
+            found.0[slot] = None;
+        }
+        node.children.iter().for_each(|child| self.clear(child.node, found));
+    }
+}
+
+/// The value at a node.
+struct At<'p, 'f, 'm> {
+    probe: &'p Probe,
+    node: usize,
+    found: &'f mut Found<'m>,
+}
+
+impl<'m> DeserializeSeed<'m> for At<'_, '_, 'm> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'m>>(self, parser: D) -> Result<(), D::Error> {
+        let node = &self.probe.nodes[self.node];
+        let Some(slot) = node.slot else {
+            return parser.deserialize_any(Inside(self));
+        };
+        let raw: &'m RawValue = serde::Deserialize::deserialize(parser)?;
+        self.found.0[slot] = Some(raw.get());
+        if !node.children.is_empty() && raw.get().starts_with(['{', '[']) {
+            let At { probe, node, found } = self;
+            let mut parser = serde_json::Deserializer::from_str(raw.get());
+            // the grammar of all of it is right, but it may hold a key that is no text
+            let inside = parser.deserialize_any(Inside(At { probe, node, found }));
+            inside.map_err(serde::de::Error::custom)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is within the value at a node.
+struct Inside<'p, 'f, 'm>(At<'p, 'f, 'm>);
+
+impl<'m> Visitor<'m> for Inside<'_, '_, 'm> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<M: MapAccess<'m>>(self, mut map: M) -> Result<(), M::Error> {
+        let At { probe, node, found } = self.0;
+        let children = &probe.nodes[node].children;
+        while let Some(child) = map.next_key_seed(Key(children))? {
+            match child {
+                Some(node) => {
+                    probe.clear(node, found);
+                    map.next_value_seed(At { probe, node, found: &mut *found })?;
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<S: SeqAccess<'m>>(self, mut list: S) -> Result<(), S::Error> {
+        let At { probe, node, found } = self.0;
+        let children = &probe.nodes[node].children;
+        for at in 0.. {
+            let more = match children.iter().find(|child| child.index == Some(at)) {
+                Some(child) => list.next_element_seed(At { probe, node: child.node, found: &mut *found })?,
+                None => list.next_element::<IgnoredAny>()?.map(|_| ()),
+            };
+            if more.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// A key: the child that it leads to, if any.
+struct Key<'p>(&'p [Child]);
+
+impl<'m> DeserializeSeed<'m> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'m>>(self, parser: D) -> Result<Self::Value, D::Error> {
+        parser.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().find(|child| *child.key == *key).map(|child| child.node))
+    }
+}

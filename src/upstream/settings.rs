@@ -1,0 +1,32 @@
+//! What the link is given, and why it ends.
+
+use std::time::Duration;
+
+use crate::config;
+
+/// What the link takes from the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `[upstream]`. Which changes need a new connection: [`config::Takes`].
+    pub upstream: config::Upstream,
+    /// How the server wants to be spoken to.
+    pub terms: config::Terms,
+    /// `[heartbeat]`: applied to the live link, where it needs no new connection.
+    pub heartbeat: config::Heartbeat,
+    /// `[reconnect]`: applied at once.
+    pub reconnect: config::Reconnect,
+    /// `[outbox]`: applied at once.
+    pub outbox: config::Outbox,
+    /// What a close may take: writing what was sent before it, and the closing handshake. For the
+    /// next one.
+    pub close_timeout: Duration,
+}
+
+/// Why the link has ended for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// `reconnect.max_attempts` are used up, or a rule says `stop`; and `on_exhausted` is `exit`.
+    GivenUp,
+}
