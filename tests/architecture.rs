@@ -11,6 +11,9 @@ use std::{
 /// shows. A room within another knows that one's siblings only by name, and never goes through the outer `mod.rs`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
+    ("config/reader", &[]),
+    ("config/language", &["config/reader"]),
+    ("config/sections", &["config/reader", "config/language"]),
     ("hub", &["config"]),
     ("upstream", &["config", "hub"]),
     ("upstream/failure", &["config"]),

@@ -5,8 +5,22 @@
 //! are made from this.
 
 use super::{
-    Config, Heartbeat, HeartbeatKind, History, Limits, Listener, Log, Memory, Outbox, Reconnect, Rotate, Say,
-    Shutdown, Terms, Upstream,
+    Config,
+    sections::{
+        heartbeat::{Heartbeat, HeartbeatKind},
+        history::History,
+        limits::Limits,
+        listener::Listener,
+        log::Log,
+        memory::Memory,
+        outbox::Outbox,
+        reconnect::Reconnect,
+        rotate::Rotate,
+        script::Say,
+        shutdown::Shutdown,
+        terms::Terms,
+        upstream::Upstream,
+    },
 };
 
 /// What a changed key takes to be in force.
@@ -272,7 +286,7 @@ fn says_values_of_an_attempt(kind: &HeartbeatKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Surroundings, Template};
+    use crate::config::language::{environment::Surroundings, template::Template};
 
     fn config(rest: &str) -> Config {
         let text = format!("[upstream]\nurl = \"ws://a/\"\n{rest}");

@@ -1,6 +1,10 @@
 //! All templates of a configuration, by the key that each is of.
 
-use super::{Config, HeartbeatKind, Proxy, Say, Template, Var};
+use super::{
+    Config,
+    language::template::Template,
+    sections::{heartbeat::HeartbeatKind, proxy::Proxy, script::Say, vars::Var},
+};
 
 impl Config {
     /// All templates, each with its key.

@@ -13,93 +13,61 @@ use std::{
 
 use toml::de::DeTable;
 
-mod capture;
 mod change;
-mod command;
-mod compression;
-mod duration;
-mod error;
-mod heartbeat;
-mod history;
-mod hosts;
 mod inventory;
-mod invisible;
-mod limits;
-mod listener;
-mod log;
-mod memory;
-mod names;
-mod outbox;
-mod pattern;
-mod placeholder;
-mod places;
-mod pointer;
+mod language;
 mod profile;
-mod proxy;
-mod quantity;
 mod reader;
-mod reconnect;
-mod reject;
-mod reply;
-mod rights;
-mod rotate;
-mod rule;
-mod script;
-mod secret;
-mod sequence;
-mod shutdown;
-mod size;
-mod surroundings;
-mod template;
-mod terms;
-mod tls;
-mod upstream;
-mod url;
-mod values;
-mod vars;
+mod sections;
 
 pub use self::{
-    capture::Capture,
     change::{Key, Takes},
-    command::{Command, Commands, UrlCommand},
-    compression::Compression,
-    duration::{format_duration, parse_duration},
-    error::{Invalid, LoadError, Problem},
-    heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IntervalFrom},
-    history::{History, SlowClient},
-    hosts::HostPattern,
-    invisible::is_invisible,
-    limits::{Excess, Limits, MAX_WINDOWS, Window},
-    listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
-    log::{Log, LogFormat},
-    memory::Memory,
-    outbox::Outbox,
-    pattern::{Pattern, Test},
-    placeholder::Placeholder,
-    pointer::{Pointer, array_index},
-    proxy::{Proxy, ProxyKind, ProxyUrl},
-    reconnect::{OnExhausted, Reconnect},
-    reject::{DelayFrom, Reject},
-    reply::Reply,
-    rights::Rights,
-    rotate::Rotate,
-    rule::{Remedy, Rule},
-    script::{Say, Script, Step},
-    secret::Secret,
-    sequence::{OnHole, Sequence},
-    shutdown::Shutdown,
-    size::{format_size, parse_size},
-    surroundings::Surroundings,
-    template::{Place, Template, TemplateError, Value},
-    terms::Terms,
-    tls::Tls,
-    upstream::{Upstream, check_header},
-    url::{check_url, percent_decode, safe_url},
-    vars::{Var, Vars},
+    language::{
+        environment::Surroundings,
+        pattern::{Pattern, Test},
+        placeholder::Placeholder,
+        pointer::{Pointer, array_index},
+        secret::Secret,
+        template::{Place, Template, TemplateError, Value},
+    },
+    reader::{
+        duration::{format_duration, parse_duration},
+        error::{Invalid, LoadError, Problem},
+        invisible::is_invisible,
+        size::{format_size, parse_size},
+        url::{check_url, percent_decode, safe_url},
+    },
+    sections::{
+        capture::Capture,
+        command::{Command, Commands, UrlCommand},
+        compression::Compression,
+        heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IntervalFrom},
+        history::{History, SlowClient},
+        hosts::HostPattern,
+        limits::{Excess, Limits, MAX_WINDOWS, Window},
+        listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
+        log::{Log, LogFormat},
+        memory::Memory,
+        outbox::Outbox,
+        proxy::{Proxy, ProxyKind, ProxyUrl},
+        reconnect::{OnExhausted, Reconnect},
+        reject::{DelayFrom, Reject},
+        reply::Reply,
+        rights::Rights,
+        rotate::Rotate,
+        rule::{Remedy, Rule},
+        script::{Say, Script, Step},
+        sequence::{OnHole, Sequence},
+        shutdown::Shutdown,
+        terms::Terms,
+        tls::Tls,
+        upstream::{Upstream, check_header},
+        vars::{Var, Vars},
+    },
 };
 
 use self::{
-    names::Names,
+    language::names::Names,
     profile::{PROFILES, Profile},
     reader::{Report, Section},
 };

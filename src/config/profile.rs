@@ -1,8 +1,10 @@
 //! `profile = "NAME"`: what wsfan knows of a server, below the file's own keys.
 
+use super::reader::{
+    error::Problem,
+    values::{self, either},
+};
 use toml::de::{DeTable, DeValue};
-
-use super::{error::Problem, values::either};
 
 /// A profile's name, and its text: a configuration, or a part of one.
 pub(super) type Profile = (&'static str, &'static str);
@@ -47,14 +49,11 @@ pub(super) fn asked_for(
         names => format!("write {}", either(names)),
     };
     let DeValue::String(name) = value.get_ref() else {
-        return Err((
-            key.span().start,
-            format!("profile is {}: {there}", super::values::kind(value.get_ref())),
-        ));
+        return Err((key.span().start, format!("profile is {}: {there}", values::kind(value.get_ref()))));
     };
     match profiles.iter().find(|(known, _)| known == name) {
         Some(profile) => Ok(Some(*profile)),
-        None => Err((key.span().start, format!("profile is {}: {there}", super::values::quoted(name)))),
+        None => Err((key.span().start, format!("profile is {}: {there}", values::quoted(name)))),
     }
 }
 

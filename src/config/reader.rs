@@ -1,14 +1,17 @@
 //! Reads typed values out of TOML tables, and records every problem instead of stopping at the first.
 
+use error::{Invalid, Problem};
 use std::{cell::RefCell, fmt::Display, ops::RangeInclusive, time::Duration};
-
 use toml::de::{DeTable, DeValue};
+use url::safe_url;
 
-use super::{
-    error::{Invalid, Problem},
-    url::safe_url,
-    values,
-};
+pub(super) mod duration;
+pub(super) mod error;
+pub(super) mod invisible;
+pub(super) mod quantity;
+pub(super) mod size;
+pub(super) mod url;
+pub(super) mod values;
 
 /// The tables of the file, as [`super::Config`] reads them.
 const TABLES: [&str; 17] = [

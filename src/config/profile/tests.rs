@@ -1,5 +1,9 @@
-use super::super::{Config, HeartbeatKind, Say, Surroundings, Template, Var};
 use super::*;
+use crate::config::{
+    Config,
+    language::{environment::Surroundings, template::Template},
+    sections::{heartbeat::HeartbeatKind, script::Say, vars::Var},
+};
 
 const CHAT: Profile = (
     "chat",

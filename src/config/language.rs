@@ -1,0 +1,10 @@
+//! What values may say: templates with placeholders, patterns, pointers, and the names that they use.
+
+pub(super) mod environment;
+pub(super) mod names;
+pub(super) mod pattern;
+pub(super) mod placeholder;
+pub(super) mod places;
+pub(super) mod pointer;
+pub(super) mod secret;
+pub(super) mod template;

@@ -1,0 +1,290 @@
+//! The names that templates may use, and which placeholder has a value where.
+
+use super::{
+    placeholder::Placeholder,
+    template::{Place, Template, TemplateError},
+};
+use crate::config::reader::{
+    Item, Section,
+    values::{either, quoted},
+};
+use std::{cell::Cell, collections::BTreeMap};
+use toml::de::{DeTable, DeValue};
+
+/// So many used variables are listed with one that isn't; more help nobody, and would be said for each.
+const MAX_LISTED: usize = 16;
+
+/// What the file defines by name, gathered before its sections are read.
+#[derive(Debug, Default)]
+pub(in crate::config) struct Names {
+    /// Of `[vars]`.
+    vars: BTreeMap<String, Variable>,
+    /// Of `[command.NAME]`.
+    commands: Vec<String>,
+    /// Of every `capture` of a step and every `[[capture]]`.
+    captures: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Variable {
+    is_text: bool,
+    runs_command: bool,
+    is_used: Cell<bool>,
+}
+
+/// Where a template is used, which says what has a value there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Use {
+    /// In `[vars]`.
+    Variable,
+    /// In what a command reads: no other command may be run for it.
+    Input,
+    /// In a URL or a header, for each attempt.
+    Attempt,
+    /// In `upstream.resume_url`.
+    Resume,
+    /// In a message of the script or the heartbeat.
+    Message,
+    /// In the answer to a message.
+    Reply,
+}
+
+impl Names {
+    /// Looks at all that has a name. What is of a wrong type is told by those who read it.
+    pub(in crate::config) fn gather(root: &DeTable<'_>) -> Self {
+        let table = |key: &str| root.get(key).and_then(|value| value.get_ref().as_table());
+        let lists = |value: Option<&toml::Spanned<DeValue<'_>>>, key: &str| -> Vec<String> {
+            let list = value.and_then(|value| value.get_ref().as_array());
+            let tables = list.into_iter().flatten().filter_map(|element| element.get_ref().as_table());
+            let named = tables.filter_map(|table| table.get(key)?.get_ref().as_table());
+            named.flat_map(keys).collect()
+        };
+        let mut captures = lists(root.get("capture"), "values");
+        for key in ["step", "then"] {
+            captures.extend(lists(table("script").and_then(|script| script.get(key)), "capture"));
+        }
+        captures.sort_unstable();
+        captures.dedup();
+        let vars = table("vars").into_iter().flatten();
+        Self {
+            vars: vars
+                .map(|(name, value)| (name.get_ref().to_string(), Variable::of(value.get_ref())))
+                .collect(),
+            commands: table("command").into_iter().flat_map(keys).collect(),
+            captures,
+        }
+    }
+
+    /// Reads a template for a header.
+    pub(in crate::config) fn header(&self, item: &Item<'_>, used: Use) -> Option<Template> {
+        self.read(item, item.text()?, used, Template::parse)
+    }
+
+    /// Reads a template for a text, which may be JSON and may be empty.
+    pub(in crate::config) fn text(&self, item: &Item<'_>, used: Use) -> Option<Template> {
+        self.read(item, item.text()?, used, Template::parse_message)
+    }
+
+    /// Makes a template of a value that may have placeholders in its texts.
+    pub(in crate::config) fn json(
+        &self,
+        item: &Item<'_>,
+        value: &serde_json::Value,
+        used: Use,
+    ) -> Option<Template> {
+        self.read(item, &value.to_string(), used, Template::parse_message)
+    }
+
+    /// Reads a template for a URL.
+    pub(in crate::config) fn url(&self, item: &Item<'_>, used: Use) -> Option<Template> {
+        self.read(item, item.text()?, used, Template::parse_url)
+    }
+
+    /// Reads a template for a message, which isn't empty.
+    pub(in crate::config) fn message(&self, item: &Item<'_>, used: Use) -> Option<Template> {
+        let template = self.text(item, used)?;
+        if template.as_literal() == Some("") {
+            item.problem("is empty: write the text to send, or leave it out");
+            return None;
+        }
+        Some(template)
+    }
+
+    /// Checks that something is captured by this name.
+    pub(in crate::config) fn captured(&self, name: &str) -> Result<(), String> {
+        match self.captures.iter().any(|capture| capture == name) {
+            true => Ok(()),
+            false => Err(format!(
+                "is captured nowhere: {}",
+                advice(&self.captures, "write `capture = { … }` in a step of the script, or a [[capture]]")
+            )),
+        }
+    }
+
+    /// Checks that there is a variable of this name.
+    pub(in crate::config) fn variable(&self, name: &str) -> Result<(), String> {
+        match self.vars.get(name) {
+            Some(variable) => {
+                variable.is_used.set(true);
+                Ok(())
+            }
+            None => {
+                let names: Vec<_> = self.vars.keys().cloned().collect();
+                Err(format!("is not in [vars]: {}", advice(&names, &format!("write vars.{name} = \"…\""))))
+            }
+        }
+    }
+
+    /// Refuses the file's own variables that nothing used, once all is read: they are misspelt, or left
+    /// over. A profile's may be there for a script that the file replaces.
+    pub(in crate::config) fn refuse_unused(&self, vars: Section<'_>) {
+        let used = self.vars.iter().filter(|(_, variable)| variable.is_used.get());
+        let used: Vec<&str> = used.map(|(name, _)| name.as_str()).collect();
+        let known = match &used[..] {
+            [] => String::new(),
+            names if names.len() > MAX_LISTED => String::new(),
+            names => format!("those that are used are {}; ", all(names)),
+        };
+        for item in vars.items().iter().filter(|item| item.is_own()) {
+            if self.vars.get(item.name).is_some_and(|variable| !variable.is_used.get()) {
+                item.problem(format_args!(
+                    "is used nowhere: {known}use it as `${{var:{}}}`, or leave it out",
+                    item.name
+                ));
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        item: &Item<'_>,
+        text: &str,
+        used: Use,
+        parse: fn(&str) -> Result<Template, TemplateError>,
+    ) -> Option<Template> {
+        let template = parse(text).map_err(|why| item.problem(format_args!("can't be read: {why}"))).ok()?;
+        for (placeholder, place) in template.placeholders() {
+            if let Err(why) = self.check(placeholder, place, used) {
+                item.problem(format_args!("has `{placeholder}`, which {why}"));
+                return None;
+            }
+        }
+        Some(template)
+    }
+
+    fn check(&self, placeholder: &Placeholder, place: Place, used: Use) -> Result<(), String> {
+        let bare = place == Place::JsonValue;
+        match placeholder {
+            Placeholder::Var(_) if used == Use::Variable => {
+                return Err("is another variable: write what that one is".to_owned());
+            }
+            Placeholder::Var(name) => {
+                match self.vars.get(name).inspect(|variable| variable.is_used.set(true)) {
+                    None => self.variable(name)?,
+                    Some(variable) if used == Use::Input && variable.runs_command => {
+                        return Err("runs a command itself: write here what needs none".to_owned());
+                    }
+                    Some(variable) if variable.is_text && bare => {
+                        return Err(
+                            "is text that stands bare in JSON: put quotes around it, or give the variable a \
+                                number, true or false, a list or a table"
+                                .to_owned(),
+                        );
+                    }
+                    Some(_) => {}
+                }
+            }
+            Placeholder::Command(..) if used == Use::Input => {
+                return Err(
+                    "is a command, and commands wait for no other: write here what needs none".to_owned()
+                );
+            }
+            Placeholder::Command(name, pointer) => {
+                if !self.commands.contains(name) {
+                    let write = format!("write [command.{name}] with what to run");
+                    return Err(format!("is no command: {}", advice(&self.commands, &write)));
+                }
+                if bare && pointer.is_none() {
+                    return Err(
+                        "is text that stands bare in JSON: put quotes around it, or name a value of its \
+                                output, such as `${command:NAME/pointer}`"
+                            .to_owned(),
+                    );
+                }
+            }
+            Placeholder::Credential(_) | Placeholder::Env(_) | Placeholder::File(_) if bare => {
+                return Err("is text that stands bare in JSON: put quotes around it".to_owned());
+            }
+            Placeholder::Capture(name) => match used {
+                Use::Variable | Use::Input | Use::Attempt => {
+                    return Err("is there only once the server has spoken: it goes in messages and in \
+                                upstream.resume_url"
+                        .to_owned());
+                }
+                _ => self.captured(name)?,
+            },
+            Placeholder::Last(_) | Placeholder::NextId
+                if matches!(used, Use::Variable | Use::Input | Use::Attempt | Use::Resume) =>
+            {
+                return Err("goes in messages only".to_owned());
+            }
+            Placeholder::Field(_) if used != Use::Reply => {
+                return Err("is of a message that is answered: it goes in [[reply]] only".to_owned());
+            }
+            Placeholder::NowMs | Placeholder::NowS | Placeholder::Uuid if used == Use::Variable => {
+                return Err("has another value at each use: write it where it is used".to_owned());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Variable {
+    fn of(value: &DeValue<'_>) -> Self {
+        Self { is_text: value.is_str(), runs_command: runs_command(value), is_used: Cell::new(false) }
+    }
+}
+
+fn runs_command(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::String(text) => text.contains("${command:"),
+        DeValue::Array(list) => list.iter().any(|value| runs_command(value.get_ref())),
+        DeValue::Table(table) => table.iter().any(|(_, value)| runs_command(value.get_ref())),
+        _ => false,
+    }
+}
+
+/// Whether a name is one that a placeholder can hold.
+pub(in crate::config) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// Refuses what is no name.
+pub(in crate::config) fn check_name(item: &Item<'_>) -> bool {
+    let good = is_name(item.name);
+    if !good {
+        item.problem(format_args!("has the name {}: write letters, digits, `_` and `-`", quoted(item.name)));
+    }
+    good
+}
+
+fn keys(table: &DeTable<'_>) -> Vec<String> {
+    table.iter().map(|(name, _)| name.get_ref().to_string()).collect()
+}
+
+/// What to write, or the names that there are.
+fn all(names: &[&str]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    names.join(", ")
+}
+
+fn advice(names: &[String], write: &str) -> String {
+    match names {
+        [] => write.to_owned(),
+        names => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            format!("{write}, or one of {}", either(&names))
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One placeholder of a template, such as `${env:NAME}` or `${capture:NAME}`.
+
+use super::{environment::Surroundings, pointer::Pointer};
+use crate::config::reader::error::os_reason;
+use std::{
+    fmt,
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::{Component, Path},
+};
+
+/// The largest file that a placeholder may name, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Linux's `O_NONBLOCK`, by asm-generic/fcntl.h, which all architectures have but MIPS and SPARC.
+const O_NONBLOCK: i32 = 0o4000;
+
+/// The kinds that have a name, for errors.
+const KINDS: &str = "credential, env, file, command, var, capture, last and field";
+/// The kinds that have none.
+const BARE_KINDS: &str = "now_ms, now_s, uuid and next_id";
+
+/// Where a part of a template comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Placeholder {
+    /// The file of this name in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+    /// The environment variable of this name.
+    Env(String),
+    /// The file at this absolute path.
+    File(String),
+    /// What the command of this name prints, trimmed; with a pointer, the JSON value there.
+    Command(String, Option<Pointer>),
+    /// The value of this name in `[vars]`.
+    Var(String),
+    /// What was captured by this name.
+    Capture(String),
+    /// The last value that was heard at this pointer.
+    Last(Pointer),
+    /// The value at this pointer of the message that is answered.
+    Field(Pointer),
+    /// Milliseconds since the Unix epoch.
+    NowMs,
+    /// Seconds since the Unix epoch.
+    NowS,
+    /// A random UUID (RFC 9562, version 4).
+    Uuid,
+    /// A number that is 1 for the first use on a connection, and grows by 1 with each.
+    NextId,
+}
+
+impl Placeholder {
+    /// Reads what stands between `${` and `}`.
+    pub(in crate::config) fn parse(inner: &str) -> Result<Self, String> {
+        let refuse = |why: &str| Err(format!("`${{{inner}}}` {why}"));
+        let Some((kind, name)) = inner.split_once(':') else {
+            return match inner {
+                "now_ms" => Ok(Self::NowMs),
+                "now_s" => Ok(Self::NowS),
+                "uuid" => Ok(Self::Uuid),
+                "next_id" => Ok(Self::NextId),
+                _ => {
+                    refuse("has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`")
+                }
+            };
+        };
+        let pointer = |text: &str| Pointer::parse(text).map_err(|why| format!("`${{{inner}}}` {why}"));
+        match kind {
+            "last" => return pointer(name).map(Self::Last),
+            "field" => return pointer(name).map(Self::Field),
+            _ => {}
+        }
+        let name = name.to_owned();
+        match kind {
+            "credential" | "env" | "file" | "command" | "var" | "capture" if name.is_empty() => {
+                refuse("has no name after the colon")
+            }
+            _ if name.contains('\0') => refuse("has a NUL character in its name"),
+            "credential" if !is_file_name(&name) => {
+                refuse("names no credential: write a plain file name, without `/`")
+            }
+            "credential" => Ok(Self::Credential(name)),
+            "env" if name.contains('=') => refuse("names no environment variable: take out the `=`"),
+            "env" => Ok(Self::Env(name)),
+            // A daemon's working directory is nobody's choice.
+            "file" if !Path::new(&name).is_absolute() => {
+                refuse("is a relative path: write one that starts with `/`")
+            }
+            "file" => Ok(Self::File(name)),
+            "command" => match name.find('/') {
+                Some(at) => Ok(Self::Command(name[..at].to_owned(), Some(pointer(&name[at..])?))),
+                None => Ok(Self::Command(name, None)),
+            },
+            "var" => Ok(Self::Var(name)),
+            "capture" => Ok(Self::Capture(name)),
+            "now_ms" | "now_s" | "uuid" | "next_id" => {
+                refuse("has a name, but needs none: take out the colon")
+            }
+            _ => refuse(&format!(
+                "is of an unknown kind: the kinds are {KINDS}, and without a name {BARE_KINDS}"
+            )),
+        }
+    }
+
+    /// Whether it is resolved once for each attempt, with its secrets and commands; the others have
+    /// another value at each use.
+    pub fn is_of_attempt(&self) -> bool {
+        matches!(self, Self::Credential(_) | Self::Env(_) | Self::File(_) | Self::Command(..) | Self::Var(_))
+    }
+
+    /// The present value of a credential, an environment variable or a file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or that it is of another kind: the end of a sentence, never a value.
+    pub fn read(&self, surroundings: &Surroundings) -> Result<String, String> {
+        let bytes = match self {
+            Self::Env(name) => match surroundings.var(name) {
+                Some(value) => value.into_encoded_bytes(),
+                None => return Err("is not set in the environment".to_owned()),
+            },
+            Self::File(path) => read_file(Path::new(path))?,
+            Self::Credential(name) => match surroundings.var("CREDENTIALS_DIRECTORY") {
+                Some(directory) => read_file(&Path::new(&directory).join(name))?,
+                None => {
+                    return Err(format!(
+                        "can't be read, since $CREDENTIALS_DIRECTORY is not set: \
+                         add LoadCredential={name}:/path/to/file to the systemd unit"
+                    ));
+                }
+            },
+            _ => return Err("has no value here".to_owned()),
+        };
+        let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
+        match text.trim_end_matches(['\r', '\n']) {
+            // An empty token would only be refused by the server, with a less clear reason.
+            "" => Err("is empty".to_owned()),
+            trimmed => Ok(trimmed.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credential(name) => write!(f, "${{credential:{name}}}"),
+            Self::Env(name) => write!(f, "${{env:{name}}}"),
+            Self::File(path) => write!(f, "${{file:{path}}}"),
+            Self::Command(name, None) => write!(f, "${{command:{name}}}"),
+            Self::Command(name, Some(pointer)) => write!(f, "${{command:{name}{pointer}}}"),
+            Self::Var(name) => write!(f, "${{var:{name}}}"),
+            Self::Capture(name) => write!(f, "${{capture:{name}}}"),
+            Self::Last(pointer) => write!(f, "${{last:{pointer}}}"),
+            Self::Field(pointer) => write!(f, "${{field:{pointer}}}"),
+            Self::NowMs => f.write_str("${now_ms}"),
+            Self::NowS => f.write_str("${now_s}"),
+            Self::Uuid => f.write_str("${uuid}"),
+            Self::NextId => f.write_str("${next_id}"),
+        }
+    }
+}
+
+fn is_file_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!(components.next(), Some(Component::Normal(only)) if only == name) && components.next().is_none()
+}
+
+/// Opens a file for reading; `None` if it isn't a regular one. Opening a pipe could wait for ever, so
+/// this doesn't wait. It is the open file that is looked at: what the path names may change in between.
+pub(in crate::config) fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let cant = |error| format!("can't be read: {}", os_reason(&error));
+    let file = open_regular(path).map_err(cant)?.ok_or("is not a regular file")?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cant)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err("is larger than 64KiB".to_owned());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn the_flag_is_the_systems() {
+        assert_eq!(O_NONBLOCK as u32, OFlags::NONBLOCK.bits());
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let (sender, result) = mpsc::channel();
+        // a thread, which a failure leaves behind: the test must not wait for ever with it
+        thread::spawn(move || sender.send(read_file(&path)));
+        let result = result.recv_timeout(Duration::from_secs(10)).expect("it doesn't wait for the writer");
+        assert_eq!(result, Err("is not a regular file".to_owned()));
+    }
+
+    #[test]
+    fn a_file_that_hides_its_size_is_read() {
+        assert!(!read_file(Path::new("/proc/self/status")).unwrap().is_empty());
+    }
+}

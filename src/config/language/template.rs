@@ -1,0 +1,393 @@
+//! Text with placeholders such as `${env:NAME}` in it.
+
+use super::{environment::Surroundings, placeholder::Placeholder, places, secret::Secret};
+use std::{error, fmt};
+
+/// Text with placeholders, parsed once, and escaped for where they stand when it is rendered.
+///
+/// `$${` is a literal `${`. `Display` and `Debug` show the text as configured, with its placeholders.
+/// What they stand for is read afresh for each attempt or at each use: see [`Placeholder`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::config) enum Part {
+    Text(String),
+    Placeholder(Placeholder, Place),
+}
+
+/// Where a placeholder stands, which says how its value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a header, in text, or at the beginning of a URL: as it is.
+    Verbatim,
+    /// In a URL: percent-encoded (RFC 3986, 2.1), but for unreserved characters.
+    Url,
+    /// Within a string of JSON: escaped (RFC 8259, 7).
+    JsonText,
+    /// In the place of a value of JSON: the value itself; a text becomes a string.
+    JsonValue,
+}
+
+/// What a placeholder stands for. It may be secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A value of JSON, as it was written. Where text is wanted, a string of it is its text.
+    Json(String),
+}
+
+impl Template {
+    /// Reads a template for a header or another text, where values stand as they are.
+    ///
+    /// # Errors
+    ///
+    /// A placeholder that is not closed, has an unknown kind, or has a name that can't be one.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut template = Self(Vec::new());
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            let (before, from) = rest.split_at(at);
+            if let Some(before) = before.strip_suffix('$') {
+                template.push_text(before);
+                template.push_text("${");
+                rest = &from[2..];
+                continue;
+            }
+            template.push_text(before);
+            let Some(end) = from.find('}') else {
+                let sentence = "a `${` is not closed: add the `}`, or write `$${` for the text `${`";
+                return Err(TemplateError(sentence.to_owned()));
+            };
+            let placeholder = Placeholder::parse(&from[2..end]).map_err(TemplateError)?;
+            template.0.push(Part::Placeholder(placeholder, Place::Verbatim));
+            rest = &from[end + 1..];
+        }
+        template.push_text(rest);
+        Ok(template)
+    }
+
+    /// Reads a template for a URL: values are percent-encoded, but for one that the URL begins with,
+    /// and those of the scheme, host and port.
+    ///
+    /// # Errors
+    ///
+    /// As [`Template::parse`].
+    pub fn parse_url(text: &str) -> Result<Self, TemplateError> {
+        let mut template = Self::parse(text)?;
+        places::of_url(&mut template.0);
+        Ok(template)
+    }
+
+    /// Reads a template for a message. Where it is JSON, values are written as JSON: within a string
+    /// they are escaped, elsewhere they are the values themselves. There may be text before, between
+    /// and behind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Template::parse`]; and a text that begins as JSON, has placeholders, and isn't JSON.
+    pub fn parse_message(text: &str) -> Result<Self, TemplateError> {
+        let mut template = Self::parse(text)?;
+        places::of_message(&mut template.0).map_err(TemplateError)?;
+        Ok(template)
+    }
+
+    /// A template that is just this text, whatever it holds.
+    pub fn literal(text: &str) -> Self {
+        let mut template = Self(Vec::new());
+        template.push_text(text);
+        template
+    }
+
+    /// Whether there is no placeholder.
+    pub fn is_literal(&self) -> bool {
+        self.as_literal().is_some()
+    }
+
+    /// The whole text, if there is no placeholder.
+    pub fn as_literal(&self) -> Option<&str> {
+        match &self.0[..] {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The placeholders, and where they stand.
+    pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Place)> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Placeholder(placeholder, place) => Some((placeholder, *place)),
+        })
+    }
+
+    /// The text with each placeholder's value, which `value` gives, escaped for where it stands.
+    ///
+    /// # Errors
+    ///
+    /// What `value` says is wrong, the end of a sentence, after the placeholder.
+    pub fn render(
+        &self,
+        mut value: impl FnMut(&Placeholder) -> Result<Value, String>,
+    ) -> Result<Secret, TemplateError> {
+        let mut whole = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => whole.push_str(text),
+                Part::Placeholder(placeholder, place) => {
+                    let refuse = |why| TemplateError(format!("`{placeholder}` {why}"));
+                    places::write(&mut whole, &value(placeholder).map_err(refuse)?, *place);
+                }
+            }
+        }
+        Ok(Secret::new(whole))
+    }
+
+    /// The text with the present values of credentials, environment variables and files, from this
+    /// process's environment.
+    ///
+    /// # Errors
+    ///
+    /// Names the placeholder that has no value, or whose value is empty, not UTF-8 or over 64 KiB; and
+    /// any of another kind.
+    pub fn resolve(&self) -> Result<Secret, TemplateError> {
+        self.resolve_in(&Surroundings::process())
+    }
+
+    /// As [`Template::resolve`], with environment variables from `surroundings`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Template::resolve`].
+    pub fn resolve_in(&self, surroundings: &Surroundings) -> Result<Secret, TemplateError> {
+        self.render(|placeholder| placeholder.read(surroundings).map(Value::Text))
+    }
+
+    /// The text with `1` in place of each placeholder, for checks of the text around them.
+    pub(in crate::config) fn with_stand_ins(&self) -> String {
+        self.0.iter().map(Part::stand_in).collect()
+    }
+
+    /// The literal text before the first placeholder.
+    pub(in crate::config) fn literal_start(&self) -> &str {
+        match self.0.first() {
+            Some(Part::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    // Neighbouring texts are joined, so that equal templates have equal parts.
+    fn push_text(&mut self, text: &str) {
+        match self.0.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Part::Text(last)) => last.push_str(text),
+            _ => self.0.push(Part::Text(text.to_owned())),
+        }
+    }
+}
+
+impl Part {
+    /// Its text, or `1` for a placeholder.
+    pub(in crate::config) fn stand_in(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Placeholder(..) => "1",
+        }
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| part.fmt(f))
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Template({:?})", self.to_string())
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Value(..)")
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(&text.replace("${", "$${")),
+            Self::Placeholder(placeholder, _) => placeholder.fmt(f),
+        }
+    }
+}
+
+/// Why a template can't be read or resolved: a sentence that names the placeholder, never a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateError(String);
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl error::Error for TemplateError {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn resolved(text: &str, variables: &[(&str, &str)]) -> Result<String, String> {
+        let surroundings = Surroundings::fixed(variables.iter().copied());
+        let secret = Template::parse(text).unwrap().resolve_in(&surroundings);
+        secret.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn environment_variables_and_escapes() {
+        let variables = [("A", "1"), ("B", "two\n"), ("C", "three\r\n"), ("E", ""), ("N", "\n")];
+        for (text, expected) in [
+            ("", Ok("")),
+            ("plain", Ok("plain")),
+            ("$ { } $x $$ {}", Ok("$ { } $x $$ {}")),
+            ("${env:A}", Ok("1")),
+            ("a ${env:A}${env:B} b", Ok("a 1two b")),
+            ("${env:C}!", Ok("three!")),
+            ("$${env:A}", Ok("${env:A}")),
+            ("$$${env:A}", Ok("$${env:A}")),
+            ("$${${env:A}}", Ok("${1}")),
+            ("${env:D}", Err("`${env:D}` is not set in the environment")),
+            ("${env:E}", Err("`${env:E}` is empty")),
+            ("${env:N}", Err("`${env:N}` is empty")),
+        ] {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(resolved(text, &variables), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_placeholders() {
+        for (text, sentence) in [
+            ("${", "a `${` is not closed: add the `}`, or write `$${` for the text `${`"),
+            ("x${env:A", "a `${` is not closed: add the `}`, or write `$${` for the text `${`"),
+            (
+                "${A}",
+                "`${A}` has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`",
+            ),
+            ("${env:}", "`${env:}` has no name after the colon"),
+            ("${file:}", "`${file:}` has no name after the colon"),
+            ("${credential:}", "`${credential:}` has no name after the colon"),
+            (
+                "${enw:A}",
+                "`${enw:A}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, \
+                 last and field, and without a name now_ms, now_s, uuid and next_id",
+            ),
+            ("${uuid:A}", "`${uuid:A}` has a name, but needs none: take out the colon"),
+            ("${var:}", "`${var:}` has no name after the colon"),
+            (
+                "${last:s}",
+                "`${last:s}` is no JSON pointer: write one such as \"/type\", or \"\" for the whole",
+            ),
+            (
+                "${command:a/~}",
+                "`${command:a/~}` is no JSON pointer: write ~0 for `~`, and ~1 for a `/` in a key",
+            ),
+            ("${env:A=B}", "`${env:A=B}` names no environment variable: take out the `=`"),
+            (
+                "${credential:../x}",
+                "`${credential:../x}` names no credential: write a plain file name, without `/`",
+            ),
+            (
+                "${credential:..}",
+                "`${credential:..}` names no credential: write a plain file name, without `/`",
+            ),
+            (
+                "${credential:a/}",
+                "`${credential:a/}` names no credential: write a plain file name, without `/`",
+            ),
+            ("${file:a/b}", "`${file:a/b}` is a relative path: write one that starts with `/`"),
+        ] {
+            assert_eq!(Template::parse(text).unwrap_err().to_string(), sentence, "{text}");
+        }
+    }
+
+    #[test]
+    fn files_are_read_afresh_and_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let name = path.to_str().unwrap();
+        let text = format!("Bearer ${{file:{name}}}");
+        let error = |why: &str| Err(format!("`${{file:{name}}}` {why}"));
+
+        let missing = error("can't be read: No such file or directory");
+        assert_eq!(resolved(&text, &[]), missing);
+        fs::write(&path, "one\n").unwrap();
+        assert_eq!(resolved(&text, &[]), Ok("Bearer one".to_owned()));
+        fs::write(&path, "two").unwrap();
+        assert_eq!(resolved(&text, &[]), Ok("Bearer two".to_owned()));
+        fs::write(&path, b"\xff").unwrap();
+        assert_eq!(resolved(&text, &[]), error("is not UTF-8 text"));
+        fs::write(&path, "x".repeat(64 * 1024)).unwrap();
+        assert!(resolved(&text, &[]).is_ok());
+        fs::write(&path, "x".repeat(64 * 1024 + 1)).unwrap();
+        assert_eq!(resolved(&text, &[]), error("is larger than 64KiB"));
+        assert_eq!(resolved("${file:/}", &[]), Err("`${file:/}` is not a regular file".to_owned()));
+    }
+
+    #[test]
+    fn credentials_come_from_their_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("token"), "hunter2\n").unwrap();
+        let variable = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
+        assert_eq!(resolved("${credential:token}", &[variable]), Ok("hunter2".to_owned()));
+        assert_eq!(
+            resolved("${credential:other}", &[variable]),
+            Err("`${credential:other}` can't be read: No such file or directory".to_owned())
+        );
+        let unset = resolved("${credential:token}", &[]).unwrap_err();
+        assert_eq!(
+            unset,
+            "`${credential:token}` can't be read, since $CREDENTIALS_DIRECTORY is not set: \
+             add LoadCredential=token:/path/to/file to the systemd unit"
+        );
+    }
+
+    #[test]
+    fn a_literal_is_taken_as_it_is() {
+        let literal = Template::literal("a ${env:HOME}");
+        assert!(literal.is_literal());
+        assert_eq!(literal.resolve().unwrap().expose(), "a ${env:HOME}");
+        assert_eq!(literal.to_string(), "a $${env:HOME}");
+        assert!(!Template::parse("${env:HOME}").unwrap().is_literal());
+        assert_eq!(Template::parse("abc").unwrap(), Template::literal("abc"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_or_is_refused(text in ".*") {
+            let _ = Template::parse(&text);
+        }
+
+        #[test]
+        fn what_is_shown_parses_to_the_same(text in r"([$]|[{]|[}]|a|[$][{]env:X[}]){0,12}") {
+            if let Ok(template) = Template::parse(&text) {
+                prop_assert_eq!(Template::parse(&template.to_string()).unwrap(), template);
+            }
+        }
+
+        #[test]
+        fn a_literal_resolves_to_itself(text in "[${}a:nev]{0,12}") {
+            let literal = Template::literal(&text);
+            let secret = literal.resolve().unwrap();
+            prop_assert_eq!(secret.expose(), &text);
+            prop_assert_eq!(Template::parse(&literal.to_string()).unwrap(), literal);
+        }
+    }
+}

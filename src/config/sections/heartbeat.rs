@@ -1,0 +1,199 @@
+//! `[heartbeat]`: the proof that the connection lives.
+
+use super::script::{Say, decode};
+use crate::config::{
+    language::{
+        names::{Names, Use},
+        pattern::Pattern,
+        placeholder::Placeholder,
+        template::Template,
+    },
+    reader::{Section, duration::format_duration},
+};
+use std::time::Duration;
+
+/// `heartbeat.message` where the file has none.
+const MESSAGE: &str = r#"{"module":"HEART_CHECK","message":"请求心跳"}"#;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `[heartbeat]`: what is sent to prove that the connection lives, and the deadlines for the proof.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heartbeat {
+    /// `kind`, with what belongs to it. Default [`HeartbeatKind::Ping`].
+    pub kind: HeartbeatKind,
+    /// `interval`: from one beat to the next; 100 ms to 24 h. Default 30 s, also with `interval_from`,
+    /// where it holds while nothing is captured.
+    pub interval: Duration,
+    /// `interval = "${capture:NAME}"`: the server says the interval. None by default.
+    pub interval_from: Option<IntervalFrom>,
+    /// `first`: when the first beat of a connection is. Default [`FirstBeat::Interval`].
+    pub first: FirstBeat,
+    /// `only_when_idle`: a beat is only sent after an interval in which nothing came in. Default false.
+    pub only_when_idle: bool,
+    /// `timeout`: no proof of life this long after a beat means that the connection is dead; at least
+    /// 10 ms. Default: the interval, at most 10 s. Never longer than the interval.
+    pub timeout: Duration,
+    /// `idle_timeout`: no inbound frame at all for so long means dead; 1 s to 365 d. Off by default.
+    pub idle_timeout: Option<Duration>,
+    /// `close_code`: what the dead connection is closed with; 1000 or 3000 to 4999. None by default: TCP
+    /// is dropped.
+    pub close_code: Option<u16>,
+}
+
+/// `heartbeat.interval` from what the server said: the capture's value, a number or a text of one, times
+/// the unit. What is out of the interval's bounds is moved to the nearest bound; 0, and what is no number,
+/// says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntervalFrom {
+    /// The capture's name.
+    pub capture: String,
+    /// `interval_unit`: `"ms"`, the default, or `"s"`.
+    pub unit: Duration,
+}
+
+/// `heartbeat.first`: when the first beat of a connection is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FirstBeat {
+    /// After one interval.
+    #[default]
+    Interval,
+    /// After a random part of an interval, so that many clients of a server that restarts don't beat at once.
+    Random,
+    /// At once.
+    Now,
+}
+
+/// `heartbeat.kind`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeartbeatKind {
+    /// Nothing is sent; `idle_timeout` still applies.
+    Off,
+    /// A ping frame (RFC 6455, 5.5.2).
+    Ping,
+    /// A message.
+    Message {
+        /// `message`: the text, never empty; or `message_binary`.
+        message: Say,
+        /// `expect`: the messages that prove life; without it any inbound frame does.
+        expect: Option<Pattern>,
+    },
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self {
+            kind: HeartbeatKind::Ping,
+            interval: Duration::from_secs(30),
+            interval_from: None,
+            first: FirstBeat::Interval,
+            only_when_idle: false,
+            timeout: Duration::from_secs(10),
+            idle_timeout: None,
+            close_code: None,
+        }
+    }
+}
+
+impl Heartbeat {
+    pub(in crate::config) fn read(section: Section<'_>, names: &Names) -> Self {
+        let default = Self::default();
+        let before = section.problems();
+        let interval_from = read_interval_from(&section, names);
+        let intervals = Duration::from_millis(100)..=DAY;
+        let interval = match interval_from {
+            Some(_) => default.interval,
+            None if section.problems() > before => default.interval,
+            None => section.duration("interval", intervals).unwrap_or(default.interval),
+        };
+        let timeout = section.duration("timeout", Duration::from_millis(10)..=DAY);
+        let fixed = interval_from.is_none() && section.problems() == before;
+        if let Some(timeout) = timeout.filter(|timeout| *timeout > interval && fixed) {
+            section.problem(
+                "timeout",
+                format_args!(
+                    "is {}, longer than heartbeat.interval, which is {}: write a shorter one, or \
+                     leave it out",
+                    format_duration(timeout),
+                    format_duration(interval)
+                ),
+            );
+        }
+        let beats =
+            [("interval", FirstBeat::Interval), ("random", FirstBeat::Random), ("now", FirstBeat::Now)];
+        let heartbeat = Self {
+            kind: read_kind(&section, names),
+            interval,
+            interval_from,
+            first: section.one_of("first", &beats).unwrap_or(default.first),
+            only_when_idle: section.truth("only_when_idle").unwrap_or(default.only_when_idle),
+            // A changed interval alone must always be a valid configuration.
+            timeout: timeout.unwrap_or(default.timeout.min(interval)),
+            idle_timeout: section
+                .duration_or_off("idle_timeout", Duration::from_secs(1)..=365 * DAY)
+                .flatten(),
+            close_code: read_close_code(&section),
+        };
+        section.finish();
+        heartbeat
+    }
+}
+
+/// `interval = "${capture:NAME}"`, with its unit.
+fn read_interval_from(section: &Section<'_>, names: &Names) -> Option<IntervalFrom> {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    let units = [("ms", MILLISECOND), ("s", Duration::from_secs(1))];
+    let unit = section.one_of("interval_unit", &units).unwrap_or(MILLISECOND);
+    let item =
+        section.item("interval").filter(|item| item.value.as_str().is_some_and(|text| text.contains("${")));
+    let item = item?;
+    let template = names.header(&item, Use::Message)?;
+    let mut placeholders = template.placeholders();
+    match (placeholders.next(), placeholders.next()) {
+        (Some((Placeholder::Capture(capture), _)), None) if template.with_stand_ins() == "1" => {
+            Some(IntervalFrom { capture: capture.clone(), unit })
+        }
+        _ => {
+            item.problem("is neither a duration nor a capture: write such as \"30s\" or \"${capture:NAME}\"");
+            None
+        }
+    }
+}
+
+/// A code that a client may close with: RFC 6455, 7.4, leaves it these.
+pub(in crate::config) fn read_close_code(section: &Section<'_>) -> Option<u16> {
+    let code: u16 = section.integer("close_code", 1000..=4999)?;
+    if code != 1000 && code < 3000 {
+        section.problem("close_code", format_args!("is {code}: write 1000, or a number from 3000 to 4999"));
+    }
+    Some(code)
+}
+
+fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
+    let message = match section.item("message") {
+        Some(item) => names.message(&item, Use::Message),
+        None => None,
+    };
+    let message = Say::Text(message.unwrap_or_else(|| Template::literal(MESSAGE)));
+    let binary = section.item("message_binary");
+    if binary.is_some() && section.item("message").is_some() {
+        section.problem("message_binary", "is there beside `message`: write one of them");
+    }
+    let message = binary.and_then(|item| decode(&item)).map_or(message, Say::Binary);
+    let expect = Pattern::read(section, "expect");
+    let (off, ping) = (HeartbeatKind::Off, HeartbeatKind::Ping);
+    let message = HeartbeatKind::Message { message, expect };
+    let kinds = [("ping", &ping), ("message", &message), ("off", &off)];
+    let known = section.one_of("kind", &kinds);
+    let is_bad = known.is_none() && section.item("kind").is_some();
+    let kind = known.unwrap_or(&ping);
+    for key in ["expect", "message_binary"] {
+        if *kind != message && !is_bad && section.item(key).is_some() {
+            section.problem(
+                key,
+                "only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
+            );
+        }
+    }
+    kind.clone()
+}

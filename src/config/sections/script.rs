@@ -1,0 +1,220 @@
+//! `[[script.step]]`: what is said and heard on a new connection before the link is up.
+
+use super::{
+    reject::{ON_FAIL, Reject, RejectOf},
+    rule::Remedy,
+    vars::Vars,
+};
+use crate::config::{
+    language::{
+        names::{Names, Use, check_name, is_name},
+        pattern::Pattern,
+        pointer::Pointer,
+        template::Template,
+    },
+    reader::{Item, Section, values::quoted},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::time::Duration;
+
+/// `[script]`: the steps, in order, run on every new connection.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Script {
+    /// `[[script.step]]`, and after them `[[script.then]]`, which is for steps of one's own behind those of a
+    /// profile. None by default: a connection is up as soon as it is open.
+    pub steps: Vec<Step>,
+}
+
+/// One `[[script.step]]`. It has something to send, something to expect, or both; then it sends first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// `name`: for people. Default `step N`, counted from 1.
+    pub name: String,
+    /// `if_captured`: the step is skipped unless all of these are captured.
+    pub if_captured: Vec<String>,
+    /// `unless_captured`: the step is skipped if any of these is captured.
+    pub unless_captured: Vec<String>,
+    /// `if_var`: the step is left out unless all of these variables are set, which `""` isn't.
+    pub if_var: Vec<String>,
+    /// `unless_var`: the step is left out if any of these variables is set.
+    pub unless_var: Vec<String>,
+    /// `send` or `send_binary`.
+    pub send: Option<Say>,
+    /// `expect`: the step is done when such a message is heard.
+    pub expect: Option<Pattern>,
+    /// `reject`: the step fails when such a message is heard; the first that matches says what that leads
+    /// to. Looked at before `expect`.
+    pub reject: Vec<Reject>,
+    /// `capture`: what is kept of the expected message, by name.
+    pub capture: Vec<(String, Pointer)>,
+    /// `publish`: whether the expected or rejected message is given to clients, and a refusal's words to the
+    /// log. Default true.
+    pub publish: bool,
+    /// `timeout`: for the expected message; 10 ms to 10 min. Default: what is left of
+    /// `upstream.connect_timeout`, which bounds the whole script in any case.
+    pub timeout: Option<Duration>,
+    /// `on_fail`: what a failure leads to. Default [`Remedy::Retry`]; never [`Remedy::After`].
+    pub on_fail: Remedy,
+}
+
+impl Step {
+    /// A step of this name, with the default for everything: it does nothing yet.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            if_captured: Vec::new(),
+            unless_captured: Vec::new(),
+            if_var: Vec::new(),
+            unless_var: Vec::new(),
+            send: None,
+            expect: None,
+            reject: Vec::new(),
+            capture: Vec::new(),
+            publish: true,
+            timeout: None,
+            on_fail: Remedy::Retry,
+        }
+    }
+}
+
+impl Step {
+    /// Whether the variables leave it in.
+    pub fn is_wanted(&self, vars: &Vars) -> bool {
+        let is_set = |name: &String| vars.get(name).is_some_and(|var| var.is_set());
+        self.if_var.iter().all(is_set) && !self.unless_var.iter().any(is_set)
+    }
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Say {
+    /// A text message.
+    Text(Template),
+    /// A binary message, without placeholders.
+    Binary(Vec<u8>),
+}
+
+/// So many steps at most.
+const MAX_STEPS: usize = 256;
+
+impl Script {
+    pub(in crate::config) fn read(section: Section<'_>, names: &Names) -> Self {
+        let mut sections = Vec::new();
+        for key in ["step", "then"] {
+            sections.extend(section.sections(key).unwrap_or_default());
+        }
+        if sections.len() > MAX_STEPS {
+            section.problem("step", format_args!("are {} steps: write at most {MAX_STEPS}", sections.len()));
+        }
+        section.finish();
+        let steps = sections.into_iter().enumerate();
+        Self { steps: steps.map(|(at, section)| Step::read(section, at + 1, names)).collect() }
+    }
+}
+
+impl Step {
+    fn read(section: Section<'_>, number: usize, names: &Names) -> Self {
+        let refused = section.is_refused();
+        let timeouts = Duration::from_millis(10)..=Duration::from_secs(600);
+        let default = Self::new(section.text("name").map_or_else(|| format!("step {number}"), str::to_owned));
+        let step = Self {
+            if_captured: read_names(&section, "if_captured", |name| names.captured(name)),
+            unless_captured: read_names(&section, "unless_captured", |name| names.captured(name)),
+            if_var: read_names(&section, "if_var", |name| names.variable(name)),
+            unless_var: read_names(&section, "unless_var", |name| names.variable(name)),
+            send: read_send(&section, names),
+            expect: Pattern::read(&section, "expect"),
+            reject: Reject::read_all(&section, "reject", RejectOf::Step),
+            capture: read_values(section.section("capture")),
+            publish: section.truth("publish").unwrap_or(default.publish),
+            timeout: section.duration("timeout", timeouts),
+            on_fail: section.one_of("on_fail", &ON_FAIL).unwrap_or(default.on_fail),
+            ..default
+        };
+        if section.item("expect").is_none() {
+            for key in ["reject", "capture", "timeout", "publish"] {
+                if section.item(key).is_some() {
+                    section.problem(
+                        key,
+                        "only goes with `expect` in the same step: write what is expected, too",
+                    );
+                }
+            }
+            let says = section.item("send").is_some() || section.item("send_binary").is_some();
+            if !says && !refused {
+                section.problem("send", "is missing, and so is `expect`: write at least one of them");
+            }
+        } else if step.reject.iter().any(|reject| Some(&reject.pattern) == step.expect.as_ref()) {
+            section.problem(
+                "reject",
+                "is the same as `expect`, so that nothing would be expected: take one out",
+            );
+        }
+        section.finish();
+        step
+    }
+}
+
+/// Names and pointers, as a capture has them.
+pub(in crate::config) fn read_values(section: Section<'_>) -> Vec<(String, Pointer)> {
+    let mut values = Vec::new();
+    for item in section.items() {
+        if !check_name(&item) {
+            continue;
+        }
+        let Some(text) = item.text() else { continue };
+        match Pointer::parse(text) {
+            Ok(pointer) => values.push((item.name.to_owned(), pointer)),
+            Err(why) => item.problem(why),
+        }
+    }
+    values
+}
+
+/// A name or a list of names, each of which is known.
+fn read_names(
+    section: &Section<'_>,
+    key: &'static str,
+    known: impl Fn(&str) -> Result<(), String>,
+) -> Vec<String> {
+    let mut read = Vec::new();
+    for item in section.one_or_more(key).unwrap_or_default() {
+        let Some(name) = item.text() else { continue };
+        match known(name) {
+            Ok(()) => read.push(name.to_owned()),
+            Err(_) if !is_name(name) => {
+                item.problem(format_args!(
+                    "is {}: write a name, of letters, digits, `_` and `-`",
+                    quoted(name)
+                ));
+            }
+            Err(why) => item.problem(format_args!("is {}, which {why}", quoted(name))),
+        }
+    }
+    read
+}
+
+fn read_send(section: &Section<'_>, names: &Names) -> Option<Say> {
+    let (text, binary) = (section.item("send"), section.item("send_binary"));
+    if text.is_some() && binary.is_some() {
+        section.problem(
+            "send_binary",
+            "is there beside `send`: write one of them, and another step for the other",
+        );
+    }
+    if let Some(item) = text {
+        return names.message(&item, Use::Message).map(Say::Text);
+    }
+    decode(&binary?).map(Say::Binary)
+}
+
+/// The bytes that an item is in base64.
+pub(in crate::config) fn decode(item: &Item<'_>) -> Option<Vec<u8>> {
+    match STANDARD.decode(item.text()?) {
+        Ok(bytes) => Some(bytes),
+        Err(why) => {
+            item.problem(format_args!("is no base64 with padding (RFC 4648, 4): {why}"));
+            None
+        }
+    }
+}

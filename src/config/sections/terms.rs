@@ -1,0 +1,50 @@
+//! The server's own terms: how it wants to be spoken to, by configuration alone.
+
+use super::{
+    capture::Capture,
+    command::{self, Commands},
+    limits::Limits,
+    reply::Reply,
+    rotate::Rotate,
+    script::Script,
+    sequence::Sequence,
+    vars::{self, Vars},
+};
+use crate::config::{language::names::Names, reader::Section};
+
+/// All that is particular to one server, but for its address, its heartbeat and its close codes.
+/// Empty by default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Terms {
+    /// `[vars]`.
+    pub vars: Vars,
+    /// `[command.NAME]`.
+    pub commands: Commands,
+    /// `[[script.step]]`.
+    pub script: Script,
+    /// `[[capture]]`.
+    pub captures: Vec<Capture>,
+    /// `[[reply]]`.
+    pub replies: Vec<Reply>,
+    /// `[sequence]`.
+    pub sequence: Option<Sequence>,
+    /// `[rotate]`.
+    pub rotate: Rotate,
+    /// `[limits]`.
+    pub limits: Limits,
+}
+
+impl Terms {
+    pub(in crate::config) fn read(root: &Section<'_>, names: &Names) -> Self {
+        Self {
+            vars: vars::read(root.section("vars"), names),
+            commands: command::read_all(root.section("command"), names),
+            script: Script::read(root.section("script"), names),
+            captures: Capture::read_all(root),
+            replies: Reply::read_all(root, names),
+            sequence: Sequence::read(root, names),
+            rotate: Rotate::read(root.section("rotate")),
+            limits: Limits::read(root.section("limits")),
+        }
+    }
+}
