@@ -65,7 +65,6 @@ pub use self::{
         vars::{Var, Vars},
     },
 };
-
 use self::{
     language::names::Names,
     profile::{PROFILES, Profile},

@@ -1,10 +1,11 @@
 //! `profile = "NAME"`: what wsfan knows of a server, below the file's own keys.
 
+use toml::de::{DeTable, DeValue};
+
 use super::reader::{
     error::Problem,
     values::{self, either},
 };
-use toml::de::{DeTable, DeValue};
 
 /// A profile's name, and its text: a configuration, or a part of one.
 pub(super) type Profile = (&'static str, &'static str);

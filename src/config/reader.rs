@@ -1,9 +1,8 @@
 //! Reads typed values out of TOML tables, and records every problem instead of stopping at the first.
 
-use error::{Invalid, Problem};
 use std::{cell::RefCell, fmt::Display, ops::RangeInclusive, time::Duration};
+
 use toml::de::{DeTable, DeValue};
-use url::safe_url;
 
 pub(super) mod duration;
 pub(super) mod error;
@@ -12,6 +11,9 @@ pub(super) mod quantity;
 pub(super) mod size;
 pub(super) mod url;
 pub(super) mod values;
+
+use error::{Invalid, Problem};
+use url::safe_url;
 
 /// The tables of the file, as [`super::Config`] reads them.
 const TABLES: [&str; 17] = [

@@ -15,13 +15,14 @@ use tokio::{
     time::Instant,
 };
 
-use self::listeners::Listeners;
 use crate::{
     config::{Config, Format},
     hub::{Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
     local::{self, BindError, Fanout},
     upstream,
 };
+
+use self::listeners::Listeners;
 
 /// Two signals to stop within so short a time are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(500);

@@ -1,5 +1,9 @@
 //! One attempt: everything from the configured URL to an open connection, in bounded time.
 
+use std::cell::RefCell;
+
+use tokio::time;
+
 use super::{
     failure::Failure,
     secrets::{Secrets, redactor::Redactor},
@@ -20,16 +24,15 @@ use crate::{
     config::{self, Placeholder, Secret, Surroundings, Template, TemplateError, Value},
     hub::now_us,
 };
-use std::cell::RefCell;
-use tokio::time;
-use trust::Trust;
-use url_output::Address;
 
 pub(super) mod commands;
 pub(super) mod resolve;
 pub(super) mod told;
 pub(super) mod trust;
 pub(super) mod url_output;
+
+use trust::Trust;
+use url_output::Address;
 
 /// What an attempt comes to.
 pub(super) type Outcome = Result<Attempted, Failure>;

@@ -1,5 +1,14 @@
 //! The link's loop: ask the machine what to do, do it, tell it what happened.
 
+use std::{
+    collections::VecDeque,
+    future::{pending, poll_fn},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, time};
+
 use super::{
     attempt::{Attempted, Dial, Outcome, attempt},
     machine::{Action, Input, Machine, Note, Reached, Slot},
@@ -8,20 +17,15 @@ use super::{
     wire::track::Track,
 };
 use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
-use backlog::Backlog;
-use std::{
-    collections::VecDeque,
-    future::{pending, poll_fn},
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
-use tokio::{sync::watch, time};
 
 pub(super) mod backlog;
 mod exchange;
 mod seat;
+
+use backlog::Backlog;
 use exchange::Books;
 use seat::Seat;
+
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,10 @@
 //! A walk to the server, once and aloud: an attempt, the script and one heartbeat, as the link makes them,
 //! with a row for each stage. For `wsfan check --live`.
 
+use std::{cell::RefCell, rc::Rc, time::Instant};
+
+use tokio::time;
+
 use super::{
     attempt::attempt,
     session::destination::Destination,
@@ -10,8 +14,6 @@ use super::{
         track::{Event, ProxyStage, Stage, Track},
     },
 };
-use std::{cell::RefCell, rc::Rc, time::Instant};
-use tokio::time;
 
 mod advice;
 mod talk;

@@ -8,6 +8,12 @@
 //! attempt leads through `Waiting`, which has a delay. Attempts asked for come at once, but no more
 //! often than once per `initial_delay`; and all of them keep to `limits.connects`.
 
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
 use super::{
     failure::Failure,
     secrets::Secrets,
@@ -17,13 +23,6 @@ use super::{
 use crate::{
     config::{Excess, Remedy},
     hub::{Hole, LinkState, LinkStatus, Payload},
-};
-use heartbeat::Heartbeat;
-use pacing::Sender;
-use std::{
-    collections::VecDeque,
-    rc::Rc,
-    time::{Duration, Instant},
 };
 
 mod attempt;
@@ -39,13 +38,17 @@ mod rotation;
 mod state;
 pub(super) mod verdict;
 mod world;
+
 use attempt::Attempt;
 pub(super) use channel::{Channel, Doing, Timeout};
 pub(super) use events::{Action, Input, Note, Reached, Slot};
 use fault::Fault;
+use heartbeat::Heartbeat;
+use pacing::Sender;
 use rotation::Rotation;
 use state::{State, Then, Wait};
 pub(super) use world::World;
+
 #[cfg(test)]
 mod tests;
 

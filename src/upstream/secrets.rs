@@ -1,10 +1,12 @@
 //! What the placeholders stand for that are resolved once for each attempt.
 
-use crate::config::{Placeholder, Value};
-use redactor::{MIN, MIN_LIKELY, Redactor};
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
+use crate::config::{Placeholder, Value};
+
 pub(super) mod redactor;
+
+use redactor::{MIN, MIN_LIKELY, Redactor};
 
 /// A value for each placeholder of an attempt, or why it has none: that matters only where it is used. And
 /// what of this, and of the attempt's URL, headers and proxy, nobody may be shown. A copy costs nothing.

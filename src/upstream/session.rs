@@ -6,17 +6,16 @@
 //! step under way, rules about messages, replies, the heartbeat's answer, rotation. So a reply to a message
 //! already has what that message brought.
 
-use super::secrets::Secrets;
-use crate::{
-    config::{Remedy, Say, format_duration},
-    hub::Payload,
-};
-use matcher::Look;
-use sequence::Counts;
 use std::{
     collections::{BTreeMap, VecDeque},
     rc::Rc,
     time::{Duration, Instant},
+};
+
+use super::secrets::Secrets;
+use crate::{
+    config::{Remedy, Say, format_duration},
+    hub::Payload,
 };
 
 pub(super) mod context;
@@ -29,8 +28,6 @@ pub(super) mod probe;
 mod rules;
 mod script;
 pub(super) mod sequence;
-#[cfg(test)]
-mod tests;
 mod text;
 
 pub(super) use self::{mark::Mark, rules::Rules};
@@ -39,6 +36,11 @@ use self::{
     script::Progress,
 };
 pub(super) use context::Context;
+use matcher::Look;
+use sequence::Counts;
+
+#[cfg(test)]
+mod tests;
 
 /// So often a step is put off on one connection; then another connection follows, after the same delay.
 const MAX_PUT_OFF: u32 = 100;

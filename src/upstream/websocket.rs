@@ -4,11 +4,6 @@
 //! Everything here is polled, so that reading, writing and the timers above go on side by side: no
 //! write is ever awaited while something else should happen.
 
-use super::{
-    failure::Failure,
-    wire::{Io, Meter, Wire, tls},
-};
-use crate::hub::{Data, Fate, Payload, Send, Ticket};
 use std::{
     io,
     pin::Pin,
@@ -16,8 +11,15 @@ use std::{
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
+
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Data as DataCode;
+
+use super::{
+    failure::Failure,
+    wire::{Io, Meter, Wire, tls},
+};
+use crate::hub::{Data, Fate, Payload, Send, Ticket};
 
 mod deflate;
 #[cfg(feature = "fuzzing")]
@@ -25,6 +27,7 @@ pub(super) mod fuzzing;
 mod inbound;
 mod outbound;
 mod upgrade;
+
 use deflate::Deflater;
 use inbound::{Event, Fault, Inbound, Next};
 use outbound::{Outbound, Outgoing};

@@ -1,5 +1,9 @@
 //! The names that templates may use, and which placeholder has a value where.
 
+use std::{cell::Cell, collections::BTreeMap};
+
+use toml::de::{DeTable, DeValue};
+
 use super::{
     placeholder::Placeholder,
     template::{Place, Template, TemplateError},
@@ -8,8 +12,6 @@ use crate::config::reader::{
     Item, Section,
     values::{either, quoted},
 };
-use std::{cell::Cell, collections::BTreeMap};
-use toml::de::{DeTable, DeValue};
 
 /// So many used variables are listed with one that isn't; more help nobody, and would be said for each.
 const MAX_LISTED: usize = 16;

@@ -1,12 +1,14 @@
 //! Patterns: which messages are meant.
 
+use std::fmt;
+
+use toml::de::DeValue;
+
 use super::pointer::Pointer;
 use crate::config::reader::{
     Item, Section,
     values::{json_scalar, kind, quoted},
 };
-use std::fmt;
-use toml::de::DeValue;
 
 /// Which messages are meant: those with a text in them, or JSON with certain values at certain places.
 ///

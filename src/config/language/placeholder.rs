@@ -1,7 +1,5 @@
 //! One placeholder of a template, such as `${env:NAME}` or `${capture:NAME}`.
 
-use super::{environment::Surroundings, pointer::Pointer};
-use crate::config::reader::error::os_reason;
 use std::{
     fmt,
     fs::{File, OpenOptions},
@@ -9,6 +7,9 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Component, Path},
 };
+
+use super::{environment::Surroundings, pointer::Pointer};
+use crate::config::reader::error::os_reason;
 
 /// The largest file that a placeholder may name, in bytes.
 const MAX_FILE: u64 = 64 * 1024;

@@ -1,8 +1,10 @@
 //! Where the placeholders of a template stand, and how values are written there.
 
-use super::template::{Part, Place, Value};
-use serde::de::IgnoredAny;
 use std::fmt::Write as _;
+
+use serde::de::IgnoredAny;
+
+use super::template::{Part, Place, Value};
 
 /// Sets the places of a URL's placeholders.
 ///

@@ -1,7 +1,8 @@
 //! Text with placeholders such as `${env:NAME}` in it.
 
-use super::{environment::Surroundings, placeholder::Placeholder, places, secret::Secret};
 use std::{error, fmt};
+
+use super::{environment::Surroundings, placeholder::Placeholder, places, secret::Secret};
 
 /// Text with placeholders, parsed once, and escaped for where they stand when it is rendered.
 ///

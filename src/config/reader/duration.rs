@@ -1,7 +1,8 @@
 //! Durations as people write them: `"30s"`, `"500ms"`, `"1m30s"`.
 
-use super::quantity::Quantity;
 use std::time::Duration;
+
+use super::quantity::Quantity;
 
 /// Each unit and its nanoseconds, the largest first.
 const UNITS: [(&str, u64); 5] = [

@@ -1,11 +1,13 @@
 //! Turns one TOML value into a typed one. An error is the rest of a sentence that begins with the key.
 
+use std::{ops::RangeInclusive, time::Duration};
+
+use toml::de::DeValue;
+
 use super::{
     duration::{format_duration, parse_duration},
     size::{format_size, parse_size},
 };
-use std::{ops::RangeInclusive, time::Duration};
-use toml::de::DeValue;
 
 /// What a value is, in words.
 pub(in crate::config) fn kind(value: &DeValue<'_>) -> &'static str {

@@ -1,5 +1,7 @@
 //! `[command.NAME]`: programs whose output goes into templates.
 
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
 use super::{
     reject::{ON_FAIL, Reject, RejectOf},
     rule::Remedy,
@@ -11,7 +13,6 @@ use crate::config::{
     },
     reader::{Item, Section},
 };
-use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// `[command.NAME]`: what `${command:NAME}` runs, by name.
 pub type Commands = BTreeMap<String, Command>;

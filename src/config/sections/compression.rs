@@ -1,7 +1,8 @@
 //! `upstream.compression`: permessage-deflate (RFC 7692).
 
-use crate::config::reader::Section;
 use toml::de::DeValue;
+
+use crate::config::reader::Section;
 
 /// `upstream.compression`: what is offered to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

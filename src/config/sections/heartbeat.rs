@@ -1,5 +1,7 @@
 //! `[heartbeat]`: the proof that the connection lives.
 
+use std::time::Duration;
+
 use super::script::{Say, decode};
 use crate::config::{
     language::{
@@ -10,7 +12,6 @@ use crate::config::{
     },
     reader::{Section, duration::format_duration},
 };
-use std::time::Duration;
 
 /// `heartbeat.message` where the file has none.
 const MESSAGE: &str = r#"{"module":"HEART_CHECK","message":"请求心跳"}"#;

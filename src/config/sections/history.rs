@@ -1,7 +1,8 @@
 //! `[history]`: the log's bounds.
 
-use crate::config::reader::Section;
 use std::time::Duration;
+
+use crate::config::reader::Section;
 
 /// `[history]`: the log's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

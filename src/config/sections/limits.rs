@@ -1,11 +1,12 @@
 //! `[limits]`: how much the server takes.
 
+use std::time::Duration;
+
 use crate::config::reader::{
     Item, Section,
     duration::{format_duration, parse_duration},
     values::quoted,
 };
-use std::time::Duration;
 
 /// `[limits]`: how much is sent, and how often is connected. Nothing is limited by default.
 #[derive(Debug, Clone, Default, PartialEq)]

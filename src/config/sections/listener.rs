@@ -1,5 +1,7 @@
 //! `[[listener]]`: the local sockets.
 
+use std::path::{Path, PathBuf};
+
 use super::rights::Rights;
 use crate::config::{
     language::environment::Surroundings,
@@ -8,7 +10,6 @@ use crate::config::{
         values::{kind, quoted},
     },
 };
-use std::path::{Path, PathBuf};
 
 /// The longest path that the kernel takes for a socket, in bytes: `sun_path` has 108, one of them its
 /// final NUL (unix(7)).

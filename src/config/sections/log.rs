@@ -1,7 +1,8 @@
 //! `[log]`: the daemon's own words.
 
-use crate::config::reader::Section;
 use tracing::Level;
+
+use crate::config::reader::Section;
 
 /// `[log]`: the daemon's own words, on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

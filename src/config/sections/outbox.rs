@@ -1,7 +1,8 @@
 //! `[outbox]`: sends that wait for the link.
 
-use crate::config::reader::Section;
 use std::time::Duration;
+
+use crate::config::reader::Section;
 
 /// `[outbox]`: sends that wait while the link is not up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! `upstream.proxy`: the way to the server through another machine.
 
+use std::fmt;
+
 use crate::config::{
     language::{
         names::{Names, Use},
@@ -10,7 +12,6 @@ use crate::config::{
         url::{percent_decode, split_port},
     },
 };
-use std::fmt;
 
 /// `upstream.proxy`: by which proxy the server is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! `[reconnect]`: what happens after a failure.
 
+use std::time::Duration;
+
 use super::{heartbeat::read_close_code, rule::Rule};
 use crate::config::reader::{Section, duration::format_duration};
-use std::time::Duration;
 
 const MIN: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(60 * 60);

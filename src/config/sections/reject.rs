@@ -1,12 +1,14 @@
 //! What a server, or a program that is asked, says instead of what is expected.
 
+use std::time::Duration;
+
+use toml::de::DeValue;
+
 use super::rule::Remedy;
 use crate::config::{
     language::{pattern::Pattern, pointer::Pointer},
     reader::{Item, Section},
 };
-use std::time::Duration;
-use toml::de::DeValue;
 
 /// The words of `on_fail`.
 pub(in crate::config) const ON_FAIL: [(&str, Remedy); 4] = [

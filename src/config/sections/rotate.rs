@@ -1,10 +1,11 @@
 //! `[rotate]`: a new connection before the server ends the old one.
 
+use std::time::Duration;
+
 use crate::config::{
     language::{pattern::Pattern, pointer::Pointer},
     reader::Section,
 };
-use std::time::Duration;
 
 /// `[rotate]`: when a new connection takes over from one that still works. Off by default.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,12 +1,14 @@
 //! `[[reconnect.rule]]`: what certain failures lead to.
 
+use std::{ops::RangeInclusive, time::Duration};
+
+use toml::de::DeValue;
+
 use super::reject::{AGAIN, RejectOf};
 use crate::config::{
     language::pattern::Pattern,
     reader::{Item, Section, values::quoted},
 };
-use std::{ops::RangeInclusive, time::Duration};
-use toml::de::DeValue;
 
 /// One `[[reconnect.rule]]`. No code and no status is covered twice.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,5 +1,9 @@
 //! `[[script.step]]`: what is said and heard on a new connection before the link is up.
 
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::{
     reject::{ON_FAIL, Reject, RejectOf},
     rule::Remedy,
@@ -14,8 +18,6 @@ use crate::config::{
     },
     reader::{Item, Section, values::quoted},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::time::Duration;
 
 /// `[script]`: the steps, in order, run on every new connection.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,7 +1,8 @@
 //! `[shutdown]`: the stop.
 
-use crate::config::reader::Section;
 use std::time::Duration;
+
+use crate::config::reader::Section;
 
 /// `[shutdown]`: the stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

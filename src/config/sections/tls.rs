@@ -1,12 +1,13 @@
 //! `upstream.tls`: trust and client certificate.
 
-use crate::config::{
-    language::placeholder::open_regular,
-    reader::{Section, error::os_reason},
-};
 use std::{
     io::Read,
     path::{Path, PathBuf},
+};
+
+use crate::config::{
+    language::placeholder::open_regular,
+    reader::{Section, error::os_reason},
 };
 
 /// `upstream.tls`: files in PEM form, read afresh for each attempt. All unset by default.

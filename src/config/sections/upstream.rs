@@ -1,5 +1,7 @@
 //! `[upstream]`: the server and how to reach it.
 
+use std::time::Duration;
+
 use super::{command::UrlCommand, compression::Compression, hosts::HostPattern, proxy::Proxy, tls::Tls};
 use crate::config::{
     language::{
@@ -13,7 +15,6 @@ use crate::config::{
         values::quoted,
     },
 };
-use std::time::Duration;
 
 /// Headers that belong to the handshake or to the framing of HTTP itself, and what to do instead.
 const RESERVED: [(&str, &str); 9] = [

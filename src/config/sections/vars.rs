@@ -1,5 +1,7 @@
 //! `[vars]`: named values for templates.
 
+use std::collections::BTreeMap;
+
 use crate::config::{
     language::{
         names::{Names, Use, check_name},
@@ -10,7 +12,6 @@ use crate::config::{
         values::{json, kind},
     },
 };
-use std::collections::BTreeMap;
 
 /// `[vars]`: what `${var:NAME}` stands for, by name.
 pub type Vars = BTreeMap<String, Var>;

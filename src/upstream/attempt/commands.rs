@@ -1,19 +1,21 @@
 //! Runs the programs that a configuration names, for what they print.
 
+use std::{cell::RefCell, env, future::pending, pin::pin, process::Stdio};
+
+use futures_util::FutureExt;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStderr, Command},
+    time,
+};
+
 use crate::{
     config::{self, Secret},
     upstream::{
         failure::clean,
         secrets::redactor::{MIN, MIN_LIKELY, Redactor},
     },
-};
-use futures_util::FutureExt;
-use rustix::process::{Pid, Signal, kill_process_group};
-use std::{cell::RefCell, env, future::pending, pin::pin, process::Stdio};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, ChildStderr, Command},
-    time,
 };
 
 /// The most that a program may print, in bytes.

@@ -1,5 +1,9 @@
 //! Reads what the placeholders of one attempt stand for: files, variables, and what commands print.
 
+use std::{collections::BTreeMap, iter, pin::Pin, time::Duration};
+
+use tokio::time;
+
 use super::commands;
 use crate::{
     config::{
@@ -7,8 +11,6 @@ use crate::{
     },
     upstream::{failure::Failure, secrets::Secrets, settings::Settings},
 };
-use std::{collections::BTreeMap, iter, pin::Pin, time::Duration};
-use tokio::time;
 
 /// A file that takes longer to read counts as one that can't be read.
 const FILE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,11 +1,12 @@
 //! What an attempt tells its server and its proxy in URLs, headers and logins, and nobody else may be shown.
 //! Pure.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
 use crate::upstream::{
     secrets::redactor::{MIN, MIN_LIKELY, Redactor},
     wire::target::Target,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 /// Headers that say nothing about who is asking.
 const HARMLESS: [&str; 8] = [

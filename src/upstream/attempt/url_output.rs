@@ -1,10 +1,11 @@
 //! What `upstream.url_command` prints: where to connect, or why not. Pure.
 
+use std::time::Duration;
+
 use crate::{
     config::{Reject, Remedy, Secret, UrlCommand, check_header},
     upstream::failure::{Failure, clean},
 };
-use std::time::Duration;
 
 /// Where an attempt goes, with the headers that only this one has.
 #[derive(Debug, PartialEq)]

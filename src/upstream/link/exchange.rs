@@ -1,5 +1,7 @@
 //! What a connection reads from and writes to: the hub, the machine and the sends that wait.
 
+use std::{collections::VecDeque, time::Instant};
+
 use super::{announce, backlog::Backlog, declare, now};
 use crate::{
     hub::{Data, Hub, Send, Ticket, now_us},
@@ -9,7 +11,6 @@ use crate::{
         websocket::{Exchange, Frame},
     },
 };
-use std::{collections::VecDeque, time::Instant};
 
 /// The books of one connection.
 pub(super) struct Books<'a> {

@@ -1,13 +1,5 @@
 //! The loop over in-memory streams on a simulated clock.
 
-use super::*;
-use crate::{
-    config::{self, Format, HeartbeatKind, Template},
-    hub::{Ahead, Cursor, Fate, Payload, Permit, Ticket},
-    upstream::wire::{Io, Metered, Wire, dial::Way, target::Target, track::Track},
-};
-use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -15,6 +7,9 @@ use std::{
     rc::Rc,
     task::ready,
 };
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
     sync::{Notify, mpsc},
@@ -23,6 +18,13 @@ use tokio::{
 use tokio_tungstenite::{
     WebSocketStream, accept_async,
     tungstenite::{Message, protocol::Role},
+};
+
+use super::*;
+use crate::{
+    config::{self, Format, HeartbeatKind, Template},
+    hub::{Ahead, Cursor, Fate, Payload, Permit, Ticket},
+    upstream::wire::{Io, Metered, Wire, dial::Way, target::Target, track::Track},
 };
 
 mod limits;

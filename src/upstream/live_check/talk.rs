@@ -1,5 +1,15 @@
 //! What is said and heard on the walk's connection: the script, one heartbeat, and the close.
 
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::time;
+
 use super::{Part, Timeline, advice::How, now};
 use crate::{
     config::{self, FirstBeat, HeartbeatKind},
@@ -17,14 +27,6 @@ use crate::{
         wire::found::{Found, Step},
     },
 };
-use std::{
-    cell::RefCell,
-    future::poll_fn,
-    rc::Rc,
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
-use tokio::time;
 
 /// Does the script, which must be done by `until`, then one heartbeat, then the close. Whether all went well.
 pub(super) async fn talk(

@@ -1,11 +1,12 @@
 //! What happens on the way becomes rows. Pure.
 
+use std::time::{Duration, Instant};
+
 use super::advice::{How, advice};
 use crate::upstream::{
     failure::Failure,
     wire::found::{Found, Step},
 };
-use std::time::{Duration, Instant};
 
 /// A part of the way to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

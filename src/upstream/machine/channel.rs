@@ -1,5 +1,11 @@
 //! One connection of the link: what is said and heard on it by wsfan itself, and whether it lives.
 
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
 use super::{
     Reached, Slot,
     heartbeat::{Due, Heartbeat},
@@ -12,11 +18,6 @@ use crate::{
         session::{Effect, Heard, Publish, Rules, Session, Why},
         settings::Settings,
     },
-};
-use std::{
-    collections::VecDeque,
-    rc::Rc,
-    time::{Duration, Instant},
 };
 
 /// While so many messages of wsfan's own wait to go out,

@@ -1,12 +1,13 @@
 //! The names of messages that were heard while two connections are read, so that each is published
 //! once. Pure.
 
-use super::Slot;
-use crate::{config::Pointer, upstream::session::probe::Probe};
 use std::{
     collections::{HashMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
 };
+
+use super::Slot;
+use crate::{config::Pointer, upstream::session::probe::Probe};
 
 /// So many bytes of names are kept; when there are more, the oldest are forgotten, and one of them
 /// that is heard then is published again rather than lost.

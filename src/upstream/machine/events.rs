@@ -1,5 +1,7 @@
 //! What the machine is told, and what it wants done.
 
+use std::time::Duration;
+
 use crate::{
     hub::{Hole, LinkStatus},
     upstream::{
@@ -9,7 +11,6 @@ use crate::{
         settings::{Ended, Settings},
     },
 };
-use std::time::Duration;
 
 /// One of the two seats that there are for connections: the link's own sits in one, and while one
 /// connection takes over from another each has its seat.

@@ -1,5 +1,7 @@
 //! What comes of a failure: another attempt, sooner or later, or none.
 
+use std::time::{Duration, Instant};
+
 use super::{
     Action, Attempt, LINGER, Machine, Slot, State, Then, Wait, backoff, rotation::Phase, verdict::Verdict,
 };
@@ -8,7 +10,6 @@ use crate::{
     hub::{LinkState, LinkStatus},
     upstream::{failure::Failure, settings::Ended},
 };
-use std::time::{Duration, Instant};
 
 /// An attempt or a connection that failed.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! What is asked for: open, reconnect, close, stop, and other settings.
 
+use std::{rc::Rc, time::Instant};
+
 use super::{Action, Machine, State, Then, Wait, backoff};
 use crate::{
     config::Takes,
@@ -10,7 +12,6 @@ use crate::{
         settings::{Ended, Settings},
     },
 };
-use std::{rc::Rc, time::Instant};
 
 impl Machine {
     /// `open` and `reconnect` differ only where a connection is up. An attempt under way is left

@@ -4,6 +4,8 @@
 //! Before the change the next one's failures concern nobody: the old connection stays, and another
 //! attempt follows after a delay. After it the old one's do not.
 
+use std::time::{Duration, Instant};
+
 use super::{
     Action, Attempt, Channel, LINGER, Machine, Note, Slot, State, dedupe::Seen, fault::is_under_way,
     verdict::Verdict, world::World,
@@ -12,7 +14,6 @@ use crate::{
     config::{self, Remedy},
     upstream::{failure::Failure, session::Heard},
 };
-use std::time::{Duration, Instant};
 
 /// Names of messages are kept for so long at least once only one connection is left.
 const REMEMBERED: Duration = Duration::from_secs(5);

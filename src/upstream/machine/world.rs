@@ -1,11 +1,12 @@
 //! What all connections of the link have in common, and what the machine is given from outside.
 
+use std::time::Instant;
+
 use super::pacing::Pacing;
 use crate::upstream::{
     session::{Context, memory::Memory},
     settings::Settings,
 };
-use std::time::Instant;
 
 /// Chance, memory, limits, and the wall clock.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! What a session is given from outside: the time, chance, and what is remembered.
 
-use super::memory::Memory;
 use std::time::Instant;
+
+use super::memory::Memory;
 
 /// What a session needs at each call.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! Patterns, compiled, and the cheap look that passes over messages that none can be about. Pure.
 
+use memchr::memmem::Finder;
+
 use super::probe::Found;
 use crate::config::{Pattern, Pointer, Test, array_index};
-use memchr::memmem::Finder;
 
 /// The pointers of all patterns, each once, by their numbers.
 #[derive(Debug, Default)]
@@ -218,10 +219,11 @@ fn escapes_of(text: &str) -> Escapes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::upstream::session::probe::Probe;
     use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
+    use crate::upstream::session::probe::Probe;
 
     fn json_pattern(tests: &[(&str, Test)]) -> Pattern {
         let tests = tests.iter().map(|(pointer, test)| (Pointer::parse(pointer).unwrap(), test.clone()));

@@ -1,11 +1,12 @@
 //! What is kept of the server's messages, beyond the connection that they came over. Pure.
 
+use std::{collections::BTreeMap, fmt, rc::Rc};
+
 use super::sequence::Counts;
 use crate::{
     config::{Placeholder, Pointer, Template, Value},
     upstream::secrets::redactor::{MIN_LIKELY, Redactor},
 };
-use std::{collections::BTreeMap, fmt, rc::Rc};
 
 /// The longest value that is kept, in bytes of its JSON.
 pub(in crate::upstream) const MAX_VALUE: usize = 64 * 1024;

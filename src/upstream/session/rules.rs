@@ -1,5 +1,7 @@
 //! What the configuration says about a connection's messages, compiled once.
 
+use std::time::Duration;
+
 use super::{
     matcher::{Matcher, Sieve, Slots},
     probe::Probe,
@@ -11,7 +13,6 @@ use crate::{
     },
     upstream::settings::Settings,
 };
-use std::time::Duration;
 
 /// The rules of a session: see [`Rules::new`].
 #[derive(Debug)]

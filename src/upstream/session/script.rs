@@ -1,10 +1,11 @@
 //! How far a session has come in the script. Pure.
 
+use std::time::Instant;
+
 use super::{
     memory::Captures,
     rules::{Rules, Step},
 };
-use std::time::Instant;
 
 /// A place in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

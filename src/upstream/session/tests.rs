@@ -1,9 +1,10 @@
+use proptest::prelude::*;
+
 use super::{memory::Memory, *};
 use crate::{
     config::{Config, Placeholder, Surroundings, Value},
     upstream::settings::Settings,
 };
-use proptest::prelude::*;
 
 const S: Duration = Duration::from_secs(1);
 

@@ -1,5 +1,12 @@
 //! The opening handshake (RFC 6455, section 4.1).
 
+use std::time::SystemTime;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+
 use super::{
     deflate::{self, Agreed},
     *,
@@ -12,11 +19,6 @@ use crate::{
         wire::{found::Found, target::Target, track::Track},
     },
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use std::time::SystemTime;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 /// The head of the answer, at most, with those of interim answers before it.
 const MAX_HEAD: usize = 64 << 10;

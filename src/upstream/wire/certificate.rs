@@ -1,15 +1,17 @@
 //! What a certificate says, for people. Whether it is trusted is for rustls to say. Pure.
 
-use super::found::Certificate;
-use crate::upstream::failure::clean;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, SystemTime},
 };
+
 use yasna::{
     ASN1Result, BERReader, BERReaderSeq, Tag,
     models::{ObjectIdentifier, TaggedDerValue},
 };
+
+use super::found::Certificate;
+use crate::upstream::failure::clean;
 
 /// So many names are told.
 const MAX_NAMES: usize = 100;

@@ -1,5 +1,14 @@
 //! From a URL to a byte stream: DNS, TCP and TLS.
 
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{net::TcpStream, time};
+
 use super::{
     Metered, Wire, addresses,
     found::Found,
@@ -9,13 +18,6 @@ use super::{
     track::{ProxyStage, Stage, Track},
 };
 use crate::config;
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
-use tokio::{net::TcpStream, time};
 
 /// After so long without an answer the next address is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);

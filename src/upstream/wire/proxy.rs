@@ -3,10 +3,12 @@
 //! Each sentence says that it was the proxy, and where it is told what to do: `upstream.proxy`, or the
 //! environment's variable.
 
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use super::{target::Target, tls};
 use crate::config::{self, ProxyKind, ProxyUrl, Secret, Surroundings, Template, TemplateError};
-use std::io;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 mod connect;
 mod environment;

@@ -1,19 +1,21 @@
 //! TLS for `wss://`: rustls with ring, the system's roots or `tls.ca_file`.
 
-use super::{Io, certificate, found::Found};
-use crate::{config, upstream::failure::clean};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, ProtocolVersion, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject},
-};
 use std::{
     io,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, ProtocolVersion, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{Io, certificate, found::Found};
+use crate::{config, upstream::failure::clean};
 
 /// Reads the configured files, and the system's roots where no `ca_file` is set. They are read for
 /// each attempt: a renewed certificate needs no restart.

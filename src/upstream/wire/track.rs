@@ -1,7 +1,8 @@
 //! How far an attempt has come: for the sentence when its time runs out, and for whoever follows it.
 
-use super::found::Found;
 use std::{cell::RefCell, rc::Rc};
+
+use super::found::Found;
 
 /// The way of one attempt. A copy is the same way; where nobody follows it, nothing is put together for it.
 #[derive(Clone, Default)]

@@ -1,12 +1,13 @@
 //! A tunnel through an HTTP proxy: CONNECT (RFC 9110, 9.3.6).
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
 use super::{Login, broke};
 use crate::upstream::{
     failure::{clean, http_name},
     wire::target::Target,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The longest head of an answer, in bytes.
 const MAX_HEAD: usize = 16 << 10;

@@ -3,12 +3,14 @@
 //! No standard says what these variables mean. This follows curl where programs differ, but for
 //! `HTTP_PROXY`, which is honoured outside CGI, as Go and Python do.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use crate::{
     config::{Secret, Surroundings},
     upstream::wire::target::Target,
 };
-use ipnet::IpNet;
-use std::net::IpAddr;
 
 /// The variable that names a proxy for `target`, and its URL; none where the server is reached directly.
 ///

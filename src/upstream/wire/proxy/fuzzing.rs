@@ -1,9 +1,10 @@
 //! What proxies may answer, for the fuzz targets: each function panics where something is wrong.
 
-use super::Login;
-use crate::upstream::wire::target::Target;
 use futures_util::FutureExt;
 use tokio::io::{join, sink};
+
+use super::Login;
+use crate::upstream::wire::target::Target;
 
 const PLACE: &str = "upstream.proxy";
 

@@ -1,9 +1,11 @@
 //! A tunnel through a SOCKS5 proxy (RFC 1928), with user name and password (RFC 1929).
 
+use std::net::IpAddr;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
 use super::{Login, broke};
 use crate::upstream::wire::target::Target;
-use std::net::IpAddr;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 const VERSION: u8 = 5;
 /// The methods of logging in (RFC 1928, section 3).
