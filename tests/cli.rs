@@ -253,6 +253,34 @@ fn check_says_what_a_config_means_or_what_is_wrong() {
 }
 
 #[test]
+fn check_prints_the_config_with_its_profile_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "profile = \"discord\"\nvars.intents = 1\n[upstream.headers]\nX-Token = \"hunter2\"\n\
+                Cookie = \"${env:NO_SUCH_COOKIE}\"\n";
+    let file = write(dir.path(), "bot.toml", text);
+    let done = run(&["check", "--print", "-c", &file]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    assert!(done.out.starts_with(&format!("# {file}, with the profile discord below it\n")), "{}", done.out);
+    assert!(!done.out.contains("hunter2") && !done.out.contains("profile ="), "{}", done.out);
+    for part in ["intents = 1\n", "\"${env:NO_SUCH_COOKIE}\"", "\"${credential:token}\"", "[[script.step]]"] {
+        assert!(done.out.contains(part), "{part} is not in {}", done.out);
+    }
+    let printed = write(dir.path(), "printed.toml", &done.out);
+    assert_eq!(run(&["check", "-c", &printed]).code, Some(0), "it is a config that is right");
+
+    let done = run(&["check", "--print", "--profile", "okx"]);
+    assert!(done.code == Some(0) && done.out.starts_with("# okx\n"), "{}{}", done.out, done.err);
+
+    let bad = write(dir.path(), "bad.toml", "profile = \"discord\"\n[upstream]\nurll = 1\n");
+    let (plain, print) = (run(&["check", "-c", &bad]), run(&["check", "--print", "-c", &bad]));
+    assert_eq!((print.code, print.out.as_str(), &print.err), (Some(78), "", &plain.err));
+    let done = run(&["check", "--print", "-i", "no-such-instance"]);
+    assert!(done.code == Some(78) && done.err.contains("/etc/wsfan/no-such-instance.toml"), "{}", done.err);
+    let done = run(&["check", "--print", "--live", "-c", &file]);
+    assert_eq!((done.code, done.err.lines().count()), (Some(2), 1), "{}", done.err);
+}
+
+#[test]
 fn no_daemon_is_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("wsfan.sock");

@@ -244,6 +244,9 @@ fn check_shows_no_secret() {
     assert!(shown.contains("ws://127.0.0.1:") && shown.contains(": OK"), "{shown}");
     look("check", &shown);
     look("check --json", &check(directory.path(), &config, &["--json"]));
+    let shown = check(directory.path(), &config, &["--print"]);
+    assert!(shown.contains("***") && shown.contains("${command:sign}"), "{shown}");
+    look("check --print", &shown);
     // and with every value in a wrong place
     let (before, after) = config.split_once("[upstream.headers]").unwrap();
     let broken = format!("{before}subprotocols = {}\n[upstream.headers]{after}", json!([secret("header")]));
@@ -293,8 +296,9 @@ fn a_proxy_that_repeats_its_login_and_a_program_that_repeats_its_input_are_not_q
     fs::write(directory.path().join("token"), secret("file")).unwrap();
     let proxy = format!("http://me:{}@127.0.0.1:{}", percent(secret("proxy")), server.port());
     let config = format!("[upstream]\nurl = \"ws://example.invalid/\"\nproxy = {}\n", json!(proxy));
-    let shown = check(directory.path(), &config, &[]);
-    look("check", &shown);
+    for args in [&[][..], &["--print"]] {
+        look("check", &check(directory.path(), &config, args));
+    }
     for (_, encode) in ENCODINGS {
         for place in ["Proxy-Authenticate", "Location"] {
             let shown = std::thread::scope(|scope| {

@@ -15,12 +15,13 @@ use super::{
     target::{CONFIG, Instance},
 };
 use crate::config::{
-    Config, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError, OnExhausted,
-    OnHole, Proxy, Reconnect, Rotate, Sequence, SlowClient, Surroundings, Upstream, Window, format_duration,
-    safe_url,
+    Config, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError, Merged,
+    OnExhausted, OnHole, Proxy, Reconnect, Rotate, Sequence, SlowClient, Surroundings, Upstream, Window,
+    format_duration, safe_url,
 };
 
 mod live;
+mod print;
 mod timeline;
 mod warnings;
 
@@ -32,6 +33,7 @@ sent messages stand there with their placeholders.
 
 Examples:
   wsfan check --config wsfan.toml
+  wsfan check --print --config wsfan.toml       what a profile says and what the file does, in one
   wsfan check --live                            the server of /etc/wsfan/wsfan.toml
   wsfan check --live wss://stream.example.com/v1
   wsfan check --live --json | jq -r 'select(.type == \"result\").advice'
@@ -57,6 +59,9 @@ pub(super) struct Args {
     /// Walk to this server, without a config file
     #[arg(value_name = "URL", requires = "live", value_parser = no_file)]
     url: Option<String>,
+    /// Print the config as TOML, with its profile's settings in it: placeholders as written, literal secrets masked
+    #[arg(long, conflicts_with = "json")]
+    print: bool,
     /// Print the result as one JSON object; with --live, one for each stage and one for the result
     #[arg(long)]
     json: bool,
@@ -71,10 +76,23 @@ fn no_file(value: &str) -> Result<String, String> {
 }
 
 pub(super) fn check(args: &Args) -> Outcome {
+    if args.print && args.live {
+        let sentence =
+            "--print shows what the config says and --live what the server does: leave one of them out";
+        return Err(Failure::with_code(USAGE, sentence));
+    }
     if args.profile.is_some() || args.url.is_some() {
         return check_arguments(args);
     }
     let file = args.instance.as_ref().map_or_else(|| args.config.clone(), Instance::config);
+    if args.print {
+        let merged = Config::load_merged(&file, &Surroundings::process());
+        let merged = merged.map_err(|error| {
+            let _ = writeln!(io::stderr().lock(), "{}", explain(&error));
+            Failure::silent(BAD_CONFIG)
+        })?;
+        return print(&file, &merged);
+    }
     let result = Config::load(&file);
     let text = match (&result, args.json) {
         // the walk has a result of its own
@@ -98,6 +116,11 @@ pub(super) fn check(args: &Args) -> Outcome {
     }
 }
 
+fn print(name: &Path, merged: &Merged) -> Outcome {
+    let text = print::text(&name.to_string_lossy(), merged);
+    wrote(io::stdout().lock().write_all(text.as_bytes())).map(drop)
+}
+
 /// Checks what the arguments alone say.
 fn check_arguments(args: &Args) -> Outcome {
     let name = args.profile.clone().unwrap_or_else(|| safe_url(args.url.as_deref().unwrap_or_default()));
@@ -116,6 +139,10 @@ fn check_arguments(args: &Args) -> Outcome {
             return Err(Failure::with_code(code, sentence));
         }
     };
+    if args.print {
+        let merged = Config::merged(&text(args), &Surroundings::process());
+        return merged.map_or(Ok(()), |merged| print(name, &merged));
+    }
     if !args.live {
         let result = Ok(config);
         let text = match (&result, args.json) {

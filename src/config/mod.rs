@@ -16,6 +16,7 @@ use toml::de::DeTable;
 mod change;
 mod inventory;
 mod language;
+mod merged;
 mod profile;
 mod reader;
 mod sections;
@@ -27,9 +28,10 @@ pub use self::{
         pattern::{Pattern, Test},
         placeholder::Placeholder,
         pointer::{Pointer, array_index},
-        secret::Secret,
+        secret::{Secret, sounds_secret},
         template::{Place, Template, TemplateError, Value},
     },
+    merged::Merged,
     reader::{
         duration::{format_duration, parse_duration},
         error::{Invalid, LoadError, Problem},
@@ -119,9 +121,22 @@ impl Config {
     ///
     /// As [`Config::load`].
     pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Self, LoadError> {
+        Self::load_as(path, |text| Self::parse(text, surroundings))
+    }
+
+    /// As [`Config::merged`], of the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_merged(path: &Path, surroundings: &Surroundings) -> Result<Merged, LoadError> {
+        Self::load_as(path, |text| Self::merged(text, surroundings))
+    }
+
+    fn load_as<T>(path: &Path, read: impl FnOnce(&str) -> Result<T, Invalid>) -> Result<T, LoadError> {
         let bytes = read_file(path).map_err(|reason| LoadError::Unreadable { path: path.into(), reason })?;
-        Self::parse_bytes(bytes, surroundings)
-            .map_err(|invalid| LoadError::Invalid { path: path.into(), invalid })
+        let read = text_of(bytes).and_then(|text| read(&text));
+        read.map_err(|invalid| LoadError::Invalid { path: path.into(), invalid })
     }
 
     /// Reads a configuration's text. `surroundings` decides where a listener without a path is; the
@@ -190,18 +205,15 @@ impl Config {
     pub fn default_socket(surroundings: &Surroundings) -> PathBuf {
         default_socket(surroundings)
     }
+}
 
-    fn parse_bytes(bytes: Vec<u8>, surroundings: &Surroundings) -> Result<Self, Invalid> {
-        match String::from_utf8(bytes) {
-            Ok(text) => Self::parse(&text, surroundings),
-            Err(error) => {
-                let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-                let sentence = "this line is not UTF-8 text: save the file as UTF-8".to_owned();
-                Err(Invalid(vec![Problem { line: Some(line), sentence }]))
-            }
-        }
-    }
+fn text_of(bytes: Vec<u8>) -> Result<String, Invalid> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let sentence = "this line is not UTF-8 text: save the file as UTF-8".to_owned();
+        Invalid(vec![Problem { line: Some(line), sentence }])
+    })
 }
 
 /// The sentence for a key that the file has twice; none for another error.

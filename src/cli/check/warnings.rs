@@ -3,13 +3,9 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
-    config::{Config, Placeholder, Surroundings, Template},
+    config::{Config, Placeholder, Surroundings, Template, sounds_secret},
     service,
 };
-
-/// What a secret is mostly called.
-const SECRET_WORDS: [&str; 8] =
-    ["authorization", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey"];
 
 /// What to warn of: a sentence each. `file` is what the config was read from.
 pub(super) fn warnings(config: &Config, file: Option<&Path>, surroundings: &Surroundings) -> Vec<String> {
@@ -88,10 +84,8 @@ fn readable_files(config: &Config) -> Vec<String> {
 fn literal_secrets(config: &Config, file: &Path) -> Option<String> {
     let is_secret = |(key, template): &(String, &Template)| {
         let Some(text) = template.as_literal().filter(|text| !text.is_empty()) else { return false };
-        let key = key.to_ascii_lowercase();
-        let is_url = matches!(&*key, "upstream.url" | "upstream.proxy");
-        SECRET_WORDS.iter().any(|word| key.replace('_', "-").contains(word))
-            || is_url && text.split_once("://").is_some_and(|(_, rest)| has_password(rest))
+        let is_url = matches!(&**key, "upstream.url" | "upstream.proxy");
+        sounds_secret(key) || is_url && text.split_once("://").is_some_and(|(_, rest)| has_password(rest))
     };
     let keys: BTreeSet<String> =
         config.templates().into_iter().filter(is_secret).map(|(key, _)| key).collect();

@@ -99,7 +99,7 @@ pub(in crate::config) fn split_port(host: &str) -> (&str, Option<&str>) {
 }
 
 /// Where the first of `wanted` stands, outside placeholders (whose names may hold any of them).
-fn find_outside(text: &str, wanted: &[char]) -> Option<usize> {
+pub(in crate::config) fn find_outside(text: &str, wanted: &[char]) -> Option<usize> {
     let mut after = 0;
     for (at, c) in text.char_indices() {
         if at >= after && wanted.contains(&c) {
