@@ -38,8 +38,10 @@ pub(super) use upgrade::{Offer, upgrade};
 const BATCH_BYTES: usize = 160 << 10;
 /// of which a message's envelope is about so many,
 const ENVELOPE_BYTES: usize = 70;
-/// or after so many frames.
+/// or after so many frames,
 const BATCH_FRAMES: usize = 1024;
+/// or when so much was read, whatever it is.
+const BATCH_READ: usize = 2 << 20;
 /// A batch that has come to so many bytes was a lot of work: others get their turn before the next.
 const HEAVY_BYTES: usize = 1 << 20;
 /// So much is handed over before it is flushed, and its fates are told.
@@ -47,6 +49,11 @@ const FILL_BYTES: usize = 64 << 10;
 /// A longer message goes out in fragments of this size, so that a ping needn't wait for all of it
 /// (RFC 6455, 5.4). The write buffer holds one fill, one fragment and the pongs, whatever a client sends.
 const FRAGMENT_BYTES: usize = 1 << 20;
+/// So much of a message is compressed at a time,
+const DEFLATE_BYTES: usize = 256 << 10;
+/// which is work for a few milliseconds, as handing over so much is that isn't compressed. Then others get
+/// their turn.
+const TURN_BYTES: usize = 2 << 20;
 /// With so many pongs waiting to go out, nothing more is read: a server that pings without reading
 /// can't fill the memory.
 const MAX_PONGS: usize = 1024;
@@ -149,12 +156,14 @@ enum Phase {
     Failing,
 }
 
+/// A message that is handed over.
 struct Partial {
     payload: Vec<u8>,
     /// So much of it is handed over.
     done: usize,
+    /// Of the next frame.
     opcode: DataCode,
-    /// The first fragment is still to come, and says that the message is compressed.
+    /// It is compressed on its way.
     compressed: bool,
     ticket: Ticket,
     size: usize,
@@ -243,9 +252,15 @@ impl Connection {
     /// delayed.
     fn poll_batch(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) -> Poll<Batch> {
         let before = self.meter.read();
-        let (mut frames, mut bytes, mut messages, mut again, mut end) = (0, 0, false, false, None);
+        let (mut frames, mut bytes, mut read, mut messages) = (0, 0, 0, false);
+        let (mut again, mut end) = (false, None);
         self.inbound.begin_turn();
-        while end.is_none() && frames < BATCH_FRAMES && bytes < BATCH_BYTES && self.pongs < MAX_PONGS {
+        while end.is_none()
+            && frames < BATCH_FRAMES
+            && bytes < BATCH_BYTES
+            && read < BATCH_READ
+            && self.pongs < MAX_PONGS
+        {
             if matches!(self.phase, Phase::Closed | Phase::Failing) {
                 end = self.poll_discard(cx);
                 break;
@@ -257,7 +272,10 @@ impl Connection {
                     break;
                 }
                 Ok(Next::Read) => match self.poll_read(cx) {
-                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Ok(length)) => {
+                        read += length;
+                        continue;
+                    }
                     Poll::Ready(Err(failure)) => {
                         end = Some(End::Gone(failure));
                         break;
@@ -295,14 +313,15 @@ impl Connection {
         }
         // what is still being inflated came in too
         let inbound = frames > 0 || again || self.meter.read() != before;
-        let full = frames >= BATCH_FRAMES || bytes >= BATCH_BYTES || again;
-        let heavy = again || bytes >= HEAVY_BYTES;
+        let full = frames >= BATCH_FRAMES || bytes >= BATCH_BYTES || read >= BATCH_READ || again;
+        // messages give others their turn while they are offered; what else comes doesn't
+        let heavy = again || bytes >= HEAVY_BYTES || full && !messages;
         let batch = Batch { inbound, messages, full, heavy, end };
         if batch.inbound || batch.end.is_some() { Poll::Ready(batch) } else { Poll::Pending }
     }
 
-    /// Reads once; ready when something came.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    /// Reads once; ready when so many bytes came.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Failure>> {
         let mut buffer = ReadBuf::new(self.inbound.room());
         if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
             let why = tls::explain(&error);
@@ -313,7 +332,7 @@ impl Connection {
             return Poll::Ready(Err(Failure::lost("the server ended the connection without a close frame")));
         }
         self.inbound.filled(length);
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(length))
     }
 
     /// The server's close frame is answered with its own code (RFC 6455, 5.5.1).
@@ -381,6 +400,7 @@ impl Connection {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) {
+        let mut work = 0;
         while self.broken.is_none() {
             if self.unflushed {
                 match self.outbound.poll_flush(cx, &mut self.stream) {
@@ -392,7 +412,14 @@ impl Connection {
             }
             match self.phase {
                 Phase::Open => {
-                    self.fill(exchange);
+                    if work >= TURN_BYTES {
+                        cx.waker().wake_by_ref(); // there is more to write
+                        return;
+                    }
+                    work += self.fill(exchange);
+                    if self.partial.is_some() && !self.unflushed {
+                        continue; // it was compressed to nothing yet
+                    }
                     if !self.unflushed
                         && let Some((code, reason)) = self.closing.take()
                     {
@@ -427,39 +454,52 @@ impl Connection {
         self.pongs = 0;
     }
 
-    /// Hands over one fill, a ping first.
-    fn fill(&mut self, exchange: &mut impl Exchange) {
+    /// Hands over one fill, a ping first. Says how much work that was, in bytes.
+    fn fill(&mut self, exchange: &mut impl Exchange) -> usize {
         // a control frame may go between the fragments of a message
         if let Some(payload) = self.ping.take() {
             self.outbound.push(Outgoing::Ping(&payload));
             self.unflushed = true;
         }
-        let mut bytes = 0;
+        let (mut bytes, mut work) = (0, 0);
         while bytes < FILL_BYTES {
             let Some(partial) = self.partial.take() else {
-                let Some(send) = exchange.next_send() else { return };
-                self.partial = Some(Partial::new(send, self.deflater.as_mut()));
+                let Some(send) = exchange.next_send() else { break };
+                self.partial = Some(Partial::new(send, self.deflater.is_some()));
                 continue;
             };
-            bytes += self.fragment(partial);
+            // compressing is some eight times the work of copying
+            let weight = if partial.compressed { 8 } else { 1 };
+            let length = self.fragment(partial);
+            (bytes, work) = (bytes + length, work + weight * length);
         }
+        work
     }
 
-    /// Hands over the next fragment of a message, mostly the only one.
-    fn fragment(&mut self, mut partial: Partial) -> usize {
-        let end = partial.payload.len().min(partial.done + FRAGMENT_BYTES);
-        let (payload, last) = (&partial.payload[partial.done..end], end == partial.payload.len());
-        let Partial { opcode, compressed, .. } = partial;
-        self.outbound.push(Outgoing::Data { opcode, payload, last, compressed });
-        self.unflushed = true;
-        let length = payload.len();
-        if last {
-            self.flying.push((partial.ticket, partial.size));
-        } else {
-            partial.done = end;
-            self.partial = Some(Partial { opcode: DataCode::Continue, compressed: false, ..partial });
+    /// Hands over the next fragment of a message, mostly the only one. Says how much of it that is.
+    fn fragment(&mut self, partial: Partial) -> usize {
+        let Partial { payload, done, opcode, compressed, ticket, size } = partial;
+        let most = if compressed { DEFLATE_BYTES } else { FRAGMENT_BYTES };
+        let end = payload.len().min(done + most);
+        let (piece, last) = (&payload[done..end], end == payload.len());
+        let deflated = match &mut self.deflater {
+            Some(deflater) if compressed => Some(deflater.deflate(piece, last)),
+            _ => None,
+        };
+        let bytes = deflated.as_deref().unwrap_or(piece);
+        let is_due = last || !bytes.is_empty();
+        if is_due {
+            let compressed = compressed && opcode != DataCode::Continue; // the first frame says so
+            self.outbound.push(Outgoing::Data { opcode, payload: bytes, last, compressed });
+            self.unflushed = true;
         }
-        length
+        if last {
+            self.flying.push((ticket, size));
+        } else {
+            let opcode = if is_due { DataCode::Continue } else { opcode };
+            self.partial = Some(Partial { payload, done: end, opcode, compressed, ticket, size });
+        }
+        end - done
     }
 
     /// Notes since when the kernel takes nothing of what there is. While wsfan itself doesn't read,
@@ -489,15 +529,13 @@ impl Connection {
 }
 
 impl Partial {
-    fn new(send: Send, deflater: Option<&mut Deflater>) -> Partial {
+    fn new(send: Send, deflates: bool) -> Partial {
         let size = send.payload.len();
-        let (plain, opcode) = match send.payload {
+        let (payload, opcode) = match send.payload {
             Payload::Text(text) => (text.into_bytes(), DataCode::Text),
             Payload::Binary(bytes) => (bytes, DataCode::Binary),
         };
-        let deflated = deflater.and_then(|deflater| deflater.deflate(&plain));
-        let compressed = deflated.is_some();
-        let payload = deflated.unwrap_or(plain);
+        let compressed = deflates && Deflater::takes(&payload);
         Partial { payload, done: 0, opcode, compressed, ticket: send.ticket, size }
     }
 }

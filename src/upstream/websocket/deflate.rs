@@ -203,17 +203,21 @@ pub(super) struct Deflater {
 }
 
 impl Deflater {
-    /// The message's compressed form, if it is to have one.
-    pub(super) fn deflate(&mut self, message: &[u8]) -> Option<Vec<u8>> {
-        if message.len() < MIN_BYTES {
-            return None;
-        }
-        let mut out = Vec::with_capacity(message.len() / 2 + MIN_BYTES);
-        let mut rest = message;
+    /// Whether a message is to be compressed.
+    pub(super) fn takes(message: &[u8]) -> bool {
+        message.len() >= MIN_BYTES
+    }
+
+    /// The compressed form of a message's next piece, which isn't empty, its `last` or not. What comes of a
+    /// piece may come with a later one.
+    pub(super) fn deflate(&mut self, piece: &[u8], last: bool) -> Vec<u8> {
+        let flush = if last { FlushCompress::Sync } else { FlushCompress::None };
+        let mut out = Vec::with_capacity(piece.len() / 2 + MIN_BYTES);
+        let mut rest = piece;
         loop {
             let before = self.state.total_in();
             // with room to write to, deflating never fails
-            let _ = self.state.compress_vec(rest, &mut out, FlushCompress::Sync);
+            let _ = self.state.compress_vec(rest, &mut out, flush);
             rest = &rest[(self.state.total_in() - before) as usize..];
             // output that leaves room is complete
             if rest.is_empty() && out.len() < out.capacity() {
@@ -221,12 +225,14 @@ impl Deflater {
             }
             out.reserve(STEP_BYTES);
         }
-        debug_assert!(out.ends_with(&TAIL), "a flush ends with an empty block");
-        out.truncate(out.len().saturating_sub(TAIL.len()));
-        if !self.keep {
-            self.state.reset();
+        if last {
+            debug_assert!(out.ends_with(&TAIL), "a flush ends with an empty block");
+            out.truncate(out.len().saturating_sub(TAIL.len()));
+            if !self.keep {
+                self.state.reset();
+            }
         }
-        Some(out)
+        out
     }
 }
 
@@ -346,7 +352,7 @@ mod tests {
     #[test]
     fn a_bomb_is_stopped_at_the_bound() {
         let agreed = agree(&WANTED, "permessage-deflate").unwrap();
-        let bomb = agreed.deflater().unwrap().deflate(&vec![0; 64 << 20]).unwrap();
+        let bomb = agreed.deflater().unwrap().deflate(&vec![0; 64 << 20], true);
         assert!(bomb.len() < 100 << 10);
         let mut out = Vec::new();
         assert_eq!(
@@ -360,7 +366,7 @@ mod tests {
     fn much_out_of_little_is_inflated_in_slices() {
         let agreed = agree(&WANTED, "permessage-deflate").unwrap();
         let (message, slice) = (vec![1; 15 << 20], 256 << 10);
-        let deflated = agreed.deflater().unwrap().deflate(&message).unwrap();
+        let deflated = agreed.deflater().unwrap().deflate(&message, true);
         let (mut inflater, mut out, mut rest) = (agreed.inflater(), Vec::new(), &deflated[..]);
         let (mut slices, mut ended) = (0, false);
         while !ended {
@@ -392,6 +398,7 @@ mod tests {
             bits in 9_u8..=15,
             piece in 1_usize..700,
             goal in prop_oneof![0_usize..1000, Just(usize::MAX)],
+            deflated_piece in 1_usize..4000,
         ) {
             let agreed = Agreed {
                 server_context_takeover: keep.0,
@@ -400,10 +407,15 @@ mod tests {
             };
             let (mut deflater, mut inflater) = (agreed.deflater().unwrap(), agreed.inflater());
             for message in messages {
-                let Some(deflated) = deflater.deflate(message.as_bytes()) else {
-                    prop_assert!(message.len() < MIN_BYTES);
+                if !Deflater::takes(message.as_bytes()) {
                     continue;
-                };
+                }
+                let (head, end) = message.as_bytes().split_at((message.len() - 1) / deflated_piece * deflated_piece);
+                let mut deflated = Vec::new();
+                for piece in head.chunks(deflated_piece) {
+                    deflated.extend(deflater.deflate(piece, false));
+                }
+                deflated.extend(deflater.deflate(end, true));
                 let mut out = Vec::new();
                 for mut piece in deflated.chunks(piece) {
                     while !inflater.inflate(&mut piece, &mut out, message.len(), goal).unwrap() {}

@@ -17,6 +17,8 @@ use super::deflate::{Inflate, Inflater};
 const BUFFER_BYTES: usize = 256 << 10;
 /// About so much is inflated in one turn.
 const TURN_BYTES: usize = 256 << 10;
+/// So many frames are taken in one turn: those that are no event, such as empty fragments, count too.
+const TURN_FRAMES: usize = 1024;
 /// A message that was put together may leave so much memory behind for the next.
 const KEPT_BYTES: usize = 64 << 10;
 /// A control frame carries no more (RFC 6455, 5.5).
@@ -76,6 +78,8 @@ pub(super) struct Inbound {
     deflated: Option<Deflated>,
     /// So much may still be inflated in this turn.
     budget: usize,
+    /// So many frames may still be taken in this turn.
+    frames: usize,
     /// Where messages in parts are put together.
     whole: Vec<u8>,
     /// The last event's bytes lie in `whole`.
@@ -111,6 +115,7 @@ impl Inbound {
             inflater,
             deflated: None,
             budget: TURN_BYTES,
+            frames: TURN_FRAMES,
             whole: Vec::new(),
             handed_out: false,
         }
@@ -132,10 +137,11 @@ impl Inbound {
         self.unread.end += length;
     }
 
-    /// Little compressed data may become very much: so that others get their turn meanwhile, one turn
-    /// inflates no more than its share.
+    /// Little compressed data may become very much, and very many frames nothing at all: so that others get
+    /// their turn meanwhile, one turn does no more than its share.
     pub(super) fn begin_turn(&mut self) {
         self.budget = TURN_BYTES;
+        self.frames = TURN_FRAMES;
     }
 
     /// The next event that is there whole, or what is wrong with it. After a fault or a close frame
@@ -168,6 +174,9 @@ impl Inbound {
                 }
                 continue;
             }
+            if self.frames == 0 {
+                return Ok(Next::Again);
+            }
             let Some((header, length, header_length)) = self.header()? else { return Ok(Next::Read) };
             let opcode = self.check(&header, length)?;
             let here = self.unread.len() - header_length;
@@ -175,11 +184,13 @@ impl Inbound {
                 if header_length as u64 + length <= self.buffer.len() as u64 {
                     return Ok(Next::Read); // it has room here, and is taken when it is whole
                 }
+                self.frames -= 1;
                 self.take(header_length);
                 self.begin(opcode, &header);
                 self.rest = Some((length, header.is_final));
                 continue;
             }
+            self.frames -= 1;
             self.take(header_length);
             let payload = self.take(length as usize);
             let data = match opcode {

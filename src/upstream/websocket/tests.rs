@@ -171,7 +171,7 @@ async fn a_long_message_out_of_few_bytes_comes_in_turns() {
     let wire = Wire { stream: Box::new(near), meter };
     let inbound = Inbound::new(&[], max, Some(agreed.inflater()));
     let mut connection = Connection::new(wire, inbound, None, max);
-    let deflated = agreed.deflater().unwrap().deflate(&vec![1; max]).unwrap();
+    let deflated = agreed.deflater().unwrap().deflate(&vec![1; max], true);
     let length = u16::try_from(deflated.len()).unwrap().to_be_bytes();
     let mut driver = Driver::default();
     far.write_all(&[&[0xc2, 126], &length[..], &deflated, b"\x89\x00"].concat()).await.unwrap();
@@ -184,4 +184,73 @@ async fn a_long_message_out_of_few_bytes_comes_in_turns() {
     assert!((15..=61).contains(&turns), "{turns} turns");
     let batch = poll(&mut connection, &mut driver).unwrap();
     assert_eq!((driver.heard, batch.heavy), (vec![format!("{max} bytes"), "ping".to_owned()], false));
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_is_no_message_gives_others_their_turn_too() {
+    for (stream, heard) in [
+        (b"\x8a\x00".repeat(3 * BATCH_FRAMES), BATCH_FRAMES),
+        ([&b"\x01\x01x"[..], &b"\x00\x00".repeat(3 * BATCH_FRAMES)].concat(), 0),
+    ] {
+        let (mut connection, mut far) = connection(1 << 20);
+        let mut driver = Driver::default();
+        far.write_all(&stream).await.unwrap();
+        let batch = poll(&mut connection, &mut driver).unwrap();
+        assert!(batch.full && batch.heavy, "{batch:?}");
+        assert_eq!(driver.heard.len(), heard);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_long_message_is_compressed_in_turns() {
+    let agreed = deflate::agree(&crate::config::Compression::default(), "permessage-deflate").unwrap();
+    let (near, mut far) = duplex(16 << 20);
+    let (near, meter) = Metered::new(near, Vec::new());
+    let wire = Wire { stream: Box::new(near), meter };
+    let mut connection = Connection::new(wire, Inbound::new(&[], 1 << 20, None), agreed.deflater(), 1 << 20);
+    let mut random = fastrand::Rng::with_seed(7);
+    let text: String = (0..1 << 20).map(|_| char::from(random.u8(b'a'..b'e'))).collect();
+    let (zeros, text_bytes) = (vec![0; 1 << 20], text.clone().into_bytes());
+    let (first, first_fate) = send(Payload::Binary(zeros.clone()));
+    let (second, second_fate) = send(Payload::Text(text));
+    let mut driver = Driver { sends: [first, second].into(), ..Driver::default() };
+    let (mut bytes, mut turns) = (Vec::new(), 0);
+    while second_fate.borrow().is_none() {
+        assert!(poll(&mut connection, &mut driver).is_none());
+        loop {
+            let more = taken(&mut far);
+            if more.is_empty() {
+                break;
+            }
+            bytes.extend(more);
+        }
+        turns += 1;
+    }
+    assert!((8..=10).contains(&turns), "{turns} turns for 8 pieces");
+    assert_eq!((*first_fate.borrow(), *second_fate.borrow()), (Some(Fate::Written), Some(Fate::Written)));
+    // masked as a client's are; a server reads them like this
+    let (mut payloads, mut rest, mut inflater) = (vec![Vec::new()], &bytes[..], agreed.inflater());
+    while let [first, second, more @ ..] = rest {
+        let (length, extra) = match second & 127 {
+            126 => (usize::from(u16::from_be_bytes([more[0], more[1]])), 2),
+            127 => (u64::from_be_bytes(more[..8].try_into().unwrap()) as usize, 8),
+            length => (usize::from(length), 0),
+        };
+        let (mask, payload) = (&more[extra..extra + 4], &more[extra + 4..][..length]);
+        let payload: Vec<u8> =
+            payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        let whole = payloads.last_mut().unwrap();
+        assert_eq!(
+            first & 0x40 != 0,
+            first & 15 != 0,
+            "only a message's first frame says that it is compressed"
+        );
+        inflater.inflate(&mut &payload[..], whole, 16 << 20, usize::MAX).unwrap();
+        if first & 0x80 != 0 {
+            inflater.finish(whole, 16 << 20, usize::MAX).unwrap();
+            payloads.push(Vec::new());
+        }
+        rest = &more[extra + 4 + length..];
+    }
+    assert!(payloads == [zeros, text_bytes, Vec::new()], "what was sent is what comes");
 }
