@@ -185,6 +185,34 @@ fn a_url_of_a_messages_leads_nowhere_else_and_takes_no_headers_along() {
 }
 
 #[test]
+fn a_login_in_a_resume_url_stays_with_the_configured_server() {
+    let server = Server::bind();
+    let elsewhere = Server::bind();
+    let config = server.config().replace(
+        "/stream\"\n",
+        "/stream\"\nresume_url = \"ws://me:hunter2@${capture:host}/resume\"\nresume_url_failures = 1\n",
+    );
+    let daemon = Daemon::start(&format!(
+        "{config}\n[[capture]]\nmatch = {{ \"/host\" = {{ exists = true }} }}\nvalues = {{ host = \"/host\" }}\n"
+    ));
+    let mut client = daemon.client();
+    let login = |headers: &[(String, String)]| {
+        let header = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        header.map(|(_, value)| value.clone())
+    };
+    let mut upstream = server.accept();
+    for (place, expected) in [(&server, Some("Basic bWU6aHVudGVyMg==")), (&elsewhere, None)] {
+        client.link("up");
+        say(&mut upstream, &json!({"host": format!("127.0.0.1:{}", place.port())}));
+        client.message();
+        upstream.drop_tcp();
+        upstream = place.accept();
+        assert_eq!(upstream.path, "/resume");
+        assert_eq!(login(&upstream.headers).as_deref(), expected);
+    }
+}
+
+#[test]
 fn a_server_that_asks_is_answered_and_may_say_the_heartbeat() {
     let server = Server::bind();
     let daemon = Daemon::start(&format!(

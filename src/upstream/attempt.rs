@@ -100,7 +100,7 @@ async fn connect(
     }
     let address = address(upstream, to, &secrets).await?;
     let misled = |why: String| Failure { misled: true, ..Failure::attempt(why) };
-    let target = Target::parse(address.url.expose()).map_err(|why| match to {
+    let mut target = Target::parse(address.url.expose()).map_err(|why| match to {
         Destination::Configured(_) => Failure::attempt(why),
         Destination::Resume(_) => misled(why.replacen("upstream.url", "upstream.resume_url", 1)),
     })?;
@@ -138,7 +138,7 @@ async fn connect(
     });
     let mut tls = upstream.tls.clone();
     if !trusted {
-        (tls.cert_file, tls.key_file) = (None, None);
+        (target.userinfo, tls.cert_file, tls.key_file) = (None, None, None);
     }
     let way = Way { proxy, tls };
     let wire = dial(target.clone(), way, track.clone()).await.map_err(Failure::attempt)?;
