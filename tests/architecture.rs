@@ -14,7 +14,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config/reader", &[]),
     ("config/language", &["config/reader"]),
     ("config/sections", &["config/reader", "config/language"]),
-    ("hub", &["config"]),
+    ("protocol", &[]),
+    ("hub", &["config", "protocol"]),
     ("upstream", &["config", "hub"]),
     ("upstream/failure", &["config"]),
     ("upstream/secrets", &["config"]),
@@ -73,7 +74,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms in which nothing touches a clock, a task, a socket or a file.
-const PURE: [&str; 4] = ["upstream/failure", "upstream/secrets", "upstream/session", "upstream/machine"];
+const PURE: [&str; 5] =
+    ["protocol", "upstream/failure", "upstream/secrets", "upstream/session", "upstream/machine"];
 
 /// What may be named only in the files whose paths begin so.
 const NAMED_IN: [(&str, &[&str]); 9] = [

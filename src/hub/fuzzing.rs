@@ -2,12 +2,11 @@
 
 use serde_json::value::RawValue;
 
-use super::{
-    Data, Limits, Log,
-    json::{Json, json},
-    line::Message,
+use super::{Data, Limits, Log};
+use crate::{
+    config::Format,
+    protocol::{Encoder, Json, json},
 };
-use crate::config::Format;
 
 /// A text is judged as serde_json does, and becomes one line that gives it back.
 pub fn message(text: &str) {
@@ -20,7 +19,7 @@ pub fn message(text: &str) {
         Json::Any(inner) => assert_eq!(judged.expect("it is JSON").get(), inner),
         Json::Not => assert!(judged.is_err(), "it is JSON"),
     }
-    let message = Message::new(Data::Text(text));
+    let message = Encoder::new(Data::Text(text));
     let mut log = Log::new(Limits { max_bytes: 0, max_age_us: None }, true);
     let seq = log.append(1, message.room(), |seq, envelope, raw| message.write(seq, 1, envelope, raw));
     let [envelope, raw] = [Format::Envelope, Format::Raw].map(|format| log.chunk(seq, format).lines());

@@ -10,7 +10,10 @@
 
 use std::rc::Rc;
 
-use crate::config::Format;
+use crate::{
+    config::Format,
+    protocol::{Room, Sink as _},
+};
 
 mod buffer;
 mod chunk;
@@ -47,14 +50,6 @@ pub struct Log {
     oldest: u64,
     /// Entries from here on are kept, whatever the limits say.
     needed: u64,
-}
-
-/// The most bytes that an entry's lines may have, line breaks included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
-    pub(super) envelope: usize,
-    /// 0 for an entry without a raw form.
-    pub(super) raw: usize,
 }
 
 impl Log {

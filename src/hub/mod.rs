@@ -12,14 +12,16 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::config;
+use crate::{
+    config,
+    protocol::{self, Encoder},
+};
 
 mod configured;
 mod cursor;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hole;
-mod json;
 mod lane;
 mod line;
 mod link;
@@ -40,14 +42,7 @@ pub use reload::{Changes, Reload, ReloadResult};
 pub use send::{Fate, Payload, Send, Ticket};
 pub use turns::Turns;
 
-/// What a message from the upstream carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Data<'a> {
-    /// A text message; always valid UTF-8 (RFC 6455, 8.1).
-    Text(&'a str),
-    /// A binary message.
-    Binary(&'a [u8]),
-}
+pub use crate::protocol::Data;
 
 /// What a local client, a signal or a reload asks of the link.
 #[derive(Debug)]
@@ -137,7 +132,7 @@ impl Hub {
             traffic: Cell::default(),
             configured: RefCell::default(),
             waiting: Cell::default(),
-            max_entry: Cell::new(line::longest(0)),
+            max_entry: Cell::new(protocol::longest(0)),
             commands,
             lane: Lane::default(),
             dropped: Cell::default(),
@@ -170,7 +165,7 @@ impl Hub {
         traffic.received_bytes += bytes as u64;
         traffic.last_received_us = time_us;
         self.0.traffic.set(traffic);
-        let message = line::Message::new(data);
+        let message = Encoder::new(data);
         self.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
             message.write(seq, time_us, envelope, raw);
         });
@@ -277,7 +272,7 @@ impl Hub {
 
     /// Says how large a message may be, in bytes (`upstream.max_message`).
     pub fn set_max_message(&self, bytes: usize) {
-        self.0.max_entry.set(line::longest(bytes));
+        self.0.max_entry.set(protocol::longest(bytes));
     }
 
     // --- the clients' side -----------------------------------------------------------------

@@ -6,6 +6,7 @@
 use std::{io, rc::Rc};
 
 use super::{Pin, buffer::Buffer};
+use crate::protocol::Sink;
 
 /// What an entry takes in the index: when it came (8 bytes), and where its line ends (4).
 const INDEX_BYTES: usize = 12;
@@ -192,23 +193,18 @@ impl Chunk {
 }
 
 impl Space<'_> {
-    /// Adds bytes to the line.
-    #[inline]
-    pub(in crate::hub) fn put(&mut self, bytes: &[u8]) {
-        self.next(bytes.len()).copy_from_slice(bytes);
-    }
-
-    /// The next so many bytes of the line, to be written.
-    #[inline]
-    pub(in crate::hub) fn next(&mut self, length: usize) -> &mut [u8] {
-        let start = self.used;
-        self.used += length;
-        &mut self.memory[start..self.used]
-    }
-
     /// How many bytes the line has.
     pub(in crate::hub) fn len(&self) -> usize {
         self.used
+    }
+}
+
+impl Sink for Space<'_> {
+    #[inline]
+    fn next(&mut self, length: usize) -> &mut [u8] {
+        let start = self.used;
+        self.used += length;
+        &mut self.memory[start..self.used]
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 /// How a text stands in a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Json<'a> {
+pub(crate) enum Json<'a> {
     /// It is JSON, and has no line break in it.
     Plain(&'a str),
     /// It is JSON, which may have line breaks between its tokens.
@@ -17,7 +17,7 @@ pub(super) enum Json<'a> {
 }
 
 /// Says what `text` is. The JSON comes without the blanks around it.
-pub(super) fn json(text: &str) -> Json<'_> {
+pub(crate) fn json(text: &str) -> Json<'_> {
     if is_plain(text) {
         return Json::Plain(text);
     }

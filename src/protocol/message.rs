@@ -1,0 +1,258 @@
+//! A message: its payload becomes a line, once.
+
+use std::io;
+
+use super::json::{Json, json};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+/// What a message from the upstream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// A text message; always valid UTF-8 (RFC 6455, 8.1).
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+}
+
+/// A message that is to become a line.
+///
+/// Text that is JSON (RFC 8259, as serde_json reads it) stands in the line byte for byte: it is
+/// checked, never parsed and printed again. A line break in valid JSON can only stand between
+/// tokens, so it becomes a space; blanks around the whole stand in the raw form only. Lone surrogate escapes (`\ud800`) pass, as the grammar allows.
+#[derive(Debug)]
+pub struct Encoder<'a> {
+    data: Data<'a>,
+    /// What a text is.
+    json: Json<'a>,
+}
+
+/// The most bytes that an entry's lines may have, line breaks included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Of the line.
+    pub envelope: usize,
+    /// Of the raw form; 0 for an entry without one.
+    pub raw: usize,
+}
+
+/// The most that an envelope has beside its payload: `{"type":"message","seq":…,"time_us":…,"binary":"…"}`
+/// with numbers of twenty digits, and the line break.
+const ENVELOPE_BYTES: usize = 96;
+
+/// What other entries than messages have at most, in practice: a link's change tells an error, a reason and a
+/// URL.
+const OTHER_BYTES: usize = 64 << 10;
+
+/// The longest line of an entry, its end included, where no message is longer than `max_message`: a text of
+/// nothing but control characters, six bytes each.
+pub fn longest(max_message: usize) -> usize {
+    (6 * max_message + 2 + ENVELOPE_BYTES).max(OTHER_BYTES)
+}
+
+impl<'a> Encoder<'a> {
+    /// Looks at what a message is.
+    pub fn new(data: Data<'a>) -> Encoder<'a> {
+        let json = match data {
+            Data::Text(text) => json(text),
+            Data::Binary(_) => Json::Not,
+        };
+        Encoder { data, json }
+    }
+
+    /// What its lines take at most.
+    pub fn room(&self) -> Room {
+        let (payload, raw) = match (self.data, &self.json) {
+            (Data::Text(text), Json::Plain(_) | Json::Any(_)) => (text.len(), text.len()),
+            (Data::Text(text), Json::Not) => (string_len(text), text.len()),
+            (Data::Binary(bytes), _) => (base64_len(bytes), base64_len(bytes)),
+        };
+        Room { envelope: payload + ENVELOPE_BYTES, raw: raw + 1 }
+    }
+
+    /// Writes its line, and its raw form.
+    #[inline]
+    pub fn write(&self, seq: u64, time_us: u64, envelope: &mut impl Sink, raw: Option<&mut impl Sink>) {
+        head(seq, time_us, envelope);
+        match (self.data, &self.json) {
+            (_, Json::Plain(json)) => {
+                envelope.put(b",\"json\":");
+                envelope.put(json.as_bytes());
+            }
+            (_, Json::Any(json)) => {
+                envelope.put(b",\"json\":");
+                one_line(json, envelope);
+            }
+            (Data::Text(text), Json::Not) => {
+                envelope.put(b",\"text\":");
+                serde_json::to_writer(&mut *envelope, text).expect("a string is plain data");
+            }
+            (Data::Binary(bytes), Json::Not) => {
+                envelope.put(b",\"binary\":\"");
+                base64(bytes, envelope);
+                envelope.put(b"\"");
+            }
+        }
+        envelope.put(b"}\n");
+        if let Some(raw) = raw {
+            match self.data {
+                Data::Text(text) => one_line(text, raw),
+                Data::Binary(bytes) => base64(bytes, raw),
+            }
+            raw.put(b"\n");
+        }
+    }
+}
+
+/// Where a line is written to; it has the room that was asked for.
+pub trait Sink: io::Write {
+    /// Adds bytes to the line.
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.next(bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// The next so many bytes of the line, to be written.
+    fn next(&mut self, length: usize) -> &mut [u8];
+}
+
+impl Sink for Vec<u8> {
+    fn next(&mut self, length: usize) -> &mut [u8] {
+        let start = self.len();
+        self.resize(start + length, 0);
+        &mut self[start..]
+    }
+}
+
+fn head(seq: u64, time_us: u64, line: &mut impl Sink) {
+    let mut number = itoa::Buffer::new();
+    line.put(b"{\"type\":\"message\",\"seq\":");
+    line.put(number.format(seq).as_bytes());
+    line.put(b",\"time_us\":");
+    line.put(number.format(time_us).as_bytes());
+}
+
+/// Appends `text` with each line break as a space.
+fn one_line(text: &str, out: &mut impl Sink) {
+    let mut rest = text.as_bytes();
+    // looked for before the copy: reading right after it would wait for the stores
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+        out.put(&rest[..at]);
+        out.put(b" ");
+        rest = &rest[at + 1..];
+    }
+    out.put(rest);
+}
+
+/// The length of a text as a JSON string, as serde_json writes it.
+fn string_len(text: &str) -> usize {
+    let escaped = |byte: &u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.as_bytes().iter().map(escaped).sum::<usize>() + 2
+}
+
+fn base64_len(bytes: &[u8]) -> usize {
+    base64::encoded_len(bytes.len(), true).expect("a message is far smaller than the address space")
+}
+
+fn base64(bytes: &[u8], out: &mut impl Sink) {
+    let out = out.next(base64_len(bytes));
+    BASE64.encode_slice(bytes, out).expect("the slice has the encoded length");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn lines(data: Data<'_>) -> (String, String) {
+        let (mut envelope, mut raw) = (Vec::new(), Vec::new());
+        Encoder::new(data).write(7, 5, &mut envelope, Some(&mut raw));
+        (String::from_utf8(envelope).unwrap(), String::from_utf8(raw).unwrap())
+    }
+
+    #[test]
+    fn a_message_becomes_a_line() {
+        let cases = [
+            (Data::Text(r#"{"a":1}"#), r#""json":{"a":1}"#, r#"{"a":1}"#),
+            (Data::Text(" [1, 2]\n"), r#""json":[1, 2]"#, " [1, 2] "),
+            (Data::Text("{\r\n\"a\": 1\n}"), r#""json":{  "a": 1 }"#, "{  \"a\": 1 }"),
+            (
+                Data::Text(r#"{"n":123456789012345678901234567890.10,"n":1e400,"b":0}"#),
+                r#""json":{"n":123456789012345678901234567890.10,"n":1e400,"b":0}"#,
+                r#"{"n":123456789012345678901234567890.10,"n":1e400,"b":0}"#,
+            ),
+            (Data::Text(r#""\ud800""#), r#""json":"\ud800""#, r#""\ud800""#),
+            (Data::Text("3"), r#""json":3"#, "3"),
+            (Data::Text("not JSON"), r#""text":"not JSON""#, "not JSON"),
+            (Data::Text("{\"a\":1} x"), r#""text":"{\"a\":1} x""#, "{\"a\":1} x"),
+            (Data::Text("two\nlines\u{1}"), r#""text":"two\nlines\u0001""#, "two lines\u{1}"),
+            (Data::Text(""), r#""text":"""#, ""),
+            (Data::Binary(&[0, 1, 2]), r#""binary":"AAEC""#, "AAEC"),
+            (Data::Binary(&[]), r#""binary":"""#, ""),
+        ];
+        for (data, envelope, raw) in cases {
+            let expected = format!("{{\"type\":\"message\",\"seq\":7,\"time_us\":5,{envelope}}}\n");
+            assert_eq!(lines(data), (expected, format!("{raw}\n")), "{data:?}");
+        }
+    }
+
+    #[test]
+    fn json_of_any_depth_passes() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(lines(Data::Text(&deep)).0.contains("\"json\":[[["));
+    }
+
+    #[test]
+    fn the_longest_envelope_has_room() {
+        for data in [Data::Text("1"), Data::Text("x"), Data::Binary(b"x")] {
+            let message = Encoder::new(data);
+            let mut line = Vec::new();
+            message.write(u64::MAX, u64::MAX, &mut line, None::<&mut Vec<u8>>);
+            let length = line.len();
+            assert!(length <= message.room().envelope, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn no_line_is_longer_than_the_longest() {
+        for length in [20_000, 100_000] {
+            let (control, bytes) = ("\u{1}".repeat(length), vec![0; length]);
+            for data in [Data::Text(&control), Data::Binary(&bytes)] {
+                assert!(Encoder::new(data).room().envelope <= longest(length));
+            }
+        }
+        assert_eq!(longest(0), OTHER_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn the_length_of_a_string_is_known_before_it_is_written(text in any::<String>()) {
+            prop_assert_eq!(string_len(&text), serde_json::to_string(&text).unwrap().len());
+        }
+
+        #[test]
+        fn any_text_becomes_one_line_that_gives_it_back(text in any::<String>()) {
+            let (envelope, raw) = lines(Data::Text(&text));
+            prop_assert_eq!(envelope.matches('\n').count(), 1);
+            prop_assert_eq!(raw.matches(['\n', '\r']).count(), 1);
+            let line: Value = serde_json::from_str(&envelope).unwrap();
+            match (line.get("text"), line.get("json")) {
+                (Some(Value::String(back)), None) => prop_assert_eq!(back, &text),
+                (None, Some(json)) => prop_assert_eq!(json, &serde_json::from_str::<Value>(&text).unwrap()),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+
+        #[test]
+        fn any_bytes_become_one_line_that_gives_them_back(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let (envelope, _) = lines(Data::Binary(&bytes));
+            let line: Value = serde_json::from_str(&envelope).unwrap();
+            prop_assert_eq!(BASE64.decode(line["binary"].as_str().unwrap()).unwrap(), bytes);
+        }
+    }
+}
