@@ -1,6 +1,9 @@
 //! The names that templates may use, and which placeholder has a value where.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use toml::de::{DeTable, DeValue};
 
@@ -13,7 +16,7 @@ use crate::config::reader::{
     values::{either, quoted},
 };
 
-/// So many used variables are listed with one that isn't; more help nobody, and would be said for each.
+/// So many names are listed with one that isn't there, or isn't used; more help nobody, and would be said for each.
 const MAX_LISTED: usize = 16;
 
 /// What the file defines by name, gathered before its sections are read.
@@ -22,9 +25,9 @@ pub(in crate::config) struct Names {
     /// Of `[vars]`.
     vars: BTreeMap<String, Variable>,
     /// Of `[command.NAME]`.
-    commands: Vec<String>,
+    commands: BTreeSet<String>,
     /// Of every `capture` of a step and every `[[capture]]`.
-    captures: Vec<String>,
+    captures: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -61,12 +64,10 @@ impl Names {
             let named = tables.filter_map(|table| table.get(key)?.get_ref().as_table());
             named.flat_map(keys).collect()
         };
-        let mut captures = lists(root.get("capture"), "values");
+        let mut captures: BTreeSet<_> = lists(root.get("capture"), "values").into_iter().collect();
         for key in ["step", "then"] {
             captures.extend(lists(table("script").and_then(|script| script.get(key)), "capture"));
         }
-        captures.sort_unstable();
-        captures.dedup();
         let vars = table("vars").into_iter().flatten();
         Self {
             vars: vars
@@ -114,11 +115,14 @@ impl Names {
 
     /// Checks that something is captured by this name.
     pub(in crate::config) fn captured(&self, name: &str) -> Result<(), String> {
-        match self.captures.iter().any(|capture| capture == name) {
+        match self.captures.contains(name) {
             true => Ok(()),
             false => Err(format!(
                 "is captured nowhere: {}",
-                advice(&self.captures, "write `capture = { … }` in a step of the script, or a [[capture]]")
+                advice(
+                    self.captures.iter(),
+                    "write `capture = { … }` in a step of the script, or a [[capture]]"
+                )
             )),
         }
     }
@@ -131,8 +135,8 @@ impl Names {
                 Ok(())
             }
             None => {
-                let names: Vec<_> = self.vars.keys().cloned().collect();
-                Err(format!("is not in [vars]: {}", advice(&names, &format!("write vars.{name} = \"…\""))))
+                let write = format!("write vars.{name} = \"…\"");
+                Err(format!("is not in [vars]: {}", advice(self.vars.keys(), &write)))
             }
         }
     }
@@ -204,7 +208,7 @@ impl Names {
             Placeholder::Command(name, pointer) => {
                 if !self.commands.contains(name) {
                     let write = format!("write [command.{name}] with what to run");
-                    return Err(format!("is no command: {}", advice(&self.commands, &write)));
+                    return Err(format!("is no command: {}", advice(self.commands.iter(), &write)));
                 }
                 if bare && pointer.is_none() {
                     return Err(
@@ -275,18 +279,21 @@ fn keys(table: &DeTable<'_>) -> Vec<String> {
     table.iter().map(|(name, _)| name.get_ref().to_string()).collect()
 }
 
-/// What to write, or the names that there are.
 fn all(names: &[&str]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
     names.join(", ")
 }
 
-fn advice(names: &[String], write: &str) -> String {
-    match names {
-        [] => write.to_owned(),
-        names => {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+/// What to write, or the names that there are.
+fn advice<'n>(names: impl ExactSizeIterator<Item = &'n String>, write: &str) -> String {
+    match names.len() {
+        1..=MAX_LISTED => {
+            let names: Vec<&str> = names.map(String::as_str).collect();
             format!("{write}, or one of {}", either(&names))
         }
+        _ => write.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+use std::fmt::Write as _;
+
+use crate::config::{Config, language::environment::Surroundings};
+
+/// What is said of a file in which so many names of each kind aren't used, and as many that are used aren't there.
+fn problems(names: usize) -> Vec<String> {
+    let mut text = "[upstream]\nurl = \"ws://a/\"\n[vars]\n".to_owned();
+    for at in 0..names {
+        let _ = writeln!(text, "v{at} = \"x\"\nw{at} = \"${{command:none{at}}}\"");
+    }
+    for at in 0..names {
+        let _ = writeln!(text, "[command.c{at}]\nrun = [\"/bin/true\"]");
+    }
+    for at in 0..names {
+        let _ = writeln!(
+            text,
+            "[[capture]]\nmatch = {{ \"/a\" = 1 }}\nvalues = {{ k{at} = \"/a\" }}\n\
+             [[reply]]\nmatch = {{ \"/a\" = {at} }}\nsend = \"${{var:none{at}}}\"\n\
+             [[reply]]\nmatch = {{ \"/b\" = {at} }}\nsend = \"${{capture:none{at}}}\""
+        );
+    }
+    said(&text)
+}
+
+fn said(text: &str) -> Vec<String> {
+    let invalid = Config::parse(text, &Surroundings::fixed([])).unwrap_err();
+    invalid.problems().iter().map(|problem| problem.sentence.clone()).collect()
+}
+
+#[test]
+fn what_is_said_grows_with_the_names_and_not_with_their_square() {
+    let bytes = |names| problems(names).iter().map(String::len).sum::<usize>();
+    let (few, many) = (bytes(24), bytes(8 * 24));
+    assert!(problems(24).len() >= 3 * 24);
+    assert!(many < 10 * few, "{few} bytes of problems became {many}");
+}
+
+#[test]
+fn a_few_names_are_listed_and_many_are_not() {
+    let listed = |names: usize| {
+        let vars: String = (0..names).map(|at| format!("v{at} = 1\n")).collect();
+        let text = format!("[upstream]\nurl = \"ws://a/${{var:none}}\"\n[vars]\n{vars}");
+        said(&text).concat()
+    };
+    assert!(listed(1).contains("write vars.none = \"…\", or one of \"v0\""), "{}", listed(1));
+    assert!(listed(16).contains("or one of"), "{}", listed(16));
+    assert!(listed(17).ends_with("write vars.none = \"…\""), "{}", listed(17));
+}
+
+#[test]
+fn each_unused_variable_is_told() {
+    let vars: String = (0..20_000).map(|at| format!("v{at} = 1\n")).collect();
+    let problems = said(&format!("[upstream]\nurl = \"ws://a/\"\n[vars]\n{vars}"));
+    assert_eq!(problems.len(), 20_000);
+    assert_eq!(problems[19_999], "vars.v19999 is used nowhere: use it as `${var:v19999}`, or leave it out");
+}
