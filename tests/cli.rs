@@ -215,8 +215,15 @@ fn check_says_what_a_config_means_or_what_is_wrong() {
     }
     assert!(run(&["check", "--json", "--config", &good]).out.contains(r#""ok":true"#));
 
-    let done = run(&["check", "-i", "no-such-instance"]);
-    assert!(done.code == Some(78) && done.err.contains("/etc/wsfan/no-such-instance.toml"), "{}", done.err);
+    for command in ["check", "run"] {
+        let done = run(&[command, "-i", "no-such-instance"]);
+        assert!(
+            done.code == Some(78) && done.err.contains("/etc/wsfan/no-such-instance.toml"),
+            "{}",
+            done.err
+        );
+        assert_eq!(run(&[command, "-i", "a", "-c", &good]).code, Some(2), "{command}");
+    }
 
     let text = "[upstream]\nurl = \"wss://h/\"\n[rotate]\nafter = \"1h\"\nwhen = { \"/op\" = 7 }\ndedupe = \"/id\"\n\
                 [limits]\nmessages = [\"20/1s\"]\nexcess = \"refuse\"\n[sequence]\npointer = \"/n\"\n";

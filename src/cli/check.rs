@@ -12,7 +12,7 @@ use super::{
     failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, note, wrote},
     format::bytes,
     run::explain,
-    target::{CONFIG, Instance},
+    target::{CONFIG, Instance, file_of},
 };
 use crate::config::{
     Config, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError, Merged,
@@ -84,16 +84,16 @@ pub(super) fn check(args: &Args) -> Outcome {
     if args.profile.is_some() || args.url.is_some() {
         return check_arguments(args);
     }
-    let file = args.instance.as_ref().map_or_else(|| args.config.clone(), Instance::config);
+    let (file, surroundings) = file_of(&args.config, args.instance.as_ref());
     if args.print {
-        let merged = Config::load_merged(&file, &Surroundings::process());
+        let merged = Config::load_merged(&file, &surroundings);
         let merged = merged.map_err(|error| {
             let _ = writeln!(io::stderr().lock(), "{}", explain(&error));
             Failure::silent(BAD_CONFIG)
         })?;
         return print(&file, &merged);
     }
-    let result = Config::load(&file);
+    let result = Config::load_in(&file, &surroundings);
     let text = match (&result, args.json) {
         // the walk has a result of its own
         (Ok(_), true) if args.live => String::new(),

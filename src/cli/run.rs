@@ -6,10 +6,10 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use super::{
     failure::{Failure, Outcome, UNAVAILABLE, reason},
-    target::CONFIG,
+    target::{CONFIG, Instance, file_of},
 };
 use crate::{
-    config::{Config, LoadError},
+    config::{Config, LoadError, Surroundings},
     service::{self, Exit, Source},
 };
 
@@ -30,12 +30,14 @@ pub(super) struct Args {
     /// The config file
     #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
+    /// The instance of this name: /etc/wsfan/NAME.toml, with its socket in /run/wsfan-NAME unless that has another
+    #[arg(short, long, value_name = "NAME", conflicts_with = "config")]
+    instance: Option<Instance>,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let config = load(&args.config)?;
-    let _flush = service::logging::init(&config.log);
-    let source = Source { config, path: Some(args.config.clone()) };
+    let source = source(args)?;
+    let _flush = service::logging::init(&source.config.log);
     let runtime = runtime()?;
     let result = runtime.block_on(service::run(source));
     // a DNS lookup that hangs must not hold the stop
@@ -50,6 +52,13 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
 }
 
+/// What the daemon runs, and reads again.
+fn source(args: &Args) -> Outcome<Source> {
+    let (path, surroundings) = file_of(&args.config, args.instance.as_ref());
+    let config = load_in(&path, &surroundings)?;
+    Ok(Source { config, path: Some(path), surroundings })
+}
+
 /// The single-threaded runtime that the daemon lives in.
 pub(super) fn runtime() -> Outcome<LocalRuntime> {
     Builder::new_current_thread()
@@ -59,8 +68,8 @@ pub(super) fn runtime() -> Outcome<LocalRuntime> {
 }
 
 /// Reads the config. All that is wrong with it stands in the failure, a line each.
-pub(super) fn load(file: &Path) -> Outcome<Config> {
-    Config::load(file).map_err(|error| Failure::config(explain(&error)))
+pub(super) fn load_in(file: &Path, surroundings: &Surroundings) -> Outcome<Config> {
+    Config::load_in(file, surroundings).map_err(|error| Failure::config(explain(&error)))
 }
 
 /// What is wrong with a config file, and what to do where there is none.

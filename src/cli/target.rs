@@ -37,6 +37,14 @@ pub(super) struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Instance(String);
 
+/// The file that a daemon runs, and what it is read in: an instance's, whatever else is named by default.
+pub(super) fn file_of(config: &Path, instance: Option<&Instance>) -> (PathBuf, Surroundings) {
+    match instance {
+        Some(instance) => (instance.config(), instance.surroundings()),
+        None => (config.to_owned(), Surroundings::process()),
+    }
+}
+
 /// The right that a command needs; it prefers a listener that gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
@@ -48,8 +56,13 @@ pub(super) enum Need {
 
 impl Instance {
     /// Its config file.
-    pub(super) fn config(&self) -> PathBuf {
+    fn config(&self) -> PathBuf {
         format!("/etc/wsfan/{}.toml", self.0).into()
+    }
+
+    /// What a listener without a path goes by: the runtime directory of its unit.
+    fn surroundings(&self) -> Surroundings {
+        Surroundings::fixed([("RUNTIME_DIRECTORY", &*self.runtime())])
     }
 
     /// The runtime directory that its unit has.
@@ -155,24 +168,21 @@ impl Target {
 
 /// The way to an instance with this config file. Who may use its socket needn't be able to read its file.
 fn of_instance(instance: &Instance, file: &Path, need: Need) -> Outcome<(Way, Option<String>)> {
-    let runtime = instance.runtime();
     let mut warning = None;
     let socket = match fs::read_to_string(file) {
         Err(_) => None,
-        Ok(text) => {
-            match Config::parse(&text, &Surroundings::fixed([("RUNTIME_DIRECTORY", runtime.as_str())])) {
-                Ok(config) => Some(from_config(&config, file, need)?),
-                Err(_) => {
-                    warning = Some(format!(
-                        "{0} is bad, and the instance's default socket is tried: see `wsfan check --config {0}`",
-                        file.display()
-                    ));
-                    None
-                }
+        Ok(text) => match Config::parse(&text, &instance.surroundings()) {
+            Ok(config) => Some(from_config(&config, file, need)?),
+            Err(_) => {
+                warning = Some(format!(
+                    "{0} is bad, and the instance's default socket is tried: see `wsfan check --config {0}`",
+                    file.display()
+                ));
+                None
             }
-        }
+        },
     };
-    let socket = socket.unwrap_or_else(|| Path::new(&runtime).join("wsfan.sock"));
+    let socket = socket.unwrap_or_else(|| Config::default_socket(&instance.surroundings()));
     Ok((Way::to(socket).running(file.to_owned()), warning))
 }
 
@@ -319,6 +329,20 @@ mod tests {
         fs::write(&file, "bad").unwrap();
         let (way, warning) = found();
         assert!(way == own && warning.is_some());
+    }
+
+    #[test]
+    fn an_instance_is_run_where_its_clients_look_for_it() {
+        let instance: Instance = "a".parse().unwrap();
+        let (file, surroundings) = file_of(Path::new(CONFIG), Some(&instance));
+        assert_eq!(file, Path::new("/etc/wsfan/a.toml"));
+        let config = Config::parse("upstream.url = \"ws://h/\"", &surroundings).unwrap();
+        let way = Way::to(config.listeners[0].path.clone()).running("/nonexistent".into());
+        assert_eq!(of_instance(&instance, Path::new("/nonexistent"), Need::Nothing).unwrap(), (way, None));
+        assert_eq!(config.listeners[0].path, Path::new("/run/wsfan-a/wsfan.sock"));
+        let (file, surroundings) = file_of(Path::new("/c.toml"), None);
+        assert_eq!(file, Path::new("/c.toml"));
+        assert_eq!(Config::default_socket(&surroundings), Config::default_socket(&Surroundings::process()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Format},
+    config::{Config, Format, Surroundings},
     hub::{Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
     local::{self, BindError, Fanout},
     upstream,
@@ -46,6 +46,8 @@ pub struct Source {
     pub config: Config,
     /// The file to read on SIGHUP; without one a reload is refused.
     pub path: Option<PathBuf>,
+    /// What it is read in.
+    pub surroundings: Surroundings,
 }
 
 /// How the daemon ended in good order.
@@ -135,6 +137,7 @@ enum Request {
 struct Daemon {
     config: Config,
     path: Option<PathBuf>,
+    surroundings: Surroundings,
     hub: Hub,
     fanout: Fanout,
     link: JoinHandle<upstream::Ended>,
@@ -146,7 +149,7 @@ struct Daemon {
 impl Daemon {
     /// Binds the sockets, then starts everything.
     fn start(source: Source) -> Result<Daemon, Error> {
-        let Source { config, path } = source;
+        let Source { config, path, surroundings } = source;
         process::raise_descriptor_limit();
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
@@ -160,7 +163,7 @@ impl Daemon {
         let (link_settings, settings) = watch::channel(link_settings(&config));
         let link = tokio::task::spawn_local(upstream::run(hub.clone(), commands, settings));
         let writer = tokio::task::spawn_local(fanout.clone().run());
-        Ok(Daemon { config, path, hub, fanout, link, link_settings, writer, listeners })
+        Ok(Daemon { config, path, surroundings, hub, fanout, link, link_settings, writer, listeners })
     }
 
     async fn supervise(mut self, requests: impl Stream<Item = Request>) -> Result<Exit, Error> {
@@ -253,7 +256,7 @@ impl Daemon {
     fn reload(&mut self) -> Reload {
         notify::reloading();
         let result = match &self.path {
-            Some(path) => Config::load(path).map_err(|error| error.to_string()),
+            Some(path) => Config::load_in(path, &self.surroundings).map_err(|error| error.to_string()),
             None => Err("there is no configuration file to reload".to_owned()),
         };
         let reload = match result {

@@ -16,7 +16,10 @@ use super::{
     failure::{Failure, Outcome, Wrote, reason, wrote},
     run,
 };
-use crate::service::{self, Exit, Source};
+use crate::{
+    config::Surroundings,
+    service::{self, Exit, Source},
+};
 
 mod cast;
 mod place;
@@ -106,7 +109,9 @@ async fn play(args: &Args, place: &Place) -> Result<(), Stopped> {
     let mut story = Story::new(anstream::stdout().lock());
     shown(story.opening(args.duration, &config, &place.socket()))?;
 
-    let source = Source { config: run::load(&place.config_file())?, path: None };
+    let surroundings = Surroundings::process();
+    let source =
+        Source { config: run::load_in(&place.config_file(), &surroundings)?, path: None, surroundings };
     let (stop, stopped) = oneshot::channel::<()>();
     let daemon = tokio::task::spawn_local(service::run_until(source, async {
         let _ = stopped.await; // it stops as well when the other end is dropped
