@@ -142,7 +142,7 @@ fn closed(socket: &mut WebSocket<impl std::io::Read + std::io::Write>) -> Option
 #[test]
 fn a_good_way_is_told_stage_by_stage() {
     let authority = Authority::new();
-    let server = serve_tls(authority.acceptor("localhost", Days(90)), play);
+    let server = serve_tls(authority.acceptor(&format!("localhost,{SECRET}"), Days(90)), play);
     let done = check_config(&(tls_config(server.port, &authority.file()) + LOGIN), &[]);
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{}", done.out);
     let (heard, code) = server.ended();
@@ -161,7 +161,7 @@ fn a_good_way_is_told_stage_by_stage() {
     assert!(done.row("tcp").contains(&format!("127.0.0.1:{} answered", server.port)), "{}", done.out);
     let tls = done.row("tls");
     assert!(tls.starts_with("ok") && tls.contains("TLS 1.3, TLS13_"), "{tls}");
-    assert!(tls.contains("a certificate for localhost\nby wsfan's tests; until "), "{tls}");
+    assert!(tls.contains("a certificate for localhost, …\nby wsfan's tests; until "), "{tls}");
     assert!(tls.contains(", 89 days left") || tls.contains(", 90 days left"), "{tls}");
     assert!(done.row("http").contains("101, no subprotocol, no extensions"), "{}", done.out);
     let login = done.out.lines().skip_while(|line| !line.contains("log in   ")).take(2).collect::<String>();

@@ -132,6 +132,8 @@ async fn connect(
     redactor.show(&target.address());
     proxy.iter().for_each(|proxy| redactor.show(&proxy.name()));
     let secrets = secrets.with_redactor(redactor.clone());
+    let shows = redactor.clone();
+    track.show_by(move |text| shows.redact(text));
     track.found(|| Found::Prepared {
         address: target.address(),
         headers: headers.iter().map(|(name, _)| (*name).to_owned()).collect(),

@@ -118,15 +118,16 @@ impl Authority {
         self.files.path().join("ca.pem")
     }
 
-    /// A server's side for `name`, whose certificate ends in so many days.
-    pub(crate) fn acceptor(&self, name: &str, days: Days) -> Arc<ServerConfig> {
+    /// A server's side for names with commas between, whose certificate ends in so many days.
+    pub(crate) fn acceptor(&self, names: &str, days: Days) -> Arc<ServerConfig> {
         const DAY: u64 = 86_400;
         let now = SystemTime::now();
         let at = |days: i64| match u64::try_from(days) {
             Ok(days) => now + Duration::from_secs(days * DAY),
             Err(_) => now - Duration::from_secs(days.unsigned_abs() * DAY),
         };
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(names.split(',').map(str::to_owned).collect::<Vec<_>>()).unwrap();
         params.not_before = at(-100).into();
         params.not_after = at(days.0).into();
         let key = KeyPair::generate().unwrap();

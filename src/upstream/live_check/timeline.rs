@@ -133,12 +133,18 @@ impl Present {
 
     /// A failure's sentence without the name of the part, which the row has.
     fn own_words(&self, error: String) -> String {
-        let prefix = match (self.part, &self.name) {
-            (Part::Tls, _) => "TLS: ".to_owned(),
-            (Part::Step, Some(name)) => format!("the script's step {name:?} failed: "),
-            _ => return error,
+        let own = match (self.part, &self.name) {
+            (Part::Tls, _) => error.strip_prefix("TLS: ").map(str::to_owned),
+            (Part::Step, Some(name)) => {
+                let rest = error.strip_prefix(&format!("the script's step {name:?} "));
+                rest.map(|rest| match rest.strip_prefix("failed: ") {
+                    Some(why) => why.to_owned(),
+                    None => format!("it {rest}"), // such as that it is said again
+                })
+            }
+            _ => None,
         };
-        error.strip_prefix(&prefix).map(str::to_owned).unwrap_or(error)
+        own.unwrap_or(error)
     }
 }
 
@@ -196,5 +202,30 @@ mod tests {
         let trouble = rows[1].trouble.as_ref().unwrap();
         assert_eq!(trouble.error, "the server refused: bad token");
         assert!(trouble.advice.unwrap().contains("credentials"));
+    }
+
+    #[test]
+    fn a_step_is_named_once() {
+        let present = |part, name: Option<&str>| Present {
+            part,
+            name: name.map(str::to_owned),
+            began: Instant::now(),
+            found: None,
+        };
+        for (part, name, error, own) in [
+            (Part::Step, Some("boot"), "the script's step \"boot\" failed: no", "no"),
+            (
+                Part::Step,
+                Some("boot"),
+                "the script's step \"boot\" is said again in 30s: not yet: {}",
+                "it is said again in 30s: not yet: {}",
+            ),
+            (Part::Step, Some("boot"), "the connection was closed", "the connection was closed"),
+            (Part::Step, None, "the script's step \"x\" failed: no", "the script's step \"x\" failed: no"),
+            (Part::Tls, None, "TLS: no", "no"),
+            (Part::Dns, None, "TLS: no", "TLS: no"),
+        ] {
+            assert_eq!(present(part, name).own_words(error.to_owned()), own, "{error}");
+        }
     }
 }

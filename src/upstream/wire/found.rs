@@ -1,4 +1,4 @@
-//! What is found on the way to a server. Data alone; nothing in it is secret.
+//! What is found on the way to a server. Data alone; nothing in it is secret once it was told.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -93,4 +93,55 @@ pub struct Certificate {
     pub issuer: String,
     /// When it ends.
     pub not_after: SystemTime,
+}
+
+impl Found {
+    /// The same, with what the server says of itself as `shown` shows it: it may repeat what it was told.
+    pub(in crate::upstream) fn redacted(self, shown: impl Fn(&str) -> String) -> Found {
+        match self {
+            Found::Tls { version, cipher, alpn, certificate } => {
+                let certificate = certificate.map(|certificate| Certificate {
+                    names: certificate.names.iter().map(|name| shown(name)).collect(),
+                    issuer: shown(&certificate.issuer),
+                    ..certificate
+                });
+                Found::Tls { version, cipher, alpn: alpn.map(|name| shown(&name)), certificate }
+            }
+            Found::Upgraded { status, subprotocol, extensions } => Found::Upgraded {
+                status,
+                subprotocol: subprotocol.map(|name| shown(&name)),
+                extensions: extensions.map(|text| shown(&text)),
+            },
+            // what is this side's own, or was redacted where it was heard
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_of_itself_is_redacted() {
+        let found = |secret: &str| {
+            let some = || Some(format!("a {secret}"));
+            let certificate = Certificate {
+                names: vec![format!("{secret}.example"), "other.example".to_owned()],
+                issuer: format!("by {secret}"),
+                not_after: SystemTime::UNIX_EPOCH,
+            };
+            [
+                Found::Tls {
+                    version: "TLS 1.3".to_owned(),
+                    cipher: "TLS_AES_128_GCM_SHA256".to_owned(),
+                    alpn: some(),
+                    certificate: Some(certificate),
+                },
+                Found::Upgraded { status: 101, subprotocol: some(), extensions: some() },
+            ]
+        };
+        let shown = found("hunter2").map(|found| found.redacted(|text| text.replace("hunter2", "…")));
+        assert_eq!(shown, found("…"));
+    }
 }

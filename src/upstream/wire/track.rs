@@ -12,7 +12,11 @@ pub(in crate::upstream) struct Track(Rc<Inner>);
 struct Inner {
     stage: RefCell<Stage>,
     follower: Option<Box<dyn Fn(Event)>>,
+    /// How what the server says is shown.
+    shown: RefCell<Option<Shown>>,
 }
+
+type Shown = Box<dyn Fn(&str) -> String>;
 
 /// How far an attempt has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub(in crate::upstream) enum Event {
 impl Track {
     /// A track whose events go to `follower`.
     pub(in crate::upstream) fn followed(follower: impl Fn(Event) + 'static) -> Track {
-        Track(Rc::new(Inner { stage: RefCell::default(), follower: Some(Box::new(follower)) }))
+        Track(Rc::new(Inner { follower: Some(Box::new(follower)), ..Inner::default() }))
     }
 
     /// The stage before is done.
@@ -58,10 +62,19 @@ impl Track {
         *self.0.stage.borrow_mut() = stage;
     }
 
+    /// From now on what the server says goes to the follower as `shown` shows it: without secrets.
+    pub(in crate::upstream) fn show_by(&self, shown: impl Fn(&str) -> String + 'static) {
+        *self.0.shown.borrow_mut() = Some(Box::new(shown));
+    }
+
     /// The present stage has found something. `found` is only asked if anybody follows.
     pub(in crate::upstream) fn found(&self, found: impl FnOnce() -> Found) {
         if let Some(follower) = &self.0.follower {
-            follower(Event::Found(found()));
+            let found = match &*self.0.shown.borrow() {
+                Some(shown) => found().redacted(shown),
+                None => found(),
+            };
+            follower(Event::Found(found));
         }
     }
 
@@ -102,5 +115,19 @@ mod tests {
         track.begin(Stage::Resolving);
         track.clone().found(|| Found::Tunnel { proxy: "p".into() });
         assert_eq!(*heard.borrow(), ["Begins(Resolving)", "Found(Tunnel { proxy: \"p\" })"]);
+    }
+
+    #[test]
+    fn what_the_server_says_is_told_without_secrets() {
+        let heard = Rc::new(RefCell::new(String::new()));
+        let track = Track::followed({
+            let heard = heard.clone();
+            move |event| *heard.borrow_mut() = format!("{event:?}")
+        });
+        track.clone().show_by(|text| text.replace("hunter2", "…"));
+        let extensions = Some("a; hunter2".to_owned());
+        track.found(|| Found::Upgraded { status: 101, subprotocol: None, extensions });
+        let heard = heard.borrow();
+        assert!(heard.contains("a; …") && !heard.contains("hunter2"), "{heard}");
     }
 }
