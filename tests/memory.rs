@@ -53,7 +53,7 @@ fn told(client: Client, name: &str) -> bool {
 #[test]
 fn clients_that_stop_in_the_middle_of_large_lines_cost_what_is_configured() {
     let (_server, daemon, mut upstream) =
-        up("[history]\nmax_bytes = \"8MiB\"\n[memory]\nstalled_lines = \"8MiB\"\n");
+        up("[history]\nmax_bytes = \"8MiB\"\n[memory]\nstalled_lines = \"8MiB\"\n[log]\nlevel = \"debug\"\n");
     let mut quick = daemon.client();
     let before = memory(&daemon);
     let mut stuck = Vec::new();
@@ -64,7 +64,13 @@ fn clients_that_stop_in_the_middle_of_large_lines_cost_what_is_configured() {
     }
     let taken = memory(&daemon) - before;
     assert!(taken < 8 * MIB + 8 * MIB + BESIDE, "{} MiB", taken / MIB);
-    daemon.logged("memory.stalled_lines");
+    let status = quick.status();
+    let there = status["clients"].as_array().unwrap().iter().map(|row| &row["client"]).collect::<Vec<_>>();
+    let all = stuck.iter().map(|client| &client.hello["client"]).collect::<Vec<_>>();
+    let gone = all.iter().filter(|client| !there.contains(*client)).collect::<Vec<_>>();
+    assert!(gone.len() > 20, "{gone:?}");
+    // each of them, at `debug`
+    gone.iter().for_each(|client| drop(daemon.logged(&format!("memory.stalled_lines client={client} "))));
     // the last ones go on where they are; of the first ones the connection ended within a line
     let mut last = stuck.pop().unwrap();
     assert_eq!(last.message()["json"]["n"], 39);

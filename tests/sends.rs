@@ -202,3 +202,23 @@ fn a_send_that_fails_when_its_client_has_gone_is_counted() {
     client.until_clients(1);
     assert_eq!(client.status()["sends"]["dropped"], 2);
 }
+
+/// Seldom as a warning, since clients cause it; and each one at `debug`.
+#[test]
+fn each_send_that_nobody_can_be_told_of_is_in_the_log_at_debug() {
+    let (_server, daemon, mut upstream) = up("[log]\nlevel = \"debug\"\n");
+    let mut client = daemon.client();
+    client.request(json!({"op": "close"}));
+    upstream.closed();
+    client.link("closed");
+    for n in 2..5 {
+        let mut gone = UnixStream::connect(daemon.socket()).unwrap();
+        gone.write_all(b"{\"op\":\"send\",\"id\":1,\"text\":\"a\"}\n").unwrap();
+        drop(gone);
+        daemon.logged(&format!("the client that sent it has gone client={n}"));
+        client.until_clients(1);
+    }
+    let log = daemon.log();
+    let warnings = log.lines().filter(|line| line.contains("WARN") && line.contains("has gone")).count();
+    assert_eq!(warnings, 1, "{log}");
+}

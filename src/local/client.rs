@@ -351,8 +351,10 @@ impl Reader {
 /// Counts a send of a client that has gone and that nobody can be told of.
 fn dropped(hub: &Hub, fanout: &Fanout, client: u64) {
     hub.count_dropped();
-    if let Some(unsaid) = fanout.drops_said().due() {
-        tracing::warn!(client, unsaid, "a message isn't sent, and the client that sent it has gone");
+    const WHAT: &str = "a message isn't sent, and the client that sent it has gone";
+    match fanout.drops_said().due() {
+        Some(unsaid) => tracing::warn!(client, unsaid, "{WHAT}"),
+        None => tracing::debug!(client, "{WHAT}"),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Log lines that clients can cause at will are said seldom, with a count of those that were not.
+//! Log lines that clients can cause at will are said seldom, with a count of those that were not. Each client
+//! that is cut off, and each whose message isn't sent, is named at `debug`.
 
 use std::{
     cell::Cell,

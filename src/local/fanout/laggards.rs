@@ -59,6 +59,9 @@ pub(super) enum Wake {
     Newcomers,
 }
 
+/// What the log says of a client that [`Fanout::shed`] disconnects.
+const SHED: &str = "disconnected a client that had stopped reading: more was held for such clients than memory.stalled_lines";
+
 impl Fanout {
     pub(super) fn wake(&self, wake: Wake) {
         self.expire();
@@ -204,14 +207,10 @@ impl Fanout {
         }
         // it needn't send any more; a failure means that it is gone, which the next write shows
         let _ = client.stream.socket().shutdown(Shutdown::Read);
-        if let Some(unsaid) = self.0.cuts_said.due() {
-            tracing::info!(
-                client = id,
-                pid = client.about.peer.pid,
-                why = why.name(),
-                unsaid,
-                "cut off a client"
-            );
+        let (pid, why_name) = (client.about.peer.pid, why.name());
+        match self.0.cuts_said.due() {
+            Some(unsaid) => tracing::info!(client = id, pid, why = why_name, unsaid, "cut off a client"),
+            None => tracing::debug!(client = id, pid, why = why_name, "cut off a client"),
         }
         client.outgoing.cut_off(client.bye(why));
         if let Some(relieved) = client.relieved.take() {
@@ -244,14 +243,10 @@ impl Fanout {
                 break;
             }
             self.one(id, |fanout, client| {
-                if let Some(unsaid) = fanout.0.sheds_said.due() {
-                    tracing::warn!(
-                        client = id,
-                        pid = client.about.peer.pid,
-                        stalled_ms = progress.elapsed().as_millis() as u64,
-                        unsaid,
-                        "disconnected a client that had stopped reading: more was held for such clients than memory.stalled_lines"
-                    );
+                let (pid, stalled_ms) = (client.about.peer.pid, progress.elapsed().as_millis() as u64);
+                match fanout.0.sheds_said.due() {
+                    Some(unsaid) => tracing::warn!(client = id, pid, stalled_ms, unsaid, "{SHED}"),
+                    None => tracing::debug!(client = id, pid, stalled_ms, "{SHED}"),
                 }
                 client.about.dismissed.notify_one();
                 false
