@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::net::{RecvFlags, recv};
 use serde_json::Value;
 
 use super::{
@@ -34,6 +35,7 @@ pub(crate) struct Crowd {
 
 struct Shared {
     seed: u64,
+    begun: Instant,
     socket: PathBuf,
     sessions: AtomicU64,
     /// The storm has passed: begin nothing new, and read on to the end.
@@ -46,9 +48,10 @@ struct Shared {
 }
 
 impl Crowd {
-    pub(crate) fn start(seed: u64, socket: &Path, programs: &[Program]) -> Crowd {
+    pub(crate) fn start(seed: u64, begun: Instant, socket: &Path, programs: &[Program]) -> Crowd {
         let shared = Arc::new(Shared {
             seed,
+            begun,
             socket: socket.to_owned(),
             sessions: AtomicU64::new(1),
             calm: AtomicBool::new(false),
@@ -86,9 +89,22 @@ impl Crowd {
 impl Shared {
     fn live(self: &Arc<Shared>, program: &Program) -> Vec<Session> {
         let mut sessions = Vec::new();
+        if let Program::Drops { sends, pause: time, deaf } = program {
+            while !self.calm()
+                && let Some(stream) = self.connect(false)
+            {
+                sessions.push(self.drop_in(stream, program, *sends, *deaf));
+                pause(*time);
+            }
+            return sessions;
+        }
         while let Some(stream) = self.connect(program == &Program::Raw) {
             let place = sessions.last().and_then(place);
             sessions.push(self.session(stream, program, place));
+            if let Program::Hoards { time, .. } = program {
+                // it had its time, or there was no room for it
+                pause(*time);
+            }
         }
         sessions
     }
@@ -125,7 +141,7 @@ impl Shared {
             number,
             what: format!("{program:?}"),
             raw: program == &Program::Raw,
-            steady: !matches!(program, Program::Slow(_) | Program::Stalled(_) | Program::Raw),
+            time: (self.begun.elapsed(), Duration::MAX),
             ..Session::default()
         };
         let writing = stream.try_clone().unwrap();
@@ -140,8 +156,46 @@ impl Shared {
         writer.join().expect("a writer doesn't panic");
         let asked = std::mem::take(&mut *asked.lock().unwrap());
         self.closed(asked.open.len());
+        session.time.1 = self.begun.elapsed();
+        session.written = asked.written;
         session.sends = asked.sends;
         session.attaches = asked.attaches;
+        session
+    }
+
+    /// Writes, and closes at once.
+    fn drop_in(&self, mut stream: UnixStream, program: &Program, sends: u64, deaf: bool) -> Session {
+        let number = self.sessions.fetch_add(1, Ordering::SeqCst);
+        let mut session = Session {
+            number,
+            what: format!("{program:?}"),
+            time: (self.begun.elapsed(), Duration::MAX),
+            left: true,
+            ..Session::default()
+        };
+        let mut peeked = Vec::new();
+        if deaf {
+            peek(&stream, &mut peeked); // until it is there
+        }
+        for k in 0..sends {
+            let id = format!("s{k}");
+            // what is said in part may arrive whole, and need not
+            session.sends.insert(id.clone(), k);
+            let line = send_line(&id, &send(self.seed, number, k));
+            session.written += line.len();
+            if stream.write_all(&line).is_err() {
+                break;
+            }
+            session.whole = k + 1;
+        }
+        if deaf && stream.shutdown(Shutdown::Read).is_ok() {
+            // what was told before; it is left there, so that the close is a reset
+            peek(&stream, &mut peeked);
+            let whole = peeked.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+            session.lines = whole.map(|line| line[..line.len() - 1].to_vec()).collect();
+        }
+        drop(stream);
+        session.time.1 = self.begun.elapsed();
         session
     }
 
@@ -166,7 +220,11 @@ impl Shared {
                 Program::Reattacher { lines: enough } if lines.len() > *enough && !self.calm() => {
                     return true;
                 }
-                Program::HangsUp(time) if begun.elapsed() > *time && !self.calm() => return true,
+                Program::HangsUp(time) | Program::Hoards { time, .. }
+                    if begun.elapsed() > *time && !self.calm() =>
+                {
+                    return true;
+                }
                 _ => {}
             }
             let mut line = Vec::new();
@@ -203,6 +261,8 @@ struct Asked {
     attaches: BTreeMap<String, (String, u64)>,
     /// Sends whose fate isn't told.
     open: BTreeSet<String>,
+    /// How much it has written, in bytes.
+    written: usize,
 }
 
 struct Writer {
@@ -219,19 +279,25 @@ impl Writer {
         self.shared.closed(1);
     }
 
+    fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.asked.lock().unwrap().written += bytes.len();
+        self.stream.write_all(bytes)
+    }
+
     fn requests(&mut self, program: &Program, place: Option<(String, u64)>) -> io::Result<()> {
         match program {
             Program::Reader | Program::Slow(_) | Program::Stalled(_) | Program::Raw => {}
+            Program::Drops { .. } => unreachable!("it has no reader, and no writer beside one"),
             Program::Sender { sends, pause: time } => {
                 for k in (0..*sends).take_while(|_| !self.shared.calm()).collect::<Vec<_>>() {
                     let id = format!("s{k}");
-                    let payload = send(self.shared.seed, self.number, k);
+                    let line = send_line(&id, &send(self.shared.seed, self.number, k));
                     let mut asked = self.asked.lock().unwrap();
                     asked.sends.insert(id.clone(), k);
                     asked.open.insert(id.clone());
                     drop(asked);
                     self.shared.opened(1);
-                    self.stream.write_all(&send_line(&id, &payload))?;
+                    self.say(&line)?;
                     if !time.is_zero() {
                         pause(*time);
                     }
@@ -246,29 +312,41 @@ impl Writer {
                         "{{\"op\":\"attach\",\"id\":\"t\",\"since\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}}}}\n"
                     );
                     self.asked.lock().unwrap().attaches.insert("t".into(), (epoch, seq));
-                    self.stream.write_all(line.as_bytes())?;
+                    self.say(line.as_bytes())?;
                 }
             }
             Program::HangsUp(_) => {
-                self.stream.write_all(b"{\"op\":\"send\",\"id\":\"never\",\"text\":\"half a li")?;
+                self.say(b"{\"op\":\"send\",\"id\":\"never\",\"text\":\"half a li")?;
+            }
+            Program::Hoards { bytes, .. } => {
+                let begin = b"{\"op\":\"send\",\"id\":\"never\",\"text\":\"";
+                self.say(begin)?;
+                self.say(&vec![b'x'; bytes - begin.len()])?;
             }
             Program::Pipeliner { asks } => {
                 let all: String =
                     (0..*asks).map(|k| format!("{{\"op\":\"ping\",\"id\":\"p{k}\"}}\n")).collect();
-                self.stream.write_all(all.as_bytes())?;
+                self.say(all.as_bytes())?;
             }
             Program::Asker { pause: time } => {
                 for k in 0..200 {
                     if self.shared.calm() {
                         break;
                     }
-                    self.stream.write_all(format!("{{\"op\":\"status\",\"id\":\"q{k}\"}}\n").as_bytes())?;
+                    self.say(format!("{{\"op\":\"status\",\"id\":\"q{k}\"}}\n").as_bytes())?;
                     pause(*time);
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Looks at what has come and isn't read.
+fn peek(stream: &UnixStream, into: &mut Vec<u8>) {
+    into.resize(4 << 20, 0);
+    let length = recv(stream, &mut into[..], RecvFlags::PEEK).map_or(0, |(_, length)| length);
+    into.truncate(length);
 }
 
 /// The id in an answer, and whether it is the last one to it.

@@ -45,11 +45,16 @@ fn storms_break_no_promise() {
                 println!("{:#?}", Plan::new(seed));
             }
             let begun = Instant::now();
+            let mut summary = String::new();
             let faults = match catch_unwind(AssertUnwindSafe(|| run::run(&Plan::new(seed)))) {
-                Ok(record) => oracle::judge(&record),
+                Ok(record) => {
+                    summary = record.summary();
+                    oracle::judge(&record)
+                }
                 Err(panic) => vec![run::words(&*panic)],
             };
-            println!("storm {seed}: {:.1} s, {} faults", begun.elapsed().as_secs_f32(), faults.len());
+            let seconds = begun.elapsed().as_secs_f32();
+            println!("storm {seed}: {seconds:.1} s, {} faults; {summary}", faults.len());
             if !faults.is_empty() {
                 failed.lock().unwrap().push((seed, faults));
             }

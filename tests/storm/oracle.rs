@@ -1,7 +1,7 @@
 //! *Pure.* The judge of a storm: what a [`Record`] shows against what `docs/protocol.md` and the README's
 //! promises say. What it doesn't know it passes over, as the protocol asks of every client.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -16,8 +16,8 @@ mod sends;
 pub(crate) fn judge(record: &Record) -> Vec<String> {
     let mut faults = Faults::default();
     let logs = reading::logs(record, &mut faults);
-    let said = history::judge(record, &logs, &mut faults);
-    reading::judge(record, &logs, &said, &mut faults);
+    let places = history::judge(record, &logs, &mut faults);
+    reading::judge(record, &logs, &places, &mut faults);
     sends::judge(record, &mut faults);
     link::judge(record, &logs, &mut faults);
     let (taken, bound) = record.memory;
@@ -30,8 +30,8 @@ pub(crate) fn judge(record: &Record) -> Vec<String> {
 /// The entries of each life's log that anybody saw.
 type Logs<'a> = BTreeMap<&'a str, BTreeMap<u64, &'a [u8]>>;
 
-/// The last message of each of the server's connections that is in a log.
-type Said = BTreeMap<u64, u64>;
+/// Where each message stands among those of its life's log that anybody saw: the life, and how many are before.
+type Places = HashMap<u64, (usize, usize)>;
 
 #[derive(Default)]
 struct Faults(BTreeSet<String>);
@@ -65,9 +65,10 @@ pub(crate) enum Head {
 }
 
 pub(crate) fn head(line: &[u8]) -> Head {
-    for kind in ["message", "link", "gap"] {
-        let begin = format!("{{\"type\":\"{kind}\",\"seq\":");
-        if let Some(rest) = line.strip_prefix(begin.as_bytes()) {
+    let begins: [&[u8]; 3] =
+        [b"{\"type\":\"message\",\"seq\":", b"{\"type\":\"link\",\"seq\":", b"{\"type\":\"gap\",\"seq\":"];
+    for begin in begins {
+        if let Some(rest) = line.strip_prefix(begin) {
             return digits(&rest[..rest.len().min(24)]).map_or(Head::Other, Head::Entry);
         }
     }

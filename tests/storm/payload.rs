@@ -39,7 +39,7 @@ pub(crate) fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// Message `n` of a storm from the server: JSON, text or binary.
+/// Message `n` of a storm from the server: JSON, text or binary. Some call for the next connection.
 pub(crate) fn message(seed: u64, n: u64) -> Payload {
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n);
     let length = match rng.u32(0..200) {
@@ -63,8 +63,11 @@ pub(crate) fn message(seed: u64, n: u64) -> Payload {
         _ => {
             let blank = ["", " ", "\n", "\r\n\t"][rng.usize(0..4)];
             let pad = repeated(&mut rng, &JSON, length);
+            // drawn apart, so that the rest of a message doesn't hang on it
+            let turns = Rng::with_seed(seed.rotate_left(32) ^ !n).u32(0..25) == 0;
+            let turn = if turns { "\"turn\":true," } else { "" };
             Payload::Text(format!(
-                "{{\"n\":{blank}{n},{blank}\"big\":12345678901234567890.10,\"n\":0,\"pad\":\"{pad}\"{blank}}}"
+                "{{\"n\":{blank}{n},{turn}{blank}\"big\":12345678901234567890.10,\"n\":0,\"pad\":\"{pad}\"{blank}}}"
             ))
         }
     }

@@ -15,6 +15,11 @@ pub(crate) struct Plan {
     pub(crate) slow_client: &'static str,
     /// `memory.stalled_lines` is so small that clients are cut off for it.
     pub(crate) tight: bool,
+    /// New connections take over from those that still work, when a message says so or when these are old.
+    pub(crate) rotates: bool,
+    /// `memory.unfinished_lines`, if it is so small that clients are refused for it; `listener.max_line` is the
+    /// largest that goes with it.
+    pub(crate) unfinished: Option<usize>,
     pub(crate) history: usize,
     pub(crate) scripts: Vec<Script>,
     pub(crate) clients: Vec<Program>,
@@ -79,6 +84,11 @@ pub(crate) enum Program {
     Reattacher { lines: usize },
     /// Begins a line, and leaves in the middle after so long.
     HangsUp(Duration),
+    /// Begins a line of so many bytes, and leaves in the middle after so long.
+    Hoards { bytes: usize, time: Duration },
+    /// Writes so many sends and closes at once, without reading; comes back after a pause. A deaf one can be
+    /// told nothing once it has written.
+    Drops { sends: u64, pause: Duration, deaf: bool },
     /// Asks many things at once, again and again.
     Pipeliner { asks: usize },
     /// Asks for the status.
@@ -110,6 +120,12 @@ impl Plan {
         let outbox = *choose(&mut rng, &[0, 0, 5, 1000]);
         let limits = *choose(&mut rng, &["[]", "[]", "[\"200/1s\"]"]);
         let excess = *choose(&mut rng, &["wait", "refuse"]);
+        // drawn apart: what was drawn from a seed before stays
+        let mut more = Rng::with_seed(!seed);
+        let rotates = more.bool();
+        let rotate = if rotates { rotation(&mut more) } else { String::new() };
+        let unfinished = (more.u32(0..4) == 0).then_some(576 << 10);
+        let memory = unfinished.map_or(String::new(), |most| format!("unfinished_lines = {most}\n"));
         let section = |beat: u64, initial: u64, outbox: u64, header: &str| {
             format!(
                 "[upstream]\nurl = URLS\ncompression = {compression}\nconnect_timeout = \"500ms\"\nproxy = \"off\"\n\
@@ -117,10 +133,10 @@ impl Plan {
                  [heartbeat]\ninterval = \"{beat}ms\"\n\
                  [reconnect]\ninitial_delay = \"{initial}ms\"\nmax_delay = \"60ms\"\nstable_after = \"1s\"\n\
                  [history]\nmax_bytes = {history}\nslow_client = \"{slow_client}\"\nstall_timeout = \"300ms\"\n\
-                 [memory]\nstalled_lines = \"{}\"\n\
+                 {rotate}[memory]\n{memory}stalled_lines = \"{}\"\n\
                  [outbox]\nmax_messages = {outbox}\nmax_bytes = \"256KiB\"\nttl = \"400ms\"\n\
                  [limits]\nmessages = {limits}\nexcess = \"{excess}\"\n\
-                 [shutdown]\ntimeout = \"10s\"\n[log]\nlevel = \"warn\"\n",
+                 [shutdown]\ntimeout = \"10s\"\n[log]\nlevel = \"debug\"\n",
                 if tight { "1MiB" } else { "32MiB" },
             )
         };
@@ -133,8 +149,24 @@ impl Plan {
         let scripts = (0..60).map(|_| Script::draw(&mut rng)).collect();
         let mut clients = vec![Program::Reader, Program::Raw, Program::draw_sender(&mut rng)];
         clients.extend((0..rng.usize(3..8)).map(|_| Program::draw(&mut rng)));
+        clients.extend((0..more.usize(1..3)).map(|_| Program::draw_dropper(&mut more)));
+        if unfinished.is_some() {
+            clients.extend((0..more.usize(2..4)).map(|_| Program::draw_hoarder(&mut more)));
+        }
         let acts = (0..rng.usize(2..6)).map(|_| (ms(&mut rng, 20..400), Act::draw(&mut rng))).collect();
-        Plan { seed, config, reloads, slow_client, tight, history, scripts, clients, acts }
+        Plan {
+            seed,
+            config,
+            reloads,
+            slow_client,
+            tight,
+            rotates,
+            unfinished,
+            history,
+            scripts,
+            clients,
+            acts,
+        }
     }
 }
 
@@ -194,6 +226,14 @@ impl Program {
     fn draw_sender(rng: &mut Rng) -> Program {
         Program::Sender { sends: rng.u64(5..80), pause: ms(rng, 0..15) }
     }
+
+    fn draw_dropper(rng: &mut Rng) -> Program {
+        Program::Drops { sends: rng.u64(1..12), pause: ms(rng, 20..150), deaf: rng.u32(0..3) > 0 }
+    }
+
+    fn draw_hoarder(rng: &mut Rng) -> Program {
+        Program::Hoards { bytes: rng.usize(100_000..450_000), time: ms(rng, 50..400) }
+    }
 }
 
 impl Act {
@@ -207,6 +247,14 @@ impl Act {
             _ => Act::Kill,
         }
     }
+}
+
+/// `[rotate]`. No message has what names it, so that with `dedupe` nothing ends an overlap early.
+fn rotation(rng: &mut Rng) -> String {
+    let overlap = rng.u32(0..300);
+    let age = *choose(rng, &["off", "off", "1s"]);
+    let dedupe = *choose(rng, &["", "dedupe = \"/nowhere\"\n"]);
+    format!("[rotate]\nafter = \"{age}\"\nwhen = {{ \"/turn\" = true }}\noverlap = \"{overlap}ms\"\n{dedupe}")
 }
 
 fn choose<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::{
-    oracle::{Head, head, judge},
-    payload::{Payload, raw_number, send_key},
+    oracle::{Head, head, judge, number},
+    payload::{EACH, Payload, raw_number, send_key},
     plan::Plan,
-    record::{Record, Session},
+    record::{Attempt, Record, Session},
     run, specimen,
 };
 
@@ -17,7 +17,7 @@ use super::{
 type Plant = fn(&mut Record, &mut Rng) -> bool;
 
 /// What is planted, the beginning of the judge's sentence about it, and how.
-const PLANTS: [(&str, &[&str], Plant); 28] = [
+const PLANTS: [(&str, &[&str], Plant); 34] = [
     ("an entry is dropped", &["order"], |record, rng| entry(record, rng, |lines, at| drop(lines.remove(at)))),
     ("an entry comes twice", &["order"], |record, rng| {
         entry(record, rng, |lines, at| lines.insert(at, lines[at].clone()))
@@ -59,11 +59,16 @@ const PLANTS: [(&str, &[&str], Plant); 28] = [
         true
     }),
     ("the last messages before a close are lost", &["loss"], |record, _| {
-        let closed =
-            record.attempts.iter_mut().filter(|attempt| attempt.closed.is_some() && attempt.whole > 0);
-        closed.fold(false, |_, attempt| {
-            attempt.whole += 1;
-            true
+        let Record { attempts, sessions, .. } = record;
+        let mut closed = attempts.iter_mut().filter(|attempt| attempt.whole > 0);
+        closed.any(|attempt| {
+            let Some(reason) = &attempt.closed else { return false };
+            let waiting = |line: &Vec<u8>| {
+                let line = String::from_utf8_lossy(&line[..line.len().min(400)]);
+                line.contains("\"waiting\"") && line.contains(&format!("\"reason\":\"{reason}\""))
+            };
+            attempt.whole += 100_000;
+            sessions.iter().any(|session| session.lines.iter().any(waiting))
         })
     }),
     ("a gap is hidden", &["order", "lines"], |record, rng| {
@@ -84,7 +89,7 @@ const PLANTS: [(&str, &[&str], Plant); 28] = [
     }),
     ("an attach goes on elsewhere", &["order"], |record, _| {
         let mut there = record.sessions.iter_mut().filter(|session| {
-            let hello = String::from_utf8_lossy(&session.lines[0]);
+            let hello = String::from_utf8_lossy(session.lines.first().map_or(&[], Vec::as_slice));
             session.attaches.values().any(|(epoch, _)| hello.contains(epoch.as_str()))
         });
         there.any(|session| {
@@ -139,10 +144,22 @@ const PLANTS: [(&str, &[&str], Plant); 28] = [
     ("a ledger doesn't balance", &["ledger"], |record, rng| {
         line(record, rng, is_status, |lines, at| replace(&mut lines[at], "\"ahead\":", "\"ahead\":1"))
     }),
-    ("a steady client is cut off", &["end"], |record, rng| {
-        record.may_cut = false;
-        record.sessions.retain(|session| session.steady || session.raw);
+    ("a client is cut off", &["end"], |record, rng| {
         line(record, rng, is_bye, |lines, at| drop(lines.remove(at)))
+    }),
+    ("a client is cut off, and the log tells of another", &["end"], |record, rng| {
+        // no client has the number 0
+        record.lives.iter_mut().for_each(|life| {
+            life.log += "INFO cut off a client client=0 pid=1 why=\"slow_client\"\n";
+            life.log += "WARN disconnected a client that had stopped reading: more was held client=0 pid=1\n";
+        });
+        line(record, rng, is_bye, |lines, at| drop(lines.remove(at)))
+    }),
+    ("a client is refused for a short line", &["room"], |record, rng| {
+        record.unfinished = Some(record.clients << 30);
+        line(record, rng, is_bye, |lines, at| {
+            lines.insert(at, b"{\"type\":\"error\",\"code\":\"no_room\",\"message\":\"\"}".to_vec());
+        })
     }),
     ("a client isn't given the rest at a stop", &["bye"], |record, rng| {
         line(record, rng, is_bye, |lines, at| {
@@ -164,6 +181,68 @@ const PLANTS: [(&str, &[&str], Plant); 28] = [
         let Some(at) = at.filter(|at| at + 1 < record.attempts.len()) else { return false };
         record.attempts[at + 1].at = record.attempts[at].at + Duration::from_millis(900);
         true
+    }),
+    ("connections are made that nobody is told of", &["link"], |record, _| {
+        record.attempts.extend((0..1000).map(|_| Attempt::default()));
+        let life = record.lives.last_mut().unwrap();
+        life.attempts.end += 1000;
+        true
+    }),
+    ("two connections are heard at once", &["seats"], |record, _| {
+        record.rotates = false;
+        let seed = record.seed;
+        let Some((epoch, seq, _)) = inner_message(record) else { return false };
+        let life = record.lives.last().unwrap().attempts.clone();
+        let mut others = of_life(record, &epoch).into_iter().flat_map(|session| &session.lines);
+        let Some(other) = others.find_map(|line| number(seed, line)) else { return false };
+        let mut inner = of_life(record, &epoch).into_iter().flat_map(|session| &session.lines);
+        let inner = inner.find(|line| head(line) == Head::Entry(seq)).and_then(|line| number(seed, line));
+        let other = other / EACH;
+        if inner.is_none_or(|inner| inner / EACH <= other) || !life.contains(&(other as usize)) {
+            return false;
+        }
+        let attempt = &mut record.attempts[other as usize];
+        let at = attempt.begun;
+        attempt.begun += 1;
+        for session in of_life(record, &epoch) {
+            session.lines.iter_mut().filter(|line| head(line) == Head::Entry(seq)).for_each(|line| {
+                *line = specimen::line(seed, seq, other * EACH + at);
+            });
+        }
+        true
+    }),
+    ("the last messages of a connection that was taken over are lost", &["loss"], |record, _| {
+        let life = record.lives.last().unwrap();
+        let (from, until) = (life.attempts.start, life.until);
+        let early = |attempt: &&mut Attempt| attempt.ended + Duration::from_secs(2) < until;
+        let Some(attempt) = record.attempts[from..].iter_mut().find(early) else { return false };
+        attempt.answered = Some("rotated".into());
+        attempt.whole += 100_000;
+        true
+    }),
+    ("a send of a client that closed at once is lost", &["left", "fate"], |record, _| {
+        let life = record.lives.last_mut().unwrap();
+        let rest = life.log.lines().filter(|line| !line.contains("isn't sent") && !line.contains("cut off"));
+        life.log = rest.map(|line| format!("{line}\n")).collect();
+        life.until += Duration::from_secs(2);
+        let time = (life.from, life.from);
+        let attempts = life.attempts.clone();
+        let closed = record.sessions.iter().filter(|session| session.whole > 0 && !session.lines.is_empty());
+        for number in closed.map(|session| session.number).collect::<Vec<_>>() {
+            let of = |payload: &Payload| send_key(payload).is_some_and(|(of, _)| of == number);
+            for attempt in &mut record.attempts[attempts.clone()] {
+                attempt.read_to_end = true;
+                if let Some(at) = attempt.received.iter().position(of) {
+                    attempt.received.remove(at);
+                    let session =
+                        record.sessions.iter_mut().find(|session| session.number == number).unwrap();
+                    session.time = time;
+                    record.attempts.iter_mut().for_each(|attempt| attempt.read_to_end = true);
+                    return true;
+                }
+            }
+        }
+        false
     }),
     ("more memory is taken", &["memory"], |record, _| {
         record.memory.0 = record.memory.1 + 1;

@@ -1,7 +1,7 @@
 //! What a storm was seen to do: by the server, by the clients, and by who held the daemon. The oracle
 //! judges this and nothing else.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use super::payload::Payload;
 
@@ -17,23 +17,57 @@ pub(crate) struct Record {
     pub(crate) interventions: Vec<(Duration, Duration)>,
     /// `history.slow_client`.
     pub(crate) slow_client: &'static str,
-    /// `memory.stalled_lines` is so small that any client may be cut off for it.
-    pub(crate) may_cut: bool,
+    /// `[rotate]` is in force: two connections may be heard at once.
+    pub(crate) rotates: bool,
+    /// `memory.unfinished_lines`, if it is so small that clients may be refused for it, in bytes.
+    pub(crate) unfinished: Option<usize>,
+    /// How many clients there are at once, at most.
+    pub(crate) clients: usize,
     /// The most memory that the daemon was seen to take, and the bound, in bytes.
     pub(crate) memory: (usize, usize),
 }
 
-#[derive(Debug, Clone)]
+impl Record {
+    /// How much of what happened, for people.
+    pub(crate) fn summary(&self) -> String {
+        let logged =
+            |what: &str| -> usize { self.lives.iter().map(|life| life.log.matches(what).count()).sum() };
+        let is_refused = |line: &Vec<u8>| line.starts_with(b"{\"type\":\"error\",\"code\":\"no_room\"");
+        let refused = self.sessions.iter().filter(|session| session.lines.iter().any(is_refused)).count();
+        format!(
+            "{} lives, {} connections, {} rotations, {} sessions, {refused} of them refused and {} cut off, {} \
+             sends dropped",
+            self.lives.len(),
+            self.attempts.len(),
+            logged("is made to take over"),
+            self.sessions.len(),
+            logged("had stopped reading") + logged("cut off a client"),
+            logged("a message isn't sent"),
+        )
+    }
+}
+
+/// Times are since the storm's begin.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Life {
     pub(crate) epoch: String,
     /// SIGKILL, or a stop that lets clients have the rest.
     pub(crate) killed: bool,
+    /// When it was there for clients.
+    pub(crate) from: Duration,
+    /// When its end was asked for.
+    pub(crate) until: Duration,
+    /// Which of the connections to the server it made.
+    pub(crate) attempts: Range<usize>,
+    /// What it logged, from `debug` on. Nothing of one that was killed.
+    pub(crate) log: String,
 }
 
 /// A connection to the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attempt {
     pub(crate) at: Duration,
+    pub(crate) ended: Duration,
     /// The server asked for so much time before the next one.
     pub(crate) retry_after: Option<Duration>,
     /// It answered 101.
@@ -48,6 +82,9 @@ pub(crate) struct Attempt {
     pub(crate) read_to_end: bool,
     /// The reason in its own close frame, when it closed first.
     pub(crate) closed: Option<String>,
+    /// The reason in the daemon's close frame, when that came first and was answered. All that went out
+    /// whole did so before the answer.
+    pub(crate) answered: Option<String>,
 }
 
 /// One connection of a client.
@@ -57,14 +94,18 @@ pub(crate) struct Session {
     /// What its program is like, for people.
     pub(crate) what: String,
     pub(crate) raw: bool,
-    /// It reads all the time and asks nothing wrong: nothing but the daemon's end may end it.
-    pub(crate) steady: bool,
+    /// When it was connected, and when it ended.
+    pub(crate) time: (Duration, Duration),
     /// All lines that came whole, without their ends.
     pub(crate) lines: Vec<Vec<u8>>,
     /// Its sends, by their ids.
     pub(crate) sends: BTreeMap<String, u64>,
     /// Where it attached, by its ids.
     pub(crate) attaches: BTreeMap<String, (String, u64)>,
+    /// Of one that closes without reading: how many of its sends went out whole before.
+    pub(crate) whole: u64,
+    /// How much it has written, in bytes.
+    pub(crate) written: usize,
     /// It closed the connection itself.
     pub(crate) left: bool,
 }

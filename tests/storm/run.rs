@@ -28,14 +28,17 @@ pub(crate) fn run(plan: &Plan) -> Record {
     let (_held, dead) = dead_port();
     let alive = format!("\"ws://127.0.0.1:{}/storm\"", server.port);
     let urls = if plan.seed.is_multiple_of(4) { format!("[{alive}, \"ws://{dead}/\"]") } else { alive };
+    let max_line =
+        plan.unfinished.map_or(String::new(), |most| format!("max_line = {}\n", most - (64 << 10)));
     let complete = |config: &str| {
         config.replace("URLS", &urls)
-            + "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n"
+            + &format!("[[listener]]\npath = \"SOCKET\"\n{max_line}")
+            + &format!("[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n{max_line}")
     };
     let config = complete(&plan.config);
-    let mut stage = Stage { daemon: Daemon::start(&config), record: Record::default() };
+    let mut stage = Stage { daemon: Daemon::start(&config), record: Record::default(), server, begun };
     stage.born();
-    let crowd = Crowd::start(plan.seed, &stage.daemon.socket(), &plan.clients);
+    let crowd = Crowd::start(plan.seed, begun, &stage.daemon.socket(), &plan.clients);
     for (time, act) in &plan.acts {
         pause(*time);
         stage.weigh();
@@ -62,7 +65,7 @@ pub(crate) fn run(plan: &Plan) -> Record {
     }
 
     let from = begun.elapsed();
-    let calm_from = server.calm_down();
+    let calm_from = stage.server.calm_down();
     // it may have been any of the plan's
     stage.reload(&config);
     let told = crowd.calm_down();
@@ -77,12 +80,16 @@ pub(crate) fn run(plan: &Plan) -> Record {
     stage.stop();
     told.unwrap_or_else(|fault| panic!("{fault}; the daemon's log:\n{}", stage.daemon.log()));
 
-    let mut record = stage.record;
+    let Stage { mut record, server, .. } = stage;
     record.seed = plan.seed;
     record.slow_client = plan.slow_client;
-    record.may_cut = plan.tight;
+    record.rotates = plan.rotates;
+    record.unfinished = plan.unfinished;
+    // with those who control the daemon
+    record.clients = plan.clients.len() + 2;
     record.sessions = crowd.finish();
     record.attempts = server.finish().unwrap_or_else(|fault| panic!("{fault}"));
+    record.lives.last_mut().expect("it lived").attempts.end = record.attempts.len();
     record.memory.1 = bound(plan);
     record
 }
@@ -97,30 +104,39 @@ pub(crate) fn words(panic: &(dyn Any + Send)) -> String {
 struct Stage {
     daemon: Daemon,
     record: Record,
+    server: Server,
+    begun: Instant,
 }
 
 impl Stage {
     /// A life has begun.
     fn born(&mut self) {
         let epoch = self.daemon.client().hello["epoch"].as_str().expect("an epoch is text").to_owned();
-        self.record.lives.push(Life { epoch, killed: false });
+        let first = self.record.lives.last().map_or(0, |life| life.attempts.end);
+        let life = Life { epoch, from: self.begun.elapsed(), attempts: first..first, ..Life::default() };
+        self.record.lives.push(life);
         self.weigh();
     }
 
     /// Ends it, if it hasn't ended, and begins a new life.
     fn again(self, config: &str) -> Stage {
-        let directory = self.daemon.kill();
+        let Stage { daemon, mut record, server, begun } = self;
+        let directory = daemon.kill();
+        record.lives.last_mut().expect("it lived").attempts.end = server.mark();
         let mut daemon = Daemon::spawn_in(directory, config);
         daemon.notified("READY=1");
-        let mut stage = Stage { daemon, record: self.record };
+        let mut stage = Stage { daemon, record, server, begun };
         stage.born();
         stage
     }
 
     fn stop(&mut self) {
+        let life = self.record.lives.last_mut().expect("it lives");
+        life.until = self.begun.elapsed();
         self.daemon.signal("TERM");
         let status = self.daemon.wait();
         assert!(status.success(), "it ended with {status}; its log:\n{}", self.daemon.log());
+        life.log = self.daemon.log();
     }
 
     fn reload(&mut self, config: &str) {
@@ -164,8 +180,10 @@ fn bound(plan: &Plan) -> usize {
     let stalled = if plan.tight { MIB + line } else { (clients * (line + MIB)).min(32 * MIB) };
     let sends = 4 * MIB + MIB / 4;
     let connection = MIB / 4 + 2 * MIB + MIB + 2 * MIB;
+    let lines = plan.unfinished.unwrap_or(0);
+    let names = if plan.rotates { 4 * MIB } else { 0 };
     let beside = 8 * MIB + clients * 70 * 1024;
-    history + stalled + sends + 2 * connection + beside
+    history + stalled + sends + 2 * connection + lines + names + beside
 }
 
 /// An address where nobody listens, and what keeps it so.

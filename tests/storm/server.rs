@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -39,6 +39,9 @@ struct State {
     ended: Condvar,
     /// From now on every connection is upgraded and kept.
     calm: AtomicBool,
+    /// The connection that [`Server::mark`] made, and how many others the server had taken before it.
+    mark: Mutex<(Option<SocketAddr>, Option<usize>)>,
+    marked: Condvar,
 }
 
 impl Server {
@@ -51,11 +54,16 @@ impl Server {
             over: Mutex::default(),
             ended: Condvar::new(),
             calm: AtomicBool::new(false),
+            mark: Mutex::default(),
+            marked: Condvar::new(),
         });
         let of_listener = Arc::clone(&state);
         // ends with the process
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if of_listener.is_mark(&stream) {
+                    continue;
+                }
                 let mut attempts = of_listener.attempts.lock().unwrap();
                 let index = attempts.len();
                 attempts.push(Attempt { at: begun.elapsed(), ..Attempt::default() });
@@ -71,6 +79,7 @@ impl Server {
                     let peer = Peer { index, state: Arc::clone(&state) };
                     // what ends a connection is a part of the storm
                     let _ = peer.meet(stream, script);
+                    peer.note(|attempt| attempt.ended = begun.elapsed());
                     *state.over.lock().unwrap() += 1;
                     state.ended.notify_all();
                 });
@@ -87,6 +96,16 @@ impl Server {
         attempts.len() as u64
     }
 
+    /// How many connections were made before now: those whose turn it isn't yet included, since connections are
+    /// taken in the order in which they are made, and this makes one.
+    pub(crate) fn mark(&self) -> usize {
+        let mut mark = self.state.mark.lock().unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        *mark = (Some(stream.local_addr().unwrap()), None);
+        let wait = self.state.marked.wait_timeout_while(mark, DEADLINE, |(_, count)| count.is_none());
+        wait.unwrap().0.1.expect("the server takes connections")
+    }
+
     /// Waits until all connections have ended, and tells what there was.
     pub(crate) fn finish(&self) -> Result<Vec<Attempt>, String> {
         let over = self.state.over.lock().unwrap();
@@ -97,6 +116,18 @@ impl Server {
             return Err(format!("{} of {} connections to the server didn't end", all() - *over, all()));
         }
         Ok(self.state.attempts.lock().unwrap().clone())
+    }
+}
+
+impl State {
+    fn is_mark(&self, stream: &TcpStream) -> bool {
+        let mut mark = self.mark.lock().unwrap();
+        let is_mark = mark.0.is_some() && mark.0 == stream.peer_addr().ok();
+        if is_mark {
+            *mark = (None, Some(self.attempts.lock().unwrap().len()));
+            self.marked.notify_all();
+        }
+        is_mark
     }
 }
 
@@ -300,7 +331,10 @@ impl Ear {
                     self.peer.note(|attempt| attempt.read_to_end = true);
                     let mut pen = self.pen.lock().unwrap();
                     if !pen.closed {
-                        let _ = pen.write(&frame(0x88, &body));
+                        if pen.write(&frame(0x88, &body)).is_ok() && body.len() > 2 {
+                            let reason = String::from_utf8_lossy(&body[2..]).into_owned();
+                            self.peer.note(|attempt| attempt.answered = Some(reason));
+                        }
                         pen.closed = true;
                     }
                     let _ = stream.shutdown(Shutdown::Both);

@@ -13,7 +13,7 @@ use super::{
 const SEED: u64 = 896;
 const EPOCH: &str = "e1e1e1e1";
 
-/// Two connections, with a Retry-After between them, and eight clients.
+/// Two connections, with a Retry-After between them, and nine clients.
 pub(crate) fn record() -> Record {
     let log = log();
     assert!(log.iter().all(|line| line.len() < 10_000), "small, so that trials are quick");
@@ -60,7 +60,6 @@ pub(crate) fn record() -> Record {
     let session = |number: u64, lines: Vec<Vec<u8>>| Session {
         number,
         what: format!("specimen {number}"),
-        steady: number != 3,
         lines,
         ..Session::default()
     };
@@ -68,7 +67,12 @@ pub(crate) fn record() -> Record {
     let at = |epoch: &str, seq| BTreeMap::from([("t".to_owned(), (epoch.to_owned(), seq))]);
     Record {
         seed: SEED,
-        lives: vec![Life { epoch: EPOCH.into(), killed: false }],
+        lives: vec![Life {
+            epoch: EPOCH.into(),
+            until: Duration::from_secs(9),
+            attempts: 0..3,
+            ..Life::default()
+        }],
         attempts: attempts(),
         sessions: vec![
             session(1, reader),
@@ -79,31 +83,39 @@ pub(crate) fn record() -> Record {
             session(6, asker),
             session(7, asks),
             Session { raw: true, ..session(8, raw) },
+            Session {
+                sends: BTreeMap::from([("s0".to_owned(), 0)]),
+                whole: 1,
+                written: 1000,
+                left: true,
+                ..session(9, vec![hello(2, 9)])
+            },
         ],
         slow_client: "gap",
+        clients: 9,
         memory: (1, 2),
         ..Record::default()
     }
 }
 
 fn attempts() -> Vec<Attempt> {
-    let talked = |at: f32, begun: u64, sends: &[u64]| Attempt {
+    let talked = |at: f32, begun: u64, sends: &[(u64, u64)]| Attempt {
         at: Duration::from_secs_f32(at),
         upgraded: true,
         begun,
         whole: begun,
         read_to_end: true,
-        received: sends.iter().map(|k| send(SEED, 2, *k)).collect(),
+        received: sends.iter().map(|(of, k)| send(SEED, *of, *k)).collect(),
         ..Attempt::default()
     };
     vec![
-        Attempt { closed: Some("storm 0".into()), ..talked(0.1, 6, &[0, 1]) },
+        Attempt { closed: Some("storm 0".into()), ..talked(0.1, 6, &[(2, 0), (9, 0), (2, 1)]) },
         Attempt {
             at: Duration::from_secs(1),
             retry_after: Some(Duration::from_secs(1)),
             ..Attempt::default()
         },
-        talked(2.5, 4, &[3, 4]),
+        talked(2.5, 4, &[(2, 3), (2, 4)]),
     ]
 }
 
@@ -127,12 +139,17 @@ fn log() -> Vec<Vec<u8>> {
 }
 
 fn said(log: &mut Vec<Vec<u8>>, n: u64) {
-    let payload = match message(SEED, n) {
+    log.push(line(SEED, log.len() as u64 + 1, n));
+}
+
+/// The line of a log that holds message `n` of a storm.
+pub(crate) fn line(seed: u64, seq: u64, n: u64) -> Vec<u8> {
+    let payload = match message(seed, n) {
         Payload::Text(text) if text.starts_with('{') => format!("\"json\":{}", one_line(&text)),
         Payload::Text(text) => format!("\"text\":{}", serde_json::to_string(&text).expect("text is JSON")),
         Payload::Binary(bytes) => format!("\"binary\":\"{}\"", STANDARD.encode(bytes)),
     };
-    log.push(text(&format!("{{\"type\":\"message\",\"seq\":{},\"time_us\":1,{payload}}}", log.len() + 1)));
+    text(&format!("{{\"type\":\"message\",\"seq\":{seq},\"time_us\":1,{payload}}}"))
 }
 
 fn hello(seq: u64, client: u64) -> Vec<u8> {

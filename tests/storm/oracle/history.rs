@@ -1,6 +1,8 @@
 //! The log against what the server said: each message once, in order, byte for byte, and none left out
 //! before the end that the server declared.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,9 +10,9 @@ use serde_json::value::RawValue;
 use super::{
     super::{
         payload::{EACH, Payload, digits, message, one_line},
-        record::Record,
+        record::{Attempt, Record},
     },
-    Faults, Logs, Said, parse, shown,
+    Faults, Logs, Places, parse, shown,
 };
 
 #[derive(Deserialize)]
@@ -21,85 +23,126 @@ struct Line<'a> {
     binary: Option<String>,
 }
 
-pub(super) fn judge(record: &Record, logs: &Logs, faults: &mut Faults) -> Said {
-    let mut said = Said::new();
-    let mut whose = std::collections::BTreeMap::new();
-    for (epoch, log) in logs {
-        // the last message, and how many entries nobody saw since
-        let (mut last, mut unseen, mut before) = (None, 0, 0);
-        // the last connection that was up, and how many nobody saw since
-        let (mut conn, mut before_up) = (0, 0);
+/// What was heard of one of the server's connections, in one life's log.
+struct Heard {
+    /// The last message.
+    last: u64,
+    /// How many entries of the log nobody saw, up to that message.
+    unseen: u64,
+    /// The entries that hold its first and its last message.
+    span: (u64, u64),
+}
+
+/// By the server's connections.
+type Heards = BTreeMap<u64, Heard>;
+
+pub(super) fn judge(record: &Record, logs: &Logs, faults: &mut Faults) -> Places {
+    let mut places = Places::new();
+    for (which, life) in record.lives.iter().enumerate() {
+        let epoch = &*life.epoch;
+        let Some(log) = logs.get(epoch) else { continue };
+        let mut heards = Heards::new();
+        let mut messages = 0;
+        // entries that nobody saw, up to this one, and those of them that must have been messages
+        let (mut unseen, mut missed, mut before) = (0, 0, 0);
+        // how many nobody had seen at the last message
+        let mut unseen_then = 0;
+        // the last connection that was up, and how many nobody had seen then
+        let (mut conn, mut unseen_up) = (0, 0);
         for (&seq, &line) in log {
             unseen += seq - before - 1;
-            before_up += seq - before - 1;
             before = seq;
             if line.starts_with(b"{\"type\":\"message\"") {
                 let Some(number) = identified(record.seed, line) else {
                     faults.add(format!("message: {epoch} {seq} isn't what the server said: {}", shown(line)));
                     continue;
                 };
+                places.insert(number, (which, messages));
+                messages += 1;
                 let (from, at) = (number / EACH, number % EACH);
                 let begun = record.attempts.get(from as usize).map_or(0, |attempt| attempt.begun);
                 faults.check(at < begun, || format!("message: {epoch} {seq} was never said: {number}"));
-                let skipped = match last {
-                    Some(last) if last / EACH == from && number > last => number - last - 1,
-                    Some(last) if last / EACH >= from => {
-                        faults.add(format!("order: {epoch} {seq} is message {number}, after {last}"));
-                        0
-                    }
-                    Some(_) | None => at,
+                faults.check(life.attempts.contains(&(from as usize)), || {
+                    format!("message: {epoch} {seq} is of a connection that another life had: {number}")
+                });
+                let (next, could) = match heards.get(&from) {
+                    Some(heard) => (heard.last + 1, unseen - heard.unseen),
+                    // of one that came while another was heard, the first may be far before that one's last
+                    None if record.rotates => (0, unseen),
+                    None => (0, unseen - unseen_then),
                 };
-                faults.check(skipped <= unseen, || {
+                let newest = heards.last_key_value().map_or(0, |(newest, _)| *newest);
+                if at < next || (from < newest && !record.rotates) {
+                    faults
+                        .add(format!("order: {epoch} {seq} is message {number}, after {next} and {newest}"));
+                }
+                let skipped = at.saturating_sub(next);
+                missed += skipped;
+                faults.check(skipped <= could && missed <= unseen, || {
                     format!(
                         "loss: before {epoch} {seq}, message {number}, {skipped} are missing from the log"
                     )
                 });
-                faults.check(*whose.entry(from).or_insert(epoch) == epoch, || {
-                    format!("message: {epoch} {seq} is of a connection that another life had: {number}")
-                });
-                said.insert(from, at);
-                (last, unseen) = (Some(number), 0);
+                let first = heards.get(&from).map_or(seq, |heard| heard.span.0);
+                heards.insert(from, Heard { last: at, unseen, span: (first, seq) });
+                unseen_then = unseen;
             } else {
                 let link = parse(line);
                 if link["state"] == "up" {
                     let now = link["conn"].as_u64().unwrap_or(0);
-                    faults.check(now == conn + 1 || (before_up > 0 && now > conn), || {
+                    faults.check(now == conn + 1 || (unseen > unseen_up && now > conn), || {
                         format!("link: {epoch} {seq} is up with connection {now} after {conn}")
                     });
-                    (conn, before_up) = (now, 0);
+                    (conn, unseen_up) = (now, unseen);
                 }
                 if link["state"] == "waiting" {
-                    all_came(record, &link["reason"], last, unseen, faults);
+                    let of = |attempt: &Attempt| {
+                        attempt.closed.is_some() && attempt.closed.as_deref() == link["reason"].as_str()
+                    };
+                    let closed = record.attempts.iter().position(of);
+                    closed.into_iter().for_each(|from| all_came(record, from, &heards, unseen, faults));
+                }
+            }
+        }
+        seats(record, epoch, &heards, faults);
+        if !life.killed {
+            for (from, attempt) in record.attempts.iter().enumerate() {
+                // one that ends with the daemon isn't waited for
+                let in_time = life.attempts.contains(&from) && attempt.ended + LINGER < life.until;
+                if in_time && attempt.answered.as_deref() == Some("rotated") {
+                    all_came(record, from, &heards, unseen, faults);
                 }
             }
         }
     }
-    said
+    places
 }
 
-/// Once the server's own close frame is told, all that it said before must be in the log.
-fn all_came(
-    record: &Record,
-    reason: &serde_json::Value,
-    last: Option<u64>,
-    unseen: u64,
-    faults: &mut Faults,
-) {
-    let closed = record
-        .attempts
-        .iter()
-        .enumerate()
-        .find(|(_, attempt)| attempt.closed.is_some() && attempt.closed.as_deref() == reason.as_str());
-    let Some((from, attempt)) = closed else { return };
-    let came = match last {
-        Some(last) if last / EACH == from as u64 => last % EACH + 1,
-        _ => 0,
+/// For so long the end of a connection may wait for the server's, and be given up.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Two connections are heard at once at most, and only where one takes over from the other.
+fn seats(record: &Record, epoch: &str, heards: &Heards, faults: &mut Faults) {
+    let most = if record.rotates { 2 } else { 1 };
+    for Heard { span: (first, _), .. } in heards.values() {
+        let at_once = heards.iter().filter(|(_, heard)| (heard.span.0..=heard.span.1).contains(first));
+        let at_once: Vec<_> = at_once.map(|(from, _)| from).collect();
+        faults.check(at_once.len() <= most, || {
+            format!("seats: in {epoch}, the connections {at_once:?} are heard at once at entry {first}")
+        });
+    }
+}
+
+/// All that the server said on a connection before its own close frame, or its answer to the daemon's, must
+/// be in the log by now.
+fn all_came(record: &Record, from: usize, heards: &Heards, unseen: u64, faults: &mut Faults) {
+    let whole = record.attempts[from].whole;
+    let (came, could) = match heards.get(&(from as u64)) {
+        Some(heard) => (heard.last + 1, unseen - heard.unseen),
+        None => (0, unseen),
     };
-    faults.check(came + unseen >= attempt.whole, || {
-        format!(
-            "loss: connection {from} was closed after {} messages, and {came} of them came",
-            attempt.whole
-        )
+    faults.check(came + could >= whole, || {
+        format!("loss: connection {from} was closed after {whole} messages, and {came} of them came")
     });
 }
 

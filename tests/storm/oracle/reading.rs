@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{
     super::{
         payload::{EACH, message, raw_number},
-        record::{Record, Session},
+        record::{Life, Record, Session},
     },
-    Faults, Head, Logs, Said, head, parse, shown,
+    Faults, Head, Logs, Places, head, parse, shown,
 };
 
 /// Puts together what all clients saw of each life's log, which must be the same.
@@ -38,10 +38,11 @@ pub(super) fn logs<'a>(record: &'a Record, faults: &mut Faults) -> Logs<'a> {
     logs
 }
 
-pub(super) fn judge(record: &Record, logs: &Logs, said: &Said, faults: &mut Faults) {
+pub(super) fn judge(record: &Record, logs: &Logs, places: &Places, faults: &mut Faults) {
+    let mut said = RawLines::new();
     for session in &record.sessions {
         if session.raw {
-            raw(record, session, said, faults);
+            raw(record, session, places, &mut said, faults);
         } else if let Some((hello, lines)) = session.lines.split_first() {
             let hello = parse(hello);
             let Some(log) = hello["epoch"].as_str().and_then(|epoch| logs.get(epoch)) else { continue };
@@ -55,6 +56,7 @@ pub(super) fn judge(record: &Record, logs: &Logs, said: &Said, faults: &mut Faul
                 link_due: false,
                 epoch_gap_due: false,
                 pings: 0,
+                refused: false,
                 ended: None,
                 hello,
             };
@@ -80,6 +82,8 @@ struct Walk<'a> {
     /// It attached to another life.
     epoch_gap_due: bool,
     pings: u64,
+    /// There was no room for its line.
+    refused: bool,
     ended: Option<String>,
 }
 
@@ -120,6 +124,7 @@ impl Walk<'_> {
                 self.pings += 1;
             }
             "ok" | "error" if self.session.sends.contains_key(id) => {}
+            "error" if line["code"] == "no_room" => self.no_room(),
             "status" if id.starts_with('q') => self.status(line),
             "bye" => self.ended = Some(line["why"].as_str().unwrap_or_default().to_owned()),
             "" | "message" | "link" | "ok" | "error" | "status" | "hello" => {
@@ -187,7 +192,6 @@ impl Walk<'_> {
     fn end(&mut self) {
         let life = self.record.lives.iter().find(|life| self.hello["epoch"] == life.epoch.as_str());
         let killed = life.is_none_or(|life| life.killed);
-        let (steady, slow) = (self.session.steady, self.record.slow_client);
         match self.ended.as_deref() {
             Some("shutdown") => {
                 if killed || self.epoch_gap_due || self.expected != self.newest + 1 {
@@ -198,13 +202,39 @@ impl Walk<'_> {
                     );
                 }
             }
-            Some("slow_client") if slow != "gap" => {}
-            None if self.session.left || killed || !steady || self.record.may_cut => {}
+            Some("slow_client") if self.record.slow_client != "gap" => {}
+            Some("bad_client") if self.refused => {}
+            None if self.session.left || killed || life.is_some_and(|life| self.is_cut(life)) => {}
             ended => {
                 let ended = format!("{ended:?}");
                 self.wrong("end", &format!("its connection ended with {ended}, without cause"));
             }
         }
+    }
+
+    /// Whether the daemon logged that it cut this client off.
+    fn is_cut(&self, life: &Life) -> bool {
+        let client = format!("client={}", self.hello["client"]);
+        let is_cut = |line: &str| {
+            let cut = line.contains("disconnected a client that had stopped reading")
+                || (line.contains("cut off a client") && line.contains("why=\"slow_client\""));
+            cut && line.split_whitespace().any(|word| word == client)
+        };
+        life.log.lines().any(is_cut)
+    }
+
+    /// There is no room for what it has begun. That may be its own doing only if this takes an equal share at
+    /// least, as the most does when there is no room. Its buffer may be twice as large.
+    fn no_room(&mut self) {
+        let share = self.record.unfinished.map(|most| most / self.record.clients);
+        if share.is_none_or(|share| 2 * self.session.written < share) {
+            let written = self.session.written;
+            self.wrong(
+                "room",
+                &format!("it wrote {written} bytes and was refused, {share:?} being its share"),
+            );
+        }
+        self.refused = true;
     }
 }
 
@@ -222,11 +252,19 @@ fn balances(value: &Value) -> bool {
     }
 }
 
+/// Messages as a raw listener says them, by number: made once for all clients.
+type RawLines = BTreeMap<u64, Vec<u8>>;
+
 /// A raw listener's lines: each message after the one before, byte for byte.
-fn raw(record: &Record, session: &Session, said: &Said, faults: &mut Faults) {
-    let mut last: Option<u64> = None;
+fn raw(record: &Record, session: &Session, places: &Places, said: &mut RawLines, faults: &mut Faults) {
+    let mut of_connections = BTreeMap::<u64, u64>::new();
+    let mut last_place: Option<(usize, usize)> = None;
     for line in &session.lines {
-        let number = raw_number(line).filter(|number| message(record.seed, *number).raw_line() == *line);
+        let is_said = |number: &u64| {
+            let said = said.entry(*number).or_insert_with(|| message(record.seed, *number).raw_line());
+            said == line
+        };
+        let number = raw_number(line).filter(is_said);
         let Some(number) = number else {
             faults.add(format!(
                 "raw: session {} got what the server never said: {}",
@@ -235,14 +273,21 @@ fn raw(record: &Record, session: &Session, said: &Said, faults: &mut Faults) {
             ));
             return;
         };
-        let follows = last.is_none_or(|last| {
-            number == last + 1
-                || (number % EACH == 0
-                    && last < number
-                    && said.get(&(last / EACH)).is_none_or(|end| *end <= last % EACH)
-                    && said.range(last / EACH + 1..number / EACH).next().is_none())
+        let (from, at) = (number / EACH, number % EACH);
+        let follows = match of_connections.insert(from, at) {
+            Some(last) => at == last + 1,
+            // two connections may have been under way when it came
+            None => at == 0 || of_connections.len() <= 1 + usize::from(record.rotates),
+        };
+        // nothing that others got is left out
+        let place = places.get(&number).copied();
+        let in_turn = match (last_place, place) {
+            (Some((life, at)), Some(now)) => now == (life, at + 1),
+            _ => true,
+        };
+        last_place = place.or(last_place);
+        faults.check(follows && in_turn, || {
+            format!("raw: session {} got {number} out of its turn, after {of_connections:?}", session.number)
         });
-        faults.check(follows, || format!("raw: session {} got {number} after {last:?}", session.number));
-        last = Some(number);
     }
 }

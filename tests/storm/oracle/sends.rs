@@ -1,11 +1,11 @@
 //! Sends: what was told of each against what the server got.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     super::{
         payload::{Payload, send, send_key},
-        record::{Record, Session},
+        record::{Life, Record, Session},
     },
     Faults, parse,
 };
@@ -31,9 +31,14 @@ pub(super) fn judge(record: &Record, faults: &mut Faults) {
             arrived.entry((session, k)).or_default().push(conn);
         }
     }
+    for life in record.lives.iter().filter(|life| !life.killed) {
+        carried_out(record, life, &arrived, faults);
+    }
     for session in record.sessions.iter().filter(|session| !session.sends.is_empty()) {
         let told = told(session);
-        let by_stop = session.lines.last().is_some_and(|line| parse(line)["why"] == "shutdown")
+        // one that has left can't be told
+        let by_stop = !session.left
+            && session.lines.last().is_some_and(|line| parse(line)["why"] == "shutdown")
             && hello(session) == record.lives.last().map(|life| life.epoch.clone());
         for (id, &k) in &session.sends {
             let name = || format!("send {k} of session {} ({})", session.number, session.what);
@@ -64,6 +69,48 @@ pub(super) fn judge(record: &Record, faults: &mut Faults) {
                 other => faults.add(format!("fate: of {} it was told {other}", name())),
             }
         }
+    }
+}
+
+/// A daemon that stops has read by then what was written so long before.
+const READ: Duration = Duration::from_secs(1);
+
+/// What the log says of a client that is made to leave.
+const DISMISSED: [&str; 2] = ["cut off a client", "disconnected a client that had stopped reading"];
+
+/// Whole lines of clients that closed at once are carried out; else they were told so before, or the log says
+/// that nobody could be.
+fn carried_out(record: &Record, life: &Life, arrived: &Arrived, faults: &mut Faults) {
+    let attempts = record.attempts.get(life.attempts.clone()).unwrap_or_default();
+    for session in record.sessions.iter().filter(|session| session.whole > 0) {
+        let Some(hello) = session.lines.first().map(|line| parse(line)) else { continue };
+        let (from, to) = session.time;
+        let is_its = hello["epoch"] == life.epoch.as_str() && to + READ <= life.until;
+        // what was on its way when the server stopped reading is lost, and may be
+        let cut = attempts.iter().any(|at| at.upgraded && !at.read_to_end && at.ended >= from);
+        let client = format!("client={}", hello["client"]);
+        let of_it = |line: &&str| line.split_whitespace().any(|word| word == client);
+        // what it has written isn't carried out once it was told `bye`, or would have been
+        let dismissed = |line: &str| DISMISSED.iter().any(|what| line.contains(what));
+        if !is_its || cut || life.log.lines().filter(of_it).any(dismissed) {
+            continue;
+        }
+        let told = told(session);
+        let is_missing = |k: &u64| {
+            let fates = told.get(&format!("s{k}")).map_or(&[][..], Vec::as_slice);
+            let is_told = fates.last().is_some_and(|fate| fate != "queued");
+            !is_told && !arrived.contains_key(&(session.number, *k))
+        };
+        let missing: Vec<u64> = (0..session.whole).filter(is_missing).collect();
+        let dropped =
+            life.log.lines().filter(|line| line.contains("a message isn't sent")).filter(of_it).count();
+        faults.check(missing.len() <= dropped, || {
+            format!(
+                "left: {missing:?} of session {} ({}) didn't arrive, and the log tells of {dropped} sends of \
+                 {client} that were dropped",
+                session.number, session.what
+            )
+        });
     }
 }
 
