@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
-use crate::config::{Placeholder, Value};
+use crate::config::{Placeholder, Value, sounds_secret};
 
 pub(super) mod redactor;
 
@@ -41,6 +41,36 @@ impl Secrets {
     }
 }
 
+/// Hides what a placeholder stands for. What a variable is made of is hidden by itself; what it has in the
+/// configuration is a secret only where its name says so, since most are no more than a topic.
+fn hide_value(redactor: &mut Redactor, placeholder: &Placeholder, value: &Value) {
+    let Placeholder::Var(name) = placeholder else { return hide(redactor, value) };
+    if sounds_secret(name) {
+        return hide(redactor, value);
+    }
+    let (Value::Text(text) | Value::Json(text)) = value;
+    if let Ok(json) = serde_json::from_str(text) {
+        hide_members(redactor, &json);
+    }
+}
+
+/// Hides the members whose names say that they are secrets.
+fn hide_members(redactor: &mut Redactor, json: &serde_json::Value) {
+    match json {
+        serde_json::Value::Array(items) => items.iter().for_each(|item| hide_members(redactor, item)),
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                match (member, sounds_secret(name)) {
+                    (serde_json::Value::String(text), true) => redactor.hide(text, MIN),
+                    (_, true) => hide_texts(redactor, member),
+                    (_, false) => hide_members(redactor, member),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Hides a value, and the texts in one of JSON.
 fn hide(redactor: &mut Redactor, value: &Value) {
     let json = match value {
@@ -73,7 +103,11 @@ impl FromIterator<(Placeholder, Result<Value, String>)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (Placeholder, Result<Value, String>)>>(values: I) -> Secrets {
         let values: BTreeMap<_, _> = values.into_iter().collect();
         let mut redactor = Redactor::default();
-        values.values().flatten().for_each(|value| hide(&mut redactor, value));
+        for (placeholder, value) in &values {
+            if let Ok(value) = value {
+                hide_value(&mut redactor, placeholder, value);
+            }
+        }
         Secrets { values: Rc::new(values), redactor: Rc::new(redactor) }
     }
 }
@@ -103,6 +137,20 @@ mod tests {
         assert_eq!(secrets.value(&Placeholder::Env("U".into())), Err("is not set in the environment".into()));
         assert!(secrets.value(&Placeholder::Env("V".into())).is_err());
         assert_eq!(secrets.without("a bad token: hunter2"), "a bad token: …");
+    }
+
+    #[test]
+    fn a_variable_is_a_secret_where_its_name_says_so() {
+        let var = |name: &str, value: &str| (Placeholder::Var(name.into()), Ok(Value::Json(value.into())));
+        let secrets: Secrets = [
+            var("token", r#""hunter2hunter2""#),
+            var("streams", r#"["btcusdt@trade","ethusdt@trade"]"#),
+            var("login", r#"[{"user":"somebody","auth_token":"swordfish"}]"#),
+        ]
+        .into_iter()
+        .collect();
+        let text = "hunter2hunter2 btcusdt@trade somebody swordfish";
+        assert_eq!(secrets.without(text), "… btcusdt@trade somebody …");
     }
 
     #[test]

@@ -4,21 +4,25 @@
 //! A secret is found as it is and as texts carry it: percent-encoded, escaped for JSON or HTML, any of these
 //! several times over, in base64 (also in the middle of it) and in hex; and where the text's end cuts it off.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    ops::Bound,
+};
 
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 
-/// Secrets, and what stands in their place.
+/// Secrets, as they may be written, and what stands in their place. However many there are, a text is looked
+/// through once.
 #[derive(Clone, Default, PartialEq)]
-pub(in crate::upstream) struct Redactor(Vec<Needle>);
+pub(in crate::upstream) struct Redactor(BTreeMap<Vec<char>, Needle>);
 
-/// One way to write a secret.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// What is known of one way to write a secret.
+#[derive(Clone, PartialEq, Eq)]
 struct Needle {
-    chars: Vec<char>,
     label: String,
     /// It is in base64 or hex: what it stands in goes with it.
     is_coded: bool,
@@ -71,12 +75,14 @@ impl Redactor {
 
     /// Hides nothing that is in `text`, which is shown anyway.
     pub(in crate::upstream) fn show(&mut self, text: &str) {
-        self.0.retain(|needle| !text.contains(&needle.chars.iter().collect::<String>()));
+        self.0.retain(|chars, _| !text.contains(&chars.iter().collect::<String>()));
     }
 
     /// Hides what the other one does as well.
     pub(in crate::upstream) fn join(&mut self, other: &Redactor) {
-        self.0.extend_from_slice(&other.0);
+        for (chars, needle) in &other.0 {
+            self.0.entry(chars.clone()).or_insert_with(|| needle.clone());
+        }
     }
 
     /// The text, its first 4 KiB at most, without the secrets.
@@ -89,8 +95,8 @@ impl Redactor {
         let mut found: Vec<(usize, usize, &str)> = Vec::new();
         for level in levels(&source) {
             for at in 0..level.chars.len() {
-                for needle in self.0.iter().filter(|needle| needle.chars[0] == level.chars[at]) {
-                    let span = level.find(at, needle, &source);
+                for (chars, needle) in self.beginning_with(&level.chars[at..]) {
+                    let span = level.find(at, chars, needle.is_coded, &source);
                     found.extend(span.map(|(start, end)| (start, end, &*needle.label)));
                 }
             }
@@ -109,10 +115,19 @@ impl Redactor {
         shown
     }
 
+    /// Those that may begin where this text does: the first few characters are the same.
+    fn beginning_with(&self, text: &[char]) -> impl Iterator<Item = (&Vec<char>, &Needle)> {
+        let start = text.get(..MIN);
+        let bounds = (start.map_or(Bound::Excluded(text), Bound::Included), Bound::Unbounded);
+        let from = self.0.range::<[char], _>(bounds);
+        from.take_while(move |(chars, _)| start.is_some_and(|start| chars.starts_with(start)))
+    }
+
     fn push(&mut self, chars: Vec<char>, label: &str, is_coded: bool) {
-        let needle = Needle { chars, label: label.to_owned(), is_coded };
-        if needle.chars.len() >= MIN && !self.0.contains(&needle) {
-            self.0.push(needle);
+        if chars.len() >= MIN
+            && let Entry::Vacant(place) = self.0.entry(chars)
+        {
+            place.insert(Needle { label: label.to_owned(), is_coded });
         }
     }
 
@@ -138,11 +153,11 @@ struct Level {
 
 impl Level {
     /// Where the needle is in the source, if it begins at `at`.
-    fn find(&self, at: usize, needle: &Needle, source: &[char]) -> Option<(usize, usize)> {
-        let pairs = self.chars[at..].iter().zip(&needle.chars);
+    fn find(&self, at: usize, needle: &[char], is_coded: bool, source: &[char]) -> Option<(usize, usize)> {
+        let pairs = self.chars[at..].iter().zip(needle);
         let length = pairs.take_while(|(here, there)| here == there).count();
         let (mut first, mut last) = (at, at + length - 1);
-        if length < needle.chars.len() {
+        if length < needle.len() {
             // the rest may be cut off, in the middle of an escape as well
             let rest = &source[self.spans[last].1..];
             let is_cut = match rest {
@@ -155,7 +170,7 @@ impl Level {
             };
             return (is_cut && length >= MIN_LIKELY).then_some((self.spans[first].0, source.len()));
         }
-        if needle.is_coded {
+        if is_coded {
             while first > 0 && is_coding(self.chars[first - 1]) {
                 first -= 1;
             }
@@ -353,6 +368,16 @@ mod tests {
         redactor.hide_as("abcd-1234", MIN_LIKELY, "${capture:session}");
         redactor.hide_as("short", MIN_LIKELY, "${capture:short}");
         assert_eq!(redactor.redact("abcd-1234 short"), "${capture:session} short");
+    }
+
+    #[test]
+    fn thousands_of_secrets_cost_little() {
+        // by the square they would take minutes here
+        let texts: Vec<String> = (0..20_000).map(|n| format!("stream-{n:06}@trade")).collect();
+        let mut redactor = Redactor::default();
+        texts.iter().for_each(|text| redactor.hide(text, MIN));
+        let text = "stream-012345@trade and stream-x12345@trade ".repeat(50);
+        assert_eq!(redactor.redact(&text), "… and stream-x12345@trade ".repeat(50));
     }
 
     proptest! {
