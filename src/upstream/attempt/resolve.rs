@@ -98,14 +98,8 @@ impl<'a> Reading<'a> {
                 }
             }
             Placeholder::File(_) | Placeholder::Credential(_) => {
-                // a disk or a network's file system may take its time, and everybody would wait
                 let (placeholder, surroundings) = (placeholder.clone(), self.surroundings.clone());
-                let read = tokio::task::spawn_blocking(move || placeholder.read(&surroundings));
-                match time::timeout(FILE_TIMEOUT, read).await {
-                    Ok(Ok(text)) => text.map(Value::Text),
-                    Ok(Err(error)) => Err(format!("can't be read: {error}")),
-                    Err(_) => Err(format!("can't be read within {FILE_TIMEOUT:?}")),
-                }
+                aside(move || placeholder.read(&surroundings)).await.map(Value::Text)
             }
             _ => placeholder.read(&self.surroundings).map(Value::Text),
         }
@@ -140,6 +134,15 @@ impl<'a> Reading<'a> {
         // it may repeat what it was given
         let told: Secrets = self.values.clone().into_iter().collect();
         commands::run(command, stdin, told.redactor()).await.map_err(|failed| failed.why)
+    }
+}
+
+/// Reads a file where nobody waits for it: a disk or a network's file system may take its time.
+async fn aside(read: impl FnOnce() -> Result<String, String> + Send + 'static) -> Result<String, String> {
+    match time::timeout(FILE_TIMEOUT, tokio::task::spawn_blocking(read)).await {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => Err(format!("can't be read: {error}")),
+        Err(_) => Err(format!("can't be read within {FILE_TIMEOUT:?}")),
     }
 }
 
@@ -180,6 +183,8 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::config::{Config, Surroundings};
 
@@ -274,6 +279,23 @@ send = '{"a":"${var:token}","b":"${var:fine}","c":"${command:bad}"}'
             "`${var:token}` has no value: `${file:/nowhere}` can't be read: No such file or directory";
         assert_eq!(get(&secrets, "${var:token}"), Err(error.into()));
         assert!(get(&secrets, "${command:bad}").unwrap_err().starts_with("`${command:bad}` failed"));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_file_that_never_comes_is_given_up_and_nobody_waits_meanwhile() {
+        // it is read for as long as this end is there
+        let (end, disk) = std::sync::mpsc::channel::<()>();
+        let mut read = std::pin::pin!(aside(move || {
+            let _ = disk.recv();
+            Ok("late".to_owned())
+        }));
+        // the clock stands still while something is read: it moves only by hand
+        assert_eq!((&mut read).now_or_never(), None, "others have their turn");
+        time::advance(FILE_TIMEOUT - Duration::from_millis(1)).await;
+        assert_eq!((&mut read).now_or_never(), None, "it may still come");
+        time::advance(Duration::from_millis(2)).await;
+        assert_eq!((&mut read).now_or_never(), Some(Err("can't be read within 5s".to_owned())));
+        drop(end);
     }
 
     #[tokio::test(flavor = "local")]

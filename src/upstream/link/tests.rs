@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod limits;
+mod much;
 mod rotation;
 mod sends;
 
