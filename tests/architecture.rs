@@ -68,7 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream/attempt",
         ],
     ),
-    ("local", &["config", "hub"]),
+    ("local", &["config", "protocol", "hub"]),
     ("service", &["config", "hub", "upstream", "local"]),
     ("cli", &["config", "service"]),
 ];

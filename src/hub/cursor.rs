@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use serde::Serialize;
-
 use super::log::{Kept, Log, Pin};
 use crate::config::Format;
+pub use crate::protocol::Ledger;
 
 /// A place in the log, down to the byte, with the counts that must balance.
 #[derive(Debug)]
@@ -67,29 +66,6 @@ impl Lost {
     /// How many they are.
     pub fn count(&self) -> u64 {
         self.to + 1 - self.from
-    }
-}
-
-/// The balance of a client, or of several: `entries = delivered + lost + ahead`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Ledger {
-    /// Entries in the log since the client attached.
-    pub entries: u64,
-    /// Written to its socket, whole. In the raw format an entry without a raw line counts as soon
-    /// as the client is past it.
-    pub delivered: u64,
-    /// Declared lost.
-    pub lost: u64,
-    /// Still ahead of its cursor, those that it will find lost included.
-    pub ahead: u64,
-}
-
-impl std::ops::AddAssign for Ledger {
-    fn add_assign(&mut self, other: Ledger) {
-        self.entries += other.entries;
-        self.delivered += other.delivered;
-        self.lost += other.lost;
-        self.ahead += other.ahead;
     }
 }
 

@@ -23,7 +23,6 @@ mod cursor;
 pub mod fuzzing;
 mod hole;
 mod lane;
-mod line;
 mod link;
 mod log;
 mod origin;
@@ -96,14 +95,13 @@ struct Shared {
 }
 
 /// Counts of what went over the link since the daemon's start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Messages from the upstream.
     pub received: u64,
     /// Their payload bytes.
     pub received_bytes: u64,
     /// When the newest of them came, in microseconds since the Unix epoch; 0 before the first.
-    #[serde(skip_serializing_if = "is_zero")]
     pub last_received_us: u64,
     /// Messages written to the upstream for clients.
     pub sent: u64,
@@ -174,7 +172,7 @@ impl Hub {
     /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next
     /// [`Hub::flush`].
     pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
-        self.append(time_us, |seq, line| line::hole(seq, time_us, hole, line));
+        self.append(time_us, |seq| hole.line(seq, time_us));
     }
 
     /// Wakes the fan-out, once for everything published since the last call.
@@ -187,7 +185,7 @@ impl Hub {
 
     /// Sets the link's status, appends its line to the log and wakes the fan-out.
     pub fn announce(&self, status: LinkStatus) {
-        self.append(status.since_us, |seq, line| line::link(Some(seq), &status, line));
+        self.append(status.since_us, |seq| status.line(Some(seq)));
         // a wait that became shorter tells of the same ending again
         let is_told = self.link().state == LinkState::Waiting && status.state == LinkState::Waiting;
         if let Some(ending) = status.ending().filter(|_| !is_told) {
@@ -199,10 +197,9 @@ impl Hub {
     }
 
     /// Appends an entry of the hub's own, which has no raw form.
-    fn append(&self, time_us: u64, encode: impl FnOnce(u64, &mut Vec<u8>)) {
+    fn append(&self, time_us: u64, encode: impl FnOnce(u64) -> Vec<u8>) {
         let mut log = self.0.log.borrow_mut();
-        let mut line = Vec::new();
-        encode(log.head() + 1, &mut line);
+        let line = encode(log.head() + 1);
         log.append_line(time_us, &line, b"");
     }
 
@@ -311,9 +308,7 @@ impl Hub {
 
     /// The link's present status as a `link` line without `seq`: a restatement, not an entry.
     pub fn link_line(&self) -> Vec<u8> {
-        let mut line = Vec::new();
-        line::link(None, &self.link(), &mut line);
-        line
+        self.link().line(None)
     }
 
     /// What `status` says of the configuration.
@@ -394,11 +389,6 @@ impl Hub {
         self.0.log.borrow_mut().set_limits(Limits::from(history));
         self.flush(); // what is published and not offered yet goes out before anything leaves
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// The wall clock, in microseconds since the Unix epoch.

@@ -16,8 +16,7 @@ use super::{
     lines::{Lines, TooLong},
     outgoing::Seek,
     places::Place,
-    protocol::{self, Bad, Bye, Code, Op, Request, Since, Why},
-    rights,
+    replies, rights,
     socket::{self, Peer},
     status,
     watched::Watched,
@@ -25,6 +24,7 @@ use super::{
 use crate::{
     config::{self, Format, Rights},
     hub::{Command, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket},
+    protocol::{self, Bad, Bye, Code, Done, Op, Request, Since, Why},
 };
 
 /// Read at once from a client.
@@ -160,7 +160,7 @@ impl Reader {
         match self.format {
             Format::Envelope => {
                 let message = "the connection ended within a line: end each line with a line break";
-                self.fanout.reply(self.id, &protocol::error(None, Code::BadJson, message));
+                self.fanout.reply(self.id, &replies::error(None, Code::BadJson, message));
             }
             Format::Raw => self.fanout.dismiss(self.id, Bye::BadClient),
         }
@@ -172,7 +172,7 @@ impl Reader {
                 "the line is longer than max_line ({} bytes): the connection is closed",
                 self.max_line
             );
-            self.fanout.reply(self.id, &protocol::error(None, Code::LineTooLong, &message));
+            self.fanout.reply(self.id, &replies::error(None, Code::LineTooLong, &message));
         }
         self.fanout.dismiss(self.id, Bye::BadClient);
         self.gone().await;
@@ -185,7 +185,7 @@ impl Reader {
             Format::Envelope => match protocol::parse(line) {
                 Ok(request) => self.request(request).await,
                 Err(Bad { id, code, message }) => {
-                    self.fanout.reply(self.id, &protocol::error(id, code, &message));
+                    self.fanout.reply(self.id, &replies::error(id, code, &message));
                     self.fanout.begin(self.id);
                 }
             },
@@ -198,13 +198,13 @@ impl Reader {
         }
         if let Some(right) = rights::missing(self.rights(), &op) {
             let message = format!("this needs the right {right:?}, which this listener doesn't give");
-            return self.fanout.reply(self.id, &protocol::error(id, Code::Forbidden, &message));
+            return self.fanout.reply(self.id, &replies::error(id, Code::Forbidden, &message));
         }
         match op {
             Op::Send(content) => self.send(id.map(RawValue::to_owned), content.into()).await,
             Op::Attach { since } => self.attach(id, since),
             Op::Status => self.status(id).await,
-            Op::Ping => self.ok(id, "pong"),
+            Op::Ping => self.ok(id, Done::Pong),
             Op::Open => self.control(id, "open", Command::Open).await,
             Op::Close => self.control(id, "close", Command::Close).await,
             Op::Reconnect => self.control(id, "reconnect", Command::Reconnect).await,
@@ -212,9 +212,9 @@ impl Reader {
         }
     }
 
-    fn ok(&self, id: Option<&RawValue>, result: &str) {
+    fn ok(&self, id: Option<&RawValue>, result: Done) {
         if let Some(id) = id {
-            self.fanout.reply(self.id, &protocol::ok(id, result));
+            self.fanout.reply(self.id, &replies::ok(id, result));
         }
     }
 
@@ -222,9 +222,9 @@ impl Reader {
         let Peer { pid, uid } = self.peer;
         tracing::info!(op, client = self.id, pid, uid, "asked of the link");
         if self.hub.command(command).await {
-            self.ok(id, "accepted");
+            self.ok(id, Done::Accepted);
         } else {
-            let message = protocol::error(id, Code::LinkDown, "the daemon is stopping");
+            let message = replies::error(id, Code::LinkDown, "the daemon is stopping");
             self.fanout.reply(self.id, &message);
         }
     }
@@ -240,12 +240,12 @@ impl Reader {
         let (fanout, client, owned) = (self.fanout.clone(), self.id, id.map(RawValue::to_owned));
         let answer = move |reload: &Reload| {
             if owned.is_some() || reload.error.is_some() {
-                fanout.reply(client, &protocol::reloaded(owned.as_deref(), reload));
+                fanout.reply(client, &replies::reloaded(owned.as_deref(), reload));
             }
         };
         if !self.hub.ask_reload(Box::new(answer)) {
             let message = "too many ask for a reload at once: ask again";
-            self.fanout.reply(self.id, &protocol::error(id, Code::BadConfig, message));
+            self.fanout.reply(self.id, &replies::error(id, Code::BadConfig, message));
         }
     }
 
@@ -254,7 +254,7 @@ impl Reader {
         let Some(permit) = self.admit(Send::cost_of(&payload, extra)).await else { return };
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
-            if let Some(line) = protocol::fate(id.as_deref(), fate) {
+            if let Some(line) = replies::fate(id.as_deref(), fate) {
                 fanout.reply(client, &line);
             }
             if fate.is_failure() && !fanout.can_be_told(client) {
@@ -316,7 +316,7 @@ impl Reader {
             Some(since) if since.epoch != self.hub.epoch() => (0, true),
             Some(since) if since.seq > head => {
                 let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
-                self.fanout.reply(self.id, &protocol::error(id, Code::BadRequest, &message));
+                self.fanout.reply(self.id, &replies::error(id, Code::BadRequest, &message));
                 return self.fanout.begin(self.id);
             }
             Some(since) => (since.seq, false),
@@ -324,12 +324,12 @@ impl Reader {
         // what is gone is declared with the answer, so that it is that which happens, whatever the log
         // does before the answer is read
         let start = after.max(oldest - 1);
-        let mut lines = id.map(|id| protocol::attached(id, start)).unwrap_or_default();
+        let mut lines = id.map(|id| replies::attached(id, start)).unwrap_or_default();
         if epoch {
-            lines.extend_from_slice(&self.fanout.gap(&protocol::epoch_gap(start)));
+            lines.extend_from_slice(&self.fanout.gap(&replies::epoch_gap(start)));
         } else if start > after {
             let lost = Lost { from: after + 1, to: start };
-            lines.extend_from_slice(&self.fanout.gap(&protocol::gap(lost, Why::Expired)));
+            lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost, Why::Expired)));
         }
         self.fanout.seek(self.id, Seek { after, start }, &lines);
     }
@@ -338,7 +338,7 @@ impl Reader {
         let all = self.rights().control;
         let Some(wait) = self.fanout.book_status(self.peer.uid, all) else {
             let message = "this user asks for status more often than it is answered: ask again in a second";
-            return self.fanout.reply(self.id, &protocol::error(id, Code::RateLimited, message));
+            return self.fanout.reply(self.id, &replies::error(id, Code::RateLimited, message));
         };
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;

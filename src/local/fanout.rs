@@ -21,7 +21,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     burst::Burst,
     outgoing::{Next, Outgoing, Seek},
-    protocol::{self, Bye, Code},
+    replies,
     seldom::Seldom,
     shares::Shares,
     unfinished::Unfinished,
@@ -30,13 +30,13 @@ use super::{
 use crate::{
     config::{Format, History, Memory, SlowClient},
     hub::{Cursor, Hub},
+    protocol::{Bye, Code, Hello, Line, SERVER, VERSION, status::Totals},
 };
 
 mod census;
 mod laggards;
 mod member;
 mod newcomers;
-pub(super) use census::{ClientStatus, Totals};
 use laggards::{Rules, Wake};
 pub(super) use member::About;
 use member::{Client, bye};
@@ -175,15 +175,18 @@ impl Fanout {
         let (mut outgoing, hello) = {
             let log = self.0.hub.log();
             let cursor = about.receive.then(|| Cursor::new(about.format, log.head()));
-            let hello = protocol::hello(&protocol::Hello {
-                epoch: self.0.hub.epoch(),
+            let hello = Line::Hello(Hello {
+                protocol: VERSION,
+                server: SERVER.into(),
+                epoch: self.0.hub.epoch().into(),
                 seq: log.head(),
                 oldest: log.oldest(),
-                link: self.0.hub.link().state,
+                link: self.0.hub.link().state.into(),
                 client: id,
-                max_line: about.max_line,
-                max_entry: self.0.hub.max_entry(),
-            });
+                max_line: about.max_line as u64,
+                max_entry: self.0.hub.max_entry() as u64,
+            })
+            .write();
             (Outgoing::new(cursor, Rc::clone(&self.0.unread)), hello)
         };
         let envelope = about.format == Format::Envelope;
@@ -269,7 +272,7 @@ impl Fanout {
                 .get(&id)
                 .is_some_and(|client| client.about.format == Format::Envelope);
             if is_envelope {
-                self.reply(id, &protocol::error(None, Code::NoRoom, message));
+                self.reply(id, &replies::error(None, Code::NoRoom, message));
             }
             self.dismiss(id, Bye::BadClient);
         }

@@ -19,8 +19,7 @@ use super::{
     client::Reader,
     fanout::{About, Fanout},
     places::{Full, Most, Places},
-    protocol::{self, Code},
-    rights,
+    replies, rights,
     seldom::Seldom,
     socket::{self, BindError, Bound, Peer},
     watched::Watched,
@@ -28,6 +27,7 @@ use super::{
 use crate::{
     config::{self, Format},
     hub::{Hub, Origin},
+    protocol::Code,
 };
 
 /// How long to wait when nothing can be accepted, for want of descriptors most of all.
@@ -202,7 +202,7 @@ impl Listener {
             tracing::warn!(listener = %config.path.display(), why, unsaid, "refused a client");
         }
         match config.format {
-            Format::Envelope => stream.write_all(&protocol::error(None, Code::TooManyClients, why)),
+            Format::Envelope => stream.write_all(&replies::error(None, Code::TooManyClients, why)),
             Format::Raw => Ok(()),
         }
     }

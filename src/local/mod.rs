@@ -12,7 +12,7 @@ mod lines;
 mod listener;
 mod outgoing;
 mod places;
-pub mod protocol;
+mod replies;
 mod rights;
 mod seldom;
 mod shares;

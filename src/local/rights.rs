@@ -1,7 +1,9 @@
 //! Who may do what. Pure.
 
-use super::protocol::Op;
-use crate::config::{Listener, Rights};
+use crate::{
+    config::{Listener, Rights},
+    protocol::Op,
+};
 
 /// The rights of a client whose peer has `uid`: its listener's, or every one for root and for the
 /// daemon's own user, unless the listener says that they are like others.
@@ -26,7 +28,7 @@ pub(super) fn missing(rights: Rights, op: &Op<'_>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::protocol::Content;
+    use crate::protocol::Content;
 
     const NONE: Rights = Rights { receive: false, send: false, control: false };
 

@@ -2,71 +2,16 @@
 
 use std::{borrow::Cow, time::Instant};
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{
-    fanout::{ClientStatus, Fanout, Totals},
-    protocol,
+use super::fanout::Fanout;
+use crate::{
+    hub::Hub,
+    protocol::{
+        Line, SERVER, Status,
+        status::{Configuration, Held, LastEnd, LastReload, LinkNow, Outbox, Sends, Traffic},
+    },
 };
-use crate::hub::{Configured, Ending, Hub, LinkStatus, Reload, Traffic};
-
-/// The fields of the answer; `docs/protocol.md` explains each.
-#[derive(Serialize)]
-struct Status<'a> {
-    server: &'a str,
-    pid: u32,
-    uptime_s: u64,
-    config: Config<'a>,
-    epoch: &'a str,
-    link: Link<'a>,
-    traffic: Traffic,
-    outbox: Outbox,
-    sends: Sends,
-    log: Log,
-    totals: Totals,
-    clients: Vec<ClientStatus>,
-}
-
-#[derive(Serialize)]
-struct Config<'a> {
-    #[serde(flatten)]
-    configured: &'a Configured,
-    /// The last one, if there was any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reload: Option<Cow<'a, Reload>>,
-    /// The keys that wait for a restart.
-    restart: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Link<'a> {
-    since_us: u64,
-    #[serde(flatten)]
-    status: &'a LinkStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heartbeat_rtt_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_end: Option<&'a Ending>,
-}
-
-#[derive(Serialize)]
-struct Outbox {
-    waiting: usize,
-}
-
-#[derive(Serialize)]
-struct Sends {
-    dropped: u64,
-}
-
-#[derive(Serialize)]
-struct Log {
-    seq: u64,
-    oldest: u64,
-    bytes: usize,
-    max_bytes: usize,
-}
 
 /// The line for client `you` of a daemon that started at `started`: with `all` there is to know, or without what
 /// concerns others.
@@ -80,43 +25,50 @@ pub(super) fn answer(
 ) -> Vec<u8> {
     let link = hub.link();
     let last_end = hub.last_end();
-    let log = hub.log();
+    let configured = hub.configured();
     let reload = hub.last_reload();
+    let traffic = hub.traffic();
+    let log = hub.log();
     let status = Status {
-        server: protocol::SERVER,
-        pid: std::process::id(),
+        id: id.map(Cow::Borrowed),
+        server: SERVER.into(),
+        pid: Some(std::process::id()),
         uptime_s: started.elapsed().as_secs(),
-        config: Config {
-            configured: &hub.configured(),
-            reload: reload.as_ref().map(|reload| shown(reload, all)),
-            restart: reload.as_ref().map_or(&[], |reload| &reload.changes.restart),
+        config: Configuration {
+            file: configured.file.as_deref().map(Into::into),
+            upstream: configured.upstream.as_str().into(),
+            reload: reload.as_ref().map(|reload| LastReload {
+                time_us: reload.time_us,
+                result: reload.result.into(),
+                // its sentences quote the configuration
+                error: reload.error.as_deref().filter(|_| all).map(Into::into),
+            }),
+            restart: reload.as_ref().map_or(Cow::Borrowed(&[]), |reload| (&reload.changes.restart).into()),
         },
-        epoch: hub.epoch(),
-        link: Link {
+        epoch: hub.epoch().into(),
+        link: LinkNow {
             since_us: link.since_us,
-            status: &link,
+            fields: link.fields(),
             heartbeat_rtt_us: link.heartbeat_rtt.map(|rtt| rtt.as_micros() as u64),
-            last_end: last_end.as_ref(),
+            last_end: last_end.as_ref().map(|end| LastEnd { time_us: end.time_us, ended: end.ended() }),
         },
-        traffic: hub.traffic(),
-        outbox: Outbox { waiting: hub.waiting() },
+        traffic: Traffic {
+            received: traffic.received,
+            received_bytes: traffic.received_bytes,
+            last_received_us: Some(traffic.last_received_us).filter(|at| *at > 0),
+            sent: traffic.sent,
+            sent_bytes: traffic.sent_bytes,
+        },
+        outbox: Outbox { waiting: hub.waiting() as u64 },
         sends: Sends { dropped: hub.dropped() },
-        log: Log {
+        log: Held {
             seq: log.head(),
             oldest: log.oldest(),
-            bytes: log.bytes(),
-            max_bytes: log.limits().max_bytes,
+            bytes: log.bytes() as u64,
+            max_bytes: log.limits().max_bytes as u64,
         },
-        totals: fanout.totals(),
+        totals: Some(fanout.totals()),
         clients: fanout.rows(you, all),
     };
-    protocol::status(id, &status)
-}
-
-/// A reload as who asks may see it: its sentences quote the configuration.
-fn shown(reload: &Reload, all: bool) -> Cow<'_, Reload> {
-    match all || reload.error.is_none() {
-        true => Cow::Borrowed(reload),
-        false => Cow::Owned(Reload { error: None, ..reload.clone() }),
-    }
+    Line::Status(Box::new(status)).write()
 }

@@ -1,9 +1,12 @@
 //! A message: its payload becomes a line, once.
 
-use std::io;
+use std::{borrow::Cow, io};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use super::json::{Json, json};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 /// What a message from the upstream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,62 @@ pub struct Encoder<'a> {
     data: Data<'a>,
     /// What a text is.
     json: Json<'a>,
+}
+
+/// An entry of the log: a message, with one of the three payloads. [`Encoder`] writes its line.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Message<'a> {
+    /// Its place in the log.
+    pub seq: u64,
+    /// When it came, in microseconds since the Unix epoch.
+    pub time_us: u64,
+    /// Text that is JSON, byte for byte but for line breaks and blanks around it.
+    #[serde(borrow, deserialize_with = "even_null", skip_serializing_if = "Option::is_none")]
+    pub json: Option<&'a RawValue>,
+    /// Other text.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Cow<'a, str>>,
+    /// A binary message, in base64 (RFC 4648, with padding).
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<Cow<'a, str>>,
+}
+
+/// How the line of a message begins. The daemon writes the type first, so most lines need no parsing.
+const BEGINNING: &[u8] = b"{\"type\":\"message\",";
+
+impl Message<'_> {
+    /// Whether a line surely is a message, without a look inside.
+    pub fn is_one(line: &[u8]) -> bool {
+        line.starts_with(BEGINNING)
+    }
+
+    /// The place of what surely is a message, without a look inside.
+    pub fn seq_of(line: &[u8]) -> Option<u64> {
+        let rest = line.strip_prefix(BEGINNING)?.strip_prefix(b"\"seq\":")?;
+        let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+    }
+
+    /// The payload as the raw format writes it: JSON and text as they are, binary in base64, line breaks as spaces.
+    pub fn raw(&self) -> Cow<'_, str> {
+        let payload = match (self.json, &self.text, &self.binary) {
+            (Some(json), ..) => json.get(),
+            (None, Some(text), _) => text,
+            (None, None, Some(binary)) => binary,
+            (None, None, None) => "",
+        };
+        match payload.contains(['\n', '\r']) {
+            true => Cow::Owned(payload.replace(['\n', '\r'], " ")),
+            false => Cow::Borrowed(payload),
+        }
+    }
+}
+
+/// A value that is there, even if it is `null`: a message may well be the JSON text `null`.
+fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The most bytes that an entry's lines may have, line breaks included.
@@ -168,6 +227,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::protocol::Line;
 
     fn lines(data: Data<'_>) -> (String, String) {
         let (mut envelope, mut raw) = (Vec::new(), Vec::new());
@@ -229,7 +289,44 @@ mod tests {
         assert_eq!(longest(0), OTHER_BYTES);
     }
 
+    #[test]
+    fn a_payload_is_kept_as_it_is() {
+        let raw = |line: &str| serde_json::from_str::<Message<'_>>(line).unwrap().raw().into_owned();
+        let number =
+            r#"{"type":"message","seq":1,"time_us":2,"json":{"b":1.10,"a":12345678901234567890123,"a":2}}"#;
+        assert_eq!(raw(number), r#"{"b":1.10,"a":12345678901234567890123,"a":2}"#);
+        assert_eq!(raw(r#"{"type":"message","json":null}"#), "null");
+        assert_eq!(raw(r#"{"type":"message","text":"a\nb"}"#), "a b");
+        assert_eq!(raw(r#"{"type":"message","binary":"AAEC"}"#), "AAEC");
+    }
+
+    #[test]
+    fn a_message_is_known_by_its_beginning() {
+        assert!(Message::is_one(b"{\"type\":\"message\",\"seq\":1}"));
+        assert!(!Message::is_one(b"{\"type\":\"link\",\"seq\":1}"));
+        assert!(!Message::is_one(b"{\"type\":\"mess"));
+        assert_eq!(Message::seq_of(b"{\"type\":\"message\",\"seq\":41,\"json\":1}"), Some(41));
+        for odd in [
+            "{\"type\":\"message\",\"seq\":41",
+            "{\"type\":\"message\",\"seq\":,",
+            "{\"type\":\"link\",\"seq\":1}",
+        ] {
+            assert_eq!(Message::seq_of(odd.as_bytes()), None);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_encoder_writes_what_the_type_reads_and_writes(text in prop_oneof![any::<String>(), "[\\[\\]{},:\"0-9 \n]{0,9}"]) {
+            let (line, raw) = lines(Data::Text(&text));
+            let read = Line::parse(line.trim_end().as_bytes());
+            let Some(Line::Message(message)) = &read else { panic!("{line}") };
+            prop_assert_eq!((message.seq, message.time_us), (7, 5));
+            let back = message.raw().into_owned();
+            prop_assert_eq!(back.trim(), raw.trim());
+            prop_assert_eq!(String::from_utf8(read.unwrap().write()).unwrap(), line);
+        }
+
         #[test]
         fn the_length_of_a_string_is_known_before_it_is_written(text in any::<String>()) {
             prop_assert_eq!(string_len(&text), serde_json::to_string(&text).unwrap().len());

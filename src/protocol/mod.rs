@@ -1,9 +1,30 @@
 //! The local protocol, version 1: what stands on the lines between the daemon and its clients. Pure.
 //!
-//! Each line is one type, written and read by it. `docs/protocol.md` is the description.
+//! Each line is one type, written and read by it: a [`Line`] from the daemon, a [`Request`] from a client. The daemon
+//! reads requests strictly, so that a misspelt field is not passed over. What the daemon says is read leniently: a
+//! newer one may have more fields, types and names, and an older one fewer fields, which are then empty.
+//!
+//! `docs/protocol.md` is the description, and `docs/protocol.schema.json` is made of these types.
 
+mod gap;
+mod hello;
 mod json;
+mod line;
+mod link;
 mod message;
+mod name;
+mod reply;
+mod request;
+pub mod status;
 
+pub use gap::{Gap, UpstreamGap, Why};
+pub use hello::{Hello, SERVER, VERSION};
+#[cfg(feature = "fuzzing")]
 pub(crate) use json::{Json, json};
-pub use message::{Data, Encoder, Room, Sink, longest};
+pub use line::Line;
+pub use link::{Ended, Link, LinkFields, LinkState};
+pub use message::{Data, Encoder, Message, Room, Sink, longest};
+pub use name::{Name, Named};
+pub use reply::{Bye, Code, Done, Farewell, Refusal, Success};
+pub use request::{Bad, Content, MAX_ID, Op, Request, Since, parse};
+pub use status::{Ledger, ReloadResult, Status};

@@ -1,39 +1,18 @@
 //! Who there is, for `status`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{Fanout, member::Client};
 use crate::{
     config::Format,
-    hub::{Ledger, Log},
+    hub::Log,
+    protocol::status::{ClientRow, Totals},
 };
 
 /// The sums over all clients are as good for so long.
 const TOTALS_KEPT: Duration = Duration::from_millis(250);
-
-/// A client in `status`.
-#[derive(Debug, Serialize)]
-pub(in crate::local) struct ClientStatus {
-    client: u64,
-    listener: PathBuf,
-    format: &'static str,
-    pid: i32,
-    uid: u32,
-    you: bool,
-    ledger: Ledger,
-    unread_reply_bytes: usize,
-}
-
-/// Sums over all clients.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(in crate::local) struct Totals {
-    clients: usize,
-    ledger: Ledger,
-    unread_reply_bytes: usize,
-}
 
 impl Fanout {
     /// When an answer to the `status` of user `uid` may go, with the rows of all clients or of one. None: it is
@@ -44,7 +23,7 @@ impl Fanout {
     }
 
     /// The rows for the `status` that client `you` asked for: all clients, or that one alone.
-    pub(in crate::local) fn rows(&self, you: u64, all: bool) -> Vec<ClientStatus> {
+    pub(in crate::local) fn rows(&self, you: u64, all: bool) -> Vec<ClientRow<'static>> {
         let log = self.0.hub.log();
         let clients = self.0.clients.borrow();
         let row = |id: u64, client: &Client| client.row(id, id == you, &log);
@@ -64,10 +43,10 @@ impl Fanout {
         }
         let log = self.0.hub.log();
         let clients = self.0.clients.borrow();
-        let mut totals = Totals { clients: clients.len(), ..Totals::default() };
+        let mut totals = Totals { clients: clients.len() as u64, ..Totals::default() };
         for client in clients.values() {
             totals.ledger += client.outgoing.ledger(&log);
-            totals.unread_reply_bytes += client.outgoing.unread_replies();
+            totals.unread_reply_bytes += client.outgoing.unread_replies() as u64;
         }
         self.0.totals.set(Some((now, totals)));
         totals
@@ -75,19 +54,19 @@ impl Fanout {
 }
 
 impl Client {
-    fn row(&self, id: u64, you: bool, log: &Log) -> ClientStatus {
-        ClientStatus {
+    fn row(&self, id: u64, you: bool, log: &Log) -> ClientRow<'static> {
+        ClientRow {
             client: id,
-            listener: self.about.listener.clone(),
+            listener: self.about.listener.to_string_lossy().into_owned().into(),
             format: match self.about.format {
-                Format::Envelope => "envelope",
-                Format::Raw => "raw",
+                Format::Envelope => "envelope".into(),
+                Format::Raw => "raw".into(),
             },
-            pid: self.about.peer.pid,
-            uid: self.about.peer.uid,
+            pid: Some(self.about.peer.pid),
+            uid: Some(self.about.peer.uid),
             you,
             ledger: self.outgoing.ledger(log),
-            unread_reply_bytes: self.outgoing.unread_replies(),
+            unread_reply_bytes: self.outgoing.unread_replies() as u64,
         }
     }
 }

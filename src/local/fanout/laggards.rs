@@ -10,10 +10,8 @@ use super::{Client, Fanout};
 use crate::{
     config::{Format, History, Memory, SlowClient},
     hub::Log,
-    local::{
-        protocol::{self, Bye, Why},
-        watched::Watched,
-    },
+    local::{replies, watched::Watched},
+    protocol::{Bye, Why},
 };
 
 /// A client that has been told `bye` may take so long to read it.
@@ -185,7 +183,7 @@ impl Fanout {
                     "a slow client lost entries, and is told so"
                 );
             }
-            self.gap(&protocol::gap(lost, Why::SlowClient))
+            self.gap(&replies::gap(lost, Why::SlowClient))
         });
     }
 

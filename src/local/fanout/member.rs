@@ -6,12 +6,8 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Format,
-    local::{
-        outgoing::Outgoing,
-        protocol::{self, Bye},
-        socket::Peer,
-        watched::Watched,
-    },
+    local::{outgoing::Outgoing, replies, socket::Peer, watched::Watched},
+    protocol::Bye,
 };
 
 /// A client, as the fan-out knows it.
@@ -77,7 +73,7 @@ impl Client {
 /// The last line to a client of this format; a raw one has none.
 pub(super) fn bye(format: Format, why: Bye) -> Vec<u8> {
     match format {
-        Format::Envelope => protocol::bye(why),
+        Format::Envelope => replies::bye(why),
         Format::Raw => Vec::new(),
     }
 }

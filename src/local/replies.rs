@@ -1,0 +1,126 @@
+//! The lines to one client that tell what became of something: made from what the hub knows. Pure.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::{
+    hub::{Fate, LinkState, Lost, Payload, Reload, ReloadResult},
+    protocol::{Bye, Code, Content, Done, Farewell, Gap, Line, Refusal, Success, Why},
+};
+
+/// Says that a request is done.
+pub(super) fn ok(id: &RawValue, result: Done) -> Vec<u8> {
+    Line::Ok(Success { id: Some(Cow::Borrowed(id)), result: result.into(), ..Success::default() }).write()
+}
+
+/// Answers `reload`: what it changed and what it couldn't, or that the new configuration is refused.
+pub(super) fn reloaded(id: Option<&RawValue>, reload: &Reload) -> Vec<u8> {
+    let error = reload.error.as_deref();
+    let result = match reload.result {
+        ReloadResult::Refused => return self::error(id, Code::BadConfig, error.unwrap_or_default()),
+        ReloadResult::Applied => Done::Applied,
+        ReloadResult::Partly => Done::Partly,
+    };
+    Line::Ok(Success {
+        id: id.map(Cow::Borrowed),
+        result: result.into(),
+        live: Some((&reload.changes.live).into()),
+        reconnect: Some((&reload.changes.reconnect).into()),
+        restart: Some((&reload.changes.restart).into()),
+        error: error.map(Cow::Borrowed),
+        ..Success::default()
+    })
+    .write()
+}
+
+/// Says that an `attach` is done, and that the next entry has a `seq` higher than `seq`.
+pub(super) fn attached(id: &RawValue, seq: u64) -> Vec<u8> {
+    let result = Done::Attached.into();
+    Line::Ok(Success { id: Some(Cow::Borrowed(id)), result, seq: Some(seq), ..Success::default() }).write()
+}
+
+/// Says that a request failed, and why.
+pub(super) fn error(id: Option<&RawValue>, code: Code, message: &str) -> Vec<u8> {
+    Line::Error(Refusal { id: id.map(Cow::Borrowed), code: code.into(), message: message.into() }).write()
+}
+
+/// Declares entries that the client will not get.
+pub(super) fn gap(lost: Lost, why: Why) -> Vec<u8> {
+    let (from, to, count) = (Some(lost.from), Some(lost.to), Some(lost.count()));
+    Line::Gap(Gap { from, to, count, why: why.into() }).write()
+}
+
+/// Declares that what another life of the log had later is lost, and of this one's entries those up to
+/// `to`, if any.
+pub(super) fn epoch_gap(to: u64) -> Vec<u8> {
+    let any = to > 0;
+    let (from, to) = (any.then_some(1), any.then_some(to));
+    Line::Gap(Gap { from, to, count: None, why: Why::Epoch.into() }).write()
+}
+
+/// The last line to a client.
+pub(super) fn bye(why: Bye) -> Vec<u8> {
+    Line::Bye(Farewell { why: why.into() }).write()
+}
+
+/// The line that tells a send's fate. Without an id only errors are told.
+pub(super) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8>> {
+    let (code, message) = match fate {
+        Fate::Written => return id.map(|id| ok(id, Done::Written)),
+        Fate::Queued => return id.map(|id| ok(id, Done::Queued)),
+        Fate::LinkDown(state) => (
+            Code::LinkDown,
+            Cow::from(match state {
+                LinkState::Failed => "the link has failed: `open` or `reconnect` starts it again".to_owned(),
+                LinkState::Closed => "the link is closed: `open` or `reconnect` opens it".to_owned(),
+                _ => format!("the link is {}: send again when a `link` line says up", state.name()),
+            }),
+        ),
+        Fate::Expired => (Code::Expired, "the link wasn't up again within outbox.ttl".into()),
+        Fate::OutboxFull => {
+            (Code::OutboxFull, "the outbox has no room: send again when the link is up".into())
+        }
+        Fate::TooLarge(max) => {
+            (Code::TooLarge, format!("the message is over the {max} bytes of limits.max_message").into())
+        }
+        Fate::RateLimited => (
+            Code::RateLimited,
+            "more messages were sent than limits.messages let out: send again later".into(),
+        ),
+        Fate::Unknown => (
+            Code::Unknown,
+            "the connection ended while this was being written: it may have arrived, and is not sent again"
+                .into(),
+        ),
+    };
+    Some(error(id, code, &message))
+}
+
+impl From<Content<'_>> for Payload {
+    fn from(content: Content<'_>) -> Payload {
+        match content {
+            Content::Json(json) => Payload::Text(json.get().to_owned()),
+            Content::Text(text) => Payload::Text(text.into_owned()),
+            Content::Binary(bytes) => Payload::Binary(bytes.into_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_error_is_one_line_of_json(message in any::<String>(), id in any::<String>()) {
+            let id = serde_json::value::to_raw_value(&id).unwrap();
+            let line = error(Some(&id), Code::BadRequest, &message);
+            prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            let read: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            prop_assert_eq!(read["message"].as_str(), Some(message.as_str()));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The first line.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{LinkState, Name};
+
+/// The version in [`Hello`]. It changes when a client of the former version could misread a line.
+pub const VERSION: u32 = 1;
+
+/// The name and the version of this daemon, in [`Hello`] and in `status`.
+pub const SERVER: &str = concat!("wsfan/", env!("CARGO_PKG_VERSION"));
+
+/// The first line to every client of an `envelope` listener.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Hello<'a> {
+    /// The version of the protocol: [`VERSION`].
+    pub protocol: u32,
+    /// The daemon and its version.
+    pub server: Cow<'a, str>,
+    /// The random name of this life of the log. Epoch and seq name an entry for ever.
+    pub epoch: Cow<'a, str>,
+    /// The newest entry; what comes next has a higher seq.
+    pub seq: u64,
+    /// The oldest entry that `attach` can reach.
+    pub oldest: u64,
+    /// The link's present state.
+    pub link: Name<'a, LinkState>,
+    /// The client's number, for logs and `status`.
+    pub client: u64,
+    /// The longest line that the client may send, in bytes without its end.
+    pub max_line: u64,
+    /// The longest line that an entry of the log may have, in bytes with its end.
+    pub max_entry: u64,
+}

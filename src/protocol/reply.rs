@@ -1,0 +1,126 @@
+//! What comes of a request, and the last line.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Name, name::names};
+
+names! {
+    /// What was done.
+    pub enum Done {
+        /// A send: the operating system has taken all of it for the connection that is up.
+        Written = "written",
+        /// A send: it waits in the outbox; another reply follows.
+        Queued = "queued",
+        /// The client's place in the log was moved.
+        Attached = "attached",
+        /// The link will do it.
+        Accepted = "accepted",
+        /// An answer.
+        Pong = "pong",
+        /// A reload: the new configuration is in force, but for what waits for a restart.
+        Applied = "applied",
+        /// The same, but for listeners that couldn't be bound or changed.
+        Partly = "partly",
+    }
+}
+
+names! {
+    /// The stable names of errors; `docs/protocol.md` explains each.
+    pub enum Code {
+        /// The line isn't a JSON object in UTF-8.
+        BadJson = "bad_json",
+        /// A field is missing, unknown, of the wrong type, or makes no sense.
+        BadRequest = "bad_request",
+        /// There is no such op.
+        UnknownOp = "unknown_op",
+        /// The client hasn't the right.
+        Forbidden = "forbidden",
+        /// The line is longer than `max_line`; the connection is closed.
+        LineTooLong = "line_too_long",
+        /// The unfinished lines of all clients together take too much; the connection is closed.
+        NoRoom = "no_room",
+        /// The listener has as many clients as it takes; the connection is closed.
+        TooManyClients = "too_many_clients",
+        /// The configuration was not reloaded: the old one stays in force.
+        BadConfig = "bad_config",
+        /// The link isn't up, and there is no outbox.
+        LinkDown = "link_down",
+        /// The send waited too long in the outbox.
+        Expired = "expired",
+        /// The outbox has no room.
+        OutboxFull = "outbox_full",
+        /// The send is over the server's largest message.
+        TooLarge = "too_large",
+        /// The send is over the server's limit of messages, or `status` is asked for too often.
+        RateLimited = "rate_limited",
+        /// The connection ended while the send was being written: it may have arrived or not.
+        Unknown = "unknown",
+    }
+}
+
+names! {
+    /// Why wsfan closes a client's connection.
+    pub enum Bye {
+        /// The daemon stops.
+        Shutdown = "shutdown",
+        /// The client fell out of the log, and `slow_client` is `disconnect`.
+        SlowClient = "slow_client",
+        /// A reload took away the listener, or the right to receive.
+        Reconfigured = "reconfigured",
+        /// The client sent what ends a connection; the `error` line before says what.
+        BadClient = "bad_client",
+    }
+}
+
+/// Says that a request is done.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Success<'a> {
+    /// The request's, as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, RawValue>>,
+    /// What was done.
+    pub result: Name<'a, Done>,
+    /// Of an `attach`: the entry after which it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Of a `reload`: the keys that are in force at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Cow<'a, [String]>>,
+    /// Of a `reload`: the keys that are in force with the new connection that is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconnect: Option<Cow<'a, [String]>>,
+    /// Of a `reload`: the keys that wait for a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Cow<'a, [String]>>,
+    /// Of a `reload`: what couldn't be done, in sentences, a line each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Cow<'a, str>>,
+}
+
+/// Says that a request or a line failed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Refusal<'a> {
+    /// The request's, as it came; none where none could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, RawValue>>,
+    /// The error's name, which is stable.
+    pub code: Name<'a, Code>,
+    /// A sentence for people.
+    pub message: Cow<'a, str>,
+}
+
+/// The last line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Farewell<'a> {
+    /// Why.
+    pub why: Name<'a, Bye>,
+}

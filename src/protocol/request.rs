@@ -1,0 +1,353 @@
+//! What clients ask: one JSON object a line.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::Code;
+
+/// The longest id in bytes. Ids are kept until the answer, and must not outweigh the payloads.
+pub const MAX_ID: usize = 1024;
+
+/// A request: one line from a client.
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Request<'a> {
+    /// Echoed with the reply, as it came.
+    pub id: Option<&'a RawValue>,
+    /// What is asked.
+    #[cfg_attr(test, schemars(flatten))]
+    pub op: Op<'a>,
+}
+
+impl Request<'_> {
+    /// The line, without its end.
+    pub fn write(&self) -> Vec<u8> {
+        let op = Some(Cow::Borrowed(self.op.name()));
+        let mut wire = Wire { op, id: self.id, json: None, text: None, binary: None, since: None };
+        match &self.op {
+            Op::Send(Content::Json(json)) => wire.json = Some(json),
+            Op::Send(Content::Text(text)) => wire.text = Some(Cow::Borrowed(text)),
+            Op::Send(Content::Binary(bytes)) => wire.binary = Some(BASE64.encode(bytes).into()),
+            Op::Attach { since } => wire.since = since.clone(),
+            Op::Status | Op::Reconnect | Op::Close | Op::Open | Op::Reload | Op::Ping => {}
+        }
+        serde_json::to_vec(&wire).expect("a request is plain data")
+    }
+}
+
+/// What a client asks.
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(tag = "op", rename_all = "snake_case"))]
+pub enum Op<'a> {
+    /// Send this upstream.
+    Send(Content<'a>),
+    /// Move the cursor: to right after `since`, or to the head of the log.
+    Attach {
+        /// The last entry that the client has.
+        since: Option<Since<'a>>,
+    },
+    /// Tell the state of everything.
+    Status,
+    /// Drop the connection and connect anew.
+    Reconnect,
+    /// Close the link, and keep it closed.
+    Close,
+    /// Open the link.
+    Open,
+    /// Read the configuration again.
+    Reload,
+    /// Answer.
+    Ping,
+}
+
+impl Op<'_> {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Send(_) => "send",
+            Op::Attach { .. } => "attach",
+            Op::Status => "status",
+            Op::Reconnect => "reconnect",
+            Op::Close => "close",
+            Op::Open => "open",
+            Op::Reload => "reload",
+            Op::Ping => "ping",
+        }
+    }
+}
+
+/// What to send, as it stands in the line.
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
+pub enum Content<'a> {
+    /// JSON, sent as the text that the client wrote. Blanks around the value belong to the line, and aren't.
+    Json(&'a RawValue),
+    /// A text message.
+    Text(Cow<'a, str>),
+    /// A binary message, in base64 (RFC 4648, with padding).
+    Binary(#[cfg_attr(test, schemars(with = "String"))] Cow<'a, [u8]>),
+}
+
+/// An entry of the log, named for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Since<'a> {
+    /// The life of the log that it belongs to.
+    #[serde(borrow)]
+    pub epoch: Cow<'a, str>,
+    /// Its place in it.
+    pub seq: u64,
+}
+
+/// Why a line was not understood.
+#[derive(Debug)]
+pub struct Bad<'a> {
+    /// The line's id, if that much was understood.
+    pub id: Option<&'a RawValue>,
+    /// The error's name.
+    pub code: Code,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// Reads one line.
+///
+/// # Errors
+/// What to tell the client.
+pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
+    let bad = |id, code, message: String| Err(Bad { id, code, message });
+    // serde would take an array for the fields in their order
+    if line.trim_ascii_start().first() == Some(&b'[') {
+        return bad(None, Code::BadRequest, "a request is a JSON object, not an array".to_owned());
+    }
+    let wire: Wire<'_> = match serde_json::from_slice(line) {
+        Ok(wire) => wire,
+        Err(error) => {
+            let (id, code) = match error.classify() {
+                serde_json::error::Category::Data => (id_of(line), Code::BadRequest),
+                _ => (None, Code::BadJson),
+            };
+            return bad(id, code, format!("the line could not be read: {error}"));
+        }
+    };
+    let id = wire.id;
+    if let Some(id) = id.filter(|id| id.get().len() > MAX_ID) {
+        let message = format!("the id has {} bytes; {MAX_ID} are enough for a name", id.get().len());
+        return bad(None, Code::BadRequest, message);
+    }
+    let op = match wire.op.as_deref() {
+        Some("send") => match (wire.json, wire.text, wire.binary) {
+            (Some(json), None, None) => Op::Send(Content::Json(json)),
+            (None, Some(text), None) => Op::Send(Content::Text(text)),
+            (None, None, Some(text)) => match BASE64.decode(text.as_bytes()) {
+                Ok(bytes) => Op::Send(Content::Binary(bytes.into())),
+                Err(error) => return bad(id, Code::BadRequest, format!("`binary` is not base64: {error}")),
+            },
+            _ => {
+                let message = "a send needs exactly one of `json`, `text` and `binary`".to_owned();
+                return bad(id, Code::BadRequest, message);
+            }
+        },
+        Some("attach") => Op::Attach { since: wire.since },
+        Some("status") => Op::Status,
+        Some("reconnect") => Op::Reconnect,
+        Some("close") => Op::Close,
+        Some("open") => Op::Open,
+        Some("reload") => Op::Reload,
+        Some("ping") => Op::Ping,
+        Some(other) => {
+            let known = "send, attach, status, reconnect, close, open, reload and ping";
+            let shown: String = other.chars().take(40).collect();
+            return bad(id, Code::UnknownOp, format!("there is no op {shown:?}; there are {known}"));
+        }
+        None => return bad(id, Code::BadRequest, "the line has no `op`".to_owned()),
+    };
+    Ok(Request { id, op })
+}
+
+/// The fields of a request, as they stand on the line.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+struct Wire<'a> {
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    op: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    json: Option<&'a RawValue>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    binary: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "since", skip_serializing_if = "Option::is_none")]
+    since: Option<Since<'a>>,
+}
+
+/// A field that is there, whatever it holds: `null` is a payload like any other.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// `since`, as the object that it is: serde would take an array for its fields in their order.
+fn since<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Since<'a>>, D::Error> {
+    struct Visitor;
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Option<Since<'de>>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object with `epoch` and `seq`")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Since::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
+/// The id of a line whose other fields are wrong.
+fn id_of(line: &[u8]) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Id<'a> {
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+    }
+    serde_json::from_slice::<Id<'_>>(line).ok()?.id.filter(|id| id.get().len() <= MAX_ID)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bad(line: &str) -> (Option<String>, Code, String) {
+        let Bad { id, code, message } = parse(line.as_bytes()).unwrap_err();
+        (id.map(|id| id.get().to_owned()), code, message)
+    }
+
+    #[test]
+    fn ids_and_payloads_are_kept_as_they_came() {
+        let request =
+            parse(br#"{"op":"send","id":{"a": 1.0},"json":{"n":1e400, "n":12345678901234567890123}}"#)
+                .unwrap();
+        assert_eq!(request.id.unwrap().get(), r#"{"a": 1.0}"#);
+        let Op::Send(content) = request.op else { panic!("{request:?}") };
+        let Content::Json(json) = content else { panic!("{content:?}") };
+        assert_eq!(json.get(), r#"{"n":1e400, "n":12345678901234567890123}"#);
+    }
+
+    #[test]
+    fn each_op_is_read() {
+        let cases = [
+            (r#"{"op":"send","text":"a\nb"}"#, "Send(Text(\"a\\nb\"))"),
+            (r#"{"op":"send","json":null}"#, "Send(Json(RawValue(null)))"),
+            (r#"{"op":"send","binary":"AAEC"}"#, "Send(Binary([0, 1, 2]))"),
+            (r#"{"op":"attach"}"#, "Attach { since: None }"),
+            (r#"{"op":"attach","since":null}"#, "Attach { since: None }"),
+            (
+                r#"{"op":"attach","since":{"epoch":"e","seq":3}}"#,
+                r#"Attach { since: Some(Since { epoch: "e", seq: 3 }) }"#,
+            ),
+            (r#"{"op":"status","id":null}"#, "Status"),
+            (r#"{ "op" : "reconnect" }"#, "Reconnect"),
+            (r#"{"op":"close"}"#, "Close"),
+            (r#"{"op":"open"}"#, "Open"),
+            (r#"{"op":"ping"}"#, "Ping"),
+        ];
+        for (line, op) in cases {
+            assert_eq!(format!("{:?}", parse(line.as_bytes()).unwrap().op), op, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_is_said() {
+        let cases = [
+            ("", Code::BadJson, "EOF"),
+            ("{", Code::BadJson, "EOF"),
+            ("nonsense", Code::BadJson, "expected"),
+            (r#"{"op":"ping"} {}"#, Code::BadJson, "trailing"),
+            ("[]", Code::BadRequest, "not an array"),
+            (r#" ["ping",1]"#, Code::BadRequest, "not an array"),
+            ("1", Code::BadRequest, "an object"),
+            (r#"{"id":1}"#, Code::BadRequest, "no `op`"),
+            (r#"{"op":7,"id":1}"#, Code::BadRequest, "expected a string"),
+            (r#"{"op":"fly","id":1}"#, Code::UnknownOp, "no op \"fly\""),
+            (r#"{"op":"send","id":1}"#, Code::BadRequest, "exactly one of"),
+            (r#"{"op":"send","id":1,"json":1,"text":""}"#, Code::BadRequest, "exactly one of"),
+            (r#"{"op":"send","id":1,"binary":"AAE"}"#, Code::BadRequest, "not base64"),
+            (r#"{"op":"send","id":1,"txet":""}"#, Code::BadRequest, "unknown field `txet`"),
+            (r#"{"op":"attach","id":1,"since":3}"#, Code::BadRequest, "expected an object with `epoch` and"),
+            (r#"{"op":"attach","id":1,"since":["e",3]}"#, Code::BadRequest, "expected an object with"),
+            (r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":3,"x":1}}"#, Code::BadRequest, "field `x`"),
+            (r#"{"op":"attach","id":1,"since":{"epoch":"e"}}"#, Code::BadRequest, "missing field `seq`"),
+            (r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":-1}}"#, Code::BadRequest, "expected u64"),
+        ];
+        for (line, code, part) in cases {
+            let (id, found, message) = bad(line);
+            assert_eq!(found, code, "{line}: {message}");
+            assert!(message.contains(part), "{line}: {message}");
+            assert_eq!(id.as_deref(), line.contains("\"id\":1").then_some("1"), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_name_and_no_load() {
+        let line = |length: usize, op: &str| format!(r#"{{"op":{op},"id":"{}"}}"#, "x".repeat(length - 2));
+        assert!(parse(line(MAX_ID, r#""ping""#).as_bytes()).is_ok());
+        for op in [r#""ping""#, "7"] {
+            let (id, code, _) = bad(&line(MAX_ID + 1, op));
+            assert_eq!((id, code), (None, Code::BadRequest));
+        }
+    }
+
+    #[test]
+    fn invalid_utf8_is_bad_json() {
+        assert_eq!(parse(b"{\"op\":\"send\",\"text\":\"\xff\"}").unwrap_err().code, Code::BadJson);
+        assert_eq!(parse(b"{\"op\":\"send\",\"json\":\"\xff\"}").unwrap_err().code, Code::BadJson);
+    }
+
+    #[test]
+    fn depth_costs_no_stack() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(parse(format!(r#"{{"op":"send","json":{deep}}}"#).as_bytes()).is_ok());
+        assert_eq!(bad(&deep).1, Code::BadRequest);
+        assert_eq!(bad(&format!(r#"{{"op":{deep}}}"#)).1, Code::BadRequest);
+        assert_eq!(bad(&format!(r#"{{"x":{deep}}}"#)).1, Code::BadRequest);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_breaks_the_reader(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&line);
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_written_the_same() {
+        for line in [
+            r#"{"op":"send","id":1,"json":{"a": 1.10}}"#,
+            r#"{"op":"send","id":"a","text":"a\nb"}"#,
+            r#"{"op":"send","id":1,"binary":"AAEC"}"#,
+            r#"{"op":"send","json":null}"#,
+            r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":3}}"#,
+            r#"{"op":"attach","id":1}"#,
+            r#"{"op":"status","id":1}"#,
+            r#"{"op":"reconnect"}"#,
+            r#"{"op":"close"}"#,
+            r#"{"op":"open"}"#,
+            r#"{"op":"reload"}"#,
+            r#"{"op":"ping"}"#,
+        ] {
+            assert_eq!(String::from_utf8(parse(line.as_bytes()).unwrap().write()).unwrap(), line);
+        }
+    }
+}
