@@ -85,7 +85,7 @@ const NAMED_IN: [(&str, &[&str]); 9] = [
     ("rustix", &["local/socket", "upstream/attempt/commands.rs", "service/signals.rs", "service/process.rs"]),
     ("nix", &["local/socket"]),
     ("sd_notify", &["service/notify.rs"]),
-    ("yasna", &["upstream/wire/certificate.rs"]),
+    ("x509_cert", &["upstream/wire/certificate.rs"]),
     ("unsafe", &["local/watched.rs"]),
     ("memmap2", &["hub/log/buffer.rs"]),
     // what starts a program
