@@ -76,16 +76,18 @@ impl Failure {
 
     /// A connection that the server closed. `code` is `None` for a close frame without one.
     pub(super) fn closed_there(code: Option<u16>, reason: &str) -> Failure {
-        let code = code.unwrap_or(1005);
+        let Some(code) = code else {
+            let error = "the server closed the connection without a code";
+            return Failure { code: Some(1005), ..Failure::attempt(error) };
+        };
         let reason = clean(reason);
         let name = match close_code_name(code) {
             "" => String::new(),
             name => format!(" ({name})"),
         };
-        let error = match (code, reason.as_str()) {
-            (1005, _) => "the server closed the connection without a code".to_owned(),
-            (_, "") => format!("the server closed the connection with {code}{name}"),
-            (_, reason) => format!("the server closed the connection with {code}{name}: {reason}"),
+        let error = match reason.as_str() {
+            "" => format!("the server closed the connection with {code}{name}"),
+            reason => format!("the server closed the connection with {code}{name}: {reason}"),
         };
         let reason = (!reason.is_empty()).then_some(reason);
         Failure { code: Some(code), reason, ..Failure::attempt(error) }
@@ -132,8 +134,8 @@ fn close_code_name(code: u16) -> &'static str {
         1001 => "going away",
         1002 => "protocol error",
         1003 => "unsupported data",
-        1005 => "no status received",
-        1006 => "abnormal closure",
+        1005 => "a code that no one may send: it says that there was none",
+        1006 => "a code that no one may send: it says that no close frame came",
         1007 => "invalid payload data",
         1008 => "policy violation",
         1009 => "message too big",
@@ -142,10 +144,11 @@ fn close_code_name(code: u16) -> &'static str {
         1012 => "service restart",
         1013 => "try again later",
         1014 => "bad gateway",
+        1015 => "a code that no one may send: it says that TLS failed",
         3000 => "unauthorized",
         3003 => "forbidden",
         3008 => "timeout",
-        0..1000 | 1004 | 1015..3000 | 5000.. => "a code that no one may send",
+        0..1000 | 1004 | 1016..3000 | 5000.. => "a code that no one may send",
         _ => "",
     }
 }

@@ -203,16 +203,26 @@ async fn a_close_frame_is_echoed_and_told() {
 async fn a_close_code_that_no_one_may_send_is_told_with_its_reason_and_answered_with_1002() {
     let server = Server::bind().await;
     let mut rig = Rig::start(settings(&[&server.url()]));
-    let mut stream = server.raw().await;
-    rig.state("up").await;
-    stream.write_all(&frame(0x88, b"\x27\x11token expired")).await.unwrap();
-    let (first, answer) = read_frame(&mut stream).await.expect("the close frame is answered");
-    assert_eq!((first, close_code(&answer)), (0x88, 1002));
-    drop(stream);
-    let line = rig.state("waiting").await;
-    assert_eq!((&line["code"], &line["reason"]), (&10_001.into(), &"token expired".into()), "{line}");
-    let error = "the server closed the connection with 10001 (a code that no one may send): token expired";
-    assert_eq!(line["error"], error);
+    for (code, what) in [
+        (10_001_u16, ""),
+        (1005, ": it says that there was none"),
+        (1006, ": it says that no close frame came"),
+        (1015, ": it says that TLS failed"),
+    ] {
+        let mut stream = server.raw().await;
+        rig.state("up").await;
+        let payload = [&code.to_be_bytes()[..], b"token expired"].concat();
+        stream.write_all(&frame(0x88, &payload)).await.unwrap();
+        let (first, answer) = read_frame(&mut stream).await.expect("the close frame is answered");
+        assert_eq!((first, close_code(&answer)), (0x88, 1002));
+        drop(stream);
+        let line = rig.state("waiting").await;
+        assert_eq!((&line["code"], &line["reason"]), (&code.into(), &"token expired".into()), "{line}");
+        let error = format!(
+            "the server closed the connection with {code} (a code that no one may send{what}): token expired"
+        );
+        assert_eq!(line["error"], error);
+    }
 }
 
 #[tokio::test(flavor = "local")]

@@ -363,12 +363,8 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
         [_] => return Err(Fault::Protocol("a close frame with half a code")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    if matches!(code, 1005 | 1006 | 1015) {
-        // nats-server sends 1006 for a client that doesn't answer its pings
-        return Err(Fault::Protocol("a close frame with a code (1005, 1006, 1015) that says there was none"));
-    }
     let reason = str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
-    // 1014 is registered, which the library doesn't know
+    // 1014 is registered, which the library doesn't know; of those that no one may send nats-server sends 1006
     if code != 1014 && !CloseCode::from(code).is_allowed() {
         return Err(Fault::CloseCode { code, reason: reason.into() });
     }

@@ -64,7 +64,6 @@ fn messages_and_control_frames_come_out_as_they_went_in() {
 
 #[test]
 fn what_breaks_the_rules_is_named() {
-    const NO_CODE: &str = "a close frame with a code (1005, 1006, 1015) that says there was none";
     let protocol = Fault::Protocol;
     let masked = [0x81, 0x81, 1, 2, 3, 4, 0];
     let cases = [
@@ -78,8 +77,9 @@ fn what_breaks_the_rules_is_named() {
         (frame(0, true, b"x"), protocol("a fragment without a beginning")),
         ([frame(1, false, b"x"), frame(2, true, b"y")].concat(), protocol("a new message within another")),
         (frame(8, true, &[3]), protocol("a close frame with half a code")),
-        (frame(8, true, &1005_u16.to_be_bytes()), protocol(NO_CODE)),
-        (frame(8, true, &1006_u16.to_be_bytes()), protocol(NO_CODE)),
+        (frame(8, true, &1005_u16.to_be_bytes()), Fault::CloseCode { code: 1005, reason: "".into() }),
+        (frame(8, true, b"\x03\xeestale"), Fault::CloseCode { code: 1006, reason: "stale".into() }),
+        (frame(8, true, b"\x03\xf7\xc3\xa9"), Fault::CloseCode { code: 1015, reason: "é".into() }),
         (frame(8, true, &999_u16.to_be_bytes()), Fault::CloseCode { code: 999, reason: "".into() }),
         (
             frame(8, true, b"\x27\x11token expired"),
