@@ -28,9 +28,12 @@ pub(in crate::upstream) struct Heartbeat {
     last_inbound: Instant,
     /// Since when wsfan itself doesn't read.
     paused: Option<Instant>,
-    /// The server isn't ready for messages: there are pings at most.
+    /// The server isn't ready for messages: pings stand in for them.
     hushed: bool,
 }
+
+/// The longest interval of the pings that stand in for messages.
+const STAND_IN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
 struct Unanswered {
@@ -111,7 +114,8 @@ impl Heartbeat {
 
     /// A pong came in. Its round trip, when it answers the newest ping.
     pub(in crate::upstream) fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Duration> {
-        if !matches!(self.settings.kind, HeartbeatKind::Ping) || payload != self.beats.to_be_bytes() {
+        let pings = matches!(self.settings.kind, HeartbeatKind::Ping) || self.stands_in();
+        if !pings || payload != self.beats.to_be_bytes() {
             return None;
         }
         Some(now - self.measured.take()?)
@@ -149,16 +153,19 @@ impl Heartbeat {
         now - paused
     }
 
-    /// The server isn't ready for messages: no beat that is one is sent, and no silence is death, until
-    /// [`Heartbeat::speak`]. Pings go on.
+    /// The server isn't ready for messages, until [`Heartbeat::speak`]: no beat that is one is sent or awaits an
+    /// answer, and silence is the server's right. Pings stand in for them, for whose pongs nobody must be ready.
     pub(in crate::upstream) fn hush(&mut self) {
-        self.hushed = true;
+        if !std::mem::replace(&mut self.hushed, true) && self.is_message() {
+            (self.unanswered, self.measured) = (None, None);
+        }
     }
 
     /// The server is ready: the next beat is one interval from now.
     pub(in crate::upstream) fn speak(&mut self, now: Instant) {
         if std::mem::take(&mut self.hushed) && self.is_message() {
-            (self.last_beat, self.last_inbound, self.unanswered) = (now, now, None);
+            (self.last_beat, self.last_inbound) = (now, now);
+            (self.unanswered, self.measured) = (None, None);
         }
     }
 
@@ -186,6 +193,7 @@ impl Heartbeat {
         self.unanswered.get_or_insert(Unanswered { since: now, deadline });
         match &self.settings.kind {
             HeartbeatKind::Off => None,
+            HeartbeatKind::Message { .. } if self.stands_in() => Some(Due::Ping(self.beats.to_be_bytes())),
             HeartbeatKind::Ping => Some(Due::Ping(self.beats.to_be_bytes())),
             HeartbeatKind::Message { .. } => Some(Due::Message),
         }
@@ -195,13 +203,20 @@ impl Heartbeat {
         matches!(self.settings.kind, HeartbeatKind::Message { .. })
     }
 
-    /// Whether only an expected message is proof of life.
-    fn is_strict(&self) -> bool {
-        matches!(self.settings.kind, HeartbeatKind::Message { expect: Some(_), .. })
+    /// Whether pings are sent in the place of messages.
+    fn stands_in(&self) -> bool {
+        self.hushed && self.is_message()
     }
 
+    /// Whether only an expected message is proof of life.
+    fn is_strict(&self) -> bool {
+        matches!(self.settings.kind, HeartbeatKind::Message { expect: Some(_), .. }) && !self.hushed
+    }
+
+    /// A ping in the place of a message isn't as rare as a server may want those.
     fn interval(&self) -> Duration {
-        self.told_interval.unwrap_or(self.settings.interval)
+        let interval = self.told_interval.unwrap_or(self.settings.interval);
+        if self.stands_in() { interval.min(STAND_IN) } else { interval }
     }
 
     /// Never longer than the interval, whatever the server says that is.
@@ -210,24 +225,25 @@ impl Heartbeat {
     }
 
     fn next_beat(&self) -> Option<Instant> {
-        if matches!(self.settings.kind, HeartbeatKind::Off) || self.hushed && self.is_message() {
+        if matches!(self.settings.kind, HeartbeatKind::Off) {
             return None;
         }
         // while the server is to say the interval, `first` is a part of one that isn't known yet
         let is_untold = self.settings.interval_from.is_some() && self.told_interval.is_none();
-        let part = if is_untold { 1.0 } else { self.part };
+        let part = if is_untold || self.stands_in() { 1.0 } else { self.part };
         let next = self.last_beat + self.interval().mul_f64(part);
         let idle = self.settings.only_when_idle.then(|| self.last_inbound + self.interval());
         Some(idle.map_or(next, |idle| next.max(idle)))
     }
 
-    /// The nearest deadline; none while wsfan itself doesn't read, or may say nothing.
+    /// The nearest deadline; none while wsfan itself doesn't read.
     fn next_death(&self) -> Option<(Instant, Silence)> {
-        if self.paused.is_some() || self.hushed && self.is_message() {
+        if self.paused.is_some() {
             return None;
         }
         let beat = self.unanswered.map(|beat| (beat.deadline, Silence::Unanswered));
-        let idle = self.settings.idle_timeout.map(|limit| (self.last_inbound + limit, Silence::Idle));
+        let idle = self.settings.idle_timeout.filter(|_| !self.stands_in());
+        let idle = idle.map(|limit| (self.last_inbound + limit, Silence::Idle));
         [beat, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 

@@ -275,14 +275,33 @@ proptest! {
 }
 
 #[test]
-fn while_hushed_no_message_is_sent_and_silence_is_no_death_but_pings_go_on() {
-    let idle = config::Heartbeat { idle_timeout: Some(60 * S), ..messages(expect_pong()) };
+fn while_hushed_pings_stand_in_for_messages_and_only_they_find_a_dead_link() {
+    let idle = config::Heartbeat { idle_timeout: Some(25 * S), ..messages(expect_pong()) };
     let (mut heartbeat, at) = armed(idle);
+    heartbeat.inbound(at(20));
     assert_eq!(heartbeat.due(at(30), at(0)), Some(Due::Message));
     heartbeat.hush();
-    assert_eq!(heartbeat.next_timeout(at(0)), None);
-    assert_eq!(heartbeat.due(at(1000), at(0)), None);
+    for beat in 2..30 {
+        let time = 30 * u32::try_from(beat).unwrap();
+        assert_eq!(heartbeat.next_timeout(at(0)), Some(at(time)), "nothing is due before");
+        assert_eq!(heartbeat.due(at(time), at(0)), ping(beat));
+        assert_eq!(heartbeat.next_timeout(at(0)), Some(at(time + 10)));
+        heartbeat.inbound(at(time + 1));
+        assert_eq!(heartbeat.pong(at(time + 1), &beat.to_be_bytes()), Some(S));
+    }
+    let (mut silent, at_silent) = armed(messages(expect_pong()));
+    silent.hush();
+    assert_eq!(silent.due(at_silent(30), at_silent(0)), ping(1));
+    assert!(is_dead(silent.due(at_silent(40), at_silent(0)), "no sign of life within 10s"));
+
+    let (mut slow, at_slow) = armed(messages(expect_pong()));
+    slow.set_interval(at_slow(0), 86_400 * S);
+    slow.hush();
+    assert_eq!(slow.next_timeout(at_slow(0)), Some(at_slow(30)), "a server's day is too long for that");
+
     heartbeat.speak(at(1000));
+    assert_eq!(heartbeat.answered(at(1001)), None, "no message was sent that it could answer");
+    heartbeat.inbound(at(1020));
     assert_eq!(heartbeat.next_timeout(at(0)), Some(at(1030)));
     assert_eq!(heartbeat.due(at(1030), at(0)), Some(Due::Message));
     assert!(is_dead(heartbeat.due(at(1040), at(0)), "no expected answer"));
