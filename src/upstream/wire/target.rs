@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use crate::config::percent_decode;
 
+/// The longest host name that DNS can have (RFC 1035, 3.1).
+const MAX_NAME: usize = 253;
+
 /// Where an attempt goes.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::upstream) struct Target {
@@ -84,6 +87,23 @@ fn default_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
 }
 
+/// A message or a program may have said it, and it is shown to people.
+fn check_name(host: &str) -> Result<(), &'static str> {
+    if host.is_empty() {
+        return Err("upstream.url names no host");
+    }
+    if !host.is_ascii() {
+        return Err("upstream.url has a host name that is not ASCII: it must be in punycode (xn--…)");
+    }
+    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+        return Err("upstream.url has a character in its host name that no host name may have");
+    }
+    if host.len() > MAX_NAME {
+        return Err("upstream.url has a host name that is longer than 253 bytes");
+    }
+    Ok(())
+}
+
 fn host_and_port(text: &str) -> Result<(String, Option<&str>), &'static str> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or("upstream.url has a [ without its ]")?;
@@ -100,9 +120,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<&str>), &'static str> {
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
     };
-    if host.is_empty() {
-        return Err("upstream.url names no host");
-    }
+    check_name(host)?;
     Ok((host.to_owned(), port))
 }
 
@@ -162,9 +180,18 @@ mod tests {
             "ws://[::1]x",
             "ws://h/ x",
             "ws://h/\r\nX: y",
+            "ws://a!b/",
+            "ws://h%41/",
+            "ws://h\u{202e}moc.live/",
+            "ws://h\u{200b}.example/",
+            "wss://\u{2066}@h\u{ad}/",
+            &format!("ws://{}/", "a.".repeat(127)),
         ] {
             assert!(Target::parse(url).is_err(), "{url:?}");
         }
+        assert!(Target::parse("ws://bücher.example/").err().unwrap().contains("punycode"));
+        assert!(Target::parse(&format!("ws://{}a/", "a.".repeat(126))).is_ok());
+        assert!(Target::parse("ws://xn--bcher-kva.example_1.:80/").is_ok());
     }
 
     proptest! {
