@@ -339,6 +339,36 @@ fn a_proxy_that_repeats_its_login_and_a_program_that_repeats_its_input_are_not_q
 }
 
 #[test]
+fn what_a_program_is_let_know_of_the_environment_is_not_shown() {
+    let server = Server::bind();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("printed");
+    let run = json!(["/bin/cat", file]);
+    for (_, encode) in ENCODINGS {
+        let said = format!("no: {}", encode(secret("env")));
+        fs::write(&file, json!({"ok": false, "error": said}).to_string()).unwrap();
+        for rest in ["", ", reject = { \"/ok\" = false }"] {
+            let config = format!("[upstream]\nurl_command = {{ run = {run}, env = [\"PLANTED\"]{rest} }}\n");
+            let shown = check(directory.path(), &config, &["--live"]);
+            assert!(shown.contains("no: …"), "{shown}");
+            look("check --live", &shown);
+        }
+        let config = format!(
+            "[upstream]\nurl = \"ws://127.0.0.1:{}/\"\n[command.sign]\nrun = {run}\nenv = [\"PLANTED\"]\n\
+             [[script.step]]\nsend = '{{\"a\":\"${{command:sign/ok}}\"}}'\nexpect = \"never\"\n",
+            server.port()
+        );
+        let shown = std::thread::scope(|scope| {
+            let checking = scope.spawn(|| check(directory.path(), &config, &["--live"]));
+            close(&mut server.accept(), &said);
+            checking.join().unwrap()
+        });
+        assert!(shown.contains("no: …"), "{shown}");
+        look("check --live", &shown);
+    }
+}
+
+#[test]
 fn what_comes_from_credentials_and_the_environment_is_not_shown() {
     let server = Server::bind();
     let directory = tempfile::tempdir().unwrap();

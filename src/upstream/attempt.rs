@@ -90,6 +90,10 @@ async fn connect(
     // read afresh each time: a token that was renewed is used by the next attempt
     track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
+    let commands = upstream.url_command.iter().map(|url_command| &url_command.command);
+    for command in commands.chain(settings.terms.commands.values()) {
+        commands::hide_environment(command, redactor);
+    }
     let secrets = resolve::read(settings).await;
     redactor.join(secrets.redactor());
     if let Destination::Resume(captures) = to {

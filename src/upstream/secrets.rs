@@ -62,7 +62,7 @@ fn hide_members(redactor: &mut Redactor, json: &serde_json::Value) {
             for (name, member) in members {
                 match (member, sounds_secret(name)) {
                     (serde_json::Value::String(text), true) => redactor.hide(text, MIN),
-                    (_, true) => hide_texts(redactor, member),
+                    (_, true) => each_text(member, &mut |text| redactor.hide(text, MIN_LIKELY)),
                     (_, false) => hide_members(redactor, member),
                 }
             }
@@ -87,14 +87,15 @@ fn hide(redactor: &mut Redactor, value: &Value) {
             Err(_) => return redactor.hide(json, MIN),
         },
     };
-    hide_texts(redactor, &json);
+    each_text(&json, &mut |text| redactor.hide(text, MIN_LIKELY));
 }
 
-fn hide_texts(redactor: &mut Redactor, json: &serde_json::Value) {
+/// The texts in a value of JSON, however deep.
+pub(super) fn each_text(json: &serde_json::Value, take: &mut impl FnMut(&str)) {
     match json {
-        serde_json::Value::String(text) => redactor.hide(text, MIN_LIKELY),
-        serde_json::Value::Array(items) => items.iter().for_each(|item| hide_texts(redactor, item)),
-        serde_json::Value::Object(members) => members.values().for_each(|item| hide_texts(redactor, item)),
+        serde_json::Value::String(text) => take(text),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| each_text(item, take)),
+        serde_json::Value::Object(members) => members.values().for_each(|item| each_text(item, take)),
         _ => {}
     }
 }

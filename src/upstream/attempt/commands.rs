@@ -72,12 +72,17 @@ pub(in crate::upstream) async fn run(
     let mut family = Family(child);
     // it may complain of what it was given, and say it again
     let mut redactor = redactor.clone();
-    command.env.iter().filter_map(env::var_os).for_each(|value| redactor.hide(&value.to_string_lossy(), MIN));
+    hide_environment(command, &mut redactor);
     stdin.iter().for_each(|text| redactor.hide(text.expose(), MIN_LIKELY));
     match time::timeout(command.timeout, talk(&mut family.0, stdin, redactor)).await {
         Ok(printed) => printed,
         Err(_) => Err(format!("did not end within {}", config::format_duration(command.timeout)).into()),
     }
+}
+
+/// Hides what a program is let know of the daemon's environment: it, or a server that it asks, may repeat it.
+pub(in crate::upstream) fn hide_environment(command: &config::Command, redactor: &mut Redactor) {
+    command.env.iter().filter_map(env::var_os).for_each(|value| redactor.hide(&value.to_string_lossy(), MIN));
 }
 
 /// A program in a process group of its own: what it started, a shell's commands say, ends with it.

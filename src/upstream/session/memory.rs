@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, rc::Rc};
 use super::sequence::Counts;
 use crate::{
     config::{Placeholder, Pointer, Template, Value},
-    upstream::secrets::redactor::{MIN_LIKELY, Redactor},
+    upstream::secrets::{
+        each_text,
+        redactor::{MIN_LIKELY, Redactor},
+    },
 };
 
 /// The longest value that is kept, in bytes of its JSON.
@@ -127,12 +130,15 @@ impl Captures {
         redactor.redact(text)
     }
 
-    /// Hides the captured texts behind their names.
+    /// Hides the captured texts, and those within lists and objects, behind their names.
     pub(in crate::upstream) fn hide_in(&self, redactor: &mut Redactor) {
         for (name, kept) in self.0.iter() {
-            if let Ok(text) = serde_json::from_str::<String>(&kept.0) {
-                redactor.hide_as(&text, MIN_LIKELY, &format!("${{capture:{name}}}"));
+            let label = format!("${{capture:{name}}}");
+            let json: serde_json::Value = serde_json::from_str(&kept.0).unwrap_or_default();
+            if json.is_array() || json.is_object() {
+                redactor.hide_as(&kept.0, MIN_LIKELY, &label);
             }
+            each_text(&json, &mut |text| redactor.hide_as(text, MIN_LIKELY, &label));
         }
     }
 
@@ -175,6 +181,22 @@ mod tests {
         let heard = r#"{"id":"abcd-1234","is":"ok","in":41250000}"#;
         let shown = r#"{"id":"${capture:session}","is":"ok","in":41250000}"#;
         assert_eq!(memory.captures().without(heard), shown);
+    }
+
+    #[test]
+    fn the_texts_in_a_captured_value_are_shown_by_its_name() {
+        let mut memory = Memory::default();
+        let json = r#"{"token":"hunter2-hunter2","in":41250000,"list":[["swordfish"],"ok"]}"#;
+        memory.capture("grant", json).unwrap();
+        let captures = memory.captures();
+        for (heard, shown) in [
+            ("bad hunter2-hunter2", "bad ${capture:grant}"),
+            (r#"{"is":"swordfish"}"#, r#"{"is":"${capture:grant}"}"#),
+            ("ok, 41250000", "ok, 41250000"),
+            (&format!("no: {json}"), "no: ${capture:grant}"),
+        ] {
+            assert_eq!(captures.without(heard), shown);
+        }
     }
 
     #[test]
