@@ -87,6 +87,9 @@ pub(super) struct Machine {
     last: Failure,
     /// Before this an attempt that is asked for has to wait.
     asked_again: Option<Instant>,
+    /// What is remembered is of another server, or of another meaning: the next attempt begins without it. Until
+    /// then the connection that there is goes on by it.
+    is_stale: bool,
 }
 
 impl Machine {
@@ -108,6 +111,7 @@ impl Machine {
             refresh_again: None,
             last: Failure::default(),
             asked_again: None,
+            is_stale: false,
         }
     }
 
@@ -177,6 +181,9 @@ impl Machine {
             true => channel.hear(now, world, message) == Publish::Yes,
             false => true,
         };
+        if let Some(newer) = rotation.newer(slot) {
+            world.tell_newer(slot, newer);
+        }
         let is_new = publish && rotation.is_new(slot, message);
         self.settle(now, slot);
         publish && is_new
@@ -303,7 +310,7 @@ impl Machine {
             Heartbeat::new(self.settings.heartbeat.clone(), now, random),
             now,
         ));
-        channel.session.start(&mut self.world.context(now));
+        channel.session.start(&mut self.world.context(now, slot));
         match self.state.slot() == Some(slot) {
             true => self.state = State::Opening { channel },
             false => self.rotation.opened(channel),
@@ -315,8 +322,8 @@ impl Machine {
     fn without_secrets(&mut self, now: Instant, slot: Slot, failure: Failure) -> Failure {
         let Machine { state, rotation, world, .. } = self;
         match find(state, rotation, slot) {
-            Some(channel) => channel.session.without_secrets(&world.context(now), failure),
-            None => failure.redacted(|text| world.memory.captures().without(text)),
+            Some(channel) => channel.session.without_secrets(&world.context(now, slot), failure),
+            None => failure.redacted(|text| world.memory_of(slot).captures().without(text)),
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) async fn talk(
     };
     timeline.borrow_mut().done(now());
     talk.world.now_ms = now_us() / 1000;
-    talk.channel.session.start(&mut talk.world.context(now()));
+    talk.channel.session.start(&mut talk.world.context(now(), Slot::A));
     let mut well = talk.drive(&mut connection, until).await;
     if well && settings.heartbeat.kind != HeartbeatKind::Off {
         talk.begin_beat(&settings.heartbeat);
@@ -134,7 +134,7 @@ impl Talk<'_> {
                     if let Some(End::Closing(failure) | End::Gone(failure)) = batch.end
                         && !is_done
                     {
-                        let context = self.world.context(now());
+                        let context = self.world.context(now(), Slot::A);
                         let failure = self.channel.session.without_secrets(&context, failure);
                         self.fail(failure, How::Lost);
                     }

@@ -18,6 +18,9 @@ pub(super) struct Attempt {
 impl Machine {
     /// Begins an attempt for the link, as soon as `limits.connects` let it.
     pub(super) fn connect(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_stale) {
+            self.world.memory.forget();
+        }
         let at = self.world.pacing.connect_at(now);
         if at > now {
             return self.wait(now, at - now, Wait::Limit);
@@ -35,13 +38,13 @@ impl Machine {
     pub(super) fn dial(&mut self, now: Instant, slot: Slot) -> Attempt {
         self.world.pacing.connecting(now);
         let until = now + self.settings.upstream.connect_timeout;
-        Attempt { slot, until, resumes: self.can_resume() }
+        Attempt { slot, until, resumes: self.can_resume(slot) }
     }
 
     /// Where an attempt goes.
     pub(super) fn destination(&self, attempt: Attempt) -> Destination {
         match attempt.resumes {
-            true => Destination::Resume(self.world.memory.captures()),
+            true => Destination::Resume(self.world.memory_of(attempt.slot).captures()),
             false => Destination::Configured(self.url),
         }
     }
@@ -57,24 +60,32 @@ impl Machine {
     }
 
     /// Whether everything that `resume_url` needs is captured.
-    fn can_resume(&self) -> bool {
+    fn can_resume(&self, slot: Slot) -> bool {
         let Some(template) = &self.settings.upstream.resume_url else { return false };
-        self.world.memory.has_all(template)
+        self.world.memory_of(slot).has_all(template)
     }
 
-    /// An attempt came to nothing: after so many in a row `resume_url` is given up, and at once if it led
-    /// where it must not.
+    /// An attempt of the link's came to nothing: what `resume_url` needs is forgotten where it is given up.
     pub(super) fn note_resume(&mut self, resumes: bool, failure: &Failure) {
-        if !resumes {
-            return;
-        }
-        self.resumes += 1;
-        let enough = self.resumes >= self.settings.upstream.resume_url_failures;
-        if (enough || failure.misled)
+        if self.gives_up_resuming(resumes, failure)
             && let Some(template) = &self.settings.upstream.resume_url
         {
             self.world.memory.forget_in(template);
+        }
+    }
+
+    /// Whether, after an attempt that came to nothing, `resume_url` is given up: after so many in a row, and at
+    /// once if it led where it must not.
+    pub(super) fn gives_up_resuming(&mut self, resumes: bool, failure: &Failure) -> bool {
+        if !resumes {
+            return false;
+        }
+        self.resumes += 1;
+        let enough = self.resumes >= self.settings.upstream.resume_url_failures;
+        let gives_up = enough || failure.misled;
+        if gives_up {
             self.resumes = 0;
         }
+        gives_up
     }
 }

@@ -83,7 +83,7 @@ impl Channel {
         world: &mut World,
         message: Heard<'_>,
     ) -> Publish {
-        self.session.heard(&mut world.context(now), message)
+        self.session.heard(&mut world.context(now, self.slot), message)
     }
 
     /// Something that wsfan itself has to say.
@@ -119,14 +119,15 @@ impl Channel {
     pub(in crate::upstream) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
         let free = world.pacing.message_at(now, Sender::Link);
         if self.session.next_timeout().is_some_and(|at| at <= now) {
-            self.session.timeout(&mut world.context(now), self.has_to_say() && free > now);
+            let is_held = self.has_to_say() && free > now;
+            self.session.timeout(&mut world.context(now, self.slot), is_held);
         }
         match self.heartbeat.due(now, free)? {
             Due::Ping(payload) => {
                 world.pacing.sent(now);
                 Some(Timeout::Ping(payload))
             }
-            Due::Message => match self.session.beat(&mut world.context(now)) {
+            Due::Message => match self.session.beat(&mut world.context(now, self.slot)) {
                 Ok(payload) => {
                     self.beat(payload);
                     None
@@ -187,7 +188,7 @@ impl Channel {
         rules: &Rc<Rules>,
     ) {
         self.heartbeat.set(now, settings.heartbeat.clone());
-        self.session.set_rules(&world.context(now), Rc::clone(rules));
+        self.session.set_rules(&world.context(now, self.slot), Rc::clone(rules));
     }
 }
 

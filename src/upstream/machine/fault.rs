@@ -115,6 +115,7 @@ impl Machine {
         };
         match (next, loss) {
             (Some(next), _) => {
+                self.take_over(channel.slot);
                 match loss {
                     Loss::Leaving(until) => self.rotation.leave(channel, now, until),
                     Loss::Gone => self.second_gone(now),

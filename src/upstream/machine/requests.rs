@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Instant};
 
 use super::{Action, Machine, State, Then, Wait, backoff};
 use crate::{
-    config::Takes,
+    config::{self, Takes},
     hub::LinkState,
     upstream::{
         failure::Failure,
@@ -119,6 +119,7 @@ impl Machine {
     /// and another way to speak to it, mean another connection.
     pub(super) fn set(&mut self, now: Instant, settings: Settings) {
         let moved = !is_same_connection(&self.settings, &settings);
+        self.is_stale |= is_another_session(&self.settings, &settings);
         let delays_changed = self.settings.reconnect != settings.reconnect;
         self.settings = settings;
         self.rules = Rc::new(Rules::new(&self.settings));
@@ -163,6 +164,21 @@ impl Machine {
             }
         }
     }
+}
+
+/// Whether what was captured, heard last and counted with `old` means nothing with `new`: it is of another
+/// server, or something else by the same name.
+fn is_another_session(old: &Settings, new: &Settings) -> bool {
+    let where_to = |settings: &Settings| {
+        let config::Upstream { urls, url_command, resume_url, .. } = &settings.upstream;
+        (urls.clone(), url_command.clone(), resume_url.clone())
+    };
+    let kept = |settings: &Settings| {
+        let config::Terms { captures, sequence, script, .. } = &settings.terms;
+        let steps = script.steps.iter().map(|step| step.capture.clone());
+        (captures.clone(), sequence.clone(), steps.collect::<Vec<_>>())
+    };
+    where_to(old) != where_to(new) || kept(old) != kept(new)
 }
 
 /// Whether a connection made with `old` is as good as one made with `new`.

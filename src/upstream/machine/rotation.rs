@@ -32,6 +32,19 @@ pub(super) struct Rotation {
     seen: Option<Seen>,
     /// When the names aren't needed any more.
     forget_at: Option<Instant>,
+    /// What the next connection goes without of what the link remembers.
+    forgets: Forgets,
+}
+
+/// What failed attempts of a rotation have it forget, until one takes over; the old connection needs it still.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Forgets {
+    #[default]
+    Nothing,
+    /// What `resume_url` needs.
+    ResumeUrl,
+    /// A rule, or a step, says `fresh`.
+    All,
 }
 
 /// How far it has come.
@@ -103,6 +116,16 @@ impl Rotation {
             | Phase::Leaving { old: channel, .. } => {
                 Some(&mut **channel).filter(|channel| channel.slot == slot)
             }
+            _ => None,
+        }
+    }
+
+    /// The one that is to take over from the connection in this seat, or has taken over.
+    pub(super) fn newer(&self, slot: Slot) -> Option<Slot> {
+        match &self.phase {
+            Phase::Dialling(attempt) => Some(attempt.slot),
+            Phase::Opening(next) => Some(next.slot),
+            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot => Some(slot.other()),
             _ => None,
         }
     }
@@ -224,6 +247,7 @@ impl Machine {
             return;
         }
         let slot = channel.slot.other();
+        self.remember_beside(slot);
         let attempt = self.dial(now, slot);
         self.rotation.phase = Phase::Dialling(attempt);
         // a message may come over the old one just before the new one is open; and what was said over one
@@ -238,6 +262,24 @@ impl Machine {
         self.actions.push_back(Action::Connect { slot, to });
     }
 
+    /// The next connection, in this seat, has its own copy of what is remembered: what it captures and forgets
+    /// is the link's business once it takes over.
+    fn remember_beside(&mut self, slot: Slot) {
+        let mut memory = self.world.memory.beside();
+        match (self.rotation.forgets, &self.settings.upstream.resume_url) {
+            (Forgets::All, _) => memory.forget(),
+            (Forgets::ResumeUrl, Some(template)) => memory.forget_in(template),
+            (Forgets::ResumeUrl, None) | (Forgets::Nothing, _) => {}
+        }
+        self.world.begin_second(slot, memory);
+    }
+
+    /// The next connection takes over from the one in the seat `old`, with what it remembers.
+    pub(super) fn take_over(&mut self, old: Slot) {
+        self.world.switch(old);
+        self.rotation.forgets = Forgets::Nothing;
+    }
+
     /// The next connection's script is done: sends go to it from now on.
     pub(super) fn switch(&mut self, now: Instant, slot: Slot) {
         if !matches!(&self.rotation.phase, Phase::Opening(channel) if channel.slot == slot)
@@ -250,6 +292,7 @@ impl Machine {
         let up = State::Up { channel, since: now, stable: false };
         if let State::Up { channel: old, .. } = std::mem::replace(&mut self.state, up) {
             let until = now + self.settings.terms.rotate.overlap;
+            self.take_over(old.slot);
             self.rotation.phase = Phase::Overlap { old, since: now, until };
         }
         self.rotation.failures = 0;
@@ -342,6 +385,7 @@ impl Machine {
     pub(super) fn second_gone(&mut self, now: Instant) {
         let forget_at = now + self.settings.terms.rotate.overlap.max(REMEMBERED);
         self.rotation.rest(self.rotation.compares().then_some(forget_at));
+        self.world.end_second();
         if let Some(why) = self.rotation.wanted.take() {
             self.rotate(now, why);
         }
@@ -354,7 +398,10 @@ impl Machine {
             Phase::Opening(channel) if channel.slot == slot => channel.resumes,
             _ => return,
         };
-        self.note_resume(resumes, &failure);
+        let mut forgets = self.rotation.forgets;
+        if self.gives_up_resuming(resumes, &failure) && forgets == Forgets::Nothing {
+            forgets = Forgets::ResumeUrl;
+        }
         let verdict = Verdict::of(&failure, &self.settings.reconnect.rules);
         let error = failure.error.clone().unwrap_or_default();
         self.second_gone(now);
@@ -366,19 +413,24 @@ impl Machine {
             }
             remedy => {
                 if remedy == Remedy::Fresh {
-                    self.world.memory.forget();
+                    forgets = Forgets::All;
                 }
                 let delay = self.rotation_delay(now, self.rotation.failures, &failure, remedy);
                 self.rotation.phase = Phase::Waiting { until: now + delay };
                 Some(delay)
             }
         };
+        self.rotation.forgets = forgets;
         self.actions.push_back(Action::Note(Note::RotationFailed { error, retry_in }));
     }
 
     /// The link's connection goes away by itself or on request: no other takes over from it, and none
     /// is read beside it.
     pub(super) fn end_rotation(&mut self, now: Instant) {
+        self.rotation.forgets = Forgets::Nothing;
+        if !matches!(self.rotation.phase, Phase::Overlap { .. } | Phase::Leaving { .. }) {
+            self.world.end_second();
+        }
         match &self.rotation.phase {
             Phase::Dialling(attempt) => {
                 self.actions.push_back(Action::AbandonConnect { slot: attempt.slot });

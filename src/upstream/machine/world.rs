@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::pacing::Pacing;
+use super::{Slot, pacing::Pacing};
 use crate::upstream::{
     session::{Context, memory::Memory},
     settings::Settings,
@@ -14,6 +14,8 @@ pub(in crate::upstream) struct World {
     pub(in crate::upstream) random: fastrand::Rng,
     /// What was captured; it outlives the connections.
     pub(in crate::upstream) memory: Memory,
+    /// That of the connection in the other seat: the next one's before the change, the old one's after it.
+    second: Option<(Slot, Memory)>,
     pub(in crate::upstream) pacing: Pacing,
     /// Milliseconds since the Unix epoch, as of the last look at the clock.
     pub(in crate::upstream) now_ms: u64,
@@ -24,13 +26,57 @@ impl World {
         World {
             random: fastrand::Rng::with_seed(seed),
             memory: Memory::default(),
+            second: None,
             pacing: Pacing::new(&settings.terms.limits),
             now_ms: 0,
         }
     }
 
-    /// What a session needs.
-    pub(in crate::upstream) fn context(&mut self, now: Instant) -> Context<'_> {
-        Context { now, now_ms: self.now_ms, random: &mut self.random, memory: &mut self.memory }
+    /// What the session in a seat needs.
+    pub(in crate::upstream) fn context(&mut self, now: Instant, slot: Slot) -> Context<'_> {
+        let memory = match &mut self.second {
+            Some((seat, memory)) if *seat == slot => memory,
+            _ => &mut self.memory,
+        };
+        Context { now, now_ms: self.now_ms, random: &mut self.random, memory }
+    }
+
+    /// What the connection in a seat goes by.
+    pub(in crate::upstream) fn memory_of(&self, slot: Slot) -> &Memory {
+        match &self.second {
+            Some((seat, memory)) if *seat == slot => memory,
+            _ => &self.memory,
+        }
+    }
+
+    /// A connection in this seat is to take over, with a memory of its own.
+    pub(in crate::upstream) fn begin_second(&mut self, slot: Slot, memory: Memory) {
+        self.second = Some((slot, memory));
+    }
+
+    /// It has taken over from the one in the seat `old`: its memory is the link's.
+    pub(in crate::upstream) fn switch(&mut self, old: Slot) {
+        if let Some((_, memory)) = self.second.take() {
+            self.second = Some((old, std::mem::replace(&mut self.memory, memory)));
+        }
+    }
+
+    /// Nothing is left of the second connection.
+    pub(in crate::upstream) fn end_second(&mut self) {
+        self.second = None;
+        self.memory.stand_alone();
+    }
+
+    /// A connection has heard something: the newer one goes by it too. `newer` is the one that is to take
+    /// over, or has.
+    pub(in crate::upstream) fn tell_newer(&mut self, heard: Slot, newer: Slot) {
+        if heard == newer {
+            return;
+        }
+        match &mut self.second {
+            Some((seat, memory)) if *seat == newer => memory.follow(&self.memory),
+            Some((seat, memory)) if *seat == heard => self.memory.follow(memory),
+            _ => {}
+        }
     }
 }

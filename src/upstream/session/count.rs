@@ -51,7 +51,7 @@ impl Session {
         is_first: bool,
     ) -> Option<Missing> {
         let is_alone = context.memory.sessions() <= 1;
-        let counts = &mut context.memory.counts;
+        let mut counts = context.memory.counts();
         if is_first && !is_alone && self.counts.has(key) {
             self.joins.insert(key.to_owned(), number);
         }

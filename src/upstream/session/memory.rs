@@ -1,6 +1,11 @@
 //! What is kept of the server's messages, beyond the connection that they came over. Pure.
 
-use std::{collections::BTreeMap, fmt, rc::Rc};
+use std::{
+    cell::{RefCell, RefMut},
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    rc::Rc,
+};
 
 use super::sequence::Counts;
 use crate::{
@@ -20,9 +25,24 @@ pub(in crate::upstream) struct Memory {
     captures: Captures,
     /// The last value heard at each pointer that something asks for.
     last: BTreeMap<Pointer, Kept>,
-    pub(in crate::upstream) counts: Counts,
+    counting: Rc<Counting>,
+    /// What it has from its own connection, and nobody else's word changes: only where it follows another.
+    own: Option<Own>,
+}
+
+/// The server's count, over all connections of one life of the memory.
+#[derive(Debug, Default)]
+struct Counting {
+    counts: RefCell<Counts>,
     /// One more for each session that is there: see [`Memory::presence`].
     present: Rc<()>,
+}
+
+/// What a connection brought itself.
+#[derive(Debug, Default)]
+struct Own {
+    captures: BTreeSet<String>,
+    last: BTreeSet<Pointer>,
 }
 
 /// What was captured, by name; a copy costs nothing.
@@ -31,14 +51,12 @@ pub(in crate::upstream) struct Captures(Rc<BTreeMap<String, Kept>>);
 
 /// A value of JSON as it was heard, which may be secret: a session's token.
 #[derive(Clone, PartialEq, Eq)]
-struct Kept(Box<str>);
+struct Kept(Rc<str>);
 
 impl Memory {
     /// Forgets everything: the next connection begins anew.
     pub(in crate::upstream) fn forget(&mut self) {
-        self.captures = Captures::default();
-        self.last.clear();
-        self.counts = Counts::default();
+        *self = Memory::default();
     }
 
     /// Forgets what a template has captures of.
@@ -47,8 +65,47 @@ impl Memory {
         for (placeholder, _) in template.placeholders() {
             if let Placeholder::Capture(name) = placeholder {
                 captures.remove(name);
+                self.own.iter_mut().for_each(|own| own.captures.extend([name.clone()]));
             }
         }
+    }
+
+    /// The same for the connection that is to take over: what that one brings changes nothing here, and what
+    /// comes in here is told it by [`Memory::follow`]. The server's count is one.
+    pub(in crate::upstream) fn beside(&self) -> Memory {
+        Memory {
+            captures: self.captures.clone(),
+            last: self.last.clone(),
+            counting: Rc::clone(&self.counting),
+            own: Some(Own::default()),
+        }
+    }
+
+    /// Takes over what the older connection has heard, but for what its own has brought.
+    pub(in crate::upstream) fn follow(&mut self, older: &Memory) {
+        let Some(own) = &self.own else { return };
+        if self.captures != older.captures {
+            let captures = Rc::make_mut(&mut self.captures.0);
+            for (name, kept) in older.captures.0.iter().filter(|(name, _)| !own.captures.contains(*name)) {
+                captures.insert(name.clone(), kept.clone());
+            }
+        }
+        for (pointer, kept) in older.last.iter().filter(|(pointer, _)| !own.last.contains(*pointer)) {
+            match self.last.get_mut(pointer) {
+                Some(last) => *last = kept.clone(),
+                None => drop(self.last.insert(pointer.clone(), kept.clone())),
+            }
+        }
+    }
+
+    /// It has nobody to follow any more.
+    pub(in crate::upstream) fn stand_alone(&mut self) {
+        self.own = None;
+    }
+
+    /// How far the server has counted.
+    pub(in crate::upstream) fn counts(&self) -> RefMut<'_, Counts> {
+        self.counting.counts.borrow_mut()
     }
 
     /// What is captured at present.
@@ -73,6 +130,9 @@ impl Memory {
         if self.captures.0.get(name) != Some(&kept) {
             Rc::make_mut(&mut self.captures.0).insert(name.to_owned(), kept);
         }
+        if let Some(own) = self.own.as_mut().filter(|own| !own.captures.contains(name)) {
+            own.captures.insert(name.to_owned());
+        }
         Ok(())
     }
 
@@ -80,6 +140,9 @@ impl Memory {
     pub(in crate::upstream) fn hear(&mut self, pointer: &Pointer, json: &str) {
         if json == "null" {
             return;
+        }
+        if let Some(own) = self.own.as_mut().filter(|own| !own.last.contains(pointer)) {
+            own.last.insert(pointer.clone());
         }
         match (Kept::new(json), self.last.get_mut(pointer)) {
             (Some(kept), Some(last)) => *last = kept,
@@ -99,12 +162,12 @@ impl Memory {
 
     /// What a session holds as long as it is there.
     pub(in crate::upstream) fn presence(&self) -> Rc<()> {
-        Rc::clone(&self.present)
+        Rc::clone(&self.counting.present)
     }
 
     /// How many sessions there are.
     pub(in crate::upstream) fn sessions(&self) -> usize {
-        Rc::strong_count(&self.present) - 1
+        Rc::strong_count(&self.counting.present) - 1
     }
 }
 

@@ -1,6 +1,6 @@
 //! One connection takes over from another.
 
-use super::*;
+use super::{script::toml, *};
 use crate::upstream::session::Heard;
 
 fn rotating() -> Settings {
@@ -324,4 +324,141 @@ fn each_connection_has_a_heartbeat_of_its_own() {
     let actions = bench.pass(10 * S);
     assert!(actions.contains(&Action::Drop { slot: Slot::A }), "only the silent one dies: {actions:?}");
     assert_eq!(bench.machine.sender(), Some(Slot::B));
+}
+
+/// One that resumes its session on each connection, and says it to whoever asks.
+fn resuming(more: &str) -> Settings {
+    toml(&format!(
+        r#"
+[upstream]
+url = "wss://a/"
+{more}
+[rotate]
+after = "600s"
+overlap = "5s"
+[[script.step]]
+name = "resume"
+if_captured = "session"
+send = '{{"resume":"${{capture:session}}","seq":${{last:/s}}}}'
+expect = {{ "/op" = "resumed" }}
+reject = {{ "/op" = "invalid" }}
+on_fail = "fresh"
+[[script.step]]
+name = "identify"
+unless_captured = "session"
+send = '{{"identify":${{last:/s}}}}'
+expect = {{ "/op" = "ready" }}
+capture = {{ session = "/session" }}
+[[script.step]]
+name = "join"
+send = '{{"join":"${{capture:session}}"}}'
+expect = {{ "/op" = "joined" }}
+[[reply]]
+match = {{ "/op" = "who" }}
+send = '{{"me":"${{capture:session}}","seq":${{last:/s}}}}'
+[sequence]
+pointer = "/s"
+"#
+    ))
+}
+
+/// A machine whose connection has a session, and whose next one is open.
+fn resumed(settings: Settings) -> Bench {
+    let mut bench = Bench::up(settings);
+    bench.hear(Slot::A, r#"{"op":"ready","session":"first","s":100}"#);
+    bench.hear(Slot::A, r#"{"op":"joined"}"#);
+    bench.said(Slot::A);
+    assert_eq!(connects(&bench.pass(600 * S)), 1);
+    bench.hear(Slot::A, r#"{"s":101}"#);
+    bench.tell(connected_on(Slot::B));
+    bench
+}
+
+fn who(bench: &mut Bench, slot: Slot) -> Vec<String> {
+    bench.hear(slot, r#"{"op":"who"}"#);
+    bench.said(slot)
+}
+
+#[test]
+fn what_the_next_connection_forgets_and_captures_is_its_own_until_it_takes_over() {
+    let mut bench = resumed(resuming(""));
+    assert_eq!(bench.said(Slot::B), [r#"{"resume":"first","seq":101}"#]);
+    let (_, actions) = bench.hear(Slot::B, r#"{"op":"invalid"}"#);
+    let failed = |action: &Action| matches!(action, Action::Note(Note::RotationFailed { .. }));
+    assert!(actions.iter().any(failed), "{actions:?}");
+    assert_eq!(who(&mut bench, Slot::A), [r#"{"me":"first","seq":101}"#], "the old one keeps its session");
+
+    assert_eq!(connects(&bench.pass(60 * S)), 1);
+    bench.hear(Slot::A, r#"{"s":102}"#);
+    bench.tell(connected_on(Slot::B));
+    assert_eq!(bench.said(Slot::B), [r#"{"identify":null}"#], "and the next one has none of it");
+    let (_, actions) = bench.hear(Slot::B, r#"{"op":"ready","session":"second","s":7}"#);
+    assert_eq!(actions, [], "a session of its own has numbers of its own");
+    assert_eq!(bench.said(Slot::B), [r#"{"join":"second"}"#]);
+    assert_eq!(who(&mut bench, Slot::A), [r#"{"me":"first","seq":102}"#]);
+    let (_, actions) = bench.hear(Slot::B, r#"{"op":"joined"}"#);
+    assert_eq!(states(&actions), [LinkState::Up]);
+    assert_eq!(who(&mut bench, Slot::A), [r#"{"me":"first","seq":102}"#], "as long as it is read");
+    assert_eq!(bench.hear(Slot::A, r#"{"s":103}"#).1, []);
+    assert_eq!(who(&mut bench, Slot::B), [r#"{"me":"second","seq":7}"#]);
+    bench.tell(gone_from(Slot::A));
+    assert_eq!(bench.hear(Slot::B, r#"{"s":8}"#).1, []);
+
+    assert_eq!(connects(&bench.pass(600 * S)), 1);
+    bench.tell(connected_on(Slot::A));
+    assert_eq!(bench.said(Slot::A), [r#"{"resume":"second","seq":8}"#], "what it forgot is forgotten once");
+}
+
+#[test]
+fn the_next_connection_goes_by_what_the_old_one_hears_until_it_hears_the_same() {
+    let mut bench = resumed(resuming(""));
+    bench.said(Slot::B);
+    bench.hear(Slot::A, r#"{"s":102}"#);
+    bench.hear(Slot::B, r#"{"op":"resumed"}"#);
+    bench.hear(Slot::B, r#"{"op":"joined"}"#);
+    assert_eq!(bench.said(Slot::B), [r#"{"join":"first"}"#]);
+    bench.hear(Slot::A, r#"{"s":103}"#);
+    assert_eq!(bench.machine.sender(), Some(Slot::B));
+    assert_eq!(who(&mut bench, Slot::B), [r#"{"me":"first","seq":103}"#]);
+    bench.hear(Slot::B, r#"{"s":102}"#);
+    bench.hear(Slot::A, r#"{"s":104}"#);
+    assert_eq!(who(&mut bench, Slot::B), [r#"{"me":"first","seq":102}"#]);
+    bench.tell(gone_from(Slot::B));
+    bench.tell(gone_from(Slot::A));
+    bench.pass(60 * S);
+    bench.tell(connected_on(Slot::A));
+    assert_eq!(bench.said(Slot::A), [r#"{"resume":"first","seq":102}"#]);
+}
+
+#[test]
+fn a_connection_that_is_lost_leaves_its_session_to_the_next_one_that_is_under_way() {
+    let mut bench = resumed(resuming(""));
+    bench.said(Slot::B);
+    bench.hear(Slot::A, r#"{"s":102}"#);
+    bench.tell(gone());
+    bench.hear(Slot::B, r#"{"op":"resumed"}"#);
+    assert_eq!(bench.said(Slot::B), [r#"{"join":"first"}"#]);
+    let (_, actions) = bench.hear(Slot::B, r#"{"op":"joined"}"#);
+    assert_eq!(states(&actions), [LinkState::Up]);
+    assert_eq!(who(&mut bench, Slot::B), [r#"{"me":"first","seq":102}"#]);
+    let (_, actions) = bench.hear(Slot::B, r#"{"s":105}"#);
+    assert!(actions.iter().any(|action| matches!(action, Action::Hole(_))), "{actions:?}");
+}
+
+#[test]
+fn a_resume_url_that_the_next_connection_gives_up_leaves_the_old_one_its_session() {
+    let mut bench =
+        resumed(resuming("resume_url = \"wss://b/?s=${capture:session}\"\nresume_url_failures = 1"));
+    bench.tell(gone_from(Slot::B));
+    assert_eq!(who(&mut bench, Slot::A), [r#"{"me":"first","seq":101}"#]);
+    for _ in 0..3 {
+        let actions = bench.pass(60 * S);
+        let to = Destination::Configured(0);
+        assert!(actions.contains(&Action::Connect { slot: Slot::B, to }), "{actions:?}");
+        bench.tell(refused_next());
+    }
+    bench.tell(gone());
+    let actions = bench.pass(60 * S);
+    let resumes = |action: &Action| matches!(action, Action::Connect { to: Destination::Resume(_), .. });
+    assert!(actions.iter().any(resumes), "what the rotation forgot, the link didn't: {actions:?}");
 }

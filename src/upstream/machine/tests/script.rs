@@ -16,7 +16,7 @@ capture = { session = "/session" }
 timeout = "3s"
 "#;
 
-fn toml(text: &str) -> Settings {
+pub(super) fn toml(text: &str) -> Settings {
     let upstream = match text.contains("[upstream]") {
         true => "",
         false => "[upstream]\nurl = \"wss://a/\"\n",
@@ -48,7 +48,7 @@ impl Bench {
         (publish, std::iter::from_fn(|| self.machine.poll_action()).collect())
     }
 
-    fn said(&mut self, slot: Slot) -> Vec<String> {
+    pub(super) fn said(&mut self, slot: Slot) -> Vec<String> {
         let said = std::iter::from_fn(|| self.machine.next_own(self.now, slot));
         said.map(|payload| if let Payload::Text(text) = payload { text } else { unreachable!() }).collect()
     }

@@ -1,6 +1,6 @@
 //! New settings for a running link.
 
-use super::*;
+use super::{script::toml, *};
 
 #[test]
 fn a_new_interval_applies_to_the_live_link() {
@@ -50,6 +50,55 @@ fn another_upstream_is_connected_to_at_once() {
     bench.tell(Input::Close);
     assert_eq!(bench.tell(moved()), []);
     assert_eq!(states(&bench.tell(gone())), [LinkState::Closed], "also while it closes");
+}
+
+/// Resumes what is captured, and counts.
+const RESUMING: &str = r#"
+[[script.step]]
+if_captured = "session"
+send = '{"resume":"${capture:session}","seq":${last:/s}}'
+[[script.step]]
+unless_captured = "session"
+send = '{"identify":${last:/s}}'
+[[capture]]
+match = "session"
+values = { session = "/session" }
+[sequence]
+pointer = "/s"
+"#;
+
+#[test]
+fn another_server_hears_nothing_of_the_old_ones_session() {
+    let upstream = "[upstream]\nurl = \"wss://a/\"\n";
+    let with = |old: &str, new: &str| format!("{upstream}{RESUMING}").replace(old, new);
+    for (config, forgets) in [
+        (with("wss://a/", "wss://new/"), true),
+        (with("url = \"wss://a/\"", "url_command = { run = [\"/bin/url\"] }"), true),
+        (with("wss://a/\"", "wss://a/\"\nresume_url = \"wss://a/?${capture:session}\""), true),
+        (with("\"/session\" }", "\"/id\" }"), true),
+        (with("pointer = \"/s\"", "pointer = \"/n\""), true),
+        (with("wss://a/\"", "wss://a/\"\nheaders = { X-A = \"1\" }"), false),
+        (with("identify", "hello"), false),
+    ] {
+        let mut bench = Bench::up(toml(&format!("{upstream}{RESUMING}")));
+        bench.said(Slot::A);
+        bench.hear(Slot::A, r#"{"session":"abc","s":100}"#);
+        let actions = bench.tell(Input::Settings(Box::new(toml(&config))));
+        assert_eq!(
+            actions,
+            [Action::Close { slot: Slot::A, code: 1000, reason: "reconfigured" }],
+            "{config}"
+        );
+        // closing, it is still heard
+        bench.hear(Slot::A, r#"{"session":"late","s":101}"#);
+        let actions = bench.tell(gone());
+        let expected = if forgets { r#"{"identify":null}"# } else { r#"{"resume":"late","seq":101}"# };
+        assert_eq!(connects(&actions), 1, "{config}");
+        bench.tell(connected());
+        assert_eq!(bench.said(Slot::A), [expected], "{config}");
+        let (_, actions) = bench.hear(Slot::A, r#"{"s":500,"n":7}"#);
+        assert_eq!(!forgets, actions.iter().any(|action| matches!(action, Action::Hole(_))), "{config}");
+    }
 }
 
 #[test]
