@@ -167,7 +167,8 @@ fn a_url_of_a_messages_leads_nowhere_else_and_takes_no_headers_along() {
     upstream.drop_tcp();
     let refused = client.until(|line| line["state"] == "waiting" && line["attempt"] == 2);
     let error = refused["error"].as_str().unwrap();
-    assert!(error.contains("localhost") && error.contains("upstream.allowed_hosts"), "{error}");
+    assert!(error.starts_with("upstream.resume_url leads to localhost, as a message said"), "{error}");
+    assert!(error.contains("upstream.allowed_hosts"), "{error}");
     let mut upstream = server.accept();
     assert!(has_token(&upstream.headers), "it is back where the configuration leads");
     assert_eq!(client.link("up")["url"], format!("ws://127.0.0.1:{}/stream", server.port()));
@@ -180,8 +181,45 @@ fn a_url_of_a_messages_leads_nowhere_else_and_takes_no_headers_along() {
     let upstream = elsewhere.accept();
     assert_eq!(upstream.path, "/x?secret=1");
     assert!(!has_token(&upstream.headers), "{:?}", upstream.headers);
+    assert_eq!(client.link("connecting")["url"], place);
     assert_eq!(client.link("up")["url"], place);
     assert_eq!(client.status()["link"]["url"], place);
+}
+
+#[test]
+fn what_is_wrong_with_a_place_that_a_message_said_is_told_with_its_name() {
+    let server = Server::bind();
+    let config = server.config().replace(
+        "/stream\"\n",
+        "/stream\"\nresume_url = \"${capture:url}\"\nallowed_hosts = [\"localhost.localdomain\"]\n",
+    );
+    let daemon = Daemon::start(&format!(
+        "{config}\n[[capture]]\nmatch = {{ \"/url\" = {{ exists = true }} }}\nvalues = {{ url = \"/url\" }}\n"
+    ));
+    let mut client = daemon.client();
+    for (url, shown, words) in [
+        (json!("no URL at all"), "upstream.resume_url", "upstream.resume_url has a space"),
+        (json!("hunter2-hunter2"), "upstream.resume_url", "upstream.resume_url doesn't begin with ws://"),
+        (json!(["ws://127.0.0.1/"]), "upstream.resume_url", "upstream.resume_url"),
+        (json!("ws://h\u{202e}moc.live/"), "upstream.resume_url", "punycode"),
+        (
+            json!("ws://other.example:81"),
+            "ws://other.example:81",
+            "leads to other.example, as a message said",
+        ),
+        (json!("ws://127.0.0.1:1"), "ws://127.0.0.1:1", "ws://127.0.0.1:1: can't connect to 127.0.0.1:1: "),
+    ] {
+        let mut upstream = server.accept();
+        client.link("up");
+        say(&mut upstream, &json!({"url": url}));
+        client.message();
+        upstream.drop_tcp();
+        assert_eq!(client.link("connecting")["url"], shown, "{url}");
+        let error = client.link("waiting")["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(words), "{error}");
+        assert!(!error.contains("hunter2") && !error.contains('\u{202e}'), "{error}");
+    }
+    assert!(daemon.log().contains("leads to other.example"), "{}", daemon.log());
 }
 
 #[test]

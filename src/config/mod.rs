@@ -37,7 +37,7 @@ pub use self::{
         error::{Invalid, LoadError, Problem},
         invisible::is_invisible,
         size::{format_size, parse_size},
-        url::{check_url, percent_decode, safe_url},
+        url::{check_url, origin, percent_decode, safe_url},
     },
     sections::{
         capture::Capture,

@@ -59,21 +59,44 @@ pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial
     let (place, limit) = (RefCell::new(None), upstream.connect_timeout);
     let mut redactor = Redactor::default();
     let outcome = time::timeout(limit, connect(&settings, &to, dial, &track, &mut redactor, &place)).await;
-    let place = place.into_inner();
+    let place: Option<Place> = place.into_inner();
     let is_told = upstream.urls.len() > 1 || place.is_some();
-    let shown = place.unwrap_or_else(|| shown(upstream, &to));
+    let shown = place.as_ref().map_or_else(|| shown(upstream, &to), |place| place.origin.clone());
+    let place = place.map(|place| place.words());
     match outcome {
         Ok(Ok(attempted)) => Ok(attempted),
         Ok(Err(failure)) => {
             let failure = failure.redacted(|text| redactor.redact(text));
             // where it may be one of several servers, the sentence says which one it was
+            let is_told = is_told && !failure.misled;
             let error = failure.error.map(|error| if is_told { format!("{shown}: {error}") } else { error });
-            Err(Failure { error, ..failure })
+            Err(Failure { error, place, ..failure })
         }
         Err(_) => {
             let what = track.sentence();
-            Err(Failure::attempt(format!("no connection to {shown} within {limit:?}: {what}")))
+            let failure = Failure::attempt(format!("no connection to {shown} within {limit:?}: {what}"));
+            Err(Failure { place, ..failure })
         }
+    }
+}
+
+/// Where an attempt goes, for people.
+#[derive(Clone)]
+struct Place {
+    /// Scheme, host and port as a URL has them.
+    origin: String,
+    /// Host and port.
+    address: String,
+}
+
+impl Place {
+    fn of(target: &Target) -> Place {
+        Place { origin: target.origin(), address: target.address() }
+    }
+
+    /// All that sentences say of it.
+    fn words(&self) -> String {
+        format!("{} {}", self.origin, self.address)
     }
 }
 
@@ -85,7 +108,7 @@ async fn connect(
     dial: impl Dial,
     track: &Track,
     redactor: &mut Redactor,
-    place: &RefCell<Option<String>>,
+    place: &RefCell<Option<Place>>,
 ) -> Outcome {
     // read afresh each time: a token that was renewed is used by the next attempt
     track.begin(Stage::Preparing);
@@ -108,11 +131,13 @@ async fn connect(
         Destination::Configured(_) => Failure::attempt(why),
         Destination::Resume(_) => misled(why.replacen("upstream.url", "upstream.resume_url", 1)),
     })?;
+    *place.borrow_mut() = elsewhere(upstream, to, &target);
+    // it is to be allowed, or not, by whoever reads of it
+    redactor.show(&Place::of(&target).words());
     let trust = match to {
         Destination::Configured(_) => Trust::Configured,
         Destination::Resume(_) => trust(upstream, &target, &secrets).map_err(misled)?,
     };
-    *place.borrow_mut() = elsewhere(upstream, to, &target);
     let trusted = trust == Trust::Configured;
     let mut headers = Vec::new();
     // those that a program prints come before those of the same name
@@ -133,7 +158,7 @@ async fn connect(
         told::hide_login(redactor, &String::from_utf8_lossy(user), &String::from_utf8_lossy(password));
     }
     // where it goes is told whatever the names come from
-    redactor.show(&target.address());
+    redactor.show(&Place::of(&target).words());
     proxy.iter().for_each(|proxy| redactor.show(&proxy.name()));
     let secrets = secrets.with_redactor(redactor.clone());
     let shows = redactor.clone();
@@ -155,7 +180,8 @@ async fn connect(
     let upgraded = upgrade(wire, offer, track).await;
     let (connection, subprotocol) =
         upgraded.map_err(|failure| failure.with_wait(settings.reconnect.max_retry_after))?;
-    Ok(Attempted { connection, subprotocol, secrets, place: place.borrow().clone() })
+    let place = place.borrow().as_ref().map(|place| place.origin.clone());
+    Ok(Attempted { connection, subprotocol, secrets, place })
 }
 
 /// How far a place is trusted that a message had a part in.
@@ -181,12 +207,12 @@ fn trust(upstream: &config::Upstream, target: &Target, secrets: &Secrets) -> Res
 }
 
 /// Where a place is, if the configuration doesn't say so in so many words.
-fn elsewhere(upstream: &config::Upstream, to: &Destination, target: &Target) -> Option<String> {
+fn elsewhere(upstream: &config::Upstream, to: &Destination, target: &Target) -> Option<Place> {
     let written = match to {
         Destination::Configured(index) => Target::parse(&upstream.display_url(*index)).ok(),
         Destination::Resume(_) => None,
     };
-    (!written.is_some_and(|written| written.is_at(target))).then(|| target.origin())
+    (!written.is_some_and(|written| written.is_at(target))).then(|| Place::of(target))
 }
 
 /// The server, for people.

@@ -27,6 +27,8 @@ pub(super) struct Failure {
     pub(super) then: Option<Remedy>,
     /// What the server said led where it must not: it is forgotten.
     pub(super) misled: bool,
+    /// Where an attempt went, as its sentence may say it, whatever message it had that from.
+    pub(super) place: Option<String>,
 }
 
 /// The parts of an HTTP answer that tell why an upgrade was refused.

@@ -323,7 +323,7 @@ impl Machine {
         let Machine { state, rotation, world, .. } = self;
         match find(state, rotation, slot) {
             Some(channel) => channel.session.without_secrets(&world.context(now, slot), failure),
-            None => failure.redacted(|text| world.memory_of(slot).captures().without(text)),
+            None => world.memory_of(slot).captures().without_in(failure),
         }
     }
 
@@ -430,12 +430,8 @@ impl Machine {
         self.conn += 1;
         self.last = Failure::default();
         self.resumes = 0;
-        let Reached { subprotocol, place } =
-            self.state.channel().map(|channel| channel.reached.clone()).unwrap_or_default();
-        let mut status = LinkStatus { subprotocol, ..self.status(LinkState::Up) };
-        if let Some(place) = place {
-            status.url = place;
-        }
+        let subprotocol = self.state.channel().and_then(|channel| channel.reached.subprotocol.clone());
+        let status = LinkStatus { subprotocol, ..self.status(LinkState::Up) };
         self.actions.push_back(Action::Announce(status));
     }
 
@@ -448,7 +444,7 @@ impl Machine {
         LinkStatus {
             state,
             conn: self.conn,
-            url: self.settings.upstream.display_url(self.url),
+            url: self.server(),
             code: self.last.code,
             reason: self.last.reason.clone(),
             http_status: self.last.http_status,

@@ -69,6 +69,21 @@ pub fn safe_url(url: &str) -> String {
     format!("{scheme}{host}{path}")
 }
 
+/// Scheme, host and port of a URL that [`check_url`] takes, as they are shown: nothing in it is secret.
+pub fn origin(url: &str) -> Option<String> {
+    check_url(url).ok()?;
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let scheme = scheme.to_ascii_lowercase();
+    let (host, port) = split_port(host_and_port);
+    let default = if scheme == "wss" { 443 } else { 80 };
+    Some(match port.and_then(|port| port.parse().ok()).filter(|port: &u16| *port != default) {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
+}
+
 /// Percent-decoding (RFC 3986, 2.1); a `%` without two digits stands for itself.
 pub fn percent_decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();

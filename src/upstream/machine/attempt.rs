@@ -3,7 +3,14 @@
 use std::time::Instant;
 
 use super::{Action, Destination, Fault, Machine, Slot, State, Wait};
-use crate::{hub::LinkState, upstream::failure::Failure};
+use crate::{
+    config::{Placeholder, Template, Value, origin},
+    hub::LinkState,
+    upstream::{
+        failure::Failure,
+        session::memory::{Captures, Memory},
+    },
+};
 
 /// An attempt that is under way.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +66,30 @@ impl Machine {
         }
     }
 
+    /// The server of the connection or the attempt that there is, or else of the next attempt, for people.
+    pub(super) fn server(&self) -> String {
+        let upstream = &self.settings.upstream;
+        let resumes = match (&self.state, self.state.channel()) {
+            (_, Some(channel)) => {
+                let place = channel.reached.place.clone();
+                return place.unwrap_or_else(|| upstream.display_url(self.url));
+            }
+            (State::Dialling(attempt), _) => attempt.resumes,
+            _ => !self.is_stale && self.has_all(&self.world.memory),
+        };
+        match &upstream.resume_url {
+            Some(template) if resumes => place(template, &self.world.memory.captures()),
+            _ => upstream.display_url(self.url),
+        }
+    }
+
     /// Whether everything that `resume_url` needs is captured.
     fn can_resume(&self, slot: Slot) -> bool {
-        let Some(template) = &self.settings.upstream.resume_url else { return false };
-        self.world.memory_of(slot).has_all(template)
+        self.has_all(self.world.memory_of(slot))
+    }
+
+    fn has_all(&self, memory: &Memory) -> bool {
+        self.settings.upstream.resume_url.as_ref().is_some_and(|template| memory.has_all(template))
     }
 
     /// An attempt of the link's came to nothing: what `resume_url` needs is forgotten where it is given up.
@@ -88,4 +115,15 @@ impl Machine {
         }
         gives_up
     }
+}
+
+/// Where `resume_url` leads, as far as captures say it: scheme, host and port.
+fn place(template: &Template, captures: &Captures) -> String {
+    let url = template.render(|placeholder| match placeholder {
+        Placeholder::Capture(name) => captures.value(name),
+        // no host has it in it, and nothing else of the URL is shown
+        _ => Ok(Value::Text("${}".to_owned())),
+    });
+    let origin = url.ok().and_then(|url| origin(url.expose()));
+    origin.unwrap_or_else(|| "upstream.resume_url".to_owned())
 }

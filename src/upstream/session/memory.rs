@@ -10,9 +10,12 @@ use std::{
 use super::sequence::Counts;
 use crate::{
     config::{Placeholder, Pointer, Template, Value},
-    upstream::secrets::{
-        each_text,
-        redactor::{MIN_LIKELY, Redactor},
+    upstream::{
+        failure::Failure,
+        secrets::{
+            each_text,
+            redactor::{MIN_LIKELY, Redactor},
+        },
     },
 };
 
@@ -191,6 +194,14 @@ impl Captures {
         let mut redactor = Redactor::default();
         self.hide_in(&mut redactor);
         redactor.redact(text)
+    }
+
+    /// A failure without them, but for the place that it is about.
+    pub(in crate::upstream) fn without_in(&self, failure: Failure) -> Failure {
+        let mut redactor = Redactor::default();
+        self.hide_in(&mut redactor);
+        failure.place.iter().for_each(|place| redactor.show(place));
+        failure.redacted(|text| redactor.redact(text))
     }
 
     /// Hides the captured texts, and those within lists and objects, behind their names.

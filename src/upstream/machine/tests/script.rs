@@ -213,6 +213,60 @@ fn attempts_go_where_the_server_said_until_that_fails_too_often() {
 }
 
 #[test]
+fn an_attempt_where_a_message_leads_says_where_that_is() {
+    let told = |resume_url: &str, session: &str| {
+        let resume = format!("resume_url = \"{resume_url}\"");
+        let mut bench =
+            Bench::opening(toml(&format!("[upstream]\nurl = \"wss://a/x?y\"\n{resume}\n{LOGIN}")));
+        bench.hear(Slot::A, &format!(r#"{{"op":"welcome","session":{session}}}"#));
+        let waiting = announced(&bench.tell(gone())).clone();
+        let connecting = announced(&bench.pass(S)).clone();
+        assert_eq!((waiting.state, connecting.state), (LinkState::Waiting, LinkState::Connecting));
+        assert_eq!(waiting.url, connecting.url);
+        bench.tell(refused());
+        bench.pass(60 * S);
+        assert_eq!(announced(&bench.tell(refused())).url, connecting.url, "the next one leads there too");
+        bench.pass(60 * S);
+        assert_eq!(announced(&bench.tell(refused())).url, "wss://a/x", "and the one after three doesn't");
+        connecting.url
+    };
+    for (resume_url, session, shown) in [
+        ("${capture:session}", r#""wss://me:secret@b.example:8443/x?secret""#, "wss://b.example:8443"),
+        ("${capture:session}/x", r#""WS://b.example:80""#, "ws://b.example"),
+        ("wss://u:p@${capture:session}:443/x", r#""b.example""#, "wss://b.example"),
+        ("wss://b.example/${capture:session}?t=${env:T}", "7", "wss://b.example"),
+        ("wss://${env:H}/${capture:session}", "7", "upstream.resume_url"),
+        ("${capture:session}", r#""no url""#, "upstream.resume_url"),
+        ("${capture:session}", r#"{"a":"wss://b.example/"}"#, "upstream.resume_url"),
+    ] {
+        assert_eq!(told(resume_url, session), shown, "{resume_url}");
+    }
+}
+
+#[test]
+fn a_failed_attempt_says_where_it_went_and_nothing_else_that_was_captured() {
+    let text = format!("[upstream]\nurl = \"wss://a/\"\nresume_url = \"${{capture:session}}\"\n{LOGIN}");
+    for session in ["wss://b.example:8443", "b.example:8443", "b.example"] {
+        let mut bench = Bench::opening(toml(&text));
+        bench.hear(Slot::A, &format!(r#"{{"op":"welcome","session":"{session}"}}"#));
+        bench.tell(gone());
+        bench.until_attempt();
+        let error = "wss://b.example:8443: can't connect to b.example:8443";
+        let place = Some("wss://b.example:8443 b.example:8443".to_owned());
+        let failure = Failure { place, ..Failure::attempt(error) };
+        let actions = bench.tell(Input::ConnectFailed { slot: Slot::A, failure });
+        assert_eq!(announced(&actions).error.as_deref(), Some(error));
+    }
+    let mut bench = Bench::opening(toml(&text));
+    bench.hear(Slot::A, r#"{"op":"welcome","session":"hunter2-hunter2"}"#);
+    bench.tell(gone());
+    bench.until_attempt();
+    let failure = Failure::attempt("no such session: hunter2-hunter2");
+    let actions = bench.tell(Input::ConnectFailed { slot: Slot::A, failure });
+    assert_eq!(announced(&actions).error.as_deref(), Some("no such session: ${capture:session}"));
+}
+
+#[test]
 fn a_url_that_leads_where_it_must_not_is_not_the_last_attempt() {
     let text = format!(
         "[upstream]\nurl = \"wss://a/\"\nresume_url = \"${{capture:session}}\"\n[reconnect]\nmax_attempts = 1\n{LOGIN}"
