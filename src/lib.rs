@@ -7,10 +7,14 @@
 //! ```
 //!
 //! [`upstream`] holds the link, [`hub`] the log and what both sides know, [`local`] the sockets and
-//! their clients; [`protocol`] is what these speak; [`service`] stands around them (signals, systemd, reload, stop), [`config`] is data,
-//! and [`cli`] is what a person types. `docs/architecture.md` has the map and the invariants.
+//! their clients; [`protocol`] is what these speak. [`service`] stands around them (signals, systemd, reload, stop),
+//! [`config`] is data, and [`cli`] is what a person types. `docs/architecture.md` has the map and the invariants.
+//!
+//! For other programs there are [`client`] and [`protocol`]: a client of the daemon's socket, and the lines that it
+//! reads and writes. The rest is for the program `wsfan`, its tests and its benchmarks, and changes as they need.
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod hub;
 pub mod local;

@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config/language", &["config/reader"]),
     ("config/sections", &["config/reader", "config/language"]),
     ("protocol", &[]),
+    ("client", &["protocol"]),
     ("hub", &["config", "protocol"]),
     ("upstream", &["config", "hub"]),
     ("upstream/failure", &["config"]),
@@ -70,7 +71,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("local", &["config", "protocol", "hub"]),
     ("service", &["config", "hub", "upstream", "local"]),
-    ("cli", &["config", "service"]),
+    ("cli", &["config", "protocol", "client", "service"]),
 ];
 
 /// The rooms in which nothing touches a clock, a task, a socket or a file.

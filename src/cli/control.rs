@@ -6,13 +6,14 @@ use std::{
 };
 
 use super::{
-    client::{self, Client, NoLine, Request},
-    failure::{Failure, Outcome, UNAVAILABLE, wrote},
+    failure::{Failure, Outcome, UNAVAILABLE, refusal, wrote},
     format::{self, clean},
-    line::Line,
     pretty::ending,
-    status::Status,
     target::{Need, Target},
+};
+use crate::{
+    client::{self, Client},
+    protocol::{self, Done, Line, Link, LinkState, Message, Status},
 };
 
 const NOTES: &str = "\
@@ -57,14 +58,15 @@ pub(super) fn control(op: Op, args: &Args) -> Outcome {
     let deadline = Instant::now() + args.timeout;
     let mut line = Vec::new();
     let before = if args.wait { Some(status(&mut client, &mut line, deadline)?) } else { None };
-    client.ask(Request { op: op.name(), ..Request::default() }, &mut line, deadline)?;
-    let reply = Line::parse(&line).unwrap_or_default();
-    if reply.kind == "error" {
-        return Err(Failure::failed(format!("{} refused: {}", op.name(), client::refusal(&reply))));
-    }
-    let accepted = match &*reply.result {
-        "" | "accepted" => op.accepted().to_owned(),
-        other => format!("the daemon answered: {}", clean(other)),
+    client.ask(op.op(), &mut line, deadline)?;
+    let accepted = match Line::parse(&line) {
+        Some(Line::Error(why)) => {
+            return Err(Failure::failed(format!("{} refused: {}", op.op().name(), refusal(&why))));
+        }
+        Some(Line::Ok(done)) if done.result != Done::Accepted && !done.result.name().is_empty() => {
+            format!("the daemon answered: {}", clean(done.result.name()))
+        }
+        _ => op.accepted().to_owned(),
     };
     say(args, &line, &accepted)?;
     match before {
@@ -73,48 +75,48 @@ pub(super) fn control(op: Op, args: &Args) -> Outcome {
     }
 }
 
-fn status(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome<Status> {
-    client.ask(Request { op: "status", ..Request::default() }, line, deadline)?;
+fn status(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome<Status<'static>> {
+    client.ask(protocol::Op::Status, line, deadline)?;
     super::status::parse(line)
 }
 
 /// Follows the link's lines until it is where it was asked to be.
-fn wait(op: Op, args: &Args, client: &mut Client, before: &Status, deadline: Instant) -> Outcome {
-    if op.is_done_already(&before.link.state) {
-        return say(args, b"", &format!("the link is {} already", before.link.state));
+fn wait(op: Op, args: &Args, client: &mut Client, before: &Status<'_>, deadline: Instant) -> Outcome {
+    let state = &before.link.fields.state;
+    if op.is_done_already(state.known()) {
+        return say(args, b"", &format!("the link is {} already", state.name()));
     }
-    let mut last = format!("it is {}", before.link.state);
+    let mut last = format!("it is {}", clean(state.name()));
     let mut line = Vec::new();
     loop {
         match client.lines.read(&mut line, Some(deadline)) {
             Ok(()) => {}
-            Err(NoLine::Late) => break,
-            Err(why) => return Err(client::lost(client.lines.path(), &why)),
+            Err(client::Error::Late { .. }) => break,
+            Err(why) => return Err(why.into()),
         }
         if Instant::now() >= deadline {
             break;
         }
-        if Line::is_message(&line) {
+        if Message::is_one(&line) {
             continue;
         }
-        let Some(parsed) = Line::parse(&line) else { continue };
-        match &*parsed.kind {
-            "link" => {}
-            "bye" => {
+        let link = match Line::parse(&line) {
+            Some(Line::Link(link)) => link,
+            Some(Line::Bye(bye)) => {
                 return Err(Failure::failed(format!(
                     "the daemon said bye ({}) meanwhile",
-                    clean(&parsed.why)
+                    clean(bye.why.name())
                 )));
             }
             _ => continue,
-        }
-        match op.progress(&parsed, before) {
-            Progress::Done => return say(args, &line, &op.done(&parsed)),
+        };
+        match op.progress(&link, before) {
+            Progress::Done => return say(args, &line, &op.done(&link)),
             Progress::GivenUp => {
-                let sentence = format!("the daemon gave the link up: {}", told(&parsed));
+                let sentence = format!("the daemon gave the link up: {}", told(&link));
                 return Err(Failure::with_code(UNAVAILABLE, sentence));
             }
-            Progress::NotYet => last = told(&parsed),
+            Progress::NotYet => last = told(&link),
         }
     }
     let waited = format::duration(args.timeout);
@@ -122,10 +124,11 @@ fn wait(op: Op, args: &Args, client: &mut Client, before: &Status, deadline: Ins
 }
 
 /// A link's state and how the last attempt ended.
-fn told(link: &Line<'_>) -> String {
-    match ending(link) {
-        after if after.is_empty() => format!("it is {}", clean(&link.state)),
-        after => format!("it is {} after: {after}", clean(&link.state)),
+fn told(link: &Link<'_>) -> String {
+    let state = clean(link.fields.state.name());
+    match ending(&link.fields.ended) {
+        after if after.is_empty() => format!("it is {state}"),
+        after => format!("it is {state} after: {after}"),
     }
 }
 
@@ -140,11 +143,11 @@ fn say(args: &Args, line: &[u8], sentence: &str) -> Outcome {
 }
 
 impl Op {
-    fn name(self) -> &'static str {
+    fn op(self) -> protocol::Op<'static> {
         match self {
-            Op::Reconnect => "reconnect",
-            Op::Open => "open",
-            Op::Close => "close",
+            Op::Reconnect => protocol::Op::Reconnect,
+            Op::Open => protocol::Op::Open,
+            Op::Close => protocol::Op::Close,
         }
     }
 
@@ -156,30 +159,32 @@ impl Op {
         }
     }
 
-    fn done(self, link: &Line<'_>) -> String {
+    fn done(self, link: &Link<'_>) -> String {
         match self {
             Op::Close => "the link is closed".to_owned(),
-            Op::Open | Op::Reconnect => format!("the link is up, with connection {}", link.conn),
+            Op::Open | Op::Reconnect => format!("the link is up, with connection {}", link.fields.conn),
         }
     }
 
-    fn is_done_already(self, state: &str) -> bool {
+    fn is_done_already(self, state: Option<LinkState>) -> bool {
         match self {
             Op::Reconnect => false,
-            Op::Open => state == "up",
-            Op::Close => state == "closed",
+            Op::Open => state == Some(LinkState::Up),
+            Op::Close => state == Some(LinkState::Closed),
         }
     }
 
     /// What a `link` line means for this. Lines from before the request may still be on their way.
-    fn progress(self, link: &Line<'_>, before: &Status) -> Progress {
+    fn progress(self, link: &Link<'_>, before: &Status<'_>) -> Progress {
         let old = link.seq.is_some_and(|seq| seq <= before.log.seq);
-        match &*link.state {
+        match link.fields.state.known() {
             _ if old => Progress::NotYet,
-            "closed" if self == Op::Close => Progress::Done,
-            "up" if self == Op::Open => Progress::Done,
-            "up" if self == Op::Reconnect && link.conn > before.link.conn => Progress::Done,
-            "failed" if self != Op::Close => Progress::GivenUp,
+            Some(LinkState::Closed) if self == Op::Close => Progress::Done,
+            Some(LinkState::Up) if self == Op::Open => Progress::Done,
+            Some(LinkState::Up) if self == Op::Reconnect && link.fields.conn > before.link.fields.conn => {
+                Progress::Done
+            }
+            Some(LinkState::Failed) if self != Op::Close => Progress::GivenUp,
             _ => Progress::NotYet,
         }
     }
@@ -188,24 +193,27 @@ impl Op {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::LinkFields;
 
     #[test]
     fn progress() {
         let mut before = Status::default();
         before.log.seq = 10;
-        before.link.conn = 3;
-        let link =
-            |seq, state: &'static str, conn| Line { seq, state: state.into(), conn, ..Line::default() };
+        before.link.fields.conn = 3;
+        let link = |seq, state: LinkState, conn| {
+            let fields = LinkFields { state: state.into(), conn, ..LinkFields::default() };
+            Link { seq, fields, ..Link::default() }
+        };
         for (op, line, progress) in [
-            (Op::Reconnect, link(Some(11), "up", 4), Progress::Done),
-            (Op::Reconnect, link(Some(10), "up", 4), Progress::NotYet), // from before
-            (Op::Reconnect, link(None, "up", 3), Progress::NotYet),     // restated
-            (Op::Reconnect, link(Some(11), "waiting", 3), Progress::NotYet),
-            (Op::Reconnect, link(Some(11), "failed", 3), Progress::GivenUp),
-            (Op::Open, link(Some(11), "up", 3), Progress::Done),
-            (Op::Open, link(Some(10), "up", 3), Progress::NotYet),
-            (Op::Close, link(Some(11), "closed", 3), Progress::Done),
-            (Op::Close, link(Some(11), "failed", 3), Progress::NotYet),
+            (Op::Reconnect, link(Some(11), LinkState::Up, 4), Progress::Done),
+            (Op::Reconnect, link(Some(10), LinkState::Up, 4), Progress::NotYet), // from before
+            (Op::Reconnect, link(None, LinkState::Up, 3), Progress::NotYet),     // restated
+            (Op::Reconnect, link(Some(11), LinkState::Waiting, 3), Progress::NotYet),
+            (Op::Reconnect, link(Some(11), LinkState::Failed, 3), Progress::GivenUp),
+            (Op::Open, link(Some(11), LinkState::Up, 3), Progress::Done),
+            (Op::Open, link(Some(10), LinkState::Up, 3), Progress::NotYet),
+            (Op::Close, link(Some(11), LinkState::Closed, 3), Progress::Done),
+            (Op::Close, link(Some(11), LinkState::Failed, 3), Progress::NotYet),
         ] {
             assert_eq!(op.progress(&line, &before), progress, "{op:?} {line:?}");
         }

@@ -7,7 +7,9 @@ use std::{
 
 use tracing::Level;
 
-use crate::service::logging;
+use super::format::clean;
+pub(super) use crate::client::reason;
+use crate::{client, protocol::Refusal, service::logging};
 
 /// Wrong usage.
 pub(super) const USAGE: u8 = 2;
@@ -100,13 +102,16 @@ pub(super) enum Wrote {
     Enough,
 }
 
-/// The operating system's reason without its number.
-pub(super) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((reason, _)) => reason.to_owned(),
-        None => text,
+impl From<client::Error> for Failure {
+    /// What the daemon said may stand in it.
+    fn from(error: client::Error) -> Failure {
+        Failure::failed(clean(&error.to_string()))
     }
+}
+
+/// An `error` line as the end of a sentence, with the error's name, which is stable.
+pub(super) fn refusal(refusal: &Refusal<'_>) -> String {
+    clean(&client::Error::refused(refusal).to_string()).into_owned()
 }
 
 #[cfg(test)]

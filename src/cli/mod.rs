@@ -9,12 +9,10 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod check;
-mod client;
 mod control;
 mod demo;
 mod failure;
 mod format;
-mod line;
 mod pages;
 mod pretty;
 mod reach;

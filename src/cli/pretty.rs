@@ -5,10 +5,8 @@ use std::{fmt::Write as _, time::Duration};
 
 use anstyle::{AnsiColor, Color, Style};
 
-use super::{
-    format::{self, clean, counted},
-    line::{Code, Line},
-};
+use super::format::{self, clean, counted};
+use crate::protocol::{Ended, Gap, Hello, Line, Link, LinkState, Message, UpstreamGap, Why};
 
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const TOLD: Style = Style::new().bold();
@@ -28,11 +26,11 @@ pub(super) fn styled(style: Style, text: impl std::fmt::Display) -> String {
 }
 
 /// The colour of a link's state.
-pub(super) fn state_style(state: &str) -> Style {
+pub(super) fn state_style(state: Option<LinkState>) -> Style {
     match state {
-        "up" => GOOD,
-        "connecting" | "waiting" => BUSY,
-        _ => BAD,
+        Some(LinkState::Up) => GOOD,
+        Some(LinkState::Connecting | LinkState::Waiting) => BUSY,
+        Some(LinkState::Failed | LinkState::Closed) | None => BAD,
     }
 }
 
@@ -54,28 +52,31 @@ impl Pretty {
             return format!("{}\n", clean(&String::from_utf8_lossy(line)));
         };
         let mut text = String::new();
-        if let Some(time_us) = parsed.time_us {
+        if let Some(time_us) = parsed.time_us() {
             self.time(time_us, &mut text);
             // a restated link has a time and no place in the log
-            match parsed.seq {
+            match parsed.seq() {
                 Some(seq) => write!(text, "{DIM}{seq:>6}{DIM:#}  "),
                 None => write!(text, "{DIM}{:>6}{DIM:#}  ", "-"),
             }
             .expect("a String takes all");
         }
-        match &*parsed.kind {
-            "message" => message(&parsed, &mut text),
-            "link" => link(&parsed, &mut text),
-            "hello" => hello(&parsed, &mut text),
-            "gap" => gap(&parsed, &mut text),
-            "bye" => {
-                let _ = write!(text, "{BUSY}the daemon says bye{BUSY:#} ({})", clean(&parsed.why));
+        match &parsed {
+            Line::Message(line) => message(line, &mut text),
+            Line::Link(line) => link(line, &mut text),
+            Line::Hello(line) => hello(line, &mut text),
+            Line::Gap(line) => gap(&lost(line), line.from.zip(line.to), &mut text),
+            Line::UpstreamGap(line) => gap(&never_came(line), Some((line.from, line.to)), &mut text),
+            Line::Bye(line) => {
+                let _ = write!(text, "{BUSY}the daemon says bye{BUSY:#} ({})", clean(line.why.name()));
             }
-            "error" => {
-                let message = clean(&parsed.message);
-                let _ = write!(text, "{BAD}error{BAD:#} {message} ({})", clean(parsed.error_name()));
+            Line::Error(line) => {
+                let (message, name) = (clean(&line.message), clean(line.code.name()));
+                let _ = write!(text, "{BAD}error{BAD:#} {message} ({name})");
             }
-            _ => text.push_str(&clean(&String::from_utf8_lossy(line))),
+            Line::Ok(_) | Line::Status(_) | Line::Other(_) => {
+                text.push_str(&clean(&String::from_utf8_lossy(line)));
+            }
         }
         text.push('\n');
         text
@@ -91,7 +92,7 @@ impl Pretty {
     }
 }
 
-fn message(line: &Line<'_>, text: &mut String) {
+fn message(line: &Message<'_>, text: &mut String) {
     if let Some(payload) = line.json {
         json(&clean_json(payload.get()), text);
     } else if let Some(payload) = &line.text {
@@ -143,11 +144,9 @@ fn clean_json(payload: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-fn hello(line: &Line<'_>, text: &mut String) {
-    let state = line.link_state();
-    let style = state_style(&state);
-    let head = line.seq.unwrap_or(0);
-    let held = (head + 1).saturating_sub(line.oldest);
+fn hello(line: &Hello<'_>, text: &mut String) {
+    let style = state_style(line.link.known());
+    let held = (line.seq + 1).saturating_sub(line.oldest);
     let _ = write!(
         text,
         "{DIM}{}, log {}, {} held, client {}, link{DIM:#} {style}{}{style:#}",
@@ -155,56 +154,56 @@ fn hello(line: &Line<'_>, text: &mut String) {
         clean(&line.epoch),
         counted(held, "entry", "entries"),
         line.client,
-        clean(&state),
+        clean(line.link.name()),
     );
 }
 
-fn link(line: &Line<'_>, text: &mut String) {
+fn link(line: &Link<'_>, text: &mut String) {
+    let link = &line.fields;
+    let state = link.state.known();
     // one comes with each retry, and says little
-    if line.state == "connecting" {
-        let to = if line.url.is_empty() { "" } else { " to " };
-        let _ = write!(text, "{DIM}link connecting{to}{}{DIM:#}", clean(&line.url));
+    if state == Some(LinkState::Connecting) {
+        let to = if link.url.is_empty() { "" } else { " to " };
+        let _ = write!(text, "{DIM}link connecting{to}{}{DIM:#}", clean(&link.url));
         return;
     }
-    let style = state_style(&line.state);
-    let _ = write!(text, "{style}link {}{style:#}", clean(&line.state));
-    if line.state == "up" {
-        let _ = write!(text, ", connection {}", line.conn);
+    let style = state_style(state);
+    let _ = write!(text, "{style}link {}{style:#}", clean(link.state.name()));
+    if state == Some(LinkState::Up) {
+        let _ = write!(text, ", connection {}", link.conn);
         return;
     }
-    let after = ending(line);
-    if let Some(why) = closed_here(line).filter(|_| line.state == "closed") {
+    let after = ending(&link.ended);
+    if let Some(why) = closed_here(&link.ended).filter(|_| state == Some(LinkState::Closed)) {
         let _ = write!(text, " by wsfan ({why})");
     } else if !after.is_empty() {
         let _ = write!(text, ": {after}");
     }
-    if line.attempt > 1 {
-        let _ = write!(text, ", {} failures in a row", line.attempt);
+    if link.attempt > 1 {
+        let _ = write!(text, ", {} failures in a row", link.attempt);
     }
-    if let Some(retry) = line.retry_in_ms {
+    if let Some(retry) = link.retry_in_ms {
         let _ = write!(text, ", next attempt in {}", format::duration(Duration::from_millis(retry)));
     }
 }
 
 /// How the last connection or attempt ended: the daemon's sentence, and the codes that it doesn't name.
-pub(super) fn ending(line: &Line<'_>) -> String {
+pub(super) fn ending(ended: &Ended<'_>) -> String {
     const NO_CLOSE_FRAME: u16 = 1006; // says nothing that a sentence doesn't
-    if let Some(why) = closed_here(line) {
+    if let Some(why) = closed_here(ended) {
         return format!("closed by wsfan ({why})");
     }
-    let error = line.error.as_deref().unwrap_or_default();
+    let error = ended.error.as_deref().unwrap_or_default();
     let mut parts = vec![clean(error).into_owned()];
-    match &line.code {
-        Some(Code::Close(NO_CLOSE_FRAME)) if !error.is_empty() => {}
-        Some(Code::Close(code)) if !error.contains(&code.to_string()) => {
-            parts.push(format!("close code {code}"))
-        }
+    match ended.code {
+        Some(NO_CLOSE_FRAME) if !error.is_empty() => {}
+        Some(code) if !error.contains(&code.to_string()) => parts.push(format!("close code {code}")),
         _ => {}
     }
-    if let Some(reason) = line.reason.as_deref().filter(|reason| !error.contains(reason)) {
+    if let Some(reason) = ended.reason.as_deref().filter(|reason| !error.contains(reason)) {
         parts.push(format!("“{}”", clean(reason)));
     }
-    if let Some(status) = line.http_status.filter(|status| !error.contains(&status.to_string())) {
+    if let Some(status) = ended.http_status.filter(|status| !error.contains(&status.to_string())) {
         parts.push(format!("HTTP {status}"));
     }
     parts.retain(|part| !part.is_empty());
@@ -213,44 +212,46 @@ pub(super) fn ending(line: &Line<'_>) -> String {
 
 /// Why wsfan closed a connection that nothing was wrong with; none if it didn't. What a server closes has
 /// an error that says so.
-fn closed_here(line: &Line<'_>) -> Option<&'static str> {
-    if line.error.is_some() {
+fn closed_here(ended: &Ended<'_>) -> Option<&'static str> {
+    if ended.error.is_some() {
         return None;
     }
-    match (&line.code, line.reason.as_deref()) {
-        (Some(Code::Close(1000)), Some("close")) => Some("close"),
-        (Some(Code::Close(1000)), Some("reconnect")) => Some("reconnect"),
-        (Some(Code::Close(1000)), Some("reconfigured")) => Some("reconfigured"),
-        (Some(Code::Close(1001)), Some("shutdown")) => Some("shutdown"),
+    match (ended.code, ended.reason.as_deref()) {
+        (Some(1000), Some("close")) => Some("close"),
+        (Some(1000), Some("reconnect")) => Some("reconnect"),
+        (Some(1000), Some("reconfigured")) => Some("reconfigured"),
+        (Some(1001), Some("shutdown")) => Some("shutdown"),
         _ => None,
     }
 }
 
-fn gap(line: &Line<'_>, text: &mut String) {
-    let _ = write!(text, "{LOUD} GAP {LOUD:#} {BAD}{}{BAD:#}", lost(line));
-    if line.to > 0 {
-        let _ = write!(text, " ({} to {})", line.from, line.to);
+fn gap(said: &str, range: Option<(u64, u64)>, text: &mut String) {
+    let _ = write!(text, "{LOUD} GAP {LOUD:#} {BAD}{said}{BAD:#}");
+    if let Some((from, to)) = range {
+        let _ = write!(text, " ({from} to {to})");
     }
 }
 
 /// What a `gap` line says, in a clause.
-pub(super) fn lost(line: &Line<'_>) -> String {
+pub(super) fn lost(line: &Gap<'_>) -> String {
     let count = counted(line.count.unwrap_or_default(), "entry", "entries");
-    match &*line.why {
-        "upstream" => {
-            let count = counted(line.count.unwrap_or_default(), "message", "messages");
-            let per = line.per.map(|per| format!(" of {}", clean(per.get()))).unwrap_or_default();
-            format!("{count}{per} never came from the server, by its own numbers")
-        }
-        "slow_client" => format!("{count} lost, as this reader was too slow"),
-        "expired" => format!("{count} lost, as they are no longer held"),
+    match line.why.known() {
+        Some(Why::SlowClient) => format!("{count} lost, as this reader was too slow"),
+        Some(Why::Expired) => format!("{count} lost, as they are no longer held"),
         // nobody knows how many the other log had
-        "epoch" => {
-            let more = if line.to > 0 { ", and some of this one" } else { "" };
+        Some(Why::Epoch) => {
+            let more = if line.to.is_some() { ", and some of this one" } else { "" };
             format!("all that came later in an earlier log is lost{more}")
         }
-        other => format!("{count} lost ({})", clean(other)),
+        Some(Why::Upstream) | None => format!("{count} lost ({})", clean(line.why.name())),
     }
+}
+
+/// What a `gap` line with a `seq` says, in a clause.
+pub(super) fn never_came(line: &UpstreamGap<'_>) -> String {
+    let count = counted(line.count, "message", "messages");
+    let per = line.per.as_ref().map(|per| format!(" of {}", clean(per.get()))).unwrap_or_default();
+    format!("{count}{per} never came from the server, by its own numbers")
 }
 
 #[cfg(test)]
@@ -353,8 +354,8 @@ mod tests {
             ),
             (r#""attempt":1"#, ""),
         ] {
-            let line = format!(r#"{{"type":"link",{fields}}}"#);
-            assert_eq!(ending(&Line::parse(line.as_bytes()).unwrap()), text);
+            let ended: Ended<'_> = serde_json::from_str(&format!("{{{fields}}}")).unwrap();
+            assert_eq!(ending(&ended), text);
         }
     }
 

@@ -6,16 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Deserialize;
-
 use super::{
-    client::{self, Client, Request},
-    failure::{FAILED, Failure, Outcome, note, reason, wrote},
+    failure::{FAILED, Failure, Outcome, note, reason, refusal, wrote},
     format::clean,
-    line::Line,
     target::{Need, Target},
 };
-use crate::service;
+use crate::{
+    client::Client,
+    protocol::{Code, Line, Op, Success},
+    service,
+};
 
 const NOTES: &str = "\
 Needs the `control` right on the listener; root and the daemon's own user have it on each. For ExecReload in a \
@@ -40,18 +40,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What the daemon says of a reload.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Reply {
-    code: String,
-    live: Vec<String>,
-    reconnect: Vec<String>,
-    restart: Vec<String>,
-    message: Option<String>,
-    error: Option<String>,
-}
-
 pub(super) fn reload(args: &Args) -> Outcome {
     let client = args.target.connect_to_any(Need::Control);
     match (client, args.or_signal) {
@@ -65,26 +53,28 @@ pub(super) fn reload(args: &Args) -> Outcome {
 fn ask(args: &Args, mut client: Client) -> Outcome {
     let deadline = Instant::now() + args.timeout;
     let mut line = Vec::new();
-    client.ask(Request { op: "reload", ..Request::default() }, &mut line, deadline)?;
-    let parsed = Line::parse(&line).unwrap_or_default();
-    let reply: Reply = serde_json::from_slice(&line).unwrap_or_default();
+    client.ask(Op::Reload, &mut line, deadline)?;
     if args.json {
         let mut stdout = io::stdout().lock();
         wrote(stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n")))?;
     }
-    if parsed.kind == "error" {
-        return Err(match reply.code == "bad_config" {
-            true => Failure::config(
-                sentences(&reply.message) + "\nthe config is refused: the old one stays in force",
-            ),
-            false => Failure::failed(format!("reload refused: {}", client::refusal(&parsed))),
-        });
-    }
+    let done = match Line::parse(&line) {
+        Some(Line::Error(why)) if why.code == Code::BadConfig => {
+            return Err(Failure::config(
+                sentences(&why.message) + "\nthe config is refused: the old one stays in force",
+            ));
+        }
+        Some(Line::Error(why)) => {
+            return Err(Failure::failed(format!("reload refused: {}", refusal(&why))));
+        }
+        Some(Line::Ok(done)) => done,
+        _ => Success::default(),
+    };
     if !args.json {
-        wrote(io::stdout().lock().write_all(summary(&reply).as_bytes()))?;
+        wrote(io::stdout().lock().write_all(summary(&done).as_bytes()))?;
     }
-    match reply.error {
-        Some(_) => Err(Failure::with_code(FAILED, sentences(&reply.error))),
+    match &done.error {
+        Some(error) => Err(Failure::with_code(FAILED, sentences(error))),
         None => Ok(()),
     }
 }
@@ -99,17 +89,16 @@ fn signal(pid: i32, why: &Failure) -> Outcome {
 }
 
 /// A text of several sentences, each fit for a terminal, a line each.
-fn sentences(text: &Option<String>) -> String {
-    let lines = text.as_deref().unwrap_or_default().lines();
-    lines.map(|line| clean(line).into_owned()).collect::<Vec<_>>().join("\n")
+fn sentences(text: &str) -> String {
+    text.lines().map(|line| clean(line).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// What has changed, a line for each kind.
-fn summary(reply: &Reply) -> String {
+fn summary(done: &Success<'_>) -> String {
     let rows = [
-        ("at once", &reply.live),
-        ("with a new connection", &reply.reconnect),
-        ("after a restart", &reply.restart),
+        ("at once", done.live.as_deref().unwrap_or_default()),
+        ("with a new connection", done.reconnect.as_deref().unwrap_or_default()),
+        ("after a restart", done.restart.as_deref().unwrap_or_default()),
     ];
     let mut text = String::new();
     for (when, names) in rows.iter().filter(|(_, names)| !names.is_empty()) {
@@ -124,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_changed_is_told_by_when_it_holds() {
-        let reply = |text| serde_json::from_str::<Reply>(text).unwrap();
+        let reply = |text| serde_json::from_str::<Success<'_>>(text).unwrap();
         assert_eq!(summary(&reply(r#"{"live":[],"restart":[]}"#)), "nothing has changed\n");
         let all = reply(r#"{"live":["a","b"],"reconnect":["c\u001b[2J"],"restart":["d"],"more":1}"#);
         let text = summary(&all);

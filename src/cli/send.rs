@@ -8,16 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::value::RawValue;
 
 use super::{
-    client::{self, Client, Lines, NoLine, Request, Requests},
-    failure::{Failure, Outcome, UNSURE, note, reason, wrote},
+    failure::{Failure, Outcome, UNSURE, note, reason, refusal, wrote},
     format::counted,
-    line::Line,
     reach::{Pause, Way},
     target::{Need, Target},
+};
+use crate::{
+    client::{self, Client, Lines, Requests},
+    protocol::{Code, Content, Done, Line, Message, Op},
 };
 
 const EXAMPLES: &str = "\
@@ -239,7 +240,7 @@ struct Sending<'a> {
 struct Connection {
     path: PathBuf,
     requests: Requests,
-    replies: mpsc::Receiver<Result<Vec<u8>, NoLine>>,
+    replies: mpsc::Receiver<Result<Vec<u8>, client::Error>>,
 }
 
 impl<'a> Sending<'a> {
@@ -306,21 +307,20 @@ impl Connection {
     }
 
     fn send(&mut self, payload: &Payload, args: &Args) -> Result<Fate, Miss> {
-        let mut request = Request { op: "send", ..Request::default() };
-        match payload {
-            Payload::Json(json) => request.json = Some(json),
-            Payload::Text(text) => request.text = Some(text),
-            Payload::Binary(bytes) => request.binary = Some(BASE64.encode(bytes)),
-        }
+        let content = match payload {
+            Payload::Json(json) => Content::Json(json),
+            Payload::Text(text) => Content::Text(text.into()),
+            Payload::Binary(bytes) => Content::Binary(bytes.into()),
+        };
         let deadline = Instant::now() + args.timeout;
-        let line = self.requests.line(request).map_err(Miss::Never)?;
+        let gone = |error: client::Error| Miss::Gone(error.into());
+        let line = self.requests.line(Op::Send(content)).map_err(|error| Miss::Never(error.into()))?;
         // what came while nothing was asked ends the connection, or is nobody's
         while let Ok(came) = self.replies.try_recv() {
-            let came = came.map_err(|why| Miss::Gone(client::lost(&self.path, &why)))?;
-            client::is_reply(&came, 0, &self.path).map_err(Miss::Gone)?;
+            client::is_reply(&came.map_err(gone)?, 0, &self.path).map_err(gone)?;
         }
         // half a line is not carried out
-        self.requests.write_line(&line, deadline).map_err(Miss::Gone)?;
+        self.requests.write_line(&line, deadline).map_err(gone)?;
         let id = line.id;
         loop {
             let line = self.reply(id, deadline).map_err(Miss::Unknown)?;
@@ -341,7 +341,7 @@ impl Connection {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = match self.replies.recv_timeout(left) {
                 Ok(Ok(line)) => line,
-                Ok(Err(why)) => return Err(unsure(&client::lost(&self.path, &why))),
+                Ok(Err(why)) => return Err(unsure(why)),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     return Err(Failure::failed(format!(
                         "the daemon at {} didn't say in time what became of the message: it may still be \
@@ -350,10 +350,10 @@ impl Connection {
                     )));
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(unsure(&client::lost(&self.path, &NoLine::Ended)));
+                    return Err(unsure(client::Error::Ended { path: self.path.clone() }));
                 }
             };
-            if client::is_reply(&line, id, &self.path).map_err(|failure| unsure(&failure))? {
+            if client::is_reply(&line, id, &self.path).map_err(unsure)? {
                 return Ok(line);
             }
         }
@@ -361,17 +361,21 @@ impl Connection {
 }
 
 /// What an ending means for a message that had no answer yet.
-fn unsure(failure: &Failure) -> Failure {
-    Failure::failed(format!("perhaps sent: {failure}"))
+fn unsure(error: client::Error) -> Failure {
+    Failure::failed(format!("perhaps sent: {}", Failure::from(error)))
 }
 
 /// Hands on what isn't a message. There are no more such lines than requests, so nothing piles up.
-fn forward(mut lines: Lines, to: &mpsc::Sender<Result<Vec<u8>, NoLine>>) {
+fn forward(mut lines: Lines, to: &mpsc::Sender<Result<Vec<u8>, client::Error>>) {
     let mut line = Vec::new();
     loop {
         match lines.read(&mut line, None) {
-            Ok(()) if Line::is_message(&line) => {}
-            Ok(()) if Line::parse(&line).is_none_or(|line| line.kind == "link" || line.kind == "gap") => {}
+            Ok(()) if Message::is_one(&line) => {}
+            Ok(())
+                if matches!(
+                    Line::parse(&line),
+                    None | Some(Line::Message(_) | Line::Link(_) | Line::Gap(_) | Line::UpstreamGap(_))
+                ) => {}
             Ok(()) => {
                 if to.send(Ok(std::mem::take(&mut line))).is_err() {
                     return;
@@ -387,16 +391,21 @@ fn forward(mut lines: Lines, to: &mpsc::Sender<Result<Vec<u8>, NoLine>>) {
 
 /// What a reply says became of the message.
 fn fate(line: &[u8]) -> Result<Fate, Miss> {
-    let reply = Line::parse(line).unwrap_or_default();
-    let not_sent = || Failure::failed(format!("not sent: {}", client::refusal(&reply)));
-    Err(match (&*reply.kind, &*reply.result) {
-        ("ok", "written") => return Ok(Fate::Written),
-        ("ok", "queued") => return Ok(Fate::Queued),
-        ("error", _) => match reply.error_name() {
-            "unknown" => Miss::Unknown(Failure::failed(format!("perhaps sent: {}", client::refusal(&reply)))),
-            "link_down" | "expired" | "outbox_full" | "rate_limited" => Miss::NotNow(not_sent()),
-            _ => Miss::Never(not_sent()),
-        },
+    Err(match Line::parse(line) {
+        Some(Line::Ok(done)) if done.result == Done::Written => return Ok(Fate::Written),
+        Some(Line::Ok(done)) if done.result == Done::Queued => return Ok(Fate::Queued),
+        Some(Line::Error(why)) => {
+            let not_sent = Failure::failed(format!("not sent: {}", refusal(&why)));
+            match why.code.known() {
+                Some(Code::Unknown) => {
+                    Miss::Unknown(Failure::failed(format!("perhaps sent: {}", refusal(&why))))
+                }
+                Some(Code::LinkDown | Code::Expired | Code::OutboxFull | Code::RateLimited) => {
+                    Miss::NotNow(not_sent)
+                }
+                _ => Miss::Never(not_sent),
+            }
+        }
         _ => Miss::Unknown(Failure::failed(format!(
             "the daemon gave an answer that this command doesn't know: {}",
             super::format::clean(&String::from_utf8_lossy(line))

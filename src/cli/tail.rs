@@ -7,13 +7,15 @@ use std::{
 };
 
 use super::{
-    client::{self, Client, Hello, Request, Since},
     failure::{Failure, Outcome, Wrote, note, wrote},
     format::{clean, clean_json, now_us},
-    line::Line,
     pretty::{self, Pretty},
     reach::{Pause, Way},
     target::{Need, Target},
+};
+use crate::{
+    client::{self, Client, Place},
+    protocol::{Line, Message},
 };
 
 mod recall;
@@ -69,7 +71,7 @@ pub(super) struct Args {
     messages: Option<u64>,
     /// Begin after this entry (EPOCH:SEQ), so long ago (5m), or with the `oldest` that is held
     #[arg(long, value_name = "PLACE")]
-    since: Option<Place>,
+    since: Option<Start>,
     /// When the daemon isn't there, ends or cuts the connection, dial again and go on after the last entry
     #[arg(long)]
     retry: bool,
@@ -77,25 +79,25 @@ pub(super) struct Args {
 
 /// Where in the log to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum Start {
     Oldest,
     Ago(Duration),
-    After { epoch: String, seq: u64 },
+    After(Place),
 }
 
-impl FromStr for Place {
+impl FromStr for Start {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Place, String> {
+    fn from_str(text: &str) -> Result<Start, String> {
         if text == "oldest" {
-            return Ok(Place::Oldest);
+            return Ok(Start::Oldest);
         }
         if let Ok(ago) = crate::config::parse_duration(text) {
-            return Ok(Place::Ago(ago));
+            return Ok(Start::Ago(ago));
         }
         let place = text.split_once(':').and_then(|(epoch, seq)| {
             let seq = seq.parse().ok()?;
-            (!epoch.is_empty()).then(|| Place::After { epoch: epoch.to_owned(), seq })
+            (!epoch.is_empty()).then(|| Start::After(Place { epoch: epoch.to_owned(), seq }))
         });
         place.ok_or_else(|| {
             "write `oldest`, a duration such as 5m, or EPOCH:SEQ with the epoch of a hello line and the seq of the last entry seen, \
@@ -137,7 +139,7 @@ pub(super) fn tail(args: &Args) -> Outcome {
     let mut tail = Tail {
         form,
         left: args.messages,
-        place: args.since.clone(),
+        start: args.since.clone(),
         is_terminal: io::stdout().is_terminal(),
         last: args.last,
         follow: args.last.is_none() || args.follow,
@@ -145,7 +147,7 @@ pub(super) fn tail(args: &Args) -> Outcome {
         out: BufWriter::with_capacity(64 << 10, stdout),
     };
     loop {
-        let before = tail.place.clone();
+        let before = tail.start.clone();
         let why = match tail.follow(&mut client)? {
             End::Enough => return Ok(()),
             // the same again would end the same
@@ -156,7 +158,7 @@ pub(super) fn tail(args: &Args) -> Outcome {
         };
         note(format!("{why}; dialling again until it answers"));
         // a daemon that takes us only to drop us isn't dialled ever faster
-        if tail.place != before {
+        if tail.start != before {
             pause = Pause::default();
         }
         client = dial_again(&way, &mut pause, String::new());
@@ -213,7 +215,7 @@ struct Tail<W> {
     /// Messages still wanted; none for all.
     left: Option<u64>,
     /// After which entry to go on; none for what comes from now on.
-    place: Option<Place>,
+    start: Option<Start>,
     /// So many of the last messages to begin with, until they are shown.
     last: Option<u64>,
     /// Whether to go on after those.
@@ -225,7 +227,7 @@ struct Tail<W> {
 
 impl<W: Write> Tail<W> {
     fn follow(&mut self, client: &mut Client) -> Outcome<End> {
-        if self.left == Some(0) || self.show(&client.hello.line)? == Wrote::Enough {
+        if self.left == Some(0) || self.show(&client.greeting)? == Wrote::Enough {
             return Ok(End::Enough);
         }
         if let Some(last) = self.last {
@@ -237,17 +239,23 @@ impl<W: Write> Tail<W> {
                 return self.end(End::Enough);
             }
         }
-        match self.place.clone() {
+        let place = match self.start.clone() {
+            Some(Start::After(place)) => Some(place),
+            Some(Start::Oldest) => Some(Place::oldest(&client.hello)),
+            Some(Start::Ago(ago)) => {
+                let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+                self.skip = Some(Skip { until_us: now_us().saturating_sub(ago), gap: None });
+                Some(Place::oldest(&client.hello))
+            }
+            None => None,
+        };
+        match place {
             Some(place) => {
-                if let Place::Ago(ago) = place {
-                    let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
-                    self.skip = Some(Skip { until_us: now_us().saturating_sub(ago), gap: None });
-                }
-                if let Some(end) = self.attach(client, &place)? {
+                if let Some(end) = self.attach(client, place)? {
                     return self.end(end);
                 }
             }
-            None => self.moved(&client.hello.epoch, client.hello.seq),
+            None => self.moved(Place::newest(&client.hello)),
         }
         let mut line = Vec::new();
         loop {
@@ -255,8 +263,8 @@ impl<W: Write> Tail<W> {
             if !client.lines.has_line() && wrote(self.out.flush())? == Wrote::Enough {
                 return Ok(End::Enough);
             }
-            if let Err(no_line) = client.lines.read(&mut line, None) {
-                return self.end(End::Lost(client::lost(client.lines.path(), &no_line)));
+            if let Err(error) = client.lines.read(&mut line, None) {
+                return self.end(End::Lost(error.into()));
             }
             if let Some(end) = self.take(&line)? {
                 return self.end(end);
@@ -272,63 +280,58 @@ impl<W: Write> Tail<W> {
         }
     }
 
-    /// Moves to `place`. Entries that come before the answer belong to the old place.
-    fn attach(&mut self, client: &mut Client, place: &Place) -> Outcome<Option<End>> {
-        let hello = client.hello.clone();
-        let since = match place {
-            Place::Oldest | Place::Ago(_) => {
-                Since { epoch: &hello.epoch, seq: hello.oldest.saturating_sub(1) }
-            }
-            Place::After { epoch, seq } => Since { epoch, seq: *seq },
-        };
-        let deadline = Instant::now() + ANSWER;
-        let request = Request { op: "attach", since: Some(since), ..Request::default() };
-        let mut line = Vec::new();
-        if let Err(failure) = client.ask(request, &mut line, deadline) {
-            return Ok(Some(End::Lost(failure)));
-        }
-        match Line::parse(&line) {
-            Some(error) if error.kind == "error" => Err(Failure::failed(client::refusal(&error))),
-            reply => {
-                let seq = reply.and_then(|reply| reply.seq);
-                self.moved(&hello.epoch, seq.unwrap_or(since.seq));
+    /// Moves to `place`.
+    fn attach(&mut self, client: &mut Client, mut place: Place) -> Outcome<Option<End>> {
+        match client.resume(&mut place, Instant::now() + ANSWER) {
+            Ok(()) => {
+                self.moved(place);
                 Ok(None)
             }
+            Err(error @ client::Error::Refused { .. }) => Err(error.into()),
+            Err(error) => Ok(Some(End::Lost(error.into()))),
         }
     }
 
     /// Remembers where to go on.
-    fn moved(&mut self, epoch: &str, seq: u64) {
-        self.place = Some(Place::After { epoch: epoch.to_owned(), seq });
+    fn moved(&mut self, place: Place) {
+        self.start = Some(Start::After(place));
+    }
+
+    /// Remembers that this has been worked off.
+    fn pass(&mut self, line: &Line<'_>) {
+        if let Some(Start::After(place)) = &mut self.start {
+            place.pass(line);
+        }
     }
 
     fn passed(&mut self, entry: u64) {
-        if let Some(Place::After { seq, .. }) = &mut self.place {
-            *seq = entry;
+        if let Some(Start::After(place)) = &mut self.start {
+            place.seq = entry;
         }
     }
 
     /// Shows the last messages that the daemon holds, as they are with what lies between them. Other entries than
     /// messages may be among them, so that it is looked further back until they are enough.
     fn recall(&mut self, client: &mut Client, last: u64) -> Outcome<Option<End>> {
-        let Hello { epoch, seq: head, oldest, .. } = client.hello.clone();
+        let (head, oldest) = (client.hello.seq, client.hello.oldest);
+        let newest = Place::newest(&client.hello);
+        let after = |seq| Place { seq, ..newest.clone() };
         let mut back = last.saturating_add(last / 8).saturating_add(16);
         loop {
             let from = head.saturating_sub(back).max(oldest.saturating_sub(1));
-            self.moved(&epoch, from);
+            self.moved(after(from));
             if last == 0 || from >= head {
-                self.moved(&epoch, head);
+                self.moved(after(head));
                 return Ok(None);
             }
-            let place = Place::After { epoch: epoch.clone(), seq: from };
-            if let Some(end) = self.attach(client, &place)? {
+            if let Some(end) = self.attach(client, after(from))? {
                 return Ok(Some(end));
             }
             let mut lines = Recalled::new(last);
             while lines.at < head {
                 let mut line = Vec::new();
-                if let Err(no_line) = client.lines.read(&mut line, Some(Instant::now() + ANSWER)) {
-                    return Ok(Some(End::Lost(client::lost(client.lines.path(), &no_line))));
+                if let Err(error) = client.lines.read(&mut line, Some(Instant::now() + ANSWER)) {
+                    return Ok(Some(End::Lost(error.into())));
                 }
                 if let Some(why) = lines.add(line) {
                     return Ok(Some(End::Bye(why)));
@@ -340,7 +343,7 @@ impl<W: Write> Tail<W> {
                         return Ok(Some(end));
                     }
                 }
-                self.moved(&epoch, lines.at);
+                self.moved(after(lines.at));
                 return Ok(None);
             }
             back = back.saturating_mul(4);
@@ -368,45 +371,36 @@ impl<W: Write> Tail<W> {
                 Look::Show => {}
             }
         }
-        if let Some(seq) = Line::message_seq(line) {
-            return self.message(line, Some(seq));
+        if let Some(seq) = Message::seq_of(line) {
+            self.passed(seq);
+            return self.message(line);
         }
         let Some(parsed) = Line::parse(line) else { return self.shown(line) };
-        match &*parsed.kind {
-            "message" => self.message(line, parsed.seq),
-            "bye" => {
+        self.pass(&parsed);
+        match parsed {
+            Line::Message(_) => self.message(line),
+            Line::Bye(bye) => {
                 // a person hears of it on stderr
                 if !matches!(self.form, Form::Pretty(_)) && self.show(line)? == Wrote::Enough {
                     return Ok(Some(End::Enough));
                 }
-                Ok(Some(End::Bye(parsed.why.into_owned())))
+                Ok(Some(End::Bye(bye.why.name().to_owned())))
             }
-            "gap" => {
-                // one of the server's own is an entry of the log
-                if let Some(seq) = parsed.seq {
-                    self.passed(seq);
-                } else if parsed.why != "epoch" || parsed.to > 0 {
-                    self.passed(parsed.to);
-                }
-                if matches!(self.form, Form::Raw) {
-                    let _ = self.out.flush();
-                    note(pretty::lost(&parsed));
-                }
-                self.shown(line)
-            }
-            _ => {
-                if let Some(seq) = parsed.seq {
-                    self.passed(seq);
-                }
-                self.shown(line)
-            }
+            Line::Gap(gap) => self.gap(line, &pretty::lost(&gap)),
+            Line::UpstreamGap(gap) => self.gap(line, &pretty::never_came(&gap)),
+            _ => self.shown(line),
         }
     }
 
-    fn message(&mut self, line: &[u8], seq: Option<u64>) -> Outcome<Option<End>> {
-        if let Some(seq) = seq {
-            self.passed(seq);
+    fn gap(&mut self, line: &[u8], said: &str) -> Outcome<Option<End>> {
+        if matches!(self.form, Form::Raw) {
+            let _ = self.out.flush();
+            note(said);
         }
+        self.shown(line)
+    }
+
+    fn message(&mut self, line: &[u8]) -> Outcome<Option<End>> {
         Ok(self.shown(line)?.or_else(|| self.count()))
     }
 
@@ -427,10 +421,12 @@ impl<W: Write> Tail<W> {
             }
             Form::Plain => self.out.write_all(line).and_then(|()| self.out.write_all(b"\n")),
             Form::Pretty(pretty) => self.out.write_all(pretty.line(line).as_bytes()),
-            Form::Raw => match Line::parse(line).filter(|line| line.kind == "message") {
-                Some(message) if self.is_terminal => writeln!(self.out, "{}", clean(&message.raw())),
-                Some(message) => writeln!(self.out, "{}", message.raw()),
-                None => Ok(()),
+            Form::Raw => match Line::parse(line) {
+                Some(Line::Message(message)) if self.is_terminal => {
+                    writeln!(self.out, "{}", clean(&message.raw()))
+                }
+                Some(Line::Message(message)) => writeln!(self.out, "{}", message.raw()),
+                _ => Ok(()),
             },
         })
     }
@@ -444,7 +440,7 @@ mod tests {
         let mut tail = Tail {
             form,
             left,
-            place: None,
+            start: None,
             last: None,
             follow: true,
             skip: None,
@@ -478,7 +474,7 @@ mod tests {
                 form,
                 is_terminal,
                 left: None,
-                place: None,
+                start: None,
                 last: None,
                 follow: true,
                 skip: None,
@@ -491,12 +487,12 @@ mod tests {
 
     #[test]
     fn places() {
-        let after = |epoch: &str, seq| Ok(Place::After { epoch: epoch.to_owned(), seq });
-        assert_eq!("oldest".parse(), Ok(Place::Oldest));
-        assert_eq!("5m".parse(), Ok(Place::Ago(Duration::from_secs(300))));
+        let after = |epoch: &str, seq| Ok(Start::After(Place { epoch: epoch.to_owned(), seq }));
+        assert_eq!("oldest".parse(), Ok(Start::Oldest));
+        assert_eq!("5m".parse(), Ok(Start::Ago(Duration::from_secs(300))));
         assert_eq!("9f2c51d0:41823".parse(), after("9f2c51d0", 41823));
         for bad in ["", "newest", ":1", "9f:", "9f:x", "9f:-1"] {
-            assert!(bad.parse::<Place>().is_err(), "{bad}");
+            assert!(bad.parse::<Start>().is_err(), "{bad}");
         }
     }
 
@@ -540,7 +536,7 @@ mod tests {
             let mut tail = Tail {
                 form: Form::Plain,
                 left: None,
-                place: None,
+                start: None,
                 last: None,
                 follow: true,
                 is_terminal: false,

@@ -7,12 +7,14 @@ use std::{
 };
 
 use super::{
-    client::Client,
     failure::{Failure, Outcome, note},
     reach::Way,
     run::explain,
 };
-use crate::config::{Config, Format, Listener, Surroundings};
+use crate::{
+    client::Client,
+    config::{Config, Format, Listener, Surroundings},
+};
 
 /// The daemon's config, unless another is named.
 pub(super) const CONFIG: &str = "/etc/wsfan/wsfan.toml";

@@ -1,7 +1,7 @@
 //! The programs of the demo, and what each has had. Pure.
 
 use super::tally::Tally;
-use crate::cli::status::{Ledger, Status};
+use crate::protocol::{Ledger, Status};
 
 /// A program that the story is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Part {
     }
 
     /// Takes its row of the daemon's status.
-    pub(super) fn count(&mut self, status: &Status) {
+    pub(super) fn count(&mut self, status: &Status<'_>) {
         let row = status.clients.iter().find(|row| Some(row.client) == self.client);
         self.ledger = Some(row.map(|row| row.ledger).unwrap_or_default());
     }

@@ -13,9 +13,9 @@ use tokio::{
 };
 
 use super::{News, PATIENCE, cast::Who};
-use crate::cli::{
-    failure::{Failure, Outcome, reason},
-    reach,
+use crate::{
+    cli::failure::{Failure, Outcome, reason},
+    client::unreachable,
 };
 
 /// Hands the daemon's lines on, and asks what the story wants to know.
@@ -29,7 +29,7 @@ impl Reader {
     pub(super) async fn connect(who: Who, socket: &Path, news: mpsc::Sender<News>) -> Outcome<Reader> {
         let stream = UnixStream::connect(socket)
             .await
-            .map_err(|error| Failure::failed(reach::unreachable(socket, &error)))?;
+            .map_err(|error| Failure::failed(unreachable(socket, &error)))?;
         let (read, requests) = stream.into_split();
         let (awake, is_awake) = watch::channel(true);
         tokio::task::spawn_local(forward(who, BufReader::new(read), is_awake, news));

@@ -11,12 +11,14 @@ use super::{
     cast::{Part, Who},
     server::{Act, BURST, SLICE},
 };
-use crate::cli::{
-    failure::{Failure, Outcome},
-    format::{self, counted},
-    line::Line,
-    pretty::{DIM, Pretty, TOLD, styled},
-    status::{self, Ledger},
+use crate::{
+    cli::{
+        failure::{Failure, Outcome},
+        format::{self, counted},
+        pretty::{DIM, Pretty, TOLD, styled},
+        status,
+    },
+    protocol::{Ledger, Line, Link, LinkState, Message},
 };
 
 /// The ids of the programs' requests.
@@ -154,37 +156,40 @@ impl<W: Write> Story<W> {
             return Ok(Vec::new());
         };
         let part = &mut self.cast[who as usize];
-        match (&*parsed.kind, parsed.seq) {
-            ("hello", _) => {
-                part.greeted(parsed.client);
+        let replies_to = |id| parsed.replies_to(id);
+        match &parsed {
+            Line::Hello(hello) => {
+                part.greeted(hello.client);
                 if trader {
                     self.show(line)?;
                     self.note("each program asks for all that the log holds, from its first entry on")?;
                 }
-                let epoch = serde_json::Value::from(&*parsed.epoch);
+                let epoch = serde_json::Value::from(&*hello.epoch);
                 let since = format!(r#""since":{{"epoch":{epoch},"seq":0}}"#);
                 return Ok(vec![Do::Ask(who, request("attach", ATTACH, &since))]);
             }
-            ("ok", _) if parsed.replies_to(ATTACH) => part.attach(),
-            ("ok", _) if parsed.replies_to(ORDER) => {
+            Line::Ok(_) if replies_to(ATTACH) => part.attach(),
+            Line::Ok(_) if replies_to(ORDER) => {
                 self.note("the daemon tells its fate: written to the upstream")?;
             }
-            ("message", Some(seq)) if part.entry(seq) => return self.message(who, &parsed, line),
-            ("link", Some(seq)) if part.entry(seq) && trader => return self.link(&parsed, line),
-            ("message" | "link", Some(_)) => {}
-            ("gap", None) if part.gap(parsed.from, parsed.to) => {
+            Line::Message(message) if part.entry(message.seq) => return self.message(who, message, line),
+            Line::Link(link) if link.seq.is_some_and(|seq| part.entry(seq)) && trader => {
+                return self.link(link, line);
+            }
+            Line::Message(_) | Line::Link(Link { seq: Some(_), .. }) => {}
+            Line::Gap(gap) if gap.from.zip(gap.to).is_some_and(|(from, to)| part.gap(from, to)) => {
                 self.note(&format!("the daemon tells the {} what it missed:", who.name()))?;
                 self.show(line)?;
-                return self.in_burst(who, parsed.to + 1 - parsed.from, true);
+                return self.in_burst(who, gap.count.unwrap_or_default(), true);
             }
-            ("status", _) => self.status(&parsed, line)?,
+            Line::Status(_) => self.status(&parsed, line)?,
             _ if trader => self.show(line)?,
             _ => {}
         }
         Ok(Vec::new())
     }
 
-    fn message(&mut self, who: Who, message: &Line<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
+    fn message(&mut self, who: Who, message: &Message<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
         let heartbeat = message.json.is_some_and(|json| json.get() == r#"{"op":"pong"}"#);
         if let (Burst::Now { .. }, false) = (&self.burst, heartbeat) {
             self.messages += u64::from(who == Who::Trader);
@@ -233,11 +238,11 @@ impl<W: Write> Story<W> {
         Ok(vec![Do::Wake(Who::Sleeper)])
     }
 
-    fn link(&mut self, link: &Line<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
+    fn link(&mut self, link: &Link<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
         self.show(line)?;
-        let Some(time_us) = link.time_us else { return Ok(Vec::new()) };
-        match &*link.state {
-            "up" => {
+        let time_us = link.time_us;
+        match link.fields.state.known() {
+            Some(LinkState::Up) => {
                 if let Some(down_us) = self.down_us.take() {
                     let gone = Duration::from_micros(time_us.saturating_sub(down_us));
                     self.note(&format!(
@@ -251,7 +256,7 @@ impl<W: Write> Story<W> {
                 }
             }
             // before the first connection the link is not down: it wasn't up yet
-            _ if link.conn > 0 => {
+            _ if link.fields.conn > 0 => {
                 self.down_us.get_or_insert(time_us);
             }
             _ => {}

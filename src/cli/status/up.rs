@@ -6,14 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Args, ask, parse, print};
-use crate::cli::{
-    client::{self, Client, NoLine, Request},
-    failure::{Failure, Outcome, wrote},
-    format::{self, clean},
-    line::Line,
-    reach::Pause,
-    target::Need,
+use super::{Args, ask, ending, next_try, parse, print};
+use crate::{
+    cli::{
+        failure::{Failure, Outcome, refusal, wrote},
+        format::{self, clean},
+        reach::Pause,
+        target::Need,
+    },
+    client::{Client, Error},
+    protocol::{Line, LinkState, Message, Op},
 };
 
 /// So long before the end of a wait the daemon is asked for the last time.
@@ -45,11 +47,11 @@ pub(super) fn up(args: &Args) -> Outcome {
 fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
     let mut line = Vec::new();
     // without the right to receive no line would ever come
-    client.ask(Request { op: "attach", ..Request::default() }, &mut line, deadline)?;
-    if let Some(error) = Line::parse(&line).filter(|line| line.kind == "error") {
+    client.ask(Op::Attach { since: None }, &mut line, deadline)?;
+    if let Some(Line::Error(why)) = Line::parse(&line) {
         return Ok(Answer::No(Failure::failed(format!(
             "the link's lines can't be waited for: {}",
-            client::refusal(&error)
+            refusal(&why)
         ))));
     }
     loop {
@@ -67,14 +69,16 @@ fn next_up(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcom
     let until = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
     while Instant::now() < until {
         match client.lines.read(line, Some(until)) {
-            Ok(()) if Line::is_message(line) => {}
-            Ok(()) => match Line::parse(line).unwrap_or_default() {
-                link if link.kind == "link" && link.state == "up" => return Ok(true),
-                bye if bye.kind == "bye" => return Err(client::lost(client.lines.path(), &NoLine::Ended)),
+            Ok(()) if Message::is_one(line) => {}
+            Ok(()) => match Line::parse(line) {
+                Some(Line::Link(link)) if link.fields.state == LinkState::Up => return Ok(true),
+                Some(Line::Bye(_)) => {
+                    return Err(Error::Ended { path: client.lines.path().to_owned() }.into());
+                }
                 _ => {}
             },
-            Err(NoLine::Late) => break,
-            Err(why) => return Err(client::lost(client.lines.path(), &why)),
+            Err(Error::Late { .. }) => break,
+            Err(why) => return Err(why.into()),
         }
     }
     Ok(false)
@@ -100,10 +104,10 @@ fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer>
     ask(client, &mut line, deadline)?;
     let status = parse(&line)?;
     let link = &status.link;
-    if link.state != "up" {
+    if link.fields.state != LinkState::Up {
         let now_us = format::now_us();
-        let (ending, next) = (link.ending(now_us), link.next_try(now_us));
-        let mut sentence = format!("the link is {}", clean(&link.state));
+        let (ending, next) = (ending(link, now_us), next_try(link, now_us));
+        let mut sentence = format!("the link is {}", clean(link.fields.state.name()));
         for (what, text) in [("last end", ending), ("next try", next)] {
             if !text.is_empty() {
                 let _ = write!(sentence, "; {what}: {text}");
@@ -113,9 +117,8 @@ fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer>
     }
     match args.json {
         true => print(line)?,
-        false => {
-            wrote(writeln!(io::stdout().lock(), "the link is up, connection {}", link.conn)).map(drop)?
-        }
+        false => wrote(writeln!(io::stdout().lock(), "the link is up, connection {}", link.fields.conn))
+            .map(drop)?,
     }
     Ok(Answer::Yes)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::cli::line::Line;
+use crate::protocol::{Line, Message};
 
 /// What came before a time, and is passed over.
 pub(super) struct Skip {
@@ -22,18 +22,18 @@ pub(super) enum Look {
 impl Skip {
     pub(super) fn look(&mut self, line: &[u8]) -> Look {
         let Some(parsed) = Line::parse(line) else { return Look::Show };
-        match (&*parsed.kind, parsed.seq, parsed.time_us) {
+        match (&parsed, parsed.seq(), parsed.time_us()) {
             (_, Some(seq), Some(time_us)) if time_us < self.until_us => {
                 self.gap = None;
                 Look::Pass(Some(seq))
             }
             (_, Some(_), _) => Look::Begin(self.gap.take()),
-            ("gap", None, _) => {
+            (Line::Gap(gap), ..) => {
                 self.gap = Some(line.to_owned());
-                Look::Pass((parsed.to > 0).then_some(parsed.to))
+                Look::Pass(gap.to)
             }
             // the link's state said again
-            ("link", None, _) => Look::Pass(None),
+            (Line::Link(_), ..) => Look::Pass(None),
             _ => Look::Show,
         }
     }
@@ -60,13 +60,14 @@ impl Recalled {
 
     /// Takes a line; why the daemon says bye, if it does.
     pub(super) fn add(&mut self, line: Vec<u8>) -> Option<String> {
-        let parsed = Line::parse(&line).unwrap_or_default();
-        match &*parsed.kind {
-            "bye" => return Some(parsed.why.into_owned()),
-            "gap" if parsed.seq.is_none() => self.at = self.at.max(parsed.to),
-            _ => self.at = parsed.seq.unwrap_or(self.at),
+        let parsed = Line::parse(&line);
+        match &parsed {
+            Some(Line::Bye(bye)) => return Some(bye.why.name().to_owned()),
+            Some(Line::Gap(gap)) => self.at = self.at.max(gap.to.unwrap_or(0)),
+            Some(other) => self.at = other.seq().unwrap_or(self.at),
+            None => {}
         }
-        let is_message = parsed.kind == "message";
+        let is_message = matches!(parsed, Some(Line::Message(_)));
         self.lines.push_back(line);
         self.messages += u64::from(is_message);
         // what stands before the first of them is older than what was asked for
@@ -83,7 +84,7 @@ impl Recalled {
 }
 
 fn is_a_message(line: &[u8]) -> bool {
-    Line::is_message(line) || Line::parse(line).is_some_and(|line| line.kind == "message")
+    Message::is_one(line) || matches!(Line::parse(line), Some(Line::Message(_)))
 }
 
 #[cfg(test)]
