@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("upstream/wire", &["config", "upstream/failure"]),
     ("upstream/websocket", &["config", "hub", "upstream/failure", "upstream/secrets", "upstream/wire"]),
+    ("upstream/websocket/codec", &["config", "hub", "upstream/failure"]),
     (
         "upstream/attempt",
         &[
@@ -75,8 +76,14 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms in which nothing touches a clock, a task, a socket or a file.
-const PURE: [&str; 5] =
-    ["protocol", "upstream/failure", "upstream/secrets", "upstream/session", "upstream/machine"];
+const PURE: &[&str] = &[
+    "protocol",
+    "upstream/failure",
+    "upstream/secrets",
+    "upstream/session",
+    "upstream/machine",
+    "upstream/websocket/codec",
+];
 
 /// What may be named only in the files whose paths begin so.
 const NAMED_IN: [(&str, &[&str]); 9] = [

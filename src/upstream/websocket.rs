@@ -9,29 +9,35 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::Data as DataCode;
 
 use super::{
     failure::Failure,
     wire::{Io, Meter, Wire, tls},
 };
-use crate::hub::{Data, Fate, Payload, Send, Ticket};
+use crate::hub::{Data, Fate, Send};
 
-mod deflate;
+mod codec;
 #[cfg(feature = "fuzzing")]
 pub(super) mod fuzzing;
-mod inbound;
-mod outbound;
+mod masks;
 mod upgrade;
 
-use deflate::Deflater;
-use inbound::{Event, Fault, Inbound, Next};
-use outbound::{Outbound, Outgoing};
+use codec::{
+    closing::{Closing, Phase},
+    deflate::Deflater,
+    inbound::{Event, Fault, Inbound, Next},
+    outbound::Outbound,
+    stall::{STALL_TIMEOUT, Stall},
+};
+use masks::Masks;
 pub(super) use upgrade::{Offer, upgrade};
+
+#[cfg(test)]
+mod tests;
 
 /// A batch ends after so many bytes of lines, so that a client's socket takes them all at once (the
 /// kernel's default is about 208 KiB),
@@ -44,21 +50,8 @@ const BATCH_FRAMES: usize = 1024;
 const BATCH_READ: usize = 2 << 20;
 /// A batch that has come to so many bytes was a lot of work: others get their turn before the next.
 const HEAVY_BYTES: usize = 1 << 20;
-/// So much is handed over before it is flushed, and its fates are told.
-const FILL_BYTES: usize = 64 << 10;
-/// A longer message goes out in fragments of this size, so that a ping needn't wait for all of it
-/// (RFC 6455, 5.4). The write buffer holds one fill, one fragment and the pongs, whatever a client sends.
-const FRAGMENT_BYTES: usize = 1 << 20;
-/// So much of a message is compressed at a time,
-const DEFLATE_BYTES: usize = 256 << 10;
-/// which is work for a few milliseconds, as handing over so much is that isn't compressed. Then others get
-/// their turn.
+/// So much is written before others get their turn.
 const TURN_BYTES: usize = 2 << 20;
-/// With so many pongs waiting to go out, nothing more is read: a server that pings without reading
-/// can't fill the memory.
-const MAX_PONGS: usize = 1024;
-/// The kernel took no byte for so long: nobody reads at the other end.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What came in.
 #[derive(Debug)]
@@ -122,71 +115,24 @@ pub(super) struct Connection {
     meter: Rc<Meter>,
     inbound: Inbound,
     outbound: Outbound,
-    deflater: Option<Deflater>,
-    phase: Phase,
+    closing: Closing,
+    stall: Stall,
     max_message: usize,
-    /// Close with this once everything that was sent before is out.
-    closing: Option<(u16, &'static str)>,
-    /// The ping that isn't handed over yet.
-    ping: Option<[u8; 8]>,
-    /// The message that is being handed over, fragment by fragment.
-    partial: Option<Partial>,
-    /// Messages handed over and not flushed yet.
-    flying: Vec<(Ticket, usize)>,
-    /// Something was handed over.
-    unflushed: bool,
-    /// Pongs since the last flush.
-    pongs: usize,
-    /// The kernel doesn't take what we have, since then; and what it had taken by then.
-    blocked: Option<(Instant, u64)>,
-    /// Since when wsfan itself doesn't read.
-    paused: Option<Instant>,
     /// Writing failed. What the server had to say before is still read.
     broken: Option<Failure>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// Our close frame is out; the server's answer is awaited, and messages until then.
-    Closing,
-    /// The server's close frame is here; the end of TCP is awaited, nothing it says is listened to.
-    Closed,
-    /// Our close frame for the server's fault is on its way; nothing it says is listened to.
-    Failing,
-}
-
-/// A message that is handed over.
-struct Partial {
-    payload: Vec<u8>,
-    /// So much of it is handed over.
-    done: usize,
-    /// Of the next frame.
-    opcode: DataCode,
-    /// It is compressed on its way.
-    compressed: bool,
-    ticket: Ticket,
-    size: usize,
-}
-
 impl Connection {
     fn new(wire: Wire, inbound: Inbound, deflater: Option<Deflater>, max_message: usize) -> Connection {
+        let mut masks = Masks::default();
         Connection {
             stream: wire.stream,
             meter: wire.meter,
             inbound,
-            outbound: Outbound::default(),
-            deflater,
-            phase: Phase::Open,
+            outbound: Outbound::new(deflater, move || masks.next()),
+            closing: Closing::new(),
+            stall: Stall::default(),
             max_message,
-            closing: None,
-            ping: None,
-            partial: None,
-            flying: Vec::new(),
-            unflushed: false,
-            pongs: 0,
-            blocked: None,
-            paused: None,
             broken: None,
         }
     }
@@ -202,7 +148,8 @@ impl Connection {
     ) -> Poll<Batch> {
         let mut batch = if listen == Listen::Yes { self.poll_batch(cx, exchange) } else { Poll::Pending };
         self.poll_write(cx, exchange);
-        self.note_progress(now, listen);
+        let has_more = self.outbound.is_unflushed() && self.broken.is_none();
+        self.stall.note(now, listen != Listen::No, has_more, self.meter.written());
         if listen != Listen::No && batch.is_pending() && self.broken.is_some() {
             // what came in before the writing failed counts
             batch = self.poll_batch(cx, exchange);
@@ -217,30 +164,27 @@ impl Connection {
 
     /// Sends a ping before any message that waits. One that is still unsent is replaced.
     pub(super) fn ping(&mut self, payload: [u8; 8]) {
-        self.ping = Some(payload);
+        self.outbound.ping(payload);
     }
 
     /// Whether messages that it was given aren't all with the kernel yet.
     pub(super) fn has_unwritten(&self) -> bool {
-        self.partial.is_some() || !self.flying.is_empty()
+        self.outbound.has_unwritten()
     }
 
     /// Begins the closing handshake as soon as the exchange has no more to send.
     pub(super) fn close(&mut self, code: u16, reason: &'static str) {
-        if self.phase == Phase::Open {
-            self.closing = Some((code, reason));
-        }
+        self.closing.want(code, reason);
     }
 
     /// Whether a close waits for what is still to be sent.
     pub(super) fn is_draining(&self) -> bool {
-        self.phase == Phase::Open && self.closing.is_some()
+        self.closing.is_draining()
     }
 
     /// When the connection counts as dead because nothing could be written for so long.
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
-        // while wsfan doesn't read, a server that doesn't either is wsfan's own doing
-        self.blocked.filter(|_| self.paused.is_none()).map(|(since, _)| since + STALL_TIMEOUT)
+        self.stall.deadline()
     }
 
     /// The failure of a connection that reached its [`Connection::stall_deadline`].
@@ -259,9 +203,9 @@ impl Connection {
             && frames < BATCH_FRAMES
             && bytes < BATCH_BYTES
             && read < BATCH_READ
-            && self.pongs < MAX_PONGS
+            && !self.outbound.is_full_of_pongs()
         {
-            if matches!(self.phase, Phase::Closed | Phase::Failing) {
+            if !self.closing.listens() {
                 end = self.poll_discard(cx);
                 break;
             }
@@ -297,17 +241,18 @@ impl Connection {
                     (bytes, messages) = (bytes + binary.len() + ENVELOPE_BYTES, true);
                     exchange.received(Frame::Data(Data::Binary(binary)));
                 }
-                Event::Ping(_) if self.phase == Phase::Closing => {} // nothing follows a close frame
+                Event::Ping(_) if self.closing.phase() == Phase::Closing => {} // nothing follows a close frame
                 Event::Ping(payload) => {
-                    self.outbound.push(Outgoing::Pong(payload));
-                    self.unflushed = true;
-                    self.pongs += 1;
+                    self.outbound.pong(payload);
                     exchange.received(Frame::Ping);
                 }
                 Event::Pong(payload) => exchange.received(Frame::Pong(payload)),
                 Event::Close { code, reason } => {
                     let failure = Failure::closed_there(code, reason);
-                    end = Some(self.closed_there(code, failure));
+                    if let Some(answer) = self.closing.heard(code) {
+                        self.outbound.close(&answer);
+                    }
+                    end = Some(End::Closing(failure));
                 }
             }
         }
@@ -335,16 +280,6 @@ impl Connection {
         Poll::Ready(Ok(length))
     }
 
-    /// The server's close frame is answered with its own code (RFC 6455, 5.5.1).
-    fn closed_there(&mut self, code: Option<u16>, failure: Failure) -> End {
-        if self.phase == Phase::Open {
-            self.outbound.push(Outgoing::Close(code.map(u16::to_be_bytes).as_ref().map_or(&[], |code| code)));
-            self.unflushed = true;
-        }
-        self.phase = Phase::Closed;
-        End::Closing(failure)
-    }
-
     /// The server's fault is answered with its close code (RFC 6455, 7.1.7).
     fn fail(&mut self, fault: Fault) -> End {
         let broke = "the server broke the WebSocket protocol";
@@ -367,18 +302,13 @@ impl Connection {
             Fault::CloseCode { code, reason } => Failure::closed_there(Some(code), &reason),
             _ => Failure::refused(code, sentence),
         };
-        if self.phase != Phase::Open {
-            return End::Gone(failure);
+        match self.closing.fault(code, reason) {
+            Some(close) => {
+                self.outbound.close(&close);
+                End::Closing(failure)
+            }
+            None => End::Gone(failure),
         }
-        self.start_close(code, reason);
-        self.phase = Phase::Failing;
-        End::Closing(failure)
-    }
-
-    fn start_close(&mut self, code: u16, reason: &'static str) {
-        let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
-        self.outbound.push(Outgoing::Close(&payload));
-        self.unflushed = true;
     }
 
     /// Throws away what comes in until TCP ends: unread bytes would turn its end into a reset,
@@ -402,29 +332,28 @@ impl Connection {
     fn poll_write(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) {
         let mut work = 0;
         while self.broken.is_none() {
-            if self.unflushed {
-                match self.outbound.poll_flush(cx, &mut self.stream) {
+            if self.outbound.is_unflushed() {
+                match self.poll_flush(cx) {
                     Poll::Ready(Ok(())) => self.flushed(cx, exchange),
                     Poll::Ready(Err(error)) => self.broke(&error),
                     Poll::Pending => return,
                 }
                 continue;
             }
-            match self.phase {
+            match self.closing.phase() {
                 Phase::Open => {
                     if work >= TURN_BYTES {
                         cx.waker().wake_by_ref(); // there is more to write
                         return;
                     }
-                    work += self.fill(exchange);
-                    if self.partial.is_some() && !self.unflushed {
+                    work += self.outbound.fill(|| exchange.next_send());
+                    if self.outbound.is_within_a_message() && !self.outbound.is_unflushed() {
                         continue; // it was compressed to nothing yet
                     }
-                    if !self.unflushed
-                        && let Some((code, reason)) = self.closing.take()
+                    if !self.outbound.is_unflushed()
+                        && let Some(close) = self.closing.drained()
                     {
-                        self.start_close(code, reason);
-                        self.phase = Phase::Closing;
+                        self.outbound.close(&close);
                     }
                 }
                 // nothing follows the close frame, so that the server may read to the end
@@ -433,112 +362,40 @@ impl Connection {
                 }
                 Phase::Closing | Phase::Closed => {}
             }
-            if !self.unflushed {
+            if !self.outbound.is_unflushed() {
                 return;
             }
         }
     }
 
+    /// Writes all that was handed over, and flushes.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbound.unwritten().is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, self.outbound.unwritten()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outbound.wrote(written);
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
     /// Everything handed over has left for the kernel.
     fn flushed(&mut self, cx: &mut Context<'_>, exchange: &mut impl Exchange) {
-        for (ticket, size) in self.flying.drain(..) {
+        if self.outbound.is_full_of_pongs() {
+            cx.waker().wake_by_ref(); // reading had stopped
+        }
+        for (ticket, size) in self.outbound.flushed() {
             if ticket.is_heard() {
                 exchange.written(size);
             }
             ticket.settle(Fate::Written);
         }
-        self.unflushed = false;
-        if self.pongs >= MAX_PONGS {
-            cx.waker().wake_by_ref(); // reading had stopped
-        }
-        self.pongs = 0;
-    }
-
-    /// Hands over one fill, a ping first. Says how much work that was, in bytes.
-    fn fill(&mut self, exchange: &mut impl Exchange) -> usize {
-        // a control frame may go between the fragments of a message
-        if let Some(payload) = self.ping.take() {
-            self.outbound.push(Outgoing::Ping(&payload));
-            self.unflushed = true;
-        }
-        let (mut bytes, mut work) = (0, 0);
-        while bytes < FILL_BYTES {
-            let Some(partial) = self.partial.take() else {
-                let Some(send) = exchange.next_send() else { break };
-                self.partial = Some(Partial::new(send, self.deflater.is_some()));
-                continue;
-            };
-            // compressing is some eight times the work of copying
-            let weight = if partial.compressed { 8 } else { 1 };
-            let length = self.fragment(partial);
-            (bytes, work) = (bytes + length, work + weight * length);
-        }
-        work
-    }
-
-    /// Hands over the next fragment of a message, mostly the only one. Says how much of it that is.
-    fn fragment(&mut self, partial: Partial) -> usize {
-        let Partial { payload, done, opcode, compressed, ticket, size } = partial;
-        let most = if compressed { DEFLATE_BYTES } else { FRAGMENT_BYTES };
-        let end = payload.len().min(done + most);
-        let (piece, last) = (&payload[done..end], end == payload.len());
-        let deflated = match &mut self.deflater {
-            Some(deflater) if compressed => Some(deflater.deflate(piece, last)),
-            _ => None,
-        };
-        let bytes = deflated.as_deref().unwrap_or(piece);
-        let is_due = last || !bytes.is_empty();
-        if is_due {
-            let compressed = compressed && opcode != DataCode::Continue; // the first frame says so
-            self.outbound.push(Outgoing::Data { opcode, payload: bytes, last, compressed });
-            self.unflushed = true;
-        }
-        if last {
-            self.flying.push((ticket, size));
-        } else {
-            let opcode = if is_due { DataCode::Continue } else { opcode };
-            self.partial = Some(Partial { payload, done: end, opcode, compressed, ticket, size });
-        }
-        end - done
-    }
-
-    /// Notes since when the kernel takes nothing of what there is. While wsfan itself doesn't read,
-    /// that may be its own doing, and doesn't count.
-    fn note_progress(&mut self, now: Instant, listen: Listen) {
-        if listen == Listen::No {
-            self.paused.get_or_insert(now);
-        } else if let Some(paused) = self.paused.take()
-            && let Some((since, _)) = &mut self.blocked
-        {
-            *since += now - paused.max(*since);
-        }
-        let written = self.meter.written();
-        if !self.unflushed || self.broken.is_some() {
-            self.blocked = None;
-        } else if self.blocked.is_none_or(|(_, before)| before != written) {
-            self.blocked = Some((now, written));
-        }
     }
 
     fn broke(&mut self, error: &io::Error) {
         let why = tls::explain(error);
-        self.blocked = None;
         self.broken
             .get_or_insert_with(|| Failure::lost(format!("the connection broke while writing: {why}")));
     }
 }
-
-impl Partial {
-    fn new(send: Send, deflates: bool) -> Partial {
-        let size = send.payload.len();
-        let (payload, opcode) = match send.payload {
-            Payload::Text(text) => (text.into_bytes(), DataCode::Text),
-            Payload::Binary(bytes) => (bytes, DataCode::Binary),
-        };
-        let compressed = deflates && Deflater::takes(&payload);
-        Partial { payload, done: 0, opcode, compressed, ticket: send.ticket, size }
-    }
-}
-
-#[cfg(test)]
-mod tests;

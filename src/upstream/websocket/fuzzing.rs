@@ -1,8 +1,10 @@
 //! What servers may send, for the fuzz targets: each function panics where something is wrong.
 
 use super::{
-    deflate::agree,
-    inbound::reference::{library, read, without_1014},
+    codec::{
+        deflate::agree,
+        inbound::reference::{library, read, without_1014},
+    },
     upgrade::{Head, Offer},
     *,
 };

@@ -1,12 +1,18 @@
 //! A connection at one end of a pipe, and bytes at the other.
 
-use std::{cell::RefCell, collections::VecDeque, future::poll_fn};
+use std::{cell::RefCell, collections::VecDeque, future::poll_fn, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::*;
-use crate::{hub::Permit, upstream::wire::Metered};
+use super::{
+    codec::outbound::{FRAGMENT_BYTES, MAX_PONGS},
+    *,
+};
+use crate::{
+    hub::{Payload, Permit, Ticket},
+    upstream::wire::Metered,
+};
 
 /// The one who drives the connection: what it hears and has to send.
 #[derive(Default)]
@@ -165,7 +171,7 @@ async fn what_is_left_of_a_full_batch_is_ready_at_once() {
 #[tokio::test(flavor = "local")]
 async fn a_long_message_out_of_few_bytes_comes_in_turns() {
     let max = 15 << 20;
-    let agreed = deflate::agree(&crate::config::Compression::default(), "permessage-deflate").unwrap();
+    let agreed = codec::deflate::agree(&crate::config::Compression::default(), "permessage-deflate").unwrap();
     let (near, mut far) = duplex(1 << 20);
     let (near, meter) = Metered::new(near, Vec::new());
     let wire = Wire { stream: Box::new(near), meter };
@@ -203,7 +209,7 @@ async fn what_is_no_message_gives_others_their_turn_too() {
 
 #[tokio::test(flavor = "local")]
 async fn a_long_message_is_compressed_in_turns() {
-    let agreed = deflate::agree(&crate::config::Compression::default(), "permessage-deflate").unwrap();
+    let agreed = codec::deflate::agree(&crate::config::Compression::default(), "permessage-deflate").unwrap();
     let (near, mut far) = duplex(16 << 20);
     let (near, meter) = Metered::new(near, Vec::new());
     let wire = Wire { stream: Box::new(near), meter };

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 use super::{
-    deflate::{self, Agreed},
+    codec::deflate::{self, Agreed},
     *,
 };
 use crate::{

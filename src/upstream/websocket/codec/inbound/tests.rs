@@ -8,7 +8,7 @@ use super::{
     reference::{Heard, library, read, without_1014},
     *,
 };
-use crate::{config::Compression, upstream::websocket::deflate::agree};
+use crate::{config::Compression, upstream::websocket::codec::deflate::agree};
 
 const MAX: usize = 1 << 20;
 

@@ -26,7 +26,7 @@ const MAX_CONTROL: u64 = 125;
 
 /// What the server says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event<'a> {
+pub(in crate::upstream::websocket) enum Event<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
     Ping(&'a [u8]),
@@ -39,7 +39,7 @@ pub(super) enum Event<'a> {
 }
 
 /// What there is next.
-pub(super) enum Next<'a> {
+pub(in crate::upstream::websocket) enum Next<'a> {
     Event(Event<'a>),
     /// More has to be read first.
     Read,
@@ -49,7 +49,7 @@ pub(super) enum Next<'a> {
 
 /// How the server broke the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::upstream::websocket) enum Fault {
     /// Its message is over the bound, as it came or inflated.
     TooBig,
     /// Its text isn't UTF-8.
@@ -63,7 +63,7 @@ pub(super) enum Fault {
 }
 
 /// The reading half of a connection.
-pub(super) struct Inbound {
+pub(in crate::upstream::websocket) struct Inbound {
     buffer: Box<[u8]>,
     /// The part of the buffer that was read and not yet taken.
     unread: Range<usize>,
@@ -103,7 +103,11 @@ struct Message {
 impl Inbound {
     /// `first` is what came with the answer to the upgrade. A message of over `max_message` bytes is
     /// a fault.
-    pub(super) fn new(first: &[u8], max_message: usize, inflater: Option<Inflater>) -> Inbound {
+    pub(in crate::upstream::websocket) fn new(
+        first: &[u8],
+        max_message: usize,
+        inflater: Option<Inflater>,
+    ) -> Inbound {
         let mut buffer = vec![0; BUFFER_BYTES.max(first.len())].into_boxed_slice();
         buffer[..first.len()].copy_from_slice(first);
         Inbound {
@@ -123,7 +127,7 @@ impl Inbound {
 
     /// Where to read to; and only once [`Inbound::next`] has returned [`Next::Read`]: then
     /// it is never empty.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(in crate::upstream::websocket) fn room(&mut self) -> &mut [u8] {
         if self.unread.start > 0 {
             // at most the part of one frame
             self.buffer.copy_within(self.unread.clone(), 0);
@@ -133,20 +137,20 @@ impl Inbound {
     }
 
     /// So many bytes were read to [`Inbound::room`].
-    pub(super) fn filled(&mut self, length: usize) {
+    pub(in crate::upstream::websocket) fn filled(&mut self, length: usize) {
         self.unread.end += length;
     }
 
     /// Little compressed data may become very much, and very many frames nothing at all: so that others get
     /// their turn meanwhile, one turn does no more than its share.
-    pub(super) fn begin_turn(&mut self) {
+    pub(in crate::upstream::websocket) fn begin_turn(&mut self) {
         self.budget = TURN_BYTES;
         self.frames = TURN_FRAMES;
     }
 
     /// The next event that is there whole, or what is wrong with it. After a fault or a close frame
     /// nothing may be asked any more.
-    pub(super) fn next(&mut self) -> Result<Next<'_>, Fault> {
+    pub(in crate::upstream::websocket) fn next(&mut self) -> Result<Next<'_>, Fault> {
         if std::mem::take(&mut self.handed_out) {
             self.whole.clear();
             self.whole.shrink_to(KEPT_BYTES);
@@ -372,6 +376,6 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
 }
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub(super) mod reference;
+pub(in crate::upstream::websocket) mod reference;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,7 @@
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::super::failure::clean;
-use crate::config::Compression;
+use crate::{config::Compression, upstream::failure::clean};
 
 /// What ends a message's compressed data, and isn't sent (RFC 7692, 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -20,14 +19,14 @@ const MIN_DEFLATE_WINDOW_BITS: u8 = 9;
 
 /// What both sides have agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Agreed {
+pub(in crate::upstream::websocket) struct Agreed {
     server_context_takeover: bool,
     client_context_takeover: bool,
     client_window_bits: u8,
 }
 
 /// What is asked for: the value of `Sec-WebSocket-Extensions`.
-pub(super) fn offer(wanted: &Compression) -> String {
+pub(in crate::upstream::websocket) fn offer(wanted: &Compression) -> String {
     // named without a number, it says that the server may choose one (RFC 7692, 7.1.2.2)
     let mut offer = "permessage-deflate; client_max_window_bits".to_owned();
     if wanted.client_max_window_bits < MAX_WINDOW_BITS {
@@ -49,7 +48,7 @@ pub(super) fn offer(wanted: &Compression) -> String {
 ///
 /// # Errors
 /// What is wrong with it: then the connection must be failed (RFC 7692, 7.1).
-pub(super) fn agree(wanted: &Compression, answer: &str) -> Result<Agreed, String> {
+pub(in crate::upstream::websocket) fn agree(wanted: &Compression, answer: &str) -> Result<Agreed, String> {
     let mut parts = answer.split(';').map(str::trim);
     if !parts.next().is_some_and(|name| name.eq_ignore_ascii_case("permessage-deflate")) {
         return Err("the server chose a WebSocket extension that wasn't offered".to_owned());
@@ -98,7 +97,7 @@ pub(super) fn agree(wanted: &Compression, answer: &str) -> Result<Agreed, String
 
 impl Agreed {
     /// The half that reads.
-    pub(super) fn inflater(&self) -> Inflater {
+    pub(in crate::upstream::websocket) fn inflater(&self) -> Inflater {
         Inflater {
             state: Decompress::new(false),
             keep: self.server_context_takeover,
@@ -109,7 +108,7 @@ impl Agreed {
 
     /// The half that writes; none where the server wants a window that the library can't make. Then
     /// messages go out as they are, as a client may always do (RFC 7692, 6).
-    pub(super) fn deflater(&self) -> Option<Deflater> {
+    pub(in crate::upstream::websocket) fn deflater(&self) -> Option<Deflater> {
         let bits = self.client_window_bits;
         (bits >= MIN_DEFLATE_WINDOW_BITS).then(|| Deflater {
             state: Compress::new_with_window_bits(flate2::Compression::default(), false, bits),
@@ -120,7 +119,7 @@ impl Agreed {
 
 /// Why something can't be inflated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inflate {
+pub(in crate::upstream::websocket) enum Inflate {
     /// It becomes longer than it may.
     TooBig,
     /// It is no deflated data.
@@ -128,7 +127,7 @@ pub(super) enum Inflate {
 }
 
 /// Inflates messages.
-pub(super) struct Inflater {
+pub(in crate::upstream::websocket) struct Inflater {
     state: Decompress,
     keep: bool,
     /// No block is begun: a message has ended, or a last block.
@@ -140,7 +139,7 @@ pub(super) struct Inflater {
 impl Inflater {
     /// Appends what a piece of a message becomes, while that is at most `max` bytes for all of it. Stops
     /// once there are `goal` bytes, with what isn't taken left in `piece`; true when that is all.
-    pub(super) fn inflate(
+    pub(in crate::upstream::websocket) fn inflate(
         &mut self,
         piece: &mut &[u8],
         out: &mut Vec<u8>,
@@ -179,7 +178,12 @@ impl Inflater {
     }
 
     /// Appends what remains at the end of a message, as [`Inflater::inflate`] does; true when that is all.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>, max: usize, goal: usize) -> Result<bool, Inflate> {
+    pub(in crate::upstream::websocket) fn finish(
+        &mut self,
+        out: &mut Vec<u8>,
+        max: usize,
+        goal: usize,
+    ) -> Result<bool, Inflate> {
         if !self.between || self.tail.is_some() {
             let mut rest = &TAIL[self.tail.unwrap_or(0)..];
             if !self.inflate(&mut rest, out, max, goal)? {
@@ -197,20 +201,20 @@ impl Inflater {
 }
 
 /// Deflates messages.
-pub(super) struct Deflater {
+pub(in crate::upstream::websocket) struct Deflater {
     state: Compress,
     keep: bool,
 }
 
 impl Deflater {
     /// Whether a message is to be compressed.
-    pub(super) fn takes(message: &[u8]) -> bool {
+    pub(in crate::upstream::websocket) fn takes(message: &[u8]) -> bool {
         message.len() >= MIN_BYTES
     }
 
     /// The compressed form of a message's next piece, which isn't empty, its `last` or not. What comes of a
     /// piece may come with a later one.
-    pub(super) fn deflate(&mut self, piece: &[u8], last: bool) -> Vec<u8> {
+    pub(in crate::upstream::websocket) fn deflate(&mut self, piece: &[u8], last: bool) -> Vec<u8> {
         let flush = if last { FlushCompress::Sync } else { FlushCompress::None };
         let mut out = Vec::with_capacity(piece.len() / 2 + MIN_BYTES);
         let mut rest = piece;
