@@ -454,6 +454,14 @@ fn heartbeat() {
             "line 2: heartbeat.expect only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
         ),
         (
+            "heartbeat.message = \"ping\"",
+            "line 2: heartbeat.message only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
+        ),
+        (
+            "heartbeat = { kind = \"off\", message = \"ping\" }",
+            "line 2: heartbeat.message only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
+        ),
+        (
             "heartbeat.message_binary = \"wAA=\"",
             "line 2: heartbeat.message_binary only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
         ),
@@ -801,6 +809,28 @@ fn a_files_errors_name_the_file() {
     assert!(Config::load(&path).is_ok());
     let error = Config::load(directory.path()).unwrap_err();
     assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
+}
+
+#[test]
+fn a_heartbeat_that_says_what_nobody_chose_is_warned_of() {
+    let told = |lines: &str| {
+        let warnings = with(lines).unwrap().warnings;
+        warnings.into_iter().map(|warning| (warning.line, warning.sentence)).collect::<Vec<_>>()
+    };
+    let warnings = told("[heartbeat]\nkind = \"message\"");
+    let [(Some(3), sentence)] = &warnings[..] else { panic!("{warnings:?}") };
+    let text = "heartbeat.kind is \"message\" without `message`, so that {\"module\":\"HEART_CHECK\"";
+    assert!(sentence.starts_with(text), "{sentence}");
+    for lines in [
+        "heartbeat = { kind = \"message\", message = \"x\" }",
+        "heartbeat = { kind = \"message\", message_binary = \"wAA=\" }",
+        "heartbeat.kind = \"ping\"",
+        "",
+    ] {
+        assert_eq!(told(lines), [], "{lines}");
+    }
+    let sample = SAMPLE.replace("kind = \"ping\"", "kind = \"message\"");
+    assert_eq!(parse(&sample).unwrap().warnings, [], "it is written there");
 }
 
 #[test]

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::{
     failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, note, wrote},
-    format::bytes,
+    format::{bytes, clean},
     run::explain,
     target::{CONFIG, Instance, file_of},
 };
 use crate::config::{
     Config, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError, Merged,
-    OnExhausted, OnHole, Proxy, Reconnect, Rotate, Sequence, SlowClient, Surroundings, Upstream, Window,
+    OnExhausted, OnHole, Proxy, Reconnect, Rotate, Say, Sequence, SlowClient, Surroundings, Upstream, Window,
     format_duration, safe_url,
 };
 
@@ -105,12 +105,12 @@ pub(super) fn check(args: &Args) -> Outcome {
         }
     };
     wrote(io::stdout().lock().write_all(text.as_bytes()))?;
-    // the walk says itself what is in its way
-    if let (Ok(config), false, false) = (&result, args.json, args.live) {
-        warnings(config, Some(&file)).iter().for_each(|warning| note(format_args!("warning: {warning}")));
+    let warnings = result.as_ref().map(|config| warnings(config, Some(&file))).unwrap_or_default();
+    if !args.json {
+        warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
     }
     match result {
-        Ok(config) if args.live => live::walk(&config, args.json),
+        Ok(config) if args.live => live::walk(&config, args.json.then_some(&warnings)),
         Ok(_) => Ok(()),
         Err(_) => Err(Failure::silent(BAD_CONFIG)),
     }
@@ -151,7 +151,7 @@ fn check_arguments(args: &Args) -> Outcome {
         };
         return wrote(io::stdout().lock().write_all(text.as_bytes())).map(drop);
     }
-    live::walk(&config, args.json)
+    live::walk(&config, args.json.then_some(&Vec::new()))
 }
 
 /// The config file that says what the arguments say.
@@ -255,15 +255,28 @@ fn heartbeat(heartbeat: &Heartbeat) -> String {
     let mut text = match &heartbeat.kind {
         HeartbeatKind::Off => "off".to_owned(),
         HeartbeatKind::Ping => format!("a ping each {interval}, {dead}"),
-        HeartbeatKind::Message { expect: None, .. } => format!("a message each {interval}, {dead}"),
-        HeartbeatKind::Message { expect: Some(_), .. } => {
-            format!("a message each {interval}, dead without the expected answer within {timeout}")
+        HeartbeatKind::Message { expect: None, message } => {
+            format!("{} each {interval}, {dead}", shown(message))
+        }
+        HeartbeatKind::Message { expect: Some(_), message } => {
+            format!("{} each {interval}, dead without the expected answer within {timeout}", shown(message))
         }
     };
     if let Some(idle) = heartbeat.idle_timeout {
         let _ = write!(text, "; dead when nothing comes for {}", format_duration(idle));
     }
     text
+}
+
+/// A message on one line, as far as one has room for it.
+fn shown(message: &Say) -> String {
+    const MAX: usize = 120;
+    let text = message.shown();
+    let text = clean(&text);
+    match text.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into_owned(),
+    }
 }
 
 fn reconnect(reconnect: &Reconnect) -> String {

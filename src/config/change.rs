@@ -176,6 +176,7 @@ impl Config {
             outbox,
             shutdown,
             log,
+            warnings: _,
         } = self;
         let mut keys = Vec::new();
         keys.extend((*profile != new.profile).then_some(&PROFILE));

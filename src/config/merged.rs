@@ -11,6 +11,7 @@ use super::{
     language::{environment::Surroundings, secret::sounds_secret},
     profile::{self, PROFILES, Profile},
     reader::{error::Invalid, url::find_outside},
+    sections::script::Say,
 };
 
 /// What stands in the place of a literal secret: it may stand in a URL, in a header and in JSON.
@@ -64,6 +65,16 @@ fn merged(text: &str, profiles: &[Profile]) -> Merged {
         profile: profile.map(|(name, _)| name.to_owned()),
         text: toml::to_string_pretty(&table).unwrap_or_default(),
         is_masked: mask.is_used,
+    }
+}
+
+impl Say {
+    /// As it may be shown: with its placeholders as configured, and what looks like a secret masked.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Text(template) => masked(&template.to_string(), &Kind::Message),
+            Self::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
+        }
     }
 }
 

@@ -103,6 +103,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[log]`: what the daemon says on stderr.
     pub log: Log,
+    /// What is right, and most likely not meant, in the order of the lines.
+    pub warnings: Vec<Problem>,
 }
 
 impl Config {
@@ -193,12 +195,16 @@ impl Config {
             outbox: Outbox::read(root.section("outbox")),
             shutdown: Shutdown::read(root.section("shutdown")),
             log: Log::read(root.section("log")),
+            warnings: Vec::new(),
         };
         if report.count() == 0 {
             names.refuse_unused(root.section("vars")); // one that is misspelt where it is used is told there
         }
         root.finish();
-        if report.count() == 0 { Ok(config) } else { Err(report.into_invalid()) }
+        match report.count() {
+            0 => Ok(Self { warnings: report.take_warnings(), ..config }),
+            _ => Err(report.into_invalid()),
+        }
     }
 
     /// [`default_socket`], beside the rest of the configuration.

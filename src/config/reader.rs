@@ -43,13 +43,14 @@ pub(super) struct Report {
     /// The profile's name, and how many lines are before it.
     profile: Option<(String, usize)>,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
 }
 
 impl Report {
     pub(super) fn new(text: &str) -> Self {
         let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(after_breaks).collect();
-        Self { lines, profile: None, problems: RefCell::default() }
+        Self { lines, profile: None, problems: RefCell::default(), warnings: RefCell::default() }
     }
 
     /// A report on a file's text with a profile's behind it, which begins on a new line.
@@ -65,6 +66,24 @@ impl Report {
 
     /// Records a problem; whatever it quotes, it stays on one line.
     pub(super) fn add(&self, line: Option<usize>, sentence: String) {
+        let problem = self.placed(line, sentence);
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// Records what is right, and most likely not meant.
+    pub(super) fn warn(&self, line: Option<usize>, sentence: String) {
+        let warning = self.placed(line, sentence);
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// All warnings in the order of the lines.
+    pub(super) fn take_warnings(&self) -> Vec<Problem> {
+        let mut warnings = self.warnings.take();
+        warnings.sort_by_key(|warning| warning.line);
+        warnings
+    }
+
+    fn placed(&self, line: Option<usize>, sentence: String) -> Problem {
         let sentence = match sentence.contains(char::is_control) {
             true => sentence.replace(char::is_control, " "),
             false => sentence,
@@ -75,7 +94,7 @@ impl Report {
             }
             (line, _) => (line, sentence),
         };
-        self.problems.borrow_mut().push(Problem { line, sentence });
+        Problem { line, sentence }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -107,6 +126,11 @@ impl<'a> Item<'a> {
     /// Records that this value `what`: the rest of the sentence.
     pub(super) fn problem(&self, what: impl Display) {
         self.report.add(Some(self.line), format!("{} {what}", self.path));
+    }
+
+    /// Records that this value, though right, `what`: the rest of the sentence.
+    pub(super) fn warning(&self, what: impl Display) {
+        self.report.warn(Some(self.line), format!("{} {what}", self.path));
     }
 
     /// Whether it stands in the file, and not in the profile below it.

@@ -19,11 +19,15 @@ use crate::{
     service::{self, way::Row},
 };
 
-/// Walks to each of the config's servers.
-pub(super) fn walk(config: &Config, json: bool) -> Outcome {
+/// Walks to each of the config's servers. For a program it prints objects, the last one with these warnings.
+pub(super) fn walk(config: &Config, json: Option<&Vec<String>>) -> Outcome {
     let began = Instant::now();
-    let printer =
-        Rc::new(RefCell::new(Printer { json, url: String::new(), failed: None, output: Ok(Wrote::More) }));
+    let printer = Rc::new(RefCell::new(Printer {
+        json: json.is_some(),
+        url: String::new(),
+        failed: None,
+        output: Ok(Wrote::More),
+    }));
     let runtime = runtime()?;
     for index in 0..config.upstream.urls.len().max(1) {
         printer.borrow_mut().begin(config.upstream.display_url(index));
@@ -37,14 +41,14 @@ pub(super) fn walk(config: &Config, json: bool) -> Outcome {
     runtime.shutdown_background();
     let mut printer = printer.borrow_mut();
     let failed = printer.failed.take();
-    if json {
+    if let Some(warnings) = json {
         let failed = failed.as_ref().map(|(url, row)| (url.as_str(), row));
-        printer.print(format!("{}\n", timeline::result(failed, began.elapsed())));
+        printer.print(format!("{}\n", timeline::result(failed, began.elapsed(), warnings)));
     }
     std::mem::replace(&mut printer.output, Ok(Wrote::Enough))?;
     match failed {
         None => Ok(()),
-        Some(_) if json => Err(Failure::silent(FAILED)),
+        Some(_) if json.is_some() => Err(Failure::silent(FAILED)),
         Some((url, row)) => Err(Failure::failed(timeline::sentence(&url, &row))),
     }
 }

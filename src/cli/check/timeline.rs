@@ -95,11 +95,12 @@ pub(super) fn object(url: &str, row: &Row, now: SystemTime) -> Value {
 }
 
 /// The last object: how it all went. `failed` is the first row of trouble, with its server.
-pub(super) fn result(failed: Option<(&str, &Row)>, elapsed: Duration) -> Value {
+pub(super) fn result(failed: Option<(&str, &Row)>, elapsed: Duration, warnings: &[String]) -> Value {
     let mut object = Map::new();
     object.insert("type".to_owned(), "result".into());
     object.insert("ok".to_owned(), failed.is_none().into());
     object.insert("ms".to_owned(), millis(elapsed));
+    object.insert("warnings".to_owned(), warnings.into());
     if let Some((url, row)) = failed {
         object.insert("url".to_owned(), url.into());
         object.insert("stage".to_owned(), name(row.part).into());
@@ -150,7 +151,8 @@ fn found_object(found: &Found, now: SystemTime) -> Value {
             json!({ "sent": step.sent, "heard": step.heard, "skipped": step.skipped.is_some() })
         }
         Found::Beat { message, round_trip, answered } => json!({
-            "kind": if *message { "message" } else { "ping" },
+            "kind": if message.is_some() { "message" } else { "ping" },
+            "sent": message,
             "answered": answered,
             "round_trip_ms": round_trip.map(millis),
         }),
@@ -219,15 +221,17 @@ fn lines(found: &Found, now: SystemTime) -> Vec<Line> {
             lines.map(Line::new).collect()
         }
         Found::Beat { message, round_trip, answered } => {
-            let what = if *message { "a message" } else { "a ping" };
             let after = round_trip.map_or(String::new(), |time| format!(" after {}", ms(time)));
-            vec![match (answered, message) {
-                (true, _) => Line::new(format!("{what}, answered{after}")),
-                (false, true) => Line::new(format!("{what}; the next thing came{after}")),
-                (false, false) => {
-                    Line::warning(format!("{what}, which nothing answered; but other things came"))
-                }
-            }]
+            let sent = message.as_ref().map(|text| Line::new(format!("sent {}", clean(text))));
+            let came = match (answered, message) {
+                (true, None) => Line::new(format!("a ping, answered{after}")),
+                (true, Some(_)) => Line::new(format!("answered{after}")),
+                (false, Some(_)) => Line::new(format!(
+                    "something came{after}: without `expect` nothing tells the answer from other messages"
+                )),
+                (false, None) => Line::warning("a ping, which nothing answered; but other things came"),
+            };
+            sent.into_iter().chain([came]).collect()
         }
         Found::Closed { code: Some(code) } => vec![Line::new(format!("the server answered with {code}"))],
         Found::Closed { code: None } => vec![Line::warning("the server didn't answer the close in time")],

@@ -3,16 +3,24 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
-    config::{Config, Placeholder, Surroundings, Template, sounds_secret},
+    config::{Config, Placeholder, Problem, Surroundings, Template, sounds_secret},
     service,
 };
 
 /// What to warn of: a sentence each. `file` is what the config was read from.
 pub(super) fn warnings(config: &Config, file: Option<&Path>, surroundings: &Surroundings) -> Vec<String> {
     let here = service::outlook(config).into_iter();
-    let mut all: Vec<String> = here
-        .map(|why| format!("on this machine, run by this user, the daemon would not start: {why}"))
+    let mut all: Vec<String> = config
+        .warnings
+        .iter()
+        .map(|Problem { line, sentence }| match line {
+            Some(line) => format!("line {line}: {sentence}"),
+            None => sentence.clone(),
+        })
         .collect();
+    all.extend(
+        here.map(|why| format!("on this machine, run by this user, the daemon would not start: {why}")),
+    );
     all.extend(open_listeners(config));
     all.extend(missing_values(config, surroundings));
     all.extend(readable_files(config));

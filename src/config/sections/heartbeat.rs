@@ -171,10 +171,12 @@ pub(in crate::config) fn read_close_code(section: &Section<'_>) -> Option<u16> {
 }
 
 fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
+    let before = section.problems();
     let message = match section.item("message") {
         Some(item) => names.message(&item, Use::Message),
         None => None,
     };
+    let is_told = section.problems() > before;
     let message = Say::Text(message.unwrap_or_else(|| Template::literal(MESSAGE)));
     let binary = section.item("message_binary");
     if binary.is_some() && section.item("message").is_some() {
@@ -188,13 +190,20 @@ fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
     let known = section.one_of("kind", &kinds);
     let is_bad = known.is_none() && section.item("kind").is_some();
     let kind = known.unwrap_or(&ping);
-    for key in ["expect", "message_binary"] {
-        if *kind != message && !is_bad && section.item(key).is_some() {
-            section.problem(
-                key,
-                "only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
-            );
+    for key in ["message", "expect", "message_binary"] {
+        let Some(item) = section.item(key).filter(|_| *kind != message && !is_bad) else { continue };
+        // as it stands in the sample, it says nothing
+        let is_still = is_told || item.value.as_str() == Some(MESSAGE);
+        if key != "message" || !is_still {
+            item.problem("only goes with heartbeat.kind = \"message\": change the kind, or leave it out");
         }
+    }
+    let says_nothing = section.item("message").is_none() && section.item("message_binary").is_none();
+    if let Some(item) = section.item("kind").filter(|_| *kind == message && says_nothing) {
+        item.warning(format_args!(
+            "is \"message\" without `message`, so that {MESSAGE} is sent, which few servers know: write what yours \
+             wants to hear"
+        ));
     }
     kind.clone()
 }

@@ -275,7 +275,10 @@ impl Talk<'_> {
 
     fn beaten(&mut self, round_trip: Option<Duration>, answered: bool) {
         if let Phase::Beat { .. } = self.phase {
-            let message = matches!(self.kind, HeartbeatKind::Message { .. });
+            let message = match &self.kind {
+                HeartbeatKind::Message { message, .. } => Some(clean(&message.shown())),
+                HeartbeatKind::Ping | HeartbeatKind::Off => None,
+            };
             self.timeline.borrow_mut().found(Found::Beat { message, round_trip, answered });
             self.phase = Phase::Done;
         }

@@ -31,10 +31,7 @@ impl Session {
     /// The step of this number, for people.
     pub(in crate::upstream) fn told(&self, step: usize) -> Option<Told<'_>> {
         let step = self.rules.steps.get(step)?;
-        let sent = step.send.as_ref().map(|send| match send {
-            Say::Text(template) => template.to_string(),
-            Say::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
-        });
+        let sent = step.send.as_ref().map(Say::shown);
         Some(Told { name: &step.name, sent })
     }
 

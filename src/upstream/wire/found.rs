@@ -58,8 +58,8 @@ pub enum Found {
     Step(Step),
     /// One beat of the heartbeat.
     Beat {
-        /// A message of the configuration's; else a ping.
-        message: bool,
+        /// The message that was sent, with its placeholders as configured; none for a ping.
+        message: Option<String>,
         /// The answer's time, or that of the first sign of life where no answer can be told.
         round_trip: Option<Duration>,
         /// The answer itself came: a pong, or what `heartbeat.expect` says.

@@ -71,8 +71,29 @@ fn rows_for_people() {
         ),
         (
             Part::Heartbeat,
-            Found::Beat { message: false, round_trip: Some(Duration::from_millis(1)), answered: true },
+            Found::Beat { message: None, round_trip: Some(Duration::from_millis(1)), answered: true },
             &["ok        heartbeat        1.2 ms  a ping, answered after 1.0 ms"],
+        ),
+        (
+            Part::Heartbeat,
+            Found::Beat {
+                message: Some("{\"op\":\"ping\"}".into()),
+                round_trip: Some(Duration::from_millis(1)),
+                answered: true,
+            },
+            &["ok        heartbeat        1.2 ms  sent {\"op\":\"ping\"}", "answered after 1.0 ms"],
+        ),
+        (
+            Part::Heartbeat,
+            Found::Beat {
+                message: Some("hi".into()),
+                round_trip: Some(Duration::from_millis(1)),
+                answered: false,
+            },
+            &[
+                "ok        heartbeat        1.2 ms  sent hi",
+                "something came after 1.0 ms: without `expect` nothing tells the answer from other messages",
+            ],
         ),
         (
             Part::Close,
@@ -116,9 +137,9 @@ fn a_step_that_fails_says_what_was_heard_and_what_to_do() {
         "wss://h/ fails at step \"log in to the very long name\": nothing came; wait"
     );
     assert_eq!(
-        result(Some(("wss://h/", &row)), Duration::from_millis(2)),
+        result(Some(("wss://h/", &row)), Duration::from_millis(2), &["a".to_owned()]),
         json!({
-            "type": "result", "ok": false, "ms": 2.0, "url": "wss://h/", "stage": "step",
+            "type": "result", "ok": false, "ms": 2.0, "warnings": ["a"], "url": "wss://h/", "stage": "step",
             "name": "log in to the very long name", "error": "nothing came", "advice": "wait", "code": 4004
         })
     );
