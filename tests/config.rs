@@ -169,9 +169,15 @@ fn every_problem_is_told_in_the_order_of_the_lines() {
 fn upstream_urls() {
     for (url, sentence) in [
         ("\"\"", "upstream.url is not a WebSocket URL: write ws://host/ or wss://host/"),
-        ("\"example.com\"", "upstream.url is not a WebSocket URL: write ws://host/ or wss://host/"),
+        (
+            "\"me:pw@example.com\"",
+            "upstream.url is \"example.com\", which is not a WebSocket URL: write ws://host/ or wss://host/",
+        ),
         ("\"$WS_URL\"", "upstream.url begins with `$`, which isn't a shell's here: write \"${env:WS_URL}\""),
-        ("\"a/${env:X}\"", "upstream.url is not a WebSocket URL: write ws://host/ or wss://host/"),
+        (
+            "\"a/${env:X}\"",
+            "upstream.url is \"a/${env:X}\", which is not a WebSocket URL: write ws://host/ or wss://host/",
+        ),
         ("\"http://a\"", "upstream.url begins with http://, but wsfan speaks WebSocket: write ws://"),
         (
             "\"https://a/${env:X}\"",
@@ -276,7 +282,7 @@ fn upstream() {
             "upstream.headers.A = \"${env:}\"",
             "line 2: upstream.headers.A can't be read: `${env:}` has no name after the colon",
         ),
-        ("upstream.headers = \"A: b\"", "line 2: upstream.headers is text: write a table"),
+        ("upstream.headers = \"A: b\"", "line 2: upstream.headers is text: write { A = \"…\" }"),
         (
             "upstream.subprotocols = [\"a\",\n\"b c\"]",
             "line 3: upstream.subprotocols[1] is \"b c\", which no HTTP header can list: write letters, digits, `.`, `-` or `_`",
@@ -322,7 +328,10 @@ fn upstream() {
 #[test]
 fn proxies() {
     refused(&[
-        ("upstream.proxy = true", "line 2: upstream.proxy is true or false: write text in quotes"),
+        (
+            "upstream.proxy = true",
+            "line 2: upstream.proxy is true: write its URL, or leave it out to go by the environment",
+        ),
         (
             "upstream.proxy = \"none\"",
             "line 2: upstream.proxy has no scheme: write http://HOST:PORT or socks5://HOST:PORT, or \"off\"",
@@ -831,6 +840,77 @@ fn a_heartbeat_that_says_what_nobody_chose_is_warned_of() {
     }
     let sample = SAMPLE.replace("kind = \"ping\"", "kind = \"message\"");
     assert_eq!(parse(&sample).unwrap().warnings, [], "it is written there");
+}
+
+#[test]
+fn what_only_a_shell_knows_is_warned_of() {
+    for (lines, sentence) in [
+        (
+            "upstream.headers = { Authorization = \"Bearer $API_TOKEN\" }",
+            "upstream.headers.Authorization has `$API_TOKEN` in it, which isn't a shell's here and goes to the server \
+             as it stands: write `${env:API_TOKEN}`",
+        ),
+        (
+            "vars.a = \"$A_B\"\nscript.step = [{ send = \"${var:a}\" }]",
+            "vars.a has `$A_B` in it, which isn't a shell's here and goes to the server as it stands: write `${env:A_B}`",
+        ),
+        (
+            "listener = [{ path = \"/run/$USER/s\" }]",
+            "listener[0].path has a `$` in it, but paths hold no variables: the socket has that very name",
+        ),
+    ] {
+        let warnings = with(lines).unwrap().warnings;
+        let told: Vec<_> = warnings.iter().map(|warning| (warning.line, &*warning.sentence)).collect();
+        assert_eq!(told, [(Some(2), sentence)]);
+    }
+    for lines in ["vars.a = \"US$5, $x, $${env:A}, 1$\"\nscript.step = [{ send = \"${var:a}\" }]"] {
+        assert_eq!(with(lines).unwrap().warnings, [], "{lines}");
+    }
+    let url = parse("upstream.url = \"wss://h/?token=$TOKEN\"").unwrap().warnings;
+    assert!(url.len() == 1 && url[0].sentence.contains("`${env:TOKEN}`"), "{url:?}");
+    refused(&[
+        (
+            "listener = [{ path = \"~/s\" }]",
+            "line 2: listener[0].path is \"~/s\", but paths hold no variables and no `~`: write it out, from `/` on",
+        ),
+        (
+            "listener = [{ path = \"$XDG_RUNTIME_DIR/s\" }]",
+            "line 2: listener[0].path is \"$XDG_RUNTIME_DIR/s\", but paths hold no variables and no `~`: write it out, \
+             from `/` on",
+        ),
+    ]);
+}
+
+#[test]
+fn a_key_in_another_table_is_shown_its_own() {
+    for (lines, place) in [
+        ("upstream.interval = \"5s\"", "under [heartbeat]"),
+        ("upstream.insecure = true", "[upstream.tls]"),
+        ("upstream.ca_file = \"/ca\"", "under [upstream.tls]"),
+        ("upstream.subscribe = \"btc\"", "[[script.step]]"),
+        ("script.send = \"x\"", "[[script.step]]"),
+        ("proxy = \"off\"", "put it under [upstream]"),
+        ("rights = [\"receive\"]", "[[listener]]"),
+    ] {
+        let why = with(lines).unwrap_err();
+        assert!(why.contains("unknown key") && why.contains(place), "{lines}: {why}");
+    }
+    for lines in
+        ["token = \"x\"\nupstream.url = \"ws://h/\"", "upstream = { url = \"ws://h/\", token = \"x\" }"]
+    {
+        let why = parse(&format!("profile = \"home-assistant\"\n{lines}")).unwrap_err();
+        assert!(why.contains("profile home-assistant has it in [vars]: write vars.token"), "{lines}: {why}");
+    }
+    refused(&[
+        (
+            "upstream.headers = \"Authorization: Bearer x\"",
+            "line 2: upstream.headers is text: write { Authorization = \"…\" }",
+        ),
+        (
+            "upstream.proxy = false",
+            "line 2: upstream.proxy is false: write \"off\" to have none, whatever the environment says",
+        ),
+    ]);
 }
 
 #[test]

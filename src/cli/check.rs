@@ -57,7 +57,7 @@ pub(super) struct Args {
     #[arg(long)]
     live: bool,
     /// Walk to this server, without a config file
-    #[arg(value_name = "URL", requires = "live", value_parser = no_file)]
+    #[arg(value_name = "URL", value_parser = no_file)]
     url: Option<String>,
     /// Print the config as TOML, with its profile's settings in it: placeholders as written, literal secrets masked
     #[arg(long, conflicts_with = "json")]
@@ -80,6 +80,9 @@ pub(super) fn check(args: &Args) -> Outcome {
         let sentence =
             "--print shows what the config says and --live what the server does: leave one of them out";
         return Err(Failure::with_code(USAGE, sentence));
+    }
+    if args.url.is_some() && !args.live {
+        return Err(Failure::usage("a URL is checked by going there: add --live"));
     }
     if args.profile.is_some() || args.url.is_some() {
         return check_arguments(args);
@@ -129,8 +132,11 @@ fn check_arguments(args: &Args) -> Outcome {
         Ok(config) => config,
         Err(invalid) => {
             // an argument has no lines
-            let sentences: Vec<_> = invalid.problems().iter().map(|problem| &*problem.sentence).collect();
-            let sentence = if args.json { String::new() } else { sentences.join("\nwsfan: ") };
+            let sentences = invalid.problems().iter().map(|problem| match args.profile {
+                None => problem.sentence.replacen("upstream.url", "the URL", 1),
+                Some(_) => problem.sentence.clone(),
+            });
+            let sentence = if args.json { String::new() } else { sentences.collect::<Vec<_>>().join("\n") };
             if args.json {
                 let error = Err(LoadError::Invalid { path: name.into(), invalid: invalid.clone() });
                 wrote(writeln!(io::stdout().lock(), "{}", report(name, &error)))?;
@@ -361,5 +367,8 @@ fn listener(listener: &Listener) -> String {
         text.push_str(", raw");
     }
     let _ = write!(text, ": {}", rights.join(", "));
+    if listener.privileged && rights.len() < 3 {
+        text.push_str("; all of it for root and the daemon's own user");
+    }
     text
 }

@@ -81,8 +81,8 @@ pub(super) fn note(sentence: impl fmt::Display) {
 /// Says what failed, on stderr; in the journal as an error, each line of it.
 pub(super) fn report(failure: &Failure) {
     let prefix = if logging::is_journal() { logging::prefix(Level::ERROR) } else { "" };
-    for line in format!("wsfan: {failure}").lines() {
-        let _ = writeln!(io::stderr().lock(), "{prefix}{line}");
+    for line in failure.to_string().lines() {
+        let _ = writeln!(io::stderr().lock(), "{prefix}wsfan: {line}");
     }
 }
 

@@ -145,8 +145,9 @@ mod tests {
         assert_eq!(parse(&["wsfan", "send", "--binary", "--lines"]).unwrap_err(), 2);
         assert!(parse(&["wsfan", "check", "--live", "wss://h/"]).is_ok());
         assert!(parse(&["wsfan", "check", "--live", "--profile", "p", "wss://h/"]).is_ok());
-        assert_eq!(parse(&["wsfan", "check", "wss://h/"]).unwrap_err(), 2);
         assert_eq!(parse(&["wsfan", "check", "wsfan.toml"]).unwrap_err(), 2);
+        let misplaced = Args::try_parse_from(["wsfan", "run", "wsfan.toml"]).unwrap_err();
+        assert!(misplaced.to_string().contains("--config wsfan.toml"), "{misplaced}");
         assert_eq!(parse(&["wsfan", "check", "--live", "wsfan.toml"]).unwrap_err(), 2);
         assert_eq!(parse(&["wsfan", "check", "--live", "wss://h/", "--config", "/c"]).unwrap_err(), 2);
         assert_eq!(parse(&["wsfan", "check", "--profile", "p", "--config", "/c"]).unwrap_err(), 2);

@@ -46,6 +46,9 @@ pub(super) fn reload(args: &Args) -> Outcome {
         (Ok(client), _) => ask(args, client),
         // a daemon that reads what isn't right only says so in its log
         (Err(failure), Some(pid)) if !args.target.names_a_bad_config() => signal(pid, &failure),
+        (Err(failure), _) if args.target.names_a_bad_config() => {
+            Err(Failure::config(format!("{failure}\nnothing is reloaded: the old config stays in force")))
+        }
         (Err(failure), _) => Err(failure),
     }
 }
@@ -74,7 +77,7 @@ fn ask(args: &Args, mut client: Client) -> Outcome {
         wrote(io::stdout().lock().write_all(summary(&done).as_bytes()))?;
     }
     match &done.error {
-        Some(error) => Err(Failure::with_code(FAILED, sentences(error))),
+        Some(error) => Err(Failure::with_code(FAILED, partly(error))),
         None => Ok(()),
     }
 }
@@ -86,6 +89,11 @@ fn signal(pid: i32, why: &Failure) -> Outcome {
     })?;
     note(format_args!("{why}; sent SIGHUP to process {pid}: its log says what comes of it"));
     Ok(())
+}
+
+/// What couldn't be applied: the causes below the fact.
+fn partly(causes: &str) -> String {
+    format!("this could not be applied, and stays as it was:\n{}", sentences(causes))
 }
 
 /// A text of several sentences, each fit for a terminal, a line each.
@@ -110,6 +118,15 @@ fn summary(done: &Success<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_applied_stands_below_the_fact() {
+        let text = partly("/a: in use\n/b: no\u{1b} such group");
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines.len() == 3 && lines[0].contains("could not be applied"), "{text:?}");
+        assert_eq!(lines[1], "/a: in use");
+        assert!(lines[2].starts_with("/b: no") && !text.contains('\u{1b}'), "{text:?}");
+    }
 
     #[test]
     fn what_changed_is_told_by_when_it_holds() {

@@ -33,6 +33,14 @@ pub(super) struct Args {
     /// The instance of this name: /etc/wsfan/NAME.toml, with its socket in /run/wsfan-NAME unless that has another
     #[arg(short, long, value_name = "NAME", conflicts_with = "config")]
     instance: Option<Instance>,
+    /// What people write who mean --config
+    #[arg(hide = true, value_name = "FILE", value_parser = no_place)]
+    misplaced: Option<String>,
+}
+
+/// No file has its place here.
+fn no_place(value: &str) -> Result<String, String> {
+    Err(format!("the config file is named by an option: --config {value}"))
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -76,8 +84,8 @@ pub(super) fn load_in(file: &Path, surroundings: &Surroundings) -> Outcome<Confi
 pub(super) fn explain(error: &LoadError) -> String {
     match error {
         LoadError::Unreadable { path, reason } if reason.kind() == std::io::ErrorKind::NotFound => format!(
-            "there is no config at {}: name one with --config (one with only upstream.url is whole), or see it \
-             work first with `wsfan demo`",
+            "there is no config at {}: write one (two lines are enough: [upstream], and url = \"wss://…\" below it), name \
+             another with --config, or see it work first with `wsfan demo`",
             path.display()
         ),
         error => error.to_string(),

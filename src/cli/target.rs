@@ -191,7 +191,7 @@ fn of_instance(instance: &Instance, file: &Path, need: Need) -> Outcome<(Way, Op
 fn load(file: &Path, surroundings: &Surroundings) -> Outcome<Config> {
     Config::load_in(file, surroundings).map_err(|error| {
         let error = explain(&error);
-        Failure::config(format!("{error}\nwsfan: mend the config, or name the daemon's socket with --socket"))
+        Failure::config(format!("{error}\nmend the config, or name the daemon's socket with --socket"))
     })
 }
 

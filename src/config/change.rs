@@ -170,7 +170,7 @@ impl Config {
             terms,
             heartbeat,
             reconnect,
-            listeners: _,
+            listeners,
             history,
             memory,
             outbox,
@@ -186,6 +186,10 @@ impl Config {
         keys.extend(reconnect.changes(&new.reconnect));
         keys.extend(self::history(history, &new.history));
         keys.extend(self::memory(memory, &new.memory));
+        // a default that follows listener.max_line is nobody's change
+        if memory.has_default_unfinished(listeners) && new.memory.has_default_unfinished(&new.listeners) {
+            keys.retain(|key| key.name != "memory.unfinished_lines");
+        }
         keys.extend(outbox.changes(&new.outbox));
         keys.extend(self::shutdown(shutdown, &new.shutdown));
         keys.extend(self::log(log, &new.log));
@@ -244,6 +248,10 @@ impl Heartbeat {
     /// The keys by which `new` differs.
     pub fn changes(&self, new: &Heartbeat) -> Vec<&'static Key> {
         let mut keys = heartbeat(self, new);
+        // a default that follows the interval is nobody's change
+        if self.interval != new.interval && self.has_default_timeout() && new.has_default_timeout() {
+            keys.retain(|key| key.name != "heartbeat.timeout");
+        }
         if self.kind != new.kind && says_values_of_an_attempt(&new.kind) {
             keys.retain(|key| **key != HEARTBEAT[0]);
             keys.push(&SECRET_BEAT);
@@ -255,7 +263,15 @@ impl Heartbeat {
 impl Reconnect {
     /// The keys by which `new` differs.
     pub fn changes(&self, new: &Reconnect) -> Vec<&'static Key> {
-        reconnect(self, new)
+        let mut keys = reconnect(self, new);
+        // a default that gives way to the other is nobody's change
+        let (old, new) = (self.has_default_delays(), new.has_default_delays());
+        for (name, follows) in
+            [("reconnect.initial_delay", old.0 && new.0), ("reconnect.max_delay", old.1 && new.1)]
+        {
+            keys.retain(|key| !follows || key.name != name);
+        }
+        keys
     }
 }
 
@@ -324,6 +340,22 @@ mod tests {
         ] {
             assert_eq!(names("", new), [(name, takes)], "{new}");
         }
+    }
+
+    #[test]
+    fn a_default_that_follows_another_key_is_no_change() {
+        for (new, name) in [
+            ("[heartbeat]\ninterval = \"5s\"", "heartbeat.interval"),
+            ("[reconnect]\nmax_delay = \"100ms\"", "reconnect.max_delay"),
+            ("[reconnect]\ninitial_delay = \"1m\"", "reconnect.initial_delay"),
+        ] {
+            assert_eq!(names("", new), [(name, Takes::Nothing)], "{new}");
+        }
+        let both = "[heartbeat]\ninterval = \"5s\"\ntimeout = \"4s\"";
+        assert_eq!(names("", both).len(), 2);
+        let long = "[[listener]]\nmax_line = \"16MiB\"";
+        assert_eq!(names("", long), [], "of the listeners each tells its own");
+        assert_eq!(names("", "[memory]\nunfinished_lines = \"32MiB\"").len(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 pub(super) mod duration;
 pub(super) mod error;
+mod home;
 pub(super) mod invisible;
 pub(super) mod quantity;
 pub(super) mod size;
@@ -40,10 +41,18 @@ const TABLES: [&str; 17] = [
 pub(super) struct Report {
     /// Where each line begins; the profile's lines come after the file's own.
     lines: Vec<usize>,
-    /// The profile's name, and how many lines are before it.
-    profile: Option<(String, usize)>,
+    /// The profile below it.
+    profile: Option<Below>,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
+}
+
+/// A profile below a file.
+struct Below {
+    name: String,
+    text: String,
+    /// How many lines are before it.
+    own: usize,
 }
 
 impl Report {
@@ -56,7 +65,8 @@ impl Report {
     /// A report on a file's text with a profile's behind it, which begins on a new line.
     pub(super) fn with_profile(text: &str, name: &str, profile: &str) -> Self {
         let own = Self::new(text).lines.len();
-        Self { profile: Some((name.to_owned(), own)), ..Self::new(&format!("{text}\n{profile}")) }
+        let below = Below { name: name.to_owned(), text: profile.to_owned(), own };
+        Self { profile: Some(below), ..Self::new(&format!("{text}\n{profile}")) }
     }
 
     /// The line of a byte of the text, counted from 1.
@@ -89,8 +99,8 @@ impl Report {
             false => sentence,
         };
         let (line, sentence) = match (line, &self.profile) {
-            (Some(line), Some((profile, own))) if line > *own => {
-                (None, format!("profile {profile}, line {}: {sentence}", line - own))
+            (Some(line), Some(Below { name, own, .. })) if line > *own => {
+                (None, format!("profile {name}, line {}: {sentence}", line - own))
             }
             (line, _) => (line, sentence),
         };
@@ -135,7 +145,7 @@ impl<'a> Item<'a> {
 
     /// Whether it stands in the file, and not in the profile below it.
     pub(super) fn is_own(&self) -> bool {
-        self.report.profile.as_ref().is_none_or(|(_, own)| self.line <= *own)
+        self.report.profile.as_ref().is_none_or(|below| self.line <= below.own)
     }
 
     /// The text; anything else is a problem.
@@ -258,6 +268,13 @@ impl<'a> Section<'a> {
                     format!("upstream.url = {}", values::quoted(url))
                 }
                 ("upstream", DeValue::String(_)) => "upstream.url = \"…\"".to_owned(),
+                // never the value, which is mostly a secret
+                ("headers", DeValue::String(header)) => {
+                    let name = header.split_once(':').map_or("", |(name, _)| name.trim());
+                    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+                    let is_good = !name.is_empty() && name.len() <= 40 && name.chars().all(is_name);
+                    format!("{{ {} = \"…\" }}", if is_good { name } else { "Authorization" })
+                }
                 _ => "a table".to_owned(),
             };
             item.problem(format_args!("is {}: write {advice}", values::kind(item.value)));
@@ -365,13 +382,15 @@ impl<'a> Section<'a> {
             }
             let path = self.path_of(name.get_ref());
             let name_text: &str = name.get_ref();
+            let variable = self.report.profile.as_ref().filter(|_| matches!(&*self.path, "" | "upstream"));
+            let variable = variable.filter(|below| below.text.contains(&format!("${{var:{name_text}}}")));
             let hint = match nearest(name_text, &known) {
-                _ if !self.path.is_empty() && name_text == "profile" => {
-                    "it stands above all tables: write it as the first line".to_owned()
-                }
-                _ if self.path.is_empty() && name_text == "url" => "put it under [upstream]".to_owned(),
-                _ if self.path.is_empty() && name_text == "headers" => {
-                    "it belongs to the upstream: write [upstream.headers]".to_owned()
+                _ if variable.is_some() => format!(
+                    "profile {} has it in [vars]: write vars.{name_text} = …, or put it under [vars]",
+                    variable.map_or("", |below| &below.name)
+                ),
+                _ if home::of(&self.path, name_text).is_some() => {
+                    home::of(&self.path, name_text).unwrap_or_default().to_owned()
                 }
                 // a dotted key below a header belongs to that header's table
                 _ if !self.path.is_empty() && TABLES.contains(&name_text) => {

@@ -426,6 +426,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 fn log(status: &LinkStatus) {
     let LinkStatus { conn, url, attempt, .. } = status;
     let error = status.error.as_deref().unwrap_or_default();
+    let conn = (*conn > 0).then_some(*conn); // 0 is none: it never was up
     let retry_in = Duration::from_millis(status.retry_in.unwrap_or_default().as_millis() as u64);
     match status.state {
         LinkState::Connecting => tracing::debug!(%url, attempt, "connecting"),

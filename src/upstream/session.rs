@@ -39,6 +39,15 @@ pub(super) use context::Context;
 use matcher::Look;
 use sequence::Counts;
 
+/// A time for people: what is a second or more to a tenth of one, since timers are late and clocks begin early.
+fn round(time: Duration) -> Duration {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    match millis {
+        950.. => Duration::from_millis(millis.saturating_add(50) / 100 * 100),
+        _ => Duration::from_millis(millis),
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -193,9 +202,7 @@ impl Session {
         }
         let rules = Rc::clone(&self.rules);
         let Some(step) = self.progress.step(&rules) else { return };
-        let waited = format_duration(Duration::from_millis(
-            context.now.duration_since(self.step_began).as_millis().try_into().unwrap_or(u64::MAX),
-        ));
+        let waited = format_duration(round(context.now.duration_since(self.step_began)));
         let expected = step.expect.as_ref().map_or("", |(_, words)| words);
         let what = match is_held {
             true => "limits.messages didn't let all out, and nothing that was expected came",

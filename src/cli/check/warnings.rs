@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
-    config::{Config, Placeholder, Problem, Surroundings, Template, sounds_secret},
+    config::{Config, Placeholder, Problem, Say, Surroundings, Template, sounds_secret},
     service,
 };
 
@@ -45,26 +45,45 @@ fn open_listeners(config: &Config) -> impl Iterator<Item = String> {
 
 /// Each placeholder of this machine's that has no value here, once.
 fn missing_values(config: &Config, surroundings: &Surroundings) -> Vec<String> {
-    let in_unit = surroundings.var("CREDENTIALS_DIRECTORY").is_some();
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
     for (key, template) in config.templates() {
         for (placeholder, _) in template.placeholders() {
-            let is_here = match placeholder {
-                Placeholder::File(_) | Placeholder::Env(_) => true,
-                // outside of a unit there is none, and that says nothing
-                Placeholder::Credential(_) => in_unit,
-                _ => false,
-            };
+            let is_here = matches!(
+                placeholder,
+                Placeholder::File(_) | Placeholder::Env(_) | Placeholder::Credential(_)
+            );
             if is_here
                 && seen.insert(placeholder.clone())
                 && let Err(why) = placeholder.read(surroundings)
             {
-                missing.push(format!("{key}: `{placeholder}` {why}, for this user in this environment"));
+                let wanted = wanted(config, &key).unwrap_or_default();
+                missing.push(format!(
+                    "for this user, in this environment, {key}: `{placeholder}` {why}{wanted}"
+                ));
             }
         }
     }
     missing
+}
+
+/// Which step can't be said without this variable, and where its value goes.
+fn wanted(config: &Config, key: &str) -> Option<String> {
+    let name = key.strip_prefix("vars.")?;
+    let terms = &config.terms;
+    let says = |say: &Say| match say {
+        Say::Text(template) => template
+            .placeholders()
+            .any(|(placeholder, _)| matches!(placeholder, Placeholder::Var(var) if var == name)),
+        Say::Binary(_) => false,
+    };
+    let mut steps = terms.script.steps.iter().filter(|step| step.is_certain(&terms.vars));
+    let step = steps.find(|step| step.send.as_ref().is_some_and(says))?;
+    let of = config.profile.as_ref().map(|profile| format!(" of profile {profile}")).unwrap_or_default();
+    Some(format!(
+        "; step {:?}{of} can't be said without it: give vars.{name} a value in [vars], such as \"${{file:/PATH}}\"",
+        step.name
+    ))
 }
 
 /// Files with secrets that others may read.
@@ -146,12 +165,31 @@ rights = ["receive"]
         let open: Vec<_> = open_listeners(&config).collect();
         assert!(open.len() == 1 && open[0].contains("/tmp/open.sock (mode 0666)"), "{open:?}");
         let missing = missing_values(&config, &none);
-        assert_eq!(missing.len(), 3, "{missing:?}");
-        for part in ["upstream.url: `${env:A}`", "X-B: `${env:B}`", "X-C: `${file:/nowhere/at/all}`"] {
+        assert_eq!(missing.len(), 4, "{missing:?}");
+        for part in [
+            "upstream.url: `${env:A}`",
+            "X-B: `${env:B}`",
+            "X-C: `${file:/nowhere/at/all}`",
+            "X-D: `${credential:d}`",
+        ] {
             assert!(missing.iter().any(|sentence| sentence.contains(part)), "{part}: {missing:?}");
         }
         let unit = Surroundings::fixed([("CREDENTIALS_DIRECTORY", "/nowhere"), ("A", "1"), ("B", "2")]);
         assert_eq!(missing_values(&config, &unit).len(), 2);
+    }
+
+    #[test]
+    fn what_a_profile_wants_is_named_with_the_step_that_says_it() {
+        let text = "profile = \"home-assistant\"\nupstream.url = \"ws://h/api/websocket\"\n";
+        let missing = missing_values(&config(text), &Surroundings::fixed([]));
+        let [sentence] = &missing[..] else { panic!("{missing:?}") };
+        for part in
+            ["vars.token: `${credential:token}`", "step \"log in\" of profile home-assistant", "[vars]"]
+        {
+            assert!(sentence.contains(part), "{part}: {sentence}");
+        }
+        let given = config(&format!("{text}vars.token = \"${{env:TOKEN}}\"\n"));
+        assert_eq!(missing_values(&given, &Surroundings::fixed([("TOKEN", "x")])), Vec::<String>::new());
     }
 
     #[test]

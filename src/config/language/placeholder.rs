@@ -85,6 +85,9 @@ impl Placeholder {
             "env" if name.contains('=') => refuse("names no environment variable: take out the `=`"),
             "env" => Ok(Self::Env(name)),
             // A daemon's working directory is nobody's choice.
+            "file" if name.starts_with(['~', '$']) => refuse(
+                "begins with what only a shell knows, and paths hold no variables: write one that starts with `/`",
+            ),
             "file" if !Path::new(&name).is_absolute() => {
                 refuse("is a relative path: write one that starts with `/`")
             }
@@ -117,13 +120,22 @@ impl Placeholder {
     /// What is wrong with it, or that it is of another kind: the end of a sentence, never a value.
     pub fn read(&self, surroundings: &Surroundings) -> Result<String, String> {
         let bytes = match self {
-            Self::Env(name) => match surroundings.var(name) {
-                Some(value) => value.into_encoded_bytes(),
-                None => return Err("is not set in the environment".to_owned()),
-            },
-            Self::File(path) => read_file(Path::new(path))?,
+            Self::Env(name) => {
+                match surroundings.var(name) {
+                    Some(value) => value.into_encoded_bytes(),
+                    None => {
+                        return Err("is not set in the environment: set it where wsfan runs, in a unit by `Environment=`"
+                        .to_owned());
+                    }
+                }
+            }
+            Self::File(path) => read_file(Path::new(path))
+                .map_err(|why| absent(why, "write it there, or correct the path"))?,
             Self::Credential(name) => match surroundings.var("CREDENTIALS_DIRECTORY") {
-                Some(directory) => read_file(&Path::new(&directory).join(name))?,
+                Some(directory) => {
+                    let advice = format!("add LoadCredential={name}:/path/to/file to the systemd unit");
+                    read_file(&Path::new(&directory).join(name)).map_err(|why| absent(why, &advice))?
+                }
                 None => {
                     return Err(format!(
                         "can't be read, since $CREDENTIALS_DIRECTORY is not set: \
@@ -162,6 +174,20 @@ impl fmt::Display for Placeholder {
     }
 }
 
+/// Why a file can't be read; where there is none, with what to do.
+fn absent(why: Unread, advice: &str) -> String {
+    match why {
+        Unread::Absent => format!("can't be read: there is no such file: {advice}"),
+        Unread::Other(why) => why,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Unread {
+    Absent,
+    Other(String),
+}
+
 fn is_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     matches!(components.next(), Some(Component::Normal(only)) if only == name) && components.next().is_none()
@@ -174,13 +200,17 @@ pub(in crate::config) fn open_regular(path: &Path) -> io::Result<Option<File>> {
     Ok(file.metadata()?.is_file().then_some(file))
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let cant = |error| format!("can't be read: {}", os_reason(&error));
-    let file = open_regular(path).map_err(cant)?.ok_or("is not a regular file")?;
+fn read_file(path: &Path) -> Result<Vec<u8>, Unread> {
+    let cant = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Unread::Absent,
+        _ => Unread::Other(format!("can't be read: {}", os_reason(&error))),
+    };
+    let irregular = || Unread::Other("is not a regular file".to_owned());
+    let file = open_regular(path).map_err(cant)?.ok_or_else(irregular)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cant)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err("is larger than 64KiB".to_owned());
+        return Err(Unread::Other("is larger than 64KiB".to_owned()));
     }
     Ok(bytes)
 }
@@ -207,7 +237,25 @@ mod tests {
         // a thread, which a failure leaves behind: the test must not wait for ever with it
         thread::spawn(move || sender.send(read_file(&path)));
         let result = result.recv_timeout(Duration::from_secs(10)).expect("it doesn't wait for the writer");
-        assert_eq!(result, Err("is not a regular file".to_owned()));
+        assert_eq!(result, Err(Unread::Other("is not a regular file".to_owned())));
+    }
+
+    #[test]
+    fn what_is_not_there_says_what_to_do() {
+        let read = |inner: &str, surroundings: &[(&'static str, &'static str)]| {
+            let surroundings = Surroundings::fixed(surroundings.iter().copied());
+            Placeholder::parse(inner).unwrap().read(&surroundings).unwrap_err()
+        };
+        let file = read("file:/nowhere/at/all", &[]);
+        assert_eq!(file, "can't be read: there is no such file: write it there, or correct the path");
+        let credential = read("credential:t", &[("CREDENTIALS_DIRECTORY", "/nowhere/at/all")]);
+        assert!(credential.contains("LoadCredential=t:"), "{credential}");
+        let variable = read("env:T", &[]);
+        assert!(variable.contains("`Environment=`"), "{variable}");
+        for path in ["~/token", "$HOME/token"] {
+            let why = Placeholder::parse(&format!("file:{path}")).unwrap_err();
+            assert!(why.contains("paths hold no variables"), "{why}");
+        }
     }
 
     #[test]

@@ -264,7 +264,12 @@ mod tests {
             ("$${env:A}", Ok("${env:A}")),
             ("$$${env:A}", Ok("$${env:A}")),
             ("$${${env:A}}", Ok("${1}")),
-            ("${env:D}", Err("`${env:D}` is not set in the environment")),
+            (
+                "${env:D}",
+                Err(
+                    "`${env:D}` is not set in the environment: set it where wsfan runs, in a unit by `Environment=`",
+                ),
+            ),
             ("${env:E}", Err("`${env:E}` is empty")),
             ("${env:N}", Err("`${env:N}` is empty")),
         ] {
@@ -327,7 +332,7 @@ mod tests {
         let text = format!("Bearer ${{file:{name}}}");
         let error = |why: &str| Err(format!("`${{file:{name}}}` {why}"));
 
-        let missing = error("can't be read: No such file or directory");
+        let missing = error("can't be read: there is no such file: write it there, or correct the path");
         assert_eq!(resolved(&text, &[]), missing);
         fs::write(&path, "one\n").unwrap();
         assert_eq!(resolved(&text, &[]), Ok("Bearer one".to_owned()));
@@ -350,7 +355,8 @@ mod tests {
         assert_eq!(resolved("${credential:token}", &[variable]), Ok("hunter2".to_owned()));
         assert_eq!(
             resolved("${credential:other}", &[variable]),
-            Err("`${credential:other}` can't be read: No such file or directory".to_owned())
+            Err("`${credential:other}` can't be read: there is no such file: add LoadCredential=other:/path/to/file to the \
+                 systemd unit".to_owned())
         );
         let unset = resolved("${credential:token}", &[]).unwrap_err();
         assert_eq!(

@@ -97,6 +97,11 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
+    /// Whether `timeout` is what it is where the file leaves it out.
+    pub(in crate::config) fn has_default_timeout(&self) -> bool {
+        self.timeout == Self::default().timeout.min(self.interval)
+    }
+
     pub(in crate::config) fn read(section: Section<'_>, names: &Names) -> Self {
         let default = Self::default();
         let before = section.problems();
@@ -129,7 +134,7 @@ impl Heartbeat {
             first: section.one_of("first", &beats).unwrap_or(default.first),
             only_when_idle: section.truth("only_when_idle").unwrap_or(default.only_when_idle),
             // A changed interval alone must always be a valid configuration.
-            timeout: timeout.unwrap_or(default.timeout.min(interval)),
+            timeout: timeout.unwrap_or(default.timeout.min(interval)), // as in has_default_timeout
             idle_timeout: section
                 .duration_or_off("idle_timeout", Duration::from_secs(1)..=365 * DAY)
                 .flatten(),

@@ -127,6 +127,10 @@ impl Listener {
         let default = Self::new(section.text("path").map_or(default_path, Path::new));
         if let Err(why) = check_path(&default.path) {
             section.problem("path", why);
+        } else if let Some(item) =
+            section.item("path").filter(|_| default.path.as_os_str().as_encoded_bytes().contains(&b'$'))
+        {
+            item.warning("has a `$` in it, but paths hold no variables: the socket has that very name");
         }
         let formats = [("envelope", Format::Envelope), ("raw", Format::Raw)];
         let listener = Self {
@@ -158,6 +162,11 @@ fn check_path(path: &Path) -> Result<(), String> {
     }
     if !path.is_absolute() {
         let shown = quoted(&shown.to_string());
+        if bytes.starts_with(b"~") || bytes.contains(&b'$') {
+            return Err(format!(
+                "is {shown}, but paths hold no variables and no `~`: write it out, from `/` on"
+            ));
+        }
         return Err(format!("is the relative path {shown}: write one that starts with `/`"));
     }
     if bytes.ends_with(b"/") || path.file_name().is_none() {

@@ -29,9 +29,14 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// Whether `unfinished_lines` is what it is where the file leaves it out.
+    pub(in crate::config) fn has_default_unfinished(&self, listeners: &[Listener]) -> bool {
+        self.unfinished_lines == UNFINISHED_LINES.max(4 * longest(listeners))
+    }
+
     pub(in crate::config) fn read(section: Section<'_>, listeners: &[Listener]) -> Self {
         let default = Self::default();
-        let longest = listeners.iter().map(|listener| listener.max_line).max().unwrap_or_default();
+        let longest = longest(listeners);
         let unfinished = section.size("unfinished_lines", 64..=1 << 40);
         if unfinished.is_some_and(|bytes| bytes < longest + BESIDE_A_LINE) {
             let least = format_size((longest + BESIDE_A_LINE) as u64);
@@ -47,4 +52,8 @@ impl Memory {
         section.finish();
         memory
     }
+}
+
+fn longest(listeners: &[Listener]) -> usize {
+    listeners.iter().map(|listener| listener.max_line).max().unwrap_or_default()
 }

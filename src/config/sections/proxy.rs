@@ -50,6 +50,14 @@ pub struct ProxyUrl {
 
 impl Proxy {
     pub(in crate::config) fn read(section: &Section<'_>, names: &Names) -> Self {
+        if let Some(truth) = section.item("proxy").and_then(|item| item.value.as_bool()) {
+            let advice = match truth {
+                false => "is false: write \"off\" to have none, whatever the environment says",
+                true => "is true: write its URL, or leave it out to go by the environment",
+            };
+            section.problem("proxy", advice);
+            return Self::Environment;
+        }
         let text = match section.text("proxy") {
             None | Some("") => return Self::Environment,
             Some("off") => return Self::Off,

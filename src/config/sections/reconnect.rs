@@ -65,6 +65,15 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
+    /// Whether `initial_delay` and `max_delay` are what they are where the file leaves each out.
+    pub(in crate::config) fn has_default_delays(&self) -> (bool, bool) {
+        let default = Self::default();
+        (
+            self.initial_delay == default.initial_delay.min(self.max_delay),
+            self.max_delay == default.max_delay.max(self.initial_delay),
+        )
+    }
+
     pub(in crate::config) fn read(section: Section<'_>) -> Self {
         let default = Self::default();
         let (initial_delay, max_delay) = read_delays(&section, &default);

@@ -85,6 +85,11 @@ impl Step {
         let is_set = |name: &String| vars.get(name).is_some_and(|var| var.is_set());
         self.if_var.iter().all(is_set) && !self.unless_var.iter().any(is_set)
     }
+
+    /// Whether it is said on every connection that comes so far, whatever is captured.
+    pub fn is_certain(&self, vars: &Vars) -> bool {
+        self.is_wanted(vars) && self.if_captured.is_empty() && self.unless_captured.is_empty()
+    }
 }
 
 /// What is sent.

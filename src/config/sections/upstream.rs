@@ -151,14 +151,42 @@ fn read_url(item: &Item<'_>, names: &Names, used: Use) -> Option<Template> {
         item.problem(format_args!("begins with `$`, which isn't a shell's here: write \"${{env:{name}}}\""));
         return None;
     }
+    warn_of_variables(item, &template);
     // How much can be checked depends on how much of the scheme is there; the rest waits for the
     // connection attempt.
     let start = template.literal_start().to_ascii_lowercase();
     let undecided = ["ws://", "wss://"].iter().any(|scheme| scheme.starts_with(&start));
     if template.is_literal() || !undecided {
-        check_url(&template.with_stand_ins()).map_err(|why| item.problem(why)).ok()?;
+        let shown =
+            item.value.as_str().map(safe_url).filter(|text| !text.is_empty() && !text.contains("://"));
+        check_url(&template.with_stand_ins())
+            .map_err(|why| match shown {
+                Some(text) => item.problem(format_args!("is {}, which {why}", quoted(&text))),
+                None => item.problem(why),
+            })
+            .ok()?;
     }
     Some(template)
+}
+
+/// Warns of what a shell would put a variable's value for.
+pub(super) fn warn_of_variables(item: &Item<'_>, template: &Template) {
+    if let Some(name) = shell_variable(&template.with_stand_ins()) {
+        item.warning(format_args!(
+            "has `${name}` in it, which isn't a shell's here and goes to the server as it stands: write `${{env:{name}}}`"
+        ));
+    }
+}
+
+/// The first `$NAME` in a text, as environment variables are mostly called.
+pub(super) fn shell_variable(text: &str) -> Option<&str> {
+    text.match_indices('$').find_map(|(at, _)| {
+        let rest = &text[at + 1..];
+        let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let name = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
+        let is_over = !rest[name.len()..].starts_with(|c: char| c.is_ascii_alphanumeric());
+        (name.len() > 1 && is_over && !name.starts_with(|c: char| c.is_ascii_digit())).then_some(name)
+    })
 }
 
 fn read_resume_url(section: &Section<'_>, names: &Names) -> Option<Template> {
@@ -198,6 +226,7 @@ fn read_headers(section: Section<'_>, names: &Names) -> Vec<(String, Template)> 
             item.problem("is the same header as one above: keep one of them");
         } else if let Some(template) = names.header(&item, Use::Attempt) {
             let value = http::HeaderValue::from_str(&template.with_stand_ins());
+            warn_of_variables(&item, &template);
             if !value.is_ok_and(|value| value.to_str().is_ok()) {
                 item.problem("has a value that no header can carry: use ASCII on one line");
             }

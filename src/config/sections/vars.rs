@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::upstream::warn_of_variables;
 use crate::config::{
     language::{
         names::{Names, Use, check_name},
@@ -48,6 +49,9 @@ pub(in crate::config) fn read(section: Section<'_>, names: &Names) -> Vars {
                 None
             }
         };
+        if let Some(Var::Text(template)) = &template {
+            warn_of_variables(&item, template);
+        }
         if let Some(var) = template {
             vars.insert(item.name.to_owned(), var);
         }

@@ -6,9 +6,7 @@ use tokio::time;
 
 use super::commands;
 use crate::{
-    config::{
-        self, HeartbeatKind, Placeholder, Pointer, Say, Secret, Step, Surroundings, Template, Value, Var,
-    },
+    config::{self, HeartbeatKind, Placeholder, Pointer, Say, Secret, Surroundings, Template, Value, Var},
     upstream::{failure::Failure, secrets::Secrets, settings::Settings},
 };
 
@@ -30,14 +28,11 @@ pub(in crate::upstream) async fn read(settings: &Settings) -> Secrets {
     reading.values.into_iter().collect()
 }
 
-/// The failure that a step is certain to come to, since a command failed that it needs: then a connection
+/// The failure that a step is certain to come to, since it needs a value that isn't there: then a connection
 /// is of no use. It leads to what the step's own failure does.
 pub(in crate::upstream) fn unmet(settings: &Settings, secrets: &Secrets) -> Option<Failure> {
     let terms = &settings.terms;
-    let certain = |step: &&Step| {
-        step.is_wanted(&terms.vars) && step.if_captured.is_empty() && step.unless_captured.is_empty()
-    };
-    terms.script.steps.iter().filter(certain).find_map(|step| {
+    terms.script.steps.iter().filter(|step| step.is_certain(&terms.vars)).find_map(|step| {
         let Some(Say::Text(template)) = &step.send else { return None };
         let in_variable = |placeholder: &Placeholder| match placeholder {
             Placeholder::Var(name) => terms.vars.get(name).map(|var| match var {
@@ -48,17 +43,24 @@ pub(in crate::upstream) fn unmet(settings: &Settings, secrets: &Secrets) -> Opti
         let direct = template.placeholders();
         let named = direct.flat_map(|(placeholder, _)| {
             let inner = in_variable(placeholder).into_iter().flatten().map(|(placeholder, _)| placeholder);
-            iter::once(placeholder).chain(inner)
+            inner.chain(iter::once(placeholder))
         });
-        let (name, why) = named.filter_map(|placeholder| failed_command(placeholder, secrets)).next()?;
-        let sentence = format!("step {:?} needs what [command.{name}] prints, which {why}", step.name);
+        let (what, why) = named.filter_map(|placeholder| missing(placeholder, secrets)).next()?;
+        let sentence = format!("step {:?} needs {what}, which {why}", step.name);
         Some(Failure { then: Some(step.on_fail), ..Failure::attempt(sentence) })
     })
 }
 
-fn failed_command<'p>(placeholder: &'p Placeholder, secrets: &Secrets) -> Option<(&'p str, String)> {
-    let Placeholder::Command(name, _) = placeholder else { return None };
-    Some((name, secrets.value(placeholder).err()?))
+/// What has no value though it must have one by now, and why.
+fn missing(placeholder: &Placeholder, secrets: &Secrets) -> Option<(String, String)> {
+    if !placeholder.is_of_attempt() {
+        return None;
+    }
+    let why = secrets.value(placeholder).err()?;
+    Some(match placeholder {
+        Placeholder::Command(name, _) => (format!("what [command.{name}] prints"), why),
+        _ => (format!("`{placeholder}`"), why),
+    })
 }
 
 struct Reading<'a> {
@@ -275,8 +277,8 @@ send = '{"a":"${var:token}","b":"${var:fine}","c":"${command:bad}"}'
         );
         let secrets = read(&settings).await;
         assert_eq!(get(&secrets, "${var:fine}"), Ok("yes".into()));
-        let error =
-            "`${var:token}` has no value: `${file:/nowhere}` can't be read: No such file or directory";
+        let error = "`${var:token}` has no value: `${file:/nowhere}` can't be read: there is no such file: write it there, or \
+             correct the path";
         assert_eq!(get(&secrets, "${var:token}"), Err(error.into()));
         assert!(get(&secrets, "${command:bad}").unwrap_err().starts_with("`${command:bad}` failed"));
     }
@@ -296,6 +298,25 @@ send = '{"a":"${var:token}","b":"${var:fine}","c":"${command:bad}"}'
         time::advance(Duration::from_millis(2)).await;
         assert_eq!((&mut read).now_or_never(), Some(Err("can't be read within 5s".to_owned())));
         drop(end);
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_step_without_its_value_fails_the_attempt_unless_it_may_not_be_said() {
+        for (when, fails) in [("", true), ("if_var = \"private\"", false), ("unless_var = \"token\"", false)]
+        {
+            let settings = settings(&format!(
+                "[vars]\ntoken = \"${{file:/nowhere}}\"\nprivate = \"\"\n[[script.step]]\nname = \"log in\"\n\
+                 send = '{{\"a\":\"${{var:token}}\"}}'\non_fail = \"stop\"\n{when}\n[[script.step]]\n\
+                 if_var = \"private\"\nsend = \"b\"\n"
+            ));
+            let failure = unmet(&settings, &read(&settings).await);
+            assert_eq!(failure.is_some(), fails, "{when}");
+            let Some(failure) = failure else { continue };
+            let sentence =
+                "step \"log in\" needs `${file:/nowhere}`, which can't be read: there is no such file";
+            assert!(failure.error.as_deref().unwrap().starts_with(sentence), "{failure:?}");
+            assert_eq!(failure.then, Some(config::Remedy::Stop));
+        }
     }
 
     #[tokio::test(flavor = "local")]

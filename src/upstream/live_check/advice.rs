@@ -24,6 +24,7 @@ pub(super) enum How {
 pub(super) fn advice(part: Part, how: How, failure: &Failure, error: &str) -> Option<&'static str> {
     Some(match (part, how) {
         (Part::Prepare, How::Late) => "see what its commands wait for, or raise upstream.connect_timeout",
+        (Part::Prepare, _) if error.contains("there is no such file") => return None,
         (Part::Prepare, _) => {
             "this check goes by this user's rights and environment, which may not be those of the service"
         }

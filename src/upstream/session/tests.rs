@@ -638,3 +638,10 @@ fn a_step_is_put_off_for_a_time_within_bounds_and_so_often_only() {
     assert!(error.contains("it was put off 100 times on this connection"), "{error}");
     assert_eq!(then, Remedy::After(2 * S));
 }
+
+#[test]
+fn a_wait_is_told_as_it_was_meant() {
+    for (waited, told) in [(9_998, "10s"), (10_003, "10s"), (1_949, "1s900ms"), (999, "1s"), (87, "87ms")] {
+        assert_eq!(format_duration(round(Duration::from_millis(waited))), told, "{waited}");
+    }
+}

@@ -163,7 +163,7 @@ mod tests {
         let configured = config::Proxy::Url(Template::parse(S5).unwrap());
         assert_eq!(
             chosen(&configured, &[]),
-            Err("upstream.proxy: `${env:PW}` is not set in the environment".to_owned())
+            Err("upstream.proxy: `${env:PW}` is not set in the environment: set it where wsfan runs, in a unit by `Environment=`".to_owned())
         );
         let literal = config::Proxy::Url(Template::literal("socks5://me@proxy:9050/SECRET"));
         let error = chosen(&literal, &[]).unwrap_err();
