@@ -179,6 +179,34 @@ fn usage_errors_are_2() {
 }
 
 #[test]
+fn what_was_meant_is_said() {
+    for (args, code, said) in [
+        (&["run", "wsfan.toml"][..], 2, "--config wsfan.toml"),
+        (&["check", "wss://h/"], 2, "add --live"),
+        (
+            &["check", "--live", "127.0.0.1:80"],
+            2,
+            "wsfan: the URL is \"127.0.0.1:80\", which is not a WebSocket URL",
+        ),
+        (
+            &["run", "--config", "/nowhere/nope.toml"],
+            78,
+            "there is no config at /nowhere/nope.toml: write one",
+        ),
+    ] {
+        let done = run(args);
+        assert_eq!(done.code, Some(code), "{args:?}: {}", done.err);
+        assert!(done.err.contains(said), "{args:?}: {}", done.err);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let bad = write(directory.path(), "bad.toml", "[upstream]\nurl = 1\nx = 2\n");
+    let done = run(&["reload", "--config", &bad]);
+    assert_eq!(done.code, Some(78), "{}", done.err);
+    assert!(done.err.lines().all(|line| line.starts_with("wsfan: ")), "{}", done.err);
+    assert!(done.err.ends_with("nothing is reloaded: the old config stays in force\n"), "{}", done.err);
+}
+
+#[test]
 fn version_help_completions_and_man_are_on_stdout() {
     assert_eq!(run(&["--version"]).out, format!("wsfan {}\n", env!("CARGO_PKG_VERSION")));
     assert!(run(&["--help"]).out.contains("Examples:"));
