@@ -16,7 +16,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// So long the sends of a client that has gone may wait for their turn.
+    /// So long the sends of a client that has gone may wait for their turn: in the lane, and for what the server's
+    /// limits let out. Those in the outbox wait for its `ttl`.
     pub const AFTERLIFE: Duration = Duration::from_secs(30);
 
     /// A client.
@@ -29,7 +30,7 @@ impl Origin {
         self.gone.set(self.gone.get().or(Some(now)));
     }
 
-    /// When its sends that still wait are dropped; `None` as long as it is there.
+    /// When its sends that still wait for their turn are dropped; `None` as long as it is there.
     pub fn end(&self) -> Option<Instant> {
         self.gone.get().map(|gone| gone + Origin::AFTERLIFE)
     }

@@ -69,7 +69,7 @@ impl Backlog {
         self.add(waiting);
     }
 
-    /// The next send to write. One that waited for too long after its client had gone is none.
+    /// The next send to write. One that waited for its turn for too long after its client had gone is none.
     pub(in crate::upstream) fn next(&mut self, now: Instant) -> Option<Send> {
         loop {
             let closing = self.closing.unwrap_or(u64::MAX);
@@ -247,15 +247,15 @@ impl Waiting {
         Share { messages: 1, bytes: self.send.cost() }
     }
 
-    /// When it has waited for too long.
+    /// When it has waited for too long. In the outbox that is a matter of `ttl` alone: its client was told that
+    /// it waits, and may go.
     fn end(&self, ttl: Duration) -> Option<Instant> {
-        let left = self.send.ticket.from().end();
-        self.since.map(|since| since + ttl).into_iter().chain(left).min()
+        self.since.map(|since| since + ttl).or_else(|| self.send.ticket.from().end())
     }
 
-    /// Whether its client has gone for so long that it isn't sent any more.
+    /// Whether it waits for its turn, and its client has gone for so long that it isn't sent any more.
     fn is_left(&self, now: Instant) -> bool {
-        self.send.ticket.from().end().is_some_and(|end| end <= now)
+        self.since.is_none() && self.send.ticket.from().end().is_some_and(|end| end <= now)
     }
 }
 
@@ -373,6 +373,24 @@ mod tests {
         let expired = fates.borrow().iter().filter(|(_, fate)| *fate == Fate::Expired).count();
         assert_eq!(expired, 2);
         assert_eq!(backlog.ahead(), 0);
+    }
+
+    #[test]
+    fn what_is_in_the_outbox_waits_for_ttl_though_its_client_has_gone() {
+        let (hour, now) = (Duration::from_secs(3600), Instant::now());
+        let limits = config::Outbox { max_messages: 10, max_bytes: 1 << 20, ttl: hour };
+        let (fates, mut backlog, gone) = (Fates::default(), Backlog::new(limits), client(1, 1));
+        // one was sent while the link was down, the other waited for its turn when it went down
+        backlog.hold(now, send_of(&fates, &gone, "held"), LinkState::Waiting);
+        backlog.push(send_of(&fates, &gone, "requeued"));
+        gone.leave(now);
+        assert_eq!(backlog.next_expiry(), Some(now + hour));
+        backlog.requeue(now, LinkState::Waiting);
+        let late = now + 2 * Origin::AFTERLIFE;
+        assert_eq!((backlog.next_expiry(), backlog.expire(late)), (Some(now + hour), 0));
+        assert_eq!(texts_at(&mut backlog, late), ["held", "requeued"]);
+        backlog.hold(late, send_of(&fates, &gone, "from the lane"), LinkState::Waiting);
+        assert_eq!((backlog.expire(late + hour), backlog.waiting()), (1, 0));
     }
 
     #[test]
