@@ -95,7 +95,7 @@ impl Cursor {
 
     /// Whether an entry that lies ahead is no longer held. The one under way is: the cursor keeps it.
     pub fn is_lost(&self, log: &Log) -> bool {
-        self.next + u64::from(!self.at_line_start()) < log.oldest()
+        self.next + u64::from(!self.at_line_start()) < log.oldest_of(self.format)
     }
 
     /// What to write next.
@@ -105,11 +105,11 @@ impl Cursor {
                 if self.next > log.head() {
                     return Ahead::Nothing;
                 }
-                if self.next < log.oldest() {
+                if self.next < log.oldest_of(self.format) {
                     return Ahead::Lost;
                 }
             }
-            let chunk = log.chunk(self.next, self.format);
+            let Some(chunk) = log.chunk(self.next, self.format) else { return Ahead::Nothing };
             let start = chunk.start(self.next) + self.offset;
             if start < chunk.lines().len() {
                 let place = (self.format, chunk.before());
@@ -137,7 +137,7 @@ impl Cursor {
         if let Some(line) = self.kept() {
             return &line[self.offset..];
         }
-        let chunk = log.chunk(self.next, self.format);
+        let Some(chunk) = log.chunk(self.next, self.format) else { return &[] };
         &chunk.lines()[chunk.start(self.next) + self.offset..chunk.start(self.next + 1)]
     }
 
@@ -150,7 +150,7 @@ impl Cursor {
             Some(line) if self.offset + written < line.len() => (self.next, self.offset + written),
             Some(_) => (self.next + 1, 0),
             None => {
-                let chunk = log.chunk(self.next, self.format);
+                let Some(chunk) = log.chunk(self.next, self.format) else { return };
                 let at = chunk.start(self.next) + self.offset + written;
                 if at >= chunk.lines().len() {
                     (chunk.end(), 0)
@@ -167,18 +167,19 @@ impl Cursor {
         if offset == 0 {
             self.pin = None;
         } else if moved > 0 || self.pin.is_none() {
-            self.pin = Some(log.pin(next, self.format));
+            self.pin = log.pin(next, self.format);
         }
     }
 
     /// Declares what is lost, and moves past it. `None` when nothing is.
     pub fn skip_lost(&mut self, log: &Log) -> Option<Lost> {
-        if self.pin.is_some() || self.next >= log.oldest() {
+        let oldest = log.oldest_of(self.format);
+        if self.pin.is_some() || self.next >= oldest {
             return None;
         }
-        let lost = Lost { from: self.next, to: log.oldest() - 1 };
+        let lost = Lost { from: self.next, to: oldest - 1 };
         self.lost += lost.count();
-        self.next = log.oldest();
+        self.next = oldest;
         Some(lost)
     }
 
@@ -285,6 +286,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Append(usize),
+        KeepRaw(bool),
         Expire(u64),
         Bound(usize),
         Write { client: usize, bytes: usize },
@@ -294,6 +296,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             6 => (1usize..6000).prop_map(Step::Append),
+            1 => any::<bool>().prop_map(Step::KeepRaw),
             1 => (0_u64..50).prop_map(Step::Expire),
             1 => (20_usize..64).prop_map(|kib| Step::Bound(kib << 10)),
             8 => (0usize..4, 1usize..40_000).prop_map(|(client, bytes)| Step::Write { client, bytes }),
@@ -303,7 +306,8 @@ mod tests {
 
     proptest! {
         /// Whatever comes, is read and is cut short: every client gets whole lines in order, what it
-        /// doesn't get is declared, and its ledger balances after each step. The place of what lies
+        /// doesn't get is declared, and its ledger balances after each step, also where the raw form isn't kept
+        /// all the time. The place of what lies
         /// ahead names those bytes, and no others, for ever.
         #[test]
         fn the_ledger_balances_and_lines_come_whole_and_in_order(steps in proptest::collection::vec(step(), 1..300)) {
@@ -316,9 +320,12 @@ mod tests {
                     Step::Append(length) => {
                         append(&mut log, length);
                         for (format, bytes) in &mut ever {
-                            bytes.extend(line(log.head(), length, *format).bytes());
+                            if *format == Format::Envelope || log.keeps_raw() {
+                                bytes.extend(line(log.head(), length, *format).bytes());
+                            }
                         }
                     }
+                    Step::KeepRaw(raw) => log.keep_raw(raw),
                     // all are too old, but the newest are needed
                     Step::Expire(back) => {
                         log.set_limits(Limits { max_age_us: Some(1), ..log.limits() });

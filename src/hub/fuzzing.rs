@@ -22,7 +22,8 @@ pub fn message(text: &str) {
     let message = Encoder::new(Data::Text(text));
     let mut log = Log::new(Limits { max_bytes: 0, max_age_us: None }, true);
     let seq = log.append(1, message.room(), |seq, envelope, raw| message.write(seq, 1, envelope, raw));
-    let [envelope, raw] = [Format::Envelope, Format::Raw].map(|format| log.chunk(seq, format).lines());
+    let [envelope, raw] =
+        [Format::Envelope, Format::Raw].map(|format| log.chunk(seq, format).expect("both are kept").lines());
     for bytes in [envelope, raw] {
         assert_eq!(memchr::memchr_iter(b'\n', bytes).count(), 1, "it is one line");
         assert_eq!(bytes.last(), Some(&b'\n'));

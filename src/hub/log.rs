@@ -70,17 +70,23 @@ impl Log {
         }
     }
 
-    /// Says whether the raw form is kept from the next entry on. Entries without one have no raw line.
-    /// Nobody may be reading raw lines when they end.
+    /// Says whether the raw form is kept from the next entry on. Entries before have none: who reads raw lines
+    /// finishes the one under way, and finds the others lost.
     pub fn keep_raw(&mut self, raw: bool) {
         match (raw, &self.raw) {
             (true, None) => self.raw = Some(Series::from(self.head() + 1, self.raw_before)),
             (false, Some(series)) => {
                 self.raw_before = series.open().before() + series.open().lines().len() as u64;
-                self.raw = None;
+                self.kept
+                    .extend(self.raw.take().into_iter().flat_map(|series| series.dissolve(&mut self.pool)));
             }
             _ => {}
         }
+    }
+
+    /// Whether the raw form is kept.
+    pub fn keeps_raw(&self) -> bool {
+        self.raw.is_some()
     }
 
     /// Appends one entry and returns its `seq`. `encode` writes the envelope line, newline
@@ -159,6 +165,15 @@ impl Log {
         self.oldest
     }
 
+    /// The oldest entry that can still be had in this format; `head() + 1` when there is none.
+    pub(super) fn oldest_of(&self, format: Format) -> u64 {
+        match (format, &self.raw) {
+            (Format::Envelope, _) => self.oldest,
+            (Format::Raw, Some(raw)) => self.oldest.max(raw.first()),
+            (Format::Raw, None) => self.head() + 1,
+        }
+    }
+
     /// The bytes held, those of finding entries included.
     pub fn bytes(&self) -> usize {
         self.series().map(Series::bytes).sum()
@@ -204,21 +219,21 @@ impl Log {
         }
     }
 
-    /// The chunk that holds entry `seq`, which must be one of `oldest()..=head()`, or pinned and not
-    /// [kept](Pin::kept).
-    pub(super) fn chunk(&self, seq: u64, format: Format) -> &Chunk {
-        match (format, &self.raw) {
-            (Format::Raw, Some(raw)) => raw.chunk(seq),
-            _ => self.envelope.chunk(seq),
+    /// The chunk that holds entry `seq`, which must be one of `oldest_of(format)..=head()`, or pinned and not
+    /// [kept](Pin::kept). `None` where the format isn't kept.
+    pub(super) fn chunk(&self, seq: u64, format: Format) -> Option<&Chunk> {
+        match format {
+            Format::Envelope => Some(self.envelope.chunk(seq)),
+            Format::Raw => self.raw.as_ref().map(|raw| raw.chunk(seq)),
         }
     }
 
     /// Notes that a client is in the middle of entry `seq`'s line: it is kept for as long as the
-    /// caller likes.
-    pub(super) fn pin(&mut self, seq: u64, format: Format) -> Rc<Pin> {
-        match (format, &mut self.raw) {
-            (Format::Raw, Some(raw)) => raw.pin(seq),
-            _ => self.envelope.pin(seq),
+    /// caller likes. `None` where the format isn't kept.
+    pub(super) fn pin(&mut self, seq: u64, format: Format) -> Option<Rc<Pin>> {
+        match format {
+            Format::Envelope => Some(self.envelope.pin(seq)),
+            Format::Raw => self.raw.as_mut().map(|raw| raw.pin(seq)),
         }
     }
 
@@ -442,7 +457,7 @@ mod tests {
         };
         append(&mut log, 0, 500);
         append(&mut log, 0, 700);
-        let pins = [1, 2, 2].map(|seq| log.pin(seq, Format::Envelope));
+        let pins = [1, 2, 2].map(|seq| log.pin(seq, Format::Envelope).unwrap());
         assert_eq!(log.kept_bytes(), 0, "they are in the log");
         push(&mut log);
         assert_eq!(log.kept_bytes(), 1200, "the second once for both");
@@ -458,8 +473,8 @@ mod tests {
     fn a_large_line_under_way_keeps_its_memory_and_is_no_copy() {
         let mut log = log(1 << 20, None);
         append(&mut log, 0, 900_000);
-        let pin = log.pin(1, Format::Envelope);
-        let place = log.chunk(1, Format::Envelope).lines().as_ptr();
+        let pin = log.pin(1, Format::Envelope).unwrap();
+        let place = log.chunk(1, Format::Envelope).unwrap().lines().as_ptr();
         append(&mut log, 0, 900_000);
         log.trim(u64::MAX);
         assert_eq!(pin.kept().map(|line| (line.as_ptr(), line.len())), Some((place, 900_000)));

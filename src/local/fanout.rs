@@ -37,9 +37,11 @@ mod census;
 mod laggards;
 mod member;
 mod newcomers;
+mod raw;
 use laggards::{Rules, Wake};
 pub(super) use member::About;
 use member::{Client, bye};
+use raw::RawForm;
 
 /// So many writes for one client in a row; then the others have their turn.
 const WRITES_PER_TURN: usize = 8;
@@ -65,6 +67,7 @@ struct Shared {
     /// How often each user may ask for `status`.
     shares: RefCell<Shares>,
     totals: Cell<Option<(Instant, Totals)>>,
+    raw: Cell<RawForm>,
     /// The newest entry that everyone was offered.
     offered: Cell<u64>,
     /// The daemon stops: who comes now is told so.
@@ -99,6 +102,7 @@ impl Fanout {
             unfinished: RefCell::new(Unfinished::new(memory.unfinished_lines)),
             shares: RefCell::default(),
             totals: Cell::default(),
+            raw: Cell::default(),
             offered: Cell::new(0),
             finishing: Cell::new(false),
             holding: Cell::new(0),
@@ -172,6 +176,9 @@ impl Fanout {
     pub(super) fn join(&self, about: About, stream: Rc<Watched<UnixStream>>) -> u64 {
         let id = self.0.next_id.replace(self.0.next_id.get() + 1);
         self.expire();
+        if about.wants_raw() {
+            self.raw_joined();
+        }
         let (mut outgoing, hello) = {
             let log = self.0.hub.log();
             let cursor = about.receive.then(|| Cursor::new(about.format, log.head()));
@@ -322,11 +329,6 @@ impl Fanout {
             fanout.cut_off(id, client, Bye::Reconfigured);
             fanout.pump_and_hold(id, client)
         });
-    }
-
-    /// Whether a client has the raw format.
-    pub fn has_raw(&self) -> bool {
-        self.0.clients.borrow().values().any(|client| client.about.format == Format::Raw)
     }
 
     /// Gives every client what lies ahead of it.

@@ -83,7 +83,6 @@ impl Listeners {
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        self.keep_raw();
         (names, problems)
     }
 
@@ -92,6 +91,8 @@ impl Listeners {
     pub(super) fn settle(&mut self) {
         self.parting.drain(..).for_each(Handle::end);
         self.active.iter().for_each(|active| active.handle.withdraw());
+        // those who stay with it have it to their end
+        self.fanout.offer_raw(self.active.iter().any(|active| active.handle.config().format == Format::Raw));
     }
 
     /// What is in force.
@@ -116,7 +117,7 @@ impl Listeners {
 
     fn start(&mut self, listener: Listener) {
         if listener.format() == Format::Raw {
-            self.hub.keep_raw(true); // from its first client on
+            self.fanout.offer_raw(true); // from its first client on
         }
         let (accepts, over) = oneshot::channel::<()>();
         self.active.push(Active { handle: listener.handle(), _accepts: accepts });
@@ -130,14 +131,45 @@ impl Listeners {
         let active = self.active.iter().find(|active| active.handle.path() == config.path);
         active.map_or(Ok(()), |active| active.handle.change(config))?;
         if raw {
-            self.hub.keep_raw(true);
+            self.fanout.offer_raw(true);
         }
         Ok(())
     }
+}
 
-    /// The log has messages in the raw form as long as somebody may want them.
-    fn keep_raw(&self) {
-        let offered = self.configs().iter().any(|config| config.format == Format::Raw);
-        self.hub.keep_raw(offered || self.fanout.has_raw());
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixStream, time::Duration};
+
+    use super::*;
+    use crate::config::{History, Memory};
+
+    #[tokio::test(flavor = "local")]
+    async fn the_raw_form_ends_with_the_last_raw_listener_and_its_clients() {
+        let directory = tempfile::tempdir().unwrap();
+        let raw =
+            config::Listener { format: Format::Raw, ..config::Listener::new(directory.path().join("raw")) };
+        let (hub, _commands) = Hub::new("e".to_owned(), &History::default(), true);
+        let fanout = Fanout::new(hub.clone(), &History::default(), &Memory::default());
+        let begun = Instant::now();
+        let mut listeners =
+            Listeners::bind(std::slice::from_ref(&raw), hub.clone(), fanout.clone(), begun).unwrap();
+        let _client = UnixStream::connect(&raw.path).unwrap();
+        let comes = async {
+            while fanout.count() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), comes).await.expect("it comes");
+        listeners.apply(vec![(Step::End(raw.path.clone()), vec![])]);
+        assert!(hub.log().keeps_raw(), "the client is still there");
+        listeners.settle();
+        assert_eq!((fanout.count(), hub.log().keeps_raw()), (0, false));
+
+        listeners.apply(vec![(Step::Add(raw.clone()), vec![])]);
+        assert!(hub.log().keeps_raw(), "from its first client on");
+        listeners.apply(vec![(Step::End(raw.path), vec![])]);
+        listeners.settle();
+        assert!(!hub.log().keeps_raw());
     }
 }

@@ -55,6 +55,11 @@ impl Series {
         &self.sealed
     }
 
+    /// Its oldest entry's `seq`, or that of the next while there is none.
+    pub(super) fn first(&self) -> u64 {
+        self.sealed.front().unwrap_or(&self.open).first()
+    }
+
     /// The chunk that holds entry `seq`, which must be held.
     pub(super) fn chunk(&self, seq: u64) -> &Chunk {
         if seq >= self.open.first() {
@@ -81,6 +86,17 @@ impl Series {
         let (memory, pins) = chunk.dissolve();
         memory.into_iter().for_each(|memory| pool.give(memory));
         Some((end, pins))
+    }
+
+    /// Lets go of all of it, but for lines that clients are in the middle of, which it returns.
+    pub(super) fn dissolve(self, pool: &mut Pool) -> Vec<Rc<Pin>> {
+        let mut kept = Vec::new();
+        for chunk in self.sealed.into_iter().chain([self.open]) {
+            let (memory, pins) = chunk.dissolve();
+            memory.into_iter().for_each(|memory| pool.give(memory));
+            kept.extend(pins);
+        }
+        kept
     }
 
     /// The bytes of lines and their index, as far as they are known to matter: a sealed chunk's whole

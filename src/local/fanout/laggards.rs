@@ -294,6 +294,9 @@ impl Fanout {
                 self.release();
             }
         }
+        if client.about.wants_raw() {
+            self.raw_left();
+        }
         self.0.left.notify_one();
     }
 }

@@ -43,6 +43,13 @@ pub(in crate::local) struct About {
     pub(in crate::local) dismissed: Rc<Notify>,
 }
 
+impl About {
+    /// Whether it gets messages in the raw form.
+    pub(super) fn wants_raw(&self) -> bool {
+        self.receive && self.format == Format::Raw
+    }
+}
+
 impl Client {
     pub(super) fn finish(&mut self, why: Bye) {
         self.outgoing.finish(self.bye(why));
