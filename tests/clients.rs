@@ -129,6 +129,58 @@ fn under_disconnect_a_slow_client_is_cut_off_and_the_others_are_not() {
     let mut bytes = Vec::new();
     let _ = stuck.stream().take(10 << 20).read_to_end(&mut bytes); // ends: the connection is closed
     assert!(bytes.len() < 4 << 20);
+    daemon.logged("WARN cut off a client");
+}
+
+#[test]
+fn a_stop_that_cuts_clients_off_says_so_as_trouble() {
+    let (_server, daemon, mut upstream) = up("[shutdown]\ntimeout = \"500ms\"\n");
+    let _stuck = daemon.client();
+    let mut quick = daemon.client();
+    upstream.text(&format!("\"{}\"", "x".repeat(1 << 20)));
+    quick.message();
+    daemon.signal("TERM");
+    daemon.logged("WARN cut off clients that did not read to the end in time");
+}
+
+#[test]
+fn clients_that_want_more_descriptors_leave_the_link_its_own() {
+    for half_closed in [true, false] {
+        let (server, daemon, mut upstream) = up("");
+        let mut witness = daemon.client();
+        let limit = 110;
+        let few = Rlimit { current: Some(limit), maximum: Some(limit) };
+        prlimit(Pid::from_raw(daemon.pid() as i32), Resource::Nofile, few).unwrap();
+        // as many as there may be
+        let mut clients = Vec::new();
+        loop {
+            let mut client = Client::connect(&daemon.socket());
+            if client.line()["type"] == "error" {
+                break;
+            }
+            clients.push(client);
+        }
+        assert!(clients.len() > 30, "{}", clients.len());
+        if half_closed {
+            clients.iter().for_each(|client| client.stream().shutdown(Shutdown::Write).unwrap());
+        } else {
+            // more than a socket's buffers hold, and nobody reads
+            upstream.text(&format!("\"{}\"", "x".repeat(1 << 20)));
+            witness.message();
+        }
+        (0..3).for_each(|_| assert_eq!(witness.request(json!({"op": "ping"}))["result"], "pong"));
+        let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let number =
+            |entry: std::fs::DirEntry| entry.file_name().into_string().unwrap().parse::<u64>().unwrap();
+        // what it was given by whoever started it may have a higher one
+        let highest =
+            open.map(|entry| number(entry.unwrap())).filter(|number| *number < limit).max().unwrap();
+        // half of the 64 in reserve are for those who look after the daemon, as we do
+        assert!(highest < limit - 30, "{highest}");
+        upstream.drop_tcp();
+        let _upstream = server.accept();
+        witness.link("up");
+    }
 }
 
 #[test]

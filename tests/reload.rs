@@ -168,6 +168,7 @@ fn listeners_come_change_and_go_with_the_daemon_running() {
     assert_eq!(reload(&mut client)["result"], "applied");
     assert_eq!(guest.until(|line| line["type"] == "bye")["why"], "reconfigured");
     assert!(guest.rest().is_empty() && plain.rest().is_empty());
+    daemon.logged("INFO cut off a client");
     assert!(!socket.exists() && !beside(&daemon, "wsfan.sock.2.lock").exists());
     assert_eq!(client.status()["link"]["conn"], 1, "nothing of it touched the link");
 }

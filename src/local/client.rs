@@ -141,7 +141,7 @@ impl Reader {
     /// The client has closed its sending side. It may go on reading: waits until it is gone.
     async fn gone(&self) {
         let stream = loop {
-            match self.stream.socket().try_clone().and_then(Watched::writing) {
+            match socket::duplicate(self.stream.socket(), self.peer).and_then(Watched::writing) {
                 Ok(stream) => break stream,
                 // no descriptor to be had: look again in a while
                 Err(_) if !self.fanout.hears(self.id) || socket::is_hung_up(self.stream.socket()) => return,
@@ -287,9 +287,6 @@ impl Reader {
 
     /// Waits for room in the lane. `None`: the client has gone so long ago that its sends are dropped.
     async fn admit(&self, cost: usize) -> Option<Permit> {
-        if !self.fanout.hears(self.id) {
-            self.from.leave(now());
-        }
         let mut admitted = std::pin::pin!(self.hub.admit(&self.from, cost));
         loop {
             if self.from.end().is_some_and(|end| end <= now()) {
@@ -299,7 +296,8 @@ impl Reader {
             if let Ok(permit) = tokio::time::timeout(HUNG_UP_PAUSE, &mut admitted).await {
                 return Some(permit);
             }
-            if !self.fanout.hears(self.id) || socket::is_hung_up(self.stream.socket()) {
+            // one that is deaf may still be there: it goes on writing
+            if socket::is_hung_up(self.stream.socket()) {
                 self.from.leave(now());
             }
         }

@@ -58,6 +58,8 @@ struct Shared {
     rules: Cell<Rules>,
     gaps_said: Seldom,
     cuts_said: Seldom,
+    /// The same of those that a reload ends: they keep no trouble unsaid.
+    ends_said: Seldom,
     sheds_said: Seldom,
     drops_said: Seldom,
     /// The memory of all answers that are not read yet.
@@ -96,6 +98,7 @@ impl Fanout {
             rules: Cell::new(Rules::new(history, memory)),
             gaps_said: Seldom::default(),
             cuts_said: Seldom::default(),
+            ends_said: Seldom::default(),
             sheds_said: Seldom::default(),
             drops_said: Seldom::default(),
             unread: Rc::default(),
@@ -145,7 +148,7 @@ impl Fanout {
         };
         if tokio::time::timeout_at(deadline, gone).await.is_err() {
             let clients = std::mem::take(&mut *self.0.clients.borrow_mut());
-            tracing::info!(clients = clients.len(), "cut off clients that did not read to the end in time");
+            tracing::warn!(clients = clients.len(), "cut off clients that did not read to the end in time");
             for client in clients.values() {
                 client.close();
             }

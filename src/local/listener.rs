@@ -156,7 +156,7 @@ impl Listener {
                 return self.refuse(&stream, &message);
             }
         };
-        if socket::is_among_the_last(&stream, peer.uid == 0 || peer.uid == own_uid) {
+        if socket::is_among_the_last(&stream, peer) {
             let message = "the daemon has nearly as many files open as it may (LimitNOFILE in its unit)";
             return self.refuse(&stream, message);
         }
@@ -267,100 +267,4 @@ fn report(ended: Result<(), JoinError>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read;
-
-    use super::*;
-    use crate::config::{History, Memory};
-
-    struct Rig {
-        fanout: Fanout,
-        handle: Handle,
-        stop: tokio::sync::oneshot::Sender<()>,
-        task: tokio::task::JoinHandle<()>,
-        directory: tempfile::TempDir,
-    }
-
-    impl Rig {
-        fn start() -> Rig {
-            let directory = tempfile::tempdir().unwrap();
-            let (history, memory) = (History::default(), Memory::default());
-            let (hub, _commands) = Hub::new("e".to_owned(), &history, false);
-            let fanout = Fanout::new(hub.clone(), &history, &memory);
-            tokio::task::spawn_local(fanout.clone().run());
-            let config = Rc::new(RefCell::new(config::Listener::new(directory.path().join("s"))));
-            let listener = Listener::bind(config, hub, fanout.clone(), std::time::Instant::now()).unwrap();
-            let (handle, (stop, over)) = (listener.handle(), tokio::sync::oneshot::channel());
-            let task = tokio::task::spawn_local(listener.run(async {
-                let _ = over.await;
-            }));
-            Rig { fanout, handle, stop, task, directory }
-        }
-
-        fn connect(&self) -> UnixStream {
-            UnixStream::connect(self.directory.path().join("s")).unwrap()
-        }
-
-        /// Connects, so that the listener is due to be told, and has not been yet.
-        async fn connect_five(&self) -> Vec<UnixStream> {
-            tokio::task::yield_now().await;
-            let late = (0..5).map(|_| self.connect()).collect();
-            // the runtime looks at the sockets, and goes on with this task first
-            tokio::task::yield_now().await;
-            assert_eq!(self.fanout.count(), 1, "they stand in the queue");
-            late
-        }
-
-        async fn clients(&self, count: usize) {
-            let there = async {
-                while self.fanout.count() != count {
-                    tokio::task::yield_now().await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(10), there).await.expect("all have come");
-        }
-    }
-
-    /// Reads all that a client still gets.
-    fn rest(mut client: UnixStream) -> String {
-        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut rest = Vec::new();
-        match client.read_to_end(&mut rest) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("it stays"),
-            _ => String::from_utf8(rest).unwrap(),
-        }
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn who_stands_in_the_queue_of_a_listener_that_ends_is_not_let_in() {
-        // the choice between the end and the queue would be a matter of luck
-        for round in 0..20 {
-            let rig = Rig::start();
-            let present = rig.connect();
-            rig.clients(1).await;
-            let late = rig.connect_five().await;
-            let Rig { fanout, handle, stop, task, directory: _directory } = rig;
-            drop(stop);
-            handle.end();
-            tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
-            assert_eq!(fanout.count(), 0);
-            assert!(rest(present).contains("reconfigured"), "round {round}");
-            late.into_iter().for_each(|client| assert_eq!(rest(client), "", "round {round}"));
-        }
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn a_listener_that_has_ended_takes_nobody_in_even_before_it_is_told_to_stop() {
-        let rig = Rig::start();
-        let present = rig.connect();
-        rig.clients(1).await;
-        let late = rig.connect_five().await;
-        let Rig { fanout, handle, stop, task, directory: _directory } = rig;
-        handle.end();
-        tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
-        assert_eq!(fanout.count(), 0);
-        assert!(rest(present).contains("reconfigured"));
-        late.into_iter().for_each(|client| assert_eq!(rest(client), ""));
-        drop(stop);
-    }
-}
+mod tests;

@@ -49,12 +49,26 @@ pub(super) fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether a new descriptor is one of the last that there may be. These are for the link, and for
-/// watching clients that lag: a crowd of clients must not take the upstream away.
+/// Whether a user's clients look after the daemon.
+fn looks_after(uid: u32) -> bool {
+    uid == 0 || uid == own_uid()
+}
+
+/// Another descriptor for a client's connection, unless it is [one of the last](is_among_the_last).
+pub(super) fn duplicate(stream: &UnixStream, peer: Peer) -> io::Result<UnixStream> {
+    let duplicate = stream.try_clone()?;
+    if is_among_the_last(&duplicate, peer) {
+        return Err(Errno::MFILE.into());
+    }
+    Ok(duplicate)
+}
+
+/// Whether a new descriptor is one of the last that there may be. These are for the link: a crowd of clients
+/// must not take the upstream away.
 ///
 /// Half of them are for clients that look after the daemon.
-pub(super) fn is_among_the_last(stream: &UnixStream, is_kept_for: bool) -> bool {
-    let reserved = if is_kept_for { RESERVED_DESCRIPTORS / 2 } else { RESERVED_DESCRIPTORS };
+pub(super) fn is_among_the_last(stream: &UnixStream, peer: Peer) -> bool {
+    let reserved = if looks_after(peer.uid) { RESERVED_DESCRIPTORS / 2 } else { RESERVED_DESCRIPTORS };
     // the kernel gives out the lowest number that is free
     let number = u64::try_from(stream.as_raw_fd()).unwrap_or(u64::MAX);
     getrlimit(Resource::Nofile).current.is_some_and(|limit| number + reserved >= limit)

@@ -10,7 +10,7 @@ use super::{Client, Fanout};
 use crate::{
     config::{Format, History, Memory, SlowClient},
     hub::Log,
-    local::{replies, watched::Watched},
+    local::{replies, socket, watched::Watched},
     protocol::{Bye, Why},
 };
 
@@ -205,11 +205,7 @@ impl Fanout {
         }
         // it needn't send any more; a failure means that it is gone, which the next write shows
         let _ = client.stream.socket().shutdown(Shutdown::Read);
-        let (pid, why_name) = (client.about.peer.pid, why.name());
-        match self.0.cuts_said.due() {
-            Some(unsaid) => tracing::info!(client = id, pid, why = why_name, unsaid, "cut off a client"),
-            None => tracing::debug!(client = id, pid, why = why_name, "cut off a client"),
-        }
+        self.say_cut_off(id, client, why);
         client.outgoing.cut_off(client.bye(why));
         if let Some(relieved) = client.relieved.take() {
             relieved.notify_one();
@@ -219,6 +215,17 @@ impl Fanout {
             tokio::time::sleep(LAST_WORDS).await;
             Wake::Deadline(id)
         }));
+    }
+
+    /// Says that a client is cut off: as trouble, unless a reload asked for it.
+    fn say_cut_off(&self, id: u64, client: &Client, why: Bye) {
+        let (pid, is_asked, why) = (client.about.peer.pid, why == Bye::Reconfigured, why.name());
+        let said = if is_asked { &self.0.ends_said } else { &self.0.cuts_said };
+        match said.due() {
+            Some(unsaid) if is_asked => tracing::info!(client = id, pid, why, unsaid, "cut off a client"),
+            Some(unsaid) => tracing::warn!(client = id, pid, why, unsaid, "cut off a client"),
+            None => tracing::debug!(client = id, pid, why, "cut off a client"),
+        }
     }
 
     /// Disconnects those who have taken nothing for the longest, while more is held for such clients than
@@ -259,7 +266,10 @@ impl Fanout {
                 watch.forget_writable();
                 Ok(watch)
             }
-            None => client.stream.socket().try_clone().and_then(Watched::writing).map(Rc::new),
+            None => {
+                let duplicate = socket::duplicate(client.stream.socket(), client.about.peer);
+                duplicate.and_then(Watched::writing).map(Rc::new)
+            }
         };
         client.watch = watch.as_ref().ok().cloned();
         self.wait(Box::pin(async move {

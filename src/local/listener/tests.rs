@@ -1,0 +1,149 @@
+//! Listeners that run, and their clients.
+
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+};
+
+use super::*;
+use crate::{
+    config::{History, Memory},
+    hub::{Command, Commands, Fate, Payload},
+};
+
+struct Rig {
+    hub: Hub,
+    commands: Commands,
+    fanout: Fanout,
+    handle: Handle,
+    stop: tokio::sync::oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+    directory: tempfile::TempDir,
+}
+
+impl Rig {
+    fn start(format: Format) -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        let (history, memory) = (History::default(), Memory::default());
+        let (hub, commands) = Hub::new("e".to_owned(), &history, false);
+        let fanout = Fanout::new(hub.clone(), &history, &memory);
+        tokio::task::spawn_local(fanout.clone().run());
+        let config = config::Listener { format, ..config::Listener::new(directory.path().join("s")) };
+        let config = Rc::new(RefCell::new(config));
+        let listener =
+            Listener::bind(config, hub.clone(), fanout.clone(), std::time::Instant::now()).unwrap();
+        let (handle, (stop, over)) = (listener.handle(), tokio::sync::oneshot::channel());
+        let task = tokio::task::spawn_local(listener.run(async {
+            let _ = over.await;
+        }));
+        Rig { hub, commands, fanout, handle, stop, task, directory }
+    }
+
+    fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.directory.path().join("s")).unwrap()
+    }
+
+    /// Connects, so that the listener is due to be told, and has not been yet.
+    async fn connect_five(&self) -> Vec<UnixStream> {
+        tokio::task::yield_now().await;
+        let late = (0..5).map(|_| self.connect()).collect();
+        // the runtime looks at the sockets, and goes on with this task first
+        tokio::task::yield_now().await;
+        assert_eq!(self.fanout.count(), 1, "they stand in the queue");
+        late
+    }
+
+    async fn clients(&self, count: usize) {
+        let there = async {
+            while self.fanout.count() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), there).await.expect("all have come");
+    }
+}
+
+/// Reads all that a client still gets.
+fn rest(mut client: UnixStream) -> String {
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut rest = Vec::new();
+    match client.read_to_end(&mut rest) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("it stays"),
+        _ => String::from_utf8(rest).unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn who_stands_in_the_queue_of_a_listener_that_ends_is_not_let_in() {
+    // the choice between the end and the queue would be a matter of luck
+    for round in 0..20 {
+        let rig = Rig::start(Format::Envelope);
+        let present = rig.connect();
+        rig.clients(1).await;
+        let late = rig.connect_five().await;
+        let Rig { fanout, handle, stop, task, directory: _directory, .. } = rig;
+        drop(stop);
+        handle.end();
+        tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+        assert_eq!(fanout.count(), 0);
+        assert!(rest(present).contains("reconfigured"), "round {round}");
+        late.into_iter().for_each(|client| assert_eq!(rest(client), "", "round {round}"));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_listener_that_has_ended_takes_nobody_in_even_before_it_is_told_to_stop() {
+    let rig = Rig::start(Format::Envelope);
+    let present = rig.connect();
+    rig.clients(1).await;
+    let late = rig.connect_five().await;
+    let Rig { fanout, handle, stop, task, directory: _directory, .. } = rig;
+    handle.end();
+    tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+    assert_eq!(fanout.count(), 0);
+    assert!(rest(present).contains("reconfigured"));
+    late.into_iter().for_each(|client| assert_eq!(rest(client), ""));
+    drop(stop);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_client_that_only_writes_is_there_for_as_long_as_it_writes() {
+    let mut rig = Rig::start(Format::Envelope);
+    let mut client = rig.connect();
+    client.shutdown(Shutdown::Read).unwrap(); // no answer reaches it
+    for n in 0..4 {
+        client.write_all(format!("{{\"op\":\"send\",\"id\":{n},\"text\":\"{n}\"}}\n").as_bytes()).unwrap();
+        let command = tokio::time::timeout(Duration::from_secs(10), rig.commands.recv()).await;
+        let Ok(Some(Command::Send(send))) = command else { panic!("{n} is dropped") };
+        assert_eq!(send.payload, Payload::Text(n.to_string()));
+        assert_eq!(send.ticket.from().end(), None, "it is there");
+        send.ticket.settle(Fate::Written);
+        tokio::time::sleep(Origin::AFTERLIFE).await;
+    }
+    client.write_all(b"{\"op\":\"send\",\"text\":\"last\"}\n").unwrap();
+    drop(client);
+    let command = tokio::time::timeout(Duration::from_secs(10), rig.commands.recv()).await;
+    let Ok(Some(Command::Send(send))) = command else { panic!("it is heard to its end") };
+    rig.clients(0).await;
+    assert!(send.ticket.from().end().is_some(), "now it has gone");
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_raw_form_is_kept_until_the_last_who_gets_it_has_gone() {
+    let rig = Rig::start(Format::Raw);
+    let kept = || rig.hub.log().keeps_raw();
+    rig.fanout.offer_raw(true);
+    assert!(kept());
+    rig.fanout.offer_raw(false);
+    assert!(!kept(), "nobody wants it");
+    let clients = [rig.connect(), rig.connect()];
+    rig.clients(2).await;
+    assert!(kept(), "whatever the listeners are");
+    let [one, other] = clients;
+    drop(one);
+    rig.clients(1).await;
+    assert!(kept());
+    drop(other);
+    rig.clients(0).await;
+    assert!(!kept());
+}
