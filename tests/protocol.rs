@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{
 use wsfan::protocol::{Bye, Code, LinkState, Named, Why};
 
 mod common;
-use common::{Client, Daemon, Server};
+use common::{Client, Daemon, Server, schema};
 
 /// Values that differ from run to run; of them the type counts. All others must be equal.
 const VARYING: [&str; 19] = [
@@ -237,6 +237,58 @@ fn every_name_is_explained() {
     explained::<Why>(&page);
     explained::<Bye>(&page);
     explained::<LinkState>(&page);
+}
+
+/// Each example is in the schema, but for requests that are refused since they are none.
+#[test]
+fn the_schema_has_every_example() {
+    let page = page();
+    let mut counts = [0; 3];
+    for example in page.split("<!-- example: ").skip(1) {
+        let (_, rest) = example.split_once("```\n").unwrap();
+        let (block, _) = rest.split_once("```").unwrap();
+        let mut asked = None;
+        for line in block.lines() {
+            let value = |text| serde_json::from_str::<Value>(text).unwrap_or_default();
+            match line.split_at(2) {
+                ("> ", text) => asked = Some((text, schema::check("Request", &value(text)))),
+                ("< ", text) => {
+                    let line = value(text);
+                    schema::assert_line(&line);
+                    counts[0] += 1;
+                    let Some((request, found)) = asked.take() else { continue };
+                    let is_none =
+                        ["bad_json", "bad_request", "unknown_op"].iter().any(|code| line["code"] == *code);
+                    assert_eq!(found.is_err(), is_none, "{request}: {found:?}");
+                    counts[1 + usize::from(is_none)] += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(counts[0] > 30 && counts[1] > 15 && counts[2] > 2, "{counts:?}");
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_line() {
+    for (name, line) in [
+        ("Line", r#"{"type":"bye"}"#),
+        ("Line", r#"{"type":"bye","why":"later"}"#),
+        ("Line", r#"{"type":"bye","why":"shutdown","more":1}"#),
+        ("Line", r#"{"type":"later","why":"shutdown"}"#),
+        ("Line", r#"{"type":"message","seq":1,"time_us":1}"#),
+        ("Line", r#"{"type":"message","seq":1,"time_us":1,"json":1,"text":"1"}"#),
+        ("Line", r#"{"type":"message","seq":-1,"time_us":1,"json":1}"#),
+        ("Line", r#"{"type":"link","seq":1,"time_us":1,"state":"up","conn":1,"attempt":0,"code":70000}"#),
+        ("Line", r#"{"type":"gap","seq":1,"from":3,"to":4,"count":2,"why":"expired"}"#),
+        ("Request", r#"{"op":"send"}"#),
+        ("Request", r#"{"op":"send","json":1,"text":""}"#),
+        ("Request", r#"{"op":"attach","since":{"epoch":"e"}}"#),
+        ("Request", r#"{"op":"attach","since":{"epoch":"e","seq":1,"x":1}}"#),
+        ("Request", r#"{"op":"ping","txet":""}"#),
+    ] {
+        assert!(schema::check(name, &serde_json::from_str(line).unwrap()).is_err(), "{line}");
+    }
 }
 
 /// A daemon whose link is up, with two entries in its log.

@@ -17,7 +17,7 @@ pub const SERVER: &str = concat!("wsfan/", env!("CARGO_PKG_VERSION"));
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Hello<'a> {
-    /// The version of the protocol: [`VERSION`].
+    /// The version of the protocol.
     pub protocol: u32,
     /// The daemon and its version.
     pub server: Cow<'a, str>,

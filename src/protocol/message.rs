@@ -29,9 +29,14 @@ pub struct Encoder<'a> {
     json: Json<'a>,
 }
 
-/// An entry of the log: a message, with one of the three payloads. [`Encoder`] writes its line.
+/// An entry of the log: a message, with one of the three payloads.
+// the daemon's way to its line is `Encoder`: once, and without a look at what the payload holds
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(extend("oneOf" = [{"required": ["json"]}, {"required": ["text"]}, {"required": ["binary"]}]))
+)]
 #[serde(default)]
 pub struct Message<'a> {
     /// Its place in the log.

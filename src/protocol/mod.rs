@@ -4,7 +4,7 @@
 //! reads requests strictly, so that a misspelt field is not passed over. What the daemon says is read leniently: a
 //! newer one may have more fields, types and names, and an older one fewer fields, which are then empty.
 //!
-//! `docs/protocol.md` is the description, and `docs/protocol.schema.json` is made of these types.
+//! `docs/protocol.md` is the description. `docs/protocol.schema.json` is made of these types, by their tests.
 
 mod gap;
 mod hello;
@@ -15,6 +15,8 @@ mod message;
 mod name;
 mod reply;
 mod request;
+#[cfg(test)]
+mod schema;
 pub mod status;
 
 pub use gap::{Gap, UpstreamGap, Why};

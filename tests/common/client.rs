@@ -6,7 +6,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::DEADLINE;
+use super::{DEADLINE, schema};
 
 /// A local program.
 pub struct Client {
@@ -51,8 +51,7 @@ impl Client {
 
     /// The next line.
     pub fn line(&mut self) -> Value {
-        let line = self.text();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        read(&self.text())
     }
 
     /// Reads until a line for which `wanted` holds.
@@ -82,7 +81,7 @@ impl Client {
             let mut line = String::new();
             match self.reader.read_line(&mut line) {
                 Ok(0) => return lines,
-                Ok(_) => lines.push(serde_json::from_str(&line).unwrap()),
+                Ok(_) => lines.push(read(&line)),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return lines,
                 Err(error) => panic!("{error} after {lines:?}"),
             }
@@ -113,4 +112,11 @@ impl Client {
     pub fn status(&mut self) -> Value {
         self.request(json!({"op": "status"}))
     }
+}
+
+/// A line of the daemon's; each is held against the schema.
+fn read(line: &str) -> Value {
+    let value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    schema::assert_line(&value);
+    value
 }

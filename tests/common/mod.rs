@@ -6,6 +6,7 @@ use std::time::Duration;
 
 mod client;
 mod daemon;
+pub mod schema;
 mod server;
 
 pub use client::Client;
