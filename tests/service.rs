@@ -219,6 +219,36 @@ fn a_supervisor_that_reads_nothing_holds_nobody_up() {
 }
 
 #[test]
+fn a_supervisor_that_reads_late_hears_the_newest_of_all() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    let upstream = server.accept();
+    let mut client = daemon.client();
+    // far more than its socket holds
+    for _ in 0..150 {
+        assert_eq!(client.request(json!({"op": "reload"}))["result"], "applied");
+    }
+    upstream.drop_tcp();
+    let _upstream = server.accept();
+    client.until(|line| line["state"] == "up" && line["conn"] == 2);
+    let (mut phase, mut reloads) = (String::new(), 0);
+    loop {
+        let state = daemon.notified("=");
+        if state.contains("link up, connection 2") {
+            break;
+        }
+        if state.starts_with("RELOADING=1") {
+            assert_ne!(phase, "RELOADING=1");
+            reloads += 1;
+        }
+        if !state.starts_with("STATUS=") {
+            phase = state.lines().next().unwrap().to_owned();
+        }
+    }
+    assert_eq!((&*phase, reloads > 0), ("READY=1", true), "it isn't left in the midst of a reload");
+}
+
+#[test]
 fn a_reload_changes_the_heartbeat_of_the_live_link_and_disconnects_nobody() {
     let server = Server::bind();
     let mut daemon = Daemon::start(&(server.config() + "[heartbeat]\ninterval = \"1h\"\n"));

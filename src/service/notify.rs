@@ -2,41 +2,35 @@
 //! nothing is said.
 
 use std::{
-    sync::{
-        OnceLock,
-        mpsc::{self, SyncSender},
-    },
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::Duration,
 };
 
 use sd_notify::NotifyState;
 
-/// So many messages may wait for systemd to read them.
-const WAITING: usize = 64;
-
 /// The sockets are bound: clients may come. Says nothing of the upstream.
 pub(super) fn ready() {
-    send(&[NotifyState::Ready]);
+    tell(|untold| untold.enter(Phase::Ready));
 }
 
 /// The configuration is being read again; [`ready`] ends it.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        // both in one datagram, as systemd asks
-        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Ok(now) => tell(|untold| untold.enter(Phase::Reloading(now.to_string()))),
         Err(error) => tracing::debug!(%error, "no monotonic time for systemd"),
     }
 }
 
 /// The daemon stops.
 pub(super) fn stopping() {
-    send(&[NotifyState::Stopping]);
+    tell(|untold| untold.enter(Phase::Stopping));
 }
 
 /// A line of free text for `systemctl status`: the upstream's state belongs here.
 pub(super) fn status(text: &str) {
-    send(&[NotifyState::Status(text)]);
+    tell(|untold| untold.status = Some(text.to_owned()));
 }
 
 /// How often to call [`alive`]: half of `WatchdogSec`, if there is one.
@@ -46,35 +40,168 @@ pub(super) fn watchdog_interval() -> Option<Duration> {
 
 /// The daemon's loop still turns.
 pub(super) fn alive() {
-    send(&[NotifyState::Watchdog]);
+    tell(|untold| untold.is_alive = true);
 }
 
-/// Leaves a message for the thread that tells systemd. Its socket blocks while nobody reads at the
-/// other end, and a supervisor that hangs must not hang the daemon.
-fn send(state: &[NotifyState<'_>]) {
-    static THREAD: OnceLock<Option<SyncSender<String>>> = OnceLock::new();
-    if let Some(thread) = THREAD.get_or_init(start) {
-        let text: Vec<String> = state.iter().map(ToString::to_string).collect();
-        let _ = thread.try_send(text.join("\n")); // it isn't listened to
+/// A step of the service's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Ready,
+    /// Since then, as systemd wants to have it said.
+    Reloading(String),
+    Stopping,
+}
+
+/// What systemd is still to be told. While it doesn't listen, the newest of each kind is kept, and all that
+/// an untold reload leaves is the next one.
+#[derive(Debug, Default)]
+struct Untold {
+    is_alive: bool,
+    /// In their order; four at most: ready for the first time, reloading, ready again, stopping.
+    phases: VecDeque<Phase>,
+    status: Option<String>,
+}
+
+impl Untold {
+    fn enter(&mut self, phase: Phase) {
+        if let Phase::Reloading(_) = phase
+            && let Some(at) = self.phases.iter().position(|phase| matches!(phase, Phase::Reloading(_)))
+        {
+            self.phases.truncate(at);
+        }
+        if self.phases.back() != Some(&phase) {
+            self.phases.push_back(phase);
+        }
+    }
+
+    /// The next message, the most urgent first.
+    fn take(&mut self) -> Option<String> {
+        if std::mem::take(&mut self.is_alive) {
+            return Some(NotifyState::Watchdog.to_string());
+        }
+        let phase = self.phases.pop_front().map(|phase| match phase {
+            Phase::Ready => NotifyState::Ready.to_string(),
+            // both in one datagram, as systemd asks
+            Phase::Reloading(since) => format!("{}\n{since}", NotifyState::Reloading),
+            Phase::Stopping => NotifyState::Stopping.to_string(),
+        });
+        phase.or_else(|| self.status.take().map(|text| NotifyState::Status(&text).to_string()))
+    }
+}
+
+/// Between the daemon and the thread that tells systemd. Its socket blocks while nobody reads at the other
+/// end, and a supervisor that hangs must not hang the daemon.
+#[derive(Default)]
+struct Desk {
+    untold: Mutex<Untold>,
+    more: Condvar,
+}
+
+impl Desk {
+    /// Nobody holds it for longer than it takes to note something or to take it away.
+    fn lock(&self) -> MutexGuard<'_, Untold> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to tell.
+    fn next(&self) -> String {
+        let mut untold = self.lock();
+        loop {
+            if let Some(message) = untold.take() {
+                return message;
+            }
+            untold = self.more.wait(untold).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Notes something for the thread.
+fn tell(note: impl FnOnce(&mut Untold)) {
+    static DESK: OnceLock<Option<&'static Desk>> = OnceLock::new();
+    if let Some(desk) = DESK.get_or_init(start) {
+        note(&mut desk.lock());
+        desk.more.notify_one();
     }
 }
 
 /// Starts the thread, if systemd wants to be told.
-fn start() -> Option<SyncSender<String>> {
+fn start() -> Option<&'static Desk> {
     std::env::var_os("NOTIFY_SOCKET")?;
-    let (sender, messages) = mpsc::sync_channel::<String>(WAITING);
+    let desk: &'static Desk = Box::leak(Box::default()); // both end with the process
     let tell = move || {
-        for message in messages {
-            if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&message)]) {
+        loop {
+            if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&desk.next())]) {
                 tracing::debug!(%error, "systemd could not be told");
             }
         }
     };
     match thread::Builder::new().name("notify".to_owned()).spawn(tell) {
-        Ok(_) => Some(sender), // it ends with the process
+        Ok(_) => Some(desk),
         Err(error) => {
             tracing::warn!(%error, "systemd can't be told anything");
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reloading(since: u32) -> Phase {
+        Phase::Reloading(format!("MONOTONIC_USEC={since}"))
+    }
+
+    fn rest(untold: &mut Untold) -> Vec<String> {
+        std::iter::from_fn(|| untold.take()).collect()
+    }
+
+    #[test]
+    fn what_nobody_hears_ends_as_the_newest_of_each() {
+        let mut untold = Untold::default();
+        untold.enter(Phase::Ready);
+        for round in 0..100 {
+            untold.status = Some(round.to_string());
+            untold.enter(reloading(round));
+            untold.enter(Phase::Ready);
+            untold.is_alive = true;
+        }
+        untold.enter(Phase::Stopping);
+        let expected =
+            ["WATCHDOG=1", "READY=1", "RELOADING=1\nMONOTONIC_USEC=99", "READY=1", "STOPPING=1", "STATUS=99"];
+        assert_eq!(rest(&mut untold), expected);
+        assert_eq!(untold.take(), None);
+    }
+
+    proptest! {
+        /// However often somebody listens in between: the last phase is told last, none is told twice in a
+        /// row, no reload is ended before its begin is told, and little is kept.
+        #[test]
+        fn the_last_phase_is_the_last_told(steps in proptest::collection::vec((0..3u8, 0..4usize), 1..60)) {
+            let (mut untold, mut told, mut last, mut status) = (Untold::default(), Vec::new(), None, None);
+            for (step, taken) in steps {
+                let phase = match step {
+                    0 => Phase::Ready,
+                    1 => reloading(0),
+                    _ => {
+                        status = Some(told.len().to_string());
+                        untold.status.clone_from(&status);
+                        continue;
+                    }
+                };
+                last = Some(phase.clone());
+                untold.enter(phase);
+                prop_assert!(untold.phases.len() <= 3);
+                told.extend((0..taken).map_while(|_| untold.take()));
+            }
+            told.extend(rest(&mut untold));
+            let (statuses, phases): (Vec<_>, Vec<_>) =
+                told.iter().partition(|message| message.starts_with("STATUS="));
+            let last = last.map(|phase| if phase == Phase::Ready { "READY=1" } else { "RELOADING=1\nMONOTONIC_USEC=0" });
+            prop_assert_eq!(phases.last().map(|phase| phase.as_str()), last);
+            prop_assert_eq!(statuses.last().map(|text| text["STATUS=".len()..].to_owned()), status);
         }
     }
 }
