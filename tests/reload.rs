@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -301,6 +301,48 @@ fn the_command_says_what_came_of_it_and_fails_when_it_is_refused() {
     daemon.notified("RELOADING=1");
     daemon.logged("the new listener");
     assert_eq!(command(&["--config", config]), nothing);
+}
+
+#[test]
+fn a_config_that_is_never_read_to_its_end_holds_nobody_up() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    let mut upstream = server.accept();
+    let mut client = up(&daemon);
+    let mut other = daemon.client();
+    let file = beside(&daemon, "wsfan.toml");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let begun = Instant::now();
+    let id = client.ask(json!({"op": "reload"}));
+    daemon.notified("RELOADING=1");
+    for number in 0..10 {
+        upstream.text(&number.to_string());
+        assert_eq!(other.message()["json"], number);
+        assert_eq!(other.request(json!({"op": "ping"}))["result"], "pong");
+    }
+    // the file may be another one by now: this one is a reload of its own
+    let second = other.ask(json!({"op": "reload"}));
+    let answer = client.until(|line| line["id"] == id);
+    assert!(begun.elapsed() >= Duration::from_secs(5), "everything above came meanwhile: {answer}");
+    assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("bad_config")), "{answer}");
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("/wsfan.toml: it isn't read within 5s"), "{message}");
+    daemon.notified("READY=1");
+
+    let answer = other.until(|line| line["id"] == second);
+    assert!(answer["message"].as_str().unwrap().contains("isn't read"), "{answer}");
+    // a third, with a file again, whatever became of the threads that hang
+    fs::remove_file(&file).unwrap();
+    daemon.rewrite(&(server.config() + "[heartbeat]\ninterval = \"20s\"\n"));
+    assert_eq!(reload(&mut client)["live"], json!(["heartbeat.interval"]));
+    // and one that is under way doesn't hold the stop
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    client.ask(json!({"op": "reload"}));
+    client.request(json!({"op": "ping"}));
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
 }
 
 #[test]

@@ -404,7 +404,11 @@ fn where_somebody_else_could_take_its_place_the_daemon_does_not_start() {
         let listener = format!("[[listener]]\npath = \"{}\"\n", socket.display());
         let mut daemon = Daemon::spawn(&(server.config() + &listener));
         assert_eq!(daemon.wait().code(), Some(78), "{}", daemon.log());
-        assert!(daemon.log().contains(word) && daemon.log().contains("nobody"), "{word}: {}", daemon.log());
+        assert!(
+            daemon.log().contains(word) && daemon.log().contains("user 65534"),
+            "{word}: {}",
+            daemon.log()
+        );
         assert!(!socket.exists());
     };
     // without the sticky bit and others' right to write, the kernel has no say of its own (fs.protected_regular)

@@ -21,7 +21,7 @@ use super::{
     places::{Full, Most, Places},
     replies, rights,
     seldom::Seldom,
-    socket::{self, BindError, Bound, Peer},
+    socket::{self, BindError, Bound, Ids, Peer},
     watched::Watched,
 };
 use crate::{
@@ -49,17 +49,19 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the socket. `config` may change later: its rights and limits hold for new clients.
+    /// Binds the socket, which is to be theirs. `config` may change later: its rights and limits hold for new
+    /// clients.
     ///
     /// # Errors
     /// What stands in the way, in a sentence.
     pub fn bind(
         config: Rc<RefCell<config::Listener>>,
+        ids: Ids,
         hub: Hub,
         fanout: Fanout,
         started: std::time::Instant,
     ) -> Result<Listener, BindError> {
-        let bound = Rc::new(RefCell::new(Some(Bound::bind(&config.borrow())?)));
+        let bound = Rc::new(RefCell::new(Some(Bound::bind(&config.borrow(), ids)?)));
         Ok(Listener {
             bound,
             config,
@@ -229,15 +231,15 @@ impl Handle {
         self.config.borrow().clone()
     }
 
-    /// Applies other settings, with the same path. The socket's mode and owner and the rights hold at once,
+    /// Applies other settings, with the same path; `ids` where the owner or the group is another one. The socket's mode and owner and the rights hold at once,
     /// the rights for those who are connected as well. The format and `max_line`, which were told in `hello`,
     /// hold for new clients, as does `max_clients`.
     ///
     /// # Errors
     /// What stands in the way, in a sentence; then nothing is changed.
-    pub fn change(&self, new: config::Listener) -> Result<(), BindError> {
+    pub fn change(&self, new: config::Listener, ids: Option<Ids>) -> Result<(), BindError> {
         if let Some(bound) = &*self.bound.borrow() {
-            bound.change(&self.config.borrow(), &new)?;
+            bound.change(self.config.borrow().mode, new.mode, ids)?;
         }
         *self.config.borrow_mut() = new;
         Ok(())

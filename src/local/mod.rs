@@ -23,4 +23,4 @@ mod watched;
 
 pub use fanout::Fanout;
 pub use listener::{Handle, Listener};
-pub use socket::{BindError, Bound, outlook};
+pub use socket::{BindError, Bound, Ids, outlook};

@@ -1,6 +1,6 @@
 //! The listeners that there are, and what a reload makes of them.
 
-use std::{cell::RefCell, rc::Rc, time::Instant};
+use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Instant};
 
 use tokio::{
     sync::oneshot,
@@ -11,7 +11,7 @@ use super::reload::Step;
 use crate::{
     config::{self, Format},
     hub::Hub,
-    local::{BindError, Fanout, Handle, Listener},
+    local::{BindError, Fanout, Handle, Ids, Listener},
 };
 
 /// All listeners.
@@ -23,6 +23,20 @@ pub(super) struct Listeners {
     /// Those that a reload has ended, until [`Listeners::settle`].
     parting: Vec<Handle>,
     tasks: JoinSet<()>,
+}
+
+/// Whose sockets are to be, by their paths; those whose owner and group stay left out.
+pub(super) type Owners = BTreeMap<PathBuf, Result<Ids, BindError>>;
+
+/// Looks up who owns the sockets of the new listeners. This may block.
+pub(super) fn owners(old: &[config::Listener], new: &[config::Listener]) -> Owners {
+    let stays = |new: &config::Listener| {
+        let is_same = |old: &&config::Listener| {
+            (&old.path, &old.owner, &old.group) == (&new.path, &new.owner, &new.group)
+        };
+        old.iter().find(is_same).is_some()
+    };
+    new.iter().filter(|new| !stays(new)).map(|new| (new.path.clone(), Ids::of(new))).collect()
 }
 
 /// A listener that accepts clients.
@@ -51,20 +65,30 @@ impl Listeners {
             parting: Vec::new(),
             tasks: JoinSet::new(),
         };
-        let bound: Vec<_> =
-            configs.iter().map(|config| listeners.bind_one(config)).collect::<Result<_, _>>()?;
+        let bound = configs.iter().map(|config| listeners.bind_one(config, Ids::of(config)?));
+        let bound: Vec<_> = bound.collect::<Result<_, _>>()?;
         bound.into_iter().for_each(|listener| listeners.start(listener));
         Ok(listeners)
     }
 
-    /// Does what a reload asks for. Returns the names of what is done, and what couldn't be done, in
+    /// Does what a reload asks for, with what [`owners`] found. Returns the names of what is done, and what couldn't be done, in
     /// sentences; that part stays as it was.
-    pub(super) fn apply(&mut self, steps: Vec<(Step, Vec<String>)>) -> (Vec<String>, Vec<String>) {
+    pub(super) fn apply(
+        &mut self,
+        steps: Vec<(Step, Vec<String>)>,
+        mut owners: Owners,
+    ) -> (Vec<String>, Vec<String>) {
         let (mut names, mut problems) = (Vec::new(), Vec::new());
         for (step, step_names) in steps {
             let done = match step {
-                Step::Add(config) => self.bind_one(&config).map(|listener| self.start(listener)),
-                Step::Change(config) => self.change(config),
+                Step::Add(config) => owners
+                    .remove(&config.path)
+                    .unwrap_or_else(|| Ok(Ids::default()))
+                    .and_then(|ids| self.bind_one(&config, ids))
+                    .map(|listener| self.start(listener)),
+                Step::Change(config) => {
+                    owners.remove(&config.path).transpose().and_then(|ids| self.change(config, ids))
+                }
                 // without the new one the old one is better than none
                 Step::End(path) if !problems.is_empty() => {
                     let path = path.display();
@@ -110,9 +134,9 @@ impl Listeners {
         self.tasks.join_next().await
     }
 
-    fn bind_one(&self, config: &config::Listener) -> Result<Listener, BindError> {
+    fn bind_one(&self, config: &config::Listener, ids: Ids) -> Result<Listener, BindError> {
         let config = Rc::new(RefCell::new(config.clone()));
-        Listener::bind(config, self.hub.clone(), self.fanout.clone(), self.started)
+        Listener::bind(config, ids, self.hub.clone(), self.fanout.clone(), self.started)
     }
 
     fn start(&mut self, listener: Listener) {
@@ -126,10 +150,10 @@ impl Listeners {
         }));
     }
 
-    fn change(&mut self, config: config::Listener) -> Result<(), BindError> {
+    fn change(&mut self, config: config::Listener, ids: Option<Ids>) -> Result<(), BindError> {
         let raw = config.format == Format::Raw;
         let active = self.active.iter().find(|active| active.handle.path() == config.path);
-        active.map_or(Ok(()), |active| active.handle.change(config))?;
+        active.map_or(Ok(()), |active| active.handle.change(config, ids))?;
         if raw {
             self.fanout.offer_raw(true);
         }
@@ -161,14 +185,14 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), comes).await.expect("it comes");
-        listeners.apply(vec![(Step::End(raw.path.clone()), vec![])]);
+        listeners.apply(vec![(Step::End(raw.path.clone()), vec![])], Owners::new());
         assert!(hub.log().keeps_raw(), "the client is still there");
         listeners.settle();
         assert_eq!((fanout.count(), hub.log().keeps_raw()), (0, false));
 
-        listeners.apply(vec![(Step::Add(raw.clone()), vec![])]);
+        listeners.apply(vec![(Step::Add(raw.clone()), vec![])], Owners::new());
         assert!(hub.log().keeps_raw(), "from its first client on");
-        listeners.apply(vec![(Step::End(raw.path), vec![])]);
+        listeners.apply(vec![(Step::End(raw.path), vec![])], Owners::new());
         listeners.settle();
         assert!(!hub.log().keeps_raw());
     }

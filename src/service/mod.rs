@@ -22,7 +22,10 @@ use crate::{
     upstream,
 };
 
-use self::listeners::Listeners;
+use self::{
+    listeners::{Listeners, Owners},
+    reading::{New, Reading},
+};
 
 /// Two signals to stop within so short a time are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
@@ -34,6 +37,7 @@ mod listeners;
 pub mod logging;
 mod notify;
 mod process;
+mod reading;
 mod reload;
 mod signals;
 
@@ -137,7 +141,7 @@ enum Request {
 struct Daemon {
     config: Config,
     path: Option<PathBuf>,
-    surroundings: Surroundings,
+    reading: Reading,
     hub: Hub,
     fanout: Fanout,
     link: JoinHandle<upstream::Ended>,
@@ -163,26 +167,35 @@ impl Daemon {
         let (link_settings, settings) = watch::channel(link_settings(&config));
         let link = tokio::task::spawn_local(upstream::run(hub.clone(), commands, settings));
         let writer = tokio::task::spawn_local(fanout.clone().run());
-        Ok(Daemon { config, path, surroundings, hub, fanout, link, link_settings, writer, listeners })
+        let reading = Reading::of(path.clone(), surroundings);
+        Ok(Daemon { config, path, reading, hub, fanout, link, link_settings, writer, listeners })
     }
 
     async fn supervise(mut self, requests: impl Stream<Item = Request>) -> Result<Exit, Error> {
         let mut requests = std::pin::pin!(requests.chain(stream::pending()));
         self.greet();
         let mut watchdog = notify::watchdog_interval().map(tokio::time::interval);
+        // who waits for the reload that is under way; and whether another one was asked for meanwhile
+        let (mut answers, mut again) = (Vec::new(), false);
         let exit = loop {
             tokio::select! {
                 Some(request) = requests.next() => match request {
-                    Request::Reload => {
-                        self.reload();
-                        self.listeners.settle();
-                    }
+                    // the file may have changed since it was read
+                    Request::Reload if self.reading.is_busy() => again = true,
+                    Request::Reload => self.begin_reload(),
                     Request::Stop => break Exit::Stopped,
                 },
-                answers = self.hub.reload_asked() => {
-                    let reload = self.reload();
-                    answers.into_iter().for_each(|answer| answer(&reload));
+                asked = self.hub.reload_asked(), if !self.reading.is_busy() => {
+                    answers = asked;
+                    self.begin_reload();
+                }
+                new = self.reading.done(), if self.reading.is_busy() => {
+                    let reload = self.reload(new);
+                    std::mem::take(&mut answers).into_iter().for_each(|answer| answer(&reload));
                     self.listeners.settle();
+                    if std::mem::take(&mut again) {
+                        self.begin_reload();
+                    }
                 }
                 ended = &mut self.link => match ended {
                     Ok(upstream::Ended::GivenUp) => break Exit::GivenUp,
@@ -252,15 +265,16 @@ impl Daemon {
         Ok(())
     }
 
-    /// Reads the configuration again. A bad one changes nothing. Says what came of it.
-    fn reload(&mut self) -> Reload {
+    /// Begins to read the configuration again.
+    fn begin_reload(&mut self) {
         notify::reloading();
-        let result = match &self.path {
-            Some(path) => Config::load_in(path, &self.surroundings).map_err(|error| error.to_string()),
-            None => Err("there is no configuration file to reload".to_owned()),
-        };
-        let reload = match result {
-            Ok(config) => self.apply(reload::plan(&self.config, config)),
+        self.reading.begin(self.config.listeners.clone());
+    }
+
+    /// Takes what was read. A bad configuration changes nothing. Says what came of it.
+    fn reload(&mut self, new: Result<New, String>) -> Reload {
+        let reload = match new {
+            Ok(New { config, owners }) => self.apply(reload::plan(&self.config, config), owners),
             Err(error) => {
                 for problem in error.lines() {
                     tracing::error!("{problem}");
@@ -275,10 +289,10 @@ impl Daemon {
         reload
     }
 
-    fn apply(&mut self, plan: reload::Plan) -> Reload {
+    fn apply(&mut self, plan: reload::Plan, owners: Owners) -> Reload {
         let reload::Plan { config, listeners, mut live, reconnect, restart } = plan;
         self.config = config;
-        let (names, problems) = self.listeners.apply(listeners);
+        let (names, problems) = self.listeners.apply(listeners, owners);
         live.extend(names);
         self.config.listeners = self.listeners.configs();
         let config = &self.config;

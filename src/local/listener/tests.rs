@@ -31,7 +31,8 @@ impl Rig {
         let config = config::Listener { format, ..config::Listener::new(directory.path().join("s")) };
         let config = Rc::new(RefCell::new(config));
         let listener =
-            Listener::bind(config, hub.clone(), fanout.clone(), std::time::Instant::now()).unwrap();
+            Listener::bind(config, Ids::default(), hub.clone(), fanout.clone(), std::time::Instant::now())
+                .unwrap();
         let (handle, (stop, over)) = (listener.handle(), tokio::sync::oneshot::channel());
         let task = tokio::task::spawn_local(listener.run(async {
             let _ = over.await;

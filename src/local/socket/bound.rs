@@ -19,11 +19,7 @@ use rustix::{
     process::umask,
 };
 
-use super::{
-    directory::Directory,
-    error::BindError,
-    names::{self, NoName},
-};
+use super::{directory::Directory, error::BindError, names::Ids};
 use crate::config::{self, MAX_SOCKET_PATH};
 
 /// Connections that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
@@ -43,11 +39,11 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds a listener's socket.
+    /// Binds a listener's socket, which is to be theirs.
     ///
     /// # Errors
     /// What stands in the way, in a sentence.
-    pub fn bind(listener: &config::Listener) -> Result<Bound, BindError> {
+    pub fn bind(listener: &config::Listener, ids: Ids) -> Result<Bound, BindError> {
         let path = &listener.path;
         let fail = |what, error: Errno| BindError::system(path, what, error, "");
         let length = path.as_os_str().as_bytes().len();
@@ -59,8 +55,6 @@ impl Bound {
                 ),
             ));
         }
-        let owner = look_up(path, listener.owner.as_deref(), names::uid)?;
-        let group = look_up(path, listener.group.as_deref(), names::gid)?;
         let directory = Rc::new(Directory::of(path)?);
         let lock = Lock::take(path, &directory)?;
         clear(path, &directory)?;
@@ -86,7 +80,7 @@ impl Bound {
         };
         let bound = Bound { listener: socket.into(), path: path.clone(), file, _lock: lock, directory };
         // nobody can connect before listen(), so there is no moment with the wrong owner
-        bound.chown(owner, group)?;
+        bound.chown(ids.owner, ids.group)?;
         listen(&bound.listener, BACKLOG).map_err(|error| fail("the socket can't listen", error))?;
         Ok(bound)
     }
@@ -96,29 +90,25 @@ impl Bound {
         &self.listener
     }
 
-    /// Gives the socket the mode, owner and group of `new`. On the way nobody may connect whom neither of the
-    /// two lets.
+    /// Gives the socket another mode, and, with `ids`, an owner and a group. On the way nobody may connect whom
+    /// neither the old settings nor the new ones let.
     ///
     /// # Errors
-    /// What stands in the way, in a sentence; then all is as in `old`.
-    pub fn change(&self, old: &config::Listener, new: &config::Listener) -> Result<(), BindError> {
-        let ids = |listener: &config::Listener| {
-            let owner = look_up(&self.path, listener.owner.as_deref(), names::uid)?;
-            let group = look_up(&self.path, listener.group.as_deref(), names::gid)?;
+    /// What stands in the way, in a sentence; then all is as before.
+    pub fn change(&self, old_mode: u32, new_mode: u32, ids: Option<Ids>) -> Result<(), BindError> {
+        if let Some(Ids { owner, group }) = ids {
             let (own_user, own_group) = (rustix::process::geteuid(), rustix::process::getegid());
-            Ok((owner.unwrap_or(own_user.as_raw()), group.unwrap_or(own_group.as_raw())))
-        };
-        if (&old.owner, &old.group) != (&new.owner, &new.group) {
-            let (owner, group) = ids(new)?;
-            self.chmod(old.mode & new.mode)?;
+            let owner = owner.unwrap_or(own_user.as_raw());
+            let group = group.unwrap_or(own_group.as_raw());
+            self.chmod(old_mode & new_mode)?;
             if let Err(error) = self.chown(Some(owner), Some(group)) {
-                self.chmod(old.mode)?;
+                self.chmod(old_mode)?;
                 return Err(error);
             }
-        } else if old.mode == new.mode {
+        } else if old_mode == new_mode {
             return Ok(());
         }
-        self.chmod(new.mode)
+        self.chmod(new_mode)
     }
 
     fn chown(&self, owner: Option<u32>, group: Option<u32>) -> Result<(), BindError> {
@@ -150,17 +140,6 @@ impl Drop for Bound {
             tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
         }
     }
-}
-
-fn look_up(
-    path: &Path,
-    name: Option<&str>,
-    number: impl Fn(&str) -> Result<u32, NoName>,
-) -> Result<Option<u32>, BindError> {
-    name.map(number).transpose().map_err(|why| match why {
-        NoName::Unknown(..) => BindError::lasting(path, why),
-        NoName::Unavailable(..) => BindError::passing(path, why),
-    })
 }
 
 fn is_socket(status: &Stat) -> bool {
@@ -232,8 +211,9 @@ impl Lock {
             // where others may make files too, as in /tmp
             let owner = fstat(&file).map_or(u32::MAX, |status| status.st_uid);
             if owner != 0 && owner != super::own_uid() {
-                let (lock, owner) = (beside(socket, &name), names::user(owner));
-                let why = format!("its lock {} belongs to {owner}: choose another path", lock.display());
+                // by number: to look up the name may take its time
+                let lock = beside(socket, &name);
+                let why = format!("its lock {} belongs to user {owner}: choose another path", lock.display());
                 return Err(BindError::lasting(socket, why));
             }
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, open, openat, statat, unlinkat};
 
-use super::{error::BindError, names};
+use super::error::BindError;
 
 thread_local! {
     /// Directories that this process made, and removes again. One thread binds all sockets.
@@ -89,9 +89,11 @@ pub(super) fn foreign(directory: &Stat, own_uid: u32) -> Option<String> {
     let mode = directory.st_mode & 0o7777;
     let advice = "or set another `path` under [[listener]]";
     if directory.st_uid != 0 && directory.st_uid != own_uid {
-        let (owner, own) = (names::user(directory.st_uid), names::user(own_uid));
+        // by number: to look up the names may take its time
+        let owner = directory.st_uid;
         return Some(format!(
-            "belongs to {owner}, who could put another socket in its place: give it to {own} or to root, {advice}"
+            "belongs to user {owner}, who could put another socket in its place: give it to user {own_uid} or to \
+             root, {advice}"
         ));
     }
     // with the sticky bit, only its owner moves or removes a file (inode(7))

@@ -1,8 +1,29 @@
-//! Users and groups by name.
+//! Users and groups by name. The system may ask a server for them, which takes its time.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use nix::unistd::{Group, User};
+
+use super::error::BindError;
+use crate::config;
+
+/// Whose a listener's socket is to be, by number. Left out, it is the daemon's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ids {
+    pub(super) owner: Option<u32>,
+    pub(super) group: Option<u32>,
+}
+
+impl Ids {
+    /// Looks up the names that a listener has. This may block.
+    ///
+    /// # Errors
+    /// The first that has no number, in a sentence.
+    pub fn of(listener: &config::Listener) -> Result<Ids, BindError> {
+        let (owner, group) = (listener.owner.as_deref(), listener.group.as_deref());
+        Ok(Ids { owner: look_up(&listener.path, owner, uid)?, group: look_up(&listener.path, group, gid)? })
+    }
+}
 
 /// Why a name has no number.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +71,17 @@ pub(super) fn user(uid: u32) -> String {
         Ok(Some(user)) => user.name,
         _ => uid.to_string(),
     }
+}
+
+fn look_up(
+    path: &Path,
+    name: Option<&str>,
+    number: impl Fn(&str) -> Result<u32, NoName>,
+) -> Result<Option<u32>, BindError> {
+    name.map(number).transpose().map_err(|why| match why {
+        NoName::Unknown(..) => BindError::lasting(path, why),
+        NoName::Unavailable(..) => BindError::passing(path, why),
+    })
 }
 
 fn found(kind: &'static str, name: &str, answer: nix::Result<Option<u32>>) -> Result<u32, NoName> {
