@@ -345,6 +345,29 @@ fn a_config_that_is_never_read_to_its_end_holds_nobody_up() {
     assert!(daemon.wait().success());
 }
 
+/// Every right but that to reload, for the daemon's own user and root as well.
+const NO_CONTROL: &str =
+    "[[listener]]\npath = \"SOCKET\"\nrights = [\"receive\", \"send\"]\nprivileged = false\n";
+
+#[test]
+fn the_command_sends_a_signal_where_it_has_no_right_to_ask() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&(server.config() + NO_CONTROL));
+    let _upstream = server.accept();
+    let (config, socket) = (beside(&daemon, "wsfan.toml"), daemon.socket());
+    let (config, socket) = (config.to_str().unwrap(), socket.to_str().unwrap());
+    let pid = daemon.pid().to_string();
+    for to in [["--config", config], ["--socket", socket]] {
+        let (code, _, error) = command(&to);
+        assert!(code == Some(1) && error.contains("(forbidden)"), "{code:?} {error}");
+        let (code, out, error) = command(&[to[0], to[1], "--or-signal", &pid, "--json"]);
+        assert_eq!((code, &*out), (Some(0), ""), "{error}");
+        assert!(error.contains("(forbidden)") && error.contains("sent SIGHUP"), "{error}");
+        daemon.notified("RELOADING=1");
+        daemon.notified("READY=1");
+    }
+}
+
 #[test]
 fn a_wait_that_a_reload_shortens_is_told_anew() {
     let server = Server::bind();

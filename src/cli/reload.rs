@@ -29,7 +29,8 @@ applied, or nobody answered; 78 the new config is refused, and the old one stays
 pub(super) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Where no daemon can be asked, send SIGHUP to this process, and don't wait for what comes of it
+    /// Where no daemon can be asked, or it gives no right to ask, send SIGHUP to this process, and don't wait for
+    /// what comes of it
     #[arg(long, value_name = "PID")]
     or_signal: Option<i32>,
     /// How long it may take
@@ -41,34 +42,47 @@ pub(super) struct Args {
 }
 
 pub(super) fn reload(args: &Args) -> Outcome {
-    let client = args.target.connect_to_any(Need::Control);
-    match (client, args.or_signal) {
-        (Ok(client), _) => ask(args, client),
+    let unasked = match args.target.connect_to_any(Need::Control) {
+        Ok(client) => match ask(args, client)? {
+            Some(refusal) => refusal,
+            None => return Ok(()),
+        },
+        Err(failure) => failure,
+    };
+    match args.or_signal {
         // a daemon that reads what isn't right only says so in its log
-        (Err(failure), Some(pid)) if !args.target.names_a_bad_config() => signal(pid, &failure),
-        (Err(failure), _) if args.target.names_a_bad_config() => {
-            Err(Failure::config(format!("{failure}\nnothing is reloaded: the old config stays in force")))
+        Some(pid) if !args.target.names_a_bad_config() => signal(pid, &unasked),
+        _ if args.target.names_a_bad_config() => {
+            Err(Failure::config(format!("{unasked}\nnothing is reloaded: the old config stays in force")))
         }
-        (Err(failure), _) => Err(failure),
+        _ => Err(unasked),
     }
 }
 
-fn ask(args: &Args, mut client: Client) -> Outcome {
+/// Asks the daemon. What is returned is a refusal to reload at all: for want of the right, or of room.
+fn ask(args: &Args, mut client: Client) -> Outcome<Option<Failure>> {
     let deadline = Instant::now() + args.timeout;
     let mut line = Vec::new();
     client.ask(Op::Reload, &mut line, deadline)?;
-    if args.json {
+    let parsed = Line::parse(&line);
+    let unasked = match &parsed {
+        Some(Line::Error(why)) if why.code != Code::BadConfig => {
+            Some(Failure::failed(format!("reload refused: {}", refusal(why))))
+        }
+        _ => None,
+    };
+    if args.json && !(unasked.is_some() && args.or_signal.is_some()) {
         let mut stdout = io::stdout().lock();
         wrote(stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n")))?;
     }
-    let done = match Line::parse(&line) {
-        Some(Line::Error(why)) if why.code == Code::BadConfig => {
+    if unasked.is_some() {
+        return Ok(unasked);
+    }
+    let done = match parsed {
+        Some(Line::Error(why)) => {
             return Err(Failure::config(
                 sentences(&why.message) + "\nthe config is refused: the old one stays in force",
             ));
-        }
-        Some(Line::Error(why)) => {
-            return Err(Failure::failed(format!("reload refused: {}", refusal(&why))));
         }
         Some(Line::Ok(done)) => done,
         _ => Success::default(),
@@ -78,7 +92,7 @@ fn ask(args: &Args, mut client: Client) -> Outcome {
     }
     match &done.error {
         Some(error) => Err(Failure::with_code(FAILED, partly(error))),
-        None => Ok(()),
+        None => Ok(None),
     }
 }
 
