@@ -369,6 +369,38 @@ fn the_command_sends_a_signal_where_it_has_no_right_to_ask() {
 }
 
 #[test]
+fn one_reload_serves_all_who_wait_and_more_than_may_wait_are_told_so() {
+    let server = Server::bind();
+    let mut daemon = Daemon::start(&server.config());
+    let _upstream = server.accept();
+    let mut client = up(&daemon);
+    let (file, next) = (beside(&daemon, "wsfan.toml"), beside(&daemon, "next.toml"));
+    let config = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let first = client.ask(json!({"op": "reload"}));
+    // opened once the daemon has it open as well
+    let mut writer = OpenOptions::new().write(true).open(&file).unwrap();
+    let asked: Vec<_> = (0..80).map(|_| client.ask(json!({"op": "reload"}))).collect();
+    let (waiting, refused) = asked.split_at(64);
+    for id in refused {
+        let answer = client.line();
+        assert_eq!((&answer["id"], &answer["code"]), (id, &json!("rate_limited")), "{answer}");
+    }
+    fs::write(&next, &config).unwrap();
+    fs::rename(&next, &file).unwrap();
+    writer.write_all(config.as_bytes()).unwrap();
+    drop(writer);
+    for id in [&first].into_iter().chain(waiting) {
+        let answer = client.line();
+        assert_eq!((&answer["id"], &answer["result"]), (id, &json!("applied")), "{answer}");
+    }
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    assert_eq!(daemon.log().matches("nothing has changed").count(), 2, "{}", daemon.log());
+}
+
+#[test]
 fn a_wait_that_a_reload_shortens_is_told_anew() {
     let server = Server::bind();
     let slow = server.config().replace("20ms", "10m").replace("50ms", "10m");

@@ -244,8 +244,8 @@ impl Reader {
             }
         };
         if !self.hub.ask_reload(Box::new(answer)) {
-            let message = "too many ask for a reload at once: ask again";
-            self.fanout.reply(self.id, &replies::error(id, Code::BadConfig, message));
+            let message = "too many wait for a reload already: ask again when it is done";
+            self.fanout.reply(self.id, &replies::error(id, Code::RateLimited, message));
         }
     }
 

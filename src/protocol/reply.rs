@@ -54,7 +54,7 @@ names! {
         OutboxFull = "outbox_full",
         /// The send is over the server's largest message.
         TooLarge = "too_large",
-        /// The send is over the server's limit of messages, or `status` is asked for too often.
+        /// Over the server's limit of messages; or too many ask for `status`, or wait for a reload.
         RateLimited = "rate_limited",
         /// The connection ended while the send was being written: it may have arrived or not.
         Unknown = "unknown",
