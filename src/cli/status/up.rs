@@ -9,7 +9,7 @@ use std::{
 use super::{Args, ask, ending, next_try, parse, print};
 use crate::{
     cli::{
-        failure::{Failure, Outcome, refusal, wrote},
+        failure::{Failure, Outcome, wrote},
         format::{self, clean},
         reach::Pause,
         target::Need,
@@ -46,13 +46,9 @@ pub(super) fn up(args: &Args) -> Outcome {
 /// Follows the link's lines until it is up. A failure is of the connection to the daemon.
 fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
     let mut line = Vec::new();
-    // without the right to receive no line would ever come
     client.ask(Op::Attach { since: None }, &mut line, deadline)?;
-    if let Some(Line::Error(why)) = Line::parse(&line) {
-        return Ok(Answer::No(Failure::failed(format!(
-            "the link's lines can't be waited for: {}",
-            refusal(&why)
-        ))));
+    if let Some(Line::Error(_)) = Line::parse(&line) {
+        return asked_until_up(args, client, deadline); // without the right to receive no line would ever come
     }
     loop {
         match is_up(args, client, deadline)? {
@@ -63,10 +59,27 @@ fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answ
     }
 }
 
+/// Asks again and again until the link is up.
+fn asked_until_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
+    let until = last_word(deadline);
+    let mut pause = Pause::default();
+    loop {
+        let is_last = Instant::now() >= until;
+        match is_up(args, client, deadline)? {
+            Answer::No(_) if !is_last => pause.take_until(until),
+            answer => return Ok(answer),
+        }
+    }
+}
+
+/// The last word is asked for once more, and needs some time.
+fn last_word(deadline: Instant) -> Instant {
+    deadline.checked_sub(LAST_WORD).unwrap_or(deadline)
+}
+
 /// Reads on until a line says that the link is up. False when none came in time.
 fn next_up(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome<bool> {
-    // the last word is asked for once more, and needs some time
-    let until = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
+    let until = last_word(deadline);
     while Instant::now() < until {
         match client.lines.read(line, Some(until)) {
             Ok(()) if Message::is_one(line) => {}
