@@ -1,6 +1,9 @@
 //! The documents say the same thing everywhere, and point to what is there.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -32,6 +35,85 @@ fn links(text: &str) -> Vec<&str> {
     });
     let targets = lines.flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
     targets.filter(|target| !target.contains("://")).collect()
+}
+
+/// The files that a text names from the root of the repository on, by one of these directories.
+fn files<'t>(text: &'t str, directories: &[&str]) -> Vec<&'t str> {
+    let ends = |letter: char| !(letter.is_ascii_alphanumeric() || "/_-.@".contains(letter));
+    let words = text.split(ends).map(|word| word.trim_end_matches(['.', '/']));
+    let named = |word: &&str| {
+        directories
+            .iter()
+            .any(|directory| word.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')))
+    };
+    words.filter(named).collect()
+}
+
+#[test]
+fn every_file_that_is_named_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let directories = ["src", "tests", "benches", "fuzz", "docs", "systemd", ".ci"];
+    // what a run makes
+    let made = ["fuzz/artifacts"];
+    let scripts = [".ci/run", "fuzz/run", "fuzz/Cargo.toml", "deny.toml", "clippy.toml", "config/wsfan.toml"];
+    let mut count = 0;
+    for document in documents().into_iter().chain(scripts.map(str::to_owned)) {
+        let text = read(&document);
+        for file in files(&text, &directories) {
+            count += 1;
+            let is_there = root.join(file).exists() || made.contains(&file);
+            assert!(is_there, "{document} names {file}, which isn't there");
+        }
+    }
+    assert!(count > 60, "{count} files");
+}
+
+/// The files of the map's first column: `dir/` and what stands behind it without one lies there too, or in the
+/// directory of the file before.
+#[test]
+fn the_map_names_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = read("docs/architecture.md");
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| `src/")).collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    let mut named = Vec::new();
+    for row in &rows {
+        let column = row.split('|').nth(1).unwrap();
+        let mut directory = Path::new("");
+        for name in column.split('`').skip(1).step_by(2) {
+            let path = if name.starts_with("src/") { name.into() } else { directory.join(name) };
+            assert!(root.join(&path).exists(), "the map names {name}: {} isn't there", path.display());
+            if name.starts_with("src/") {
+                directory = Path::new(name).parent().unwrap();
+            }
+            named.push(path);
+        }
+    }
+    // and every room is in it
+    for entry in fs::read_dir(root.join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        let path = path.strip_prefix(root).unwrap();
+        let is_named = named.iter().any(|named| named.starts_with(path));
+        assert!(!root.join(path).is_dir() || is_named, "the map doesn't name {}", path.display());
+    }
+    // the files that the second column speaks of lie somewhere in the rooms
+    let sources: Vec<_> = sources(&root.join("src"));
+    for row in &rows {
+        for name in row.split('|').nth(2).unwrap().split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") || name.ends_with('/') {
+                let name = name.trim_end_matches('/');
+                assert!(sources.iter().any(|source| source.ends_with(name)), "the map speaks of {name}");
+            }
+        }
+    }
+}
+
+/// All files and directories below one.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { [sources(&path), vec![path]].concat() } else { vec![path] })
+        .collect()
 }
 
 /// The anchor that a hosting page makes of a heading.
