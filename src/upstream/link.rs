@@ -1,7 +1,6 @@
 //! The link's loop: ask the machine what to do, do it, tell it what happened.
 
 use std::{
-    collections::VecDeque,
     future::{pending, poll_fn},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use tokio::{sync::watch, time};
 
 use super::{
     attempt::{Attempted, Dial, Outcome, attempt},
-    machine::{Action, Input, Machine, Note, Reached, Slot},
+    machine::{Action, Input, Machine, News, Note, Reached, Slot},
     settings::{Ended, Settings},
     websocket::{Batch, Connection, End, Listen},
     wire::track::Track,
@@ -56,7 +55,6 @@ pub(super) async fn run(
         dial,
         seats: [Seat::default(), Seat::default()],
         turn: Slot::A,
-        deferred: VecDeque::new(),
         ended: None,
         patience: PATIENCE_BATCHES,
     }
@@ -76,8 +74,6 @@ struct Link<D> {
     seats: [Seat; 2],
     /// The seat that is looked at first, so that neither keeps the other from being read.
     turn: Slot,
-    /// What the machine wants done, and the connection that was just read from couldn't do.
-    deferred: VecDeque<Action>,
     ended: Option<Ended>,
     patience: usize,
 }
@@ -130,8 +126,8 @@ impl<D: Dial + 'static> Link<D> {
         self.turn = self.turn.other();
         let ready = self.hub.is_ready();
         let deadline = self.deadline();
-        let Link { hub, commands, settings, machine, backlog, seats, turn, deferred, .. } = self;
-        let mut desk = Desk { hub, machine, backlog, deferred };
+        let Link { hub, commands, settings, machine, backlog, seats, turn, .. } = self;
+        let mut desk = Desk { hub, machine, backlog };
         tokio::select! {
             biased;
             event = poll_fn(|cx| poll_seats(cx, seats, *turn, &mut desk)) => event,
@@ -249,7 +245,8 @@ impl<D: Dial + 'static> Link<D> {
 
     /// Does what the machine wants done.
     fn act(&mut self) {
-        while let Some(action) = self.deferred.pop_front().or_else(|| self.machine.poll_action()) {
+        tell(&self.hub, &mut self.machine);
+        while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Connect { slot, to } => {
                     let attempt = attempt(self.present.clone(), to, self.dial.clone(), Track::default());
@@ -270,9 +267,6 @@ impl<D: Dial + 'static> Link<D> {
                     }
                 }
                 Action::Drop { slot } => self.seats[slot.index()].connection = None,
-                Action::Announce(status) => announce(&self.hub, status),
-                Action::Hole(hole) => declare(&self.hub, now_us(), &hole),
-                Action::Note(note) => self.note(note),
                 Action::Finish(ended) => self.ended = Some(ended),
             }
         }
@@ -284,20 +278,6 @@ impl<D: Dial + 'static> Link<D> {
     /// Whether the connection that closes still gets what was sent before.
     fn is_draining(&self) -> bool {
         self.machine.drained().is_some_and(|slot| self.seats[slot.index()].is_draining())
-    }
-
-    fn note(&self, note: Note) {
-        match note {
-            Note::RoundTrip(round_trip) => {
-                self.hub.update_link(|status| status.heartbeat_rtt = Some(round_trip));
-            }
-            Note::Stable => self.hub.update_link(|status| status.attempt = 0),
-            Note::PutOff(why) => tracing::info!(why, "the server isn't ready yet"),
-            Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
-            Note::RotationFailed { error, retry_in } => {
-                tracing::warn!(error, ?retry_in, "the new connection failed; the old one goes on");
-            }
-        }
     }
 
     /// While the hub can't take more, or too much waits to be said, nothing is read, and the server's
@@ -349,7 +329,6 @@ struct Desk<'a> {
     hub: &'a Hub,
     machine: &'a mut Machine,
     backlog: &'a mut Backlog,
-    deferred: &'a mut VecDeque<Action>,
 }
 
 /// Reads from and writes to all connections, and goes on with all attempts.
@@ -364,8 +343,8 @@ fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &m
             }
             let Some(connection) = &mut seat.connection else { continue };
             let was_unwritten = connection.has_unwritten();
-            let Desk { hub, machine, backlog, deferred } = desk;
-            let mut books = Books { slot, hub, machine, backlog, deferred, held, time_us: None };
+            let Desk { hub, machine, backlog } = desk;
+            let mut books = Books { slot, hub, machine, backlog, held, time_us: None };
             let listen = match (seat.paused, hub.is_ready()) {
                 (false, _) => Listen::Yes,
                 (true, true) => Listen::AfterWriting,
@@ -382,6 +361,30 @@ fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &m
         }
         if !is_released {
             return Poll::Pending;
+        }
+    }
+}
+
+/// Tells clients and people what there is to tell.
+fn tell(hub: &Hub, machine: &mut Machine) {
+    while let Some(told) = machine.poll_news() {
+        match told {
+            News::Announce(status) => announce(hub, status),
+            News::Note(note) => self::note(hub, note),
+        }
+    }
+}
+
+fn note(hub: &Hub, note: Note) {
+    match note {
+        Note::RoundTrip(round_trip) => {
+            hub.update_link(|status| status.heartbeat_rtt = Some(round_trip));
+        }
+        Note::Stable => hub.update_link(|status| status.attempt = 0),
+        Note::PutOff(why) => tracing::info!(why, "the server isn't ready yet"),
+        Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
+        Note::RotationFailed { error, retry_in } => {
+            tracing::warn!(error, ?retry_in, "the new connection failed; the old one goes on");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The link's state machine: what to do next, and when. Pure.
 //!
-//! The contract is that of one loop: [`Machine::handle`] what happened, drain [`Machine::poll_action`]
-//! and do it, then wait for the next happening or for [`Machine::next_timeout`].
+//! The contract is that of one loop: [`Machine::handle`] what happened, drain [`Machine::poll_news`]
+//! and [`Machine::poll_action`] and do it, then wait for the next happening or for [`Machine::next_timeout`].
 //!
 //! There is one state, so there is one attempt or one connection at a time, and beside it at most one
 //! more, while one connection takes over from another ([`rotation`]). Every way to a new automatic
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{Excess, Remedy},
-    hub::{Hole, LinkState, LinkStatus, Payload},
+    hub::{LinkState, LinkStatus, Payload},
 };
 
 mod attempt;
@@ -41,7 +41,7 @@ mod world;
 
 use attempt::Attempt;
 pub(super) use channel::{Channel, Doing, Timeout};
-pub(super) use events::{Action, Input, Note, Reached, Slot};
+pub(super) use events::{Action, Input, News, Note, Reached, Slot, Verdict};
 use fault::Fault;
 use heartbeat::Heartbeat;
 use pacing::Sender;
@@ -67,6 +67,7 @@ pub(super) struct Machine {
     /// The connection that is to take over, or the one that it took over from.
     rotation: Rotation,
     actions: VecDeque<Action>,
+    news: VecDeque<News>,
     /// The number of the newest connection that came up.
     conn: u64,
     /// The URL of the present or next attempt.
@@ -101,6 +102,7 @@ impl Machine {
             state: State::Closed,
             rotation: Rotation::default(),
             actions: VecDeque::new(),
+            news: VecDeque::new(),
             conn: 0,
             url: 0,
             failures: 0,
@@ -171,22 +173,29 @@ impl Machine {
         }
     }
 
-    /// Takes in a message, and says whether clients get it. Wanted only while
-    /// [`Machine::wants_messages`]. What it leads to is among the actions, which belong before what
-    /// comes in next.
-    pub(super) fn hear(&mut self, now: Instant, slot: Slot, message: Heard<'_>) -> bool {
+    /// Takes in a message, and says what it came to. Wanted only while [`Machine::wants_messages`]. What is
+    /// told then belongs behind the message; what is to be done can wait until others are heard.
+    pub(super) fn hear(&mut self, now: Instant, slot: Slot, message: Heard<'_>) -> Verdict {
         let Machine { state, rotation, world, .. } = self;
-        let Some(channel) = find(state, rotation, slot) else { return true };
-        let publish = match channel.session.wants_messages() {
-            true => channel.hear(now, world, message) == Publish::Yes,
-            false => true,
+        let Some(channel) = find(state, rotation, slot) else {
+            return Verdict { publish: true, ..Verdict::default() };
+        };
+        let (publish, holes) = match channel.session.wants_messages() {
+            true => (channel.hear(now, world, message) == Publish::Yes, channel.session.take_holes()),
+            false => (true, Vec::new()),
         };
         if let Some(newer) = rotation.newer(slot) {
             world.tell_newer(slot, newer);
         }
         let is_new = publish && rotation.is_new(slot, message);
         self.settle(now, slot);
-        publish && is_new
+        Verdict { holes, publish: publish && is_new }
+    }
+
+    /// The next thing to tell clients and people. Drain it after each [`Machine::handle`] and
+    /// [`Machine::hear`].
+    pub(super) fn poll_news(&mut self) -> Option<News> {
+        self.news.pop_front()
     }
 
     /// The next thing to do. Drain it after each [`Machine::handle`].
@@ -333,9 +342,6 @@ impl Machine {
             let is_main = self.state.slot() == Some(slot);
             match doing {
                 Doing::RoundTrip(round_trip) => self.note_round_trip(slot, round_trip),
-                Doing::Effect(Effect::Hole { from, to, per }) => {
-                    self.actions.push_back(Action::Hole(Hole { from, to, per }));
-                }
                 Doing::Effect(Effect::Ready) if is_main => self.up(now),
                 Doing::Effect(Effect::Ready) => self.switch(now, slot),
                 Doing::Effect(Effect::Rotate { why }) if is_main => self.rotate(now, why),
@@ -350,11 +356,11 @@ impl Machine {
 
     /// The server has a step wait, on the connection that there is: clients hear why there is no link yet.
     fn put_off(&mut self, is_main: bool, why: String, delay: Duration) {
-        self.actions.push_back(Action::Note(Note::PutOff(why.clone())));
+        self.news.push_back(News::Note(Note::PutOff(why.clone())));
         if is_main {
             let status = self.status(LinkState::Connecting);
             let status = LinkStatus { error: Some(why), retry_in: Some(delay), ..status };
-            self.actions.push_back(Action::Announce(status));
+            self.news.push_back(News::Announce(status));
         }
     }
 
@@ -378,7 +384,7 @@ impl Machine {
                 *stable = true;
                 self.forget_failures();
                 self.rotation.settled();
-                self.actions.push_back(Action::Note(Note::Stable));
+                self.news.push_back(News::Note(Note::Stable));
             }
             State::Closing { until, .. } if now >= *until => self.drop_closing(now),
             State::Waiting { until, why, .. } if now >= *until => {
@@ -432,12 +438,12 @@ impl Machine {
         self.resumes = 0;
         let subprotocol = self.state.channel().and_then(|channel| channel.reached.subprotocol.clone());
         let status = LinkStatus { subprotocol, ..self.status(LinkState::Up) };
-        self.actions.push_back(Action::Announce(status));
+        self.news.push_back(News::Announce(status));
     }
 
     fn announce(&mut self, state: LinkState) {
         let status = self.status(state);
-        self.actions.push_back(Action::Announce(status));
+        self.news.push_back(News::Announce(status));
     }
 
     fn status(&self, state: LinkState) -> LinkStatus {
@@ -456,7 +462,7 @@ impl Machine {
 
     fn note_round_trip(&mut self, slot: Slot, round_trip: Duration) {
         if self.sender() == Some(slot) {
-            self.actions.push_back(Action::Note(Note::RoundTrip(round_trip)));
+            self.news.push_back(News::Note(Note::RoundTrip(round_trip)));
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use super::secrets::Secrets;
 use crate::{
     config::{Remedy, Say, format_duration},
-    hub::Payload,
+    hub::{Hole, Payload},
 };
 
 pub(super) mod context;
@@ -71,6 +71,8 @@ pub(super) struct Session {
     /// How often the step under way was put off.
     put_off: u32,
     effects: VecDeque<Effect>,
+    /// What is missing before the message that was heard.
+    holes: Vec<Hole>,
     next_id: u64,
     counts: Counts,
     /// Where this connection's counts begin that another one's, still heard, don't reach yet.
@@ -124,8 +126,6 @@ pub(super) enum Effect {
     HeartbeatAnswered,
     /// The server said how often the heartbeat beats.
     BeatInterval(Duration),
-    /// Messages are missing before the one that was heard; `per` is what they are counted for, as JSON.
-    Hole { from: u64, to: u64, per: Option<String> },
     /// How the script goes: only where it is followed.
     Script(Mark),
 }
@@ -141,6 +141,7 @@ impl Session {
             step_began: now,
             put_off: 0,
             effects: VecDeque::new(),
+            holes: Vec::new(),
             next_id: 1,
             counts: Counts::default(),
             joins: BTreeMap::new(),
@@ -213,6 +214,11 @@ impl Session {
             false => format!("{what} within {waited}, by upstream.connect_timeout"),
         };
         self.fail_step(step, &format!("{why}: {expected}"), step.on_fail);
+    }
+
+    /// What is missing before the message that was just heard.
+    pub(super) fn take_holes(&mut self) -> Vec<Hole> {
+        std::mem::take(&mut self.holes)
     }
 
     /// The next thing to do. Drain it after each call.

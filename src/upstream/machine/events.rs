@@ -83,7 +83,7 @@ pub(in crate::upstream) enum Input {
     Timeout,
 }
 
-/// What to do.
+/// What is to be done with connections.
 #[derive(Debug, PartialEq)]
 pub(in crate::upstream) enum Action {
     /// Begin an attempt.
@@ -96,14 +96,26 @@ pub(in crate::upstream) enum Action {
     Close { slot: Slot, code: u16, reason: &'static str },
     /// Drop the connection as it is.
     Drop { slot: Slot },
-    /// Tell everyone of the new state. Its `since_us` is left to the one who knows the wall clock.
-    Announce(LinkStatus),
-    /// Tell everyone that the server's messages have a hole here.
-    Hole(Hole),
-    /// Change what is shown of the state, without a line.
-    Note(Note),
     /// It is over.
     Finish(Ended),
+}
+
+/// What clients and people hear of.
+#[derive(Debug, PartialEq)]
+pub(in crate::upstream) enum News {
+    /// The new state. Its `since_us` is left to the one who knows the wall clock.
+    Announce(LinkStatus),
+    /// A change of what is shown of the state, without a line.
+    Note(Note),
+}
+
+/// What a message came to.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::upstream) struct Verdict {
+    /// What is missing before it.
+    pub(in crate::upstream) holes: Vec<Hole>,
+    /// Clients get it.
+    pub(in crate::upstream) publish: bool,
 }
 
 /// A change within a state.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Attempt, LINGER, Machine, Slot, State, Then, Wait, backoff, rotation::Phase, verdict::Verdict,
+    Action, Attempt, LINGER, Machine, News, Slot, State, Then, Wait, backoff, rotation::Phase,
+    verdict::Verdict,
 };
 use crate::{
     config::{OnExhausted, Remedy},
@@ -238,7 +239,7 @@ impl Machine {
     pub(super) fn announce_waiting(&mut self, now: Instant, until: Instant) {
         let (retry_in, retry_at) = (Some(until - now), Some(until));
         let status = LinkStatus { retry_in, retry_at, ..self.status(LinkState::Waiting) };
-        self.actions.push_back(Action::Announce(status));
+        self.news.push_back(News::Announce(status));
     }
 
     /// The closing handshake is over, or its time.

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Attempt, Channel, LINGER, Machine, Note, Slot, State, dedupe::Seen, fault::is_under_way,
+    Action, Attempt, Channel, LINGER, Machine, News, Note, Slot, State, dedupe::Seen, fault::is_under_way,
     verdict::Verdict, world::World,
 };
 use crate::{
@@ -231,7 +231,7 @@ impl Machine {
         if now < *since + reconnect.stable_after.max(reconnect.initial_delay) {
             self.rotation.hasty = hasty.saturating_add(1);
         }
-        self.actions.push_back(Action::Note(Note::Rotating(why)));
+        self.news.push_back(News::Note(Note::Rotating(why)));
         if hasty == 0 {
             return self.dial_next(now);
         }
@@ -325,7 +325,7 @@ impl Machine {
             && at <= now
         {
             let age = self.settings.terms.rotate.after.unwrap_or_default();
-            self.actions.push_back(Action::Note(Note::Rotating(format!("the connection is {age:?} old"))));
+            self.news.push_back(News::Note(Note::Rotating(format!("the connection is {age:?} old"))));
             self.dial_next(now);
         }
         match &self.rotation.phase {
@@ -421,7 +421,7 @@ impl Machine {
             }
         };
         self.rotation.forgets = forgets;
-        self.actions.push_back(Action::Note(Note::RotationFailed { error, retry_in }));
+        self.news.push_back(News::Note(Note::RotationFailed { error, retry_in }));
     }
 
     /// The link's connection goes away by itself or on request: no other takes over from it, and none

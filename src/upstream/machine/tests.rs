@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     config::{self, HeartbeatKind, OnExhausted, Template},
+    hub::Hole,
     upstream::settings::Ended,
 };
 
@@ -52,11 +53,15 @@ fn with(change: impl FnOnce(&mut Settings)) -> Settings {
 struct Bench {
     machine: Machine,
     now: Instant,
+    /// What was told by the last call.
+    news: Vec<News>,
+    /// What was missing before the last message.
+    holes: Vec<Hole>,
 }
 
 impl Bench {
     fn new(settings: Settings) -> Bench {
-        Bench { machine: Machine::new(settings, 7), now: Instant::now() }
+        Bench { machine: Machine::new(settings, 7), now: Instant::now(), news: Vec::new(), holes: Vec::new() }
     }
 
     /// One that has an open connection.
@@ -68,7 +73,13 @@ impl Bench {
     }
 
     fn tell(&mut self, input: Input) -> Vec<Action> {
+        self.news.clear();
+        self.say(input)
+    }
+
+    fn say(&mut self, input: Input) -> Vec<Action> {
         self.machine.handle(self.now, input);
+        self.news.extend(std::iter::from_fn(|| self.machine.poll_news()));
         std::iter::from_fn(|| self.machine.poll_action()).collect()
     }
 
@@ -76,10 +87,11 @@ impl Bench {
     fn pass(&mut self, time: Duration) -> Vec<Action> {
         let end = self.now + time;
         let mut actions = Vec::new();
+        self.news.clear();
         while let Some(at) = self.machine.next_timeout(self.now).filter(|at| *at <= end) {
             self.now = self.now.max(at);
             let before = self.machine.next_timeout(self.now);
-            actions.extend(self.tell(Input::Timeout));
+            actions.extend(self.say(Input::Timeout));
             assert_ne!(
                 self.machine.next_timeout(self.now),
                 before,
@@ -95,8 +107,50 @@ impl Bench {
         let begin = self.now;
         let at = self.machine.next_timeout(self.now).expect("a wait has an end");
         let actions = self.pass(at - begin);
-        assert!(matches!(actions[..], [Action::Announce(_), Action::Connect { .. }]), "{actions:?}");
+        assert!(matches!(self.news[..], [News::Announce(_)]), "{:?}", self.news);
+        assert!(matches!(actions[..], [Action::Connect { .. }]), "{actions:?}");
         at - begin
+    }
+
+    /// The states that were announced by the last call.
+    fn states(&self) -> Vec<LinkState> {
+        let state = |told: &News| match told {
+            News::Announce(status) => Some(status.state),
+            News::Note(_) => None,
+        };
+        self.news.iter().filter_map(state).collect()
+    }
+
+    /// The newest state that was announced by the last call.
+    fn announced(&self) -> &LinkStatus {
+        let status = self.news.iter().rev().find_map(|told| match told {
+            News::Announce(status) => Some(status),
+            News::Note(_) => None,
+        });
+        status.unwrap_or_else(|| panic!("no state in {:?}", self.news))
+    }
+
+    fn notes(&self) -> Vec<&Note> {
+        let note = |told| match told {
+            &News::Note(ref note) => Some(note),
+            News::Announce(_) => None,
+        };
+        self.news.iter().filter_map(note).collect()
+    }
+
+    fn told_at(&mut self, input: Input) -> &LinkStatus {
+        self.tell(input);
+        self.announced()
+    }
+
+    fn announced_after(&mut self, time: Duration) -> &LinkStatus {
+        self.pass(time);
+        self.announced()
+    }
+
+    fn states_at(&mut self, input: Input) -> Vec<LinkState> {
+        self.tell(input);
+        self.states()
     }
 }
 
@@ -132,24 +186,6 @@ fn inbound() -> Input {
     Input::Inbound { slot: Slot::A, messages: false }
 }
 
-fn states(actions: &[Action]) -> Vec<LinkState> {
-    actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Announce(status) => Some(status.state),
-            _ => None,
-        })
-        .collect()
-}
-
-fn announced(actions: &[Action]) -> &LinkStatus {
-    let status = actions.iter().rev().find_map(|action| match action {
-        Action::Announce(status) => Some(status),
-        _ => None,
-    });
-    status.unwrap_or_else(|| panic!("no state in {actions:?}"))
-}
-
 fn connects(actions: &[Action]) -> usize {
     actions.iter().filter(|action| matches!(action, Action::Connect { .. })).count()
 }
@@ -161,12 +197,12 @@ fn attempts_are_not_reset_before_the_connection_is_open() {
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);
     for attempt in 1..=5 {
-        assert_eq!(announced(&bench.tell(refused())).attempt, attempt);
+        assert_eq!(bench.told_at(refused()).attempt, attempt);
         bench.until_attempt();
     }
-    assert_eq!(announced(&bench.tell(connected())).attempt, 5, "nor as soon as it is open");
+    assert_eq!(bench.told_at(connected()).attempt, 5, "nor as soon as it is open");
     bench.pass(9 * S);
-    assert_eq!(announced(&bench.tell(gone())).attempt, 6);
+    assert_eq!(bench.told_at(gone()).attempt, 6);
 }
 
 #[test]
@@ -215,7 +251,7 @@ fn a_dead_link_is_noticed_by_the_missing_answer() {
     let actions = bench.pass(40 * S);
     assert!(actions.contains(&Action::Ping { slot: Slot::A, payload: 1_u64.to_be_bytes() }));
     assert!(actions.contains(&Action::Drop { slot: Slot::A }));
-    let status = announced(&actions);
+    let status = bench.announced();
     assert_eq!((status.state, status.code), (LinkState::Waiting, Some(1006)));
     assert!(status.error.as_deref().unwrap().contains("no sign of life within 10s"));
 }
@@ -223,12 +259,12 @@ fn a_dead_link_is_noticed_by_the_missing_answer() {
 #[test]
 fn the_state_is_not_up_before_the_connection_is() {
     let mut bench = Bench::new(settings());
-    let actions = bench.tell(Input::Start);
-    assert_eq!(states(&actions), [LinkState::Connecting]);
+    bench.tell(Input::Start);
+    assert_eq!(bench.states(), [LinkState::Connecting]);
     assert!(bench.machine.sender().is_none());
-    assert_eq!(announced(&actions).conn, 0);
-    let actions = bench.tell(connected());
-    assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 1));
+    assert_eq!(bench.announced().conn, 0);
+    bench.tell(connected());
+    assert_eq!((bench.announced().state, bench.announced().conn), (LinkState::Up, 1));
     assert!(bench.machine.sender().is_some());
 }
 
@@ -240,16 +276,16 @@ fn what_ended_a_connection_is_told_until_the_next_one_is_up() {
     let close = Failure::closed_there(Some(1013), "later");
     assert_eq!(bench.tell(closing(close.clone())), [], "the end of TCP is awaited");
     assert_eq!(bench.machine.next_timeout(bench.now), Some(bench.now + LINGER));
-    let actions = bench.tell(gone());
-    let status = announced(&actions);
+    bench.tell(gone());
+    let status = bench.announced();
     assert_eq!((status.code, status.reason.as_deref()), (Some(1013), Some("later")), "not how TCP ended");
     assert_eq!(status.error, close.error);
     assert!(status.retry_in.is_some());
     bench.until_attempt();
     let status = bench.machine.status(LinkState::Connecting);
     assert_eq!(status.code, Some(1013));
-    let actions = bench.tell(connected());
-    let status = announced(&actions);
+    bench.tell(connected());
+    let status = bench.announced();
     assert_eq!((status.code, &status.reason, &status.error), (None, &None, &None));
 }
 
@@ -259,7 +295,7 @@ fn a_server_that_never_ends_tcp_is_waited_for_briefly() {
     bench.tell(closing(Failure::closed_there(None, "")));
     let actions = bench.pass(LINGER);
     assert_eq!(actions[0], Action::Drop { slot: Slot::A });
-    assert_eq!(announced(&actions).state, LinkState::Waiting);
+    assert_eq!(bench.announced().state, LinkState::Waiting);
 }
 
 #[test]
@@ -271,9 +307,10 @@ fn after_a_stable_time_the_row_begins_anew() {
         bench.until_attempt();
     }
     bench.tell(connected());
-    assert_eq!(bench.pass(10 * S), [Action::Note(Note::Stable)]);
-    let actions = bench.tell(gone());
-    let status = announced(&actions);
+    assert_eq!(bench.pass(10 * S), []);
+    assert_eq!(bench.notes(), [&Note::Stable]);
+    bench.tell(gone());
+    let status = bench.announced();
     assert_eq!(status.attempt, 1);
     let wait = status.retry_in.unwrap();
     assert!(wait >= 50 * MS && wait <= 500 * MS, "{wait:?}");
@@ -289,7 +326,7 @@ fn a_stable_time_counts_even_if_its_timer_came_too_late() {
     }
     bench.tell(connected());
     bench.now += 10 * S;
-    assert_eq!(announced(&bench.tell(gone())).attempt, 1);
+    assert_eq!(bench.told_at(gone()).attempt, 1);
 }
 
 #[test]
@@ -310,8 +347,8 @@ fn retry_after_is_respected() {
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);
     let failure = Failure { retry_after: Some(120 * S), ..Failure::attempt("busy") };
-    let actions = bench.tell(refused_with(failure));
-    assert_eq!(announced(&actions).retry_in, Some(120 * S));
+    bench.tell(refused_with(failure));
+    assert_eq!(bench.announced().retry_in, Some(120 * S));
     assert_eq!(bench.until_attempt(), 120 * S);
 }
 
@@ -324,9 +361,8 @@ fn the_urls_take_turns() {
             actions.contains(&Action::Connect { slot: Slot::A, to: Destination::Configured(url) }),
             "{actions:?}"
         );
-        assert_eq!(announced(&actions).url, ["wss://a/", "wss://b/"][url]);
-        let waiting = bench.tell(refused());
-        assert_eq!(announced(&waiting).url, ["wss://b/", "wss://a/"][url], "the next one is named");
+        assert_eq!(bench.announced().url, ["wss://a/", "wss://b/"][url]);
+        assert_eq!(bench.told_at(refused()).url, ["wss://b/", "wss://a/"][url], "the next one is named");
         actions = bench.pass(60 * S);
     }
 }
@@ -339,15 +375,15 @@ fn max_attempts_end_in_failed_and_open_starts_again() {
         bench.tell(refused());
         bench.until_attempt();
     }
-    let actions = bench.tell(refused());
-    let status = announced(&actions);
+    bench.tell(refused());
+    let status = bench.announced();
     assert_eq!((status.state, status.attempt, status.retry_in), (LinkState::Failed, 3, None));
     let error = status.error.as_deref().unwrap();
     assert!(error.starts_with("given up after 3 attempts in a row") && error.ends_with("connection refused"));
     assert_eq!(bench.pass(3_600 * S), []);
     let actions = bench.tell(Input::Open);
-    assert_eq!((states(&actions), connects(&actions)), (vec![LinkState::Connecting], 1));
-    assert_eq!(announced(&bench.tell(refused())).attempt, 1, "and counts anew");
+    assert_eq!((bench.states(), connects(&actions)), (vec![LinkState::Connecting], 1));
+    assert_eq!(bench.told_at(refused()).attempt, 1, "and counts anew");
 }
 
 #[test]
@@ -358,7 +394,7 @@ fn exit_on_exhausted_finishes() {
     }));
     bench.tell(Input::Start);
     let actions = bench.tell(refused());
-    assert_eq!(announced(&actions).state, LinkState::Failed);
+    assert_eq!(bench.announced().state, LinkState::Failed);
     assert_eq!(actions.last(), Some(&Action::Finish(Ended::GivenUp)));
 }
 
@@ -366,7 +402,7 @@ fn exit_on_exhausted_finishes() {
 fn the_loss_of_a_stable_connection_uses_up_no_attempt() {
     let mut bench = Bench::up(with(|settings| settings.reconnect.max_attempts = 1));
     bench.pass(10 * S);
-    assert_eq!(announced(&bench.tell(gone())).state, LinkState::Waiting);
+    assert_eq!(bench.told_at(gone()).state, LinkState::Waiting);
     bench.until_attempt();
-    assert_eq!(announced(&bench.tell(refused())).state, LinkState::Failed);
+    assert_eq!(bench.told_at(refused()).state, LinkState::Failed);
 }

@@ -7,7 +7,10 @@ use super::{
     rules::{Rules, Sequence},
     sequence::{Missing, number},
 };
-use crate::config::{OnHole, Remedy};
+use crate::{
+    config::{OnHole, Remedy},
+    hub::Hole,
+};
 
 impl Session {
     /// Looks at the server's own number.
@@ -23,7 +26,7 @@ impl Session {
         // what a message without this key is counted for has no name
         let name = per.filter(|per| !per.is_empty()).map(str::to_owned);
         for (from, to) in [before, here].into_iter().flatten() {
-            self.effects.push_back(Effect::Hole { from, to, per: name.clone() });
+            self.holes.push(Hole { from, to, per: name.clone() });
         }
         let then = match sequence.on_hole {
             OnHole::Declare => return self.tell_hole(context, sequence, look),

@@ -9,7 +9,7 @@ fn open_and_reconnect_end_a_wait_at_once() {
         bench.tell(Input::Start);
         bench.tell(refused());
         let actions = bench.tell(input);
-        assert_eq!((connects(&actions), announced(&actions).attempt), (1, 0));
+        assert_eq!((connects(&actions), bench.announced().attempt), (1, 0));
     }
 }
 
@@ -22,17 +22,17 @@ fn what_was_told_already_is_not_told_again_with_what_is_asked_for() {
         }));
         bench.tell(Input::Start);
         bench.tell(refused());
-        let told = |actions: &[Action]| {
-            let status = announced(actions);
-            (status.state, status.error.is_some())
-        };
-        assert_eq!(told(&bench.tell(Input::Open)), (LinkState::Connecting, false), "at once");
+        let told = |status: &LinkStatus| (status.state, status.error.is_some());
+        assert_eq!(told(bench.told_at(Input::Open)), (LinkState::Connecting, false), "at once");
         bench.pass(100 * MS);
-        assert!(told(&bench.tell(refused())).1, "this one is new");
-        let actions = bench.tell(Input::Open);
-        assert_eq!(told(&actions), (LinkState::Waiting, false), "an initial_delay after the one before");
-        assert_eq!(announced(&actions).retry_in, Some(400 * MS));
-        assert_eq!(told(&bench.pass(400 * MS)), (LinkState::Connecting, false));
+        assert!(told(bench.told_at(refused())).1, "this one is new");
+        assert_eq!(
+            told(bench.told_at(Input::Open)),
+            (LinkState::Waiting, false),
+            "an initial_delay after the one before"
+        );
+        assert_eq!(bench.announced().retry_in, Some(400 * MS));
+        assert_eq!(told(bench.announced_after(400 * MS)), (LinkState::Connecting, false));
     }
 }
 
@@ -86,14 +86,14 @@ fn reconnect_closes_and_connects_anew() {
         "the server answered: only TCP is left"
     );
     let actions = bench.tell(gone());
-    let status = announced(&actions);
+    let status = bench.announced();
     assert_eq!((status.state, status.code, status.attempt), (LinkState::Connecting, Some(1000), 0));
     assert_eq!(status.error, None, "nothing went wrong");
     assert!(
         actions.contains(&Action::Connect { slot: Slot::A, to: Destination::Configured(0) }),
         "with the same server"
     );
-    assert_eq!(announced(&bench.tell(connected())).conn, 2);
+    assert_eq!(bench.told_at(connected()).conn, 2);
 }
 
 #[test]
@@ -132,11 +132,12 @@ fn close_stays_closed_from_every_state() {
             }
             _ => {}
         }
-        let mut actions = bench.tell(Input::Close);
+        let actions = bench.tell(Input::Close);
         assert_eq!(actions.contains(&Action::AbandonConnect { slot: Slot::A }), setup == "connecting");
-        actions.extend(bench.pass(2 * S));
-        assert_eq!(announced(&actions).state, LinkState::Closed, "{setup}");
-        assert_eq!(states(&actions), [LinkState::Closed], "{setup}");
+        let mut states = bench.states();
+        bench.pass(2 * S);
+        states.extend(bench.states());
+        assert_eq!(states, [LinkState::Closed], "{setup}");
         assert_eq!(bench.pass(3_600 * S), [], "{setup}");
         assert_eq!(bench.tell(Input::Close), [], "{setup}");
         assert_eq!(connects(&bench.tell(Input::Open)), 1, "{setup}");
@@ -159,7 +160,7 @@ fn stop_finishes_from_every_state() {
     let mut bench = Bench::up(settings());
     assert_eq!(bench.tell(Input::Stop), [Action::Close { slot: Slot::A, code: 1001, reason: "shutdown" }]);
     let actions = bench.tell(gone());
-    assert_eq!((announced(&actions).state, announced(&actions).code), (LinkState::Closed, Some(1001)));
+    assert_eq!((bench.announced().state, bench.announced().code), (LinkState::Closed, Some(1001)));
     assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)));
 
     let mut bench = Bench::up(settings());
@@ -178,7 +179,7 @@ fn stop_finishes_from_every_state() {
     bench.tell(Input::Start);
     let actions = bench.tell(Input::Stop);
     assert_eq!(actions[0], Action::AbandonConnect { slot: Slot::A });
-    assert_eq!(states(&actions), [LinkState::Closed]);
+    assert_eq!(bench.states(), [LinkState::Closed]);
     assert_eq!(bench.tell(Input::Stop), []);
     assert_eq!(bench.tell(Input::Reconnect), []);
 

@@ -117,6 +117,9 @@ impl World {
         while let Some(action) = self.machine.poll_action() {
             self.act(action);
         }
+        while let Some(told) = self.machine.poll_news() {
+            self.hear(told);
+        }
     }
 
     fn act(&mut self, action: Action) {
@@ -160,20 +163,17 @@ impl World {
                 }
             }
             Action::Drop { .. } => self.drop_connection(),
-            Action::Announce(status) => {
-                assert_ne!((status.state, status.conn), (self.state, self.conn), "one line for each change");
-                assert_eq!(status.state == LinkState::Up, self.open, "up means that a connection is open");
-                assert_eq!(status.retry_in.is_some(), status.state == LinkState::Waiting);
-                assert!(
-                    status.conn == self.conn
-                        || (status.state == LinkState::Up && status.conn == self.conn + 1)
-                );
-                (self.state, self.conn) = (status.state, status.conn);
-            }
-            Action::Note(_) => {}
-            Action::Hole(_) => panic!("nothing is counted"),
             Action::Finish(_) => self.finished = true,
         }
+    }
+
+    fn hear(&mut self, told: News) {
+        let News::Announce(status) = told else { return };
+        assert_ne!((status.state, status.conn), (self.state, self.conn), "one line for each change");
+        assert_eq!(status.state == LinkState::Up, self.open, "up means that a connection is open");
+        assert_eq!(status.retry_in.is_some(), status.state == LinkState::Waiting);
+        assert!(status.conn == self.conn || (status.state == LinkState::Up && status.conn == self.conn + 1));
+        (self.state, self.conn) = (status.state, status.conn);
     }
 
     fn is_silent(&self) -> bool {

@@ -195,6 +195,9 @@ impl World {
         while let Some(action) = self.machine.poll_action() {
             self.take(action);
         }
+        while let Some(told) = self.machine.poll_news() {
+            self.hear(told);
+        }
         assert!(self.machine.sender().is_none() || self.state == LinkState::Up, "sends go while it is up");
         self.pump();
     }
@@ -220,22 +223,22 @@ impl World {
                 assert!(matches!(self.seats[slot.index()], Seat::Open { .. }), "there is something to drop");
                 self.free(slot);
             }
-            Action::Announce(status) => {
-                if status.state == LinkState::Up {
-                    assert_eq!(status.conn, self.conn + 1);
-                    self.told_up += 1;
-                    self.not_before = None;
-                } else {
-                    assert_eq!(status.conn, self.conn);
-                    assert!(status.state != self.state || self.asked, "one line for each change");
-                }
-                self.asked &= !matches!(status.state, LinkState::Waiting | LinkState::Up);
-                (self.state, self.conn) = (status.state, status.conn);
-            }
-            Action::Note(_) => {}
-            Action::Hole(_) => panic!("nothing is counted"),
             Action::Finish(_) => self.finished = true,
         }
+    }
+
+    fn hear(&mut self, told: News) {
+        let News::Announce(status) = told else { return };
+        if status.state == LinkState::Up {
+            assert_eq!(status.conn, self.conn + 1);
+            self.told_up += 1;
+            self.not_before = None;
+        } else {
+            assert_eq!(status.conn, self.conn);
+            assert!(status.state != self.state || self.asked, "one line for each change");
+        }
+        self.asked &= !matches!(status.state, LinkState::Waiting | LinkState::Up);
+        (self.state, self.conn) = (status.state, status.conn);
     }
 
     fn connect(&mut self, slot: Slot) {

@@ -22,8 +22,8 @@ fn dialling(settings: Settings) -> Bench {
 /// One in which the next connection has just taken over.
 fn overlapping(settings: Settings) -> Bench {
     let mut bench = dialling(settings);
-    let actions = bench.tell(connected_on(Slot::B));
-    assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 2));
+    bench.tell(connected_on(Slot::B));
+    assert_eq!((bench.announced().state, bench.announced().conn), (LinkState::Up, 2));
     assert_eq!(bench.machine.sender(), Some(Slot::B));
     bench
 }
@@ -45,7 +45,7 @@ fn an_old_connection_is_left_only_for_one_that_is_up() {
     let mut bench = dialling(rotating());
     assert_eq!(bench.machine.sender(), Some(Slot::A));
     let actions = bench.tell(connected_on(Slot::B));
-    assert_eq!(states(&actions), [LinkState::Up]);
+    assert_eq!(bench.states(), [LinkState::Up]);
     assert!(!actions.iter().any(|action| matches!(action, Action::Close { .. })), "it is read on");
     assert_eq!(bench.tell(Input::Inbound { slot: Slot::B, messages: false }), [], "a frame is no message");
     assert_eq!(bench.tell(heard(Slot::A)), [], "the old one still speaks");
@@ -74,15 +74,15 @@ fn the_next_one_s_failures_leave_the_old_one_be_and_have_delays() {
         settings.reconnect.jitter = 0.0;
     }));
     for delay in [500, 1_000, 2_000, 4_000] {
-        let actions = bench.tell(refused_next());
+        assert_eq!(bench.tell(refused_next()), []);
         let retry_in = Some(delay * MS);
         let error = "connection refused".to_owned();
-        assert!(actions.contains(&Action::Note(Note::RotationFailed { error, retry_in })), "{actions:?}");
-        assert_eq!(states(&actions), []);
+        assert_eq!(bench.notes(), [&Note::RotationFailed { error, retry_in }]);
+        assert_eq!(bench.states(), []);
         assert_eq!(connects(&bench.pass(delay * MS - MS)), 0);
         assert_eq!(connects(&bench.pass(MS)), 1);
     }
-    let status = announced(&bench.tell(connected_on(Slot::B))).clone();
+    let status = bench.told_at(connected_on(Slot::B)).clone();
     assert_eq!((status.state, status.attempt), (LinkState::Up, 0), "these were no failures of the link");
 }
 
@@ -92,12 +92,12 @@ fn a_connection_that_is_lost_while_the_next_is_under_way_waits_for_that() {
         let is_closing = matches!(end, Input::Closing { .. });
         let mut bench = dialling(rotating());
         let actions = bench.tell(end);
-        assert_eq!(states(&actions), [LinkState::Connecting], "{actions:?}");
+        assert_eq!(bench.states(), [LinkState::Connecting], "{actions:?}");
         assert_eq!(connects(&actions), 0, "it is under way already");
-        assert!(announced(&actions).error.is_some());
+        assert!(bench.announced().error.is_some());
         assert_eq!(bench.machine.sender(), None);
-        let actions = bench.tell(connected_on(Slot::B));
-        assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 2));
+        bench.tell(connected_on(Slot::B));
+        assert_eq!((bench.announced().state, bench.announced().conn), (LinkState::Up, 2));
         let actions = bench.pass(LINGER);
         assert_eq!(actions.contains(&Action::Drop { slot: Slot::A }), is_closing);
     }
@@ -107,8 +107,8 @@ fn a_connection_that_is_lost_while_the_next_is_under_way_waits_for_that() {
 fn a_lost_connection_whose_next_one_fails_too_waits_as_ever() {
     let mut bench = dialling(rotating());
     bench.tell(gone());
-    let actions = bench.tell(refused_next());
-    let status = announced(&actions);
+    bench.tell(refused_next());
+    let status = bench.announced();
     assert_eq!((status.state, status.attempt), (LinkState::Waiting, 2));
     bench.until_attempt();
 }
@@ -123,8 +123,8 @@ fn a_rule_about_the_lost_connection_comes_before_the_next_one() {
     }));
     let actions = bench.tell(closing(Failure::closed_there(Some(4004), "")));
     assert_eq!(actions, [Action::AbandonConnect { slot: Slot::B }]);
-    let actions = bench.tell(gone());
-    assert_eq!(announced(&actions).state, LinkState::Failed);
+    bench.tell(gone());
+    assert_eq!(bench.announced().state, LinkState::Failed);
 }
 
 #[test]
@@ -140,9 +140,8 @@ fn what_is_asked_for_ends_both_connections() {
         let actions = bench.tell(input);
         assert_eq!(actions[0], rotated_away(Slot::A));
         assert!(matches!(actions[1], Action::Close { slot: Slot::B, .. }));
-        let mut actions = bench.tell(gone_from(Slot::B));
-        actions.extend(bench.tell(gone_from(Slot::A)));
-        assert_eq!(states(&actions).len(), 1, "{actions:?}");
+        let states = [bench.states_at(gone_from(Slot::B)), bench.states_at(gone_from(Slot::A))];
+        assert_eq!(states.concat().len(), 1, "{states:?}");
     }
 }
 
@@ -151,7 +150,7 @@ fn the_loss_of_the_new_connection_ends_the_old_one_too() {
     let mut bench = overlapping(rotating());
     let actions = bench.tell(gone_from(Slot::B));
     assert_eq!(actions[0], rotated_away(Slot::A));
-    assert_eq!(announced(&actions).state, LinkState::Waiting);
+    assert_eq!(bench.announced().state, LinkState::Waiting);
     let actions = bench.pass(60 * S);
     let dialled: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Connect { .. })).collect();
     assert_eq!(dialled.len(), 1);
@@ -178,8 +177,8 @@ fn a_rule_may_stop_the_attempts_and_the_old_connection_goes_on() {
             vec![config::Rule { codes: vec![], statuses, pattern: None, then: config::Remedy::Stop }];
     }));
     let failure = Failure { http_status: Some(401), ..Failure::attempt("no") };
-    let actions = bench.tell(Input::ConnectFailed { slot: Slot::B, failure });
-    assert_eq!(actions, [Action::Note(Note::RotationFailed { error: "no".into(), retry_in: None })]);
+    assert_eq!(bench.tell(Input::ConnectFailed { slot: Slot::B, failure }), []);
+    assert_eq!(bench.notes(), [&Note::RotationFailed { error: "no".into(), retry_in: None }]);
     assert_eq!(connects(&bench.pass(100_000 * S)), 0);
     assert_eq!(bench.machine.sender(), Some(Slot::A));
 }
@@ -192,7 +191,7 @@ fn a_message_that_both_connections_say_is_published_once() {
     }));
     let hear = |bench: &mut Bench, slot, text| {
         assert!(bench.machine.wants_messages(slot));
-        bench.machine.hear(bench.now, slot, Heard::Text(text))
+        bench.machine.hear(bench.now, slot, Heard::Text(text)).publish
     };
     assert!(hear(&mut bench, Slot::A, r#"{"id":1}"#), "said while the next one was dialled");
     bench.tell(connected_on(Slot::B));
@@ -233,10 +232,10 @@ fn what_the_old_connection_said_is_known_for_a_while_without_an_overlap_too() {
     }));
     bench.tell(connected_on(Slot::B));
     assert_eq!(bench.pass(Duration::ZERO), [rotated_away(Slot::A)]);
-    assert!(bench.machine.hear(bench.now, Slot::A, Heard::Text(r#"{"id":1}"#)));
+    assert!(bench.machine.hear(bench.now, Slot::A, Heard::Text(r#"{"id":1}"#)).publish);
     bench.tell(gone_from(Slot::A));
     bench.pass(S);
-    assert!(!bench.machine.hear(bench.now, Slot::B, Heard::Text(r#"{"id":1}"#)), "both said it");
+    assert!(!bench.machine.hear(bench.now, Slot::B, Heard::Text(r#"{"id":1}"#)).publish, "both said it");
     bench.pass(5 * S);
     assert!(!bench.machine.rotation.compares(), "and the names are forgotten");
 }
@@ -248,7 +247,7 @@ fn a_binary_message_that_is_text_is_published_once_too() {
         settings.terms.rotate.dedupe = Some(config::Pointer::parse("/id").unwrap());
     }));
     bench.tell(connected_on(Slot::B));
-    let mut hear = |slot, bytes| bench.machine.hear(bench.now, slot, Heard::Binary(bytes));
+    let mut hear = |slot, bytes| bench.machine.hear(bench.now, slot, Heard::Binary(bytes)).publish;
     assert!(hear(Slot::A, br#"{"id":1}"#));
     assert!(!hear(Slot::B, br#"{"id":1}"#));
     assert!(hear(Slot::A, b"\xff") && hear(Slot::B, b"\xff"), "what is no text has no name");
@@ -383,9 +382,8 @@ fn who(bench: &mut Bench, slot: Slot) -> Vec<String> {
 fn what_the_next_connection_forgets_and_captures_is_its_own_until_it_takes_over() {
     let mut bench = resumed(resuming(""));
     assert_eq!(bench.said(Slot::B), [r#"{"resume":"first","seq":101}"#]);
-    let (_, actions) = bench.hear(Slot::B, r#"{"op":"invalid"}"#);
-    let failed = |action: &Action| matches!(action, Action::Note(Note::RotationFailed { .. }));
-    assert!(actions.iter().any(failed), "{actions:?}");
+    bench.hear(Slot::B, r#"{"op":"invalid"}"#);
+    assert!(matches!(bench.notes()[..], [Note::RotationFailed { .. }]));
     assert_eq!(who(&mut bench, Slot::A), [r#"{"me":"first","seq":101}"#], "the old one keeps its session");
 
     assert_eq!(connects(&bench.pass(60 * S)), 1);
@@ -396,8 +394,8 @@ fn what_the_next_connection_forgets_and_captures_is_its_own_until_it_takes_over(
     assert_eq!(actions, [], "a session of its own has numbers of its own");
     assert_eq!(bench.said(Slot::B), [r#"{"join":"second"}"#]);
     assert_eq!(who(&mut bench, Slot::A), [r#"{"me":"first","seq":102}"#]);
-    let (_, actions) = bench.hear(Slot::B, r#"{"op":"joined"}"#);
-    assert_eq!(states(&actions), [LinkState::Up]);
+    bench.hear(Slot::B, r#"{"op":"joined"}"#);
+    assert_eq!(bench.states(), [LinkState::Up]);
     assert_eq!(who(&mut bench, Slot::A), [r#"{"me":"first","seq":102}"#], "as long as it is read");
     assert_eq!(bench.hear(Slot::A, r#"{"s":103}"#).1, []);
     assert_eq!(who(&mut bench, Slot::B), [r#"{"me":"second","seq":7}"#]);
@@ -438,11 +436,11 @@ fn a_connection_that_is_lost_leaves_its_session_to_the_next_one_that_is_under_wa
     bench.tell(gone());
     bench.hear(Slot::B, r#"{"op":"resumed"}"#);
     assert_eq!(bench.said(Slot::B), [r#"{"join":"first"}"#]);
-    let (_, actions) = bench.hear(Slot::B, r#"{"op":"joined"}"#);
-    assert_eq!(states(&actions), [LinkState::Up]);
+    bench.hear(Slot::B, r#"{"op":"joined"}"#);
+    assert_eq!(bench.states(), [LinkState::Up]);
     assert_eq!(who(&mut bench, Slot::B), [r#"{"me":"first","seq":102}"#]);
-    let (_, actions) = bench.hear(Slot::B, r#"{"s":105}"#);
-    assert!(actions.iter().any(|action| matches!(action, Action::Hole(_))), "{actions:?}");
+    bench.hear(Slot::B, r#"{"s":105}"#);
+    assert_eq!(bench.holes.len(), 1);
 }
 
 #[test]

@@ -44,7 +44,9 @@ impl Bench {
     }
 
     pub(super) fn hear(&mut self, slot: Slot, text: &str) -> (bool, Vec<Action>) {
-        let publish = self.machine.hear(self.now, slot, Heard::Text(text));
+        let Verdict { holes, publish } = self.machine.hear(self.now, slot, Heard::Text(text));
+        self.holes = holes;
+        self.news = std::iter::from_fn(|| self.machine.poll_news()).collect();
         (publish, std::iter::from_fn(|| self.machine.poll_action()).collect())
     }
 
@@ -63,9 +65,9 @@ fn a_connection_is_up_when_its_script_is_done() {
     assert_eq!((bench.machine.sender(), bench.machine.state_for_sends()), (None, LinkState::Connecting));
     assert!(bench.machine.wants_messages(Slot::A));
     assert_eq!(bench.hear(Slot::A, r#"{"op":"news"}"#), (true, vec![]));
-    let (publish, actions) = bench.hear(Slot::A, WELCOME);
+    let (publish, _) = bench.hear(Slot::A, WELCOME);
     assert!(publish);
-    assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 1));
+    assert_eq!((bench.announced().state, bench.announced().conn), (LinkState::Up, 1));
     assert_eq!(bench.machine.sender(), Some(Slot::A));
     assert!(!bench.machine.wants_messages(Slot::A), "nothing is of concern any more");
 }
@@ -81,7 +83,7 @@ fn a_script_that_fails_closes_the_connection_and_names_its_step() {
         assert_eq!(actions, [Action::Close { slot: Slot::A, code: 1000, reason: "script" }]);
         assert_eq!(bench.machine.state_for_sends(), LinkState::Waiting);
         assert_eq!(bench.machine.drained(), None, "there are no clients' sends to wait for");
-        let status = announced(&bench.tell(gone())).clone();
+        let status = bench.told_at(gone()).clone();
         assert_eq!((status.state, status.conn, status.attempt), (LinkState::Waiting, 0, 1));
         assert!(status.error.as_deref().unwrap().contains("\"log in\""), "{status:?}");
     }
@@ -117,7 +119,7 @@ fn each_input_while_the_script_is_under_way() {
         assert_eq!(bench.machine.state_for_sends(), state, "{name}");
     }
     let mut bench = Bench::opening(toml(LOGIN));
-    assert_eq!(announced(&bench.tell(gone())).state, LinkState::Waiting);
+    assert_eq!(bench.told_at(gone()).state, LinkState::Waiting);
     let mut bench = Bench::opening(toml(LOGIN));
     let moved = toml(&LOGIN.replace("log in", "hello"));
     assert_eq!(bench.tell(Input::Settings(Box::new(moved))), [close(1000, "reconfigured")]);
@@ -147,7 +149,7 @@ rule = [
 "#;
     let lost = |bench: &mut Bench, code| {
         bench.tell(closing(Failure::closed_there(Some(code), "")));
-        announced(&bench.tell(gone())).clone()
+        bench.told_at(gone()).clone()
     };
     let mut bench = Bench::up(toml(rules));
     assert_eq!(lost(&mut bench, 4000).retry_in, Some(77 * S));
@@ -186,7 +188,7 @@ fn a_message_may_make_the_connection_useless() {
     let (publish, actions) = bench.hear(Slot::A, r#"{"op":7}"#);
     assert!(publish);
     assert_eq!(actions, [Action::Close { slot: Slot::A, code: 4000, reason: "script" }]);
-    assert_eq!(announced(&bench.tell(gone())).state, LinkState::Waiting);
+    assert_eq!(bench.told_at(gone()).state, LinkState::Waiting);
 }
 
 #[test]
@@ -219,15 +221,15 @@ fn an_attempt_where_a_message_leads_says_where_that_is() {
         let mut bench =
             Bench::opening(toml(&format!("[upstream]\nurl = \"wss://a/x?y\"\n{resume}\n{LOGIN}")));
         bench.hear(Slot::A, &format!(r#"{{"op":"welcome","session":{session}}}"#));
-        let waiting = announced(&bench.tell(gone())).clone();
-        let connecting = announced(&bench.pass(S)).clone();
+        let waiting = bench.told_at(gone()).clone();
+        let connecting = bench.announced_after(S).clone();
         assert_eq!((waiting.state, connecting.state), (LinkState::Waiting, LinkState::Connecting));
         assert_eq!(waiting.url, connecting.url);
         bench.tell(refused());
         bench.pass(60 * S);
-        assert_eq!(announced(&bench.tell(refused())).url, connecting.url, "the next one leads there too");
+        assert_eq!(bench.told_at(refused()).url, connecting.url, "the next one leads there too");
         bench.pass(60 * S);
-        assert_eq!(announced(&bench.tell(refused())).url, "wss://a/x", "and the one after three doesn't");
+        assert_eq!(bench.told_at(refused()).url, "wss://a/x", "and the one after three doesn't");
         connecting.url
     };
     for (resume_url, session, shown) in [
@@ -254,16 +256,16 @@ fn a_failed_attempt_says_where_it_went_and_nothing_else_that_was_captured() {
         let error = "wss://b.example:8443: can't connect to b.example:8443";
         let place = Some("wss://b.example:8443 b.example:8443".to_owned());
         let failure = Failure { place, ..Failure::attempt(error) };
-        let actions = bench.tell(Input::ConnectFailed { slot: Slot::A, failure });
-        assert_eq!(announced(&actions).error.as_deref(), Some(error));
+        bench.tell(Input::ConnectFailed { slot: Slot::A, failure });
+        assert_eq!(bench.announced().error.as_deref(), Some(error));
     }
     let mut bench = Bench::opening(toml(&text));
     bench.hear(Slot::A, r#"{"op":"welcome","session":"hunter2-hunter2"}"#);
     bench.tell(gone());
     bench.until_attempt();
     let failure = Failure::attempt("no such session: hunter2-hunter2");
-    let actions = bench.tell(Input::ConnectFailed { slot: Slot::A, failure });
-    assert_eq!(announced(&actions).error.as_deref(), Some("no such session: ${capture:session}"));
+    bench.tell(Input::ConnectFailed { slot: Slot::A, failure });
+    assert_eq!(bench.announced().error.as_deref(), Some("no such session: ${capture:session}"));
 }
 
 #[test]
@@ -278,10 +280,10 @@ fn a_url_that_leads_where_it_must_not_is_not_the_last_attempt() {
     bench.tell(gone());
     bench.until_attempt();
     let misled = Failure { misled: true, ..Failure::attempt("it leads elsewhere") };
-    let status = announced(&bench.tell(Input::ConnectFailed { slot: Slot::A, failure: misled })).clone();
+    let status = bench.told_at(Input::ConnectFailed { slot: Slot::A, failure: misled }).clone();
     assert_eq!(status.state, LinkState::Waiting, "{:?}", status.error);
     bench.until_attempt();
-    assert_eq!(announced(&bench.tell(refused())).state, LinkState::Failed, "the configured server is");
+    assert_eq!(bench.told_at(refused()).state, LinkState::Failed, "the configured server is");
 }
 
 #[test]
@@ -290,7 +292,7 @@ fn attempts_keep_to_their_limit_whoever_asks() {
     bench.tell(Input::Start);
     bench.tell(refused());
     bench.until_attempt();
-    let status = announced(&bench.tell(refused())).clone();
+    let status = bench.told_at(refused()).clone();
     assert_eq!(status.retry_in, Some(59_500 * MS), "60 s after the first one");
     bench.tell(Input::Open);
     assert_eq!(bench.tell(Input::Reconnect), [], "asked for already");
@@ -306,7 +308,7 @@ fn a_dead_connection_is_told_the_configured_code_and_left_after_a_moment() {
     assert_eq!(bench.machine.drained(), None, "nothing more is sent to a dead server");
     let actions = bench.pass(LINGER);
     assert_eq!(actions[0], Action::Drop { slot: Slot::A });
-    assert_eq!(announced(&actions).state, LinkState::Waiting);
+    assert_eq!(bench.announced().state, LinkState::Waiting);
 }
 
 #[test]
@@ -316,7 +318,8 @@ fn a_rotation_waits_for_the_next_ones_script() {
     bench.said(Slot::A);
     bench.hear(Slot::A, WELCOME);
     let (_, actions) = bench.hear(Slot::A, r#"{"op":"leave"}"#);
-    assert!(matches!(actions[..], [Action::Note(Note::Rotating(_)), Action::Connect { slot: Slot::B, .. }]));
+    assert!(matches!(actions[..], [Action::Connect { slot: Slot::B, .. }]), "{actions:?}");
+    assert!(matches!(bench.notes()[..], [Note::Rotating(_)]));
     assert_eq!(bench.tell(connected_on(Slot::B)), [], "its script is under way");
     assert_eq!(bench.machine.sender(), Some(Slot::A));
     assert_eq!(bench.said(Slot::B), [r#"{"op":"login"}"#]);
@@ -324,19 +327,17 @@ fn a_rotation_waits_for_the_next_ones_script() {
 
     // a script that fails leaves the old one be
     let (_, actions) = bench.hear(Slot::B, r#"{"op":"go away"}"#);
-    assert!(
-        matches!(actions[..], [Action::Drop { slot: Slot::B }, Action::Note(Note::RotationFailed { .. })]),
-        "{actions:?}"
-    );
+    assert_eq!(actions, [Action::Drop { slot: Slot::B }]);
+    assert!(matches!(bench.notes()[..], [Note::RotationFailed { .. }]));
     let actions = bench.pass(60 * S);
     assert_eq!(connects(&actions), 1);
     bench.tell(connected_on(Slot::B));
 
     // the old one goes away meanwhile: the link waits for the script that is under way
     let actions = bench.tell(gone());
-    assert_eq!((states(&actions), connects(&actions)), (vec![LinkState::Connecting], 0));
-    let (_, actions) = bench.hear(Slot::B, WELCOME);
-    assert_eq!((announced(&actions).state, announced(&actions).conn), (LinkState::Up, 2));
+    assert_eq!((bench.states(), connects(&actions)), (vec![LinkState::Connecting], 0));
+    bench.hear(Slot::B, WELCOME);
+    assert_eq!((bench.announced().state, bench.announced().conn), (LinkState::Up, 2));
 }
 
 #[test]
@@ -362,9 +363,9 @@ fn a_close_reason_does_not_repeat_a_secret() {
     let secrets = [(config::Placeholder::Env("T".into()), Ok(secret))].into_iter().collect();
     bench.tell(Input::Connected { slot: Slot::A, reached: Reached::default(), secrets });
     bench.tell(closing(Failure::closed_there(Some(4004), "bad token hunter2")));
-    let actions = bench.tell(gone());
-    assert_eq!(announced(&actions).reason.as_deref(), Some("bad token …"));
-    assert!(!announced(&actions).error.as_ref().unwrap().contains("hunter2"));
+    bench.tell(gone());
+    assert_eq!(bench.announced().reason.as_deref(), Some("bad token …"));
+    assert!(!bench.announced().error.as_ref().unwrap().contains("hunter2"));
 }
 
 #[test]
@@ -407,7 +408,7 @@ fn a_script_that_says_more_than_the_limits_let_out_fails_for_that_reason() {
     bench.hear(Slot::A, WELCOME);
     assert_eq!(bench.said(Slot::A), [""; 0]);
     bench.pass(10 * S);
-    let error = announced(&bench.tell(gone())).error.clone().unwrap();
+    let error = bench.told_at(gone()).error.clone().unwrap();
     let why = "the script's step \"subscribe\" failed: limits.messages didn't let all out";
     assert!(error.starts_with(why), "{error}");
 }
