@@ -22,6 +22,8 @@ use wsfan::{
     upstream::{self, Ended, Settings},
 };
 
+use super::common::schema;
+
 /// No wait is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -165,7 +167,11 @@ impl Rig {
             }
         });
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        self.lines.extend(lines.map(|line| serde_json::from_slice::<Value>(line).expect("a line is JSON")));
+        self.lines.extend(lines.map(|line| {
+            let line = serde_json::from_slice::<Value>(line).expect("a line is JSON");
+            schema::assert_line(&line);
+            line
+        }));
         !bytes.is_empty()
     }
 }
