@@ -49,7 +49,9 @@ fn storms_break_no_promise() {
             let faults = match catch_unwind(AssertUnwindSafe(|| run::run(&Plan::new(seed)))) {
                 Ok(record) => {
                     summary = record.summary();
-                    oracle::judge(&record)
+                    let mut faults = oracle::judge(&record);
+                    faults.extend(unknown_lines(&record));
+                    faults
                 }
                 Err(panic) => vec![run::words(&*panic)],
             };
@@ -71,6 +73,19 @@ fn storms_break_no_promise() {
         faults.iter().for_each(|fault| eprintln!("  {fault}"));
     }
     assert!(failed.is_empty(), "{} storms broke a promise", failed.len());
+}
+
+/// What clients read that `docs/protocol.schema.json` doesn't have. Messages are looked at byte for byte elsewhere.
+fn unknown_lines(record: &record::Record) -> Vec<String> {
+    let read = record.sessions.iter().filter(|session| !session.raw).flat_map(|session| &session.lines);
+    let others = read.filter(|line| !line.starts_with(b"{\"type\":\"message\""));
+    let unknown = others.filter_map(|line| {
+        let text = String::from_utf8_lossy(line);
+        let line = serde_json::from_slice(line).map_err(|error| error.to_string());
+        let why = line.and_then(|line| common::schema::check("Line", &line)).err()?;
+        Some(format!("schema: {why}: {text}"))
+    });
+    unknown.collect()
 }
 
 #[test]
