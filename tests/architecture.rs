@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("client", &["protocol"]),
     ("hub", &["config", "protocol"]),
+    ("hub/log", &["config", "protocol"]),
     ("upstream", &["config", "hub"]),
     ("upstream/failure", &["config"]),
     ("upstream/secrets", &["config"]),
@@ -71,6 +72,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("local", &["config", "protocol", "hub"]),
+    ("local/budget", &[]),
+    ("local/dialogue", &["config", "protocol", "hub"]),
     ("service", &["config", "hub", "upstream", "local"]),
     ("cli", &["config", "protocol", "client", "service"]),
 ];
@@ -78,11 +81,14 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// The rooms in which nothing touches a clock, a task, a socket or a file.
 const PURE: &[&str] = &[
     "protocol",
+    "hub/log",
     "upstream/failure",
     "upstream/secrets",
     "upstream/session",
     "upstream/machine",
     "upstream/websocket/codec",
+    "local/budget",
+    "local/dialogue",
 ];
 
 /// What may be named only in the files whose paths begin so.

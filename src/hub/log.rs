@@ -17,8 +17,10 @@ use crate::{
 
 mod buffer;
 mod chunk;
+pub(super) mod cursor;
 mod pin;
 mod series;
+
 use buffer::Pool;
 pub(super) use chunk::{Chunk, Space};
 pub(super) use pin::{Kept, Pin};

@@ -18,7 +18,6 @@ use crate::{
 };
 
 mod configured;
-mod cursor;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hole;
@@ -30,18 +29,17 @@ mod reload;
 mod send;
 mod turns;
 
+pub use crate::protocol::Data;
 pub use configured::Configured;
-pub use cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
 pub use hole::Hole;
 pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
+pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
 pub use log::{Limits, Log};
 pub use origin::Origin;
 pub use reload::{Changes, Reload, ReloadResult};
 pub use send::{Fate, Payload, Send, Ticket};
 pub use turns::Turns;
-
-pub use crate::protocol::Data;
 
 /// What a local client, a signal or a reload asks of the link.
 #[derive(Debug)]

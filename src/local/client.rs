@@ -12,11 +12,13 @@ use serde_json::value::RawValue;
 use tokio::{sync::Notify, task::coop::consume_budget};
 
 use super::{
+    budget::places::Place,
+    dialogue::{
+        lines::{Lines, TooLong},
+        outgoing::Seek,
+        replies, rights,
+    },
     fanout::Fanout,
-    lines::{Lines, TooLong},
-    outgoing::Seek,
-    places::Place,
-    replies, rights,
     socket::{self, Peer},
     status,
     watched::Watched,

@@ -19,12 +19,13 @@ use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    budget::{shares::Shares, unfinished::Unfinished},
     burst::Burst,
-    outgoing::{Next, Outgoing, Seek},
-    replies,
+    dialogue::{
+        outgoing::{Next, Outgoing, Seek},
+        replies,
+    },
     seldom::Seldom,
-    shares::Shares,
-    unfinished::Unfinished,
     watched::Watched,
 };
 use crate::{
@@ -38,6 +39,7 @@ mod laggards;
 mod member;
 mod newcomers;
 mod raw;
+
 use laggards::{Rules, Wake};
 pub(super) use member::About;
 use member::{Client, bye};

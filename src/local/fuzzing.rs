@@ -1,6 +1,6 @@
 //! What the fuzz targets try of this room: the functions panic where something is wrong.
 
-use super::lines::Lines;
+use super::dialogue::lines::Lines;
 use crate::protocol;
 
 /// The longest line here: short enough for a fuzzer to come to the bound.

@@ -16,10 +16,10 @@ use tokio::{
 };
 
 use super::{
+    budget::places::{Full, Most, Places},
     client::Reader,
+    dialogue::{replies, rights},
     fanout::{About, Fanout},
-    places::{Full, Most, Places},
-    replies, rights,
     seldom::Seldom,
     socket::{self, BindError, Bound, Ids, Peer},
     watched::Watched,

@@ -3,22 +3,17 @@
 //! Lines out are written by the [`Fanout`] alone, for all clients; lines in are read by one small
 //! task for each client. The two never wait for one another.
 
+mod budget;
 mod burst;
 mod client;
+mod dialogue;
 mod fanout;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod lines;
 mod listener;
-mod outgoing;
-mod places;
-mod replies;
-mod rights;
 mod seldom;
-mod shares;
 mod socket;
 mod status;
-mod unfinished;
 mod watched;
 
 pub use fanout::Fanout;

@@ -10,7 +10,7 @@ use super::{Client, Fanout};
 use crate::{
     config::{Format, History, Memory, SlowClient},
     hub::Log,
-    local::{replies, socket, watched::Watched},
+    local::{dialogue::replies, socket, watched::Watched},
     protocol::{Bye, Why},
 };
 

@@ -6,7 +6,11 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Format,
-    local::{outgoing::Outgoing, replies, socket::Peer, watched::Watched},
+    local::{
+        dialogue::{outgoing::Outgoing, replies},
+        socket::Peer,
+        watched::Watched,
+    },
     protocol::Bye,
 };
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The lines that clients have begun and not ended, by client.
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub(in crate::local) struct Unfinished {
     most: usize,
     total: usize,
     lines: BTreeMap<u64, Line>,
@@ -18,19 +18,19 @@ struct Line {
 
 impl Unfinished {
     /// None yet; at most so many bytes of them.
-    pub(super) fn new(most: usize) -> Unfinished {
+    pub(in crate::local) fn new(most: usize) -> Unfinished {
         Unfinished { most, total: 0, lines: BTreeMap::new() }
     }
 
     /// Applies another bound, from the next change on.
-    pub(super) fn set_most(&mut self, most: usize) {
+    pub(in crate::local) fn set_most(&mut self, most: usize) {
         self.most = most;
     }
 
     /// Notes what a client's line takes now. Who must go to keep the bound: of the user whose lines take
     /// the most, the client whose line does, so that no user has less room than an equal share.
     #[must_use]
-    pub(super) fn set(&mut self, client: u64, uid: u32, bytes: usize) -> Vec<u64> {
+    pub(in crate::local) fn set(&mut self, client: u64, uid: u32, bytes: usize) -> Vec<u64> {
         self.remove(client);
         let mut refused = Vec::new();
         if bytes == 0 {
@@ -48,7 +48,7 @@ impl Unfinished {
     }
 
     /// A client has no unfinished line any more.
-    pub(super) fn remove(&mut self, client: u64) {
+    pub(in crate::local) fn remove(&mut self, client: u64) {
         if let Some(line) = self.lines.remove(&client) {
             self.total -= line.bytes;
         }

@@ -10,7 +10,7 @@ use crate::hub::{Ahead, Cursor, Ledger, Log, Lost, Stretch};
 
 /// The outgoing side of one client, down to the byte.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(in crate::local) struct Outgoing {
     /// `None` for a client that may not receive.
     cursor: Option<Cursor>,
     replies: Vec<u8>,
@@ -45,16 +45,16 @@ enum Ending {
 
 /// Where to move the cursor.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seek {
+pub(in crate::local) struct Seek {
     /// The entry after which the client's ledger begins.
-    pub(super) after: u64,
+    pub(in crate::local) after: u64,
     /// The entry before the next one to deliver. What lies between is declared lost already.
-    pub(super) start: u64,
+    pub(in crate::local) start: u64,
 }
 
 /// What to do next for a client.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<'a> {
+pub(in crate::local) enum Next<'a> {
     /// Nothing until there is news.
     Wait,
     /// Write these bytes, and report with [`Outgoing::wrote`].
@@ -69,14 +69,14 @@ pub(super) enum Next<'a> {
 
 impl Outgoing {
     /// So many bytes of replies may lie unread before the client is read no further.
-    pub(super) const MAX_REPLIES: usize = 64 << 10;
+    pub(in crate::local) const MAX_REPLIES: usize = 64 << 10;
 
     /// So much of the replies may be written and still held.
     const MAX_WRITTEN: usize = 64 << 10;
 
     /// A client's outgoing side; without a cursor it sees replies only. `unread` counts the memory of all
     /// clients' replies.
-    pub(super) fn new(cursor: Option<Cursor>, unread: Rc<Cell<usize>>) -> Outgoing {
+    pub(in crate::local) fn new(cursor: Option<Cursor>, unread: Rc<Cell<usize>>) -> Outgoing {
         let (replies, written, seek) = (Vec::new(), 0, None);
         Outgoing {
             cursor,
@@ -94,7 +94,7 @@ impl Outgoing {
 
     /// Adds reply lines. They are bounded by what is read from the client: nothing more, while it
     /// [has answers enough](Outgoing::has_enough).
-    pub(super) fn reply(&mut self, lines: &[u8]) {
+    pub(in crate::local) fn reply(&mut self, lines: &[u8]) {
         // once the end is at hand, nobody is there to read them
         if !self.deaf && !self.is_cut_off() {
             self.replies.extend_from_slice(lines);
@@ -103,12 +103,12 @@ impl Outgoing {
     }
 
     /// Whether so many replies lie unread that the client should be read no further.
-    pub(super) fn has_enough(&self) -> bool {
+    pub(in crate::local) fn has_enough(&self) -> bool {
         self.unread_replies() > Outgoing::MAX_REPLIES
     }
 
     /// Nothing that is written reaches the client any more. It may have said something before.
-    pub(super) fn deafen(&mut self) {
+    pub(in crate::local) fn deafen(&mut self) {
         self.deaf = true;
         (self.replies, self.written, self.seek) = (Vec::new(), 0, None);
         self.charge();
@@ -118,18 +118,18 @@ impl Outgoing {
     }
 
     /// Whether what is written reaches the client, as far as is known.
-    pub(super) fn is_deaf(&self) -> bool {
+    pub(in crate::local) fn is_deaf(&self) -> bool {
         self.deaf
     }
 
     /// The bytes of replies that are not written yet.
-    pub(super) fn unread_replies(&self) -> usize {
+    pub(in crate::local) fn unread_replies(&self) -> usize {
         self.replies.len() - self.written
     }
 
     /// Adds reply lines, as [`Outgoing::reply`], and moves the cursor as soon as the line under way
     /// is out: right after these lines come the entries from there on.
-    pub(super) fn seek(&mut self, lines: &[u8], seek: Seek) {
+    pub(in crate::local) fn seek(&mut self, lines: &[u8], seek: Seek) {
         self.reply(lines);
         self.is_held_back = false;
         self.seek = Some(seek);
@@ -137,17 +137,17 @@ impl Outgoing {
     }
 
     /// Holds entries back until [`Outgoing::begin`] or [`Outgoing::seek`]; replies go out.
-    pub(super) fn hold_back(&mut self) {
+    pub(in crate::local) fn hold_back(&mut self) {
         self.is_held_back = true;
     }
 
     /// Lets entries go out. False when they do already.
-    pub(super) fn begin(&mut self) -> bool {
+    pub(in crate::local) fn begin(&mut self) -> bool {
         std::mem::take(&mut self.is_held_back)
     }
 
     /// Finishes: what lies ahead is still delivered, then `words`, then the connection closes.
-    pub(super) fn finish(&mut self, words: Vec<u8>) {
+    pub(in crate::local) fn finish(&mut self, words: Vec<u8>) {
         self.is_held_back = false;
         if matches!(self.ending, Ending::No) {
             self.ending = Ending::AfterData(words);
@@ -156,24 +156,24 @@ impl Outgoing {
 
     /// Cuts the client off: no more data, only the rest of a line under way, the replies that there
     /// are, then `words`.
-    pub(super) fn cut_off(&mut self, words: Vec<u8>) {
+    pub(in crate::local) fn cut_off(&mut self, words: Vec<u8>) {
         if matches!(self.ending, Ending::No | Ending::AfterData(_)) {
             self.ending = Ending::CutOff(words);
         }
     }
 
     /// Whether nothing more is taken from or for the client.
-    pub(super) fn is_cut_off(&self) -> bool {
+    pub(in crate::local) fn is_cut_off(&self) -> bool {
         matches!(self.ending, Ending::CutOff(_) | Ending::Said)
     }
 
     /// Whether the connection closes once everything is said.
-    pub(super) fn is_finishing(&self) -> bool {
+    pub(in crate::local) fn is_finishing(&self) -> bool {
         !matches!(self.ending, Ending::No)
     }
 
     /// What to do next.
-    pub(super) fn next<'a>(&'a mut self, log: &'a Log) -> Next<'a> {
+    pub(in crate::local) fn next<'a>(&'a mut self, log: &'a Log) -> Next<'a> {
         if self.deaf {
             return if self.is_finishing() { Next::Close } else { Next::Wait };
         }
@@ -206,7 +206,7 @@ impl Outgoing {
     }
 
     /// Records that the first `written` bytes of [`Next::Write`] are out.
-    pub(super) fn wrote(&mut self, log: &mut Log, written: usize) {
+    pub(in crate::local) fn wrote(&mut self, log: &mut Log, written: usize) {
         self.total += written as u64;
         if self.at_line_start() && self.unread_replies() > 0 {
             self.written += written;
@@ -223,12 +223,12 @@ impl Outgoing {
     }
 
     /// How many bytes the client has taken.
-    pub(super) fn total(&self) -> u64 {
+    pub(in crate::local) fn total(&self) -> u64 {
         self.total
     }
 
     /// Declares what is lost: `lines` makes the words of it.
-    pub(super) fn declare(&mut self, log: &Log, lines: impl FnOnce(Lost) -> Vec<u8>) {
+    pub(in crate::local) fn declare(&mut self, log: &Log, lines: impl FnOnce(Lost) -> Vec<u8>) {
         if let Some(lost) = self.cursor.as_mut().and_then(|cursor| cursor.skip_lost(log)) {
             // not bounded as replies are: one is due only when all before it is out
             self.replies.extend_from_slice(&lines(lost));
@@ -237,24 +237,24 @@ impl Outgoing {
     }
 
     /// The next entry that the client is to get; `None` when there will be none.
-    pub(super) fn needs(&self) -> Option<u64> {
+    pub(in crate::local) fn needs(&self) -> Option<u64> {
         let cursor = self.cursor.as_ref().filter(|_| !self.is_cut_off() && !self.deaf)?;
         let sought = self.seek.map_or(u64::MAX, |seek| seek.start + 1);
         Some(cursor.next().min(sought))
     }
 
     /// Whether entries are held back from it for now.
-    pub(super) fn is_held_back(&self) -> bool {
+    pub(in crate::local) fn is_held_back(&self) -> bool {
         self.is_held_back
     }
 
     /// Whether an entry that the client is to get is no longer held.
-    pub(super) fn is_lost(&self, log: &Log) -> bool {
+    pub(in crate::local) fn is_lost(&self, log: &Log) -> bool {
         !self.deaf && self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
     }
 
     /// The client's balance; all zero for one that may not receive.
-    pub(super) fn ledger(&self, log: &Log) -> Ledger {
+    pub(in crate::local) fn ledger(&self, log: &Log) -> Ledger {
         match &self.cursor {
             Some(cursor) => cursor.ledger(log),
             None => Ledger { entries: 0, delivered: 0, lost: 0, ahead: 0 },
@@ -268,7 +268,7 @@ impl Outgoing {
 
     /// Whether something is held for this client that others don't need: a line under way that has left the
     /// log, or replies.
-    pub(super) fn holds(&self) -> bool {
+    pub(in crate::local) fn holds(&self) -> bool {
         self.charged > 0 || self.cursor.as_ref().is_some_and(Cursor::is_kept)
     }
 

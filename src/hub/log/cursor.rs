@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use super::log::{Kept, Log, Pin};
+use super::{Kept, Log, Pin};
 use crate::config::Format;
+
 pub use crate::protocol::Ledger;
 
 /// A place in the log, down to the byte, with the counts that must balance.

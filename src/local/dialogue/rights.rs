@@ -7,7 +7,7 @@ use crate::{
 
 /// The rights of a client whose peer has `uid`: its listener's, or every one for root and for the
 /// daemon's own user, unless the listener says that they are like others.
-pub(super) fn of(listener: &Listener, uid: u32, own_uid: u32) -> Rights {
+pub(in crate::local) fn of(listener: &Listener, uid: u32, own_uid: u32) -> Rights {
     match listener.privileged && (uid == 0 || uid == own_uid) {
         true => Rights { receive: true, send: true, control: true },
         false => listener.rights,
@@ -15,7 +15,7 @@ pub(super) fn of(listener: &Listener, uid: u32, own_uid: u32) -> Rights {
 }
 
 /// The name of the right that `op` needs and `rights` lack.
-pub(super) fn missing(rights: Rights, op: &Op<'_>) -> Option<&'static str> {
+pub(in crate::local) fn missing(rights: Rights, op: &Op<'_>) -> Option<&'static str> {
     let (has, name) = match op {
         Op::Send(_) => (rights.send, "send"),
         Op::Attach { .. } => (rights.receive, "receive"),

@@ -4,18 +4,18 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// The clients of one listener, by user.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Places(Rc<RefCell<BTreeMap<u32, usize>>>);
+pub(in crate::local) struct Places(Rc<RefCell<BTreeMap<u32, usize>>>);
 
 /// A client's place, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::local) struct Place {
     uid: u32,
     places: Places,
 }
 
 /// Why a client gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Full {
+pub(in crate::local) enum Full {
     /// The listener has as many clients as it takes.
     Listener,
     /// Its user has as many as one user may have.
@@ -24,19 +24,19 @@ pub(super) enum Full {
 
 /// How many there may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Most {
-    pub(super) clients: usize,
-    pub(super) of_a_user: usize,
+pub(in crate::local) struct Most {
+    pub(in crate::local) clients: usize,
+    pub(in crate::local) of_a_user: usize,
 }
 
 impl Places {
     /// So many more than there may be are kept for the daemon's own user, and twice as many for root: who has
     /// to look after the daemon is never kept out by others.
-    pub(super) const KEPT: usize = 8;
+    pub(in crate::local) const KEPT: usize = 8;
 
     /// Takes a place for a client of `uid`. What a user may have at most is no bound for root and for the
     /// daemon's own user.
-    pub(super) fn take(&self, uid: u32, own_uid: u32, most: Most) -> Result<Place, Full> {
+    pub(in crate::local) fn take(&self, uid: u32, own_uid: u32, most: Most) -> Result<Place, Full> {
         let mut users = self.0.borrow_mut();
         let all: usize = users.values().sum();
         let own = users.get(&uid).copied().unwrap_or_default();

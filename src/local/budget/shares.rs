@@ -20,7 +20,7 @@ const MANY_USERS: usize = 256;
 
 /// The shares of all users.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(in crate::local) struct Shares {
     /// When each user's share is whole again.
     whole_at: HashMap<u32, Instant>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Shares {
 impl Shares {
     /// How long user `uid` waits for an answer with so many rows, which is booked. None when that is too long: then
     /// nothing is booked.
-    pub(super) fn book(&mut self, uid: u32, rows: usize, now: Instant) -> Option<Duration> {
+    pub(in crate::local) fn book(&mut self, uid: u32, rows: usize, now: Instant) -> Option<Duration> {
         if self.whole_at.len() >= MANY_USERS {
             self.whole_at.retain(|_, at| *at > now);
         }

@@ -2,7 +2,7 @@
 
 /// Collects bytes and hands out whole lines. Holds no memory while nothing is buffered.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(in crate::local) struct Lines {
     buffer: Vec<u8>,
     /// Lines before here are handed out already.
     start: usize,
@@ -12,11 +12,11 @@ pub(super) struct Lines {
 
 /// A line is longer than allowed; what follows it can't be told apart from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(in crate::local) struct TooLong;
 
 impl Lines {
     /// Adds bytes as they came. A line of up to `max_line` bytes takes no more than that.
-    pub(super) fn push(&mut self, bytes: &[u8], max_line: usize) {
+    pub(in crate::local) fn push(&mut self, bytes: &[u8], max_line: usize) {
         let length = self.buffer.len() + bytes.len();
         if length > self.buffer.capacity() {
             // twice as much each time, but no more than there can be: the line, and its end
@@ -30,7 +30,7 @@ impl Lines {
     ///
     /// # Errors
     /// The line, whole or not, is longer than `max_line`.
-    pub(super) fn next(&mut self, max_line: usize) -> Result<Option<&[u8]>, TooLong> {
+    pub(in crate::local) fn next(&mut self, max_line: usize) -> Result<Option<&[u8]>, TooLong> {
         let from = self.searched.max(self.start);
         match memchr::memchr(b'\n', &self.buffer[from..]) {
             Some(at) => {
@@ -56,12 +56,12 @@ impl Lines {
     }
 
     /// What it takes, in bytes.
-    pub(super) fn memory(&self) -> usize {
+    pub(in crate::local) fn memory(&self) -> usize {
         self.buffer.capacity()
     }
 
     /// Whether bytes of an unfinished line are left.
-    pub(super) fn has_rest(&self) -> bool {
+    pub(in crate::local) fn has_rest(&self) -> bool {
         self.start < self.buffer.len()
     }
 }

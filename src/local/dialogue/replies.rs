@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// Says that a request is done.
-pub(super) fn ok(id: &RawValue, result: Done) -> Vec<u8> {
+pub(in crate::local) fn ok(id: &RawValue, result: Done) -> Vec<u8> {
     Line::Ok(Success { id: Some(Cow::Borrowed(id)), result: result.into(), ..Success::default() }).write()
 }
 
 /// Answers `reload`: what it changed and what it couldn't, or that the new configuration is refused.
-pub(super) fn reloaded(id: Option<&RawValue>, reload: &Reload) -> Vec<u8> {
+pub(in crate::local) fn reloaded(id: Option<&RawValue>, reload: &Reload) -> Vec<u8> {
     let error = reload.error.as_deref();
     let result = match reload.result {
         ReloadResult::Refused => return self::error(id, Code::BadConfig, error.unwrap_or_default()),
@@ -35,37 +35,37 @@ pub(super) fn reloaded(id: Option<&RawValue>, reload: &Reload) -> Vec<u8> {
 }
 
 /// Says that an `attach` is done, and that the next entry has a `seq` higher than `seq`.
-pub(super) fn attached(id: &RawValue, seq: u64) -> Vec<u8> {
+pub(in crate::local) fn attached(id: &RawValue, seq: u64) -> Vec<u8> {
     let result = Done::Attached.into();
     Line::Ok(Success { id: Some(Cow::Borrowed(id)), result, seq: Some(seq), ..Success::default() }).write()
 }
 
 /// Says that a request failed, and why.
-pub(super) fn error(id: Option<&RawValue>, code: Code, message: &str) -> Vec<u8> {
+pub(in crate::local) fn error(id: Option<&RawValue>, code: Code, message: &str) -> Vec<u8> {
     Line::Error(Refusal { id: id.map(Cow::Borrowed), code: code.into(), message: message.into() }).write()
 }
 
 /// Declares entries that the client will not get.
-pub(super) fn gap(lost: Lost, why: Why) -> Vec<u8> {
+pub(in crate::local) fn gap(lost: Lost, why: Why) -> Vec<u8> {
     let (from, to, count) = (Some(lost.from), Some(lost.to), Some(lost.count()));
     Line::Gap(Gap { from, to, count, why: why.into() }).write()
 }
 
 /// Declares that what another life of the log had later is lost, and of this one's entries those up to
 /// `to`, if any.
-pub(super) fn epoch_gap(to: u64) -> Vec<u8> {
+pub(in crate::local) fn epoch_gap(to: u64) -> Vec<u8> {
     let any = to > 0;
     let (from, to) = (any.then_some(1), any.then_some(to));
     Line::Gap(Gap { from, to, count: None, why: Why::Epoch.into() }).write()
 }
 
 /// The last line to a client.
-pub(super) fn bye(why: Bye) -> Vec<u8> {
+pub(in crate::local) fn bye(why: Bye) -> Vec<u8> {
     Line::Bye(Farewell { why: why.into() }).write()
 }
 
 /// The line that tells a send's fate. Without an id only errors are told.
-pub(super) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8>> {
+pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8>> {
     let (code, message) = match fate {
         Fate::Written => return id.map(|id| ok(id, Done::Written)),
         Fate::Queued => return id.map(|id| ok(id, Done::Queued)),
