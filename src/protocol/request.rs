@@ -131,7 +131,7 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
                 serde_json::error::Category::Data => (id_of(line), Code::BadRequest),
                 _ => (None, Code::BadJson),
             };
-            return bad(id, code, format!("the line could not be read: {error}"));
+            return bad(id, code, unreadable(line, code, &error));
         }
     };
     let id = wire.id;
@@ -167,6 +167,42 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         None => return bad(id, Code::BadRequest, "the line has no `op`".to_owned()),
     };
     Ok(Request { id, op })
+}
+
+/// Why a line can't be read, and how one is written. The place is its column: it is a line of its own.
+fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
+    let column = error.column();
+    if code == Code::BadJson {
+        return format!(
+            "a line is a JSON object, such as {{\"op\":\"send\",\"text\":\"hello\"}}: {words} at column {column}"
+        );
+    }
+    match words.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
+        Some((field, _)) => {
+            let shown: String = field.chars().take(40).collect();
+            let there = match op_of(line).as_deref() {
+                Some("send") => "a send has `op`, `id`, and one of `json`, `text` and `binary`",
+                Some("attach") => "an attach has `op`, `id`, and `since` with `epoch` and `seq`",
+                _ => {
+                    "there are `op` and `id`, for a send one of `json`, `text` and `binary`, and for an attach `since`"
+                }
+            };
+            format!("unknown field `{shown}`: {there}")
+        }
+        None => format!("the line could not be read: {words} at column {column}"),
+    }
+}
+
+/// The op of a line whose other fields are wrong.
+fn op_of(line: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        op: Option<Cow<'a, str>>,
+    }
+    serde_json::from_slice::<Named<'_>>(line).ok()?.op
 }
 
 /// The fields of a request, as they stand on the line.
@@ -243,6 +279,26 @@ mod tests {
         let Op::Send(content) = request.op else { panic!("{request:?}") };
         let Content::Json(json) = content else { panic!("{content:?}") };
         assert_eq!(json.get(), r#"{"n":1e400, "n":12345678901234567890123}"#);
+    }
+
+    #[test]
+    fn a_line_that_is_no_request_says_how_one_is_written() {
+        for (line, sentence) in [
+            (
+                "hello",
+                "a line is a JSON object, such as {\"op\":\"send\",\"text\":\"hello\"}: expected value at column 1",
+            ),
+            (
+                r#"{"op":"send","message":"x"}"#,
+                "unknown field `message`: a send has `op`, `id`, and one of `json`, `text` and `binary`",
+            ),
+            (
+                r#"{"op":"attach","from":1}"#,
+                "unknown field `from`: an attach has `op`, `id`, and `since` with `epoch` and `seq`",
+            ),
+        ] {
+            assert_eq!(bad(line).2, sentence, "{line}");
+        }
     }
 
     #[test]
