@@ -34,16 +34,19 @@ pub(super) fn state_style(state: Option<LinkState>) -> Style {
     }
 }
 
-/// Turns lines into text. It remembers the day, so that a date is shown when it changes.
+/// Turns lines into text. It remembers the day, so that a date is shown when it changes, and the
+/// last entry.
 #[derive(Debug)]
 pub(super) struct Pretty {
     day: u64,
+    /// The last entry that was shown.
+    last: Option<u64>,
 }
 
 impl Pretty {
     /// Starts on the day of this time.
     pub(super) fn new(now_us: u64) -> Pretty {
-        Pretty { day: format::day(now_us) }
+        Pretty { day: format::day(now_us), last: None }
     }
 
     /// The text for a line, with its end; a line that isn't understood is shown as it is.
@@ -65,7 +68,7 @@ impl Pretty {
             Line::Message(line) => message(line, &mut text),
             Line::Link(line) => link(line, &mut text),
             Line::Hello(line) => hello(line, &mut text),
-            Line::Gap(line) => gap(&lost(line), line.from.zip(line.to), &mut text),
+            Line::Gap(line) => gap(&self.lost(line), line.from.zip(line.to), &mut text),
             Line::UpstreamGap(line) => gap(&never_came(line), Some((line.from, line.to)), &mut text),
             Line::Bye(line) => {
                 let _ = write!(text, "{BUSY}the daemon says bye{BUSY:#} ({})", clean(line.why.name()));
@@ -79,7 +82,18 @@ impl Pretty {
             }
         }
         text.push('\n');
+        if let (Some(seq), Some(_)) = (parsed.seq(), parsed.time_us()) {
+            self.last = Some(seq);
+        }
         text
+    }
+
+    /// What a `gap` line says, in a clause; of a restart with the entry that is the last one seen.
+    fn lost(&self, line: &Gap<'_>) -> String {
+        match (line.why.known(), self.last) {
+            (Some(Why::Epoch), Some(last)) => restarted(line, &format!("it had after entry {last}")),
+            _ => lost(line),
+        }
     }
 
     fn time(&mut self, time_us: u64, text: &mut String) {
@@ -160,15 +174,17 @@ fn hello(line: &Hello<'_>, text: &mut String) {
 
 fn link(line: &Link<'_>, text: &mut String) {
     let link = &line.fields;
+    // one that is restated tells how it is, not that it came to be so
+    let is = if line.seq.is_none() { " is" } else { "" };
     let state = link.state.known();
     // one comes with each retry, and says little
     if state == Some(LinkState::Connecting) {
         let to = if link.url.is_empty() { "" } else { " to " };
-        let _ = write!(text, "{DIM}link connecting{to}{}{DIM:#}", clean(&link.url));
+        let _ = write!(text, "{DIM}link{is} connecting{to}{}{DIM:#}", clean(&link.url));
         return;
     }
     let style = state_style(state);
-    let _ = write!(text, "{style}link {}{style:#}", clean(link.state.name()));
+    let _ = write!(text, "{style}link{is} {}{style:#}", clean(link.state.name()));
     if state == Some(LinkState::Up) {
         let _ = write!(text, ", connection {}", link.conn);
         return;
@@ -239,12 +255,14 @@ pub(super) fn lost(line: &Gap<'_>) -> String {
         Some(Why::SlowClient) => format!("{count} lost, as this reader was too slow"),
         Some(Why::Expired) => format!("{count} lost, as they are no longer held"),
         // nobody knows how many the other log had
-        Some(Why::Epoch) => {
-            let more = if line.to.is_some() { ", and some of this one" } else { "" };
-            format!("all that came later in an earlier log is lost{more}")
-        }
+        Some(Why::Epoch) => restarted(line, "its earlier log had"),
         Some(Why::Upstream) | None => format!("{count} lost ({})", clean(line.why.name())),
     }
+}
+
+fn restarted(line: &Gap<'_>, what: &str) -> String {
+    let more = if line.to.is_some() { ", and some of what it has now" } else { "" };
+    format!("the daemon was restarted: what {what} and you haven't seen is lost{more}")
 }
 
 /// What a `gap` line with a `seq` says, in a clause.
@@ -298,7 +316,7 @@ mod tests {
             ),
             (
                 r#"{"type":"link","time_us":1795435201250000,"state":"closed","conn":2,"attempt":0}"#,
-                "12:00:01.250Z       -  link closed\n",
+                "12:00:01.250Z       -  link is closed\n",
             ),
             (
                 r#"{"type":"link","seq":4,"time_us":1795435201250000,"state":"closed","conn":2,"code":1001,"reason":"shutdown","attempt":0}"#,
@@ -318,11 +336,11 @@ mod tests {
             ),
             (
                 r#"{"type":"gap","count":null,"why":"epoch"}"#,
-                " GAP  all that came later in an earlier log is lost\n",
+                " GAP  the daemon was restarted: what its earlier log had and you haven't seen is lost\n",
             ),
             (
                 r#"{"type":"gap","from":1,"to":7,"count":null,"why":"epoch"}"#,
-                " GAP  all that came later in an earlier log is lost, and some of this one (1 to 7)\n",
+                " GAP  the daemon was restarted: what its earlier log had and you haven't seen is lost, and some of what it has now (1 to 7)\n",
             ),
             (r#"{"type":"bye","why":"shutdown"}"#, "the daemon says bye (shutdown)\n"),
             (
@@ -334,6 +352,21 @@ mod tests {
         ] {
             assert_eq!(plain(line), text);
         }
+    }
+
+    #[test]
+    fn a_restart_says_from_where_on_something_is_lost() {
+        let mut pretty = Pretty::new(NOON);
+        let hello = r#"{"type":"hello","protocol":1,"server":"w","epoch":"b","seq":9,"oldest":1,"link":"up","client":1,"max_line":64,"max_entry":64}"#;
+        for line in [r#"{"type":"message","seq":5,"time_us":1795435200000000,"json":1}"#, hello] {
+            pretty.line(line.as_bytes());
+        }
+        let text = pretty.line(br#"{"type":"gap","from":1,"to":2,"count":null,"why":"epoch"}"#);
+        assert_eq!(
+            anstream::adapter::strip_str(&text).to_string(),
+            " GAP  the daemon was restarted: what it had after entry 5 and you haven't seen is lost, and some of what it \
+             has now (1 to 2)\n"
+        );
     }
 
     #[test]
@@ -362,9 +395,9 @@ mod tests {
     #[test]
     fn states_have_their_colours() {
         let coloured = |line: &str| Pretty::new(NOON).line(line.as_bytes());
-        assert!(coloured(r#"{"type":"link","state":"up"}"#).contains(&format!("{GOOD}link up{GOOD:#}")));
+        assert!(coloured(r#"{"type":"link","state":"up"}"#).contains(&format!("{GOOD}link is up{GOOD:#}")));
         assert!(
-            coloured(r#"{"type":"link","state":"connecting"}"#).contains(&styled(DIM, "link connecting"))
+            coloured(r#"{"type":"link","state":"connecting"}"#).contains(&styled(DIM, "link is connecting"))
         );
         assert!(coloured(r#"{"type":"link","state":"waiting"}"#).contains(&BUSY.to_string()));
         assert!(coloured(r#"{"type":"link","state":"failed"}"#).contains(&BAD.to_string()));

@@ -61,7 +61,7 @@ pub(super) struct Args {
     #[arg(long, group = "form")]
     raw: bool,
     /// The last so many messages that are held; then end, unless --follow
-    #[arg(short = 'n', long, value_name = "N", conflicts_with = "since")]
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "since", value_parser = number)]
     last: Option<u64>,
     /// With --last, go on with what comes from now on
     #[arg(short, long, requires = "last")]
@@ -112,6 +112,11 @@ enum Form {
     Plain,
     Pretty(Pretty),
     Raw,
+}
+
+/// How many.
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write how many messages, such as 10".to_owned())
 }
 
 pub(super) fn tail(args: &Args) -> Outcome {
