@@ -128,7 +128,10 @@ fn scripts() {
             "script.step = 1",
             "line 2: script.step is an integer: write [[script.step]], with two brackets each",
         ),
-        ("[script]\nsend = \"a\"", "line 3: unknown key `script.send`: the keys here are step, then"),
+        (
+            "[script]\nsend = \"a\"",
+            "line 3: unknown key `script.send`: it belongs to a step: write [[script.step]], and the key below it",
+        ),
     ]);
     let found = with("[[script.step]]\nsend_binary = \"AA=\"").unwrap_err();
     assert!(found.contains("is no base64 with padding"), "{found}");

@@ -86,14 +86,13 @@ fn a_refused_login_stops_the_link_and_names_the_step() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_fails_the_step_that_needs_it() {
+fn a_secret_that_cannot_be_read_fails_the_attempt_whose_step_needs_it() {
     let server = Server::bind();
     let daemon = Daemon::start(&(server.config() + &LOGIN.replace("TOKEN", "/nowhere/token")));
     let mut client = daemon.client();
-    let mut upstream = server.accept();
-    upstream.closed();
     let error = client.link("failed")["error"].as_str().unwrap().to_owned();
     assert!(error.contains("\"log in\"") && error.contains("/nowhere/token"), "{error}");
+    assert!(!server.is_called_within(std::time::Duration::from_millis(1)), "a connection is of no use");
 }
 
 #[test]
