@@ -90,6 +90,8 @@ fn a_secret_that_cannot_be_read_fails_the_attempt_whose_step_needs_it() {
     let server = Server::bind();
     let daemon = Daemon::start(&(server.config() + &LOGIN.replace("TOKEN", "/nowhere/token")));
     let mut client = daemon.client();
+    // it may have failed before anybody was there
+    client.ask(json!({"op": "attach", "since": {"epoch": client.hello["epoch"], "seq": 0}}));
     let error = client.link("failed")["error"].as_str().unwrap().to_owned();
     assert!(error.contains("\"log in\"") && error.contains("/nowhere/token"), "{error}");
     assert!(!server.is_called_within(std::time::Duration::from_millis(1)), "a connection is of no use");
