@@ -25,7 +25,7 @@ struct Done {
     err: String,
 }
 
-/// The binary, without anything of the surroundings that could change what it does.
+/// The binary, without anything of the environment that could change what it does.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wsfan"));
     command.args(args).env_clear().env("XDG_RUNTIME_DIR", "/nonexistent");

@@ -4,13 +4,13 @@ use std::{fs, path::Path, time::Duration};
 
 use proptest::prelude::*;
 use wsfan::config::{
-    Config, Format, HeartbeatKind, LoadError, OnExhausted, Proxy, Say, SlowClient, Surroundings, Template,
+    Config, Environment, Format, HeartbeatKind, LoadError, OnExhausted, Proxy, Say, SlowClient, Template,
 };
 
 const SAMPLE: &str = include_str!("../config/wsfan.toml");
 
 fn parse(text: &str) -> Result<Config, String> {
-    Config::parse(text, &Surroundings::fixed([])).map_err(|invalid| invalid.to_string())
+    Config::parse(text, &Environment::fixed([])).map_err(|invalid| invalid.to_string())
 }
 
 /// A configuration from a valid first line and these.
@@ -731,15 +731,15 @@ fn listeners() {
 #[test]
 fn the_default_socket_is_checked_too() {
     let long = format!("/{}", "x".repeat(100));
-    let surroundings = Surroundings::fixed([("XDG_RUNTIME_DIR", long.as_str())]);
-    let error = Config::parse("upstream.url = \"ws://a\"", &surroundings).unwrap_err();
+    let environment = Environment::fixed([("XDG_RUNTIME_DIR", long.as_str())]);
+    let error = Config::parse("upstream.url = \"ws://a\"", &environment).unwrap_err();
     assert_eq!(
         error.to_string(),
         "listener[0].path, left out, is 112 bytes long, but a socket's path has at most 107: write a shorter one"
     );
-    let surroundings = Surroundings::fixed([("XDG_RUNTIME_DIR", "/run/user/7")]);
-    let config = Config::parse("upstream.url = \"ws://a\"", &surroundings).unwrap();
-    assert_eq!(config.listeners[0].path, Config::default_socket(&surroundings));
+    let environment = Environment::fixed([("XDG_RUNTIME_DIR", "/run/user/7")]);
+    let config = Config::parse("upstream.url = \"ws://a\"", &environment).unwrap();
+    assert_eq!(config.listeners[0].path, Config::default_socket(&environment));
 }
 
 #[test]

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use wsfan::config::{
-    Config, Excess, HeartbeatKind, OnHole, Placeholder, Remedy, Say, Surroundings, Template, Var, Window,
+    Config, Environment, Excess, HeartbeatKind, OnHole, Placeholder, Remedy, Say, Template, Var, Window,
 };
 
 const PAGE: &str = include_str!("../docs/servers.md");
 
 fn parse(text: &str) -> Result<Config, String> {
-    Config::parse(text, &Surroundings::fixed([])).map_err(|invalid| invalid.to_string())
+    Config::parse(text, &Environment::fixed([])).map_err(|invalid| invalid.to_string())
 }
 
 /// A configuration from a valid first line and these.

@@ -9,7 +9,7 @@ use std::{
 mod common;
 use common::{Daemon, Server};
 
-/// A finished command, in these surroundings only.
+/// A finished command, in these environment only.
 fn wsfan(runtime: &std::path::Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wsfan"));
     command.args(args).env_clear().env("XDG_RUNTIME_DIR", runtime).stdin(Stdio::null());

@@ -3,13 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wsfan::config::{Config, Surroundings};
+use wsfan::config::{Config, Environment};
 
 fuzz_target!(|text: &str| {
     if text.contains("_file") {
         return; // whose paths are looked at
     }
-    if let Err(invalid) = Config::parse(text, &Surroundings::fixed([])) {
+    if let Err(invalid) = Config::parse(text, &Environment::fixed([])) {
         assert!(!invalid.to_string().is_empty());
     }
 });

@@ -15,8 +15,8 @@ use super::{
     target::{CONFIG, Instance, file_of},
 };
 use crate::config::{
-    Config, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError, Merged,
-    OnExhausted, OnHole, Proxy, Reconnect, Rotate, Say, Sequence, SlowClient, Surroundings, Upstream, Window,
+    Config, Environment, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError,
+    Merged, OnExhausted, OnHole, Proxy, Reconnect, Rotate, Say, Sequence, SlowClient, Upstream, Window,
     format_duration, safe_url,
 };
 
@@ -87,16 +87,16 @@ pub(super) fn check(args: &Args) -> Outcome {
     if args.profile.is_some() || args.url.is_some() {
         return check_arguments(args);
     }
-    let (file, surroundings) = file_of(&args.config, args.instance.as_ref());
+    let (file, environment) = file_of(&args.config, args.instance.as_ref());
     if args.print {
-        let merged = Config::load_merged(&file, &surroundings);
+        let merged = Config::load_merged(&file, &environment);
         let merged = merged.map_err(|error| {
             let _ = writeln!(io::stderr().lock(), "{}", explain(&error));
             Failure::silent(BAD_CONFIG)
         })?;
         return print(&file, &merged);
     }
-    let result = Config::load_in(&file, &surroundings);
+    let result = Config::load_in(&file, &environment);
     let text = match (&result, args.json) {
         // the walk has a result of its own
         (Ok(_), true) if args.live => String::new(),
@@ -128,7 +128,7 @@ fn print(name: &Path, merged: &Merged) -> Outcome {
 fn check_arguments(args: &Args) -> Outcome {
     let name = args.profile.clone().unwrap_or_else(|| safe_url(args.url.as_deref().unwrap_or_default()));
     let name = Path::new(&name);
-    let config = match Config::parse(&text(args), &Surroundings::process()) {
+    let config = match Config::parse(&text(args), &Environment::process()) {
         Ok(config) => config,
         Err(invalid) => {
             // an argument has no lines
@@ -146,7 +146,7 @@ fn check_arguments(args: &Args) -> Outcome {
         }
     };
     if args.print {
-        let merged = Config::merged(&text(args), &Surroundings::process());
+        let merged = Config::merged(&text(args), &Environment::process());
         return merged.map_or(Ok(()), |merged| print(name, &merged));
     }
     if !args.live {
@@ -187,7 +187,7 @@ fn report(file: &Path, result: &Result<Config, LoadError>) -> serde_json::Value 
 
 /// What is right and yet unwise, or not so on this machine; the config may be meant for another.
 fn warnings(config: &Config, file: Option<&Path>) -> Vec<String> {
-    warnings::warnings(config, file, &Surroundings::process())
+    warnings::warnings(config, file, &Environment::process())
 }
 
 /// What a right config means, in a few lines.

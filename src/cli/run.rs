@@ -9,7 +9,7 @@ use super::{
     target::{CONFIG, Instance, file_of},
 };
 use crate::{
-    config::{Config, LoadError, Surroundings},
+    config::{Config, Environment, LoadError},
     service::{self, Exit, Source},
 };
 
@@ -62,9 +62,9 @@ pub(super) fn run(args: &Args) -> Outcome {
 
 /// What the daemon runs, and reads again.
 fn source(args: &Args) -> Outcome<Source> {
-    let (path, surroundings) = file_of(&args.config, args.instance.as_ref());
-    let config = load_in(&path, &surroundings)?;
-    Ok(Source { config, path: Some(path), surroundings })
+    let (path, environment) = file_of(&args.config, args.instance.as_ref());
+    let config = load_in(&path, &environment)?;
+    Ok(Source { config, path: Some(path), environment })
 }
 
 /// The single-threaded runtime that the daemon lives in.
@@ -76,8 +76,8 @@ pub(super) fn runtime() -> Outcome<LocalRuntime> {
 }
 
 /// Reads the config. All that is wrong with it stands in the failure, a line each.
-pub(super) fn load_in(file: &Path, surroundings: &Surroundings) -> Outcome<Config> {
-    Config::load_in(file, surroundings).map_err(|error| Failure::config(explain(&error)))
+pub(super) fn load_in(file: &Path, environment: &Environment) -> Outcome<Config> {
+    Config::load_in(file, environment).map_err(|error| Failure::config(explain(&error)))
 }
 
 /// What is wrong with a config file, and what to do where there is none.

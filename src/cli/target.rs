@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    config::{Config, Format, Listener, Surroundings},
+    config::{Config, Environment, Format, Listener},
 };
 
 /// The daemon's config, unless another is named.
@@ -40,10 +40,10 @@ pub(super) struct Target {
 pub(super) struct Instance(String);
 
 /// The file that a daemon runs, and what it is read in: an instance's, whatever else is named by default.
-pub(super) fn file_of(config: &Path, instance: Option<&Instance>) -> (PathBuf, Surroundings) {
+pub(super) fn file_of(config: &Path, instance: Option<&Instance>) -> (PathBuf, Environment) {
     match instance {
-        Some(instance) => (instance.config(), instance.surroundings()),
-        None => (config.to_owned(), Surroundings::process()),
+        Some(instance) => (instance.config(), instance.environment()),
+        None => (config.to_owned(), Environment::process()),
     }
 }
 
@@ -63,8 +63,8 @@ impl Instance {
     }
 
     /// What a listener without a path goes by: the runtime directory of its unit.
-    fn surroundings(&self) -> Surroundings {
-        Surroundings::fixed([("RUNTIME_DIRECTORY", &*self.runtime())])
+    fn environment(&self) -> Environment {
+        Environment::fixed([("RUNTIME_DIRECTORY", &*self.runtime())])
     }
 
     /// The runtime directory that its unit has.
@@ -97,7 +97,7 @@ impl Target {
 
     /// The way to the daemon, which may not be there yet.
     pub(super) fn way(&self, need: Need) -> Outcome<Way> {
-        let (way, warning) = self.way_in(need, &Surroundings::process(), Path::new(CONFIG))?;
+        let (way, warning) = self.way_in(need, &Environment::process(), Path::new(CONFIG))?;
         if let Some(warning) = warning {
             note(warning);
         }
@@ -121,14 +121,9 @@ impl Target {
         self.config.as_ref().or(instance.as_ref()).is_some_and(|file| Config::load(file).is_err())
     }
 
-    /// As [`Target::way`], with the process's surroundings and the path of the daemon's config given; and what
+    /// As [`Target::way`], with the process's environment and the path of the daemon's config given; and what
     /// to warn of.
-    fn way_in(
-        &self,
-        need: Need,
-        surroundings: &Surroundings,
-        config: &Path,
-    ) -> Outcome<(Way, Option<String>)> {
+    fn way_in(&self, need: Need, environment: &Environment, config: &Path) -> Outcome<(Way, Option<String>)> {
         if let Some(socket) = &self.socket {
             return Ok((Way::to(socket.clone()), None));
         }
@@ -136,18 +131,18 @@ impl Target {
             return of_instance(instance, &instance.config(), need);
         }
         if let Some(file) = &self.config {
-            let socket = from_config(&load(file, surroundings)?, file, need)?;
+            let socket = from_config(&load(file, environment)?, file, need)?;
             // a path that was left out depends on who runs the daemon, which may not be us
-            let or = (socket == Config::default_socket(surroundings)).then(|| PathBuf::from(SYSTEM_SOCKET));
+            let or = (socket == Config::default_socket(environment)).then(|| PathBuf::from(SYSTEM_SOCKET));
             return Ok((Way::to(socket).running(file.clone()).or_if_it_runs_that(or), None));
         }
-        if let Some(socket) = surroundings.var("WSFAN_SOCKET").filter(|socket| !socket.is_empty()) {
+        if let Some(socket) = environment.var("WSFAN_SOCKET").filter(|socket| !socket.is_empty()) {
             return Ok((Way::to(socket.into()), None));
         }
-        let default = Config::default_socket(surroundings);
+        let default = Config::default_socket(environment);
         let mut warning = None;
         if fs::File::open(config).is_ok() {
-            match Config::load_in(config, surroundings) {
+            match Config::load_in(config, environment) {
                 Ok(loaded) => {
                     let socket = from_config(&loaded, config, need)?;
                     let or = (socket == default).then(|| PathBuf::from(SYSTEM_SOCKET));
@@ -173,7 +168,7 @@ fn of_instance(instance: &Instance, file: &Path, need: Need) -> Outcome<(Way, Op
     let mut warning = None;
     let socket = match fs::read_to_string(file) {
         Err(_) => None,
-        Ok(text) => match Config::parse(&text, &instance.surroundings()) {
+        Ok(text) => match Config::parse(&text, &instance.environment()) {
             Ok(config) => Some(from_config(&config, file, need)?),
             Err(_) => {
                 warning = Some(format!(
@@ -184,12 +179,12 @@ fn of_instance(instance: &Instance, file: &Path, need: Need) -> Outcome<(Way, Op
             }
         },
     };
-    let socket = socket.unwrap_or_else(|| Config::default_socket(&instance.surroundings()));
+    let socket = socket.unwrap_or_else(|| Config::default_socket(&instance.environment()));
     Ok((Way::to(socket).running(file.to_owned()), warning))
 }
 
-fn load(file: &Path, surroundings: &Surroundings) -> Outcome<Config> {
-    Config::load_in(file, surroundings).map_err(|error| {
+fn load(file: &Path, environment: &Environment) -> Outcome<Config> {
+    Config::load_in(file, environment).map_err(|error| {
         let error = explain(&error);
         Failure::config(format!("{error}\nmend the config, or name the daemon's socket with --socket"))
     })
@@ -263,7 +258,7 @@ mod tests {
     fn a_bad_config_stops_only_who_named_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("wsfan.toml");
-        let runtime = Surroundings::fixed([("XDG_RUNTIME_DIR", "/run/user/7")]);
+        let runtime = Environment::fixed([("XDG_RUNTIME_DIR", "/run/user/7")]);
         let default = Way::to("/run/user/7/wsfan.sock".into()).or(Some(SYSTEM_SOCKET.into()));
         let found = |target: &Target| target.way_in(Need::Nothing, &runtime, &file);
         let unnamed = Target::default();
@@ -295,8 +290,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("wsfan.toml");
         fs::write(&file, "bad").unwrap();
-        let surroundings = Surroundings::fixed([("WSFAN_SOCKET", "/env")]);
-        let found = |target: Target| target.way_in(Need::Nothing, &surroundings, &file);
+        let environment = Environment::fixed([("WSFAN_SOCKET", "/env")]);
+        let found = |target: Target| target.way_in(Need::Nothing, &environment, &file);
         assert_eq!(found(Target::default()), Ok((Way::to("/env".into()), None)));
         let socket = Target { socket: Some("/s".into()), ..Target::default() };
         assert_eq!(found(socket), Ok((Way::to("/s".into()), None)));
@@ -308,10 +303,10 @@ mod tests {
         let file = dir.path().join("wsfan.toml");
         fs::write(&file, "[upstream]\nurl = \"ws://a/\"\n").unwrap();
         let named = Target { config: Some(file.clone()), ..Target::default() };
-        let surroundings = Surroundings::process();
+        let environment = Environment::process();
         // what it says of the system's daemon is only true if that runs this very file
-        let (way, _) = named.way_in(Need::Send, &surroundings, Path::new("/nonexistent")).unwrap();
-        let own = Way::to(Config::default_socket(&surroundings)).running(file.clone());
+        let (way, _) = named.way_in(Need::Send, &environment, Path::new("/nonexistent")).unwrap();
+        let own = Way::to(Config::default_socket(&environment)).running(file.clone());
         assert_eq!(way, own.or_if_it_runs_that(Some(SYSTEM_SOCKET.into())));
     }
 
@@ -336,15 +331,15 @@ mod tests {
     #[test]
     fn an_instance_is_run_where_its_clients_look_for_it() {
         let instance: Instance = "a".parse().unwrap();
-        let (file, surroundings) = file_of(Path::new(CONFIG), Some(&instance));
+        let (file, environment) = file_of(Path::new(CONFIG), Some(&instance));
         assert_eq!(file, Path::new("/etc/wsfan/a.toml"));
-        let config = Config::parse("upstream.url = \"ws://h/\"", &surroundings).unwrap();
+        let config = Config::parse("upstream.url = \"ws://h/\"", &environment).unwrap();
         let way = Way::to(config.listeners[0].path.clone()).running("/nonexistent".into());
         assert_eq!(of_instance(&instance, Path::new("/nonexistent"), Need::Nothing).unwrap(), (way, None));
         assert_eq!(config.listeners[0].path, Path::new("/run/wsfan-a/wsfan.sock"));
-        let (file, surroundings) = file_of(Path::new("/c.toml"), None);
+        let (file, environment) = file_of(Path::new("/c.toml"), None);
         assert_eq!(file, Path::new("/c.toml"));
-        assert_eq!(Config::default_socket(&surroundings), Config::default_socket(&Surroundings::process()));
+        assert_eq!(Config::default_socket(&environment), Config::default_socket(&Environment::process()));
     }
 
     #[test]

@@ -303,11 +303,11 @@ fn says_values_of_an_attempt(kind: &HeartbeatKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::language::{environment::Surroundings, template::Template};
+    use crate::config::language::{environment::Environment, template::Template};
 
     fn config(rest: &str) -> Config {
         let text = format!("[upstream]\nurl = \"ws://a/\"\n{rest}");
-        Config::parse(&text, &Surroundings::fixed([])).unwrap()
+        Config::parse(&text, &Environment::fixed([])).unwrap()
     }
 
     fn names(old: &str, new: &str) -> Vec<(&'static str, Takes)> {

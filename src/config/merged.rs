@@ -8,7 +8,7 @@ use toml::{
 
 use super::{
     Config,
-    language::{environment::Surroundings, secret::sounds_secret},
+    language::{environment::Environment, secret::sounds_secret},
     profile::{self, PROFILES, Profile},
     reader::{error::Invalid, url::find_outside},
     sections::script::Say,
@@ -43,8 +43,8 @@ impl Config {
     /// # Errors
     ///
     /// As [`Config::parse`].
-    pub fn merged(text: &str, surroundings: &Surroundings) -> Result<Merged, Invalid> {
-        Self::parse(text, surroundings)?;
+    pub fn merged(text: &str, environment: &Environment) -> Result<Merged, Invalid> {
+        Self::parse(text, environment)?;
         Ok(merged(text, PROFILES))
     }
 }

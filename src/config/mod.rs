@@ -24,7 +24,7 @@ mod sections;
 pub use self::{
     change::{Key, Takes},
     language::{
-        environment::Surroundings,
+        environment::Environment,
         pattern::{Pattern, Test},
         placeholder::Placeholder,
         pointer::{Pointer, array_index},
@@ -114,16 +114,16 @@ impl Config {
     ///
     /// A file that can't be read, or all that is wrong with what it says.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        Self::load_in(path, &Surroundings::process())
+        Self::load_in(path, &Environment::process())
     }
 
-    /// As [`Config::load`], with these surroundings: see [`Config::parse`].
+    /// As [`Config::load`], with this environment: see [`Config::parse`].
     ///
     /// # Errors
     ///
     /// As [`Config::load`].
-    pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Self, LoadError> {
-        Self::load_as(path, |text| Self::parse(text, surroundings))
+    pub fn load_in(path: &Path, environment: &Environment) -> Result<Self, LoadError> {
+        Self::load_as(path, |text| Self::parse(text, environment))
     }
 
     /// As [`Config::merged`], of the file at `path`.
@@ -131,8 +131,8 @@ impl Config {
     /// # Errors
     ///
     /// As [`Config::load`].
-    pub fn load_merged(path: &Path, surroundings: &Surroundings) -> Result<Merged, LoadError> {
-        Self::load_as(path, |text| Self::merged(text, surroundings))
+    pub fn load_merged(path: &Path, environment: &Environment) -> Result<Merged, LoadError> {
+        Self::load_as(path, |text| Self::merged(text, environment))
     }
 
     fn load_as<T>(path: &Path, read: impl FnOnce(&str) -> Result<T, Invalid>) -> Result<T, LoadError> {
@@ -141,18 +141,18 @@ impl Config {
         read.map_err(|invalid| LoadError::Invalid { path: path.into(), invalid })
     }
 
-    /// Reads a configuration's text. `surroundings` decides where a listener without a path is; the
+    /// Reads a configuration's text. `environment` decides where a listener without a path is; the
     /// file system is only looked at for the files of `upstream.tls`.
     ///
     /// # Errors
     ///
     /// All that is wrong, each with its line.
-    pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, Invalid> {
-        Self::parse_with(text, surroundings, PROFILES)
+    pub fn parse(text: &str, environment: &Environment) -> Result<Self, Invalid> {
+        Self::parse_with(text, environment, PROFILES)
     }
 
     /// As [`Config::parse`], with these profiles.
-    fn parse_with(text: &str, surroundings: &Surroundings, profiles: &[Profile]) -> Result<Self, Invalid> {
+    fn parse_with(text: &str, environment: &Environment, profiles: &[Profile]) -> Result<Self, Invalid> {
         let report = Report::new(text);
         let table = match DeTable::parse(text) {
             Ok(table) => table,
@@ -182,7 +182,7 @@ impl Config {
         let names = Names::gather(&table);
         let root = Section::root(&table, &report);
         root.item("profile");
-        let listeners = Listener::read_all(&root, &report, surroundings);
+        let listeners = Listener::read_all(&root, &report, environment);
         let config = Self {
             profile: profile.map(|(name, _)| name.to_owned()),
             upstream: Upstream::read(root.section("upstream"), &names),
@@ -208,8 +208,8 @@ impl Config {
     }
 
     /// [`default_socket`], beside the rest of the configuration.
-    pub fn default_socket(surroundings: &Surroundings) -> PathBuf {
-        default_socket(surroundings)
+    pub fn default_socket(environment: &Environment) -> PathBuf {
+        default_socket(environment)
     }
 }
 

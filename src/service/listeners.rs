@@ -7,7 +7,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::reload::Step;
+use super::reload::ReloadStep;
 use crate::{
     config::{self, Format},
     hub::Hub,
@@ -75,27 +75,27 @@ impl Listeners {
     /// sentences; that part stays as it was.
     pub(super) fn apply(
         &mut self,
-        steps: Vec<(Step, Vec<String>)>,
+        steps: Vec<(ReloadStep, Vec<String>)>,
         mut owners: Owners,
     ) -> (Vec<String>, Vec<String>) {
         let (mut names, mut problems) = (Vec::new(), Vec::new());
         for (step, step_names) in steps {
             let done = match step {
-                Step::Add(config) => owners
+                ReloadStep::Add(config) => owners
                     .remove(&config.path)
                     .unwrap_or_else(|| Ok(Ids::default()))
                     .and_then(|ids| self.bind_one(&config, ids))
                     .map(|listener| self.start(listener)),
-                Step::Change(config) => {
+                ReloadStep::Change(config) => {
                     owners.remove(&config.path).transpose().and_then(|ids| self.change(config, ids))
                 }
                 // without the new one the old one is better than none
-                Step::End(path) if !problems.is_empty() => {
+                ReloadStep::End(path) if !problems.is_empty() => {
                     let path = path.display();
                     problems.push(format!("{path}: this listener stays, since not all others are there"));
                     continue;
                 }
-                Step::End(path) => {
+                ReloadStep::End(path) => {
                     if let Some(at) = self.active.iter().position(|active| active.handle.path() == path) {
                         self.parting.push(self.active.remove(at).handle);
                     }
@@ -185,14 +185,14 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), comes).await.expect("it comes");
-        listeners.apply(vec![(Step::End(raw.path.clone()), vec![])], Owners::new());
+        listeners.apply(vec![(ReloadStep::End(raw.path.clone()), vec![])], Owners::new());
         assert!(hub.log().keeps_raw(), "the client is still there");
         listeners.settle();
         assert_eq!((fanout.count(), hub.log().keeps_raw()), (0, false));
 
-        listeners.apply(vec![(Step::Add(raw.clone()), vec![])], Owners::new());
+        listeners.apply(vec![(ReloadStep::Add(raw.clone()), vec![])], Owners::new());
         assert!(hub.log().keeps_raw(), "from its first client on");
-        listeners.apply(vec![(Step::End(raw.path), vec![])], Owners::new());
+        listeners.apply(vec![(ReloadStep::End(raw.path), vec![])], Owners::new());
         listeners.settle();
         assert!(!hub.log().keeps_raw());
     }

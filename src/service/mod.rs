@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Format, Surroundings},
+    config::{Config, Environment, Format},
     hub::{Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
     local::{self, BindError, Fanout},
     upstream,
@@ -51,7 +51,7 @@ pub struct Source {
     /// The file to read on SIGHUP; without one a reload is refused.
     pub path: Option<PathBuf>,
     /// What it is read in.
-    pub surroundings: Surroundings,
+    pub environment: Environment,
 }
 
 /// How the daemon ended in good order.
@@ -153,7 +153,7 @@ struct Daemon {
 impl Daemon {
     /// Binds the sockets, then starts everything.
     fn start(source: Source) -> Result<Daemon, Error> {
-        let Source { config, path, surroundings } = source;
+        let Source { config, path, environment } = source;
         process::raise_descriptor_limit();
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
@@ -167,7 +167,7 @@ impl Daemon {
         let (link_settings, settings) = watch::channel(link_settings(&config));
         let link = tokio::task::spawn_local(upstream::run(hub.clone(), commands, settings));
         let writer = tokio::task::spawn_local(fanout.clone().run());
-        let reading = Reading::of(path.clone(), surroundings);
+        let reading = Reading::of(path.clone(), environment);
         Ok(Daemon { config, path, reading, hub, fanout, link, link_settings, writer, listeners })
     }
 

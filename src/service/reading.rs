@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::listeners::{Owners, owners};
-use crate::config::{Config, Listener, Surroundings};
+use crate::config::{Config, Environment, Listener};
 
 /// What takes longer counts as failed.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub(super) struct New {
 #[derive(Debug)]
 pub(super) struct Reading {
     path: Option<PathBuf>,
-    surroundings: Surroundings,
+    environment: Environment,
     present: Option<Result<Thread, String>>,
     hung: Vec<JoinHandle<Result<New, String>>>,
 }
@@ -52,8 +52,8 @@ struct Thread {
 
 impl Reading {
     /// Of this file, where there is one.
-    pub(super) fn of(path: Option<PathBuf>, surroundings: Surroundings) -> Reading {
-        Reading { path, surroundings, present: None, hung: Vec::new() }
+    pub(super) fn of(path: Option<PathBuf>, environment: Environment) -> Reading {
+        Reading { path, environment, present: None, hung: Vec::new() }
     }
 
     /// Whether [`Reading::done`] is to be waited for.
@@ -71,7 +71,7 @@ impl Reading {
                  what they wait for",
                 path.display()
             )),
-            Some(path) => Ok(Thread::start(path, self.surroundings.clone(), listeners)),
+            Some(path) => Ok(Thread::start(path, self.environment.clone(), listeners)),
         });
     }
 
@@ -92,11 +92,11 @@ impl Reading {
 }
 
 impl Thread {
-    fn start(path: PathBuf, surroundings: Surroundings, listeners: Vec<Listener>) -> Thread {
+    fn start(path: PathBuf, environment: Environment, listeners: Vec<Listener>) -> Thread {
         let is_read = Arc::new(AtomicBool::new(false));
         let (read, file) = (Arc::clone(&is_read), path.clone());
         let result = spawn_blocking(move || {
-            let config = Config::load_in(&file, &surroundings).map_err(|error| error.to_string())?;
+            let config = Config::load_in(&file, &environment).map_err(|error| error.to_string())?;
             read.store(true, Ordering::Relaxed);
             let owners = owners(&listeners, &config.listeners);
             Ok(New { config, owners })
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn of(path: Option<&Path>) -> Reading {
-        Reading::of(path.map(Path::to_owned), Surroundings::fixed([]))
+        Reading::of(path.map(Path::to_owned), Environment::fixed([]))
     }
 
     /// A file that is never read to its end, as long as what is returned lives.

@@ -11,7 +11,7 @@ pub(super) struct Plan {
     /// listeners are in force when the steps are done.
     pub(super) config: Config,
     /// What happens to the listeners, and its names.
-    pub(super) listeners: Vec<(Step, Vec<String>)>,
+    pub(super) listeners: Vec<(ReloadStep, Vec<String>)>,
     /// The other keys that apply at once, nobody noticing.
     pub(super) live: Vec<String>,
     /// The keys that need a new connection to the upstream.
@@ -22,7 +22,7 @@ pub(super) struct Plan {
 
 /// What happens to one listener, which is known by its path.
 #[derive(Debug, PartialEq)]
-pub(super) enum Step {
+pub(super) enum ReloadStep {
     /// It is new.
     Add(Listener),
     /// It gets other settings.
@@ -48,21 +48,21 @@ pub(super) fn plan(old: &Config, mut new: Config) -> Plan {
 }
 
 /// What is added comes first: where a listener moves to another path, there is always one of the two.
-fn steps(old: &[Listener], new: &[Listener]) -> Vec<(Step, Vec<String>)> {
+fn steps(old: &[Listener], new: &[Listener]) -> Vec<(ReloadStep, Vec<String>)> {
     let find = |all: &[Listener], path: &Path| all.iter().find(|listener| listener.path == path).cloned();
     let mut steps = Vec::new();
     for listener in new.iter().filter(|listener| find(old, &listener.path).is_none()) {
         let name = format!("the new listener {}", listener.path.display());
-        steps.push((Step::Add(listener.clone()), vec![name]));
+        steps.push((ReloadStep::Add(listener.clone()), vec![name]));
     }
     for listener in new {
         let keys = find(old, &listener.path).map(|old| old.changes(listener)).unwrap_or_default();
         let names = keys.iter().map(|key| format!("{} of {}", key.name, listener.path.display()));
-        steps.extend((!keys.is_empty()).then(|| (Step::Change(listener.clone()), names.collect())));
+        steps.extend((!keys.is_empty()).then(|| (ReloadStep::Change(listener.clone()), names.collect())));
     }
     for listener in old.iter().filter(|listener| find(new, &listener.path).is_none()) {
         let name = format!("the end of listener {}", listener.path.display());
-        steps.push((Step::End(listener.path.clone()), vec![name]));
+        steps.push((ReloadStep::End(listener.path.clone()), vec![name]));
     }
     steps
 }
@@ -70,7 +70,7 @@ fn steps(old: &[Listener], new: &[Listener]) -> Vec<(Step, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Format, LogFormat, Rights, Surroundings, Template};
+    use crate::config::{Environment, Format, LogFormat, Rights, Template};
 
     const ALL: Rights = Rights { receive: true, send: true, control: true };
 
@@ -78,7 +78,7 @@ mod tests {
     fn config() -> Config {
         let text =
             "[upstream]\nurl = \"ws://a/\"\n[[listener]]\npath = \"/a\"\n[[listener]]\npath = \"/b\"\n";
-        Config::parse(text, &Surroundings::fixed([])).unwrap()
+        Config::parse(text, &Environment::fixed([])).unwrap()
     }
 
     fn changed(change: fn(&mut Config)) -> Config {
@@ -128,8 +128,8 @@ mod tests {
 
         let moved = plan_of(|config| config.listeners[0].path = "/c".into());
         let steps = [
-            (Step::Add(Listener::new("/c")), vec!["the new listener /c".to_owned()]),
-            (Step::End("/a".into()), vec!["the end of listener /a".to_owned()]),
+            (ReloadStep::Add(Listener::new("/c")), vec!["the new listener /c".to_owned()]),
+            (ReloadStep::End("/a".into()), vec!["the end of listener /a".to_owned()]),
         ];
         assert_eq!(moved.listeners, steps);
     }
@@ -145,7 +145,7 @@ mod tests {
         let plan = plan(&config(), new.clone());
         let [a, b] = [new.listeners[0].clone(), new.listeners[1].clone()];
         let (steps, names): (Vec<_>, Vec<_>) = plan.listeners.into_iter().unzip();
-        assert_eq!(steps, [Step::Change(a), Step::Change(b)]);
+        assert_eq!(steps, [ReloadStep::Change(a), ReloadStep::Change(b)]);
         assert_eq!(
             names.concat(),
             [

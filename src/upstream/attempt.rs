@@ -21,7 +21,7 @@ use super::{
     },
 };
 use crate::{
-    config::{self, Placeholder, Secret, Surroundings, Template, TemplateError, Value},
+    config::{self, Environment, Placeholder, Secret, Template, TemplateError, Value},
     hub::now_us,
 };
 
@@ -150,7 +150,7 @@ async fn connect(
     }
     headers.extend(address.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let render_url = |template: &Template| render(template, &secrets, None);
-    let proxy = Proxy::choose(&upstream.proxy, &target, &Surroundings::process(), render_url);
+    let proxy = Proxy::choose(&upstream.proxy, &target, &Environment::process(), render_url);
     let proxy = proxy.map_err(Failure::attempt)?;
     told::hide_url(redactor, address.url.expose(), &target, &shown(upstream, to));
     headers.iter().for_each(|(name, value)| told::hide_header(redactor, name, value.expose()));
@@ -310,7 +310,7 @@ mod tests {
                 "[upstream]\nurl = \"wss://a/\"\nresume_url = \"{resume_url}\"\n\
                  [[capture]]\nmatch = \"x\"\nvalues = {{ x = \"/x\" }}\n"
             );
-            let upstream = Config::parse(&text, &Surroundings::fixed([])).unwrap().upstream;
+            let upstream = Config::parse(&text, &Environment::fixed([])).unwrap().upstream;
             let mut memory = Memory::default();
             memory.capture("x", &serde_json::json!(captured).to_string()).unwrap();
             let secrets = Secrets::default();

@@ -33,7 +33,7 @@ pub(super) struct Failure {
 
 /// The parts of an HTTP answer that tell why an upgrade was refused.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Answer<'a> {
+pub(super) struct HttpAnswer<'a> {
     pub(super) status: u16,
     pub(super) location: Option<&'a str>,
     pub(super) retry_after: Option<&'a str>,
@@ -96,7 +96,7 @@ impl Failure {
     }
 
     /// An upgrade that the server answered with something else than 101.
-    pub(super) fn http(answer: Answer<'_>, now: SystemTime) -> Failure {
+    pub(super) fn http(answer: HttpAnswer<'_>, now: SystemTime) -> Failure {
         let retry_after = answer.retry_after.and_then(|value| retry_after(value, now));
         let error = http_sentence(answer);
         Failure { http_status: Some(answer.status), retry_after, ..Failure::attempt(error) }
@@ -155,7 +155,7 @@ fn close_code_name(code: u16) -> &'static str {
     }
 }
 
-fn http_sentence(answer: Answer<'_>) -> String {
+fn http_sentence(answer: HttpAnswer<'_>) -> String {
     let status = answer.status;
     let advice = match status {
         200..=299 => "it doesn't take this for a WebSocket request; check the path in upstream.url",
@@ -239,7 +239,7 @@ mod tests {
 
     fn http(status: u16, location: Option<&str>, retry_after: Option<&str>) -> Failure {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        Failure::http(Answer { status, location, retry_after }, now)
+        Failure::http(HttpAnswer { status, location, retry_after }, now)
     }
 
     #[test]

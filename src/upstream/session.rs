@@ -100,7 +100,7 @@ pub(super) enum Publish {
 
 /// On whose behalf something is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum Purpose {
     Script,
     Reply,
     Heartbeat,
@@ -110,7 +110,7 @@ pub(super) enum Why {
 #[derive(Debug, PartialEq)]
 pub(super) enum Effect {
     /// Send this.
-    Send(Payload, Why),
+    Send(Payload, Purpose),
     /// The script is done: the connection is good for clients.
     Ready,
     /// The server puts the step under way off, in the words of the sentence: it is said anew after `delay`,
@@ -280,7 +280,7 @@ impl Session {
             }
         }
         self.count(context, rules, look);
-        let Step { publish, is_taken } = self.hear_step(context, rules, look);
+        let Heeded { publish, is_taken } = self.hear_step(context, rules, look);
         let mut publish = publish;
         if !is_taken && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look)) {
             let said = self.quote(context, look);
@@ -296,7 +296,7 @@ impl Session {
                     publish = Publish::No;
                 }
                 match self.render(context, &reply.send, Some(look)) {
-                    Ok(payload) => self.effects.push_back(Effect::Send(payload, Why::Reply)),
+                    Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
                     Err(why) => self.fail(format!("a reply can't be sent: {why}"), Remedy::Retry),
                 }
             }
@@ -341,8 +341,8 @@ impl Session {
 
     // --- the script -----------------------------------------------------------------------------
 
-    fn hear_step(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> Step {
-        let not_taken = Step { publish: Publish::Yes, is_taken: false };
+    fn hear_step(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> Heeded {
+        let not_taken = Heeded { publish: Publish::Yes, is_taken: false };
         let Progress::Waits { step: at, .. } = self.progress else { return not_taken };
         let step = &rules.steps[at];
         let publish = if step.publish { Publish::Yes } else { Publish::No };
@@ -355,7 +355,7 @@ impl Session {
                 true => self.put_off(context, at, rejection, look, &why),
                 false => self.fail_step(step, &why, remedy(rejection, look)),
             }
-            return Step { publish, is_taken: true };
+            return Heeded { publish, is_taken: true };
         }
         if !step.expect.as_ref().is_some_and(|(expect, _)| expect.matches(look)) {
             return not_taken;
@@ -365,7 +365,7 @@ impl Session {
                 let pointer = &rules.slots.pointers()[*slot];
                 let why = format!("the expected message has no {pointer} to capture as `{name}`");
                 self.fail_step(step, &why, step.on_fail);
-                return Step { publish, is_taken: true };
+                return Heeded { publish, is_taken: true };
             }
         }
         match self.capture(context, &step.capture, look) {
@@ -378,7 +378,7 @@ impl Session {
             }
             Err(why) => self.fail_step(step, &why, step.on_fail),
         }
-        Step { publish, is_taken: true }
+        Heeded { publish, is_taken: true }
     }
 
     /// The step under way is said anew later, as often as may be.
@@ -424,7 +424,7 @@ impl Session {
             });
             match payload {
                 None => {}
-                Some(Ok(payload)) => self.effects.push_back(Effect::Send(payload, Why::Script)),
+                Some(Ok(payload)) => self.effects.push_back(Effect::Send(payload, Purpose::Script)),
                 Some(Err(why)) => return self.fail_step(step, &why, step.on_fail),
             }
             if step.expect.is_some() {
@@ -439,7 +439,7 @@ impl Session {
         self.effects.push_back(Effect::Ready);
     }
 
-    fn fail_step(&mut self, step: &rules::Step, why: &str, then: Remedy) {
+    fn fail_step(&mut self, step: &rules::StepRule, why: &str, then: Remedy) {
         self.fail(format!("the script's step {:?} failed: {why}", step.name), then);
     }
 
@@ -452,7 +452,7 @@ impl Session {
 }
 
 /// What a step makes of a message.
-struct Step {
+struct Heeded {
     publish: Publish,
     is_taken: bool,
 }

@@ -161,31 +161,31 @@ fn found_object(found: &Found, now: SystemTime) -> Value {
 }
 
 /// A line of a row's text.
-struct Line {
+struct RowLine {
     text: String,
     warns: bool,
 }
 
-impl Line {
-    fn new(text: impl Into<String>) -> Line {
-        Line { text: text.into(), warns: false }
+impl RowLine {
+    fn new(text: impl Into<String>) -> RowLine {
+        RowLine { text: text.into(), warns: false }
     }
 
-    fn warning(text: impl Into<String>) -> Line {
-        Line { text: text.into(), warns: true }
+    fn warning(text: impl Into<String>) -> RowLine {
+        RowLine { text: text.into(), warns: true }
     }
 }
 
-fn lines(found: &Found, now: SystemTime) -> Vec<Line> {
+fn lines(found: &Found, now: SystemTime) -> Vec<RowLine> {
     match found {
-        Found::Prepared { address, headers } if headers.is_empty() => vec![Line::new(clean(address))],
+        Found::Prepared { address, headers } if headers.is_empty() => vec![RowLine::new(clean(address))],
         Found::Prepared { address, headers } => {
-            vec![Line::new(format!("{}, with {}", clean(address), clean(&headers.join(", "))))]
+            vec![RowLine::new(format!("{}, with {}", clean(address), clean(&headers.join(", "))))]
         }
         Found::Resolved { host, addresses } => {
             let all: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             let all = all.join(", ");
-            vec![Line::new(match *host == all {
+            vec![RowLine::new(match *host == all {
                 true => "an address already".to_owned(),
                 false => format!("{} is {all}", clean(host)),
             })]
@@ -193,13 +193,13 @@ fn lines(found: &Found, now: SystemTime) -> Vec<Line> {
         Found::Connected { address, failed } => {
             let failed = failed
                 .iter()
-                .map(|(address, error)| Line::warning(format!("{address} didn't: {}", clean(error))));
-            [Line::new(format!("{address} answered"))].into_iter().chain(failed).collect()
+                .map(|(address, error)| RowLine::warning(format!("{address} didn't: {}", clean(error))));
+            [RowLine::new(format!("{address} answered"))].into_iter().chain(failed).collect()
         }
-        Found::Tunnel { proxy } => vec![Line::new(format!("a tunnel through {}", clean(proxy)))],
+        Found::Tunnel { proxy } => vec![RowLine::new(format!("a tunnel through {}", clean(proxy)))],
         Found::Tls { version, cipher, alpn, certificate } => {
             let alpn = alpn.as_ref().map_or("no ALPN".to_owned(), |name| format!("ALPN {}", clean(name)));
-            let mut lines = vec![Line::new(format!("{version}, {cipher}, {alpn}"))];
+            let mut lines = vec![RowLine::new(format!("{version}, {cipher}, {alpn}"))];
             lines.extend(certificate.iter().flat_map(|certificate| certificate_lines(certificate, now)));
             lines
         }
@@ -208,7 +208,7 @@ fn lines(found: &Found, now: SystemTime) -> Vec<Line> {
                 Some(value) => format!("{what} {}", clean(value)),
                 None => format!("no {what}"),
             };
-            vec![Line::new(format!(
+            vec![RowLine::new(format!(
                 "{status}, {}, {}",
                 named("subprotocol", subprotocol),
                 named("extensions", extensions)
@@ -218,27 +218,27 @@ fn lines(found: &Found, now: SystemTime) -> Vec<Line> {
             let sent = step.sent.as_ref().map(|text| format!("sent {}", clean(text)));
             let heard = step.heard.as_ref().map(|text| format!("heard {}", clean(text)));
             let lines = [sent, heard, step.skipped.clone()].into_iter().flatten();
-            lines.map(Line::new).collect()
+            lines.map(RowLine::new).collect()
         }
         Found::Beat { message, round_trip, answered } => {
             let after = round_trip.map_or(String::new(), |time| format!(" after {}", ms(time)));
-            let sent = message.as_ref().map(|text| Line::new(format!("sent {}", clean(text))));
+            let sent = message.as_ref().map(|text| RowLine::new(format!("sent {}", clean(text))));
             let came = match (answered, message) {
-                (true, None) => Line::new(format!("a ping, answered{after}")),
-                (true, Some(_)) => Line::new(format!("answered{after}")),
-                (false, Some(_)) => Line::new(format!(
+                (true, None) => RowLine::new(format!("a ping, answered{after}")),
+                (true, Some(_)) => RowLine::new(format!("answered{after}")),
+                (false, Some(_)) => RowLine::new(format!(
                     "something came{after}: without `expect` nothing tells the answer from other messages"
                 )),
-                (false, None) => Line::warning("a ping, which nothing answered; but other things came"),
+                (false, None) => RowLine::warning("a ping, which nothing answered; but other things came"),
             };
             sent.into_iter().chain([came]).collect()
         }
-        Found::Closed { code: Some(code) } => vec![Line::new(format!("the server answered with {code}"))],
-        Found::Closed { code: None } => vec![Line::warning("the server didn't answer the close in time")],
+        Found::Closed { code: Some(code) } => vec![RowLine::new(format!("the server answered with {code}"))],
+        Found::Closed { code: None } => vec![RowLine::warning("the server didn't answer the close in time")],
     }
 }
 
-fn certificate_lines(certificate: &Certificate, now: SystemTime) -> Vec<Line> {
+fn certificate_lines(certificate: &Certificate, now: SystemTime) -> Vec<RowLine> {
     let names: Vec<_> = certificate.names.iter().take(NAMES).map(|name| clean(name)).collect();
     let mut names = match names.is_empty() {
         true => "no name".to_owned(),
@@ -252,11 +252,11 @@ fn certificate_lines(certificate: &Certificate, now: SystemTime) -> Vec<Line> {
     let end = date(u64::try_from(seconds(certificate.not_after) / 86_400).unwrap_or(0));
     let days = counted(left.unsigned_abs(), "day", "days");
     let mut lines = vec![
-        Line::new(format!("a certificate for {names}")),
-        Line::new(format!("by {}; until {end}, {days} left", clean(&certificate.issuer))),
+        RowLine::new(format!("a certificate for {names}")),
+        RowLine::new(format!("by {}; until {end}, {days} left", clean(&certificate.issuer))),
     ];
     if left < WARN_DAYS {
-        lines.push(Line::warning(format!("it ends in {days}: see that it is renewed")));
+        lines.push(RowLine::warning(format!("it ends in {days}: see that it is renewed")));
     }
     lines
 }

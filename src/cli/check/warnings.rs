@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
-    config::{Config, Placeholder, Problem, Say, Surroundings, Template, sounds_secret},
+    config::{Config, Environment, Placeholder, Problem, Say, Template, sounds_secret},
     service,
 };
 
 /// What to warn of: a sentence each. `file` is what the config was read from.
-pub(super) fn warnings(config: &Config, file: Option<&Path>, surroundings: &Surroundings) -> Vec<String> {
+pub(super) fn warnings(config: &Config, file: Option<&Path>, environment: &Environment) -> Vec<String> {
     let here = service::outlook(config).into_iter();
     let mut all: Vec<String> = config
         .warnings
@@ -22,7 +22,7 @@ pub(super) fn warnings(config: &Config, file: Option<&Path>, surroundings: &Surr
         here.map(|why| format!("on this machine, run by this user, the daemon would not start: {why}")),
     );
     all.extend(open_listeners(config));
-    all.extend(missing_values(config, surroundings));
+    all.extend(missing_values(config, environment));
     all.extend(readable_files(config));
     all.extend(
         file.filter(|file| is_readable_by_others(file)).and_then(|file| literal_secrets(config, file)),
@@ -44,7 +44,7 @@ fn open_listeners(config: &Config) -> impl Iterator<Item = String> {
 }
 
 /// Each placeholder of this machine's that has no value here, once.
-fn missing_values(config: &Config, surroundings: &Surroundings) -> Vec<String> {
+fn missing_values(config: &Config, environment: &Environment) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
     for (key, template) in config.templates() {
@@ -55,7 +55,7 @@ fn missing_values(config: &Config, surroundings: &Surroundings) -> Vec<String> {
             );
             if is_here
                 && seen.insert(placeholder.clone())
-                && let Err(why) = placeholder.read(surroundings)
+                && let Err(why) = placeholder.read(environment)
             {
                 let wanted = wanted(config, &key).unwrap_or_default();
                 missing.push(format!(
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        Config::parse(text, &Surroundings::fixed([])).unwrap()
+        Config::parse(text, &Environment::fixed([])).unwrap()
     }
 
     #[test]
@@ -161,7 +161,7 @@ mode = "0666"
 rights = ["receive"]
 "#,
         );
-        let none = Surroundings::fixed([]);
+        let none = Environment::fixed([]);
         let open: Vec<_> = open_listeners(&config).collect();
         assert!(open.len() == 1 && open[0].contains("/tmp/open.sock (mode 0666)"), "{open:?}");
         let missing = missing_values(&config, &none);
@@ -174,14 +174,14 @@ rights = ["receive"]
         ] {
             assert!(missing.iter().any(|sentence| sentence.contains(part)), "{part}: {missing:?}");
         }
-        let unit = Surroundings::fixed([("CREDENTIALS_DIRECTORY", "/nowhere"), ("A", "1"), ("B", "2")]);
+        let unit = Environment::fixed([("CREDENTIALS_DIRECTORY", "/nowhere"), ("A", "1"), ("B", "2")]);
         assert_eq!(missing_values(&config, &unit).len(), 2);
     }
 
     #[test]
     fn what_a_profile_wants_is_named_with_the_step_that_says_it() {
         let text = "profile = \"home-assistant\"\nupstream.url = \"ws://h/api/websocket\"\n";
-        let missing = missing_values(&config(text), &Surroundings::fixed([]));
+        let missing = missing_values(&config(text), &Environment::fixed([]));
         let [sentence] = &missing[..] else { panic!("{missing:?}") };
         for part in
             ["vars.token: `${credential:token}`", "step \"log in\" of profile home-assistant", "[vars]"]
@@ -189,7 +189,7 @@ rights = ["receive"]
             assert!(sentence.contains(part), "{part}: {sentence}");
         }
         let given = config(&format!("{text}vars.token = \"${{env:TOKEN}}\"\n"));
-        assert_eq!(missing_values(&given, &Surroundings::fixed([("TOKEN", "x")])), Vec::<String>::new());
+        assert_eq!(missing_values(&given, &Environment::fixed([("TOKEN", "x")])), Vec::<String>::new());
     }
 
     #[test]
@@ -207,7 +207,7 @@ rights = ["receive"]
         let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         mode(&file, 0o644);
         mode(&token, 0o644);
-        let told = |config| warnings(config, Some(&file), &Surroundings::fixed([])).join("\n");
+        let told = |config| warnings(config, Some(&file), &Environment::fixed([])).join("\n");
         let text = told(&config);
         assert!(text.contains("upstream.headers.Authorization, upstream.url, vars.api_key"), "{text}");
         assert!(text.contains("chmod o-r") && !text.contains("hunter2") && !text.contains("X-A"), "{text}");

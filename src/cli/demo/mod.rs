@@ -17,7 +17,7 @@ use super::{
     run,
 };
 use crate::{
-    config::Surroundings,
+    config::Environment,
     service::{self, Exit, Source},
 };
 
@@ -109,9 +109,9 @@ async fn play(args: &Args, place: &Place) -> Result<(), Stopped> {
     let mut story = Story::new(anstream::stdout().lock());
     shown(story.opening(args.duration, &config, &place.socket()))?;
 
-    let surroundings = Surroundings::process();
+    let environment = Environment::process();
     let source =
-        Source { config: run::load_in(&place.config_file(), &surroundings)?, path: None, surroundings };
+        Source { config: run::load_in(&place.config_file(), &environment)?, path: None, environment };
     let (stop, stopped) = oneshot::channel::<()>();
     let daemon = tokio::task::spawn_local(service::run_until(source, async {
         let _ = stopped.await; // it stops as well when the other end is dropped

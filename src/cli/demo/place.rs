@@ -107,12 +107,12 @@ level = \"error\"
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, HeartbeatKind, Surroundings};
+    use crate::config::{Config, Environment, HeartbeatKind};
 
     #[test]
     fn the_config_is_right_even_in_an_odd_directory() {
         let (token, socket) = (Path::new("/tmp/a \"b\"/token"), Path::new("/tmp/a \"b\"/wsfan.sock"));
-        let config = Config::parse(&config(1234, token, socket), &Surroundings::fixed([])).unwrap();
+        let config = Config::parse(&config(1234, token, socket), &Environment::fixed([])).unwrap();
         assert_eq!(config.listeners[0].path, socket);
         assert!(config.listeners[0].rights.control);
         assert!(matches!(config.heartbeat.kind, HeartbeatKind::Message { expect: Some(_), .. }));

@@ -44,7 +44,7 @@ pub(super) fn up(args: &Args) -> Outcome {
 }
 
 /// Follows the link's lines until it is up. A failure is of the connection to the daemon.
-fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
+fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<UpAnswer> {
     let mut line = Vec::new();
     client.ask(Op::Attach { since: None }, &mut line, deadline)?;
     if let Some(Line::Error(_)) = Line::parse(&line) {
@@ -52,21 +52,23 @@ fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answ
     }
     loop {
         match is_up(args, client, deadline)? {
-            Answer::Yes => return Ok(Answer::Yes),
-            Answer::No(failure) if !next_up(client, &mut line, deadline)? => return Ok(Answer::No(failure)),
-            Answer::No(_) => {}
+            UpAnswer::Yes => return Ok(UpAnswer::Yes),
+            UpAnswer::No(failure) if !next_up(client, &mut line, deadline)? => {
+                return Ok(UpAnswer::No(failure));
+            }
+            UpAnswer::No(_) => {}
         }
     }
 }
 
 /// Asks again and again until the link is up.
-fn asked_until_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
+fn asked_until_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<UpAnswer> {
     let until = last_word(deadline);
     let mut pause = Pause::default();
     loop {
         let is_last = Instant::now() >= until;
         match is_up(args, client, deadline)? {
-            Answer::No(_) if !is_last => pause.take_until(until),
+            UpAnswer::No(_) if !is_last => pause.take_until(until),
             answer => return Ok(answer),
         }
     }
@@ -98,21 +100,21 @@ fn next_up(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcom
 }
 
 /// Whether the link is up, from the daemon's own mouth; what it says is printed if that ends the command.
-enum Answer {
+enum UpAnswer {
     Yes,
     No(Failure),
 }
 
-impl Answer {
+impl UpAnswer {
     fn ok_or_failure(self) -> Outcome {
         match self {
-            Answer::Yes => Ok(()),
-            Answer::No(failure) => Err(failure),
+            UpAnswer::Yes => Ok(()),
+            UpAnswer::No(failure) => Err(failure),
         }
     }
 }
 
-fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer> {
+fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<UpAnswer> {
     let mut line = Vec::new();
     ask(client, &mut line, deadline)?;
     let status = parse(&line)?;
@@ -126,12 +128,12 @@ fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<Answer>
                 let _ = write!(sentence, "; {what}: {text}");
             }
         }
-        return Ok(Answer::No(Failure::failed(sentence)));
+        return Ok(UpAnswer::No(Failure::failed(sentence)));
     }
     match args.json {
         true => print(line)?,
         false => wrote(writeln!(io::stdout().lock(), "the link is up, connection {}", link.fields.conn))
             .map(drop)?,
     }
-    Ok(Answer::Yes)
+    Ok(UpAnswer::Yes)
 }

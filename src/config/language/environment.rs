@@ -9,9 +9,9 @@ use std::{
 
 /// Where environment variables come from: the process, or a fixed set for tests.
 #[derive(Clone)]
-pub struct Surroundings(Option<BTreeMap<String, OsString>>);
+pub struct Environment(Option<BTreeMap<String, OsString>>);
 
-impl Surroundings {
+impl Environment {
     /// The environment of this process, looked up afresh each time.
     pub fn process() -> Self {
         Self(None)
@@ -38,11 +38,11 @@ impl Surroundings {
     }
 }
 
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for Environment {
     // Values may be secrets, so only names are shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            None => f.write_str("Surroundings(process)"),
+            None => f.write_str("Environment(process)"),
             Some(fixed) => f.debug_set().entries(fixed.keys()).finish(),
         }
     }
@@ -54,17 +54,17 @@ mod tests {
 
     #[test]
     fn a_directory_is_the_first_absolute_one() {
-        let of = |value: &str| Surroundings::fixed([("D", value)]).directory("D");
+        let of = |value: &str| Environment::fixed([("D", value)]).directory("D");
         assert_eq!(of("/run/a:/run/b"), Some("/run/a".into()));
         assert_eq!(of("/run/a"), Some("/run/a".into()));
         assert_eq!(of("run/a"), None);
         assert_eq!(of(""), None);
-        assert_eq!(Surroundings::fixed([]).directory("D"), None);
+        assert_eq!(Environment::fixed([]).directory("D"), None);
     }
 
     #[test]
     fn debug_shows_no_value() {
-        let shown = format!("{:?}", Surroundings::fixed([("TOKEN", "hunter2")]));
+        let shown = format!("{:?}", Environment::fixed([("TOKEN", "hunter2")]));
         assert_eq!(shown, "{\"TOKEN\"}");
     }
 }

@@ -8,7 +8,7 @@ use std::{
     path::{Component, Path},
 };
 
-use super::{environment::Surroundings, pointer::Pointer};
+use super::{environment::Environment, pointer::Pointer};
 use crate::config::reader::error::os_reason;
 
 /// The largest file that a placeholder may name, in bytes.
@@ -118,10 +118,10 @@ impl Placeholder {
     /// # Errors
     ///
     /// What is wrong with it, or that it is of another kind: the end of a sentence, never a value.
-    pub fn read(&self, surroundings: &Surroundings) -> Result<String, String> {
+    pub fn read(&self, environment: &Environment) -> Result<String, String> {
         let bytes = match self {
             Self::Env(name) => {
-                match surroundings.var(name) {
+                match environment.var(name) {
                     Some(value) => value.into_encoded_bytes(),
                     None => {
                         return Err("is not set in the environment: set it where wsfan runs, in a unit by `Environment=`"
@@ -131,7 +131,7 @@ impl Placeholder {
             }
             Self::File(path) => read_file(Path::new(path))
                 .map_err(|why| absent(why, "write it there, or correct the path"))?,
-            Self::Credential(name) => match surroundings.var("CREDENTIALS_DIRECTORY") {
+            Self::Credential(name) => match environment.var("CREDENTIALS_DIRECTORY") {
                 Some(directory) => {
                     let advice = format!("add LoadCredential={name}:/path/to/file to the systemd unit");
                     read_file(&Path::new(&directory).join(name)).map_err(|why| absent(why, &advice))?
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_says_what_to_do() {
-        let read = |inner: &str, surroundings: &[(&'static str, &'static str)]| {
-            let surroundings = Surroundings::fixed(surroundings.iter().copied());
-            Placeholder::parse(inner).unwrap().read(&surroundings).unwrap_err()
+        let read = |inner: &str, environment: &[(&'static str, &'static str)]| {
+            let environment = Environment::fixed(environment.iter().copied());
+            Placeholder::parse(inner).unwrap().read(&environment).unwrap_err()
         };
         let file = read("file:/nowhere/at/all", &[]);
         assert_eq!(file, "can't be read: there is no such file: write it there, or correct the path");

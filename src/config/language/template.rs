@@ -2,7 +2,7 @@
 
 use std::{error, fmt};
 
-use super::{environment::Surroundings, placeholder::Placeholder, places, secret::Secret};
+use super::{environment::Environment, placeholder::Placeholder, places, secret::Secret};
 
 /// Text with placeholders, parsed once, and escaped for where they stand when it is rendered.
 ///
@@ -153,16 +153,16 @@ impl Template {
     /// Names the placeholder that has no value, or whose value is empty, not UTF-8 or over 64 KiB; and
     /// any of another kind.
     pub fn resolve(&self) -> Result<Secret, TemplateError> {
-        self.resolve_in(&Surroundings::process())
+        self.resolve_in(&Environment::process())
     }
 
-    /// As [`Template::resolve`], with environment variables from `surroundings`.
+    /// As [`Template::resolve`], with environment variables from `environment`.
     ///
     /// # Errors
     ///
     /// As [`Template::resolve`].
-    pub fn resolve_in(&self, surroundings: &Surroundings) -> Result<Secret, TemplateError> {
-        self.render(|placeholder| placeholder.read(surroundings).map(Value::Text))
+    pub fn resolve_in(&self, environment: &Environment) -> Result<Secret, TemplateError> {
+        self.render(|placeholder| placeholder.read(environment).map(Value::Text))
     }
 
     /// The text with `1` in place of each placeholder, for checks of the text around them.
@@ -246,8 +246,8 @@ mod tests {
     use super::*;
 
     fn resolved(text: &str, variables: &[(&str, &str)]) -> Result<String, String> {
-        let surroundings = Surroundings::fixed(variables.iter().copied());
-        let secret = Template::parse(text).unwrap().resolve_in(&surroundings);
+        let environment = Environment::fixed(variables.iter().copied());
+        let secret = Template::parse(text).unwrap().resolve_in(&environment);
         secret.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
     }
 

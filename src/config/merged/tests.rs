@@ -3,11 +3,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn config(text: &str) -> Config {
-    Config::parse(text, &Surroundings::fixed([])).unwrap_or_else(|why| panic!("{text}\n{why}"))
+    Config::parse(text, &Environment::fixed([])).unwrap_or_else(|why| panic!("{text}\n{why}"))
 }
 
 fn shown(text: &str) -> Merged {
-    Config::merged(text, &Surroundings::fixed([])).unwrap_or_else(|why| panic!("{text}\n{why}"))
+    Config::merged(text, &Environment::fixed([])).unwrap_or_else(|why| panic!("{text}\n{why}"))
 }
 
 #[test]
@@ -162,8 +162,8 @@ fn the_files_own_key_is_printed_and_not_the_profiles() {
 #[test]
 fn what_is_not_right_is_told_as_ever() {
     let text = "profile = \"discord\"\n[upstream]\nurll = 1\n";
-    let why = Config::merged(text, &Surroundings::fixed([])).unwrap_err();
-    assert_eq!(why, Config::parse(text, &Surroundings::fixed([])).unwrap_err());
+    let why = Config::merged(text, &Environment::fixed([])).unwrap_err();
+    assert_eq!(why, Config::parse(text, &Environment::fixed([])).unwrap_err());
 }
 
 proptest! {

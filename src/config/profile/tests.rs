@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{
     Config,
-    language::{environment::Surroundings, template::Template},
+    language::{environment::Environment, template::Template},
     sections::{heartbeat::HeartbeatKind, script::Say, vars::Var},
 };
 
@@ -30,7 +30,7 @@ expect = "welcome"
 );
 
 fn parse(text: &str, profiles: &[Profile]) -> Result<Config, String> {
-    Config::parse_with(text, &Surroundings::fixed([]), profiles).map_err(|invalid| invalid.to_string())
+    Config::parse_with(text, &Environment::fixed([]), profiles).map_err(|invalid| invalid.to_string())
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn each_example_in_a_profiles_comments_says_what_it_says() {
                 let (section, rest) = line.split_once('.').unwrap();
                 text = text.replace(&format!("[{section}]\n"), &format!("[{section}]\n{rest}\n"));
             }
-            let config = Config::parse(&text, &Surroundings::fixed([]));
+            let config = Config::parse(&text, &Environment::fixed([]));
             let config = config.unwrap_or_else(|problem| panic!("{name}: {text}: {problem}"));
             for (variable, value) in table.get("vars").and_then(toml::Value::as_table).into_iter().flatten() {
                 variables += 1;

@@ -158,13 +158,13 @@ impl UrlCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, language::environment::Surroundings};
+    use crate::config::{Config, language::environment::Environment};
 
     fn read(keys: &str) -> Result<Command, String> {
         let text = format!(
             "[upstream]\nurl = \"ws://h/\"\n[command.a]\n{keys}\n[[script.step]]\nsend = \"${{command:a}}\"\n"
         );
-        let config = Config::parse(&text, &Surroundings::fixed([])).map_err(|invalid| invalid.to_string())?;
+        let config = Config::parse(&text, &Environment::fixed([])).map_err(|invalid| invalid.to_string())?;
         Ok(config.terms.commands["a"].clone())
     }
 

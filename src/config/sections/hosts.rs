@@ -46,11 +46,11 @@ impl HostPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, language::environment::Surroundings};
+    use crate::config::{Config, language::environment::Environment};
 
     fn read(text: &str) -> Result<HostPattern, String> {
         let text = format!("[upstream]\nurl = \"ws://h/\"\nallowed_hosts = [\"{text}\"]\n");
-        let config = Config::parse(&text, &Surroundings::fixed([])).map_err(|invalid| invalid.to_string())?;
+        let config = Config::parse(&text, &Environment::fixed([])).map_err(|invalid| invalid.to_string())?;
         Ok(config.upstream.allowed_hosts[0].clone())
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::rights::Rights;
 use crate::config::{
-    language::environment::Surroundings,
+    language::environment::Environment,
     reader::{
         Report, Section,
         values::{kind, quoted},
@@ -54,10 +54,10 @@ pub enum Format {
 
 /// The socket of a listener without a path: `wsfan.sock` in the first directory of
 /// `$RUNTIME_DIRECTORY`, else in `$XDG_RUNTIME_DIR`, else in `/run/wsfan`.
-pub fn default_socket(surroundings: &Surroundings) -> PathBuf {
+pub fn default_socket(environment: &Environment) -> PathBuf {
     ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"]
         .iter()
-        .find_map(|name| surroundings.directory(name))
+        .find_map(|name| environment.directory(name))
         .unwrap_or_else(|| "/run/wsfan".into())
         .join("wsfan.sock")
 }
@@ -88,9 +88,9 @@ impl Listener {
     pub(in crate::config) fn read_all(
         root: &Section<'_>,
         report: &Report,
-        surroundings: &Surroundings,
+        environment: &Environment,
     ) -> Vec<Self> {
-        let default = default_socket(surroundings);
+        let default = default_socket(environment);
         let Some(sections) = root.sections("listener") else {
             if let Err(why) = check_path(&default) {
                 report.add(None, format!("listener[0].path, left out, {why}"));
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_default_socket_follows_the_surroundings() {
         let of = |variables: &[(&'static str, &'static str)]| {
-            default_socket(&Surroundings::fixed(variables.iter().copied()))
+            default_socket(&Environment::fixed(variables.iter().copied()))
         };
         let (runtime, xdg) = (("RUNTIME_DIRECTORY", "/run/a:/run/b"), ("XDG_RUNTIME_DIR", "/run/user/7"));
         assert_eq!(of(&[runtime, xdg]), Path::new("/run/a/wsfan.sock"));

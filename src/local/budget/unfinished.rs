@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 pub(in crate::local) struct Unfinished {
     most: usize,
     total: usize,
-    lines: BTreeMap<u64, Line>,
+    lines: BTreeMap<u64, Begun>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Line {
+struct Begun {
     uid: u32,
     bytes: usize,
 }
@@ -36,7 +36,7 @@ impl Unfinished {
         if bytes == 0 {
             return refused;
         }
-        self.lines.insert(client, Line { uid, bytes });
+        self.lines.insert(client, Begun { uid, bytes });
         self.total += bytes;
         while self.total > self.most
             && let Some(victim) = self.largest()

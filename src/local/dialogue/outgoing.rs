@@ -20,7 +20,7 @@ pub(in crate::local) struct Outgoing {
     seek: Option<Seek>,
     /// Entries are held back: the client may still say where it wants to begin.
     is_held_back: bool,
-    ending: Ending,
+    ending: LastWords,
     /// Nothing reaches the client any more, though it may still be heard.
     deaf: bool,
     /// Bytes written so far.
@@ -32,7 +32,7 @@ pub(in crate::local) struct Outgoing {
 
 /// How far the end of the connection has come.
 #[derive(Debug)]
-enum Ending {
+enum LastWords {
     /// There is none in sight.
     No,
     /// The words come when all data is out.
@@ -84,7 +84,7 @@ impl Outgoing {
             written,
             seek,
             is_held_back: false,
-            ending: Ending::No,
+            ending: LastWords::No,
             deaf: false,
             total: 0,
             charged: 0,
@@ -149,27 +149,27 @@ impl Outgoing {
     /// Finishes: what lies ahead is still delivered, then `words`, then the connection closes.
     pub(in crate::local) fn finish(&mut self, words: Vec<u8>) {
         self.is_held_back = false;
-        if matches!(self.ending, Ending::No) {
-            self.ending = Ending::AfterData(words);
+        if matches!(self.ending, LastWords::No) {
+            self.ending = LastWords::AfterData(words);
         }
     }
 
     /// Cuts the client off: no more data, only the rest of a line under way, the replies that there
     /// are, then `words`.
     pub(in crate::local) fn cut_off(&mut self, words: Vec<u8>) {
-        if matches!(self.ending, Ending::No | Ending::AfterData(_)) {
-            self.ending = Ending::CutOff(words);
+        if matches!(self.ending, LastWords::No | LastWords::AfterData(_)) {
+            self.ending = LastWords::CutOff(words);
         }
     }
 
     /// Whether nothing more is taken from or for the client.
     pub(in crate::local) fn is_cut_off(&self) -> bool {
-        matches!(self.ending, Ending::CutOff(_) | Ending::Said)
+        matches!(self.ending, LastWords::CutOff(_) | LastWords::Said)
     }
 
     /// Whether the connection closes once everything is said.
     pub(in crate::local) fn is_finishing(&self) -> bool {
-        !matches!(self.ending, Ending::No)
+        !matches!(self.ending, LastWords::No)
     }
 
     /// What to do next.
@@ -192,16 +192,16 @@ impl Outgoing {
                 Some(Ahead::Nothing) | None => {}
             }
         }
-        match std::mem::replace(&mut self.ending, Ending::Said) {
-            Ending::No => {
-                self.ending = Ending::No;
+        match std::mem::replace(&mut self.ending, LastWords::Said) {
+            LastWords::No => {
+                self.ending = LastWords::No;
                 Next::Wait
             }
-            Ending::AfterData(words) | Ending::CutOff(words) if !words.is_empty() => {
+            LastWords::AfterData(words) | LastWords::CutOff(words) if !words.is_empty() => {
                 (self.replies, self.written) = (words, 0);
                 Next::Write(&self.replies)
             }
-            Ending::AfterData(_) | Ending::CutOff(_) | Ending::Said => Next::Close,
+            LastWords::AfterData(_) | LastWords::CutOff(_) | LastWords::Said => Next::Close,
         }
     }
 

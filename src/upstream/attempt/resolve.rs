@@ -6,7 +6,7 @@ use tokio::time;
 
 use super::commands;
 use crate::{
-    config::{self, HeartbeatKind, Placeholder, Pointer, Say, Secret, Surroundings, Template, Value, Var},
+    config::{self, Environment, HeartbeatKind, Placeholder, Pointer, Say, Secret, Template, Value, Var},
     upstream::{failure::Failure, secrets::Secrets, settings::Settings},
 };
 
@@ -18,7 +18,7 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(in crate::upstream) async fn read(settings: &Settings) -> Secrets {
     let mut reading = Reading {
         settings,
-        surroundings: Surroundings::process(),
+        environment: Environment::process(),
         values: BTreeMap::new(),
         printed: BTreeMap::new(),
     };
@@ -65,7 +65,7 @@ fn missing(placeholder: &Placeholder, secrets: &Secrets) -> Option<(String, Stri
 
 struct Reading<'a> {
     settings: &'a Settings,
-    surroundings: Surroundings,
+    environment: Environment,
     values: BTreeMap<Placeholder, Result<Value, String>>,
     /// What each command printed.
     printed: BTreeMap<&'a str, Result<String, String>>,
@@ -100,10 +100,10 @@ impl<'a> Reading<'a> {
                 }
             }
             Placeholder::File(_) | Placeholder::Credential(_) => {
-                let (placeholder, surroundings) = (placeholder.clone(), self.surroundings.clone());
-                aside(move || placeholder.read(&surroundings)).await.map(Value::Text)
+                let (placeholder, environment) = (placeholder.clone(), self.environment.clone());
+                aside(move || placeholder.read(&environment)).await.map(Value::Text)
             }
-            _ => placeholder.read(&self.surroundings).map(Value::Text),
+            _ => placeholder.read(&self.environment).map(Value::Text),
         }
     }
 
@@ -188,11 +188,11 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::config::{Config, Surroundings};
+    use crate::config::{Config, Environment};
 
     fn settings(text: &str) -> Settings {
         let text = format!("[upstream]\nurl = \"ws://h/\"\n[[listener]]\npath = \"/s\"\n{text}");
-        let config = Config::parse(&text, &Surroundings::fixed([])).unwrap();
+        let config = Config::parse(&text, &Environment::fixed([])).unwrap();
         Settings {
             upstream: config.upstream,
             terms: config.terms,

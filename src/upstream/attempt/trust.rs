@@ -56,11 +56,11 @@ pub(in crate::upstream) fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Surroundings};
+    use crate::config::{Config, Environment};
 
     fn judged(url: &str, configured: &[&str]) -> Result<Trust, String> {
         let text = "[upstream]\nurl = \"ws://h/\"\nallowed_hosts = [\"*.cdn.example\", \"b\"]\n";
-        let allowed = Config::parse(text, &Surroundings::fixed([])).unwrap().upstream.allowed_hosts;
+        let allowed = Config::parse(text, &Environment::fixed([])).unwrap().upstream.allowed_hosts;
         let place = |url: &str| Target::parse(url).unwrap();
         let configured: Vec<_> = configured.iter().map(|url| place(url)).collect();
         judge(&place(url), &configured, &allowed)

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     hub::Payload,
     upstream::{
-        session::{Effect, Heard, Publish, Rules, Session, Why},
+        session::{Effect, Heard, Publish, Purpose, Rules, Session},
         settings::Settings,
     },
 };
@@ -40,7 +40,7 @@ pub(in crate::upstream) struct Channel {
     /// A message came in since it is up.
     pub(in crate::upstream) heard: bool,
     /// What wsfan itself has to say, oldest first.
-    outgoing: VecDeque<(Payload, Why)>,
+    outgoing: VecDeque<(Payload, Purpose)>,
     outgoing_bytes: usize,
 }
 
@@ -87,7 +87,7 @@ impl Channel {
     }
 
     /// Something that wsfan itself has to say.
-    pub(in crate::upstream) fn say(&mut self, payload: Payload, why: Why) {
+    pub(in crate::upstream) fn say(&mut self, payload: Payload, why: Purpose) {
         self.outgoing_bytes += payload.len();
         self.outgoing.push_back((payload, why));
     }
@@ -141,13 +141,13 @@ impl Channel {
     /// A heartbeat goes before everything else that waits but the script, which a server may want to hear
     /// first, and instead of an older one.
     fn beat(&mut self, payload: Payload) {
-        let older = self.outgoing.iter().position(|(_, why)| *why == Why::Heartbeat);
+        let older = self.outgoing.iter().position(|(_, why)| *why == Purpose::Heartbeat);
         if let Some((older, _)) = older.and_then(|at| self.outgoing.remove(at)) {
             self.outgoing_bytes -= older.len();
         }
-        let script = self.outgoing.iter().rposition(|(_, why)| *why == Why::Script);
+        let script = self.outgoing.iter().rposition(|(_, why)| *why == Purpose::Script);
         self.outgoing_bytes += payload.len();
-        self.outgoing.insert(script.map_or(0, |at| at + 1), (payload, Why::Heartbeat));
+        self.outgoing.insert(script.map_or(0, |at| at + 1), (payload, Purpose::Heartbeat));
     }
 
     /// The next effect that is for the machine; what is only this connection's own business is done.

@@ -18,11 +18,11 @@ use base64::{
 /// Secrets, as they may be written, and what stands in their place. However many there are, a text is looked
 /// through once.
 #[derive(Clone, Default, PartialEq)]
-pub(in crate::upstream) struct Redactor(BTreeMap<Vec<char>, Needle>);
+pub(in crate::upstream) struct Redactor(BTreeMap<Vec<char>, Spelling>);
 
 /// What is known of one way to write a secret.
 #[derive(Clone, PartialEq, Eq)]
-struct Needle {
+struct Spelling {
     label: String,
     /// It is in base64 or hex: what it stands in goes with it.
     is_coded: bool,
@@ -80,8 +80,8 @@ impl Redactor {
 
     /// Hides what the other one does as well.
     pub(in crate::upstream) fn join(&mut self, other: &Redactor) {
-        for (chars, needle) in &other.0 {
-            self.0.entry(chars.clone()).or_insert_with(|| needle.clone());
+        for (chars, spelling) in &other.0 {
+            self.0.entry(chars.clone()).or_insert_with(|| spelling.clone());
         }
     }
 
@@ -95,9 +95,9 @@ impl Redactor {
         let mut found: Vec<(usize, usize, &str)> = Vec::new();
         for level in levels(&source) {
             for at in 0..level.chars.len() {
-                for (chars, needle) in self.beginning_with(&level.chars[at..]) {
-                    let span = level.find(at, chars, needle.is_coded, &source);
-                    found.extend(span.map(|(start, end)| (start, end, &*needle.label)));
+                for (chars, spelling) in self.beginning_with(&level.chars[at..]) {
+                    let span = level.find(at, chars, spelling.is_coded, &source);
+                    found.extend(span.map(|(start, end)| (start, end, &*spelling.label)));
                 }
             }
         }
@@ -116,7 +116,7 @@ impl Redactor {
     }
 
     /// Those that may begin where this text does: the first few characters are the same.
-    fn beginning_with(&self, text: &[char]) -> impl Iterator<Item = (&Vec<char>, &Needle)> {
+    fn beginning_with(&self, text: &[char]) -> impl Iterator<Item = (&Vec<char>, &Spelling)> {
         let start = text.get(..MIN);
         let bounds = (start.map_or(Bound::Excluded(text), Bound::Included), Bound::Unbounded);
         let from = self.0.range::<[char], _>(bounds);
@@ -127,7 +127,7 @@ impl Redactor {
         if chars.len() >= MIN
             && let Entry::Vacant(place) = self.0.entry(chars)
         {
-            place.insert(Needle { label: label.to_owned(), is_coded });
+            place.insert(Spelling { label: label.to_owned(), is_coded });
         }
     }
 
@@ -152,12 +152,12 @@ struct Level {
 }
 
 impl Level {
-    /// Where the needle is in the source, if it begins at `at`.
-    fn find(&self, at: usize, needle: &[char], is_coded: bool, source: &[char]) -> Option<(usize, usize)> {
-        let pairs = self.chars[at..].iter().zip(needle);
+    /// Where the spelling is in the source, if it begins at `at`.
+    fn find(&self, at: usize, spelling: &[char], is_coded: bool, source: &[char]) -> Option<(usize, usize)> {
+        let pairs = self.chars[at..].iter().zip(spelling);
         let length = pairs.take_while(|(here, there)| here == there).count();
         let (mut first, mut last) = (at, at + length - 1);
-        if length < needle.len() {
+        if length < spelling.len() {
             // the rest may be cut off, in the middle of an escape as well
             let rest = &source[self.spans[last].1..];
             let is_cut = match rest {

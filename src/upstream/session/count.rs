@@ -1,10 +1,10 @@
 //! What a session makes of the server's own numbers. Pure.
 
 use super::{
-    Effect, Session, Why,
+    Effect, Purpose, Session,
     context::Context,
     matcher::Look,
-    rules::{Rules, Sequence},
+    rules::{Rules, SequenceRule},
     sequence::{Missing, number},
 };
 use crate::{
@@ -36,10 +36,10 @@ impl Session {
         self.fail(format!("the server's count has a hole from {from} to {to}"), then);
     }
     /// Says what there is to say to the server about a hole.
-    fn tell_hole(&mut self, context: &mut Context<'_>, sequence: &Sequence, look: &Look<'_>) {
+    fn tell_hole(&mut self, context: &mut Context<'_>, sequence: &SequenceRule, look: &Look<'_>) {
         let Some(send) = &sequence.send else { return };
         match self.render(context, send, Some(look)) {
-            Ok(payload) => self.effects.push_back(Effect::Send(payload, Why::Reply)),
+            Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
             Err(why) => self.fail(format!("sequence.send can't be sent: {why}"), Remedy::Retry),
         }
     }

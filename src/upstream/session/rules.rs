@@ -17,13 +17,13 @@ use crate::{
 /// The rules of a session: see [`Rules::new`].
 #[derive(Debug)]
 pub(in crate::upstream) struct Rules {
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<StepRule>,
     pub(super) captures: Vec<(Matcher, Values)>,
-    pub(super) replies: Vec<Reply>,
+    pub(super) replies: Vec<ReplyRule>,
     /// Messages that make the connection useless.
     pub(super) faults: Vec<(Matcher, String, Remedy)>,
     pub(super) rotate: Option<(Matcher, String)>,
-    pub(super) sequence: Option<Sequence>,
+    pub(super) sequence: Option<SequenceRule>,
     /// The heartbeat's message.
     pub(super) beat: Option<Say>,
     /// What answers it.
@@ -50,7 +50,7 @@ pub(super) type Values = Vec<(String, usize)>;
 
 /// A step of the script.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct StepRule {
     pub(super) name: String,
     pub(super) if_captured: Vec<String>,
     pub(super) unless_captured: Vec<String>,
@@ -76,14 +76,14 @@ pub(super) struct Rejection {
 }
 
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct ReplyRule {
     pub(super) matcher: Matcher,
     pub(super) send: Template,
     pub(super) publish: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Sequence {
+pub(super) struct SequenceRule {
     pub(super) number: usize,
     pub(super) per: Option<usize>,
     pub(super) on_hole: OnHole,
@@ -100,7 +100,7 @@ impl Rules {
             (matcher, compiler.values(&capture.values))
         });
         let captures = captures.collect();
-        let replies = terms.replies.iter().map(|reply| Reply {
+        let replies = terms.replies.iter().map(|reply| ReplyRule {
             matcher: compiler.pattern(&reply.pattern),
             send: compiler.template(&reply.send),
             publish: reply.publish,
@@ -113,7 +113,7 @@ impl Rules {
         let faults = faults.collect();
         let rotate = terms.rotate.when.as_ref();
         let rotate = rotate.map(|pattern| (compiler.pattern(pattern), pattern.to_string()));
-        let sequence = terms.sequence.as_ref().map(|sequence| Sequence {
+        let sequence = terms.sequence.as_ref().map(|sequence| SequenceRule {
             number: compiler.value(&sequence.pointer),
             per: sequence.per.as_ref().map(|per| compiler.slots.of(per)),
             on_hole: sequence.on_hole,
@@ -205,10 +205,10 @@ impl Compiler {
         }
     }
 
-    fn step(&mut self, step: &crate::config::Step) -> Step {
+    fn step(&mut self, step: &crate::config::Step) -> StepRule {
         let expect = step.expect.as_ref();
         let reject = step.reject.iter().map(|reject| self.rejection(reject, step.on_fail)).collect();
-        Step {
+        StepRule {
             name: step.name.clone(),
             if_captured: step.if_captured.clone(),
             unless_captured: step.unless_captured.clone(),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     memory::Captures,
-    rules::{Rules, Step},
+    rules::{Rules, StepRule},
 };
 
 /// A place in the script.
@@ -24,7 +24,7 @@ pub(super) enum Progress {
 
 impl Progress {
     /// The step under way.
-    pub(super) fn step<'r>(&self, rules: &'r Rules) -> Option<&'r Step> {
+    pub(super) fn step<'r>(&self, rules: &'r Rules) -> Option<&'r StepRule> {
         match self {
             Progress::Waits { step, .. } => rules.steps.get(*step),
             _ => None,
@@ -34,7 +34,7 @@ impl Progress {
 
 /// The next step from `from` on that isn't skipped.
 pub(super) fn next(rules: &Rules, from: usize, captures: &Captures) -> Option<usize> {
-    let wanted = |step: &Step| {
+    let wanted = |step: &StepRule| {
         step.if_captured.iter().all(|name| captures.has(name))
             && !step.unless_captured.iter().any(|name| captures.has(name))
     };

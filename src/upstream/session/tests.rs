@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::{memory::Memory, *};
 use crate::{
-    config::{Config, Placeholder, Surroundings, Value},
+    config::{Config, Environment, Placeholder, Value},
     upstream::settings::Settings,
 };
 
@@ -10,7 +10,7 @@ const S: Duration = Duration::from_secs(1);
 
 /// Settings from a configuration's text, below a valid first line.
 fn settings(text: &str) -> Settings {
-    let config = Config::parse(&format!("upstream.url = \"ws://a\"\n{text}"), &Surroundings::fixed([]));
+    let config = Config::parse(&format!("upstream.url = \"ws://a\"\n{text}"), &Environment::fixed([]));
     let config = config.unwrap_or_else(|invalid| panic!("{invalid}"));
     Settings {
         upstream: config.upstream,
@@ -102,11 +102,11 @@ fn secrets() -> Secrets {
 }
 
 fn said(text: &str) -> Effect {
-    Effect::Send(Payload::Text(text.into()), Why::Script)
+    Effect::Send(Payload::Text(text.into()), Purpose::Script)
 }
 
 fn reply(text: &str) -> Effect {
-    Effect::Send(Payload::Text(text.into()), Why::Reply)
+    Effect::Send(Payload::Text(text.into()), Purpose::Reply)
 }
 
 fn failed(effects: &[Effect]) -> (&str, Remedy) {
@@ -371,7 +371,7 @@ fn steps_depend_on_variables() {
     let with = |vars: &str| Bench::started(&format!("[vars]\n{vars}\n{steps}")).1;
     assert_eq!(
         with("a = \"x\"\nb = \"${env:A}\"\nn = 0"),
-        [said("ab"), Effect::Send(Payload::Binary(vec![0, 1]), Why::Script), ends(), Effect::Ready]
+        [said("ab"), Effect::Send(Payload::Binary(vec![0, 1]), Purpose::Script), ends(), Effect::Ready]
     );
     let (a, b) = ("a = \"x\"\nb = \"\"\nn = \"\"", "a = \"\"\nb = \"\"\nn = \"\"");
     assert_eq!(with(a), [said("not b"), ends(), Effect::Ready]);
@@ -385,7 +385,7 @@ fn messages_are_answered() {
     let mut bench = Bench::ready(text);
     let (publish, effects) = bench.hear(r#"{"id":[1, 2],"a":"x\n\"y"}"#);
     assert_eq!((publish, effects), (Publish::No, vec![reply(r#"{"id":[1, 2],"a":"x\n\"y"}"#)]));
-    let Some(Effect::Send(Payload::Text(pong), Why::Reply)) = bench.hears("ping").pop() else { panic!() };
+    let Some(Effect::Send(Payload::Text(pong), Purpose::Reply)) = bench.hears("ping").pop() else { panic!() };
     assert_eq!(pong.len(), "pong ".len() + 36);
     assert_eq!(bench.hears("something else"), []);
     let (_, effects) = bench.hear(r#"{"id":1}"#);
@@ -526,7 +526,7 @@ fn a_hole_may_be_answered_with_values_of_the_message_that_showed_it() {
     let effects = bench.hears(r#"{"n":4,"s":"a"}"#);
     assert_eq!(bench.session.take_holes(), [Hole { from: 2, to: 3, per: Some("\"a\"".to_owned()) }]);
     let answer = Payload::Text(r#"{"op":"resync","of":"a"}"#.into());
-    assert_eq!(effects, [Effect::Send(answer, Why::Reply)]);
+    assert_eq!(effects, [Effect::Send(answer, Purpose::Reply)]);
     assert_eq!(bench.hears(r#"{"n":5,"s":"a"}"#), []);
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{Compression, Secret},
     upstream::{
-        failure::Answer,
+        failure::HttpAnswer,
         secrets::redactor::Redactor,
         wire::{found::Found, target::Target, track::Track},
     },
@@ -74,7 +74,7 @@ pub(in crate::upstream) async fn upgrade(
     if head.status != 101 {
         // before it is cut to fit a sentence, which may leave half of a secret
         let location = text(&head.headers, header::LOCATION).map(|text| offer.redactor.redact(text));
-        let answer = Answer {
+        let answer = HttpAnswer {
             status: head.status,
             location: location.as_deref(),
             retry_after: text(&head.headers, header::RETRY_AFTER),

@@ -8,7 +8,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{target::Target, tls};
-use crate::config::{self, ProxyKind, ProxyUrl, Secret, Surroundings, Template, TemplateError};
+use crate::config::{self, Environment, ProxyKind, ProxyUrl, Secret, Template, TemplateError};
 
 mod connect;
 mod environment;
@@ -36,7 +36,7 @@ impl Proxy {
     pub(in crate::upstream) fn choose(
         configured: &config::Proxy,
         target: &Target,
-        surroundings: &Surroundings,
+        environment: &Environment,
         render: impl FnOnce(&Template) -> Result<Secret, TemplateError>,
     ) -> Result<Option<Proxy>, String> {
         match configured {
@@ -45,7 +45,7 @@ impl Proxy {
                 let url = render(template).map_err(|why| format!("upstream.proxy: {why}"))?;
                 Proxy::parse(&url, None).map(Some)
             }
-            config::Proxy::Environment => match environment::proxy(target, surroundings)? {
+            config::Proxy::Environment => match environment::proxy(target, environment)? {
                 Some((variable, url)) => Proxy::parse(&url, Some(variable)).map(Some),
                 None => Ok(None),
             },
@@ -127,10 +127,10 @@ mod tests {
     const S5: &str = "socks5://me:${env:PW}@proxy:9050";
 
     fn chosen(configured: &config::Proxy, variables: &[(&str, &str)]) -> Result<Option<String>, String> {
-        let surroundings = Surroundings::fixed(variables.iter().copied());
+        let environment = Environment::fixed(variables.iter().copied());
         let target = Target::parse("wss://server/").unwrap();
         let proxy =
-            Proxy::choose(configured, &target, &surroundings, |template| template.resolve_in(&surroundings))?;
+            Proxy::choose(configured, &target, &environment, |template| template.resolve_in(&environment))?;
         Ok(proxy.map(|proxy| proxy.name()))
     }
 
@@ -149,11 +149,11 @@ mod tests {
 
     #[test]
     fn any_password_fits_into_a_placeholder() {
-        let surroundings = Surroundings::fixed([("PW", "a/b@c:d%41 é")]);
+        let environment = Environment::fixed([("PW", "a/b@c:d%41 é")]);
         let configured = config::Proxy::Url(Template::parse_url(S5).unwrap());
         let target = Target::parse("wss://server/").unwrap();
-        let resolve = |template: &Template| template.resolve_in(&surroundings);
-        let proxy = Proxy::choose(&configured, &target, &surroundings, resolve).unwrap().unwrap();
+        let resolve = |template: &Template| template.resolve_in(&environment);
+        let proxy = Proxy::choose(&configured, &target, &environment, resolve).unwrap().unwrap();
         let (user, password) = proxy.login().expect("it logs in");
         assert_eq!((&user[..], &password[..]), (&b"me"[..], "a/b@c:d%41 é".as_bytes()));
     }

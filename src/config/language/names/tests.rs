@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use crate::config::{Config, language::environment::Surroundings};
+use crate::config::{Config, language::environment::Environment};
 
 /// What is said of a file in which so many names of each kind aren't used, and as many that are used aren't there.
 fn problems(names: usize) -> Vec<String> {
@@ -23,7 +23,7 @@ fn problems(names: usize) -> Vec<String> {
 }
 
 fn said(text: &str) -> Vec<String> {
-    let invalid = Config::parse(text, &Surroundings::fixed([])).unwrap_err();
+    let invalid = Config::parse(text, &Environment::fixed([])).unwrap_err();
     invalid.problems().iter().map(|problem| problem.sentence.clone()).collect()
 }
 

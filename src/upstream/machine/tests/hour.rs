@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::{Config, Surroundings, Window},
+    config::{Config, Environment, Window},
     upstream::session::Heard,
 };
 
@@ -52,7 +52,7 @@ path = "/s"
 "#;
 
 fn hour_settings() -> Settings {
-    let config = Config::parse(CONFIG, &Surroundings::fixed([])).unwrap();
+    let config = Config::parse(CONFIG, &Environment::fixed([])).unwrap();
     Settings {
         upstream: config.upstream,
         terms: config.terms,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    config::{Config, Surroundings},
+    config::{Config, Environment},
     upstream::{session::Heard, settings::Ended},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn toml(text: &str) -> Settings {
         false => "[upstream]\nurl = \"wss://a/\"\n",
     };
     let whole = format!("{upstream}{text}\n[[listener]]\npath = \"/s\"\n");
-    let config = Config::parse(&whole, &Surroundings::fixed([])).unwrap();
+    let config = Config::parse(&whole, &Environment::fixed([])).unwrap();
     let quiet = config::Heartbeat { kind: HeartbeatKind::Off, ..config.heartbeat.clone() };
     Settings {
         upstream: config.upstream,

@@ -108,7 +108,7 @@ fn an_interval_that_the_server_said_is_read_by_the_new_unit() {
             "[upstream]\nurl = \"ws://a/\"\n[heartbeat]\ninterval = \"${{capture:i}}\"\ninterval_unit = \"{unit}\"\n\
              [[script.step]]\nexpect = \"hi\"\ncapture = {{ i = \"/i\" }}\n[[listener]]\npath = \"/s\"\n"
         );
-        let config = config::Config::parse(&text, &config::Surroundings::fixed([])).unwrap();
+        let config = config::Config::parse(&text, &config::Environment::fixed([])).unwrap();
         with(|settings| (settings.terms, settings.heartbeat) = (config.terms, config.heartbeat))
     };
     let mut bench = Bench::up(config("ms"));

@@ -69,7 +69,7 @@ pub(in crate::upstream::websocket) struct Inbound {
     unread: Range<usize>,
     max_message: usize,
     /// A message in parts.
-    message: Option<Message>,
+    message: Option<Assembly>,
     /// How much is still to come of a data frame that is larger than the buffer, and whether it is
     /// the message's last.
     rest: Option<(u64, bool)>,
@@ -93,7 +93,7 @@ struct Deflated {
     last: bool,
 }
 
-struct Message {
+struct Assembly {
     text: bool,
     compressed: bool,
     /// So much of `whole` is known to be UTF-8.
@@ -264,7 +264,7 @@ impl Inbound {
     fn begin(&mut self, opcode: OpCode, header: &FrameHeader) {
         if let OpCode::Data(data @ (DataCode::Text | DataCode::Binary)) = opcode {
             let text = data == DataCode::Text;
-            self.message = Some(Message { text, compressed: header.rsv1, checked: 0 });
+            self.message = Some(Assembly { text, compressed: header.rsv1, checked: 0 });
         }
     }
 
@@ -337,7 +337,7 @@ impl Inbound {
     }
 }
 
-impl Message {
+impl Assembly {
     /// Checks what was added to a text: a fault is noticed with the fragment that it is in.
     fn check_text(&mut self, whole: &[u8]) -> Result<(), Fault> {
         if !self.text {

@@ -60,14 +60,14 @@ fn request(target: &Target, login: Option<&Login>) -> String {
 }
 
 /// What counts in an answer.
-struct Answer {
+struct ConnectAnswer {
     status: u16,
     /// The ways to log in that it names, as it writes them.
     schemes: Vec<String>,
 }
 
 /// The first answer and the length of its head; none while it isn't whole.
-fn parse(head: &[u8], place: &str) -> Result<Option<(usize, Answer)>, String> {
+fn parse(head: &[u8], place: &str) -> Result<Option<(usize, ConnectAnswer)>, String> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(head) {
@@ -77,7 +77,10 @@ fn parse(head: &[u8], place: &str) -> Result<Option<(usize, Answer)>, String> {
                 name == "proxy-authenticate" || name == "www-authenticate"
             };
             let schemes = response.headers.iter().filter(asks).flat_map(|header| schemes(header.value));
-            Ok(Some((length, Answer { status: response.code.unwrap_or(0), schemes: schemes.collect() })))
+            Ok(Some((
+                length,
+                ConnectAnswer { status: response.code.unwrap_or(0), schemes: schemes.collect() },
+            )))
         }
         Ok(httparse::Status::Partial) => Ok(None),
         Err(httparse::Error::TooManyHeaders) => Err(too_long()),
@@ -99,7 +102,7 @@ fn too_long() -> String {
 }
 
 /// Why there is no tunnel, and what to do.
-fn refusal(answer: &Answer, target: &Target, logged_in: bool, place: &str) -> String {
+fn refusal(answer: &ConnectAnswer, target: &Target, logged_in: bool, place: &str) -> String {
     let status = answer.status;
     let (to, name) = (target.address(), http_name(status));
     let basic = answer.schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"));

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    config::{Secret, Surroundings},
+    config::{Environment, Secret},
     upstream::wire::target::Target,
 };
 
@@ -18,16 +18,16 @@ use crate::{
 /// Names a variable that is not text.
 pub(super) fn proxy(
     target: &Target,
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Result<Option<(&'static str, Secret)>, String> {
     let variables: &[&str] = match target.tls {
         true => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
         // in CGI a request's header `Proxy:` becomes HTTP_PROXY: anybody could set it
-        false if surroundings.var("REQUEST_METHOD").is_some() => &["http_proxy", "all_proxy", "ALL_PROXY"],
+        false if environment.var("REQUEST_METHOD").is_some() => &["http_proxy", "all_proxy", "ALL_PROXY"],
         false => &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
     };
-    let Some((variable, url)) = first(variables, surroundings)? else { return Ok(None) };
-    let exceptions = first(&["no_proxy", "NO_PROXY"], surroundings)?;
+    let Some((variable, url)) = first(variables, environment)? else { return Ok(None) };
+    let exceptions = first(&["no_proxy", "NO_PROXY"], environment)?;
     if exceptions.is_some_and(|(_, list)| is_excepted(&target.host, target.port, &list)) {
         return Ok(None);
     }
@@ -39,10 +39,10 @@ pub(super) fn proxy(
 /// The first variable that isn't empty.
 fn first(
     variables: &[&'static str],
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Result<Option<(&'static str, String)>, String> {
     for &variable in variables {
-        let Some(value) = surroundings.var(variable) else { continue };
+        let Some(value) = environment.var(variable) else { continue };
         let value =
             value.into_string().map_err(|_| format!("the environment's {variable} is not UTF-8 text"))?;
         if !value.trim().is_empty() {
@@ -108,8 +108,8 @@ mod tests {
     const WS: &str = "ws://stream.example.com/";
 
     fn named(url: &str, variables: &[(&str, &str)]) -> Option<(&'static str, String)> {
-        let surroundings = Surroundings::fixed(variables.iter().copied());
-        let found = proxy(&Target::parse(url).unwrap(), &surroundings).unwrap();
+        let environment = Environment::fixed(variables.iter().copied());
+        let found = proxy(&Target::parse(url).unwrap(), &environment).unwrap();
         found.map(|(variable, url)| (variable, url.expose().to_owned()))
     }
 
