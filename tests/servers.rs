@@ -117,12 +117,12 @@ fn scripts() {
         ),
         (
             "[[script.step]]\nsend = \"a\"\non_fail = \"after\"",
-            "line 4: script.step[0].on_fail is \"after\": write \"retry\", \"stop\", \"refresh\" or \"fresh\"",
+            "line 4: script.step[0].on_fail is \"after\": write \"retry\", \"stop\", \"refresh\" or \"forget\"",
         ),
         (
             "[[script.step]]\nexpect = \"a\"\nreject = [{ match = \"b\", then = \"after\" }, { match = \"c\" }]",
             "line 4: script.step[0].reject[0].delay is missing: write after how long, such as delay = \"5s\"\n\
-             line 4: script.step[0].reject[1].then is missing: write \"again\", \"retry\", \"after\", \"refresh\", \"fresh\" or \"stop\"",
+             line 4: script.step[0].reject[1].then is missing: write \"again\", \"retry\", \"after\", \"refresh\", \"forget\" or \"stop\"",
         ),
         (
             "script.step = 1",
@@ -317,14 +317,14 @@ fn rules_limits_and_the_rest() {
     ]);
     let config = with(
         "limits = { messages = [\"5/1s\", \"120/60s\"], excess = \"refuse\" }\n\
-         sequence = { pointer = \"/n\", on_hole = \"fresh\" }\nupstream.compression = true\n\
+         sequence = { pointer = \"/n\", on_hole = \"forget\" }\nupstream.compression = true\n\
          rotate = { after = \"1h\" }\nheartbeat.close_code = 4000",
     )
     .unwrap();
     let limits = config.terms.limits;
     assert_eq!(limits.tightest(), Some(Window { count: 120, per: Duration::from_secs(60) }));
     assert_eq!((limits.reserve, limits.excess), (12, Excess::Refuse));
-    assert_eq!(config.terms.sequence.unwrap().on_hole, OnHole::Fresh);
+    assert_eq!(config.terms.sequence.unwrap().on_hole, OnHole::Forget);
     assert!(config.upstream.compression.is_some());
     assert_eq!(with("sequence = \"off\"").unwrap().terms.sequence, None);
     let lines = "heartbeat = { kind = \"message\", interval = \"${capture:i}\", message = \"${last:/s}\" }\n\

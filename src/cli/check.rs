@@ -332,7 +332,7 @@ fn sequence(sequence: &Sequence) -> String {
     let hole = match sequence.on_hole {
         OnHole::Declare => "is declared",
         OnHole::Reconnect => "is declared, and leads to a new connection",
-        OnHole::Fresh => "is declared, and leads to a connection that begins anew",
+        OnHole::Forget => "is declared, and leads to a connection that begins anew",
     };
     format!("the server's count is {}{per}; a hole {hole}", sequence.pointer)
 }

@@ -8,7 +8,7 @@ use crate::config::{
 
 /// One `[[capture]]`: of each message that matches, values are kept by name, in the script and after it.
 ///
-/// What is captured outlives the connection, until a rule, a hole or a step says `fresh`.
+/// What is captured outlives the connection, until a rule, a hole or a step says `forget`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Capture {
     /// `match`: which messages.

@@ -15,7 +15,7 @@ pub(in crate::config) const ON_FAIL: [(&str, Remedy); 4] = [
     ("retry", Remedy::Retry),
     ("stop", Remedy::Stop),
     ("refresh", Remedy::Refresh),
-    ("fresh", Remedy::Fresh),
+    ("forget", Remedy::Forget),
 ];
 
 /// The word for a step that is said anew on the same connection.

@@ -35,8 +35,8 @@ pub enum Remedy {
     /// `"refresh"`: another attempt at once, with secrets that are read afresh. The second time in a row,
     /// or within `initial_delay` of the last, it is `retry`.
     Refresh,
-    /// `"fresh"`: captures are forgotten, then as `retry`.
-    Fresh,
+    /// `"forget"`: captures are forgotten, then as `retry`.
+    Forget,
     /// `"stop"`: the link is given up, as when `reconnect.max_attempts` are used up.
     Stop,
 }
@@ -107,7 +107,7 @@ pub(in crate::config) fn read_remedy(
         ("retry", Remedy::Retry),
         ("after", after),
         ("refresh", Remedy::Refresh),
-        ("fresh", Remedy::Fresh),
+        ("forget", Remedy::Forget),
         ("stop", Remedy::Stop),
     ];
     let remedies = if of == RejectOf::Step { &remedies[..] } else { &remedies[1..] };
@@ -118,7 +118,7 @@ pub(in crate::config) fn read_remedy(
             section.problem(
                 "then",
                 format_args!(
-                    "is missing: write {again}\"retry\", \"after\", \"refresh\", \"fresh\" or \"stop\""
+                    "is missing: write {again}\"retry\", \"after\", \"refresh\", \"forget\" or \"stop\""
                 ),
             );
         }

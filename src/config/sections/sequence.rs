@@ -34,7 +34,7 @@ pub enum OnHole {
     /// A new connection, which may take up where the old one was.
     Reconnect,
     /// A new connection that begins anew: captures are forgotten.
-    Fresh,
+    Forget,
 }
 
 impl Sequence {
@@ -50,7 +50,7 @@ impl Sequence {
             section.problem("pointer", "is missing: write where the number is, such as \"/seq\"");
         }
         let holes =
-            [("declare", OnHole::Declare), ("reconnect", OnHole::Reconnect), ("fresh", OnHole::Fresh)];
+            [("declare", OnHole::Declare), ("reconnect", OnHole::Reconnect), ("forget", OnHole::Forget)];
         let (per, on_hole) =
             (read_pointer(&section, "per"), section.one_of("on_hole", &holes).unwrap_or_default());
         if per.is_some() && per == pointer {

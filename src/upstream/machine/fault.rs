@@ -144,7 +144,7 @@ impl Machine {
         self.count(now, fault);
         match remedy {
             Remedy::Stop => return self.give_up(&format!("as {why} says")),
-            Remedy::Fresh => self.world.memory.forget(),
+            Remedy::Forget => self.world.memory.forget(),
             _ => {}
         }
         // where a message misled it, nobody was called: the configured server is next, whatever the count

@@ -43,7 +43,7 @@ enum Forgets {
     Nothing,
     /// What `resume_url` needs.
     ResumeUrl,
-    /// A rule, or a step, says `fresh`.
+    /// A rule, or a step, says `forget`.
     All,
 }
 
@@ -412,7 +412,7 @@ impl Machine {
                 None
             }
             remedy => {
-                if remedy == Remedy::Fresh {
+                if remedy == Remedy::Forget {
                     forgets = Forgets::All;
                 }
                 let delay = self.rotation_delay(now, self.rotation.failures, &failure, remedy);

@@ -131,11 +131,11 @@ impl Bench {
     }
 
     fn notes(&self) -> Vec<&Note> {
-        let note = |told| match told {
-            &News::Note(ref note) => Some(note),
+        let notes = self.news.iter().filter_map(|told| match told {
+            News::Note(note) => Some(note),
             News::Announce(_) => None,
-        };
-        self.news.iter().filter_map(note).collect()
+        });
+        notes.collect()
     }
 
     fn told_at(&mut self, input: Input) -> &LinkStatus {

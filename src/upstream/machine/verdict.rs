@@ -66,7 +66,7 @@ mod tests {
             (status(401), Remedy::Refresh, "a reconnect.rule for status 401"),
             (status(503), seconds, "a reconnect.rule for status 503"),
             (status(404), Remedy::Retry, ""),
-            (Failure::meant("a step failed", Remedy::Fresh), Remedy::Fresh, "the configuration"),
+            (Failure::meant("a step failed", Remedy::Forget), Remedy::Forget, "the configuration"),
         ] {
             assert_eq!(Verdict::of(&failure, &rules()), Verdict { remedy, why: why.into() }, "{failure:?}");
         }

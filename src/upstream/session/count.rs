@@ -31,7 +31,7 @@ impl Session {
         let then = match sequence.on_hole {
             OnHole::Declare => return self.tell_hole(context, sequence, look),
             OnHole::Reconnect => Remedy::Retry,
-            OnHole::Fresh => Remedy::Fresh,
+            OnHole::Forget => Remedy::Forget,
         };
         self.fail(format!("the server's count has a hole from {from} to {to}"), then);
     }

@@ -129,7 +129,7 @@ if_captured = "session"
 send = '{"op":6,"session":${capture:session},"seq":${last:/s}}'
 expect = { "/t" = "RESUMED" }
 reject = [{ "/op" = 9 }]
-on_fail = "fresh"
+on_fail = "forget"
 
 [[script.step]]
 name = "identify"
@@ -226,7 +226,7 @@ fn what_was_captured_is_there_on_the_next_connection() {
     bench.again();
     bench.hear(r#"{"op":10,"d":{"interval":1}}"#);
     let effects = bench.hears(r#"{"op":9,"d":"SECRET TOKEN-\"1\" is bad"}"#);
-    assert_eq!(failed(&effects).1, Remedy::Fresh);
+    assert_eq!(failed(&effects).1, Remedy::Forget);
     bench.memory.forget();
     assert_eq!(bench.again(), []);
     let effects = bench.hears(r#"{"op":10,"d":{"interval":100}}"#);
@@ -419,7 +419,7 @@ fn binary_messages_count_where_they_are_text() {
 #[test]
 fn a_message_may_make_the_connection_useless() {
     let text = "[[reconnect.rule]]\nmatch = [{ \"/op\" = 7 }, { \"/op\" = 9, \"/d\" = true }]\nthen = \"retry\"\n\
-                [[reconnect.rule]]\nmatch = { \"/op\" = 9, \"/d\" = false }\nthen = \"fresh\"\n\
+                [[reconnect.rule]]\nmatch = { \"/op\" = 9, \"/d\" = false }\nthen = \"forget\"\n\
                 [[script.step]]\nexpect = \"hi\"\nreject = { \"/op\" = 7 }\non_fail = \"stop\"";
     let ready = || {
         let (mut bench, _) = Bench::started(text);
@@ -428,14 +428,14 @@ fn a_message_may_make_the_connection_useless() {
     };
     assert_eq!(failed(&ready().hears(r#"{"op":7}"#)).1, Remedy::Retry);
     assert_eq!(failed(&ready().hears(r#"{"op":9,"d":true}"#)).1, Remedy::Retry);
-    assert_eq!(failed(&ready().hears(r#"{"op":9,"d":false}"#)).1, Remedy::Fresh);
+    assert_eq!(failed(&ready().hears(r#"{"op":9,"d":false}"#)).1, Remedy::Forget);
     assert_eq!(ready().hears(r#"{"op":9}"#), []);
     let (mut bench, _) = Bench::started(text);
     assert_eq!(failed(&bench.hears(r#"{"op":7}"#)).1, Remedy::Stop, "a step's own word comes first");
     let (mut bench, _) = Bench::started(text);
     assert_eq!(
         failed(&bench.hears(r#"{"op":9,"d":false}"#)).1,
-        Remedy::Fresh,
+        Remedy::Forget,
         "the rules hold in the script"
     );
 }
@@ -508,7 +508,7 @@ fn what_neither_connection_said_is_a_hole_once_the_old_one_is_gone() {
 
 #[test]
 fn a_hole_may_make_the_connection_useless() {
-    for (word, then) in [("reconnect", Remedy::Retry), ("fresh", Remedy::Fresh)] {
+    for (word, then) in [("reconnect", Remedy::Retry), ("forget", Remedy::Forget)] {
         let mut bench = Bench::ready(&format!("sequence = {{ pointer = \"/n\", on_hole = \"{word}\" }}"));
         bench.hears(r#"{"n":1}"#);
         let effects = bench.hears(r#"{"n":4}"#);
@@ -544,7 +544,7 @@ proptest! {
     #[test]
     fn nothing_follows_a_failure_and_ready_comes_once(lines in prop::collection::vec(any_line(), 0..30)) {
         let more = "[[reply]]\nmatch = { \"/id\" = { exists = true } }\nsend = '${field:/id}'\n\
-                    [sequence]\npointer = \"/n\"\non_hole = \"fresh\"\n\
+                    [sequence]\npointer = \"/n\"\non_hole = \"forget\"\n\
                     [[reconnect.rule]]\nmatch = { \"/op\" = 7 }\nthen = \"retry\"\n";
         let (mut bench, mut all) = Bench::started(&format!("{LOGIN}\n{more}"));
         for line in lines {

@@ -33,7 +33,7 @@ timeout = "5s"
 [reconnect]
 rule = [
     { codes = [4001], then = "refresh" },
-    { codes = [4002], then = "fresh" },
+    { codes = [4002], then = "forget" },
     { codes = [4003], then = "after", delay = "7s" },
     { codes = [4004], then = "stop" },
 ]

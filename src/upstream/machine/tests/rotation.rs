@@ -341,7 +341,7 @@ if_captured = "session"
 send = '{{"resume":"${{capture:session}}","seq":${{last:/s}}}}'
 expect = {{ "/op" = "resumed" }}
 reject = {{ "/op" = "invalid" }}
-on_fail = "fresh"
+on_fail = "forget"
 [[script.step]]
 name = "identify"
 unless_captured = "session"

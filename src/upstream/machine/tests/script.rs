@@ -183,7 +183,7 @@ fn a_rule_that_stops_ends_a_daemon_that_is_to_exit() {
 
 #[test]
 fn a_message_may_make_the_connection_useless() {
-    let text = "[reconnect]\nclose_code = 4000\nrule = [{ match = { \"/op\" = 7 }, then = \"fresh\" }]\n";
+    let text = "[reconnect]\nclose_code = 4000\nrule = [{ match = { \"/op\" = 7 }, then = \"forget\" }]\n";
     let mut bench = Bench::up(toml(text));
     let (publish, actions) = bench.hear(Slot::A, r#"{"op":7}"#);
     assert!(publish);
