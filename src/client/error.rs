@@ -3,7 +3,7 @@
 use std::{fmt, io, path::PathBuf};
 
 use super::unreachable;
-use crate::protocol::Refusal;
+use crate::protocol::{Refusal, VERSION};
 
 /// Why there is no connection to the daemon, or no answer. Shown, it is a sentence for the person who must act.
 ///
@@ -140,7 +140,7 @@ impl fmt::Display for Error {
             ),
             Error::OtherVersion { path, version } => write!(
                 f,
-                "the daemon at {} speaks version {version} of the protocol and this command version 1: use the \
+                "the daemon at {} speaks version {version} of the protocol and this command version {VERSION}: use the \
                  `wsfan` that came with the daemon",
                 path.display()
             ),

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::value::{RawValue, to_raw_value};
+
 use super::{
     cast::{Part, Who},
     server::{Act, BURST, SLICE},
@@ -18,7 +20,7 @@ use crate::{
         pretty::{DIM, Pretty, TOLD, styled},
         status,
     },
-    protocol::{Ledger, Line, Link, LinkState, Message},
+    protocol::{Content, Ledger, Line, Link, LinkState, Message, Op, Request, Since},
 };
 
 /// The ids of the programs' requests.
@@ -164,9 +166,8 @@ impl<W: Write> Story<W> {
                     self.show(line)?;
                     self.note("each program asks for all that the log holds, from its first entry on")?;
                 }
-                let epoch = serde_json::Value::from(&*hello.epoch);
-                let since = format!(r#""since":{{"epoch":{epoch},"seq":0}}"#);
-                return Ok(vec![Do::Ask(who, request("attach", ATTACH, &since))]);
+                let since = Some(Since { epoch: (&*hello.epoch).into(), seq: 0 });
+                return Ok(vec![Do::Ask(who, request(Op::Attach { since }, ATTACH))]);
             }
             Line::Ok(_) if replies_to(ATTACH) => part.attach(),
             Line::Ok(_) if replies_to(ORDER) => {
@@ -204,12 +205,13 @@ impl<W: Write> Story<W> {
         writeln!(self.out, "{}", styled(DIM, plain.trim_end()))?;
         self.out.flush()?;
         if heartbeat {
-            return Ok(vec![Do::Ask(who, request("status", STATUS, ""))]);
+            return Ok(vec![Do::Ask(who, request(Op::Status, STATUS))]);
         }
         if self.messages == ORDER_AFTER {
             self.note("the trader sends an order through the same socket")?;
-            let order = r#""json":{"op":"order","id":"demo-1","symbol":"BTC-USD","size":"0.01"}"#;
-            return Ok(vec![Do::Ask(who, request("send", ORDER, order))]);
+            let order = r#"{"op":"order","id":"demo-1","symbol":"BTC-USD","size":"0.01"}"#;
+            let order: &RawValue = serde_json::from_str(order)?;
+            return Ok(vec![Do::Ask(who, request(Op::Send(Content::Json(order)), ORDER))]);
         }
         Ok(Vec::new())
     }
@@ -281,7 +283,7 @@ impl<W: Write> Story<W> {
 
     /// The request whose answer ends the story.
     pub(super) fn ask_for_ledger(&self) -> String {
-        request("status", LEDGER, "")
+        request(Op::Status, LEDGER)
     }
 
     /// Whether that answer is there.
@@ -353,10 +355,10 @@ impl<W: Write> Story<W> {
     }
 }
 
-/// The line of a request; `fields` are more of its members.
-fn request(op: &str, id: u64, fields: &str) -> String {
-    let comma = if fields.is_empty() { "" } else { "," };
-    format!(r#"{{"op":"{op}","id":{id}{comma}{fields}}}"#)
+/// The line of a request.
+fn request(op: Op<'_>, id: u64) -> String {
+    let id = to_raw_value(&id).expect("a number is plain data");
+    String::from_utf8(Request { id: Some(&id), op }.write()).expect("JSON is UTF-8")
 }
 
 /// How this program is called from where it was started: by its name where that finds it.
