@@ -12,11 +12,9 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::{
-    config,
-    protocol::{self, Encoder},
-};
+use crate::{config, protocol};
 
+mod asking;
 mod configured;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -25,8 +23,11 @@ mod lane;
 mod link;
 mod log;
 mod origin;
+mod publisher;
+mod reader;
 mod reload;
 mod send;
+mod supervisor;
 mod turns;
 
 pub use crate::protocol::Data;
@@ -110,9 +111,6 @@ pub struct Traffic {
 /// Tells who asked for a reload what came of it.
 pub type Answer = Box<dyn FnOnce(&Reload)>;
 
-/// So many may wait for a reload.
-const MAX_RELOADS: usize = 64;
-
 /// The link's end of the hub: commands in the order they were given.
 pub type Commands = mpsc::Receiver<Command>;
 
@@ -148,150 +146,9 @@ impl Hub {
         &self.0.epoch
     }
 
-    // --- the link's side -------------------------------------------------------------------
-
-    /// Appends a message to the log. Clients hear of it at the next [`Hub::flush`].
-    pub fn publish(&self, time_us: u64, data: Data<'_>) {
-        let bytes = match data {
-            Data::Text(text) => text.len(),
-            Data::Binary(bytes) => bytes.len(),
-        };
-        let mut traffic = self.0.traffic.get();
-        traffic.received += 1;
-        traffic.received_bytes += bytes as u64;
-        traffic.last_received_us = time_us;
-        self.0.traffic.set(traffic);
-        let message = Encoder::new(data);
-        self.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
-            message.write(seq, time_us, envelope, raw);
-        });
-    }
-
-    /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next
-    /// [`Hub::flush`].
-    pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
-        self.append(time_us, |seq| hole.line(seq, time_us));
-    }
-
-    /// Wakes the fan-out, once for everything published since the last call.
-    pub fn flush(&self) {
-        if self.0.offered_seq.get().is_none() {
-            self.0.log.borrow_mut().trim(u64::MAX);
-        }
-        self.0.published.notify_one();
-    }
-
-    /// Sets the link's status, appends its line to the log and wakes the fan-out.
-    pub fn announce(&self, status: LinkStatus) {
-        self.append(status.since_us, |seq| status.line(Some(seq)));
-        // a wait that became shorter tells of the same ending again
-        let is_told = self.link().state == LinkState::Waiting && status.state == LinkState::Waiting;
-        if let Some(ending) = status.ending().filter(|_| !is_told) {
-            *self.0.last_end.borrow_mut() = Some(ending);
-        }
-        *self.0.link.borrow_mut() = status;
-        self.0.link_changed.notify_one();
-        self.flush();
-    }
-
-    /// Appends an entry of the hub's own, which has no raw form.
-    fn append(&self, time_us: u64, encode: impl FnOnce(u64) -> Vec<u8>) {
-        let mut log = self.0.log.borrow_mut();
-        let line = encode(log.head() + 1);
-        log.append_line(time_us, &line, b"");
-    }
-
-    /// Changes what `status` shows without a line of its own (the heartbeat's round trip).
-    pub fn update_link(&self, change: impl FnOnce(&mut LinkStatus)) {
-        change(&mut self.0.link.borrow_mut());
-    }
-
-    /// Counts a message written to the upstream.
-    pub fn count_sent(&self, bytes: usize) {
-        let mut traffic = self.0.traffic.get();
-        traffic.sent += 1;
-        traffic.sent_bytes += bytes as u64;
-        self.0.traffic.set(traffic);
-    }
-
-    /// Tells how many sends wait in the outbox.
-    pub fn set_waiting(&self, sends: usize) {
-        self.0.waiting.set(sends);
-    }
-
-    /// Whether the fan-out has offered everything published so far, so that more may be read.
-    pub fn is_ready(&self) -> bool {
-        self.0.offered_seq.get().is_none_or(|seq| seq >= self.log().head())
-    }
-
-    /// Waits for [`Hub::is_ready`]. The link reads nothing before: a batch is offered to every
-    /// client before the next one can push it out of the log. Cancel-safe.
-    pub async fn ready(&self) {
-        while !self.is_ready() {
-            self.0.offered.notified().await;
-        }
-    }
-
-    // --- the supervisor's side -------------------------------------------------------------
-
-    /// Waits until the link's state may have changed since the last call. Cancel-safe.
-    pub async fn link_changed(&self) {
-        self.0.link_changed.notified().await;
-    }
-
-    /// Waits until somebody asks for a reload, and returns all who did. Cancel-safe.
-    pub async fn reload_asked(&self) -> Vec<Answer> {
-        loop {
-            let asked = std::mem::take(&mut *self.0.reloads.borrow_mut());
-            if !asked.is_empty() {
-                return asked;
-            }
-            self.0.reload_asked.notified().await;
-        }
-    }
-
-    /// Notes what the last reload came to, for `status`.
-    pub fn set_reload(&self, reload: Reload) {
-        *self.0.reload.borrow_mut() = Some(reload);
-    }
-
-    /// Says whether the log keeps the raw form of messages from now on.
-    pub fn keep_raw(&self, raw: bool) {
-        self.0.log.borrow_mut().keep_raw(raw);
-    }
-
-    /// Changes what `status` says of the configuration.
-    pub fn configure(&self, change: impl FnOnce(&mut Configured)) {
-        change(&mut self.0.configured.borrow_mut());
-    }
-
-    /// Says how large a message may be, in bytes (`upstream.max_message`).
-    pub fn set_max_message(&self, bytes: usize) {
-        self.0.max_entry.set(protocol::longest(bytes));
-    }
-
-    // --- the clients' side -----------------------------------------------------------------
-
     /// The log, to read from.
     pub fn log(&self) -> Ref<'_, Log> {
         self.0.log.borrow()
-    }
-
-    /// Runs `work` with the log open for writing: cursors pin chunks through it.
-    pub fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
-        work(&mut self.0.log.borrow_mut())
-    }
-
-    /// Waits until something may have been published since the last call. One caller: the fan-out.
-    pub async fn published(&self) {
-        self.0.published.notified().await;
-    }
-
-    /// Tells the link that every client was offered the log up to `seq`, so that more may be read;
-    /// 0 holds it back, and `None` says that the fan-out ends.
-    pub fn offered(&self, seq: Option<u64>) {
-        self.0.offered_seq.set(seq);
-        self.0.offered.notify_one();
     }
 
     /// The link's present status.
@@ -329,63 +186,14 @@ impl Hub {
         self.0.traffic.get()
     }
 
-    /// Waits for room in the lane that leads to the link, for a send of that
-    /// [`cost`](Send::cost). Each has its share; only the caller waits. Cancel-safe.
-    pub async fn admit(&self, from: &Rc<Origin>, cost: usize) -> Permit {
-        self.0.lane.admit(from, cost).await
-    }
-
-    /// Counts a send that failed when its client had gone, so that nobody could be told.
-    pub fn count_dropped(&self) {
-        self.0.dropped.set(self.0.dropped.get() + 1);
-    }
-
     /// How many sends failed when their client had gone.
     pub fn dropped(&self) -> u64 {
         self.0.dropped.get()
     }
 
-    /// Lets go of entries that are too old by now and that nobody needs: those from `needed` on stay.
-    pub fn expire(&self, needed: u64) {
-        self.0.log.borrow_mut().expire_unneeded(now_us(), needed);
-    }
-
-    /// Whether entries may be too old.
-    pub fn expires(&self) -> bool {
-        self.log().limits().max_age_us.is_some()
-    }
-
     /// The last reload.
     pub fn last_reload(&self) -> Ref<'_, Option<Reload>> {
         self.0.reload.borrow()
-    }
-
-    /// Asks the supervisor to read the configuration again, and to tell what came of it. False when so many
-    /// ask already that this one isn't heard.
-    pub fn ask_reload(&self, answer: Answer) -> bool {
-        let mut reloads = self.0.reloads.borrow_mut();
-        if reloads.len() >= MAX_RELOADS {
-            return false;
-        }
-        reloads.push(answer);
-        self.0.reload_asked.notify_one();
-        true
-    }
-
-    /// Leaves a command for the link. False when there is no link any more.
-    pub async fn command(&self, command: Command) -> bool {
-        let Err(refused) = self.0.commands.send(command).await else { return true };
-        if let Command::Send(send) = refused.0 {
-            let state = self.link().state;
-            send.ticket.settle(Fate::LinkDown(state)); // it was never begun
-        }
-        false
-    }
-
-    /// Applies new bounds to the log, at once.
-    pub fn set_limits(&self, history: &config::History) {
-        self.0.log.borrow_mut().set_limits(Limits::from(history));
-        self.flush(); // what is published and not offered yet goes out before anything leaves
     }
 }
 

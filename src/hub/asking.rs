@@ -1,0 +1,43 @@
+//! What clients ask of the hub.
+
+use std::rc::Rc;
+
+use super::{Answer, Command, Fate, Hub, Origin, Permit};
+
+/// So many may wait for a reload.
+const MAX_RELOADS: usize = 64;
+
+impl Hub {
+    /// Waits for room in the lane that leads to the link, for a send of that
+    /// [`cost`](Send::cost). Each has its share; only the caller waits. Cancel-safe.
+    pub async fn admit(&self, from: &Rc<Origin>, cost: usize) -> Permit {
+        self.0.lane.admit(from, cost).await
+    }
+
+    /// Counts a send that failed when its client had gone, so that nobody could be told.
+    pub fn count_dropped(&self) {
+        self.0.dropped.set(self.0.dropped.get() + 1);
+    }
+
+    /// Asks the supervisor to read the configuration again, and to tell what came of it. False when so many
+    /// ask already that this one isn't heard.
+    pub fn ask_reload(&self, answer: Answer) -> bool {
+        let mut reloads = self.0.reloads.borrow_mut();
+        if reloads.len() >= MAX_RELOADS {
+            return false;
+        }
+        reloads.push(answer);
+        self.0.reload_asked.notify_one();
+        true
+    }
+
+    /// Leaves a command for the link. False when there is no link any more.
+    pub async fn command(&self, command: Command) -> bool {
+        let Err(refused) = self.0.commands.send(command).await else { return true };
+        if let Command::Send(send) = refused.0 {
+            let state = self.link().state;
+            send.ticket.settle(Fate::LinkDown(state)); // it was never begun
+        }
+        false
+    }
+}
