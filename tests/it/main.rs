@@ -1,0 +1,29 @@
+//! What holds from outside: the daemon, its commands and its documents, in one crate that is linked once.
+//!
+//! One part of it: `cargo test --test it sends::`.
+
+#![allow(unreachable_pub, reason = "nothing here is reached from outside")]
+
+mod common;
+mod simulators;
+
+mod architecture;
+mod cli;
+mod clients;
+mod config;
+mod docs;
+mod link;
+mod live;
+mod memory;
+mod profiles;
+mod protocol;
+mod reload;
+mod rights;
+mod secrets;
+mod sends;
+mod servers;
+mod service;
+mod storm;
+mod target;
+mod terms;
+mod units;

@@ -1,0 +1,208 @@
+//! What local programs send, through the real daemon: a whole line that was received is carried out,
+//! whatever becomes of who wrote it.
+
+use std::{collections::BTreeSet, io::Write, net::Shutdown, os::unix::net::UnixStream};
+
+use serde_json::json;
+
+use crate::common::{self, Client, Connection, Daemon, Server};
+
+fn up(config: &str) -> (Server, Daemon, Connection) {
+    let server = Server::bind();
+    let daemon = Daemon::start(&(server.config() + config));
+    let connection = server.accept();
+    (server, daemon, connection)
+}
+
+const BOTH: &str = "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n";
+
+fn raw(daemon: &Daemon) -> UnixStream {
+    UnixStream::connect(daemon.socket().with_extension("sock.raw")).unwrap()
+}
+
+/// The next messages of the upstream, which come in any order.
+fn texts(upstream: &mut Connection, count: usize) -> BTreeSet<String> {
+    (0..count).map(|_| upstream.message().into_text().unwrap().to_string()).collect()
+}
+
+#[test]
+fn sends_of_a_client_that_writes_and_closes_are_all_sent() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut expected = BTreeSet::new();
+    for client in 0..100 {
+        // hello is never read: the close is a reset, and each answer meets a broken connection
+        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        for n in 0..5 {
+            let line = json!({"op": "send", "id": n, "text": format!("{client} {n}")});
+            stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+            expected.insert(format!("{client} {n}"));
+        }
+    }
+    assert_eq!(texts(&mut upstream, 500), expected);
+    daemon.client().until_clients(1);
+}
+
+#[test]
+fn sends_of_a_client_that_has_read_all_and_closes_are_all_sent() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut expected = BTreeSet::new();
+    for n in 0..50 {
+        let mut client = daemon.client();
+        let lines =
+            (0..20).map(|line| json!({"op": "send", "text": format!("{n} {line}")}).to_string() + "\n");
+        client.write(lines.collect::<String>().as_bytes());
+        expected.extend((0..20).map(|line| format!("{n} {line}")));
+    }
+    assert_eq!(texts(&mut upstream, 1000), expected);
+    daemon.client().until_clients(1);
+}
+
+#[test]
+fn a_client_that_only_writes_is_heard_to_its_end() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    stream.shutdown(Shutdown::Read).unwrap();
+    for n in 0..1000 {
+        stream
+            .write_all(format!("{}\n", json!({"op": "send", "id": n, "text": n.to_string()})).as_bytes())
+            .unwrap();
+        if n % 100 == 0 {
+            // entries meet a broken connection as well
+            upstream.text("1");
+        }
+    }
+    let mut witness = daemon.client();
+    witness.until_clients(2); // it is a client like any other
+    drop(stream);
+    let seen: Vec<String> = (0..1000).map(|_| upstream.message().into_text().unwrap().to_string()).collect();
+    assert_eq!(seen, (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
+    witness.until_clients(1);
+}
+
+#[test]
+fn a_raw_client_that_writes_and_closes_is_heard_to_its_end() {
+    let (_server, daemon, mut upstream) = up(BOTH);
+    let mut expected = BTreeSet::new();
+    for client in 0..50 {
+        let mut stream = raw(&daemon);
+        upstream.text("1"); // which it doesn't read
+        for n in 0..20 {
+            stream.write_all(format!("{client} {n}\n").as_bytes()).unwrap();
+            expected.insert(format!("{client} {n}"));
+        }
+    }
+    assert_eq!(texts(&mut upstream, 1000), expected);
+    daemon.client().until_clients(1);
+}
+
+#[test]
+fn who_asks_without_reading_the_answers_is_read_no_further_and_loses_none() {
+    let (_server, daemon, _upstream) = up("");
+    let mut greedy = daemon.client();
+    let mut writer = greedy.stream().try_clone().unwrap();
+    // far more than all buffers on the way hold together
+    let count = 100_000;
+    let asking = std::thread::spawn(move || {
+        for n in 0..count {
+            writer.write_all(format!("{{\"op\":\"ping\",\"id\":{n}}}\n").as_bytes()).unwrap();
+        }
+    });
+    // it is held up, and nobody else is
+    let mut witness = daemon.client();
+    let full = loop {
+        let status = witness.status();
+        let unread = status["clients"][0]["unread_reply_bytes"].as_u64().unwrap();
+        if unread > 64 << 10 {
+            break unread;
+        }
+    };
+    assert!(full < 128 << 10, "{full}");
+    assert!(!asking.is_finished());
+    for n in 0..count {
+        assert_eq!(greedy.until(|line| line["type"] == "ok")["id"], n);
+    }
+    asking.join().unwrap();
+}
+
+#[test]
+fn who_asks_without_reading_and_leaves_is_heard_to_its_end() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    client.write(&b"{\"op\":\"ping\",\"id\":1}\n".repeat(8000));
+    client.write(b"{\"op\":\"send\",\"text\":\"last\"}\n");
+    let mut witness = daemon.client();
+    let begun = std::time::Instant::now();
+    while witness.status()["clients"][0]["unread_reply_bytes"].as_u64() <= Some(64 << 10) {
+        assert!(begun.elapsed() < common::DEADLINE);
+    }
+    assert_eq!(witness.status()["traffic"]["sent"], 0, "it is read no further");
+    drop(client);
+    assert_eq!(upstream.message().into_text().unwrap(), "last");
+    witness.until_clients(1);
+}
+
+#[test]
+fn a_flood_under_a_rate_limit_delays_nobody_else_and_ends_with_who_sent_it() {
+    let (_server, daemon, mut upstream) = up("[limits]\nmessages = [\"20/1s\"]\n");
+    std::thread::spawn(move || while upstream.socket.read().is_ok() {});
+    let flooder = daemon.client();
+    let mut writer = flooder.stream().try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let lines = b"{\"op\":\"send\",\"json\":1}\n".repeat(1000);
+        while writer.write_all(&lines).is_ok() {}
+    });
+    let mut client = daemon.client();
+    // until the flood waits
+    while client.status()["traffic"]["sent"].as_u64() < Some(20) {}
+    // every second message that is let out is its own: a window, and the rest of one
+    let ten = |client: &mut Client| {
+        for id in (0..10).map(|n| client.ask(json!({"op": "send", "json": n}))).collect::<Vec<_>>() {
+            assert_eq!(client.until(|line| line["id"] == id)["result"], "written");
+        }
+    };
+    let begun = std::time::Instant::now();
+    ten(&mut client);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    // who floods and goes leaves at most what was read of it, which takes turns as well
+    flooder.stream().shutdown(Shutdown::Both).unwrap();
+    flood.join().unwrap();
+    drop(flooder);
+    let begun = std::time::Instant::now();
+    ten(&mut client);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_send_that_fails_when_its_client_has_gone_is_counted() {
+    let (_server, daemon, mut upstream) = up("");
+    let mut client = daemon.client();
+    client.request(json!({"op": "close"}));
+    upstream.closed();
+    client.link("closed");
+    let mut gone = UnixStream::connect(daemon.socket()).unwrap();
+    gone.write_all(b"{\"op\":\"send\",\"id\":1,\"text\":\"a\"}\n{\"op\":\"send\",\"text\":\"b\"}\n").unwrap();
+    drop(gone);
+    daemon.logged("the client that sent it has gone");
+    client.until_clients(1);
+    assert_eq!(client.status()["sends"]["dropped"], 2);
+}
+
+/// Seldom as a warning, since clients cause it; and each one at `debug`.
+#[test]
+fn each_send_that_nobody_can_be_told_of_is_in_the_log_at_debug() {
+    let (_server, daemon, mut upstream) = up("[log]\nlevel = \"debug\"\n");
+    let mut client = daemon.client();
+    client.request(json!({"op": "close"}));
+    upstream.closed();
+    client.link("closed");
+    for n in 2..5 {
+        let mut gone = UnixStream::connect(daemon.socket()).unwrap();
+        gone.write_all(b"{\"op\":\"send\",\"id\":1,\"text\":\"a\"}\n").unwrap();
+        drop(gone);
+        daemon.logged(&format!("the client that sent it has gone client={n}"));
+        client.until_clients(1);
+    }
+    let log = daemon.log();
+    let warnings = log.lines().filter(|line| line.contains("WARN") && line.contains("has gone")).count();
+    assert_eq!(warnings, 1, "{log}");
+}

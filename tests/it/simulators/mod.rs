@@ -1,0 +1,17 @@
+//! Simulated servers: each follows its real server's published rules, named beside them, records what
+//! it hears, and records whatever breaks a rule.
+
+pub mod binance;
+pub mod centrifugo;
+pub mod coinbase;
+pub mod discord;
+pub mod graphql_ws;
+pub mod home_assistant;
+pub mod kraken;
+pub mod ocpp;
+pub mod okx;
+pub mod phoenix;
+pub mod signalk;
+pub mod slack;
+pub mod stage;
+pub mod visitor;
