@@ -27,16 +27,17 @@ fn frame_to_line(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame to line");
     for size in SIZES {
         let text = payload(size);
-        let (hub, _commands) = Hub::new("bench".to_owned(), &History::default(), false);
+        let hub = Hub::new("bench".to_owned(), &History::default(), false);
+        let (publisher, _commands) = hub.publisher().expect("there is no other link");
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(size), &text, |bencher, text| {
             let mut bytes = 0;
             bencher.iter(|| {
-                hub.publish(1_763_847_680_120_000, Data::Text(black_box(text)));
+                publisher.publish(1_763_847_680_120_000, Data::Text(black_box(text)));
                 bytes += text.len() + 70;
                 if bytes >= BATCH_BYTES {
                     bytes = 0;
-                    hub.flush(); // as after each batch: what the limits don't allow leaves the log
+                    publisher.flush(); // as after each batch: what the limits don't allow leaves the log
                 }
             });
         });
@@ -49,15 +50,17 @@ fn batch_to_client(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("batch to client");
     for size in SIZES {
         let text = payload(size);
-        let (hub, _commands) = Hub::new("bench".to_owned(), &History::default(), false);
+        let hub = Hub::new("bench".to_owned(), &History::default(), false);
+        let (publisher, _commands) = hub.publisher().expect("there is no other link");
         for _ in 0..BATCH {
-            hub.publish(1_763_847_680_120_000, Data::Text(&text));
+            publisher.publish(1_763_847_680_120_000, Data::Text(&text));
         }
+        let reader = hub.reader();
         group.throughput(Throughput::Elements(BATCH as u64));
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter(|| {
                 let mut cursor = Cursor::new(Format::Envelope, 0);
-                hub.with_log(|log| {
+                reader.with_log(|log| {
                     while let Ahead::Bytes(bytes) = cursor.ahead(log) {
                         let written = black_box(bytes).len();
                         cursor.wrote(log, written);

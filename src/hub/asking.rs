@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use tokio::sync::mpsc::{self, error::TrySendError};
+
 use super::{Answer, Command, Fate, Hub, Origin, Permit};
 
 /// So many may wait for a reload.
@@ -33,11 +35,35 @@ impl Hub {
 
     /// Leaves a command for the link. False when there is no link any more.
     pub async fn command(&self, command: Command) -> bool {
-        let Err(refused) = self.0.commands.send(command).await else { return true };
-        if let Command::Send(send) = refused.0 {
+        let refused = match self.try_command(command) {
+            Ok(()) => return true,
+            Err((Some(commands), command)) => match commands.send(command).await {
+                Ok(()) => return true,
+                Err(refused) => refused.0,
+            },
+            Err((None, command)) => command,
+        };
+        self.refuse(refused);
+        false
+    }
+
+    /// Leaves a command, if there is room at once; else gives back where to wait for room, and the command.
+    fn try_command(&self, command: Command) -> Result<(), (Option<mpsc::Sender<Command>>, Command)> {
+        match &*self.0.commands.borrow() {
+            None => Err((None, command)),
+            Some(commands) => match commands.try_send(command) {
+                Ok(()) => Ok(()),
+                Err(TrySendError::Full(command)) => Err((Some(commands.clone()), command)),
+                Err(TrySendError::Closed(command)) => Err((None, command)),
+            },
+        }
+    }
+
+    /// Tells of what the link never took.
+    pub(super) fn refuse(&self, command: Command) {
+        if let Command::Send(send) = command {
             let state = self.link().state;
             send.ticket.settle(Fate::LinkDown(state)); // it was never begun
         }
-        false
     }
 }

@@ -38,6 +38,8 @@ pub use link::{Ending, LinkState, LinkStatus};
 pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
 pub use log::{Limits, Log};
 pub use origin::Origin;
+pub use publisher::{Commands, Publisher};
+pub use reader::Reader;
 pub use reload::{Changes, Reload, ReloadResult};
 pub use send::{Fate, Payload, Send, Ticket};
 pub use turns::Turns;
@@ -72,7 +74,8 @@ struct Shared {
     waiting: Cell<usize>,
     /// The longest line of an entry, in bytes.
     max_entry: Cell<usize>,
-    commands: mpsc::Sender<Command>,
+    /// What leads to the link; `None` while there is none.
+    commands: RefCell<Option<mpsc::Sender<Command>>>,
     lane: Lane,
     /// Sends that failed when their client had gone.
     dropped: Cell<u64>,
@@ -84,13 +87,11 @@ struct Shared {
     reload_asked: Notify,
     /// The link's status has a new state.
     link_changed: Notify,
-    /// Something was published that the fan-out hasn't offered yet.
-    published: Notify,
-    /// The fan-out has offered everything to every client once.
+    readers: RefCell<Vec<Rc<reader::Place>>>,
+    /// A reader has offered something, or has gone.
     offered: Notify,
-    /// The newest entry the fan-out has offered; 0 while it holds the link back, `None` while no
-    /// fan-out runs.
-    offered_seq: Cell<Option<u64>>,
+    /// The newest entry that all readers have offered; 0 while one holds the link back.
+    ready_to: Cell<u64>,
 }
 
 /// Counts of what went over the link since the daemon's start.
@@ -111,13 +112,9 @@ pub struct Traffic {
 /// Tells who asked for a reload what came of it.
 pub type Answer = Box<dyn FnOnce(&Reload)>;
 
-/// The link's end of the hub: commands in the order they were given.
-pub type Commands = mpsc::Receiver<Command>;
-
 impl Hub {
     /// A new hub with an empty log. `raw` says whether any listener has the raw format.
-    pub fn new(epoch: String, history: &config::History, raw: bool) -> (Hub, Commands) {
-        let (commands, receiver) = mpsc::channel(Lane::MAX_SENDS);
+    pub fn new(epoch: String, history: &config::History, raw: bool) -> Hub {
         let shared = Shared {
             epoch,
             log: RefCell::new(Log::new(Limits::from(history), raw)),
@@ -127,18 +124,18 @@ impl Hub {
             configured: RefCell::default(),
             waiting: Cell::default(),
             max_entry: Cell::new(protocol::longest(0)),
-            commands,
+            commands: RefCell::default(),
             lane: Lane::default(),
             dropped: Cell::default(),
             reload: RefCell::default(),
             reloads: RefCell::default(),
             reload_asked: Notify::new(),
             link_changed: Notify::new(),
-            published: Notify::new(),
+            readers: RefCell::default(),
             offered: Notify::new(),
-            offered_seq: Cell::new(None),
+            ready_to: Cell::new(u64::MAX),
         };
-        (Hub(Rc::new(shared)), receiver)
+        Hub(Rc::new(shared))
     }
 
     /// The random name of this life of the log.

@@ -1,42 +1,37 @@
-//! What the link does with the hub: it publishes.
+//! The link's end of the hub: it publishes, and takes what is asked of it.
 
-use super::{Data, Hole, Hub, LinkState, LinkStatus};
+use std::cell::Ref;
+
+use tokio::sync::mpsc;
+
+use super::{Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, now_us};
 use crate::protocol::Encoder;
 
+/// Publishes into the log, and says how the link is. Whoever has it is the link: there is one at a time, and another
+/// when that one is dropped. The log and its count go on; in between the link is closed, and refuses what is asked.
+pub struct Publisher(Hub);
+
+/// What is asked of the link, in the order in which it was. Dropped, it tells the sends that were never taken that the
+/// link is down.
+pub struct Commands {
+    hub: Hub,
+    receiver: mpsc::Receiver<Command>,
+}
+
 impl Hub {
-    /// Appends a message to the log. Clients hear of it at the next [`Hub::flush`].
-    pub fn publish(&self, time_us: u64, data: Data<'_>) {
-        let bytes = match data {
-            Data::Text(text) => text.len(),
-            Data::Binary(bytes) => bytes.len(),
-        };
-        let mut traffic = self.0.traffic.get();
-        traffic.received += 1;
-        traffic.received_bytes += bytes as u64;
-        traffic.last_received_us = time_us;
-        self.0.traffic.set(traffic);
-        let message = Encoder::new(data);
-        self.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
-            message.write(seq, time_us, envelope, raw);
-        });
-    }
-
-    /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next
-    /// [`Hub::flush`].
-    pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
-        self.append(time_us, |seq| hole.line(seq, time_us));
-    }
-
-    /// Wakes the fan-out, once for everything published since the last call.
-    pub fn flush(&self) {
-        if self.0.offered_seq.get().is_none() {
-            self.0.log.borrow_mut().trim(u64::MAX);
+    /// The link's end. `None` while another one has it.
+    pub fn publisher(&self) -> Option<(Publisher, Commands)> {
+        let mut commands = self.0.commands.borrow_mut();
+        if commands.is_some() {
+            return None;
         }
-        self.0.published.notify_one();
+        let (sender, receiver) = mpsc::channel(Lane::MAX_SENDS);
+        *commands = Some(sender);
+        Some((Publisher(self.clone()), Commands { hub: self.clone(), receiver }))
     }
 
-    /// Sets the link's status, appends its line to the log and wakes the fan-out.
-    pub fn announce(&self, status: LinkStatus) {
+    /// Sets the link's status, appends its line to the log and wakes all readers.
+    fn announce(&self, status: LinkStatus) {
         self.append(status.since_us, |seq| status.line(Some(seq)));
         // a wait that became shorter tells of the same ending again
         let is_told = self.link().state == LinkState::Waiting && status.state == LinkState::Waiting;
@@ -54,35 +49,114 @@ impl Hub {
         let line = encode(log.head() + 1);
         log.append_line(time_us, &line, b"");
     }
+}
+
+impl Publisher {
+    /// Appends a message to the log. Clients hear of it at the next [`Publisher::flush`].
+    pub fn publish(&self, time_us: u64, data: Data<'_>) {
+        let bytes = match data {
+            Data::Text(text) => text.len(),
+            Data::Binary(bytes) => bytes.len(),
+        };
+        let mut traffic = self.0.0.traffic.get();
+        traffic.received += 1;
+        traffic.received_bytes += bytes as u64;
+        traffic.last_received_us = time_us;
+        self.0.0.traffic.set(traffic);
+        let message = Encoder::new(data);
+        self.0.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
+            message.write(seq, time_us, envelope, raw);
+        });
+    }
+
+    /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next
+    /// [`Publisher::flush`].
+    pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
+        self.0.append(time_us, |seq| hole.line(seq, time_us));
+    }
+
+    /// Wakes all readers, once for everything published since the last call.
+    pub fn flush(&self) {
+        self.0.flush();
+    }
+
+    /// Sets the link's status, appends its line to the log and wakes all readers.
+    pub fn announce(&self, status: LinkStatus) {
+        self.0.announce(status);
+    }
+
+    /// What was announced last.
+    pub fn status(&self) -> Ref<'_, LinkStatus> {
+        self.0.link()
+    }
 
     /// Changes what `status` shows without a line of its own (the heartbeat's round trip).
     pub fn update_link(&self, change: impl FnOnce(&mut LinkStatus)) {
-        change(&mut self.0.link.borrow_mut());
+        change(&mut self.0.0.link.borrow_mut());
     }
 
     /// Counts a message written to the upstream.
     pub fn count_sent(&self, bytes: usize) {
-        let mut traffic = self.0.traffic.get();
+        let mut traffic = self.0.0.traffic.get();
         traffic.sent += 1;
         traffic.sent_bytes += bytes as u64;
-        self.0.traffic.set(traffic);
+        self.0.0.traffic.set(traffic);
     }
 
     /// Tells how many sends wait in the outbox.
     pub fn set_waiting(&self, sends: usize) {
-        self.0.waiting.set(sends);
+        self.0.0.waiting.set(sends);
     }
 
-    /// Whether the fan-out has offered everything published so far, so that more may be read.
+    /// Whether all readers have offered everything published so far, so that more may be read.
     pub fn is_ready(&self) -> bool {
-        self.0.offered_seq.get().is_none_or(|seq| seq >= self.log().head())
+        self.0.0.ready_to.get() >= self.0.log().head()
     }
 
-    /// Waits for [`Hub::is_ready`]. The link reads nothing before: a batch is offered to every
+    /// Waits for [`Publisher::is_ready`]. The link reads nothing before: a batch is offered to every
     /// client before the next one can push it out of the log. Cancel-safe.
     pub async fn ready(&self) {
         while !self.is_ready() {
-            self.0.offered.notified().await;
+            self.0.0.offered.notified().await;
+        }
+    }
+}
+
+impl Drop for Publisher {
+    /// However the link ends, it isn't up any more, and nothing waits for it.
+    fn drop(&mut self) {
+        self.0.0.commands.take();
+        self.set_waiting(0);
+        let LinkStatus { state, conn, url, attempt, .. } = self.status().clone();
+        if !matches!(state, LinkState::Closed | LinkState::Failed) {
+            let (state, since_us) = (LinkState::Closed, now_us());
+            self.announce(LinkStatus { state, since_us, conn, url, attempt, ..LinkStatus::default() });
+        }
+    }
+}
+
+impl Commands {
+    /// Waits for the next. `None`: the link has ended, and this was all. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<Command> {
+        self.receiver.recv().await
+    }
+
+    /// The next, if there is one already.
+    pub fn try_recv(&mut self) -> Option<Command> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Takes no more from now on: [`Commands::recv`] ends with the last that is on its way.
+    pub fn close(&mut self) {
+        self.receiver.close();
+    }
+}
+
+impl Drop for Commands {
+    fn drop(&mut self) {
+        self.close();
+        while let Some(command) = self.try_recv() {
+            self.hub.refuse(command);
         }
     }
 }

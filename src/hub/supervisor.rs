@@ -25,11 +25,6 @@ impl Hub {
         *self.0.reload.borrow_mut() = Some(reload);
     }
 
-    /// Says whether the log keeps the raw form of messages from now on.
-    pub fn keep_raw(&self, raw: bool) {
-        self.0.log.borrow_mut().keep_raw(raw);
-    }
-
     /// Changes what `status` says of the configuration.
     pub fn configure(&self, change: impl FnOnce(&mut Configured)) {
         change(&mut self.0.configured.borrow_mut());

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     config::{Format, History, Memory, SlowClient},
-    hub::{Cursor, Hub},
+    hub::{Cursor, Hub, Reader},
     protocol::{Bye, Code, Hello, Line, SERVER, VERSION, status::Totals},
 };
 
@@ -57,6 +57,7 @@ pub struct Fanout(Rc<Shared>);
 
 struct Shared {
     hub: Hub,
+    reader: Reader,
     rules: Cell<Rules>,
     gaps_said: Seldom,
     cuts_said: Seldom,
@@ -72,8 +73,6 @@ struct Shared {
     shares: RefCell<Shares>,
     totals: Cell<Option<(Instant, Totals)>>,
     raw: Cell<RawForm>,
-    /// The newest entry that everyone was offered.
-    offered: Cell<u64>,
     /// The daemon stops: who comes now is told so.
     finishing: Cell<bool>,
     /// How many clients the link waits for.
@@ -96,6 +95,7 @@ impl Fanout {
     /// A fan-out without clients.
     pub fn new(hub: Hub, history: &History, memory: &Memory) -> Fanout {
         Fanout(Rc::new(Shared {
+            reader: hub.reader(),
             hub,
             rules: Cell::new(Rules::new(history, memory)),
             gaps_said: Seldom::default(),
@@ -108,7 +108,6 @@ impl Fanout {
             shares: RefCell::default(),
             totals: Cell::default(),
             raw: Cell::default(),
-            offered: Cell::new(0),
             finishing: Cell::new(false),
             holding: Cell::new(0),
             clients: RefCell::default(),
@@ -123,12 +122,12 @@ impl Fanout {
 
     /// Offers what is published to every client, for ever. Dropping it lets the link go on without.
     pub async fn run(self) {
-        let _last = Last(self.0.hub.clone());
+        let _last = Last(&self.0.reader);
         let mut waits = FuturesUnordered::new();
         loop {
             waits.extend(self.0.new_waits.borrow_mut().drain(..));
             tokio::select! {
-                () = self.0.hub.published() => self.offer(),
+                () = self.0.reader.published() => self.offer(),
                 Some(wake) = waits.next() => self.wake(wake),
                 () = self.0.waits_changed.notified() => {}
             }
@@ -169,7 +168,7 @@ impl Fanout {
             true
         });
         self.shed();
-        self.0.hub.flush(); // the link may have waited under the old ones
+        self.0.reader.look_again(); // the link may have waited under the old ones
     }
 
     /// How many clients there are.
@@ -363,8 +362,8 @@ impl Fanout {
         });
         self.0.burst.borrow_mut().end();
         self.let_go();
-        self.0.hub.with_log(|log| log.trim(needed.get()));
-        self.0.offered.set(self.0.hub.log().head());
+        let head = self.0.hub.log().head();
+        self.0.reader.offered(head, needed.get());
         self.release();
         self.shed();
     }
@@ -376,7 +375,7 @@ impl Fanout {
         }
         let Client { stream, outgoing, .. } = client;
         let mut burst = self.0.burst.borrow_mut();
-        let turn = self.0.hub.with_log(|log| {
+        let turn = self.0.reader.with_log(|log| {
             for _ in 0..WRITES_PER_TURN {
                 let (length, result) = match outgoing.next(log) {
                     Next::Wait => return Turn::Done,
@@ -477,10 +476,10 @@ enum Turn {
 }
 
 /// When the fan-out ends, the link must not wait for it.
-struct Last(Hub);
+struct Last<'a>(&'a Reader);
 
-impl Drop for Last {
+impl Drop for Last<'_> {
     fn drop(&mut self) {
-        self.0.offered(None);
+        self.0.leave();
     }
 }

@@ -173,7 +173,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let raw =
             config::Listener { format: Format::Raw, ..config::Listener::new(directory.path().join("raw")) };
-        let (hub, _commands) = Hub::new("e".to_owned(), &History::default(), true);
+        let hub = Hub::new("e".to_owned(), &History::default(), true);
         let fanout = Fanout::new(hub.clone(), &History::default(), &Memory::default());
         let begun = Instant::now();
         let mut listeners =

@@ -157,15 +157,16 @@ impl Daemon {
         process::raise_descriptor_limit();
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
-        let (hub, commands) = Hub::new(epoch()?, &config.history, raw);
+        let hub = Hub::new(epoch()?, &config.history, raw);
         hub.configure(|configured| *configured = described(path.as_deref(), &config));
         hub.set_max_message(config.upstream.max_message);
         let fanout = Fanout::new(hub.clone(), &config.history, &config.memory);
 
         let listeners =
             Listeners::bind(&config.listeners, hub.clone(), fanout.clone(), started).map_err(Error::Bind)?;
+        let (publisher, commands) = hub.publisher().expect("there is no other link");
         let (link_settings, settings) = watch::channel(link_settings(&config));
-        let link = tokio::task::spawn_local(upstream::run(hub.clone(), commands, settings));
+        let link = tokio::task::spawn_local(upstream::run(publisher, commands, settings));
         let writer = tokio::task::spawn_local(fanout.clone().run());
         let reading = Reading::of(path.clone(), environment);
         Ok(Daemon { config, path, reading, hub, fanout, link, link_settings, writer, listeners })

@@ -15,7 +15,7 @@ use super::{
     websocket::{Batch, Connection, End, Listen},
     wire::track::Track,
 };
-use crate::hub::{Command, Commands, Fate, Hole, Hub, LinkState, LinkStatus, Send, now_us};
+use crate::hub::{Command, Commands, Fate, Hole, LinkState, LinkStatus, Publisher, Send, now_us};
 
 pub(super) mod backlog;
 mod exchange;
@@ -37,7 +37,7 @@ const PATIENCE_BATCHES: usize = 32;
 
 /// Runs the link over what `dial` makes. `seed` is for the jitter.
 pub(super) async fn run(
-    hub: Hub,
+    hub: Publisher,
     commands: Commands,
     settings: watch::Receiver<Settings>,
     dial: impl Dial + 'static,
@@ -63,7 +63,7 @@ pub(super) async fn run(
 }
 
 struct Link<D> {
-    hub: Hub,
+    hub: Publisher,
     commands: Commands,
     /// `None` once nobody can change them any more.
     settings: Option<watch::Receiver<Settings>>,
@@ -180,7 +180,7 @@ impl<D: Dial + 'static> Link<D> {
     /// Takes what waits without waiting for it.
     fn take_waiting(&mut self) {
         for _ in 0..COMMANDS_PER_ROUND {
-            let Ok(command) = self.commands.try_recv() else {
+            let Some(command) = self.commands.try_recv() else {
                 break;
             };
             self.command(Some(command));
@@ -309,7 +309,7 @@ impl<D: Dial + 'static> Link<D> {
     /// Tells the fate of every send that is left, also of those that were still on their way here.
     async fn settle_rest(&mut self) {
         self.seats = Default::default();
-        let state = self.hub.link().state;
+        let state = self.hub.status().state;
         self.commands.close();
         // closed, it ends with the last that was on its way
         while let Some(command) = self.commands.recv().await {
@@ -324,9 +324,18 @@ impl<D: Dial + 'static> Link<D> {
     }
 }
 
+impl<D> Drop for Link<D> {
+    /// Dropped in the middle, it leaves no send untold either: what a connection has begun may have arrived, and the
+    /// rest isn't sent. The hub's ends say the rest.
+    fn drop(&mut self) {
+        self.seats = Default::default();
+        self.backlog.give_up(LinkState::Closed);
+    }
+}
+
 /// What all connections have to do with.
 struct Desk<'a> {
-    hub: &'a Hub,
+    hub: &'a Publisher,
     machine: &'a mut Machine,
     backlog: &'a mut Backlog,
 }
@@ -366,7 +375,7 @@ fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &m
 }
 
 /// Tells clients and people what there is to tell.
-fn tell(hub: &Hub, machine: &mut Machine) {
+fn tell(hub: &Publisher, machine: &mut Machine) {
     while let Some(told) = machine.poll_news() {
         match told {
             News::Announce(status) => announce(hub, status),
@@ -375,7 +384,7 @@ fn tell(hub: &Hub, machine: &mut Machine) {
     }
 }
 
-fn note(hub: &Hub, note: Note) {
+fn note(hub: &Publisher, note: Note) {
     match note {
         Note::RoundTrip(round_trip) => {
             hub.update_link(|status| status.heartbeat_rtt = Some(round_trip));
@@ -389,7 +398,7 @@ fn note(hub: &Hub, note: Note) {
     }
 }
 
-fn announce(hub: &Hub, status: LinkStatus) {
+fn announce(hub: &Publisher, status: LinkStatus) {
     let status = at_its_time(status, now_us(), now());
     log(&status);
     hub.announce(status);
@@ -403,7 +412,7 @@ fn at_its_time(status: LinkStatus, since_us: u64, now: Instant) -> LinkStatus {
 }
 
 /// Declares a hole in the server's messages.
-fn declare(hub: &Hub, time_us: u64, hole: &Hole) {
+fn declare(hub: &Publisher, time_us: u64, hole: &Hole) {
     tracing::warn!(from = hole.from, to = hole.to, per = hole.per, "the server's messages have a hole");
     hub.declare_hole(time_us, hole);
 }

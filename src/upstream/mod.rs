@@ -7,7 +7,7 @@
 
 use tokio::sync::watch;
 
-use crate::hub::{Commands, Hub};
+use crate::hub::{Commands, Publisher};
 
 mod attempt;
 mod failure;
@@ -28,7 +28,7 @@ pub use self::settings::{Ended, Settings};
 ///
 /// Every send that was left is told its fate
 /// before this returns.
-pub async fn run(hub: Hub, commands: Commands, settings: watch::Receiver<Settings>) -> Ended {
+pub async fn run(hub: Publisher, commands: Commands, settings: watch::Receiver<Settings>) -> Ended {
     let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
     link::run(hub, commands, settings, wire::dial::dial, seed).await
 }

@@ -95,7 +95,7 @@ impl Fanout {
 
     /// Lets go of entries that are too old by now. Under `block`, those that a client needs stay.
     pub(in crate::local) fn expire(&self) {
-        if !self.0.hub.expires() {
+        if !self.0.reader.expires() {
             return;
         }
         let needed = match self.0.rules.get().slow_client {
@@ -105,7 +105,7 @@ impl Fanout {
             }
             SlowClient::Gap | SlowClient::Disconnect => u64::MAX,
         };
-        self.0.hub.expire(needed);
+        self.0.reader.expire(needed);
     }
 
     /// Gives a client what it can take, and then looks whether the link has to wait for it.
@@ -129,8 +129,7 @@ impl Fanout {
 
     /// Lets the link go on, unless a client holds it.
     pub(super) fn release(&self) {
-        let offered = self.0.offered.get();
-        self.0.hub.offered(Some(if self.0.holding.get() == 0 { offered } else { 0 }));
+        self.0.reader.hold(self.0.holding.get() > 0);
     }
 
     /// Under `block`, the link waits for a client that is too far behind, as long as that one reads.
@@ -233,7 +232,7 @@ impl Fanout {
     /// them.
     pub(super) fn shed(&self) {
         let most = self.0.rules.get().stalled_lines;
-        let held = || self.0.hub.with_log(Log::kept_bytes) + self.0.unread.get();
+        let held = || self.0.reader.with_log(Log::kept_bytes) + self.0.unread.get();
         if held() <= most {
             return;
         }

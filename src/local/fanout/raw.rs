@@ -34,6 +34,6 @@ impl Fanout {
 
     fn keep_raw(&self) {
         let RawForm { is_offered, clients } = self.0.raw.get();
-        self.0.hub.keep_raw(is_offered || clients > 0);
+        self.0.reader.want_raw(is_offered || clients > 0);
     }
 }

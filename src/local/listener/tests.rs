@@ -8,11 +8,12 @@ use std::{
 use super::*;
 use crate::{
     config::{History, Memory},
-    hub::{Command, Commands, Fate, Payload},
+    hub::{Command, Commands, Fate, Payload, Publisher},
 };
 
 struct Rig {
     hub: Hub,
+    _publisher: Publisher,
     commands: Commands,
     fanout: Fanout,
     handle: Handle,
@@ -25,7 +26,8 @@ impl Rig {
     fn start(format: Format) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let (history, memory) = (History::default(), Memory::default());
-        let (hub, commands) = Hub::new("e".to_owned(), &history, false);
+        let hub = Hub::new("e".to_owned(), &history, false);
+        let (publisher, commands) = hub.publisher().expect("there is no other link");
         let fanout = Fanout::new(hub.clone(), &history, &memory);
         tokio::task::spawn_local(fanout.clone().run());
         let config = config::Listener { format, ..config::Listener::new(directory.path().join("s")) };
@@ -37,7 +39,7 @@ impl Rig {
         let task = tokio::task::spawn_local(listener.run(async {
             let _ = over.await;
         }));
-        Rig { hub, commands, fanout, handle, stop, task, directory }
+        Rig { hub, _publisher: publisher, commands, fanout, handle, stop, task, directory }
     }
 
     fn connect(&self) -> UnixStream {

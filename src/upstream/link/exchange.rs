@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{backlog::Backlog, declare, now, tell};
 use crate::{
-    hub::{Data, Hub, Send, Ticket, now_us},
+    hub::{Data, Publisher, Send, Ticket, now_us},
     upstream::{
         machine::{Input, Machine, Slot},
         session::Heard,
@@ -15,7 +15,7 @@ use crate::{
 /// The books of one connection.
 pub(super) struct Books<'a> {
     pub(super) slot: Slot,
-    pub(super) hub: &'a Hub,
+    pub(super) hub: &'a Publisher,
     pub(super) machine: &'a mut Machine,
     pub(super) backlog: &'a mut Backlog,
     /// Clients' sends wait until the other connection has written what it was given: they keep their

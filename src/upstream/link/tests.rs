@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 use super::*;
 use crate::{
     config::{self, Format, HeartbeatKind, Template},
-    hub::{Ahead, Cursor, Fate, Payload, Permit, Ticket},
+    hub::{Ahead, Cursor, Fate, Hub, Payload, Permit, Reader, Ticket},
     upstream::wire::{Io, Metered, Wire, dial::Way, target::Target, track::Track},
 };
 
@@ -76,6 +76,7 @@ fn pings(settings: &mut Settings) {
 /// A link, what it puts into the log, and the other ends of its streams.
 struct Rig {
     hub: Hub,
+    reader: Reader,
     settings: watch::Sender<Settings>,
     link: JoinHandle<Ended>,
     streams: mpsc::Receiver<DuplexStream>,
@@ -96,7 +97,10 @@ impl Rig {
     /// A link over streams that are made of in-memory ones.
     fn over<S: Io + 'static>(settings: Settings, bytes: usize, make: fn(DuplexStream) -> S) -> Rig {
         let history = config::History { max_bytes: 64 << 20, ..config::History::default() };
-        let (hub, commands) = Hub::new("test".into(), &history, false);
+        let hub = Hub::new("test".into(), &history, false);
+        let (publisher, commands) = hub.publisher().expect("there is no other link");
+        let reader = hub.reader();
+        reader.offered(u64::MAX, u64::MAX); // no link waits for it
         let (sender, receiver) = watch::channel(settings);
         let (streams, accept) = mpsc::channel(16);
         let dial = async move |_: Target, _: Way, _: Track| {
@@ -105,10 +109,11 @@ impl Rig {
             let (stream, meter) = Metered::new(make(near), Vec::new());
             Ok(Wire { stream: Box::new(stream), meter })
         };
-        let link = run(hub.clone(), commands, receiver, dial, 1);
+        let link = run(publisher, commands, receiver, dial, 1);
         Rig {
             link: tokio::task::spawn_local(link),
             hub,
+            reader,
             settings: sender,
             streams: accept,
             cursor: Cursor::new(Format::Envelope, 0),
@@ -132,7 +137,7 @@ impl Rig {
                 if !self.lines.is_empty() {
                     return self.lines.remove(0);
                 }
-                self.hub.published().await;
+                self.reader.published().await;
             }
         })
         .await
@@ -152,7 +157,7 @@ impl Rig {
     }
 
     fn read(&mut self) {
-        self.hub.with_log(|log| {
+        self.reader.with_log(|log| {
             loop {
                 let written = match self.cursor.ahead(log) {
                     Ahead::Bytes(bytes) => {
@@ -351,7 +356,8 @@ async fn while_the_hub_is_not_ready_nothing_is_read_and_nobody_is_declared_dead(
     let mut server = rig.accept().await;
     rig.state("up").await;
     // a fan-out that has offered what there is, and then falls behind
-    rig.hub.offered(Some(rig.hub.log().head()));
+    let head = rig.hub.log().head();
+    rig.reader.offered(head, u64::MAX);
     server.send(Message::text("1")).await.unwrap();
     assert_eq!(rig.line().await["json"], 1);
     server.send(Message::text("2")).await.unwrap();
@@ -359,7 +365,7 @@ async fn while_the_hub_is_not_ready_nothing_is_read_and_nobody_is_declared_dead(
     rig.read();
     assert!(rig.lines.is_empty(), "{:?}", rig.lines);
     assert_eq!(rig.hub.link().state, LinkState::Up);
-    rig.hub.offered(None);
+    rig.reader.offered(u64::MAX, u64::MAX);
     assert_eq!(rig.line().await["json"], 2);
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wsfan::{
     config::{self, Format, Template},
-    hub::{Ahead, Command, Cursor, Fate, Hub, Payload, Permit, Send, Ticket},
+    hub::{Ahead, Command, Cursor, Fate, Hub, Payload, Permit, Reader, Send, Ticket},
     upstream::{self, Ended, Settings},
 };
 
@@ -73,6 +73,7 @@ pub(crate) struct Rig {
     pub(crate) hub: Hub,
     pub(crate) settings: watch::Sender<Settings>,
     link: JoinHandle<Ended>,
+    reader: Reader,
     cursor: Cursor,
     lines: VecDeque<Value>,
 }
@@ -80,12 +81,16 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn start(settings: Settings) -> Rig {
         let history = config::History { max_bytes: 256 << 20, ..config::History::default() };
-        let (hub, commands) = Hub::new("test".into(), &history, false);
+        let hub = Hub::new("test".into(), &history, false);
+        let (publisher, commands) = hub.publisher().expect("there is no other link");
+        let reader = hub.reader();
+        reader.offered(u64::MAX, u64::MAX); // no link waits for it
         let (sender, receiver) = watch::channel(settings);
-        let link = upstream::run(hub.clone(), commands, receiver);
+        let link = upstream::run(publisher, commands, receiver);
         Rig {
             link: tokio::task::spawn_local(link),
             hub,
+            reader,
             settings: sender,
             cursor: Cursor::new(Format::Envelope, 0),
             lines: VecDeque::new(),
@@ -100,7 +105,7 @@ impl Rig {
                     return line;
                 }
                 if !self.read() {
-                    self.hub.published().await;
+                    self.reader.published().await;
                 }
             }
         })
@@ -153,7 +158,7 @@ impl Rig {
 
     fn read(&mut self) -> bool {
         let mut bytes = Vec::new();
-        self.hub.with_log(|log| {
+        self.reader.with_log(|log| {
             loop {
                 let written = match self.cursor.ahead(log) {
                     Ahead::Bytes(ahead) => {

@@ -153,13 +153,12 @@ async fn what_the_server_sends_doesn_t_hide_that_it_does_not_read() {
     let (mut sink, stream) = rig.accept().await.split();
     rig.state("up").await;
     // as the fan-out does: after each batch the link waits until it was offered
-    let hub = rig.hub.clone();
-    hub.offered(Some(hub.log().head()));
+    let reader = rig.hub.reader();
     let fanout = tokio::task::spawn_local(async move {
         loop {
-            hub.published().await;
-            let head = hub.log().head();
-            hub.offered(Some(head));
+            reader.published().await;
+            let head = reader.log().head();
+            reader.offered(head, u64::MAX);
         }
     });
     let fates = send(&rig, "x".repeat(5_000)).await;
@@ -182,13 +181,14 @@ async fn a_write_that_stalls_while_wsfan_does_not_read_is_its_own_doing() {
     let mut rig = Rig::with_buffer(settings(), 1_000);
     let mut server = rig.accept().await;
     rig.state("up").await;
-    rig.hub.offered(Some(rig.hub.log().head()));
+    let head = rig.hub.log().head();
+    rig.reader.offered(head, u64::MAX);
     server.send(Message::text("1")).await.unwrap();
     assert_eq!(rig.line().await["json"], 1);
     let fates = send(&rig, "x".repeat(5_000)).await;
     time::sleep(300 * S).await;
     assert!(fates.none());
-    rig.hub.offered(None);
+    rig.reader.offered(u64::MAX, u64::MAX);
     assert_eq!(next(&mut server).await.len(), 5_000);
     assert_eq!(fates.next().await, Fate::Written);
 }
