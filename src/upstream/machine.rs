@@ -17,7 +17,7 @@ use std::{
 use super::{
     failure::Failure,
     secrets::Secrets,
-    session::{Effect, Heard, Publish, Rules, Session, destination::Destination},
+    session::{Effect, Heard, Rules, Session, destination::Destination},
     settings::Settings,
 };
 use crate::{
@@ -137,14 +137,13 @@ impl Machine {
             }
             Input::Inbound { slot, messages } => {
                 if let Some(channel) = self.channel_mut(slot) {
-                    channel.heartbeat.inbound(now);
-                    channel.heard |= messages;
+                    channel.inbound(now, messages);
                 }
                 self.end_overlap_when_met(now);
             }
             Input::Pong { slot, payload } => {
                 let channel = self.channel_mut(slot);
-                if let Some(round_trip) = channel.and_then(|channel| channel.heartbeat.pong(now, &payload)) {
+                if let Some(round_trip) = channel.and_then(|channel| channel.pong(now, &payload)) {
                     self.note_round_trip(slot, round_trip);
                 }
             }
@@ -180,10 +179,7 @@ impl Machine {
         let Some(channel) = find(state, rotation, slot) else {
             return Verdict { publish: true, ..Verdict::default() };
         };
-        let (publish, holes) = match channel.session.wants_messages() {
-            true => (channel.hear(now, world, message) == Publish::Yes, channel.session.take_holes()),
-            false => (true, Vec::new()),
-        };
+        let Verdict { holes, publish } = channel.hear(now, world, message);
         if let Some(newer) = rotation.newer(slot) {
             world.tell_newer(slot, newer);
         }
@@ -223,7 +219,7 @@ impl Machine {
 
     /// Whether [`Machine::hear`] has to be told of what comes in on this connection.
     pub(super) fn wants_messages(&self, slot: Slot) -> bool {
-        self.rotation.compares() || self.channel(slot).is_some_and(|channel| channel.session.wants_messages())
+        self.rotation.compares() || self.channel(slot).is_some_and(Channel::wants_messages)
     }
 
     /// Whether so much of wsfan's own waits to go out on this connection that nothing more should be
@@ -235,12 +231,7 @@ impl Machine {
     /// The next thing that wsfan itself has to say on this connection, as far as the limits let it.
     pub(super) fn next_own(&mut self, now: Instant, slot: Slot) -> Option<Payload> {
         let Machine { state, rotation, world, .. } = self;
-        let channel = find(state, rotation, slot).filter(|channel| channel.has_to_say())?;
-        if world.pacing.message_at(now, Sender::Link) > now {
-            return None;
-        }
-        world.pacing.sent(now);
-        channel.next_said()
+        find(state, rotation, slot)?.next_own(now, world)
     }
 
     /// Whether the limits let a client's send out now.
@@ -255,8 +246,7 @@ impl Machine {
 
     /// When the limits let something out that waits for it, clients' sends included if they do.
     pub(super) fn next_let_out(&self, now: Instant, clients: bool) -> Option<Instant> {
-        let own = Slot::ALL.iter().filter_map(|slot| self.channel(*slot)).any(Channel::has_to_say);
-        let own = own.then(|| self.world.pacing.message_at(now, Sender::Link));
+        let own = Slot::ALL.iter().find_map(|slot| self.channel(*slot)?.let_out(now, &self.world));
         let clients =
             (clients && self.sender().is_some()).then(|| self.world.pacing.message_at(now, Sender::Client));
         [own, clients].into_iter().flatten().filter(|at| *at > now).min()
@@ -311,15 +301,16 @@ impl Machine {
         };
         let Some(attempt) = attempt else { return };
         let random = self.world.random.f64();
-        let mut channel = Box::new(Channel::new(
+        let session = Session::new(Rc::clone(&self.rules), secrets, now, attempt.until);
+        let channel = Box::new(Channel::open(
+            now,
+            &mut self.world,
             slot,
             attempt.resumes,
             reached,
-            Session::new(Rc::clone(&self.rules), secrets, now, attempt.until),
+            session,
             Heartbeat::new(self.settings.heartbeat.clone(), now, random),
-            now,
         ));
-        channel.session.start(&mut self.world.context(now, slot));
         match self.state.slot() == Some(slot) {
             true => self.state = State::Opening { channel },
             false => self.rotation.opened(channel),
@@ -331,7 +322,7 @@ impl Machine {
     fn without_secrets(&mut self, now: Instant, slot: Slot, failure: Failure) -> Failure {
         let Machine { state, rotation, world, .. } = self;
         match find(state, rotation, slot) {
-            Some(channel) => channel.session.without_secrets(&world.context(now, slot), failure),
+            Some(channel) => channel.without_secrets(now, world, failure),
             None => world.memory_of(slot).captures().without_in(failure),
         }
     }

@@ -17,9 +17,7 @@ use crate::{
     upstream::{
         attempt::Attempted,
         failure::{Failure, clean},
-        machine::{
-            Channel, Doing, LINGER, Reached, Slot, Timeout, World, heartbeat::Heartbeat, pacing::Sender,
-        },
+        machine::{Channel, Doing, LINGER, Reached, Slot, Timeout, World, heartbeat::Heartbeat},
         secrets::Secrets,
         session::{Effect, Heard, Mark, Rules, Session},
         settings::Settings,
@@ -39,9 +37,13 @@ pub(super) async fn talk(
     let mut session = Session::new(Rc::new(Rules::new(settings)), secrets.clone(), now(), until);
     session.follow();
     let quiet = Heartbeat::new(settings.heartbeat.clone(), now(), 1.0);
+    let mut world = World::new(settings, fastrand::u64(..));
+    world.now_ms = now_us() / 1000;
+    timeline.borrow_mut().done(now());
+    let reached = Reached { subprotocol, place };
     let mut talk = Talk {
-        channel: Channel::new(Slot::A, false, Reached { subprotocol, place }, session, quiet, now()),
-        world: World::new(settings, fastrand::u64(..)),
+        channel: Channel::open(now(), &mut world, Slot::A, false, reached, session, quiet),
+        world,
         timeline,
         secrets,
         kind: settings.heartbeat.kind.clone(),
@@ -49,9 +51,6 @@ pub(super) async fn talk(
         phase: Phase::Script,
         how: How::Plain,
     };
-    timeline.borrow_mut().done(now());
-    talk.world.now_ms = now_us() / 1000;
-    talk.channel.session.start(&mut talk.world.context(now(), Slot::A));
     let mut well = talk.drive(&mut connection, until).await;
     if well && settings.heartbeat.kind != HeartbeatKind::Off {
         talk.begin_beat(&settings.heartbeat);
@@ -134,8 +133,7 @@ impl Talk<'_> {
                     if let Some(End::Closing(failure) | End::Gone(failure)) = batch.end
                         && !is_done
                     {
-                        let context = self.world.context(now(), Slot::A);
-                        let failure = self.channel.session.without_secrets(&context, failure);
+                        let failure = self.channel.without_secrets(now(), &mut self.world, failure);
                         self.fail(failure, How::Lost);
                     }
                 }
@@ -162,8 +160,7 @@ impl Talk<'_> {
 
     /// When the limits let something out that waits for it.
     fn let_out(&self) -> Option<Instant> {
-        let at = self.world.pacing.message_at(now(), Sender::Link);
-        (self.channel.has_to_say() && at > now()).then_some(at)
+        self.channel.let_out(now(), &self.world).filter(|at| *at > now())
     }
 
     /// When no pong is awaited any more, where other things come in.
@@ -264,7 +261,7 @@ impl Talk<'_> {
 
     /// Something came in.
     fn lives(&mut self) {
-        self.channel.heartbeat.inbound(now());
+        self.channel.inbound(now(), false);
         let Phase::Beat { sent: Some(sent), life } = &mut self.phase else { return };
         let life = *life.get_or_insert_with(|| now() - *sent);
         // nothing can tell the answer to a message without `expect`
@@ -304,9 +301,7 @@ impl Exchange for Talk<'_> {
                     Data::Text(text) => Heard::Text(text),
                     Data::Binary(bytes) => Heard::Binary(bytes),
                 };
-                if self.channel.session.wants_messages() {
-                    self.channel.hear(now(), &mut self.world, heard);
-                }
+                self.channel.hear(now(), &mut self.world, heard);
                 // the captures are there by now, and the next step hasn't begun
                 let shown = self.shown(data);
                 self.timeline.borrow_mut().heard(&shown);
@@ -314,7 +309,7 @@ impl Exchange for Talk<'_> {
             }
             Frame::Ping => self.world.pacing.sent(now()), // its pong
             Frame::Pong(payload) => {
-                if let Some(round_trip) = self.channel.heartbeat.pong(now(), payload) {
+                if let Some(round_trip) = self.channel.pong(now(), payload) {
                     self.beaten(Some(round_trip), true);
                 }
             }
@@ -322,11 +317,7 @@ impl Exchange for Talk<'_> {
     }
 
     fn next_send(&mut self) -> Option<Send> {
-        if self.let_out().is_some() {
-            return None;
-        }
-        let payload = self.channel.next_said()?;
-        self.world.pacing.sent(now());
+        let payload = self.channel.next_own(now(), &mut self.world)?;
         self.sent();
         Some(Send { payload, ticket: Ticket::unheard(), extra: 0 })
     }

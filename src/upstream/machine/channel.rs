@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Reached, Slot,
+    Reached, Slot, Verdict,
     heartbeat::{Due, Heartbeat},
     pacing::Sender,
     world::World,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     hub::Payload,
     upstream::{
+        failure::Failure,
         session::{Effect, Heard, Publish, Purpose, Rules, Session},
         settings::Settings,
     },
@@ -55,15 +56,17 @@ pub(in crate::upstream) enum Timeout {
 }
 
 impl Channel {
-    pub(in crate::upstream) fn new(
+    /// A connection that is open now: its script begins.
+    pub(in crate::upstream) fn open(
+        now: Instant,
+        world: &mut World,
         slot: Slot,
         resumes: bool,
         reached: Reached,
         session: Session,
         heartbeat: Heartbeat,
-        now: Instant,
     ) -> Channel {
-        Channel {
+        let mut channel = Channel {
             slot,
             reached,
             since: now,
@@ -73,30 +76,71 @@ impl Channel {
             heard: false,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
-        }
+        };
+        channel.session.start(&mut world.context(now, slot));
+        channel
     }
 
-    /// A message came in. Whether clients get it.
+    /// Bytes came in, whole messages among them or not.
+    pub(in crate::upstream) fn inbound(&mut self, now: Instant, messages: bool) {
+        self.heartbeat.inbound(now);
+        self.heard |= messages;
+    }
+
+    /// Whether [`Channel::hear`] has to be told of what comes in.
+    pub(in crate::upstream) fn wants_messages(&self) -> bool {
+        self.session.wants_messages()
+    }
+
+    /// A message came in: what is missing before it, and whether clients get it.
     pub(in crate::upstream) fn hear(
         &mut self,
         now: Instant,
         world: &mut World,
         message: Heard<'_>,
-    ) -> Publish {
-        self.session.heard(&mut world.context(now, self.slot), message)
+    ) -> Verdict {
+        if !self.wants_messages() {
+            return Verdict { publish: true, ..Verdict::default() };
+        }
+        let publish = self.session.heard(&mut world.context(now, self.slot), message) == Publish::Yes;
+        Verdict { holes: self.session.take_holes(), publish }
+    }
+
+    /// A pong came in. Its round trip, when it answers the newest ping.
+    pub(in crate::upstream) fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Duration> {
+        self.heartbeat.pong(now, payload)
+    }
+
+    /// A failure in the server's words, without the secrets that it may repeat.
+    pub(in crate::upstream) fn without_secrets(
+        &self,
+        now: Instant,
+        world: &mut World,
+        failure: Failure,
+    ) -> Failure {
+        self.session.without_secrets(&world.context(now, self.slot), failure)
     }
 
     /// Something that wsfan itself has to say.
-    pub(in crate::upstream) fn say(&mut self, payload: Payload, why: Purpose) {
+    fn say(&mut self, payload: Payload, why: Purpose) {
         self.outgoing_bytes += payload.len();
         self.outgoing.push_back((payload, why));
     }
 
-    /// The next thing to say; the limits are for the caller to look at.
-    pub(in crate::upstream) fn next_said(&mut self) -> Option<Payload> {
+    /// The next thing that wsfan itself has to say, as far as the limits let it out.
+    pub(in crate::upstream) fn next_own(&mut self, now: Instant, world: &mut World) -> Option<Payload> {
+        if !self.has_to_say() || world.pacing.message_at(now, Sender::Link) > now {
+            return None;
+        }
         let (payload, _) = self.outgoing.pop_front()?;
         self.outgoing_bytes -= payload.len();
+        world.pacing.sent(now);
         Some(payload)
+    }
+
+    /// When the limits let out what waits to be said: `now`, or later.
+    pub(in crate::upstream) fn let_out(&self, now: Instant, world: &World) -> Option<Instant> {
+        self.has_to_say().then(|| world.pacing.message_at(now, Sender::Link))
     }
 
     /// Whether wsfan has something to say.
