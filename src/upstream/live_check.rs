@@ -7,6 +7,7 @@ use tokio::time;
 
 use super::{
     attempt::attempt,
+    machine::How,
     session::destination::Destination,
     settings::Settings,
     wire::{
@@ -41,7 +42,7 @@ pub async fn walk(settings: Settings, url: usize, tell: impl FnMut(Row) + 'stati
     match attempted {
         Ok(attempted) => talk::talk(&settings, attempted, until, &timeline).await,
         Err(failure) => {
-            let how = if now() >= until { advice::How::Late } else { advice::How::Plain };
+            let how = if now() >= until { How::Late } else { How::Plain };
             timeline.borrow_mut().fail(now(), failure, how);
             false
         }

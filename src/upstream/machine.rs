@@ -26,35 +26,37 @@ use crate::{
 };
 
 mod attempt;
-pub(super) mod backoff;
+mod backoff;
 mod channel;
-pub(super) mod dedupe;
+mod dedupe;
 mod events;
 mod fault;
-pub(super) mod heartbeat;
-pub(super) mod pacing;
+mod heartbeat;
+mod pacing;
 mod requests;
 mod rotation;
 mod state;
-pub(super) mod verdict;
+mod trial;
+mod verdict;
 mod world;
 
 use attempt::Attempt;
-pub(super) use channel::{Channel, Doing, Timeout};
+use channel::{Channel, Doing, Timeout};
 pub(super) use events::{Action, Input, News, Note, Reached, Slot, Verdict};
 use fault::Fault;
 use heartbeat::Heartbeat;
 use pacing::Sender;
 use rotation::Rotation;
 use state::{State, Then, Wait};
-pub(super) use world::World;
+pub(super) use trial::{Act, How, Told, Trial};
+use world::World;
 
 #[cfg(test)]
 mod tests;
 
 /// How long the end of the TCP connection is awaited after the closing handshake: the server should
 /// close it first (RFC 6455, 7.1.1).
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The machine.
 #[derive(Debug)]

@@ -59,10 +59,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "upstream/live_check",
         &[
-            "config",
             "hub",
             "upstream/failure",
-            "upstream/secrets",
             "upstream/settings",
             "upstream/session",
             "upstream/machine",

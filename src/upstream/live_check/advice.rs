@@ -1,24 +1,7 @@
 //! What to do about a walk that failed, where its sentence doesn't say so already. Pure.
 
 use super::Part;
-use crate::upstream::failure::Failure;
-
-/// How a part of the way failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
-    /// As its sentence says.
-    Plain,
-    /// Nothing came in time.
-    Late,
-    /// What came is a refusal.
-    Refused,
-    /// The server isn't ready for it yet.
-    PutOff,
-    /// Something that was to be sent has no value.
-    Unsaid,
-    /// The connection ended.
-    Lost,
-}
+use crate::upstream::{failure::Failure, machine::How};
 
 /// What to do: the end of a sentence. `error` is the failure's sentence without the name of the part.
 pub(super) fn advice(part: Part, how: How, failure: &Failure, error: &str) -> Option<&'static str> {

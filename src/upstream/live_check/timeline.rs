@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::advice::{How, advice};
+use super::advice::advice;
 use crate::upstream::{
     failure::Failure,
+    machine::How,
     wire::found::{Found, Step},
 };
 

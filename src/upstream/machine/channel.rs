@@ -29,24 +29,24 @@ const MAX_OUTGOING_BYTES: usize = 1 << 20;
 
 /// A connection.
 #[derive(Debug)]
-pub(in crate::upstream) struct Channel {
-    pub(in crate::upstream) slot: Slot,
-    pub(in crate::upstream) reached: Reached,
+pub(super) struct Channel {
+    pub(super) slot: Slot,
+    pub(super) reached: Reached,
     /// When it was open.
-    pub(in crate::upstream) since: Instant,
+    pub(super) since: Instant,
     /// It goes to `upstream.resume_url`.
-    pub(in crate::upstream) resumes: bool,
-    pub(in crate::upstream) session: Session,
-    pub(in crate::upstream) heartbeat: Heartbeat,
+    pub(super) resumes: bool,
+    pub(super) session: Session,
+    pub(super) heartbeat: Heartbeat,
     /// A message came in since it is up.
-    pub(in crate::upstream) heard: bool,
+    pub(super) heard: bool,
     /// What wsfan itself has to say, oldest first.
     outgoing: VecDeque<(Payload, Purpose)>,
     outgoing_bytes: usize,
 }
 
 /// What a connection's timeout came to.
-pub(in crate::upstream) enum Timeout {
+pub(super) enum Timeout {
     /// Send a ping.
     Ping([u8; 8]),
     /// The connection is dead.
@@ -57,7 +57,7 @@ pub(in crate::upstream) enum Timeout {
 
 impl Channel {
     /// A connection that is open now: its script begins.
-    pub(in crate::upstream) fn open(
+    pub(super) fn open(
         now: Instant,
         world: &mut World,
         slot: Slot,
@@ -82,23 +82,18 @@ impl Channel {
     }
 
     /// Bytes came in, whole messages among them or not.
-    pub(in crate::upstream) fn inbound(&mut self, now: Instant, messages: bool) {
+    pub(super) fn inbound(&mut self, now: Instant, messages: bool) {
         self.heartbeat.inbound(now);
         self.heard |= messages;
     }
 
     /// Whether [`Channel::hear`] has to be told of what comes in.
-    pub(in crate::upstream) fn wants_messages(&self) -> bool {
+    pub(super) fn wants_messages(&self) -> bool {
         self.session.wants_messages()
     }
 
     /// A message came in: what is missing before it, and whether clients get it.
-    pub(in crate::upstream) fn hear(
-        &mut self,
-        now: Instant,
-        world: &mut World,
-        message: Heard<'_>,
-    ) -> Verdict {
+    pub(super) fn hear(&mut self, now: Instant, world: &mut World, message: Heard<'_>) -> Verdict {
         if !self.wants_messages() {
             return Verdict { publish: true, ..Verdict::default() };
         }
@@ -107,17 +102,12 @@ impl Channel {
     }
 
     /// A pong came in. Its round trip, when it answers the newest ping.
-    pub(in crate::upstream) fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Duration> {
+    pub(super) fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Duration> {
         self.heartbeat.pong(now, payload)
     }
 
     /// A failure in the server's words, without the secrets that it may repeat.
-    pub(in crate::upstream) fn without_secrets(
-        &self,
-        now: Instant,
-        world: &mut World,
-        failure: Failure,
-    ) -> Failure {
+    pub(super) fn without_secrets(&self, now: Instant, world: &mut World, failure: Failure) -> Failure {
         self.session.without_secrets(&world.context(now, self.slot), failure)
     }
 
@@ -128,7 +118,7 @@ impl Channel {
     }
 
     /// The next thing that wsfan itself has to say, as far as the limits let it out.
-    pub(in crate::upstream) fn next_own(&mut self, now: Instant, world: &mut World) -> Option<Payload> {
+    pub(super) fn next_own(&mut self, now: Instant, world: &mut World) -> Option<Payload> {
         if !self.has_to_say() || world.pacing.message_at(now, Sender::Link) > now {
             return None;
         }
@@ -139,28 +129,28 @@ impl Channel {
     }
 
     /// When the limits let out what waits to be said: `now`, or later.
-    pub(in crate::upstream) fn let_out(&self, now: Instant, world: &World) -> Option<Instant> {
+    pub(super) fn let_out(&self, now: Instant, world: &World) -> Option<Instant> {
         self.has_to_say().then(|| world.pacing.message_at(now, Sender::Link))
     }
 
     /// Whether wsfan has something to say.
-    pub(in crate::upstream) fn has_to_say(&self) -> bool {
+    pub(super) fn has_to_say(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
     /// Whether so much waits to be said that nothing more should be heard.
-    pub(in crate::upstream) fn is_choked(&self) -> bool {
+    pub(super) fn is_choked(&self) -> bool {
         self.outgoing.len() >= MAX_OUTGOING || self.outgoing_bytes >= MAX_OUTGOING_BYTES
     }
 
     /// When [`Channel::timeout`] has something to do.
-    pub(in crate::upstream) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
         let free = world.pacing.message_at(now, Sender::Link);
         [self.session.next_timeout(), self.heartbeat.next_timeout(free)].into_iter().flatten().min()
     }
 
     /// Does what is due.
-    pub(in crate::upstream) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
+    pub(super) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
         let free = world.pacing.message_at(now, Sender::Link);
         if self.session.next_timeout().is_some_and(|at| at <= now) {
             let is_held = self.has_to_say() && free > now;
@@ -195,7 +185,7 @@ impl Channel {
     }
 
     /// The next effect that is for the machine; what is only this connection's own business is done.
-    pub(in crate::upstream) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
+    pub(super) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
         loop {
             return Some(match self.session.poll_effect()? {
                 Effect::Send(payload, why) => {
@@ -224,20 +214,14 @@ impl Channel {
     }
 
     /// Applies new settings that ask for no other connection.
-    pub(in crate::upstream) fn set(
-        &mut self,
-        now: Instant,
-        world: &mut World,
-        settings: &Settings,
-        rules: &Rc<Rules>,
-    ) {
+    pub(super) fn set(&mut self, now: Instant, world: &mut World, settings: &Settings, rules: &Rc<Rules>) {
         self.heartbeat.set(now, settings.heartbeat.clone());
         self.session.set_rules(&world.context(now, self.slot), Rc::clone(rules));
     }
 }
 
 /// What the machine has to look after.
-pub(in crate::upstream) enum Doing {
+pub(super) enum Doing {
     RoundTrip(Duration),
     Effect(Effect),
 }

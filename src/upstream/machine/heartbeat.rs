@@ -75,6 +75,19 @@ impl Heartbeat {
         }
     }
 
+    /// What is configured, but with a first beat that is at once, whatever came in before, and whose answer is
+    /// awaited for `limit` at most.
+    pub(super) fn at_once(configured: &config::Heartbeat, limit: Duration) -> config::Heartbeat {
+        config::Heartbeat {
+            first: FirstBeat::Now,
+            interval_from: None,
+            only_when_idle: false,
+            idle_timeout: None,
+            timeout: configured.timeout.min(limit),
+            ..configured.clone()
+        }
+    }
+
     /// Applies new settings at once. The next beat is one new interval after the last one, or now.
     /// A beat already out gets the new timeout, but is never dead on the spot.
     pub(in crate::upstream) fn set(&mut self, now: Instant, settings: config::Heartbeat) {

@@ -11,6 +11,7 @@ mod hour;
 mod rotation;
 mod script;
 mod settings;
+mod trial;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

@@ -10,19 +10,19 @@ use crate::upstream::{
 
 /// Chance, memory, limits, and the wall clock.
 #[derive(Debug)]
-pub(in crate::upstream) struct World {
-    pub(in crate::upstream) random: fastrand::Rng,
+pub(super) struct World {
+    pub(super) random: fastrand::Rng,
     /// What was captured; it outlives the connections.
-    pub(in crate::upstream) memory: Memory,
+    pub(super) memory: Memory,
     /// That of the connection in the other seat: the next one's before the change, the old one's after it.
     second: Option<(Slot, Memory)>,
-    pub(in crate::upstream) pacing: Pacing,
+    pub(super) pacing: Pacing,
     /// Milliseconds since the Unix epoch, as of the last look at the clock.
-    pub(in crate::upstream) now_ms: u64,
+    pub(super) now_ms: u64,
 }
 
 impl World {
-    pub(in crate::upstream) fn new(settings: &Settings, seed: u64) -> World {
+    pub(super) fn new(settings: &Settings, seed: u64) -> World {
         World {
             random: fastrand::Rng::with_seed(seed),
             memory: Memory::default(),
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// What the session in a seat needs.
-    pub(in crate::upstream) fn context(&mut self, now: Instant, slot: Slot) -> Context<'_> {
+    pub(super) fn context(&mut self, now: Instant, slot: Slot) -> Context<'_> {
         let memory = match &mut self.second {
             Some((seat, memory)) if *seat == slot => memory,
             _ => &mut self.memory,
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// What the connection in a seat goes by.
-    pub(in crate::upstream) fn memory_of(&self, slot: Slot) -> &Memory {
+    pub(super) fn memory_of(&self, slot: Slot) -> &Memory {
         match &self.second {
             Some((seat, memory)) if *seat == slot => memory,
             _ => &self.memory,
@@ -50,26 +50,26 @@ impl World {
     }
 
     /// A connection in this seat is to take over, with a memory of its own.
-    pub(in crate::upstream) fn begin_second(&mut self, slot: Slot, memory: Memory) {
+    pub(super) fn begin_second(&mut self, slot: Slot, memory: Memory) {
         self.second = Some((slot, memory));
     }
 
     /// It has taken over from the one in the seat `old`: its memory is the link's.
-    pub(in crate::upstream) fn switch(&mut self, old: Slot) {
+    pub(super) fn switch(&mut self, old: Slot) {
         if let Some((_, memory)) = self.second.take() {
             self.second = Some((old, std::mem::replace(&mut self.memory, memory)));
         }
     }
 
     /// Nothing is left of the second connection.
-    pub(in crate::upstream) fn end_second(&mut self) {
+    pub(super) fn end_second(&mut self) {
         self.second = None;
         self.memory.stand_alone();
     }
 
     /// A connection has heard something: the newer one goes by it too. `newer` is the one that is to take
     /// over, or has.
-    pub(in crate::upstream) fn tell_newer(&mut self, heard: Slot, newer: Slot) {
+    pub(super) fn tell_newer(&mut self, heard: Slot, newer: Slot) {
         if heard == newer {
             return;
         }

@@ -1,0 +1,416 @@
+//! A connection on trial: its script, one heartbeat at once, and the close, each of it told. What happens to it is
+//! what happens to a connection of the link; what it leads to is no more than the next part, or the end.
+//!
+//! The contract is that of one loop, as the machine's: tell it what happened, drain [`Trial::poll_told`] and
+//! [`Trial::poll_act`], and come back by [`Trial::next_timeout`].
+
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use super::{Channel, Doing, Heartbeat, LINGER, Reached, Slot, Timeout, World};
+use crate::{
+    config::{self, HeartbeatKind},
+    hub::Payload,
+    upstream::{
+        failure::{Failure, clean},
+        secrets::Secrets,
+        session::{Effect, Heard, Mark, Rules, Session},
+        settings::Settings,
+    },
+};
+
+/// The trial of one connection.
+#[derive(Debug)]
+pub(in crate::upstream) struct Trial {
+    channel: Channel,
+    world: World,
+    /// What may be secret in the server's words.
+    secrets: Secrets,
+    heartbeat: config::Heartbeat,
+    /// How long the limits may hold the beat back.
+    patience: Duration,
+    close_timeout: Duration,
+    phase: Phase,
+    /// When the phase must be over.
+    until: Instant,
+    told: VecDeque<Told>,
+    acts: VecDeque<Act>,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+enum Phase {
+    Script,
+    Beat {
+        /// When it was sent.
+        sent: Option<Instant>,
+        /// How long after it anything came in.
+        life: Option<Duration>,
+    },
+    /// A part is done, but for what is still to be written.
+    Done(Next),
+    Closing {
+        well: bool,
+        code: Option<u16>,
+    },
+    Over {
+        well: bool,
+    },
+}
+
+/// The part that follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Beat,
+    Close,
+}
+
+/// How it goes.
+#[derive(Debug, PartialEq)]
+pub(in crate::upstream) enum Told {
+    /// A step of the script begins. What it sends is as configured, with its placeholders.
+    Step { name: String, sent: Option<String> },
+    /// A step is left out: of its captures one is there or isn't.
+    Skipped { name: String },
+    /// The script hears this, on one line, with nothing secret in it.
+    Heard(String),
+    /// The heartbeat begins.
+    Beats,
+    /// It has come to this: its message as configured, and the answer's time, or that of a sign of life.
+    Beaten { message: Option<String>, round_trip: Option<Duration>, answered: bool },
+    /// The part that was under way is done, and all it had to say is written.
+    Done,
+    /// The part that was under way has failed. The connection is closed, and nothing more is told.
+    Failed { failure: Failure, how: How },
+    /// All went well, and the close begins.
+    Closes,
+    /// It is over; the server's code, if it answered.
+    Closed { code: Option<u16> },
+}
+
+/// How a part failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) enum How {
+    /// As its sentence says.
+    Plain,
+    /// Nothing came in time.
+    Late,
+    /// What came is a refusal.
+    Refused,
+    /// The server isn't ready for it yet.
+    PutOff,
+    /// Something that was to be sent has no value.
+    Unsaid,
+    /// The connection ended.
+    Lost,
+}
+
+/// What is to be done with the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::upstream) enum Act {
+    /// Send a ping.
+    Ping([u8; 8]),
+    /// Begin the closing handshake with this code.
+    Close(u16),
+}
+
+impl Trial {
+    /// Begins on a connection that has just opened. Its script must be done by `until`. `now_ms` is what the wall
+    /// clock shows, `seed` for chance.
+    pub(in crate::upstream) fn begin(
+        settings: &Settings,
+        reached: Reached,
+        secrets: Secrets,
+        until: Instant,
+        seed: u64,
+        now: Instant,
+        now_ms: u64,
+    ) -> Trial {
+        let mut world = World::new(settings, seed);
+        world.now_ms = now_ms;
+        let mut session = Session::new(Rc::new(Rules::new(settings)), secrets.clone(), now, until);
+        session.follow();
+        let heartbeat = Heartbeat::new(settings.heartbeat.clone(), now, 1.0);
+        let limit = settings.upstream.connect_timeout;
+        let mut trial = Trial {
+            channel: Channel::open(now, &mut world, Slot::A, false, reached, session, heartbeat),
+            world,
+            secrets,
+            heartbeat: Heartbeat::at_once(&settings.heartbeat, limit),
+            patience: limit,
+            close_timeout: settings.close_timeout.min(limit),
+            phase: Phase::Script,
+            until,
+            told: VecDeque::new(),
+            acts: VecDeque::new(),
+        };
+        trial.settle(now, How::Refused);
+        trial
+    }
+
+    /// Says what the wall clock shows, in milliseconds since the Unix epoch.
+    pub(in crate::upstream) fn set_clock(&mut self, now_ms: u64) {
+        self.world.now_ms = now_ms;
+    }
+
+    /// The next thing to tell.
+    pub(in crate::upstream) fn poll_told(&mut self) -> Option<Told> {
+        self.told.pop_front()
+    }
+
+    /// The next thing to do.
+    pub(in crate::upstream) fn poll_act(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    /// Whether all went well, once it is over.
+    pub(in crate::upstream) fn outcome(&self) -> Option<bool> {
+        match self.phase {
+            Phase::Over { well } => Some(well),
+            _ => None,
+        }
+    }
+
+    /// When to call [`Trial::timeout`], if nothing else happens before.
+    pub(in crate::upstream) fn next_timeout(&self, now: Instant) -> Instant {
+        if !self.is_under_way() {
+            return self.until;
+        }
+        let let_out = self.channel.let_out(now, &self.world).filter(|at| *at > now);
+        let others = [self.channel.next_timeout(now, &self.world), let_out, self.pong_is_late_at()];
+        others.into_iter().flatten().fold(self.until, Instant::min)
+    }
+
+    // --- what happens ------------------------------------------------------------------------------
+
+    /// Whether the part that is done may give way to the next one. `is_written`: the kernel has all that was given
+    /// to the connection.
+    pub(in crate::upstream) fn may_go_on(&self, is_written: bool) -> bool {
+        matches!(self.phase, Phase::Done(_)) && is_written && !self.channel.has_to_say()
+    }
+
+    /// Begins the next part, if it may.
+    pub(in crate::upstream) fn go_on(&mut self, now: Instant, is_written: bool) {
+        if let Phase::Done(next) = self.phase
+            && self.may_go_on(is_written)
+        {
+            self.told.push_back(Told::Done);
+            match next {
+                Next::Beat => {
+                    self.told.push_back(Told::Beats);
+                    self.channel.heartbeat = Heartbeat::new(self.heartbeat.clone(), now, 0.0);
+                    self.phase = Phase::Beat { sent: None, life: None };
+                    self.until = now + self.patience + self.heartbeat.timeout;
+                }
+                Next::Close => {
+                    self.told.push_back(Told::Closes);
+                    self.close(now, true);
+                }
+            }
+        }
+    }
+
+    /// A message came in.
+    pub(in crate::upstream) fn hear(&mut self, now: Instant, message: Heard<'_>) {
+        if !matches!(self.phase, Phase::Script | Phase::Beat { .. }) {
+            return;
+        }
+        self.channel.hear(now, &mut self.world, message);
+        if let Phase::Script = self.phase {
+            // the captures are there by now, and the next step hasn't begun
+            self.told.push_back(Told::Heard(self.shown(message)));
+        }
+        self.settle(now, How::Refused);
+    }
+
+    /// A ping came in, whose pong is on its way.
+    pub(in crate::upstream) fn pinged(&mut self, now: Instant) {
+        self.world.pacing.sent(now);
+    }
+
+    /// A pong came in.
+    pub(in crate::upstream) fn pong(&mut self, now: Instant, payload: &[u8]) {
+        if let Some(round_trip) = self.channel.pong(now, payload) {
+            self.beaten(Some(round_trip), true);
+        }
+    }
+
+    /// The next thing to say, as far as the limits let it out.
+    pub(in crate::upstream) fn next_own(&mut self, now: Instant) -> Option<Payload> {
+        if !self.is_under_way() {
+            return None;
+        }
+        let payload = self.channel.next_own(now, &mut self.world)?;
+        self.sent(now);
+        Some(payload)
+    }
+
+    /// Bytes came in, whole messages among them or not.
+    pub(in crate::upstream) fn inbound(&mut self, now: Instant, messages: bool) {
+        self.channel.inbound(now, messages);
+        let Phase::Beat { sent: Some(sent), life } = &mut self.phase else { return };
+        let life = *life.get_or_insert(now - *sent);
+        // nothing can tell the answer to a message without `expect`
+        if matches!(self.heartbeat.kind, HeartbeatKind::Message { expect: None, .. }) {
+            self.beaten(Some(life), false);
+        }
+    }
+
+    /// The connection ends, and what remains is the end of TCP. What came before may have been all that was wanted.
+    pub(in crate::upstream) fn closing(&mut self, now: Instant, failure: Failure, is_written: bool) {
+        match &mut self.phase {
+            Phase::Closing { code, .. } => {
+                *code = failure.code;
+                self.until = now + LINGER;
+            }
+            _ => self.lost(now, failure, is_written),
+        }
+    }
+
+    /// The connection is gone.
+    pub(in crate::upstream) fn ended(&mut self, now: Instant, failure: Failure, is_written: bool) {
+        match self.phase {
+            Phase::Closing { .. } => self.closed(),
+            _ => self.lost(now, failure, is_written),
+        }
+    }
+
+    /// Does what is due.
+    pub(in crate::upstream) fn timeout(&mut self, now: Instant) {
+        if !self.is_under_way() {
+            if now >= self.until {
+                self.closed();
+            }
+            return;
+        }
+        match self.channel.timeout(now, &mut self.world) {
+            Some(Timeout::Ping(payload)) => {
+                self.acts.push_back(Act::Ping(payload));
+                self.sent(now);
+            }
+            Some(Timeout::Dead(why)) => self.fail(now, Failure::attempt(why), How::Late),
+            Some(Timeout::Unable(why)) => self.fail(now, Failure::attempt(why), How::Unsaid),
+            None => {}
+        }
+        self.settle(now, How::Late); // a step that waited in vain
+        if self.pong_is_late_at().is_some_and(|at| at <= now) {
+            self.beaten(None, false);
+        }
+        if now >= self.until {
+            self.fail(now, Failure::attempt("it couldn't be sent in time"), How::Plain);
+        }
+    }
+
+    // --- what comes of it --------------------------------------------------------------------------
+
+    fn is_under_way(&self) -> bool {
+        !matches!(self.phase, Phase::Closing { .. } | Phase::Over { .. })
+    }
+
+    /// Does what the session wants. A step that fails now does so in this way.
+    fn settle(&mut self, now: Instant, how: How) {
+        let mut began = false;
+        while let Some(doing) = self.channel.poll_effect(now) {
+            match doing {
+                Doing::RoundTrip(round_trip) => self.beaten(Some(round_trip), true),
+                Doing::Effect(Effect::Script(mark)) => {
+                    self.mark(mark);
+                    began = matches!(mark, Mark::Begins(_));
+                }
+                Doing::Effect(Effect::Ready) => {
+                    let beats = self.heartbeat.kind != HeartbeatKind::Off;
+                    self.phase = Phase::Done(if beats { Next::Beat } else { Next::Close });
+                }
+                Doing::Effect(Effect::PutOff { why, .. }) => {
+                    self.fail(now, Failure::attempt(why), How::PutOff);
+                }
+                Doing::Effect(Effect::Failed { error, .. }) => {
+                    // nothing but its own words can be wrong with a step that has just begun
+                    let how = if began { How::Unsaid } else { how };
+                    self.fail(now, Failure::attempt(error), how);
+                }
+                Doing::Effect(_) => {}
+            }
+        }
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        let (Mark::Begins(step) | Mark::Skips(step) | Mark::Met(step)) = mark;
+        let Some(told) = self.channel.session.told(step) else { return };
+        let name = told.name.to_owned();
+        self.told.extend(match mark {
+            Mark::Begins(_) => Some(Told::Step { name, sent: told.sent.as_deref().map(clean) }),
+            Mark::Skips(_) => Some(Told::Skipped { name }),
+            Mark::Met(_) => None,
+        });
+    }
+
+    /// Something goes out: the beat, if it is its turn.
+    fn sent(&mut self, now: Instant) {
+        if let Phase::Beat { sent, .. } = &mut self.phase {
+            sent.get_or_insert(now);
+        }
+    }
+
+    /// When no pong is awaited any more, where other things come in.
+    fn pong_is_late_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Beat { sent: Some(sent), life: Some(_) } if self.heartbeat.kind == HeartbeatKind::Ping => {
+                Some(sent + self.heartbeat.timeout)
+            }
+            _ => None,
+        }
+    }
+
+    fn beaten(&mut self, round_trip: Option<Duration>, answered: bool) {
+        if let Phase::Beat { .. } = self.phase {
+            let message = match &self.heartbeat.kind {
+                HeartbeatKind::Message { message, .. } => Some(clean(&message.shown())),
+                HeartbeatKind::Ping | HeartbeatKind::Off => None,
+            };
+            self.told.push_back(Told::Beaten { message, round_trip, answered });
+            self.phase = Phase::Done(Next::Close);
+        }
+    }
+
+    fn lost(&mut self, now: Instant, failure: Failure, is_written: bool) {
+        if !self.may_go_on(is_written) {
+            let failure = self.channel.without_secrets(now, &mut self.world, failure);
+            self.fail(now, failure, How::Lost);
+        }
+    }
+
+    fn fail(&mut self, now: Instant, failure: Failure, how: How) {
+        if self.is_under_way() {
+            self.told.push_back(Told::Failed { failure, how });
+            self.close(now, false);
+        }
+    }
+
+    fn close(&mut self, now: Instant, well: bool) {
+        self.acts.push_back(Act::Close(1000));
+        self.until = now + self.close_timeout;
+        self.phase = Phase::Closing { well, code: None };
+    }
+
+    /// The closing handshake (RFC 6455, 7.1.2) is over, or its time.
+    fn closed(&mut self) {
+        if let Phase::Closing { well, code } = self.phase {
+            if well {
+                self.told.push_back(Told::Closed { code });
+            }
+            self.phase = Phase::Over { well };
+        }
+    }
+
+    /// A message of the server's on one line, without what may be secret in it.
+    fn shown(&self, message: Heard<'_>) -> String {
+        match message {
+            Heard::Text(text) => clean(&self.world.memory.captures().without(&self.secrets.without(text))),
+            Heard::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
+        }
+    }
+}
