@@ -17,12 +17,12 @@ use std::{
 use super::{
     failure::Failure,
     secrets::Secrets,
-    session::{Effect, Heard, Rules, Session, destination::Destination},
+    session::{Effect, Rules, Session, destination::Destination},
     settings::Settings,
 };
 use crate::{
     config::{Excess, Remedy},
-    hub::{LinkState, LinkStatus, Payload},
+    hub::{Data, LinkState, LinkStatus, Payload},
 };
 
 mod attempt;
@@ -176,7 +176,7 @@ impl Machine {
 
     /// Takes in a message, and says what it came to. Wanted only while [`Machine::wants_messages`]. What is
     /// told then belongs behind the message; what is to be done can wait until others are heard.
-    pub(super) fn hear(&mut self, now: Instant, slot: Slot, message: Heard<'_>) -> Verdict {
+    pub(super) fn hear(&mut self, now: Instant, slot: Slot, message: Data<'_>) -> Verdict {
         let Machine { state, rotation, world, .. } = self;
         let Some(channel) = find(state, rotation, slot) else {
             return Verdict { publish: true, ..Verdict::default() };

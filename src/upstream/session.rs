@@ -15,7 +15,7 @@ use std::{
 use super::secrets::Secrets;
 use crate::{
     config::{Remedy, Say, format_duration},
-    hub::{Hole, Payload},
+    hub::{Data, Hole, Payload},
 };
 
 pub(super) mod context;
@@ -82,13 +82,6 @@ pub(super) struct Session {
     scratch: Vec<Option<bool>>,
     /// Somebody wants to know how the script goes.
     is_followed: bool,
-}
-
-/// A message of the server's.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Heard<'m> {
-    Text(&'m str),
-    Binary(&'m [u8]),
 }
 
 /// Whether clients get a message.
@@ -165,10 +158,10 @@ impl Session {
     }
 
     /// Takes in a message, and says whether clients get it. Only while [`Session::wants_messages`].
-    pub(super) fn heard(&mut self, context: &mut Context<'_>, message: Heard<'_>) -> Publish {
+    pub(super) fn heard(&mut self, context: &mut Context<'_>, message: Data<'_>) -> Publish {
         let bytes = match message {
-            Heard::Text(text) => text.as_bytes(),
-            Heard::Binary(bytes) => bytes,
+            Data::Text(text) => text.as_bytes(),
+            Data::Binary(bytes) => bytes,
         };
         let rules = Rc::clone(&self.rules);
         let probe = match self.progress {
@@ -178,8 +171,8 @@ impl Session {
             Progress::Done => &rules.after,
         };
         let text = match message {
-            Heard::Text(text) => text,
-            Heard::Binary(bytes) => match str::from_utf8(bytes) {
+            Data::Text(text) => text,
+            Data::Binary(bytes) => match str::from_utf8(bytes) {
                 Ok(text) => text,
                 Err(_) => return Publish::Yes,
             },

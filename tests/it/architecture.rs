@@ -49,7 +49,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "hub",
             "upstream/settings",
-            "upstream/session",
             "upstream/machine",
             "upstream/wire",
             "upstream/websocket",

@@ -216,7 +216,8 @@ fn every_example_is_run() {
     let page = page();
     let examples: BTreeSet<&str> =
         page.lines().filter_map(|line| line.strip_prefix("<!-- example: ")?.strip_suffix(" -->")).collect();
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/protocol.rs")).unwrap();
+    let source =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/protocol.rs")).unwrap();
     assert!(examples.len() > 10, "{examples:?}");
     for example in examples {
         assert!(source.contains(&format!("run(\"{example}\",")), "nothing runs the example {example:?}");

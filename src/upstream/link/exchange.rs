@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use super::{backlog::Backlog, declare, now, tell};
 use crate::{
-    hub::{Data, Publisher, Send, Ticket, now_us},
+    hub::{Publisher, Send, Ticket, now_us},
     upstream::{
         machine::{Input, Machine, Slot},
-        session::Heard,
         websocket::{Exchange, Frame},
     },
 };
@@ -33,7 +32,7 @@ impl Exchange for Books<'_> {
                 if !self.machine.wants_messages(self.slot) {
                     return self.hub.publish(time_us, data);
                 }
-                let verdict = self.machine.hear(now(), self.slot, heard(data));
+                let verdict = self.machine.hear(now(), self.slot, data);
                 // what is missing before the message stands before it in the log, and what follows from it behind
                 verdict.holes.iter().for_each(|hole| declare(self.hub, time_us, hole));
                 if verdict.publish {
@@ -72,12 +71,5 @@ impl Books<'_> {
     fn takes_clients(&self, now: Instant) -> bool {
         let is_theirs = self.machine.sender() == Some(self.slot) || self.machine.drained() == Some(self.slot);
         is_theirs && !self.held && self.machine.lets_out(now)
-    }
-}
-
-fn heard(data: Data<'_>) -> Heard<'_> {
-    match data {
-        Data::Text(text) => Heard::Text(text),
-        Data::Binary(bytes) => Heard::Binary(bytes),
     }
 }

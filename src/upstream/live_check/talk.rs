@@ -11,11 +11,10 @@ use tokio::time;
 
 use super::{Part, Timeline, now};
 use crate::{
-    hub::{Data, Send, Ticket, now_us},
+    hub::{Send, Ticket, now_us},
     upstream::{
         attempt::Attempted,
         machine::{Act, Reached, Told, Trial},
-        session::Heard,
         settings::Settings,
         websocket::{Batch, Connection, End, Exchange, Frame, Listen},
         wire::found::{Found, Step},
@@ -118,8 +117,7 @@ impl Talk<'_> {
 impl Exchange for Talk<'_> {
     fn received(&mut self, frame: Frame<'_>) {
         match frame {
-            Frame::Data(Data::Text(text)) => self.trial.hear(now(), Heard::Text(text)),
-            Frame::Data(Data::Binary(bytes)) => self.trial.hear(now(), Heard::Binary(bytes)),
+            Frame::Data(data) => self.trial.hear(now(), data),
             Frame::Ping => self.trial.pinged(now()),
             Frame::Pong(payload) => self.trial.pong(now(), payload),
         }

@@ -13,10 +13,10 @@ use super::{
     world::World,
 };
 use crate::{
-    hub::Payload,
+    hub::{Data, Payload},
     upstream::{
         failure::Failure,
-        session::{Effect, Heard, Publish, Purpose, Rules, Session},
+        session::{Effect, Publish, Purpose, Rules, Session},
         settings::Settings,
     },
 };
@@ -93,7 +93,7 @@ impl Channel {
     }
 
     /// A message came in: what is missing before it, and whether clients get it.
-    pub(super) fn hear(&mut self, now: Instant, world: &mut World, message: Heard<'_>) -> Verdict {
+    pub(super) fn hear(&mut self, now: Instant, world: &mut World, message: Data<'_>) -> Verdict {
         if !self.wants_messages() {
             return Verdict { publish: true, ..Verdict::default() };
         }

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     config::{self, Remedy},
-    upstream::{failure::Failure, session::Heard},
+    hub::Data,
+    upstream::failure::Failure,
 };
 
 /// Names of messages are kept for so long at least once only one connection is left.
@@ -164,10 +165,10 @@ impl Rotation {
     }
 
     /// Whether the other connection hasn't published this message yet.
-    pub(super) fn is_new(&mut self, slot: Slot, message: Heard<'_>) -> bool {
+    pub(super) fn is_new(&mut self, slot: Slot, message: Data<'_>) -> bool {
         let text = match message {
-            Heard::Text(text) => Some(text),
-            Heard::Binary(bytes) => str::from_utf8(bytes).ok(),
+            Data::Text(text) => Some(text),
+            Data::Binary(bytes) => str::from_utf8(bytes).ok(),
         };
         match (&mut self.seen, text) {
             (Some(seen), Some(text)) => seen.is_new(slot, text),

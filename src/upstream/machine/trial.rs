@@ -13,11 +13,11 @@ use std::{
 use super::{Channel, Doing, Heartbeat, LINGER, Reached, Slot, Timeout, World};
 use crate::{
     config::{self, HeartbeatKind},
-    hub::Payload,
+    hub::{Data, Payload},
     upstream::{
         failure::{Failure, clean},
         secrets::Secrets,
-        session::{Effect, Heard, Mark, Rules, Session},
+        session::{Effect, Mark, Rules, Session},
         settings::Settings,
     },
 };
@@ -214,7 +214,7 @@ impl Trial {
     }
 
     /// A message came in.
-    pub(in crate::upstream) fn hear(&mut self, now: Instant, message: Heard<'_>) {
+    pub(in crate::upstream) fn hear(&mut self, now: Instant, message: Data<'_>) {
         if !matches!(self.phase, Phase::Script | Phase::Beat { .. }) {
             return;
         }
@@ -407,10 +407,10 @@ impl Trial {
     }
 
     /// A message of the server's on one line, without what may be secret in it.
-    fn shown(&self, message: Heard<'_>) -> String {
+    fn shown(&self, message: Data<'_>) -> String {
         match message {
-            Heard::Text(text) => clean(&self.world.memory.captures().without(&self.secrets.without(text))),
-            Heard::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
+            Data::Text(text) => clean(&self.world.memory.captures().without(&self.secrets.without(text))),
+            Data::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
         }
     }
 }

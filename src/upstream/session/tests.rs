@@ -68,7 +68,7 @@ impl Bench {
     }
 
     fn hear(&mut self, text: &str) -> (Publish, Vec<Effect>) {
-        self.with(|session, context| session.heard(context, Heard::Text(text)))
+        self.with(|session, context| session.heard(context, Data::Text(text)))
     }
 
     /// What a message leads to; clients get it.
@@ -278,7 +278,7 @@ fn a_refusal_that_is_no_text_is_told_by_its_bytes() {
         "[[script.step]]\nsend_binary = 'EAA='\nexpect = \" \\u0002\\u0000\\u0000\"\nreject = \" \\u0002\"";
     let (mut bench, _) = Bench::started(text);
     let (publish, effects) =
-        bench.with(|session, context| session.heard(context, Heard::Binary(&[0x20, 2, 0, 5])));
+        bench.with(|session, context| session.heard(context, Data::Binary(&[0x20, 2, 0, 5])));
     assert_eq!(publish, Publish::Yes);
     assert_eq!(
         failed(&effects).0,
@@ -410,7 +410,7 @@ fn a_reply_has_what_its_message_brought() {
 fn binary_messages_count_where_they_are_text() {
     let mut bench = Bench::ready("[[reply]]\nmatch = \"ping\"\nsend = \"pong\"");
     let hear = |bench: &mut Bench, bytes: &[u8]| {
-        bench.with(|session, context| session.heard(context, Heard::Binary(bytes))).1
+        bench.with(|session, context| session.heard(context, Data::Binary(bytes))).1
     };
     assert_eq!(hear(&mut bench, b"a ping"), [reply("pong")]);
     assert_eq!(hear(&mut bench, b"ping\xff"), []);

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config::{Config, Environment, Window},
-    upstream::session::Heard,
+    hub::Data,
 };
 
 const CONFIG: &str = r#"
@@ -330,7 +330,7 @@ impl World {
             Event::Says(text) => {
                 self.machine.handle(self.now, Input::Inbound { slot, messages: true });
                 if self.machine.wants_messages(slot) {
-                    self.machine.hear(self.now, slot, Heard::Text(text));
+                    self.machine.hear(self.now, slot, Data::Text(text));
                 }
                 self.act();
             }

@@ -1,7 +1,7 @@
 //! One connection takes over from another.
 
 use super::{script::toml, *};
-use crate::upstream::session::Heard;
+use crate::hub::Data;
 
 fn rotating() -> Settings {
     with(|settings| {
@@ -191,7 +191,7 @@ fn a_message_that_both_connections_say_is_published_once() {
     }));
     let hear = |bench: &mut Bench, slot, text| {
         assert!(bench.machine.wants_messages(slot));
-        bench.machine.hear(bench.now, slot, Heard::Text(text)).publish
+        bench.machine.hear(bench.now, slot, Data::Text(text)).publish
     };
     assert!(hear(&mut bench, Slot::A, r#"{"id":1}"#), "said while the next one was dialled");
     bench.tell(connected_on(Slot::B));
@@ -232,10 +232,10 @@ fn what_the_old_connection_said_is_known_for_a_while_without_an_overlap_too() {
     }));
     bench.tell(connected_on(Slot::B));
     assert_eq!(bench.pass(Duration::ZERO), [rotated_away(Slot::A)]);
-    assert!(bench.machine.hear(bench.now, Slot::A, Heard::Text(r#"{"id":1}"#)).publish);
+    assert!(bench.machine.hear(bench.now, Slot::A, Data::Text(r#"{"id":1}"#)).publish);
     bench.tell(gone_from(Slot::A));
     bench.pass(S);
-    assert!(!bench.machine.hear(bench.now, Slot::B, Heard::Text(r#"{"id":1}"#)).publish, "both said it");
+    assert!(!bench.machine.hear(bench.now, Slot::B, Data::Text(r#"{"id":1}"#)).publish, "both said it");
     bench.pass(5 * S);
     assert!(!bench.machine.rotation.compares(), "and the names are forgotten");
 }
@@ -247,7 +247,7 @@ fn a_binary_message_that_is_text_is_published_once_too() {
         settings.terms.rotate.dedupe = Some(config::Pointer::parse("/id").unwrap());
     }));
     bench.tell(connected_on(Slot::B));
-    let mut hear = |slot, bytes| bench.machine.hear(bench.now, slot, Heard::Binary(bytes)).publish;
+    let mut hear = |slot, bytes| bench.machine.hear(bench.now, slot, Data::Binary(bytes)).publish;
     assert!(hear(Slot::A, br#"{"id":1}"#));
     assert!(!hear(Slot::B, br#"{"id":1}"#));
     assert!(hear(Slot::A, b"\xff") && hear(Slot::B, b"\xff"), "what is no text has no name");

@@ -112,7 +112,7 @@ fn an_interval_that_the_server_said_is_read_by_the_new_unit() {
         with(|settings| (settings.terms, settings.heartbeat) = (config.terms, config.heartbeat))
     };
     let mut bench = Bench::up(config("ms"));
-    bench.machine.hear(bench.now, Slot::A, Heard::Text(r#"{"hi":1,"i":20}"#));
+    bench.machine.hear(bench.now, Slot::A, Data::Text(r#"{"hi":1,"i":20}"#));
     bench.tell(Input::Settings(Box::new(config("s"))));
     assert!(bench.pass(19 * S).len() <= 1, "the link is up");
     let beats = bench.pass(2 * S);

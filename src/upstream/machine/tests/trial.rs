@@ -3,7 +3,7 @@
 use super::{script::toml, *};
 use crate::{
     config::{Placeholder, Value},
-    upstream::session::Heard,
+    hub::Data,
 };
 
 const LOGIN: &str = r#"
@@ -67,7 +67,7 @@ impl Stand {
     }
 
     fn hear(&mut self, text: &str) {
-        self.trial.hear(self.now, Heard::Text(text));
+        self.trial.hear(self.now, Data::Text(text));
         self.trial.inbound(self.now, true);
     }
 
