@@ -90,6 +90,7 @@ enum Event {
 
 impl<D: Dial + 'static> Link<D> {
     async fn run(mut self) -> Ended {
+        self.machine.count_on(self.hub.status().conn);
         self.machine.set_clock(now_us() / 1_000);
         self.machine.handle(now(), Input::Start);
         loop {

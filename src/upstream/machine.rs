@@ -418,6 +418,11 @@ impl Machine {
         }
     }
 
+    /// Counts connections on from those of a link before.
+    pub(super) fn count_on(&mut self, conn: u64) {
+        self.conn = conn;
+    }
+
     fn channel_mut(&mut self, slot: Slot) -> Option<&mut Channel> {
         find(&mut self.state, &mut self.rotation, slot)
     }

@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod limits;
+mod lives;
 mod much;
 mod rotation;
 mod sends;
@@ -98,9 +99,32 @@ impl Rig {
     fn over<S: Io + 'static>(settings: Settings, bytes: usize, make: fn(DuplexStream) -> S) -> Rig {
         let history = config::History { max_bytes: 64 << 20, ..config::History::default() };
         let hub = Hub::new("test".into(), &history, false);
-        let (publisher, commands) = hub.publisher().expect("there is no other link");
         let reader = hub.reader();
         reader.offered(u64::MAX, u64::MAX); // no link waits for it
+        let (link, settings, streams) = Rig::link(&hub, settings, bytes, make);
+        Rig {
+            link,
+            hub,
+            reader,
+            settings,
+            streams,
+            cursor: Cursor::new(Format::Envelope, 0),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Another link over the same hub, when the one before has ended.
+    fn again(&mut self, settings: Settings) {
+        (self.link, self.settings, self.streams) = Rig::link(&self.hub, settings, 64 << 10, |stream| stream);
+    }
+
+    fn link<S: Io + 'static>(
+        hub: &Hub,
+        settings: Settings,
+        bytes: usize,
+        make: fn(DuplexStream) -> S,
+    ) -> (JoinHandle<Ended>, watch::Sender<Settings>, mpsc::Receiver<DuplexStream>) {
+        let (publisher, commands) = hub.publisher().expect("there is no other link");
         let (sender, receiver) = watch::channel(settings);
         let (streams, accept) = mpsc::channel(16);
         let dial = async move |_: Target, _: Way, _: Track| {
@@ -110,15 +134,7 @@ impl Rig {
             Ok(Wire { stream: Box::new(stream), meter })
         };
         let link = run(publisher, commands, receiver, dial, 1);
-        Rig {
-            link: tokio::task::spawn_local(link),
-            hub,
-            reader,
-            settings: sender,
-            streams: accept,
-            cursor: Cursor::new(Format::Envelope, 0),
-            lines: Vec::new(),
-        }
+        (tokio::task::spawn_local(link), sender, accept)
     }
 
     async fn stream(&mut self) -> DuplexStream {

@@ -28,17 +28,23 @@ impl Fates {
 }
 
 pub(super) async fn send(rig: &Rig, text: impl Into<String>) -> Fates {
+    let (send, fates) = a_send(text);
+    rig.command(Command::Send(send)).await;
+    fates
+}
+
+/// A send, and where its fates are told.
+pub(super) fn a_send(text: impl Into<String>) -> (Send, Fates) {
     let fates = Fates::default();
     let told = fates.clone();
     let ticket = Ticket::new(Permit::free(), move |fate| {
         told.told.borrow_mut().push(fate);
         told.news.notify_one();
     });
-    rig.command(Command::Send(Send { payload: Payload::Text(text.into()), ticket, extra: 0 })).await;
-    fates
+    (Send { payload: Payload::Text(text.into()), ticket, extra: 0 }, fates)
 }
 
-fn outbox(settings: &mut Settings) {
+pub(super) fn outbox(settings: &mut Settings) {
     settings.outbox = config::Outbox { max_messages: 2, max_bytes: 1000, ttl: 5 * S };
 }
 

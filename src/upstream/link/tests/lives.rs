@@ -1,0 +1,82 @@
+//! Links that follow one another over the same hub.
+
+use super::{
+    sends::{a_send, outbox, send},
+    *,
+};
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_link_may_follow_another_and_the_log_goes_on() {
+    let mut rig = Rig::start(settings());
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    assert!(rig.hub.publisher().is_none(), "there is one");
+    server.send(Message::text("1")).await.unwrap();
+    let before = rig.line().await;
+    rig.command(Command::Stop).await;
+    let closed = rig.state("closed").await;
+    drop(server);
+    assert_eq!(soon("the end", &mut rig.link).await.unwrap(), Ended::Stopped);
+    settle().await;
+    rig.read();
+    assert!(rig.lines.is_empty(), "it is said once: {:?}", rig.lines);
+    assert!(!rig.hub.command(Command::Open).await, "there is none");
+    let (send, fates) = a_send("to nobody");
+    assert!(!rig.hub.command(Command::Send(send)).await);
+    assert_eq!(fates.next().await, Fate::LinkDown(LinkState::Closed));
+
+    rig.again(settings());
+    let mut server = rig.accept().await;
+    let up = rig.state("up").await;
+    assert_eq!(up["conn"], 2, "{up}");
+    server.send(Message::text("2")).await.unwrap();
+    let after = rig.line().await;
+    assert_eq!((before["seq"].as_u64(), after["json"].as_u64()), (Some(3), Some(2)));
+    // closed, connecting, up
+    assert_eq!([&closed, &up, &after].map(|line| line["seq"].as_u64().unwrap()), [4, 6, 7]);
+    assert_eq!(rig.hub.epoch(), "test");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_link_that_is_dropped_leaves_no_send_untold_and_is_closed() {
+    let mut rig = Rig::with_buffer(with(outbox), 1_000);
+    let _server = rig.accept().await;
+    rig.state("up").await;
+    let begun = send(&rig, "x".repeat(5_000)).await;
+    settle().await;
+    let waiting = send(&rig, "later").await;
+    settle().await;
+    let late = send(&rig, "still on its way").await;
+    rig.link.abort();
+    assert!(soon("the end", &mut rig.link).await.unwrap_err().is_cancelled());
+    assert_eq!(begun.next().await, Fate::Unknown);
+    assert_eq!(waiting.next().await, Fate::LinkDown(LinkState::Closed));
+    assert_eq!(late.next().await, Fate::LinkDown(LinkState::Closed));
+    let line = rig.state("closed").await;
+    assert_eq!((line["conn"].as_u64(), line["url"].as_str()), (Some(1), Some("ws://simulated/")), "{line}");
+    assert_eq!(rig.hub.link().state, LinkState::Closed);
+
+    rig.again(settings());
+    rig.accept().await;
+    assert_eq!(rig.state("up").await["conn"], 2);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_link_that_is_dropped_while_it_waits_leaves_nothing_in_the_outbox() {
+    let mut rig = Rig::start(with(outbox));
+    drop(rig.stream().await);
+    rig.state("waiting").await;
+    let held = send(&rig, "for the next").await;
+    assert_eq!(held.next().await, Fate::Queued);
+    settle().await;
+    assert_eq!(rig.hub.waiting(), 1);
+    rig.link.abort();
+    assert_eq!(held.next().await, Fate::LinkDown(LinkState::Closed));
+    let line = rig.state("closed").await;
+    assert_eq!((&line["error"], &line["retry_in_ms"]), (&Value::Null, &Value::Null), "{line}");
+    assert_eq!(rig.hub.waiting(), 0);
+    assert!(
+        rig.hub.last_end().as_ref().is_some_and(|end| end.error.is_some()),
+        "what was told of before stays"
+    );
+}
