@@ -16,7 +16,7 @@ use crate::{
     client::Client,
     protocol::{
         Ledger, Line, LinkState, Op, Status,
-        status::{ClientRow, Configuration, Held, LinkNow, Outbox, Sends, Traffic},
+        status::{ClientRow, Configuration, Counters, Held, LinkNow, Outbox, Sends, Traffic},
     },
 };
 
@@ -110,6 +110,7 @@ fn text(status: &Status<'_>, socket: &str, now_us: u64) -> String {
     row("newest", newest(status.traffic, now_us));
     row("outbox", outbox(status.outbox));
     row("dropped", dropped(status.sends));
+    row("troubles", troubles(status.counters));
     row("log", held(status.log, &status.epoch));
     row("daemon", daemon(status));
     row("socket", clean(socket).into_owned());
@@ -227,6 +228,47 @@ fn dropped(sends: Sends) -> String {
     }
 }
 
+/// What has gone wrong so far, in words; nothing where nothing has.
+fn troubles(counters: Counters) -> String {
+    let Counters { link, gaps, cut_off, failed_sends: sends, upstream_gaps, .. } = counters;
+    let sum = |counts: &[u64]| counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
+    let failed = sum(&[link.refused, link.failed, link.failed_takeovers]);
+    let gaps_told = sum(&[gaps.slow_client, gaps.expired, gaps.epoch]);
+    let cut = sum(&[cut_off.slow_client, cut_off.bad_client, cut_off.reconfigured, cut_off.stalled]);
+    let unsent = sum(&[
+        sends.link_down,
+        sends.expired,
+        sends.outbox_full,
+        sends.too_large,
+        sends.rate_limited,
+        sends.unknown,
+    ]);
+    let all = [
+        (failed, counted(failed, "failed attempt", "failed attempts")),
+        (link.lost, counted(link.lost, "connection lost", "connections lost")),
+        (
+            upstream_gaps.declared,
+            format!(
+                "{} of the server's ({} missing)",
+                counted(upstream_gaps.declared, "gap", "gaps"),
+                counted(upstream_gaps.messages, "message", "messages")
+            ),
+        ),
+        (
+            gaps_told,
+            format!(
+                "{} told ({} lost)",
+                counted(gaps_told, "gap", "gaps"),
+                counted(gaps.entries, "entry", "entries")
+            ),
+        ),
+        (cut, counted(cut, "client cut off", "clients cut off")),
+        (counters.refused_clients, counted(counters.refused_clients, "client refused", "clients refused")),
+        (unsent, counted(unsent, "failed send", "failed sends")),
+    ];
+    all.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect::<Vec<_>>().join(", ")
+}
+
 fn newest(traffic: Traffic, now_us: u64) -> String {
     traffic.last_received_us.filter(|at| *at > 0).map_or(String::new(), |at| {
         format!("{} ago", format::duration(Duration::from_micros(now_us.saturating_sub(at))))
@@ -299,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_link_that_is_up() {
-        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"last_received_us":12000000},"outbox":{"waiting":2},"sends":{"dropped":3},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1700,"delivered":1600,"lost":90,"ahead":10}}]}"#;
+        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"last_received_us":12000000},"outbox":{"waiting":2},"sends":{"dropped":3},"counters":{"link":{"attempts":5,"up":3,"refused":1,"failed":1,"lost":1},"gaps":{"slow_client":1,"epoch":1,"entries":90},"cut_off":{"stalled":2},"refused_clients":1,"failed_sends":{"expired":1,"unknown":2},"upstream_gaps":{"declared":1,"messages":4}},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1700,"delivered":1600,"lost":90,"ahead":10}}]}"#;
         let text = "\
 link       up for 12 s, connection 3
 upstream   wss://host/path, subprotocol v2
@@ -308,6 +350,7 @@ traffic    41,000 messages received (2.0 MiB), 1 sent (10 B)
 newest     1 s ago
 outbox     2 messages wait for the link
 dropped    3 sends of clients that had gone
+troubles   2 failed attempts, 1 connection lost, 1 gap of the server's (4 messages missing), 2 gaps told (90 entries lost), 2 clients cut off, 1 client refused, 3 failed sends
 log        1,024 entries held (40800 to 41823), 1.0 MiB of 64.0 MiB, 9f2c51d0
 daemon     wsfan/0.1.0, process 1234, running for 1h 1m
 socket     /run/w.sock

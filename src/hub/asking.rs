@@ -16,11 +16,6 @@ impl Hub {
         self.0.lane.admit(from, cost).await
     }
 
-    /// Counts a send that failed when its client had gone, so that nobody could be told.
-    pub fn count_dropped(&self) {
-        self.0.dropped.set(self.0.dropped.get() + 1);
-    }
-
     /// Asks the supervisor to read the configuration again, and to tell what came of it. False when so many
     /// ask already that this one isn't heard.
     pub fn ask_reload(&self, answer: Answer) -> bool {

@@ -16,6 +16,7 @@ use crate::{config, protocol};
 
 mod asking;
 mod configured;
+mod counters;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hole;
@@ -32,6 +33,7 @@ mod turns;
 
 pub use crate::protocol::Data;
 pub use configured::Configured;
+pub use counters::{Counters, Traffic};
 pub use hole::Hole;
 pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
@@ -68,7 +70,7 @@ struct Shared {
     log: RefCell<Log>,
     link: RefCell<LinkStatus>,
     last_end: RefCell<Option<Ending>>,
-    traffic: Cell<Traffic>,
+    counters: Counters,
     configured: RefCell<Configured>,
     /// How many sends wait in the outbox.
     waiting: Cell<usize>,
@@ -77,8 +79,6 @@ struct Shared {
     /// What leads to the link; `None` while there is none.
     commands: RefCell<Option<mpsc::Sender<Command>>>,
     lane: Lane,
-    /// Sends that failed when their client had gone.
-    dropped: Cell<u64>,
     /// The last reload, and the keys that wait for a restart.
     reload: RefCell<Option<Reload>>,
     /// Who asked for a reload, to be told what came of it.
@@ -94,21 +94,6 @@ struct Shared {
     ready_to: Cell<u64>,
 }
 
-/// Counts of what went over the link since the daemon's start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Messages from the upstream.
-    pub received: u64,
-    /// Their payload bytes.
-    pub received_bytes: u64,
-    /// When the newest of them came, in microseconds since the Unix epoch; 0 before the first.
-    pub last_received_us: u64,
-    /// Messages written to the upstream for clients.
-    pub sent: u64,
-    /// Their payload bytes.
-    pub sent_bytes: u64,
-}
-
 /// Tells who asked for a reload what came of it.
 pub type Answer = Box<dyn FnOnce(&Reload)>;
 
@@ -120,13 +105,12 @@ impl Hub {
             log: RefCell::new(Log::new(Limits::from(history), raw)),
             link: RefCell::new(LinkStatus::default()),
             last_end: RefCell::default(),
-            traffic: Cell::default(),
+            counters: Counters::default(),
             configured: RefCell::default(),
             waiting: Cell::default(),
             max_entry: Cell::new(protocol::longest(0)),
             commands: RefCell::default(),
             lane: Lane::default(),
-            dropped: Cell::default(),
             reload: RefCell::default(),
             reloads: RefCell::default(),
             reload_asked: Notify::new(),
@@ -178,14 +162,9 @@ impl Hub {
         self.0.waiting.get()
     }
 
-    /// What went over the link so far.
-    pub fn traffic(&self) -> Traffic {
-        self.0.traffic.get()
-    }
-
-    /// How many sends failed when their client had gone.
-    pub fn dropped(&self) -> u64 {
-        self.0.dropped.get()
+    /// What is counted since the daemon's start.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
     }
 
     /// The last reload.

@@ -38,6 +38,7 @@ impl Hub {
         if let Some(ending) = status.ending().filter(|_| !is_told) {
             *self.0.last_end.borrow_mut() = Some(ending);
         }
+        self.counters().link(self.link().state, &status);
         *self.0.link.borrow_mut() = status;
         self.0.link_changed.notify_one();
         self.flush();
@@ -58,11 +59,7 @@ impl Publisher {
             Data::Text(text) => text.len(),
             Data::Binary(bytes) => bytes.len(),
         };
-        let mut traffic = self.0.0.traffic.get();
-        traffic.received += 1;
-        traffic.received_bytes += bytes as u64;
-        traffic.last_received_us = time_us;
-        self.0.0.traffic.set(traffic);
+        self.0.counters().received(bytes, time_us);
         let message = Encoder::new(data);
         self.0.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
             message.write(seq, time_us, envelope, raw);
@@ -72,6 +69,7 @@ impl Publisher {
     /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next
     /// [`Publisher::flush`].
     pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
+        self.0.counters().hole(hole);
         self.0.append(time_us, |seq| hole.line(seq, time_us));
     }
 
@@ -97,10 +95,12 @@ impl Publisher {
 
     /// Counts a message written to the upstream.
     pub fn count_sent(&self, bytes: usize) {
-        let mut traffic = self.0.0.traffic.get();
-        traffic.sent += 1;
-        traffic.sent_bytes += bytes as u64;
-        self.0.0.traffic.set(traffic);
+        self.0.counters().sent(bytes);
+    }
+
+    /// Counts a connection that was to take over and didn't.
+    pub fn count_failed_takeover(&self) {
+        self.0.counters().failed_takeover();
     }
 
     /// Tells how many sends wait in the outbox.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{self, Format, Rights},
-    hub::{Command, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket},
+    hub::{Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket},
     protocol::{self, Bad, Bye, Code, Done, Op, Request, Since, Why},
 };
 
@@ -256,6 +256,7 @@ impl Reader {
         let Some(permit) = self.admit(Send::cost_of(&payload, extra)).await else { return };
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
+            hub.counters().fate(fate);
             if let Some(line) = replies::fate(id.as_deref(), fate) {
                 fanout.reply(client, &line);
             }
@@ -277,6 +278,7 @@ impl Reader {
         let Some(permit) = self.admit(Send::cost_of(&payload, 0)).await else { return };
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
+            hub.counters().fate(fate);
             if fate.is_failure() {
                 if !fanout.can_be_told(client) {
                     dropped(&hub, &fanout, client);
@@ -292,6 +294,7 @@ impl Reader {
         let mut admitted = std::pin::pin!(self.hub.admit(&self.from, cost));
         loop {
             if self.from.end().is_some_and(|end| end <= now()) {
+                self.hub.counters().fate(Fate::Expired);
                 dropped(&self.hub, &self.fanout, self.id);
                 return None;
             }
@@ -326,9 +329,11 @@ impl Reader {
         let start = after.max(oldest - 1);
         let mut lines = id.map(|id| replies::attached(id, start)).unwrap_or_default();
         if epoch {
+            self.hub.counters().gap(Why::Epoch, 0);
             lines.extend_from_slice(&self.fanout.gap(&replies::epoch_gap(start)));
         } else if start > after {
             let lost = Lost { from: after + 1, to: start };
+            self.hub.counters().gap(Why::Expired, lost.count());
             lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost, Why::Expired)));
         }
         self.fanout.seek(self.id, Seek { after, start }, &lines);
@@ -350,7 +355,7 @@ impl Reader {
 
 /// Counts a send of a client that has gone and that nobody can be told of.
 fn dropped(hub: &Hub, fanout: &Fanout, client: u64) {
-    hub.count_dropped();
+    hub.counters().count_dropped();
     const WHAT: &str = "a message isn't sent, and the client that sent it has gone";
     match fanout.drops_said().due() {
         Some(unsaid) => tracing::warn!(client, unsaid, "{WHAT}"),

@@ -199,6 +199,7 @@ impl Listener {
 
     /// Says why a client isn't taken in. The socket is new, so its buffer has room for the line.
     fn refuse(&self, mut stream: &UnixStream, why: &str) -> io::Result<()> {
+        self.hub.counters().refused_client();
         let config = self.config.borrow();
         if let Some(unsaid) = self.refusals_said.due() {
             tracing::warn!(listener = %config.path.display(), why, unsaid, "refused a client");

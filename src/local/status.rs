@@ -27,7 +27,7 @@ pub(super) fn answer(
     let last_end = hub.last_end();
     let configured = hub.configured();
     let reload = hub.last_reload();
-    let traffic = hub.traffic();
+    let traffic = hub.counters().traffic();
     let log = hub.log();
     let status = Status {
         id: id.map(Cow::Borrowed),
@@ -60,7 +60,8 @@ pub(super) fn answer(
             sent_bytes: traffic.sent_bytes,
         },
         outbox: Outbox { waiting: hub.waiting() as u64 },
-        sends: Sends { dropped: hub.dropped() },
+        sends: Sends { dropped: hub.counters().dropped() },
+        counters: hub.counters().troubles(),
         log: Held {
             seq: log.head(),
             oldest: log.oldest(),

@@ -46,6 +46,8 @@ pub struct Status<'a> {
     pub outbox: Outbox,
     /// Sends that failed.
     pub sends: Sends,
+    /// What has gone wrong since the daemon's start, by cause.
+    pub counters: Counters,
     /// What is held.
     pub log: Held,
     /// Sums over all clients.
@@ -150,6 +152,106 @@ pub struct Outbox {
 pub struct Sends {
     /// How many were not sent, when their client had gone, so that nobody could be told.
     pub dropped: u64,
+}
+
+/// What has gone wrong since the daemon's start, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Counters {
+    /// The link's attempts and ends.
+    pub link: LinkCounts,
+    /// Gaps that clients were told of.
+    pub gaps: GapCounts,
+    /// Clients that were cut off.
+    pub cut_off: CutCounts,
+    /// Clients that weren't taken in, since there were too many.
+    pub refused_clients: u64,
+    /// Sends that failed, by the code that their clients were told; those of clients that had gone too.
+    pub failed_sends: SendCounts,
+    /// Holes in the server's own count of its messages.
+    pub upstream_gaps: HoleCounts,
+}
+
+/// The link's attempts and ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct LinkCounts {
+    /// Attempts, but for those of a connection that is to take over from another.
+    pub attempts: u64,
+    /// Connections that came up.
+    pub up: u64,
+    /// Attempts that the server, or what stands before it, refused with an HTTP status.
+    pub refused: u64,
+    /// Attempts that failed otherwise.
+    pub failed: u64,
+    /// Connections that ended with a close code.
+    pub closed: u64,
+    /// Connections that ended without one: the code is 1006.
+    pub lost: u64,
+    /// Connections that were to take over from another, and failed.
+    pub failed_takeovers: u64,
+}
+
+/// Gaps that clients were told of, by their `why`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct GapCounts {
+    /// Clients that fell out of the log.
+    pub slow_client: u64,
+    /// Clients that came back too late.
+    pub expired: u64,
+    /// Clients that came back after a restart.
+    pub epoch: u64,
+    /// Entries lost in them, as far as is known: not those of another life of the log.
+    pub entries: u64,
+}
+
+/// Clients that were cut off, by the `why` of their `bye`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct CutCounts {
+    /// They fell out of the log.
+    pub slow_client: u64,
+    /// They sent what ends a connection.
+    pub bad_client: u64,
+    /// A reload took away their listener, or their right to receive.
+    pub reconfigured: u64,
+    /// They had stopped reading, and more than `memory.stalled_lines` was kept for such clients; they got no `bye`.
+    pub stalled: u64,
+}
+
+/// Sends that failed, by code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct SendCounts {
+    /// The link wasn't up, and there was no outbox.
+    pub link_down: u64,
+    /// They waited for too long.
+    pub expired: u64,
+    /// The outbox had no room.
+    pub outbox_full: u64,
+    /// They were over `limits.max_message`.
+    pub too_large: u64,
+    /// They were over `limits.messages`.
+    pub rate_limited: u64,
+    /// The connection ended while they were being written.
+    pub unknown: u64,
+}
+
+/// Holes in the server's own count of its messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct HoleCounts {
+    /// How many were declared.
+    pub declared: u64,
+    /// The messages missing in them.
+    pub messages: u64,
 }
 
 /// What the log holds.

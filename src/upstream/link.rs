@@ -394,6 +394,7 @@ fn note(hub: &Publisher, note: Note) {
         Note::PutOff(why) => tracing::info!(why, "the server isn't ready yet"),
         Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
         Note::RotationFailed { error, retry_in } => {
+            hub.count_failed_takeover();
             tracing::warn!(error, ?retry_in, "the new connection failed; the old one goes on");
         }
     }

@@ -87,6 +87,8 @@ fn a_client_that_never_reads_holds_nobody_up_and_is_told_of_its_gap() {
     let lost: u64 =
         status["clients"].as_array().unwrap().iter().map(|c| c["ledger"]["lost"].as_u64().unwrap()).sum();
     assert!(lost > 0);
+    let counted = json!({"slow_client": 1, "expired": 0, "epoch": 0, "entries": lost});
+    assert_eq!(status["counters"]["gaps"], counted);
 }
 
 #[test]
@@ -450,6 +452,7 @@ fn no_more_than_max_clients_are_let_in() {
         }
     };
     assert_eq!(third.request(json!({"op": "ping"}))["result"], "pong");
+    assert!(third.status()["counters"]["refused_clients"].as_u64().unwrap() >= 1);
 }
 
 #[test]
@@ -492,6 +495,8 @@ fn attach_goes_back_in_the_log_and_declares_what_is_gone() {
     let attached = client.until(|line| line["result"] == "attached");
     let gap = client.line();
     assert_eq!(gap, json!({"type": "gap", "from": 1, "to": attached["seq"], "count": null, "why": "epoch"}));
+    let counted = client.status()["counters"]["gaps"].clone();
+    assert_eq!((&counted["expired"], &counted["epoch"]), (&json!(1), &json!(2)), "{counted}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ async fn messages_go_both_ways_and_a_stop_says_going_away() {
     let fates = rig.send("hello").await;
     assert_eq!(read_frame(&mut stream).await, Some((0x81, b"hello".to_vec())));
     assert_eq!(fates.next().await, Fate::Written);
-    assert_eq!(rig.hub.traffic().sent, 1);
+    assert_eq!(rig.hub.counters().traffic().sent, 1);
 
     let server = tokio::task::spawn_local(async move {
         let (first, payload) = read_frame(&mut stream).await.expect("a close frame comes");

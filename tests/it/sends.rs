@@ -184,7 +184,11 @@ fn a_send_that_fails_when_its_client_has_gone_is_counted() {
     drop(gone);
     daemon.logged("the client that sent it has gone");
     client.until_clients(1);
-    assert_eq!(client.status()["sends"]["dropped"], 2);
+    let status = client.status();
+    assert_eq!(status["sends"]["dropped"], 2);
+    assert_eq!(status["counters"]["failed_sends"]["link_down"], 2);
+    let link = &status["counters"]["link"];
+    assert_eq!([&link["attempts"], &link["up"], &link["closed"], &link["lost"]], [1, 1, 1, 0], "{link}");
 }
 
 /// Seldom as a warning, since clients cause it; and each one at `debug`.

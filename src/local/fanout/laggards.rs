@@ -174,6 +174,7 @@ impl Fanout {
         }
         let log = self.0.hub.log();
         client.outgoing.declare(&log, |lost| {
+            self.0.hub.counters().gap(Why::SlowClient, lost.count());
             if let Some(unsaid) = self.0.gaps_said.due() {
                 tracing::warn!(
                     client = id,
@@ -204,6 +205,7 @@ impl Fanout {
         }
         // it needn't send any more; a failure means that it is gone, which the next write shows
         let _ = client.stream.socket().shutdown(Shutdown::Read);
+        self.0.hub.counters().cut_off(why);
         self.say_cut_off(id, client, why);
         client.outgoing.cut_off(client.bye(why));
         if let Some(relieved) = client.relieved.take() {
@@ -247,6 +249,7 @@ impl Fanout {
                 break;
             }
             self.one(id, |fanout, client| {
+                fanout.0.hub.counters().shed();
                 let (pid, stalled_ms) = (client.about.peer.pid, progress.elapsed().as_millis() as u64);
                 match fanout.0.sheds_said.due() {
                     Some(unsaid) => tracing::warn!(client = id, pid, stalled_ms, unsaid, "{SHED}"),

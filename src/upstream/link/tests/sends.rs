@@ -58,7 +58,7 @@ async fn written_is_told_when_the_other_end_has_taken_all_of_it() {
     assert!(fates.none(), "the rest of it is still here");
     assert_eq!(next(&mut server).await.len(), 5_000);
     assert_eq!(fates.next().await, Fate::Written);
-    assert_eq!(rig.hub.traffic().sent_bytes, 5_000);
+    assert_eq!(rig.hub.counters().traffic().sent_bytes, 5_000);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -1,0 +1,252 @@
+//! What is counted since the daemon's start.
+
+use std::cell::Cell;
+
+use super::{Fate, Hole, LinkState, LinkStatus};
+use crate::protocol::{Bye, Why, status};
+
+/// All counters. What `status` shows of troubles is kept as it shows it.
+#[derive(Debug, Default)]
+pub struct Counters {
+    traffic: Cell<Traffic>,
+    dropped: Cell<u64>,
+    troubles: Cell<status::Counters>,
+}
+
+/// Counts of what went over the link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages from the upstream.
+    pub received: u64,
+    /// Their payload bytes.
+    pub received_bytes: u64,
+    /// When the newest of them came, in microseconds since the Unix epoch; 0 before the first.
+    pub last_received_us: u64,
+    /// Messages written to the upstream for clients.
+    pub sent: u64,
+    /// Their payload bytes.
+    pub sent_bytes: u64,
+}
+
+impl Counters {
+    /// What went over the link so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.get()
+    }
+
+    /// How many sends failed when their client had gone.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.get()
+    }
+
+    /// What has gone wrong so far, by cause.
+    pub fn troubles(&self) -> status::Counters {
+        self.troubles.get()
+    }
+
+    /// Counts a message from the upstream.
+    pub(super) fn received(&self, bytes: usize, time_us: u64) {
+        let mut traffic = self.traffic.get();
+        traffic.received += 1;
+        traffic.received_bytes += bytes as u64;
+        traffic.last_received_us = time_us;
+        self.traffic.set(traffic);
+    }
+
+    /// Counts a message written to the upstream.
+    pub(super) fn sent(&self, bytes: usize) {
+        let mut traffic = self.traffic.get();
+        traffic.sent += 1;
+        traffic.sent_bytes += bytes as u64;
+        self.traffic.set(traffic);
+    }
+
+    /// Counts a hole in the server's messages.
+    pub(super) fn hole(&self, hole: &Hole) {
+        self.count(|counters| {
+            counters.upstream_gaps.declared += 1;
+            counters.upstream_gaps.messages += hole.to - hole.from + 1;
+        });
+    }
+
+    /// Counts what a change of the link tells of.
+    pub(super) fn link(&self, before: LinkState, status: &LinkStatus) {
+        self.count(|counters| {
+            let link = &mut counters.link;
+            let is_over = status.state != LinkState::Up;
+            match before {
+                LinkState::Up if is_over && status.code.is_some_and(|code| code != 1006) => link.closed += 1,
+                LinkState::Up if is_over && (status.code.is_some() || status.error.is_some()) => {
+                    link.lost += 1
+                }
+                LinkState::Connecting if is_over && status.http_status.is_some() => link.refused += 1,
+                LinkState::Connecting if is_over && status.error.is_some() => link.failed += 1,
+                _ => {}
+            }
+            match status.state {
+                LinkState::Connecting => link.attempts += 1,
+                LinkState::Up => link.up += 1,
+                LinkState::Waiting | LinkState::Failed | LinkState::Closed => {}
+            }
+        });
+    }
+
+    /// Counts a connection that was to take over and didn't.
+    pub(super) fn failed_takeover(&self) {
+        self.count(|counters| counters.link.failed_takeovers += 1);
+    }
+
+    /// Counts a gap of so many entries that a client is told of; 0 where nobody knows how many.
+    pub fn gap(&self, why: Why, entries: u64) {
+        self.count(|counters| {
+            let gaps = &mut counters.gaps;
+            match why {
+                Why::SlowClient => gaps.slow_client += 1,
+                Why::Expired => gaps.expired += 1,
+                Why::Epoch => gaps.epoch += 1,
+                Why::Upstream => return,
+            }
+            gaps.entries += entries;
+        });
+    }
+
+    /// Counts a client that is cut off.
+    pub fn cut_off(&self, why: Bye) {
+        self.count(|counters| match why {
+            Bye::SlowClient => counters.cut_off.slow_client += 1,
+            Bye::BadClient => counters.cut_off.bad_client += 1,
+            Bye::Reconfigured => counters.cut_off.reconfigured += 1,
+            Bye::Shutdown => {}
+        });
+    }
+
+    /// Counts a client that is disconnected without a word, since it had stopped reading and too much was kept for
+    /// such clients.
+    pub fn shed(&self) {
+        self.count(|counters| counters.cut_off.stalled += 1);
+    }
+
+    /// Counts a client that isn't taken in.
+    pub fn refused_client(&self) {
+        self.count(|counters| counters.refused_clients += 1);
+    }
+
+    /// Counts a send's fate, if it isn't sent.
+    pub fn fate(&self, fate: Fate) {
+        self.count(|counters| {
+            let sends = &mut counters.failed_sends;
+            match fate {
+                Fate::Written | Fate::Queued => {}
+                Fate::LinkDown(_) => sends.link_down += 1,
+                Fate::Expired => sends.expired += 1,
+                Fate::OutboxFull => sends.outbox_full += 1,
+                Fate::TooLarge(_) => sends.too_large += 1,
+                Fate::RateLimited => sends.rate_limited += 1,
+                Fate::Unknown => sends.unknown += 1,
+            }
+        });
+    }
+
+    /// Counts a send that failed when its client had gone, so that nobody could be told.
+    pub fn count_dropped(&self) {
+        self.dropped.set(self.dropped.get() + 1);
+    }
+
+    fn count(&self, change: impl FnOnce(&mut status::Counters)) {
+        let mut troubles = self.troubles.get();
+        change(&mut troubles);
+        self.troubles.set(troubles);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::status::{CutCounts, GapCounts, HoleCounts, LinkCounts, SendCounts};
+
+    #[test]
+    fn what_the_link_tells_is_counted_by_cause() {
+        let counters = Counters::default();
+        let mut before = LinkState::Closed;
+        let mut tell = |state, code: Option<u16>, http_status: Option<u16>, error: Option<&str>| {
+            let error = error.map(str::to_owned);
+            counters.link(before, &LinkStatus { state, code, http_status, error, ..LinkStatus::default() });
+            before = state;
+            counters.troubles().link
+        };
+        use LinkState::{Closed, Connecting, Failed, Up, Waiting};
+        let mut want = LinkCounts { attempts: 1, ..LinkCounts::default() };
+        assert_eq!(tell(Connecting, None, None, None), want);
+        want.refused = 1;
+        assert_eq!(tell(Waiting, None, Some(503), Some("refused")), want);
+        assert_eq!(tell(Waiting, None, Some(503), Some("refused")), want, "it is told again");
+        want.attempts = 2;
+        assert_eq!(
+            tell(Connecting, None, Some(503), Some("refused")),
+            want,
+            "it stays through the next attempt"
+        );
+        want.failed = 1;
+        assert_eq!(tell(Waiting, None, None, Some("nobody is there")), want);
+        want.attempts = 3;
+        tell(Connecting, None, None, Some("nobody is there"));
+        want.up = 1;
+        assert_eq!(tell(Up, None, None, None), want);
+        want.up = 2;
+        assert_eq!(tell(Up, None, None, None), want, "another has taken over");
+        (want.lost, want.attempts) = (1, 4);
+        assert_eq!(tell(Connecting, Some(1006), None, Some("reset")), want, "it goes on at once");
+        want.up = 3;
+        tell(Up, None, None, None);
+        want.closed = 1;
+        assert_eq!(tell(Failed, Some(4000), None, Some("no")), want);
+        (want.attempts, want.up) = (5, 4);
+        tell(Connecting, None, None, None);
+        tell(Up, None, None, None);
+        assert_eq!(tell(Closed, None, None, None), want, "the daemon itself has dropped it");
+        counters.failed_takeover();
+        assert_eq!(counters.troubles().link, LinkCounts { failed_takeovers: 1, ..want });
+    }
+
+    #[test]
+    fn each_cause_has_its_counter() {
+        let counters = Counters::default();
+        for (why, entries) in [(Why::SlowClient, 5), (Why::Expired, 7), (Why::Epoch, 0), (Why::Upstream, 9)] {
+            counters.gap(why, entries);
+        }
+        for why in [Bye::SlowClient, Bye::BadClient, Bye::Reconfigured, Bye::Shutdown] {
+            counters.cut_off(why);
+        }
+        counters.shed();
+        counters.refused_client();
+        counters.hole(&Hole { from: 3, to: 6, per: None });
+        for fate in [
+            Fate::Written,
+            Fate::Queued,
+            Fate::LinkDown(LinkState::Waiting),
+            Fate::Expired,
+            Fate::OutboxFull,
+            Fate::TooLarge(1),
+            Fate::RateLimited,
+            Fate::Unknown,
+        ] {
+            counters.fate(fate);
+        }
+        let all = status::Counters {
+            link: LinkCounts::default(),
+            gaps: GapCounts { slow_client: 1, expired: 1, epoch: 1, entries: 12 },
+            cut_off: CutCounts { slow_client: 1, bad_client: 1, reconfigured: 1, stalled: 1 },
+            refused_clients: 1,
+            failed_sends: SendCounts {
+                link_down: 1,
+                expired: 1,
+                outbox_full: 1,
+                too_large: 1,
+                rate_limited: 1,
+                unknown: 1,
+            },
+            upstream_gaps: HoleCounts { declared: 1, messages: 4 },
+        };
+        assert_eq!(counters.troubles(), all);
+    }
+}
