@@ -174,6 +174,12 @@ impl Trial {
         }
     }
 
+    /// Whether a part is done, be it that something is still to be written.
+    #[cfg(test)]
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done(_))
+    }
+
     /// When to call [`Trial::timeout`], if nothing else happens before.
     pub(in crate::upstream) fn next_timeout(&self, now: Instant) -> Instant {
         if !self.is_under_way() {

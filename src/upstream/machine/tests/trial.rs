@@ -1,5 +1,7 @@
 //! One connection on trial: what is told, done and said as its parts follow one another, and how each may fail.
 
+use proptest::prelude::*;
+
 use super::{script::toml, *};
 use crate::{
     config::{Placeholder, Value},
@@ -241,5 +243,76 @@ fn the_close_is_bounded_and_so_is_the_end_of_tcp() {
         assert_eq!(stand.trial.outcome(), None);
         stand.pass(MS);
         assert_eq!((stand.told(), stand.trial.outcome()), (vec![Told::Closed { code }], Some(true)));
+    }
+}
+
+/// A script with a capture, a step that may be left out, a reply, and limits that hold things back.
+const PARITY: &str = r#"
+[limits]
+messages = ["2/1s"]
+[[script.step]]
+name = "hello"
+send = '{"op":"hello","n":${next_id}}'
+expect = { "/op" = "welcome" }
+reject = { "/op" = "go away" }
+capture = { session = "/session" }
+timeout = "3s"
+[[script.step]]
+name = "anew"
+send = '{"op":"anew"}'
+unless_captured = ["again"]
+[[script.step]]
+name = "join"
+send = '{"op":"join","session":${capture:session},"n":${next_id}}'
+expect = { "/op" = "joined" }
+timeout = "5s"
+[[capture]]
+match = { "/op" = "again" }
+values = { again = "/op" }
+[[reply]]
+match = { "/op" = "ask" }
+send = '{"op":"answer","to":${field:/n}}'
+"#;
+
+proptest! {
+    /// What is asked of a server in a check is what the link asks of it.
+    #[test]
+    fn a_trial_says_what_the_link_says(
+        happenings in proptest::collection::vec((0_usize..9, 0_u32..1_500), 0..20),
+    ) {
+        let messages = [
+            r#"{"op":"welcome","session":"s1"}"#,
+            r#"{"op":"joined"}"#,
+            r#"{"op":"ask","n":1}"#,
+            r#"{"op":"ask"}"#,
+            r#"{"op":"again"}"#,
+            r#"{"op":"go away"}"#,
+            r#"{"op":"welcome"}"#,
+        ];
+        let mut link = Bench::up(toml(PARITY));
+        let mut stand = Stand::new(PARITY);
+        for (which, millis) in happenings {
+            match messages.get(which) {
+                Some(text) => {
+                    link.hear(Slot::A, text);
+                    stand.trial.hear(stand.now, Data::Text(text));
+                }
+                None => {
+                    link.pass(millis * MS);
+                    stand.pass(millis * MS);
+                }
+            }
+            let is_failed = stand.trial.poll_act() == Some(Act::Close(1000));
+            let is_up = stand.trial.is_done();
+            prop_assert_eq!(link.machine.sender().is_some(), is_up);
+            prop_assert_eq!(link.machine.state_for_sends() == LinkState::Waiting, is_failed);
+            if is_failed {
+                return Ok(());
+            }
+            prop_assert_eq!(link.said(Slot::A), stand.said());
+            if is_up {
+                return Ok(());
+            }
+        }
     }
 }
