@@ -11,7 +11,7 @@ const MAX_RELOADS: usize = 64;
 
 impl Hub {
     /// Waits for room in the lane that leads to the link, for a send of that
-    /// [`cost`](Send::cost). Each has its share; only the caller waits. Cancel-safe.
+    /// [`cost`](super::Send::cost). Each has its share; only the caller waits. Cancel-safe.
     pub async fn admit(&self, from: &Rc<Origin>, cost: usize) -> Permit {
         self.0.lane.admit(from, cost).await
     }
