@@ -6,8 +6,8 @@
 //! upstream server ⇄ upstream ⇄ hub ⇄ local ⇄ local programs
 //! ```
 //!
-//! [`upstream`] holds the link, [`hub`] the log and what both sides know, [`local`] the sockets and
-//! their clients; [`protocol`] is what these speak. [`service`] stands around them (signals, systemd, reload, stop),
+//! [`upstream`] holds the link, [`hub`] the log and what both sides know, `local` the sockets and
+//! their clients; [`protocol`] is what these speak. `service` stands around them (signals, systemd, reload, stop),
 //! [`config`] is data, and [`cli`] is what a person types. `docs/architecture.md` has the map and the invariants.
 //!
 //! For other programs there are [`client`] and [`protocol`]: a client of the daemon's socket, and the lines that it
@@ -16,8 +16,12 @@
 pub mod cli;
 pub mod client;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod hub;
-pub mod local;
+mod local;
 pub mod protocol;
-pub mod service;
+mod service;
 pub mod upstream;
+
+pub use service::keep_reloads;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // a service may be told to reload before it has read its arguments
     if std::env::args_os().nth(1).is_some_and(|command| command == "run") {
-        wsfan::service::keep_reloads();
+        wsfan::keep_reloads();
     }
     wsfan::cli::main()
 }

@@ -6,5 +6,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (piece, bytes) = input;
-    wsfan::local::fuzzing::client(usize::from(piece), bytes);
+    wsfan::fuzzing::client(usize::from(piece), bytes);
 });

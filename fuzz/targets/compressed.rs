@@ -6,5 +6,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (bool, u8, &[u8])| {
     let (takeover, piece, bytes) = input;
-    wsfan::upstream::fuzzing::compressed(takeover, usize::from(piece) + 1, bytes);
+    wsfan::fuzzing::compressed(takeover, usize::from(piece) + 1, bytes);
 });

@@ -6,5 +6,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (piece, bytes) = input;
-    wsfan::upstream::fuzzing::frames(usize::from(piece) + 1, bytes);
+    wsfan::fuzzing::frames(usize::from(piece) + 1, bytes);
 });

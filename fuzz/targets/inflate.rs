@@ -6,5 +6,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, u16, &[u8])| {
     let (piece, max, bytes) = input;
-    wsfan::upstream::fuzzing::inflate(usize::from(piece) + 1, usize::from(max), bytes);
+    wsfan::fuzzing::inflate(usize::from(piece) + 1, usize::from(max), bytes);
 });

@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| wsfan::hub::fuzzing::message(text));
+fuzz_target!(|text: &str| wsfan::fuzzing::message(text));

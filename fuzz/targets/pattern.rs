@@ -34,7 +34,7 @@ enum Scalar {
 fuzz_target!(|input: (Shape, &str)| {
     let (shape, message) = input;
     if let Some(pattern) = pattern(shape, 3) {
-        wsfan::upstream::fuzzing::pattern(&pattern, message);
+        wsfan::fuzzing::pattern(&pattern, message);
     }
 });
 

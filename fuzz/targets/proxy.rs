@@ -5,6 +5,6 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    wsfan::upstream::fuzzing::connect(bytes);
-    wsfan::upstream::fuzzing::socks(bytes);
+    wsfan::fuzzing::connect(bytes);
+    wsfan::fuzzing::socks(bytes);
 });

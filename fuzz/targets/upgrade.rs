@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| wsfan::upstream::fuzzing::upgrade(bytes));
+fuzz_target!(|bytes: &[u8]| wsfan::fuzzing::upgrade(bytes));

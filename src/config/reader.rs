@@ -447,6 +447,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_tables_are_those_that_are_read() {
+        let error =
+            crate::config::Config::parse("zzzz = 1", &crate::config::Environment::fixed([])).unwrap_err();
+        let listed = format!("the keys here are {}", TABLES.join(", "));
+        assert!(error.to_string().replace("profile, ", "").contains(&listed), "{error}");
+    }
+
+    #[test]
     fn the_nearest_key() {
         let known = ["initial_delay", "jitter", "kind", "max_delay", "url"];
         for (key, near) in [

@@ -53,7 +53,7 @@ const BURST_KEPT: Duration = Duration::from_secs(1);
 
 /// Writes to all clients. Clones are handles to the same fan-out.
 #[derive(Clone)]
-pub struct Fanout(Rc<Shared>);
+pub(crate) struct Fanout(Rc<Shared>);
 
 struct Shared {
     hub: Hub,
@@ -93,7 +93,7 @@ struct Shared {
 
 impl Fanout {
     /// A fan-out without clients.
-    pub fn new(hub: Hub, history: &History, memory: &Memory) -> Fanout {
+    pub(crate) fn new(hub: Hub, history: &History, memory: &Memory) -> Fanout {
         Fanout(Rc::new(Shared {
             reader: hub.reader(),
             hub,
@@ -121,7 +121,7 @@ impl Fanout {
     }
 
     /// Offers what is published to every client, for ever. Dropping it lets the link go on without.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let _last = Last(&self.0.reader);
         let mut waits = FuturesUnordered::new();
         loop {
@@ -136,7 +136,7 @@ impl Fanout {
 
     /// Says `bye` to everyone once they have all that lies ahead, and waits until they are gone, at
     /// most until `deadline`.
-    pub async fn finish(&self, deadline: Instant) {
+    pub(crate) async fn finish(&self, deadline: Instant) {
         self.0.finishing.set(true);
         self.each(|fanout, id, client| {
             client.finish(Bye::Shutdown);
@@ -157,7 +157,7 @@ impl Fanout {
     }
 
     /// Applies other rules for slow clients.
-    pub fn set_rules(&self, history: &History, memory: &Memory) {
+    pub(crate) fn set_rules(&self, history: &History, memory: &Memory) {
         self.0.rules.set(Rules::new(history, memory));
         self.0.unfinished.borrow_mut().set_most(memory.unfinished_lines);
         self.each(|fanout, id, client| {
@@ -172,7 +172,7 @@ impl Fanout {
     }
 
     /// How many clients there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.clients.borrow().len()
     }
 

@@ -37,7 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MAX_REQUEST: usize = 4 << 10;
 
 /// One local socket and the clients on it.
-pub struct Listener {
+pub(crate) struct Listener {
     bound: Shared,
     config: Rc<RefCell<config::Listener>>,
     hub: Hub,
@@ -54,7 +54,7 @@ impl Listener {
     ///
     /// # Errors
     /// What stands in the way, in a sentence.
-    pub fn bind(
+    pub(crate) fn bind(
         config: Rc<RefCell<config::Listener>>,
         ids: Ids,
         hub: Hub,
@@ -75,18 +75,18 @@ impl Listener {
     }
 
     /// Its format.
-    pub fn format(&self) -> Format {
+    pub(crate) fn format(&self) -> Format {
         self.config.borrow().format
     }
 
     /// What changes it while it runs.
-    pub fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         Handle { bound: Rc::clone(&self.bound), config: Rc::clone(&self.config), fanout: self.fanout.clone() }
     }
 
     /// Accepts clients until `stop`, then looks after those there are until they are gone.
     /// Dropping it ends them at once.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         let mut readers = JoinSet::new();
         {
             let accept = self.accept(&mut readers);
@@ -215,7 +215,7 @@ impl Listener {
 type Shared = Rc<RefCell<Option<Bound>>>;
 
 /// Changes a listener that runs.
-pub struct Handle {
+pub(crate) struct Handle {
     bound: Shared,
     config: Rc<RefCell<config::Listener>>,
     fanout: Fanout,
@@ -223,12 +223,12 @@ pub struct Handle {
 
 impl Handle {
     /// Where it is.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.config.borrow().path.clone()
     }
 
     /// What is in force.
-    pub fn config(&self) -> config::Listener {
+    pub(crate) fn config(&self) -> config::Listener {
         self.config.borrow().clone()
     }
 
@@ -238,7 +238,7 @@ impl Handle {
     ///
     /// # Errors
     /// What stands in the way, in a sentence; then nothing is changed.
-    pub fn change(&self, new: config::Listener, ids: Option<Ids>) -> Result<(), BindError> {
+    pub(crate) fn change(&self, new: config::Listener, ids: Option<Ids>) -> Result<(), BindError> {
         if let Some(bound) = &*self.bound.borrow() {
             bound.change(self.config.borrow().mode, new.mode, ids)?;
         }
@@ -247,14 +247,14 @@ impl Handle {
     }
 
     /// Dismisses those who receive and have no right to any more.
-    pub fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         let config = self.config.borrow();
         let may_receive = |uid| rights::of(&config, uid, socket::own_uid()).receive;
         self.fanout.dismiss_of(&config.path, |about| about.receive && !may_receive(about.peer.uid));
     }
 
     /// Removes the socket, and dismisses all of its clients. Nobody comes after them.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.bound.take();
         let path = self.path();
         self.fanout.dismiss_of(&path, |_| true);

@@ -9,13 +9,13 @@ mod client;
 mod dialogue;
 mod fanout;
 #[cfg(feature = "fuzzing")]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod listener;
 mod seldom;
 mod socket;
 mod status;
 mod watched;
 
-pub use fanout::Fanout;
-pub use listener::{Handle, Listener};
-pub use socket::{BindError, Bound, Ids, outlook};
+pub(crate) use fanout::Fanout;
+pub(crate) use listener::{Handle, Listener};
+pub(crate) use socket::{BindError, Ids, outlook};

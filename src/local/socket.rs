@@ -24,7 +24,8 @@ mod error;
 mod names;
 mod outlook;
 
-pub use self::{bound::Bound, error::BindError, names::Ids, outlook::outlook};
+pub(super) use self::bound::Bound;
+pub(crate) use self::{error::BindError, names::Ids, outlook::outlook};
 
 /// So many descriptors are not for clients.
 const RESERVED_DESCRIPTORS: u64 = 64;

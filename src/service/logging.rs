@@ -29,13 +29,13 @@ const WAITING_LINES: usize = 1024;
 
 /// Writes out what waits when it is dropped, for a second at most.
 #[must_use = "what waits is lost without it"]
-pub struct Flush {
+pub(crate) struct Flush {
     _guard: WorkerGuard,
 }
 
 /// Starts logging, once for the process. A thread of its own does the writing: a standard error
 /// that nobody reads holds up nobody.
-pub fn init(log: &Log) -> Flush {
+pub(crate) fn init(log: &Log) -> Flush {
     let (stderr, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).finish(io::stderr());
     let (filter, handle) = reload::Layer::new(targets(log.level));
@@ -68,7 +68,7 @@ pub fn init(log: &Log) -> Flush {
 
 /// Whether standard error is the journal (systemd.exec(5), `$JOURNAL_STREAM`). The variable alone doesn't say
 /// so: it is inherited by programs whose output goes elsewhere.
-pub fn is_journal() -> bool {
+pub(crate) fn is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
     let own =
@@ -77,7 +77,7 @@ pub fn is_journal() -> bool {
 }
 
 /// What a line for the journal begins with, so that it has its priority (sd-daemon(3)).
-pub fn prefix(level: Level) -> &'static str {
+pub(crate) fn prefix(level: Level) -> &'static str {
     match level {
         Level::ERROR => "<3>",
         Level::WARN => "<4>",

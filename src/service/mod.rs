@@ -19,7 +19,7 @@ use crate::{
     config::{Config, Environment, Format},
     hub::{Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
     local::{self, BindError, Fanout},
-    upstream,
+    upstream::{self, live_check},
 };
 
 use self::{
@@ -30,22 +30,20 @@ use self::{
 /// Two signals to stop within so short a time are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
-/// A walk to the server, for those who want to see how it goes: see [`walk`].
-pub use crate::upstream::live_check as way;
-
 mod listeners;
-pub mod logging;
+pub(crate) mod logging;
 mod notify;
 mod process;
 mod reading;
 mod reload;
 mod signals;
 
-pub use signals::{ask_by_signal, keep_reloads};
+pub(crate) use signals::ask_by_signal;
+pub use signals::keep_reloads;
 
 /// A configuration, and where it can be read again.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub(crate) struct Source {
     /// What to start with.
     pub config: Config,
     /// The file to read on SIGHUP; without one a reload is refused.
@@ -56,7 +54,7 @@ pub struct Source {
 
 /// How the daemon ended in good order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// It was asked to stop.
     Stopped,
     /// The upstream was given up, and `on_exhausted` is `exit`.
@@ -65,7 +63,7 @@ pub enum Exit {
 
 /// Why the daemon could not start, or go on.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// A socket could not be bound.
     Bind(BindError),
     /// The operating system refused something else.
@@ -77,7 +75,7 @@ pub enum Error {
 impl Error {
     /// The exit code for it: 78 where another start would come to the same, as long as nobody changes the
     /// configuration or the machine; 1 else.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Bind(error) if !error.may_pass() => 78,
             Error::Bind(_) | Error::System(..) | Error::Task(..) => 1,
@@ -101,7 +99,7 @@ impl std::error::Error for Error {}
 ///
 /// # Errors
 /// It could not start, or a part of it failed.
-pub async fn run(source: Source) -> Result<Exit, Error> {
+pub(crate) async fn run(source: Source) -> Result<Exit, Error> {
     process::keep_memory_private();
     let requests = signals::requests().map_err(|error| Error::System("signals can't be received", error))?;
     Daemon::start(source)?.supervise(requests).await
@@ -111,7 +109,7 @@ pub async fn run(source: Source) -> Result<Exit, Error> {
 ///
 /// # Errors
 /// It could not start, or a part of it failed.
-pub async fn run_until(source: Source, stop: impl Future<Output = ()>) -> Result<Exit, Error> {
+pub(crate) async fn run_until(source: Source, stop: impl Future<Output = ()>) -> Result<Exit, Error> {
     let requests = stream::once(async {
         stop.await;
         Request::Stop
@@ -121,13 +119,13 @@ pub async fn run_until(source: Source, stop: impl Future<Output = ()>) -> Result
 
 /// Walks to the configured URL of number `url`, counted from 0, as the daemon's link does, and tells how it
 /// goes. Whether all went well.
-pub async fn walk(config: &Config, url: usize, tell: impl FnMut(way::Row) + 'static) -> bool {
-    way::walk(link_settings(config), url, tell).await
+pub(crate) async fn walk(config: &Config, url: usize, tell: impl FnMut(live_check::Row) + 'static) -> bool {
+    live_check::walk(link_settings(config), url, tell).await
 }
 
 /// What would keep the daemon from starting on this machine, if this user ran it: a sentence each. Nothing is
 /// changed, and nobody is called.
-pub fn outlook(config: &Config) -> Vec<String> {
+pub(crate) fn outlook(config: &Config) -> Vec<String> {
     config.listeners.iter().flat_map(local::outlook).collect()
 }
 

@@ -17,7 +17,7 @@ use super::Request;
 
 static EARLY: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From now on SIGHUP doesn't end the process: it is kept until [`super::run`] listens. The first thing that a
+/// From now on SIGHUP doesn't end the process: it is kept until `run` listens. The first thing that a
 /// daemon does, since a reload may be asked for at any time.
 pub fn keep_reloads() {
     let asked = Arc::new(AtomicBool::new(false));
@@ -30,7 +30,7 @@ pub fn keep_reloads() {
 ///
 /// # Errors
 /// There is no such process, or it isn't for us to ask.
-pub fn ask_by_signal(pid: i32) -> io::Result<()> {
+pub(crate) fn ask_by_signal(pid: i32) -> io::Result<()> {
     let pid = Pid::from_raw(pid).filter(|pid| pid.as_raw_nonzero().get() > 0);
     let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
     Ok(kill_process(pid, Signal::HUP)?)

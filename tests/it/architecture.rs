@@ -72,7 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("local/budget", &[]),
     ("local/dialogue", &["config", "protocol", "hub"]),
     ("service", &["config", "hub", "upstream", "local"]),
-    ("cli", &["config", "protocol", "client", "service"]),
+    ("cli", &["config", "protocol", "client", "upstream/live_check", "service"]),
 ];
 
 /// The rooms in which nothing touches a clock, a task, a socket or a file.

@@ -14,10 +14,7 @@ use super::{
     },
     timeline,
 };
-use crate::{
-    config::Config,
-    service::{self, way::Row},
-};
+use crate::{config::Config, service, upstream::live_check::Row};
 
 /// Walks to each of the config's servers. For a program it prints objects, the last one with these warnings.
 pub(super) fn walk(config: &Config, json: Option<&Vec<String>>) -> Outcome {

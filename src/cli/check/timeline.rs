@@ -11,7 +11,7 @@ use super::super::{
     format::{clean, counted, date},
     pretty::{BAD, BUSY, DIM, GOOD, styled},
 };
-use crate::service::way::{Certificate, Found, Part, Row};
+use crate::upstream::live_check::{Certificate, Found, Part, Row};
 
 /// A certificate that ends sooner is warned of.
 const WARN_DAYS: i64 = 14;

@@ -13,7 +13,7 @@ pub(super) struct RawForm {
 
 impl Fanout {
     /// Says whether a listener offers the raw format. Those who have it already get it to their end.
-    pub fn offer_raw(&self, is_offered: bool) {
+    pub(crate) fn offer_raw(&self, is_offered: bool) {
         self.0.raw.set(RawForm { is_offered, ..self.0.raw.get() });
         self.keep_raw();
     }

@@ -27,7 +27,7 @@ const BACKLOG: i32 = 4096;
 
 /// A bound, listening socket. Dropping it removes the file, if the file is still this one.
 #[derive(Debug)]
-pub struct Bound {
+pub(crate) struct Bound {
     listener: UnixListener,
     path: PathBuf,
     /// The socket's file itself, wherever a path may lead to by now.
@@ -43,7 +43,7 @@ impl Bound {
     ///
     /// # Errors
     /// What stands in the way, in a sentence.
-    pub fn bind(listener: &config::Listener, ids: Ids) -> Result<Bound, BindError> {
+    pub(crate) fn bind(listener: &config::Listener, ids: Ids) -> Result<Bound, BindError> {
         let path = &listener.path;
         let fail = |what, error: Errno| BindError::system(path, what, error, "");
         let length = path.as_os_str().as_bytes().len();
@@ -86,7 +86,7 @@ impl Bound {
     }
 
     /// The listening socket, non-blocking.
-    pub fn listener(&self) -> &UnixListener {
+    pub(crate) fn listener(&self) -> &UnixListener {
         &self.listener
     }
 
@@ -95,7 +95,7 @@ impl Bound {
     ///
     /// # Errors
     /// What stands in the way, in a sentence; then all is as before.
-    pub fn change(&self, old_mode: u32, new_mode: u32, ids: Option<Ids>) -> Result<(), BindError> {
+    pub(crate) fn change(&self, old_mode: u32, new_mode: u32, ids: Option<Ids>) -> Result<(), BindError> {
         if let Some(Ids { owner, group }) = ids {
             let (own_user, own_group) = (rustix::process::geteuid(), rustix::process::getegid());
             let owner = owner.unwrap_or(own_user.as_raw());

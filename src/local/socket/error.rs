@@ -4,7 +4,7 @@ use std::{fmt, io, path::Path};
 
 /// Why a socket could not be bound, or not be given its owner or mode: a sentence that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BindError {
+pub(crate) struct BindError {
     sentence: String,
     may_pass: bool,
 }
@@ -40,7 +40,7 @@ impl BindError {
     }
 
     /// Whether the next try may succeed with nobody doing anything about it.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         self.may_pass
     }
 }

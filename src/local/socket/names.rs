@@ -9,7 +9,7 @@ use crate::config;
 
 /// Whose a listener's socket is to be, by number. Left out, it is the daemon's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ids {
+pub(crate) struct Ids {
     pub(super) owner: Option<u32>,
     pub(super) group: Option<u32>,
 }
@@ -19,7 +19,7 @@ impl Ids {
     ///
     /// # Errors
     /// The first that has no number, in a sentence.
-    pub fn of(listener: &config::Listener) -> Result<Ids, BindError> {
+    pub(crate) fn of(listener: &config::Listener) -> Result<Ids, BindError> {
         let (owner, group) = (listener.owner.as_deref(), listener.group.as_deref());
         Ok(Ids { owner: look_up(&listener.path, owner, uid)?, group: look_up(&listener.path, group, gid)? })
     }

@@ -10,7 +10,7 @@ use crate::config;
 /// What would keep the daemon from binding this listener's socket here, if this user ran it: a sentence each.
 /// Nothing is changed. What depends on who runs the daemon isn't looked at for root, who runs it as somebody
 /// else.
-pub fn outlook(listener: &config::Listener) -> Vec<String> {
+pub(crate) fn outlook(listener: &config::Listener) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(Err(why)) = listener.owner.as_deref().map(names::uid) {
         found.push(why.to_string());

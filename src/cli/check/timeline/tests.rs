@@ -1,5 +1,5 @@
 use super::*;
-use crate::service::way::{Step, Trouble};
+use crate::upstream::live_check::{Step, Trouble};
 
 fn plain(part: Part, found: Found) -> Row {
     let elapsed = Duration::from_micros(1234);
