@@ -22,7 +22,7 @@ mod exchange;
 mod seat;
 
 use backlog::Backlog;
-use exchange::Books;
+use exchange::LinkExchange;
 use seat::Seat;
 
 #[cfg(test)]
@@ -128,10 +128,10 @@ impl<D: Dial + 'static> Link<D> {
         let ready = self.hub.is_ready();
         let deadline = self.deadline();
         let Link { hub, commands, settings, machine, backlog, seats, turn, .. } = self;
-        let mut desk = Desk { hub, machine, backlog };
+        let mut common = Common { hub, machine, backlog };
         tokio::select! {
             biased;
-            event = poll_fn(|cx| poll_seats(cx, seats, *turn, &mut desk)) => event,
+            event = poll_fn(|cx| poll_seats(cx, seats, *turn, &mut common)) => event,
             command = commands.recv() => Event::Command(command),
             event = settings_changed(settings) => event,
             () = hub.ready(), if !ready => Event::Round,
@@ -335,14 +335,19 @@ impl<D> Drop for Link<D> {
 }
 
 /// What all connections have to do with.
-struct Desk<'a> {
+struct Common<'a> {
     hub: &'a Publisher,
     machine: &'a mut Machine,
     backlog: &'a mut Backlog,
 }
 
 /// Reads from and writes to all connections, and goes on with all attempts.
-fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &mut Desk<'_>) -> Poll<Event> {
+fn poll_seats(
+    cx: &mut Context<'_>,
+    seats: &mut [Seat; 2],
+    first: Slot,
+    common: &mut Common<'_>,
+) -> Poll<Event> {
     loop {
         let mut is_released = false;
         for slot in [first, first.other()] {
@@ -353,19 +358,19 @@ fn poll_seats(cx: &mut Context<'_>, seats: &mut [Seat; 2], first: Slot, desk: &m
             }
             let Some(connection) = &mut seat.connection else { continue };
             let was_unwritten = connection.has_unwritten();
-            let Desk { hub, machine, backlog } = desk;
-            let mut books = Books { slot, hub, machine, backlog, held, time_us: None };
+            let Common { hub, machine, backlog } = common;
+            let mut exchange = LinkExchange { slot, hub, machine, backlog, held, time_us: None };
             let listen = match (seat.paused, hub.is_ready()) {
                 (false, _) => Listen::Yes,
                 (true, true) => Listen::AfterWriting,
                 (true, false) => Listen::No,
             };
-            if let Poll::Ready(batch) = connection.poll(cx, now(), listen, &mut books) {
+            if let Poll::Ready(batch) = connection.poll(cx, now(), listen, &mut exchange) {
                 return Poll::Ready(Event::Batch(slot, batch));
             }
             // what waited for this connection's writing, or its reading for its writing
             is_released |= was_unwritten && !connection.has_unwritten();
-            if seat.paused && desk.hub.is_ready() && !desk.machine.is_choked(slot) {
+            if seat.paused && common.hub.is_ready() && !common.machine.is_choked(slot) {
                 return Poll::Ready(Event::Round);
             }
         }

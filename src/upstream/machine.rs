@@ -42,7 +42,7 @@ mod world;
 
 use attempt::Attempt;
 use channel::{Channel, Doing, Timeout};
-pub(super) use events::{Action, Input, News, Note, Reached, Slot, Verdict};
+pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};
 use fault::Fault;
 use heartbeat::Heartbeat;
 use pacing::Sender;
@@ -176,18 +176,18 @@ impl Machine {
 
     /// Takes in a message, and says what it came to. Wanted only while [`Machine::wants_messages`]. What is
     /// told then belongs behind the message; what is to be done can wait until others are heard.
-    pub(super) fn hear(&mut self, now: Instant, slot: Slot, message: Data<'_>) -> Verdict {
+    pub(super) fn hear(&mut self, now: Instant, slot: Slot, message: Data<'_>) -> Hearing {
         let Machine { state, rotation, world, .. } = self;
         let Some(channel) = find(state, rotation, slot) else {
-            return Verdict { publish: true, ..Verdict::default() };
+            return Hearing { publish: true, ..Hearing::default() };
         };
-        let Verdict { holes, publish } = channel.hear(now, world, message);
+        let Hearing { holes, publish } = channel.hear(now, world, message);
         if let Some(newer) = rotation.newer(slot) {
             world.tell_newer(slot, newer);
         }
         let is_new = publish && rotation.is_new(slot, message);
         self.settle(now, slot);
-        Verdict { holes, publish: publish && is_new }
+        Hearing { holes, publish: publish && is_new }
     }
 
     /// The next thing to tell clients and people. Drain it after each [`Machine::handle`] and

@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// The books of one connection.
-pub(super) struct Books<'a> {
+/// What one connection has to do with.
+pub(super) struct LinkExchange<'a> {
     pub(super) slot: Slot,
     pub(super) hub: &'a Publisher,
     pub(super) machine: &'a mut Machine,
@@ -24,7 +24,7 @@ pub(super) struct Books<'a> {
     pub(super) time_us: Option<u64>,
 }
 
-impl Exchange for Books<'_> {
+impl Exchange for LinkExchange<'_> {
     fn received(&mut self, frame: Frame<'_>) {
         match frame {
             Frame::Data(data) => {
@@ -66,7 +66,7 @@ impl Exchange for Books<'_> {
     }
 }
 
-impl Books<'_> {
+impl LinkExchange<'_> {
     /// Whether clients' sends go to this connection, now.
     fn takes_clients(&self, now: Instant) -> bool {
         let is_theirs = self.machine.sender() == Some(self.slot) || self.machine.drained() == Some(self.slot);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Reached, Slot, Verdict,
+    Hearing, Reached, Slot,
     heartbeat::{Due, Heartbeat},
     pacing::Sender,
     world::World,
@@ -93,12 +93,12 @@ impl Channel {
     }
 
     /// A message came in: what is missing before it, and whether clients get it.
-    pub(super) fn hear(&mut self, now: Instant, world: &mut World, message: Data<'_>) -> Verdict {
+    pub(super) fn hear(&mut self, now: Instant, world: &mut World, message: Data<'_>) -> Hearing {
         if !self.wants_messages() {
-            return Verdict { publish: true, ..Verdict::default() };
+            return Hearing { publish: true, ..Hearing::default() };
         }
         let publish = self.session.heard(&mut world.context(now, self.slot), message) == Publish::Yes;
-        Verdict { holes: self.session.take_holes(), publish }
+        Hearing { holes: self.session.take_holes(), publish }
     }
 
     /// A pong came in. Its round trip, when it answers the newest ping.

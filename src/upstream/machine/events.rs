@@ -111,7 +111,7 @@ pub(in crate::upstream) enum News {
 
 /// What a message came to.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::upstream) struct Verdict {
+pub(in crate::upstream) struct Hearing {
     /// What is missing before it.
     pub(in crate::upstream) holes: Vec<Hole>,
     /// Clients get it.
