@@ -1,6 +1,6 @@
 //! What clients ask of the hub.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -14,6 +14,15 @@ impl Hub {
     /// [`cost`](super::Send::cost). Each has its share; only the caller waits. Cancel-safe.
     pub async fn admit(&self, from: &Rc<Origin>, cost: usize) -> Permit {
         self.0.lane.admit(from, cost).await
+    }
+
+    /// Notes that a client has gone; the first time counts. The link hears of it, if there is one, and if anything of
+    /// the client is left there: what is has its `Origin`.
+    pub fn leave(&self, from: &Rc<Origin>, now: Instant) {
+        if from.leave(now) && Rc::strong_count(from) > 1 && self.0.commands.borrow().is_some() {
+            self.0.left.borrow_mut().push(Rc::clone(from));
+            self.0.client_left.notify_one();
+        }
     }
 
     /// Asks the supervisor to read the configuration again, and to tell what came of it. False when so many

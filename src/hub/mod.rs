@@ -44,6 +44,7 @@ pub use publisher::{Commands, Publisher};
 pub use reader::Reader;
 pub use reload::{Changes, Reload, ReloadResult};
 pub use send::{Fate, Payload, Send, Ticket};
+pub use supervisor::Supervisor;
 pub use turns::Turns;
 
 /// What a local client, a signal or a reload asks of the link.
@@ -85,8 +86,12 @@ struct Shared {
     reloads: RefCell<Vec<Answer>>,
     /// Somebody did.
     reload_asked: Notify,
-    /// The link's status has a new state.
+    /// How often the link's status has had a new state.
+    link_changes: Cell<u64>,
     link_changed: Notify,
+    /// Clients that have left, of whom the link hasn't heard yet.
+    left: RefCell<Vec<Rc<Origin>>>,
+    client_left: Notify,
     readers: RefCell<Vec<Rc<reader::Place>>>,
     /// A reader has offered something, or has gone.
     offered: Notify,
@@ -114,7 +119,10 @@ impl Hub {
             reload: RefCell::default(),
             reloads: RefCell::default(),
             reload_asked: Notify::new(),
+            link_changes: Cell::default(),
             link_changed: Notify::new(),
+            left: RefCell::default(),
+            client_left: Notify::new(),
             readers: RefCell::default(),
             offered: Notify::new(),
             ready_to: Cell::new(u64::MAX),

@@ -25,9 +25,13 @@ impl Origin {
         Origin { uid, client, gone: Cell::new(None) }
     }
 
-    /// Notes that it has gone; the first time counts.
-    pub fn leave(&self, now: Instant) {
-        self.gone.set(self.gone.get().or(Some(now)));
+    /// Notes that it has gone; the first time counts. Says whether this was it.
+    pub fn leave(&self, now: Instant) -> bool {
+        let is_first = self.gone.get().is_none();
+        if is_first {
+            self.gone.set(Some(now));
+        }
+        is_first
     }
 
     /// When its sends that still wait for their turn are dropped; `None` as long as it is there.

@@ -1,10 +1,10 @@
 //! The link's end of the hub: it publishes, and takes what is asked of it.
 
-use std::cell::Ref;
+use std::{cell::Ref, rc::Rc};
 
 use tokio::sync::mpsc;
 
-use super::{Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, now_us};
+use super::{Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, Origin, now_us};
 use crate::protocol::Encoder;
 
 /// Publishes into the log, and says how the link is. Whoever has it is the link: there is one at a time, and another
@@ -40,7 +40,8 @@ impl Hub {
         }
         self.counters().link(self.link().state, &status);
         *self.0.link.borrow_mut() = status;
-        self.0.link_changed.notify_one();
+        self.0.link_changes.set(self.0.link_changes.get() + 1);
+        self.0.link_changed.notify_waiters();
         self.flush();
     }
 
@@ -108,6 +109,22 @@ impl Publisher {
         self.0.0.waiting.set(sends);
     }
 
+    /// Waits until clients have left, and returns them as [`Publisher::take_left`] does. Cancel-safe.
+    pub async fn left(&self) -> Vec<Rc<Origin>> {
+        loop {
+            let left = self.take_left();
+            if !left.is_empty() {
+                return left;
+            }
+            self.0.0.client_left.notified().await;
+        }
+    }
+
+    /// The clients that have left since the last call: those of whom something is still on its way.
+    pub fn take_left(&self) -> Vec<Rc<Origin>> {
+        self.0.0.left.take()
+    }
+
     /// Whether all readers have offered everything published so far, so that more may be read.
     pub fn is_ready(&self) -> bool {
         self.0.0.ready_to.get() >= self.0.log().head()
@@ -126,6 +143,7 @@ impl Drop for Publisher {
     /// However the link ends, it isn't up any more, and nothing waits for it.
     fn drop(&mut self) {
         self.0.0.commands.take();
+        self.take_left();
         self.set_waiting(0);
         let LinkStatus { state, conn, url, attempt, .. } = self.status().clone();
         if !matches!(state, LinkState::Closed | LinkState::Failed) {

@@ -68,7 +68,7 @@ pub(super) struct Reader {
 impl Drop for Reader {
     /// However the reader ends, its client leaves with it.
     fn drop(&mut self) {
-        self.from.leave(now());
+        self.hub.leave(&self.from, now());
         self.fanout.leave(self.id);
     }
 }
@@ -303,7 +303,7 @@ impl Reader {
             }
             // one that is deaf may still be there: it goes on writing
             if socket::is_hung_up(self.stream.socket()) {
-                self.from.leave(now());
+                self.hub.leave(&self.from, now());
             }
         }
     }

@@ -17,7 +17,9 @@ use tokio::{
 
 use crate::{
     config::{Config, Environment, Format},
-    hub::{Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, now_us},
+    hub::{
+        Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, Supervisor, now_us,
+    },
     local::{self, BindError, Fanout},
     upstream::{self, live_check},
 };
@@ -141,6 +143,7 @@ struct Daemon {
     path: Option<PathBuf>,
     reading: Reading,
     hub: Hub,
+    supervisor: Supervisor,
     fanout: Fanout,
     link: JoinHandle<upstream::Ended>,
     link_settings: watch::Sender<upstream::Settings>,
@@ -156,8 +159,9 @@ impl Daemon {
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
         let hub = Hub::new(epoch()?, &config.history, raw);
-        hub.configure(|configured| *configured = described(path.as_deref(), &config));
-        hub.set_max_message(config.upstream.max_message);
+        let supervisor = hub.supervisor();
+        supervisor.configure(|configured| *configured = described(path.as_deref(), &config));
+        supervisor.set_max_message(config.upstream.max_message);
         let fanout = Fanout::new(hub.clone(), &config.history, &config.memory);
 
         let listeners =
@@ -167,7 +171,7 @@ impl Daemon {
         let link = tokio::task::spawn_local(upstream::run(publisher, commands, settings));
         let writer = tokio::task::spawn_local(fanout.clone().run());
         let reading = Reading::of(path.clone(), environment);
-        Ok(Daemon { config, path, reading, hub, fanout, link, link_settings, writer, listeners })
+        Ok(Daemon { config, path, reading, hub, supervisor, fanout, link, link_settings, writer, listeners })
     }
 
     async fn supervise(mut self, requests: impl Stream<Item = Request>) -> Result<Exit, Error> {
@@ -184,7 +188,7 @@ impl Daemon {
                     Request::Reload => self.begin_reload(),
                     Request::Stop => break Exit::Stopped,
                 },
-                asked = self.hub.reload_asked(), if !self.reading.is_busy() => {
+                asked = self.supervisor.reload_asked(), if !self.reading.is_busy() => {
                     answers = asked;
                     self.begin_reload();
                 }
@@ -208,7 +212,7 @@ impl Daemon {
                 Some(ended) = self.listeners.join_next() => if let Err(error) = ended {
                     return Err(Error::Task("a listener", error));
                 },
-                () = self.hub.link_changed() => notify::status(&sentence(&self.hub.link())),
+                () = self.supervisor.link_changed() => notify::status(&sentence(&self.hub.link())),
                 () = tick(&mut watchdog) => notify::alive(),
             }
         };
@@ -283,7 +287,7 @@ impl Daemon {
                 Reload { time_us: now_us(), result: ReloadResult::Refused, error: Some(error), changes }
             }
         };
-        self.hub.set_reload(reload.clone());
+        self.supervisor.set_reload(reload.clone());
         notify::ready();
         reload
     }
@@ -296,9 +300,10 @@ impl Daemon {
         self.config.listeners = self.listeners.configs();
         let config = &self.config;
         let now = described(self.path.as_deref(), config);
-        self.hub.configure(|configured| (configured.file, configured.upstream) = (now.file, now.upstream));
-        self.hub.set_limits(&config.history);
-        self.hub.set_max_message(config.upstream.max_message);
+        self.supervisor
+            .configure(|configured| (configured.file, configured.upstream) = (now.file, now.upstream));
+        self.supervisor.set_limits(&config.history);
+        self.supervisor.set_max_message(config.upstream.max_message);
         self.fanout.set_rules(&config.history, &config.memory);
         logging::set_level(config.log.level);
         let settings = link_settings(config);

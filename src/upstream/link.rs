@@ -84,7 +84,8 @@ enum Event {
     Command(Option<Command>),
     SettingsChanged,
     SettingsGone,
-    /// The hub is ready for more, or a time is reached: the round itself looks after both.
+    /// The hub is ready for more, a client has left, whose sends wait no longer than so long, or a time is reached:
+    /// the round itself looks after it.
     Round,
 }
 
@@ -135,6 +136,7 @@ impl<D: Dial + 'static> Link<D> {
             command = commands.recv() => Event::Command(command),
             event = settings_changed(settings) => event,
             () = hub.ready(), if !ready => Event::Round,
+            _ = hub.left() => Event::Round,
             () = sleep_until(deadline) => Event::Round,
         }
     }
@@ -187,6 +189,7 @@ impl<D: Dial + 'static> Link<D> {
             self.command(Some(command));
             self.act();
         }
+        self.hub.take_left(); // the next round asks anew how long sends wait
         if self.settings.as_ref().is_some_and(|settings| settings.has_changed().unwrap_or(false)) {
             self.change_settings();
             self.act();

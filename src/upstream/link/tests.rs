@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 use super::*;
 use crate::{
     config::{self, Format, HeartbeatKind, Template},
-    hub::{Ahead, Cursor, Fate, Hub, Payload, Permit, Reader, Ticket},
+    hub::{Ahead, Cursor, Fate, Hub, Origin, Payload, Permit, Reader, Ticket},
     upstream::wire::{Io, Metered, Wire, dial::Way, target::Target, track::Track},
 };
 

@@ -1,6 +1,9 @@
 //! What the server takes: messages in a window, and their size.
 
-use super::{sends::send, *};
+use super::{
+    sends::{send, send_of},
+    *,
+};
 use crate::config::{Excess, Window};
 
 fn one_in_ten_seconds(settings: &mut Settings) {
@@ -19,6 +22,31 @@ async fn sends_wait_for_their_turn_in_order() {
         assert_eq!(begin.elapsed().as_secs(), n * 10);
         assert_eq!(fates[n as usize].next().await, Fate::Written);
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_send_waits_for_its_turn_no_longer_than_so_long_after_its_client_has_gone() {
+    let mut rig = Rig::start(with(|settings| {
+        settings.terms.limits.messages = vec![Window { count: 1, per: 1_000 * S }];
+    }));
+    let mut server = rig.accept().await;
+    rig.state("up").await;
+    assert_eq!(send(&rig, "0").await.next().await, Fate::Written);
+    next(&mut server).await;
+    let (client, staying) = (Rc::new(Origin::new(1, 1)), Rc::new(Origin::new(1, 2)));
+    let [waits, stays] = [&client, &staying].map(|from| send_of(from, "1"));
+    rig.command(Command::Send(waits.0)).await;
+    rig.command(Command::Send(stays.0)).await;
+    settle().await;
+    let begin = time::Instant::now();
+    time::sleep(60 * S).await;
+    rig.hub.leave(&client, now()); // the link sleeps until the next may go out
+    assert_eq!(waits.1.next().await, Fate::Expired);
+    assert_eq!(begin.elapsed(), 60 * S + Origin::AFTERLIFE);
+    assert!(stays.1.none());
+    rig.hub.leave(&staying, now());
+    rig.hub.leave(&staying, now());
+    assert_eq!(stays.1.next().await, Fate::Expired);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

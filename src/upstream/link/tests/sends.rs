@@ -35,9 +35,14 @@ pub(super) async fn send(rig: &Rig, text: impl Into<String>) -> Fates {
 
 /// A send, and where its fates are told.
 pub(super) fn a_send(text: impl Into<String>) -> (Send, Fates) {
+    send_of(&Rc::default(), text)
+}
+
+/// The same of a client.
+pub(super) fn send_of(from: &Rc<Origin>, text: impl Into<String>) -> (Send, Fates) {
     let fates = Fates::default();
     let told = fates.clone();
-    let ticket = Ticket::new(Permit::free(), move |fate| {
+    let ticket = Ticket::new(Permit::of(from), move |fate| {
         told.told.borrow_mut().push(fate);
         told.news.notify_one();
     });
