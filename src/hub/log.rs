@@ -176,6 +176,17 @@ impl Log {
         }
     }
 
+    /// An entry's line in this format, its end included; nothing where the entry has none. `None` for one that has left
+    /// the log or isn't there yet, and where the format isn't kept.
+    pub fn line(&self, seq: u64, format: Format) -> Option<&[u8]> {
+        if !(self.oldest_of(format)..=self.head()).contains(&seq) {
+            return None;
+        }
+        let chunk = self.chunk(seq, format)?;
+        let end = if seq + 1 == chunk.end() { chunk.lines().len() } else { chunk.start(seq + 1) };
+        Some(&chunk.lines()[chunk.start(seq)..end])
+    }
+
     /// The bytes held, those of finding entries included.
     pub fn bytes(&self) -> usize {
         self.series().map(Series::bytes).sum()
@@ -320,6 +331,31 @@ mod tests {
         append(&mut log, 0, 10);
         log.trim(u64::MAX);
         assert_eq!((log.oldest(), log.head()), (3, 3));
+    }
+
+    #[test]
+    fn a_line_can_be_read_back_by_its_seq() {
+        let mut log = log(256 << 10, None);
+        assert_eq!(log.line(0, Format::Envelope), None);
+        assert_eq!(log.line(1, Format::Envelope), None, "it isn't there yet");
+        let text = |seq: u64| format!("{seq} {}\n", "x".repeat(seq as usize % 3_000));
+        for seq in 1..=1_000 {
+            if seq == 900 {
+                log.keep_raw(true);
+            }
+            let raw = if seq % 2 == 0 { format!("raw {}", text(seq)) } else { String::new() };
+            assert_eq!(log.append_line(0, text(seq).as_bytes(), raw.as_bytes()), seq);
+            log.trim(u64::MAX);
+        }
+        assert!(log.oldest() > 1, "some have left");
+        for seq in 0..=1_002 {
+            let is_held = (log.oldest()..=1_000).contains(&seq);
+            let line = log.line(seq, Format::Envelope).map(|line| String::from_utf8(line.to_vec()).unwrap());
+            assert_eq!(line, is_held.then(|| text(seq)), "{seq}");
+            let raw = log.line(seq, Format::Raw).map(|line| String::from_utf8(line.to_vec()).unwrap());
+            let its = if seq % 2 == 0 { format!("raw {}", text(seq)) } else { String::new() };
+            assert_eq!(raw, (is_held && seq >= 900).then_some(its), "{seq}");
+        }
     }
 
     #[test]
