@@ -74,19 +74,21 @@ impl Counters {
         self.count(|counters| {
             let link = &mut counters.link;
             let is_over = status.state != LinkState::Up;
+            // a step that is put off, or a close that is asked for, tells of an error once more
+            let has_failed = matches!(status.state, LinkState::Waiting | LinkState::Failed);
             match before {
                 LinkState::Up if is_over && status.code.is_some_and(|code| code != 1006) => link.closed += 1,
                 LinkState::Up if is_over && (status.code.is_some() || status.error.is_some()) => {
                     link.lost += 1
                 }
-                LinkState::Connecting if is_over && status.http_status.is_some() => link.refused += 1,
-                LinkState::Connecting if is_over && status.error.is_some() => link.failed += 1,
+                LinkState::Connecting if has_failed && status.http_status.is_some() => link.refused += 1,
+                LinkState::Connecting if has_failed && status.error.is_some() => link.failed += 1,
                 _ => {}
             }
             match status.state {
-                LinkState::Connecting => link.attempts += 1,
+                LinkState::Connecting if before != LinkState::Connecting => link.attempts += 1,
                 LinkState::Up => link.up += 1,
-                LinkState::Waiting | LinkState::Failed | LinkState::Closed => {}
+                LinkState::Connecting | LinkState::Waiting | LinkState::Failed | LinkState::Closed => {}
             }
         });
     }

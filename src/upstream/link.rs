@@ -361,6 +361,7 @@ fn poll_seats(
             }
             let Some(connection) = &mut seat.connection else { continue };
             let was_unwritten = connection.has_unwritten();
+            let had_deadline = connection.stall_deadline().is_some();
             let Common { hub, machine, backlog } = common;
             let mut exchange = LinkExchange { slot, hub, machine, backlog, held, time_us: None };
             let listen = match (seat.paused, hub.is_ready()) {
@@ -370,6 +371,9 @@ fn poll_seats(
             };
             if let Poll::Ready(batch) = connection.poll(cx, now(), listen, &mut exchange) {
                 return Poll::Ready(Event::Batch(slot, batch));
+            }
+            if !had_deadline && connection.stall_deadline().is_some() {
+                return Poll::Ready(Event::Round); // there is one more time to wait for
             }
             // what waited for this connection's writing, or its reading for its writing
             is_released |= was_unwritten && !connection.has_unwritten();

@@ -187,6 +187,11 @@ impl Machine {
         }
         let is_new = publish && rotation.is_new(slot, message);
         self.settle(now, slot);
+        if self.closes(slot)
+            && let Some(channel) = self.channel_mut(slot).filter(|channel| channel.is_choked())
+        {
+            channel.forget_unsaid(); // it is read to its end, and answers to nobody any more
+        }
         Hearing { holes, publish: publish && is_new }
     }
 
@@ -225,9 +230,14 @@ impl Machine {
     }
 
     /// Whether so much of wsfan's own waits to go out on this connection that nothing more should be
-    /// read from it.
+    /// read from it. Nothing goes out on one that closes: its end is read for.
     pub(super) fn is_choked(&self, slot: Slot) -> bool {
-        self.channel(slot).is_some_and(Channel::is_choked)
+        !self.closes(slot) && self.channel(slot).is_some_and(Channel::is_choked)
+    }
+
+    fn closes(&self, slot: Slot) -> bool {
+        matches!(&self.state, State::Closing { channel, .. } if channel.slot == slot)
+            || self.rotation.is_leaving(slot)
     }
 
     /// The next thing that wsfan itself has to say on this connection, as far as the limits let it.

@@ -180,6 +180,7 @@ fn a_send_that_fails_when_its_client_has_gone_is_counted() {
     upstream.closed();
     client.link("closed");
     let mut gone = UnixStream::connect(daemon.socket()).unwrap();
+    gone.shutdown(Shutdown::Read).unwrap(); // no answer gets in before it closes
     gone.write_all(b"{\"op\":\"send\",\"id\":1,\"text\":\"a\"}\n{\"op\":\"send\",\"text\":\"b\"}\n").unwrap();
     drop(gone);
     daemon.logged("the client that sent it has gone");
@@ -201,6 +202,7 @@ fn each_send_that_nobody_can_be_told_of_is_in_the_log_at_debug() {
     client.link("closed");
     for n in 2..5 {
         let mut gone = UnixStream::connect(daemon.socket()).unwrap();
+        gone.shutdown(Shutdown::Read).unwrap();
         gone.write_all(b"{\"op\":\"send\",\"id\":1,\"text\":\"a\"}\n").unwrap();
         drop(gone);
         daemon.logged(&format!("the client that sent it has gone client={n}"));

@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// While a batch is full, what is due may wait for so many of them, since what is awaited may be among it.
+const PATIENCE_BATCHES: usize = 32;
+
 /// Does the script, which must be done by `until`, then one heartbeat, then the close. Whether all went well.
 pub(super) async fn talk(
     settings: &Settings,
@@ -33,6 +36,7 @@ pub(super) async fn talk(
     let (reached, seed) = (Reached { subprotocol, place }, fastrand::u64(..));
     let trial = Trial::begin(settings, reached, secrets, until, seed, now(), now_us() / 1_000);
     let mut talk = Talk { trial, timeline };
+    let mut full = 0;
     loop {
         talk.trial.go_on(now(), !connection.has_unwritten());
         talk.tell();
@@ -53,7 +57,14 @@ pub(super) async fn talk(
         };
         talk.trial.set_clock(now_us() / 1_000);
         match batch {
-            Some(batch) => talk.take(batch, !connection.has_unwritten()),
+            Some(batch) => {
+                full = if batch.full { full + 1 } else { 0 };
+                talk.take(batch, !connection.has_unwritten());
+                // a server that goes on and on puts off no deadline
+                if (full == 0 || full > PATIENCE_BATCHES) && wake <= now() {
+                    talk.trial.timeout(now());
+                }
+            }
             None => talk.trial.timeout(now()),
         }
     }

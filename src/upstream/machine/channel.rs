@@ -133,6 +133,12 @@ impl Channel {
         self.has_to_say().then(|| world.pacing.message_at(now, Sender::Link))
     }
 
+    /// Nothing that waits is said any more.
+    pub(super) fn forget_unsaid(&mut self) {
+        self.outgoing.clear();
+        self.outgoing_bytes = 0;
+    }
+
     /// Whether wsfan has something to say.
     pub(super) fn has_to_say(&self) -> bool {
         !self.outgoing.is_empty()

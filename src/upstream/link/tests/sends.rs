@@ -159,6 +159,20 @@ async fn a_server_that_does_not_read_is_left_after_30_s_without_progress() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn a_server_that_does_not_read_is_left_though_nothing_else_happens() {
+    let quiet = with(|settings| settings.heartbeat.kind = config::HeartbeatKind::Off);
+    let mut rig = Rig::with_buffer(quiet, 1_000);
+    let (_sink, stream) = rig.accept().await.split();
+    rig.state("up").await;
+    time::sleep(100 * S).await; // nothing else is due any more
+    let fates = send(&rig, "x".repeat(5_000)).await;
+    let begin = time::Instant::now();
+    assert_eq!(fates.next().await, Fate::Unknown);
+    assert_eq!(begin.elapsed().as_secs(), 30);
+    drop(stream);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn what_the_server_sends_doesn_t_hide_that_it_does_not_read() {
     let mut rig = Rig::with_buffer(settings(), 1_000);
     let (mut sink, stream) = rig.accept().await.split();

@@ -357,6 +357,29 @@ fn a_server_that_asks_faster_than_answers_go_out_is_read_no_further() {
 }
 
 #[test]
+fn a_connection_that_closes_is_read_to_its_end_however_much_waits_to_be_said() {
+    let text = "[[reply]]\nmatch = \"?\"\nsend = '!'\n[limits]\nmessages = [\"10/60s\"]\n\
+                [rotate]\nafter = \"60s\"\noverlap = \"1s\"\n";
+    for rotates in [true, false] {
+        let mut bench = Bench::up(toml(text));
+        if rotates {
+            bench.pass(61 * S);
+            bench.tell(connected_on(Slot::B));
+        }
+        while !bench.machine.is_choked(Slot::A) {
+            bench.hear(Slot::A, "?");
+        }
+        let actions = if rotates { bench.pass(2 * S) } else { bench.tell(Input::Close) };
+        assert!(matches!(actions[..], [Action::Close { slot: Slot::A, .. }]), "{actions:?}");
+        assert!(!bench.machine.is_choked(Slot::A));
+        for _ in 0..10_000 {
+            bench.hear(Slot::A, "?"); // and that costs no more
+        }
+        assert!(bench.said(Slot::A).len() < 1_024);
+    }
+}
+
+#[test]
 fn a_close_reason_does_not_repeat_a_secret() {
     let mut bench = Bench::new(toml(LOGIN));
     bench.tell(Input::Start);
