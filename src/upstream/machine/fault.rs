@@ -121,7 +121,10 @@ impl Machine {
                     Loss::Leaving(until) => self.rotation.leave(channel, now, until),
                     Loss::Gone => self.second_gone(now),
                 }
+                // it goes where the one that is lost went
+                let url = self.url;
                 self.count(now, fault);
+                self.url = url;
                 self.state = match next {
                     Phase::Dialling(attempt) => State::Dialling(attempt),
                     Phase::Opening(channel) => State::Opening { channel },

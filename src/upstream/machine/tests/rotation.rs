@@ -95,9 +95,11 @@ fn a_connection_that_is_lost_while_the_next_is_under_way_waits_for_that() {
         assert_eq!(bench.states(), [LinkState::Connecting], "{actions:?}");
         assert_eq!(connects(&actions), 0, "it is under way already");
         assert!(bench.announced().error.is_some());
+        assert_eq!(bench.announced().url, "wss://a/", "where it is under way to");
         assert_eq!(bench.machine.sender(), None);
         bench.tell(connected_on(Slot::B));
         assert_eq!((bench.announced().state, bench.announced().conn), (LinkState::Up, 2));
+        assert_eq!(bench.announced().url, "wss://a/");
         let actions = bench.pass(LINGER);
         assert_eq!(actions.contains(&Action::Drop { slot: Slot::A }), is_closing);
     }
@@ -110,6 +112,7 @@ fn a_lost_connection_whose_next_one_fails_too_waits_as_ever() {
     bench.tell(refused_next());
     let status = bench.announced();
     assert_eq!((status.state, status.attempt), (LinkState::Waiting, 2));
+    assert_eq!(status.url, "wss://b/", "the next server has its turn");
     bench.until_attempt();
 }
 
