@@ -180,7 +180,7 @@ pub struct Counters {
 pub struct LinkCounts {
     /// Attempts, but for those of a connection that is to take over from another.
     pub attempts: u64,
-    /// Connections that came up.
+    /// Connections that came up, those that took over among them.
     pub up: u64,
     /// Attempts that the server, or what stands before it, refused with an HTTP status.
     pub refused: u64,
@@ -188,7 +188,7 @@ pub struct LinkCounts {
     pub failed: u64,
     /// Connections that ended with a close code.
     pub closed: u64,
-    /// Connections that ended without one: the code is 1006.
+    /// Connections that ended without one (1006), or that wsfan gave up for what was said on them, or wasn't.
     pub lost: u64,
     /// Connections that were to take over from another, and failed.
     pub failed_takeovers: u64,
