@@ -40,6 +40,9 @@ pub(in crate::upstream) const MIN_LIKELY: usize = 8;
 const MAX_TEXT: usize = 4096;
 /// So many times something that is escaped may itself be escaped.
 const MAX_DEPTH: usize = 6;
+/// So many characters are compared at most, over and over; a text that wants more is hidden whole. A server
+/// may have had a hand in the secrets as well.
+const MAX_WORK: usize = 1 << 22;
 /// An escape that the end of a text cuts is shorter.
 const MAX_ESCAPE: usize = 12;
 
@@ -92,12 +95,12 @@ impl Redactor {
             return text.to_owned();
         }
         let source: Vec<char> = text.chars().collect();
-        let mut found: Vec<(usize, usize, &str)> = Vec::new();
+        let mut found = Vec::new();
+        let mut work = MAX_WORK;
         for level in levels(&source) {
             for at in 0..level.chars.len() {
-                for (chars, spelling) in self.beginning_with(&level.chars[at..]) {
-                    let span = level.find(at, chars, spelling.is_coded, &source);
-                    found.extend(span.map(|(start, end)| (start, end, &*spelling.label)));
+                if self.look(&level, at, &source, &mut work, &mut found).is_none() {
+                    return HIDDEN.to_owned();
                 }
             }
         }
@@ -115,12 +118,32 @@ impl Redactor {
         shown
     }
 
-    /// Those that may begin where this text does: the first few characters are the same.
-    fn beginning_with(&self, text: &[char]) -> impl Iterator<Item = (&Vec<char>, &Spelling)> {
-        let start = text.get(..MIN);
-        let bounds = (start.map_or(Bound::Excluded(text), Bound::Included), Bound::Unbounded);
-        let from = self.0.range::<[char], _>(bounds);
-        from.take_while(move |(chars, _)| start.is_some_and(|start| chars.starts_with(start)))
+    /// Finds those that begin at `at`. None when that would be too much work.
+    fn look<'r>(
+        &'r self,
+        level: &Level,
+        at: usize,
+        source: &[char],
+        work: &mut usize,
+        found: &mut Vec<(usize, usize, &'r str)>,
+    ) -> Option<()> {
+        let text = &level.chars[at..];
+        for length in MIN..=text.len() {
+            *work = work.checked_sub(length)?;
+            let begun = &text[..length];
+            let from = self.0.range::<[char], _>((Bound::Included(begun), Bound::Unbounded));
+            let mut these = from.take_while(|(chars, _)| chars.starts_with(begun));
+            let Some((chars, spelling)) = these.next() else { break };
+            if chars.len() == length {
+                let (start, end) = level.whole(at, length, spelling.is_coded);
+                found.push((start, end, &spelling.label));
+            }
+            let goes_on = chars.len() > length || these.next().is_some();
+            if goes_on && length >= MIN_LIKELY && level.is_cut_after(at + length - 1, source) {
+                found.push((level.spans[at].0, source.len(), &spelling.label));
+            }
+        }
+        Some(())
     }
 
     fn push(&mut self, chars: Vec<char>, label: &str, is_coded: bool) {
@@ -152,24 +175,21 @@ struct Level {
 }
 
 impl Level {
-    /// Where the spelling is in the source, if it begins at `at`.
-    fn find(&self, at: usize, spelling: &[char], is_coded: bool, source: &[char]) -> Option<(usize, usize)> {
-        let pairs = self.chars[at..].iter().zip(spelling);
-        let length = pairs.take_while(|(here, there)| here == there).count();
-        let (mut first, mut last) = (at, at + length - 1);
-        if length < spelling.len() {
-            // the rest may be cut off, in the middle of an escape as well
-            let rest = &source[self.spans[last].1..];
-            let is_cut = match rest {
-                [] => true,
-                ['\\' | '%' | '&', rest @ ..] => {
-                    let may_go_on = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '\\' | '#');
-                    rest.len() < MAX_ESCAPE && rest.iter().all(may_go_on)
-                }
-                _ => false,
-            };
-            return (is_cut && length >= MIN_LIKELY).then_some((self.spans[first].0, source.len()));
+    /// Whether the text is cut off after this character, in the middle of an escape perhaps.
+    fn is_cut_after(&self, at: usize, source: &[char]) -> bool {
+        match &source[self.spans[at].1..] {
+            [] => true,
+            ['\\' | '%' | '&', rest @ ..] => {
+                let may_go_on = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '\\' | '#');
+                rest.len() < MAX_ESCAPE && rest.iter().all(may_go_on)
+            }
+            _ => false,
         }
+    }
+
+    /// Where in the source so many characters from `at` on are, with what is coded with them.
+    fn whole(&self, at: usize, length: usize, is_coded: bool) -> (usize, usize) {
+        let (mut first, mut last) = (at, at + length - 1);
         if is_coded {
             while first > 0 && is_coding(self.chars[first - 1]) {
                 first -= 1;
@@ -178,7 +198,7 @@ impl Level {
                 last += 1;
             }
         }
-        Some((self.spans[first].0, self.spans[last].1))
+        (self.spans[first].0, self.spans[last].1)
     }
 
     fn push(&mut self, c: char, span: (usize, usize)) {
@@ -378,6 +398,15 @@ mod tests {
         texts.iter().for_each(|text| redactor.hide(text, MIN));
         let text = "stream-012345@trade and stream-x12345@trade ".repeat(50);
         assert_eq!(redactor.redact(&text), "… and stream-x12345@trade ".repeat(50));
+    }
+
+    #[test]
+    fn a_text_that_would_take_too_long_is_hidden_whole() {
+        let mut redactor = Redactor::default();
+        redactor.hide(&"A".repeat(MAX_TEXT), MIN);
+        (0..5_000).for_each(|n| redactor.hide(&format!("{}{n:04}", "A".repeat(n % 100)), MIN));
+        assert_eq!(redactor.redact(&"A".repeat(MAX_TEXT - 1)), HIDDEN);
+        assert_eq!(redactor.redact("nothing of it"), "nothing of it");
     }
 
     proptest! {
