@@ -119,7 +119,11 @@ impl Client {
         match Line::parse(&line) {
             Some(Line::Error(refusal)) => Err(Error::refused(&refusal)),
             Some(Line::Ok(done)) => {
-                *place = Place { epoch: self.hello.epoch.to_string(), seq: done.seq.unwrap_or(place.seq) };
+                let seq = done.seq.unwrap_or(place.seq);
+                // a gap moves it on once it is heard: who keeps the place before is told of it again
+                let is_same = place.epoch == self.hello.epoch;
+                let seq = if is_same { seq.min(place.seq) } else { seq };
+                *place = Place { epoch: self.hello.epoch.to_string(), seq };
                 Ok(())
             }
             _ => {
