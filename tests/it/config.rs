@@ -7,26 +7,9 @@ use wsfan::config::{
     Config, Environment, Format, HeartbeatKind, LoadError, OnExhausted, Proxy, Say, SlowClient, Template,
 };
 
+use crate::common::config::{parse, refused, with};
+
 const SAMPLE: &str = include_str!("../../config/wsfan.toml");
-
-fn parse(text: &str) -> Result<Config, String> {
-    Config::parse(text, &Environment::fixed([])).map_err(|invalid| invalid.to_string())
-}
-
-/// A configuration from a valid first line and these.
-fn with(lines: &str) -> Result<Config, String> {
-    parse(&format!("upstream.url = \"ws://a\"\n{lines}"))
-}
-
-/// Checks that each text, from line 2 on, is refused with exactly this.
-fn refused(cases: &[(&str, &str)]) {
-    for (lines, sentence) in cases {
-        match with(lines) {
-            Ok(_) => panic!("accepted: {lines}"),
-            Err(found) => assert_eq!(&found, sentence, "{lines}"),
-        }
-    }
-}
 
 #[test]
 fn one_line_is_enough() {

@@ -3,30 +3,11 @@
 
 use std::time::Duration;
 
-use wsfan::config::{
-    Config, Environment, Excess, HeartbeatKind, OnHole, Placeholder, Remedy, Say, Template, Var, Window,
-};
+use wsfan::config::{Excess, HeartbeatKind, OnHole, Placeholder, Remedy, Say, Template, Var, Window};
+
+use crate::common::config::{parse, refused, with};
 
 const PAGE: &str = include_str!("../../docs/servers.md");
-
-fn parse(text: &str) -> Result<Config, String> {
-    Config::parse(text, &Environment::fixed([])).map_err(|invalid| invalid.to_string())
-}
-
-/// A configuration from a valid first line and these.
-fn with(lines: &str) -> Result<Config, String> {
-    parse(&format!("upstream.url = \"ws://a\"\n{lines}"))
-}
-
-/// Checks that each text, from line 2 on, is refused with exactly this.
-fn refused(cases: &[(&str, &str)]) {
-    for (lines, sentence) in cases {
-        match with(lines) {
-            Ok(_) => panic!("accepted: {lines}"),
-            Err(found) => assert_eq!(&found, sentence, "{lines}"),
-        }
-    }
-}
 
 #[test]
 fn the_pages_examples_are_valid() {

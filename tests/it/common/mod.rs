@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 mod client;
+pub mod config;
 mod daemon;
 pub mod schema;
 mod server;
