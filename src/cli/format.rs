@@ -1,4 +1,4 @@
-//! Numbers and foreign text, for people. Pure.
+//! Numbers and foreign text, for people.
 
 use std::{
     borrow::Cow,

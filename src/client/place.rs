@@ -1,4 +1,4 @@
-//! A place in the log, to be kept and gone on from. Pure.
+//! A place in the log, to be kept and gone on from.
 
 use crate::protocol::{Hello, Line, Since, Why};
 

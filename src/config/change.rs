@@ -1,4 +1,4 @@
-//! What a change of the configuration takes to be in force: decided here, once, for every key. Pure.
+//! What a change of the configuration takes to be in force: decided here, once, for every key.
 //!
 //! Each section is taken apart with all of its fields named, so that a key that is added doesn't compile until
 //! it has its place here. The supervisor's plan, the link's state machine and the table in `docs/operations.md`

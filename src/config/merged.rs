@@ -1,5 +1,5 @@
 //! A configuration with its profile's settings below its own, as TOML: for people, with what is secret masked.
-//! Pure.
+//!
 
 use toml::{
     Spanned, Table, Value,

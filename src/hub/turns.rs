@@ -1,5 +1,5 @@
 //! What waits for its turn: users take turns, and of each user its clients do. What one client waits with keeps
-//! its order. Pure.
+//! its order.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What a new configuration leads to. Pure.
+//! What a new configuration leads to.
 
 use std::path::{Path, PathBuf};
 

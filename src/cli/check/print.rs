@@ -1,4 +1,4 @@
-//! `wsfan check --print`: the config with its profile's settings in it. Pure.
+//! `wsfan check --print`: the config with its profile's settings in it.
 
 use super::super::format::clean;
 use crate::config::Merged;

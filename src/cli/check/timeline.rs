@@ -1,4 +1,4 @@
-//! The rows of a walk, for people and for programs. Pure.
+//! The rows of a walk, for people and for programs.
 
 use std::{
     fmt::Write as _,

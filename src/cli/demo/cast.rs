@@ -1,4 +1,4 @@
-//! The programs of the demo, and what each has had. Pure.
+//! The programs of the demo, and what each has had.
 
 use super::tally::Tally;
 use crate::protocol::{Ledger, Status};

@@ -1,4 +1,4 @@
-//! A client's own count of what it got, to hold against the daemon's ledger. Pure.
+//! A client's own count of what it got, to hold against the daemon's ledger.
 
 /// Which entries came, which were declared lost, and whether any is missing without a word.
 #[derive(Debug, Default, PartialEq, Eq)]

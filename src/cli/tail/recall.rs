@@ -1,4 +1,4 @@
-//! What is held already: the last messages of it, or those since a time. Pure.
+//! What is held already: the last messages of it, or those since a time.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Where a key belongs that stands in another table. Pure.
+//! Where a key belongs that stands in another table.
 
 /// What to do about a key that isn't known in the table at `path`, where its place is plain.
 pub(super) fn of(path: &str, key: &str) -> Option<&'static str> {

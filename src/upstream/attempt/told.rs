@@ -1,5 +1,5 @@
 //! What an attempt tells its server and its proxy in URLs, headers and logins, and nobody else may be shown.
-//! Pure.
+//!
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 

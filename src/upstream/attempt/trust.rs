@@ -1,4 +1,4 @@
-//! Where a URL may lead that a message of the server's had a part in. Pure.
+//! Where a URL may lead that a message of the server's had a part in.
 //!
 //! Where a server passes on what its clients say, such a message may be anybody's. So it leads to no host
 //! that the configuration doesn't name, to no weaker scheme, and what the configuration sends along goes

@@ -1,4 +1,4 @@
-//! What `upstream.url_command` prints: where to connect, or why not. Pure.
+//! What `upstream.url_command` prints: where to connect, or why not.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What to do about a walk that failed, where its sentence doesn't say so already. Pure.
+//! What to do about a walk that failed, where its sentence doesn't say so already.
 
 use super::Part;
 use crate::upstream::{failure::Failure, machine::How};

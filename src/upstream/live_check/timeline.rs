@@ -1,4 +1,4 @@
-//! What happens on the way becomes rows. Pure.
+//! What happens on the way becomes rows.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! In which order to try a server's addresses. Pure.
+//! In which order to try a server's addresses.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What a certificate says, for people. Whether it is trusted is for rustls to say. Pure.
+//! What a certificate says, for people. Whether it is trusted is for rustls to say.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! A `ws://` or `wss://` URL, taken apart (RFC 6455, section 3). Pure.
+//! A `ws://` or `wss://` URL, taken apart (RFC 6455, section 3).
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Which proxy the environment names for a server. Pure.
+//! Which proxy the environment names for a server.
 //!
 //! No standard says what these variables mean. This follows curl where programs differ, but for
 //! `HTTP_PROXY`, which is honoured outside CGI, as Go and Python do.
