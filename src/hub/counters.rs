@@ -53,10 +53,10 @@ impl Counters {
         self.traffic.set(traffic);
     }
 
-    /// Counts a message written to the upstream.
-    pub(super) fn sent(&self, bytes: usize) {
+    /// Counts messages written to the upstream.
+    pub(super) fn sent(&self, messages: usize, bytes: usize) {
         let mut traffic = self.traffic.get();
-        traffic.sent += 1;
+        traffic.sent += messages as u64;
         traffic.sent_bytes += bytes as u64;
         self.traffic.set(traffic);
     }
@@ -142,7 +142,7 @@ impl Counters {
                 Fate::LinkDown(_) => sends.link_down += 1,
                 Fate::Expired => sends.expired += 1,
                 Fate::OutboxFull => sends.outbox_full += 1,
-                Fate::TooLarge(_) => sends.too_large += 1,
+                Fate::TooLarge(_) | Fate::TooMany(_) => sends.too_large += 1,
                 Fate::RateLimited => sends.rate_limited += 1,
                 Fate::Unknown => sends.unknown += 1,
             }
@@ -229,6 +229,7 @@ mod tests {
             Fate::Expired,
             Fate::OutboxFull,
             Fate::TooLarge(1),
+            Fate::TooMany(1),
             Fate::RateLimited,
             Fate::Unknown,
         ] {
@@ -243,7 +244,7 @@ mod tests {
                 link_down: 1,
                 expired: 1,
                 outbox_full: 1,
-                too_large: 1,
+                too_large: 2,
                 rate_limited: 1,
                 unknown: 1,
             },

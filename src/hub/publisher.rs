@@ -94,9 +94,9 @@ impl Publisher {
         change(&mut self.0.0.link.borrow_mut());
     }
 
-    /// Counts a message written to the upstream.
-    pub fn count_sent(&self, bytes: usize) {
-        self.0.counters().sent(bytes);
+    /// Counts messages written to the upstream.
+    pub fn count_sent(&self, messages: usize, bytes: usize) {
+        self.0.counters().sent(messages, bytes);
     }
 
     /// Counts a connection that was to take over and didn't.

@@ -43,6 +43,8 @@ pub enum Fate {
     OutboxFull,
     /// It is over the largest that `limits.max_message` lets out, which is this, in bytes.
     TooLarge(usize),
+    /// It is a unit of more messages than `limits.messages` ever let out at once, which are so many.
+    TooMany(usize),
     /// It is more than `limits.messages` let out, and `limits.excess` is `refuse`.
     RateLimited,
     /// The connection ended while it was being written: it may have arrived, or not.
@@ -61,21 +63,40 @@ impl Fate {
 pub struct Send {
     /// What to send.
     pub payload: Payload,
-    /// Who hears what became of it.
+    /// What goes out right after it, with nothing between: the other messages of a unit. Mostly none, which takes no
+    /// memory.
+    pub rest: Vec<Payload>,
+    /// Who hears what became of it: of all of it, at once.
     pub ticket: Ticket,
     /// Bytes beside the payload that are kept for it: those of its id.
     pub extra: usize,
 }
 
 impl Send {
-    /// What it costs in the lane and the outbox: its payload, its id, and a fixed sum for the rest.
+    /// One message.
+    pub fn new(payload: Payload, ticket: Ticket, extra: usize) -> Send {
+        Send { payload, rest: Vec::new(), ticket, extra }
+    }
+
+    /// How many messages it is: 1, or those of a unit.
+    pub fn count(&self) -> usize {
+        1 + self.rest.len()
+    }
+
+    /// The size of its largest message, in bytes.
+    pub fn largest(&self) -> usize {
+        self.rest.iter().map(Payload::len).fold(self.payload.len(), usize::max)
+    }
+
+    /// What it costs in the lane and the outbox: its payloads, its id, and a fixed sum for the rest of each message.
     pub fn cost(&self) -> usize {
-        Send::cost_of(&self.payload, self.extra)
+        Send::cost_of(&self.payload, &self.rest, self.extra)
     }
 
     /// The cost of a send to be.
-    pub fn cost_of(payload: &Payload, extra: usize) -> usize {
-        payload.len() + extra + Lane::OVERHEAD
+    pub fn cost_of(payload: &Payload, rest: &[Payload], extra: usize) -> usize {
+        let of = |payload: &Payload| payload.len() + Lane::OVERHEAD;
+        of(payload) + rest.iter().map(of).sum::<usize>() + extra
     }
 }
 

@@ -73,6 +73,14 @@ impl<T> Turns<T> {
         Some(thing)
     }
 
+    /// Puts back what was just taken, before what else its client waits with. The turn is used up all the same.
+    pub fn put_back(&mut self, from: &Origin, thing: T) {
+        self.push(from, thing);
+        if let Some(queue) = self.queues.get_mut(&from.client) {
+            queue.rotate_right(1);
+        }
+    }
+
     /// What would be taken next if all of it may.
     pub fn peek(&self) -> Option<&T> {
         let client = self.clients.get(self.users.front()?)?.front()?;

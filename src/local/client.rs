@@ -203,7 +203,12 @@ impl Reader {
             return self.fanout.reply(self.id, &replies::error(id, Code::Forbidden, &message));
         }
         match op {
-            Op::Send(content) => self.send(id.map(RawValue::to_owned), content.into()).await,
+            Op::Send(content) => self.send(id.map(RawValue::to_owned), content.into(), Vec::new()).await,
+            Op::Unit { messages } => {
+                let mut payloads = messages.into_iter().map(Payload::from);
+                let Some(first) = payloads.next() else { return }; // it has one: see `parse`
+                self.send(id.map(RawValue::to_owned), first, payloads.collect()).await;
+            }
             Op::Attach { since } => self.attach(id, since),
             Op::Status => self.status(id).await,
             Op::Ping => self.ok(id, Done::Pong),
@@ -251,9 +256,9 @@ impl Reader {
         }
     }
 
-    async fn send(&self, id: Option<Box<RawValue>>, payload: Payload) {
+    async fn send(&self, id: Option<Box<RawValue>>, payload: Payload, rest: Vec<Payload>) {
         let extra = id.as_ref().map_or(0, |id| id.get().len());
-        let Some(permit) = self.admit(Send::cost_of(&payload, extra)).await else { return };
+        let Some(permit) = self.admit(Send::cost_of(&payload, &rest, extra)).await else { return };
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
             hub.counters().fate(fate);
@@ -264,7 +269,7 @@ impl Reader {
                 dropped(&hub, &fanout, client);
             }
         });
-        self.hub.command(Command::Send(Send { payload, ticket, extra })).await;
+        self.hub.command(Command::Send(Send { payload, rest, ticket, extra })).await;
     }
 
     /// A line from a client of a raw listener is a text message. There is no line to tell an error
@@ -275,7 +280,7 @@ impl Reader {
             _ => return self.fanout.dismiss(self.id, Bye::BadClient),
         };
         let payload = Payload::Text(text);
-        let Some(permit) = self.admit(Send::cost_of(&payload, 0)).await else { return };
+        let Some(permit) = self.admit(Send::cost_of(&payload, &[], 0)).await else { return };
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
             hub.counters().fate(fate);
@@ -286,7 +291,7 @@ impl Reader {
                 fanout.dismiss(client, Bye::BadClient);
             }
         });
-        self.hub.command(Command::Send(Send { payload, ticket, extra: 0 })).await;
+        self.hub.command(Command::Send(Send::new(payload, ticket, 0))).await;
     }
 
     /// Waits for room in the lane. `None`: the client has gone so long ago that its sends are dropped.

@@ -11,6 +11,9 @@ use super::Code;
 /// The longest id in bytes. Ids are kept until the answer, and must not outweigh the payloads.
 pub const MAX_ID: usize = 1024;
 
+/// So many messages are in a unit at most.
+pub const MAX_UNIT: usize = 1000;
+
 /// A request: one line from a client.
 #[derive(Debug, Clone)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -25,16 +28,19 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The line, without its end.
     pub fn write(&self) -> Vec<u8> {
+        let raw = |content: &Content<'_>| serde_json::value::to_raw_value(&content.payload()).expect(PLAIN);
         let op = Some(Cow::Borrowed(self.op.name()));
-        let mut wire = Wire { op, id: self.id, json: None, text: None, binary: None, since: None };
+        let mut wire = Wire { op, id: self.id, ..Wire::default() };
         match &self.op {
-            Op::Send(Content::Json(json)) => wire.json = Some(json),
-            Op::Send(Content::Text(text)) => wire.text = Some(Cow::Borrowed(text)),
-            Op::Send(Content::Binary(bytes)) => wire.binary = Some(BASE64.encode(bytes).into()),
+            Op::Send(content) => {
+                let Payload { json, text, binary } = content.payload();
+                (wire.json, wire.text, wire.binary) = (json, text, binary);
+            }
+            Op::Unit { messages } => wire.messages = Some(messages.iter().map(raw).map(Cow::Owned).collect()),
             Op::Attach { since } => wire.since = since.clone(),
             Op::Status | Op::Reconnect | Op::Close | Op::Open | Op::Reload | Op::Ping => {}
         }
-        serde_json::to_vec(&wire).expect("a request is plain data")
+        serde_json::to_vec(&wire).expect(PLAIN)
     }
 }
 
@@ -44,6 +50,13 @@ impl Request<'_> {
 pub enum Op<'a> {
     /// Send this upstream.
     Send(Content<'a>),
+    /// Send these upstream, one right after another with nothing between, as a unit with one fate.
+    #[cfg_attr(test, schemars(rename = "send"))]
+    Unit {
+        /// 1 to [`MAX_UNIT`] of them.
+        #[cfg_attr(test, schemars(length(min = 1, max = MAX_UNIT)))]
+        messages: Vec<Content<'a>>,
+    },
     /// Move the cursor: to right after `since`, or to the head of the log.
     Attach {
         /// The last entry that the client has.
@@ -67,7 +80,7 @@ impl Op<'_> {
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
-            Op::Send(_) => "send",
+            Op::Send(_) | Op::Unit { .. } => "send",
             Op::Attach { .. } => "attach",
             Op::Status => "status",
             Op::Reconnect => "reconnect",
@@ -89,6 +102,31 @@ pub enum Content<'a> {
     Text(Cow<'a, str>),
     /// A binary message, in base64 (RFC 4648, with padding).
     Binary(#[cfg_attr(test, schemars(with = "String"))] Cow<'a, [u8]>),
+}
+
+impl<'a> Content<'a> {
+    fn payload(&self) -> Payload<'_> {
+        match self {
+            Content::Json(json) => Payload { json: Some(json), ..Payload::default() },
+            Content::Text(text) => Payload { text: Some(Cow::Borrowed(text)), ..Payload::default() },
+            Content::Binary(bytes) => {
+                Payload { binary: Some(BASE64.encode(bytes).into()), ..Payload::default() }
+            }
+        }
+    }
+
+    /// What one of the three says; `what` needs it.
+    fn read(payload: Payload<'a>, what: &str) -> Result<Content<'a>, String> {
+        match (payload.json, payload.text, payload.binary) {
+            (Some(json), None, None) => Ok(Content::Json(json)),
+            (None, Some(text), None) => Ok(Content::Text(text)),
+            (None, None, Some(text)) => match BASE64.decode(text.as_bytes()) {
+                Ok(bytes) => Ok(Content::Binary(bytes.into())),
+                Err(error) => Err(format!("`binary` is not base64: {error}")),
+            },
+            _ => Err(format!("{what} needs exactly one of `json`, `text` and `binary`")),
+        }
+    }
 }
 
 /// An entry of the log, named for ever.
@@ -140,18 +178,21 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         return bad(None, Code::BadRequest, message);
     }
     let op = match wire.op.as_deref() {
-        Some("send") => match (wire.json, wire.text, wire.binary) {
-            (Some(json), None, None) => Op::Send(Content::Json(json)),
-            (None, Some(text), None) => Op::Send(Content::Text(text)),
-            (None, None, Some(text)) => match BASE64.decode(text.as_bytes()) {
-                Ok(bytes) => Op::Send(Content::Binary(bytes.into())),
-                Err(error) => return bad(id, Code::BadRequest, format!("`binary` is not base64: {error}")),
-            },
-            _ => {
-                let message = "a send needs exactly one of `json`, `text` and `binary`".to_owned();
-                return bad(id, Code::BadRequest, message);
+        Some("send") => {
+            let Wire { json, text, binary, messages, .. } = wire;
+            let payload = Payload { json, text, binary };
+            let read = match messages {
+                Some(messages) if payload.is_empty() => unit(&messages),
+                Some(_) => {
+                    Err("a send has `messages`, or one of `json`, `text` and `binary`, not both".to_owned())
+                }
+                None => Content::read(payload, "a send").map(Op::Send),
+            };
+            match read {
+                Ok(op) => op,
+                Err(message) => return bad(id, Code::BadRequest, message),
             }
-        },
+        }
         Some("attach") => Op::Attach { since: wire.since },
         Some("status") => Op::Status,
         Some("reconnect") => Op::Reconnect,
@@ -169,6 +210,26 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
     Ok(Request { id, op })
 }
 
+/// The messages of a unit, each an object with its payload.
+fn unit<'a>(messages: &[Cow<'a, RawValue>]) -> Result<Op<'a>, String> {
+    if !(1..=MAX_UNIT).contains(&messages.len()) {
+        return Err(format!("`messages` has 1 to {MAX_UNIT} messages: send more in several units"));
+    }
+    let of = |(at, message): (usize, &Cow<'a, RawValue>)| {
+        let Cow::Borrowed(message) = message else { unreachable!("they are read") };
+        // serde would take an array for the fields in their order
+        if !message.get().starts_with('{') {
+            return Err(format!("messages[{at}] is not an object with one of `json`, `text` and `binary`"));
+        }
+        let payload = serde_json::from_str(message.get()).map_err(|error| {
+            let words = error.to_string();
+            format!("messages[{at}]: {}", words.rsplit_once(" at line ").map_or(&*words, |(words, _)| words))
+        })?;
+        Content::read(payload, &format!("messages[{at}]"))
+    };
+    Ok(Op::Unit { messages: messages.iter().enumerate().map(of).collect::<Result<_, _>>()? })
+}
+
 /// Why a line can't be read, and how one is written. The place is its column: it is a line of its own.
 fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
     let words = error.to_string();
@@ -183,10 +244,10 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
         Some((field, _)) => {
             let shown: String = field.chars().take(40).collect();
             let there = match op_of(line).as_deref() {
-                Some("send") => "a send has `op`, `id`, and one of `json`, `text` and `binary`",
+                Some("send") => "a send has `op`, `id`, and one of `json`, `text`, `binary` and `messages`",
                 Some("attach") => "an attach has `op`, `id`, and `since` with `epoch` and `seq`",
                 _ => {
-                    "there are `op` and `id`, for a send one of `json`, `text` and `binary`, and for an attach `since`"
+                    "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, and for an attach `since`"
                 }
             };
             format!("unknown field `{shown}`: {there}")
@@ -205,8 +266,28 @@ fn op_of(line: &[u8]) -> Option<Cow<'_, str>> {
     serde_json::from_slice::<Named<'_>>(line).ok()?.op
 }
 
+const PLAIN: &str = "a request is plain data";
+
+/// A payload, as it stands in a unit.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct Payload<'a> {
+    #[serde(borrow, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    json: Option<&'a RawValue>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    binary: Option<Cow<'a, str>>,
+}
+
+impl Payload<'_> {
+    fn is_empty(&self) -> bool {
+        self.json.is_none() && self.text.is_none() && self.binary.is_none()
+    }
+}
+
 /// The fields of a request, as they stand on the line.
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 struct Wire<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -219,6 +300,8 @@ struct Wire<'a> {
     text: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     binary: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "messages", skip_serializing_if = "Option::is_none")]
+    messages: Option<Vec<Cow<'a, RawValue>>>,
     #[serde(borrow, default, deserialize_with = "since", skip_serializing_if = "Option::is_none")]
     since: Option<Since<'a>>,
 }
@@ -226,6 +309,31 @@ struct Wire<'a> {
 /// A field that is there, whatever it holds: `null` is a payload like any other.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// The messages of a unit, as they came. What is more than may be is passed over, but for one that shows it.
+fn messages<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<Cow<'a, RawValue>>>, D::Error> {
+    struct Visitor;
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Vec<Cow<'de, RawValue>>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of messages")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut messages = Vec::new();
+            while messages.len() <= MAX_UNIT {
+                let Some(message) = seq.next_element::<&RawValue>()? else { return Ok(messages) };
+                messages.push(Cow::Borrowed(message));
+            }
+            while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+            Ok(messages)
+        }
+    }
+    deserializer.deserialize_seq(Visitor).map(Some)
 }
 
 /// `since`, as the object that it is: serde would take an array for its fields in their order.
@@ -290,7 +398,7 @@ mod tests {
             ),
             (
                 r#"{"op":"send","message":"x"}"#,
-                "unknown field `message`: a send has `op`, `id`, and one of `json`, `text` and `binary`",
+                "unknown field `message`: a send has `op`, `id`, and one of `json`, `text`, `binary` and `messages`",
             ),
             (
                 r#"{"op":"attach","from":1}"#,
@@ -307,6 +415,10 @@ mod tests {
             (r#"{"op":"send","text":"a\nb"}"#, "Send(Text(\"a\\nb\"))"),
             (r#"{"op":"send","json":null}"#, "Send(Json(RawValue(null)))"),
             (r#"{"op":"send","binary":"AAEC"}"#, "Send(Binary([0, 1, 2]))"),
+            (
+                r#"{"op":"send","messages":[{"json":[1]},{"text":"a"},{ "binary":"AA==" },{"json":null}]}"#,
+                "Unit { messages: [Json(RawValue([1])), Text(\"a\"), Binary([0]), Json(RawValue(null))] }",
+            ),
             (r#"{"op":"attach"}"#, "Attach { since: None }"),
             (r#"{"op":"attach","since":null}"#, "Attach { since: None }"),
             (
@@ -340,6 +452,37 @@ mod tests {
             (r#"{"op":"send","id":1}"#, Code::BadRequest, "exactly one of"),
             (r#"{"op":"send","id":1,"json":1,"text":""}"#, Code::BadRequest, "exactly one of"),
             (r#"{"op":"send","id":1,"binary":"AAE"}"#, Code::BadRequest, "not base64"),
+            (r#"{"op":"send","id":1,"messages":[]}"#, Code::BadRequest, "has 1 to 1000 messages"),
+            (r#"{"op":"send","id":1,"messages":{}}"#, Code::BadRequest, "expected a list of messages"),
+            (r#"{"op":"send","id":1,"messages":null}"#, Code::BadRequest, "expected a list of messages"),
+            (r#"{"op":"send","id":1,"text":"","messages":[{"text":""}]}"#, Code::BadRequest, "not both"),
+            (
+                r#"{"op":"send","id":1,"messages":[{"text":""},"x"]}"#,
+                Code::BadRequest,
+                "messages[1] is not an object",
+            ),
+            (
+                r#"{"op":"send","id":1,"messages":[[1,"x","y"]]}"#,
+                Code::BadRequest,
+                "messages[0] is not an object",
+            ),
+            (r#"{"op":"send","id":1,"messages":[{}]}"#, Code::BadRequest, "messages[0] needs exactly one of"),
+            (
+                r#"{"op":"send","id":1,"messages":[{"json":1,"text":""}]}"#,
+                Code::BadRequest,
+                "messages[0] needs exactly",
+            ),
+            (r#"{"op":"send","id":1,"messages":[{"binary":"AAE"}]}"#, Code::BadRequest, "not base64"),
+            (
+                r#"{"op":"send","id":1,"messages":[{"txet":""}]}"#,
+                Code::BadRequest,
+                "messages[0]: unknown field `txet`",
+            ),
+            (
+                r#"{"op":"send","id":1,"messages":[{"messages":[]}]}"#,
+                Code::BadRequest,
+                "unknown field `messages`",
+            ),
             (r#"{"op":"send","id":1,"txet":""}"#, Code::BadRequest, "unknown field `txet`"),
             (r#"{"op":"attach","id":1,"since":3}"#, Code::BadRequest, "expected an object with `epoch` and"),
             (r#"{"op":"attach","id":1,"since":["e",3]}"#, Code::BadRequest, "expected an object with"),
@@ -352,6 +495,18 @@ mod tests {
             assert_eq!(found, code, "{line}: {message}");
             assert!(message.contains(part), "{line}: {message}");
             assert_eq!(id.as_deref(), line.contains("\"id\":1").then_some("1"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_bounded() {
+        let line = |count: usize| {
+            format!(r#"{{"op":"send","id":1,"messages":[{}]}}"#, vec![r#"{"json":1}"#; count].join(","))
+        };
+        assert!(parse(line(MAX_UNIT).as_bytes()).is_ok());
+        for count in [MAX_UNIT + 1, MAX_UNIT + 2, 50_000] {
+            assert_eq!(bad(&line(count)).1, Code::BadRequest);
+            assert!(bad(&line(count)).2.contains("has 1 to 1000 messages"), "{count}");
         }
     }
 
@@ -394,6 +549,7 @@ mod tests {
             r#"{"op":"send","id":"a","text":"a\nb"}"#,
             r#"{"op":"send","id":1,"binary":"AAEC"}"#,
             r#"{"op":"send","json":null}"#,
+            r#"{"op":"send","id":1,"messages":[{"json":{"a": 1.10}},{"text":"a"},{"binary":"AAEC"}]}"#,
             r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":3}}"#,
             r#"{"op":"attach","id":1}"#,
             r#"{"op":"status","id":1}"#,

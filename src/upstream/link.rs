@@ -226,15 +226,23 @@ impl<D: Dial + 'static> Link<D> {
 
     fn send(&mut self, now: Instant, send: Send) {
         let limits = &self.present.terms.limits;
-        if let Some(max) = limits.max_message.filter(|max| send.payload.len() > *max) {
+        if let Some(max) = limits.max_message.filter(|max| send.largest() > *max) {
             send.ticket.settle(Fate::TooLarge(max));
-        } else if self.machine.refuses(now, self.backlog.ahead()) {
+        } else if let Some(most) = self.is_over(now, &send) {
+            send.ticket.settle(Fate::TooMany(most));
+        } else if self.machine.refuses(now, self.backlog.ahead(), send.count()) {
             send.ticket.settle(Fate::RateLimited);
         } else if self.machine.sender().is_some() || self.is_draining() {
             self.backlog.push(send);
         } else {
             self.backlog.hold(now, send, self.machine.state_for_sends());
         }
+    }
+
+    /// The most messages that ever go out at once, if this is a unit of more.
+    fn is_over(&self, now: Instant, send: &Send) -> Option<usize> {
+        let most = (!send.rest.is_empty()).then(|| self.machine.leeway(now).most)?;
+        (send.count() > most).then_some(most)
     }
 
     fn change_settings(&mut self) {
@@ -304,7 +312,7 @@ impl<D: Dial + 'static> Link<D> {
         let stalls = self.seats.iter().filter_map(Seat::stall_deadline);
         let others = [
             self.machine.next_timeout(now),
-            self.machine.next_let_out(now, self.backlog.ahead() > 0),
+            self.machine.next_let_out(now, self.backlog.wants()),
             self.backlog.next_expiry(),
         ];
         stalls.chain(others.into_iter().flatten()).min()

@@ -45,6 +45,7 @@ use channel::{Channel, Doing, Timeout};
 pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};
 use fault::Fault;
 use heartbeat::Heartbeat;
+pub(super) use pacing::Leeway;
 use pacing::Sender;
 use rotation::Rotation;
 use state::{State, Then, Wait};
@@ -246,29 +247,31 @@ impl Machine {
         find(state, rotation, slot)?.next_own(now, world)
     }
 
-    /// Whether the limits let a client's send out now.
-    pub(super) fn lets_out(&self, now: Instant) -> bool {
-        self.world.pacing.message_at(now, Sender::Client) <= now
+    /// What the limits let out of clients' messages now.
+    pub(super) fn leeway(&self, now: Instant) -> Leeway {
+        let pacing = &self.world.pacing;
+        Leeway { free: pacing.free(now, Sender::Client), most: pacing.most(Sender::Client) }
     }
 
-    /// A client's send goes out, or an answer to the server's ping, which no limit holds back.
-    pub(super) fn sent(&mut self, now: Instant) {
-        self.world.pacing.sent(now);
+    /// So many messages of a client's send go out, or an answer to the server's ping, which no limit holds back.
+    pub(super) fn sent(&mut self, now: Instant, messages: usize) {
+        (0..messages).for_each(|_| self.world.pacing.sent(now));
     }
 
-    /// When the limits let something out that waits for it, clients' sends included if they do.
-    pub(super) fn next_let_out(&self, now: Instant, clients: bool) -> Option<Instant> {
+    /// When the limits let something out that waits for it; of clients' sends, when they let out so many messages.
+    pub(super) fn next_let_out(&self, now: Instant, clients: Option<usize>) -> Option<Instant> {
         let own = Slot::ALL.iter().find_map(|slot| self.channel(*slot)?.let_out(now, &self.world));
-        let clients =
-            (clients && self.sender().is_some()).then(|| self.world.pacing.message_at(now, Sender::Client));
+        let clients = clients
+            .filter(|_| self.sender().is_some())
+            .map(|messages| self.world.pacing.messages_at(now, messages, Sender::Client));
         [own, clients].into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// Whether a client's send is too many, with so many before it.
-    pub(super) fn refuses(&self, now: Instant, before: usize) -> bool {
+    /// Whether a client's send of so many messages is too many, with so many before it.
+    pub(super) fn refuses(&self, now: Instant, before: usize, messages: usize) -> bool {
         self.settings.terms.limits.excess == Excess::Refuse
             && self.sender().is_some()
-            && before >= self.world.pacing.free(now, Sender::Client)
+            && before.saturating_add(messages) > self.world.pacing.free(now, Sender::Client)
     }
 
     /// The connection that clients' sends go to now.

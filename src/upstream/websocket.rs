@@ -70,8 +70,8 @@ pub(super) trait Exchange {
     fn received(&mut self, frame: Frame<'_>);
     /// The next send to write, if there is one.
     fn next_send(&mut self) -> Option<Send>;
-    /// A client's send of so many bytes was written.
-    fn written(&mut self, bytes: usize);
+    /// A client's send of so many messages and bytes was written.
+    fn written(&mut self, messages: usize, bytes: usize);
 }
 
 /// Whether to read.
@@ -385,11 +385,11 @@ impl Connection {
         if self.outbound.is_full_of_pongs() {
             cx.waker().wake_by_ref(); // reading had stopped
         }
-        for (ticket, size) in self.outbound.flushed() {
-            if ticket.is_heard() {
-                exchange.written(size);
+        for sent in self.outbound.flushed() {
+            if sent.ticket.is_heard() {
+                exchange.written(sent.messages, sent.bytes);
             }
-            ticket.settle(Fate::Written);
+            sent.ticket.settle(Fate::Written);
         }
     }
 

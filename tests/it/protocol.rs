@@ -153,6 +153,14 @@ fn send() {
 }
 
 #[test]
+fn unit() {
+    let (_server, daemon, mut upstream) = up("");
+    run("unit", &mut daemon.client());
+    let messages = [upstream.message(), upstream.message()];
+    assert_eq!(messages, [Message::text("{\"header\": 1}"), Message::binary(vec![0, 1, 2])]);
+}
+
+#[test]
 fn send_while_down() {
     let (_server, daemon, mut upstream) = up("");
     let mut client = daemon.client();
@@ -283,6 +291,9 @@ fn the_schema_refuses_what_is_no_line() {
         ("Line", r#"{"type":"gap","seq":1,"from":3,"to":4,"count":2,"why":"expired"}"#),
         ("Request", r#"{"op":"send"}"#),
         ("Request", r#"{"op":"send","json":1,"text":""}"#),
+        ("Request", r#"{"op":"send","messages":[]}"#),
+        ("Request", r#"{"op":"send","text":"","messages":[{"text":""}]}"#),
+        ("Request", r#"{"op":"send","messages":[{"text":"","json":1}]}"#),
         ("Request", r#"{"op":"attach","since":{"epoch":"e"}}"#),
         ("Request", r#"{"op":"attach","since":{"epoch":"e","seq":1,"x":1}}"#),
         ("Request", r#"{"op":"ping","txet":""}"#),

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, io::Write, net::Shutdown, os::unix::net::UnixStream};
 
 use serde_json::json;
+use tokio_tungstenite::tungstenite;
 
 use crate::common::{self, Client, Connection, Daemon, Server};
 
@@ -211,4 +212,143 @@ fn each_send_that_nobody_can_be_told_of_is_in_the_log_at_debug() {
     let log = daemon.log();
     let warnings = log.lines().filter(|line| line.contains("WARN") && line.contains("has gone")).count();
     assert_eq!(warnings, 1, "{log}");
+}
+
+/// Waits until sends go.
+fn until_up(client: &mut common::Client) {
+    if client.hello["link"] != "up" {
+        client.link("up");
+    }
+}
+
+/// A unit of three: a header and two more, as programs of one protocol say them.
+fn unit(who: &str, n: usize) -> serde_json::Value {
+    let messages: Vec<_> = (0..3).map(|part| json!({"text": format!("{who} {n} {part}")})).collect();
+    json!({"op": "send", "messages": messages})
+}
+
+/// Checks that these are whole units, and that each program's come in order.
+fn assert_units(texts: &[String]) {
+    let mut next = std::collections::BTreeMap::<String, usize>::new();
+    for unit in texts.chunks(3) {
+        let head =
+            unit[0].strip_suffix(" 0").unwrap_or_else(|| panic!("{unit:?} stands where a unit begins"));
+        assert_eq!(unit[1..], [format!("{head} 1"), format!("{head} 2")]);
+        let (who, n) = head.split_once(' ').unwrap();
+        let next = next.entry(who.to_owned()).or_default();
+        assert_eq!(n, next.to_string(), "{who}");
+        *next += 1;
+    }
+}
+
+/// The next texts of the upstream.
+fn in_order(upstream: &mut Connection, count: usize) -> Vec<String> {
+    (0..count).map(|_| upstream.message().into_text().unwrap().to_string()).collect()
+}
+
+#[test]
+fn units_of_several_programs_and_the_heartbeat_never_stand_in_one_another() {
+    let server = Server::bind();
+    let beat = "[heartbeat]\nkind = \"message\"\nmessage = \"beat\"\ninterval = \"1s\"\nfirst = \"now\"\n[[reply]]\nmatch = \"hello\"\nsend = \"reply\"\n";
+    let daemon = Daemon::start(&(server.config() + beat));
+    let mut upstream = server.accept();
+    let writers: Vec<_> = ["a", "b"]
+        .map(|who| {
+            let mut client = daemon.client();
+            until_up(&mut client);
+            std::thread::spawn(move || {
+                let ids: Vec<_> = (0..200).map(|n| client.ask(unit(who, n))).collect();
+                for id in ids {
+                    let line = client.until(|line| line["id"] == id);
+                    assert_eq!(line["result"], "written", "{line}");
+                }
+            })
+        })
+        .into();
+    // what wsfan itself says meanwhile
+    (0..50).for_each(|_| upstream.text("hello"));
+    let (mut seen, mut own) = (Vec::new(), 0);
+    while seen.len() < 1200 || own < 51 {
+        let text = upstream.message().into_text().unwrap().to_string();
+        if text == "beat" || text == "reply" {
+            assert_eq!(seen.len() % 3, 0, "{text} stands within a unit: {:?}", seen.last());
+            own += 1;
+        } else {
+            seen.push(text);
+        }
+    }
+    assert_units(&seen);
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    assert_eq!(daemon.client().status()["traffic"]["sent"], 1200, "each message counts");
+}
+
+#[test]
+fn units_stay_whole_while_connections_take_over_from_one_another() {
+    let server = Server::bind();
+    let rotate = "[rotate]\nwhen = \"go\"\noverlap = \"1s\"\n";
+    let daemon = Daemon::start(&(server.config() + rotate));
+    let mut upstream = server.accept();
+    let mut client = daemon.client();
+    until_up(&mut client);
+    let mut n = 0;
+    let mut texts = Vec::new();
+    for round in 0..3 {
+        let mut ask = |count: usize| -> Vec<_> {
+            (0..count)
+                .map(|_| {
+                    n += 1;
+                    client.ask(unit("a", n - 1))
+                })
+                .collect()
+        };
+        let mut ids = ask(20);
+        upstream.text("go");
+        ids.extend(ask(20));
+        let mut next = server.accept();
+        ids.extend(ask(20));
+        let mut waiting: BTreeSet<_> = ids.iter().map(|id| id.as_u64().unwrap()).collect();
+        let mut is_next = false;
+        while !waiting.is_empty() || !is_next {
+            let line = client.line();
+            is_next |= line["type"] == "link" && line["conn"] == round + 2;
+            if let Some(id) = line["id"].as_u64() {
+                assert_eq!(line["result"], "written", "{line}");
+                waiting.remove(&id);
+            }
+        }
+        // what the old one had, to its end; then the rest
+        while let Ok(message) = upstream.socket.read() {
+            if let tungstenite::Message::Text(text) = message {
+                texts.push(text.to_string());
+            }
+        }
+        assert!(texts.len().is_multiple_of(3), "no unit is torn apart");
+        let rest = 3 * n - texts.len();
+        texts.extend(in_order(&mut next, rest));
+        upstream = next;
+    }
+    assert_units(&texts);
+}
+
+#[test]
+fn a_unit_counts_as_its_messages_and_one_that_could_never_fit_is_refused() {
+    let limits = "[limits]\nmessages = \"4/1s\"\nreserve = 1\nmax_message = 64\n";
+    let (_server, daemon, mut upstream) = up(limits);
+    let mut client = daemon.client();
+    until_up(&mut client);
+    let refused = client.request(json!({"op": "send", "messages": vec![json!({"text": "x"}); 4]}));
+    assert_eq!(refused["code"], "too_large", "{refused}");
+    let most = "the unit has more messages than limits.messages ever let out at once, which is 3";
+    assert_eq!(refused["message"], most);
+    let long = json!({"text": "x".repeat(65)});
+    let refused = client.request(json!({"op": "send", "messages": [json!({"text": "x"}), long]}));
+    assert_eq!(refused["message"], "the message is over the 64 bytes of limits.max_message");
+    let (one, other) = (client.ask(unit("a", 0)), client.ask(unit("a", 1)));
+    let mut texts = in_order(&mut upstream, 3);
+    client.until(|line| line["id"] == one);
+    let begun = std::time::Instant::now();
+    texts.extend(in_order(&mut upstream, 3));
+    assert_units(&texts);
+    assert!(begun.elapsed() > std::time::Duration::from_millis(500), "the limits hold for all of it");
+    client.until(|line| line["id"] == other && line["result"] == "written");
 }

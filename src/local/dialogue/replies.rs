@@ -84,6 +84,11 @@ pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8
         Fate::TooLarge(max) => {
             (Code::TooLarge, format!("the message is over the {max} bytes of limits.max_message").into())
         }
+        Fate::TooMany(most) => (
+            Code::TooLarge,
+            format!("the unit has more messages than limits.messages ever let out at once, which is {most}")
+                .into(),
+        ),
         Fate::RateLimited => (
             Code::RateLimited,
             "more messages were sent than limits.messages let out: send again later".into(),

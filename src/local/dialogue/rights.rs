@@ -17,7 +17,7 @@ pub(in crate::local) fn of(listener: &Listener, uid: u32, own_uid: u32) -> Right
 /// The name of the right that `op` needs and `rights` lack.
 pub(in crate::local) fn missing(rights: Rights, op: &Op<'_>) -> Option<&'static str> {
     let (has, name) = match op {
-        Op::Send(_) => (rights.send, "send"),
+        Op::Send(_) | Op::Unit { .. } => (rights.send, "send"),
         Op::Attach { .. } => (rights.receive, "receive"),
         Op::Reconnect | Op::Close | Op::Open | Op::Reload => (rights.control, "control"),
         Op::Status | Op::Ping => (true, ""),
@@ -49,6 +49,7 @@ mod tests {
     fn each_op_needs_its_right() {
         let ops = [
             (Op::Send(Content::Text("".into())), Some("send")),
+            (Op::Unit { messages: vec![] }, Some("send")),
             (Op::Attach { since: None }, Some("receive")),
             (Op::Reconnect, Some("control")),
             (Op::Close, Some("control")),

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     config,
     hub::{Fate, LinkState, Send, Turns},
+    upstream::machine::Leeway,
 };
 
 /// What waits for the connection that is up, and the outbox for when none is. Users take turns, and of each its
@@ -23,6 +24,10 @@ pub(in crate::upstream) struct Backlog {
     outbox: Share,
     users: BTreeMap<u32, Share>,
     clients: BTreeMap<(u32, u64), Share>,
+    /// How many messages wait, those in the outbox and the others.
+    messages: usize,
+    /// The unit that waits for the limits to let out all of it at once.
+    saving: Option<Saving>,
     /// The connection closes: what has a lower number is still for it, and the rest is for the next.
     closing: Option<u64>,
     next_number: u64,
@@ -37,9 +42,20 @@ struct Waiting {
     since: Option<Instant>,
 }
 
+/// A unit for which the limits don't have enough at once. Each turn of its client saves it one message of what they
+/// let out, so that others go on meanwhile and yet don't keep it from ever going. It is the only one for which is saved.
+#[derive(Debug, Clone, Copy)]
+struct Saving {
+    /// Its number.
+    number: u64,
+    /// So many messages are saved.
+    saved: usize,
+}
+
 /// What somebody has in the outbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Share {
+    sends: usize,
     messages: usize,
     bytes: usize,
 }
@@ -52,6 +68,8 @@ impl Backlog {
             outbox: Share::default(),
             users: BTreeMap::new(),
             clients: BTreeMap::new(),
+            messages: 0,
+            saving: None,
             closing: None,
             next_number: 0,
         }
@@ -69,18 +87,42 @@ impl Backlog {
         self.add(waiting);
     }
 
-    /// The next send to write. One that waited for its turn for too long after its client had gone is none.
-    pub(in crate::upstream) fn next(&mut self, now: Instant) -> Option<Send> {
-        loop {
+    /// The next send to write, as far as the limits let it out. One that waited for its turn for too long after its
+    /// client had gone is none.
+    pub(in crate::upstream) fn next(&mut self, now: Instant, leeway: Leeway) -> Option<Send> {
+        while leeway.free > self.saving.map_or(0, |saving| saving.saved) {
             let closing = self.closing.unwrap_or(u64::MAX);
-            let waiting = self.waiting.pop(|waiting| waiting.number < closing)?;
-            self.remove(&waiting);
+            let saving = self.saving;
+            let may_go = |waiting: &Waiting| {
+                let may_save = || saving.is_none_or(|saving| saving.number == waiting.number);
+                waiting.number < closing && (waiting.send.rest.is_empty() || may_save())
+            };
+            let waiting = self.waiting.pop(may_go)?;
+            let messages = waiting.send.count();
             if waiting.is_left(now) {
+                self.remove(&waiting);
                 waiting.send.ticket.settle(Fate::Expired);
-            } else {
+            } else if messages == 1 || messages <= leeway.free {
+                self.remove(&waiting);
                 return Some(waiting.send);
+            } else if messages > leeway.most {
+                // the limits have changed
+                self.remove(&waiting);
+                waiting.send.ticket.settle(Fate::TooMany(leeway.most));
+            } else {
+                let saved = 1 + saving.map_or(0, |saving| saving.saved);
+                self.saving = Some(Saving { number: waiting.number, saved });
+                let from = Rc::clone(waiting.send.ticket.from());
+                self.waiting.put_back(&from, waiting);
             }
         }
+        None
+    }
+
+    /// How many messages the limits must let out for [`Backlog::next`] to have anything to do.
+    pub(in crate::upstream) fn wants(&self) -> Option<usize> {
+        let saved = self.saving.map_or(0, |saving| saving.saved);
+        (!self.waiting.is_empty()).then_some(saved + 1)
     }
 
     /// What is here now is still for the connection that is about to close; what is pushed from now
@@ -100,11 +142,12 @@ impl Backlog {
 
     /// The connection is gone: what it hadn't begun waits for the next one.
     pub(in crate::upstream) fn requeue(&mut self, now: Instant, state: LinkState) {
-        self.closing = None;
-        if self.waiting.len() == self.outbox.messages {
+        (self.closing, self.saving) = (None, None);
+        if self.waiting.len() == self.outbox.sends {
             return;
         }
         let mut rest = self.waiting.take_all(|waiting| waiting.since.is_none());
+        rest.iter().for_each(|waiting| self.messages -= waiting.send.count());
         rest.sort_unstable_by_key(|waiting| waiting.number);
         for waiting in rest {
             self.put_by(now, waiting, state);
@@ -116,14 +159,14 @@ impl Backlog {
         self.waiting.fronts().filter_map(|waiting| waiting.end(self.limits.ttl)).min()
     }
 
-    /// How many sends would be written before the next one.
+    /// How many messages would be written before the next send.
     pub(in crate::upstream) fn ahead(&self) -> usize {
-        self.waiting.len()
+        self.messages
     }
 
     /// How many sends wait for the link.
     pub(in crate::upstream) fn waiting(&self) -> usize {
-        self.outbox.messages
+        self.outbox.sends
     }
 
     /// Tells those that waited for too long, and returns how many they were.
@@ -154,9 +197,9 @@ impl Backlog {
         if self.limits.max_messages == 0 {
             return waiting.send.ticket.settle(Fate::LinkDown(state));
         }
-        let cost = waiting.send.cost();
-        let can = cost <= self.limits.max_bytes;
-        while can && !self.has_room(cost) {
+        let share = waiting.share();
+        let can = share.bytes <= self.limits.max_bytes && share.messages <= self.limits.max_messages;
+        while can && !self.has_room(share) {
             let Some(victim) = self.who_yields(&waiting).and_then(|client| self.waiting.take_newest(client))
             else {
                 break;
@@ -164,7 +207,7 @@ impl Backlog {
             self.remove(&victim);
             victim.send.ticket.settle(Fate::OutboxFull);
         }
-        if !can || !self.has_room(cost) {
+        if !can || !self.has_room(share) {
             return waiting.send.ticket.settle(Fate::OutboxFull);
         }
         waiting.since = Some(now);
@@ -172,8 +215,9 @@ impl Backlog {
         self.add(waiting);
     }
 
-    fn has_room(&self, cost: usize) -> bool {
-        self.outbox.messages < self.limits.max_messages && self.outbox.bytes + cost <= self.limits.max_bytes
+    fn has_room(&self, share: Share) -> bool {
+        let Share { messages, bytes, .. } = self.outbox.plus(share);
+        messages <= self.limits.max_messages && bytes <= self.limits.max_bytes
     }
 
     /// The client whose newest send makes room for this one: of the user with the most in the outbox, the
@@ -199,6 +243,7 @@ impl Backlog {
 
     fn add(&mut self, waiting: Waiting) {
         let from = Rc::clone(waiting.send.ticket.from());
+        self.messages += waiting.send.count();
         if waiting.since.is_some() {
             let share = waiting.share();
             self.outbox = self.outbox.plus(share);
@@ -212,6 +257,8 @@ impl Backlog {
 
     /// Notes that one was taken out.
     fn remove(&mut self, waiting: &Waiting) {
+        self.messages -= waiting.send.count();
+        self.saving = self.saving.filter(|saving| saving.number != waiting.number);
         if waiting.since.is_none() {
             return;
         }
@@ -234,17 +281,19 @@ impl Backlog {
 
 impl Share {
     fn plus(self, other: Share) -> Share {
-        Share { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
+        let (sends, messages) = (self.sends + other.sends, self.messages + other.messages);
+        Share { sends, messages, bytes: self.bytes + other.bytes }
     }
 
     fn minus(self, other: Share) -> Share {
-        Share { messages: self.messages - other.messages, bytes: self.bytes - other.bytes }
+        let (sends, messages) = (self.sends - other.sends, self.messages - other.messages);
+        Share { sends, messages, bytes: self.bytes - other.bytes }
     }
 }
 
 impl Waiting {
     fn share(&self) -> Share {
-        Share { messages: 1, bytes: self.send.cost() }
+        Share { sends: 1, messages: self.send.count(), bytes: self.send.cost() }
     }
 
     /// When it has waited for too long. In the outbox that is a matter of `ttl` alone: its client was told that
@@ -263,8 +312,13 @@ impl Waiting {
 mod tests {
     use std::cell::RefCell;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::hub::{Lane, Origin, Payload, Permit, Ticket};
+
+    /// There are no limits.
+    const ALL: Leeway = Leeway { free: usize::MAX, most: usize::MAX };
 
     type Fates = Rc<RefCell<Vec<(String, Fate)>>>;
 
@@ -279,7 +333,7 @@ mod tests {
     fn send_of(fates: &Fates, from: &Rc<Origin>, text: &str) -> Send {
         let (told, name) = (Rc::clone(fates), text.to_owned());
         let ticket = Ticket::new(Permit::of(from), move |fate| told.borrow_mut().push((name.clone(), fate)));
-        Send { payload: Payload::Text(text.into()), ticket, extra: 0 }
+        Send::new(Payload::Text(text.into()), ticket, 0)
     }
 
     fn texts(backlog: &mut Backlog) -> Vec<String> {
@@ -287,7 +341,7 @@ mod tests {
     }
 
     fn texts_at(backlog: &mut Backlog, now: Instant) -> Vec<String> {
-        let taken = std::iter::from_fn(|| backlog.next(now));
+        let taken = std::iter::from_fn(|| backlog.next(now, ALL));
         taken.map(|send| if let Payload::Text(text) = send.payload { text } else { unreachable!() }).collect()
     }
 
@@ -337,6 +391,113 @@ mod tests {
         assert_eq!(texts(&mut backlog), ["old", "a", "b"]);
     }
 
+    /// A unit of so many messages.
+    fn unit_of(fates: &Fates, from: &Rc<Origin>, text: &str, count: usize) -> Send {
+        let rest = vec![Payload::Text(String::new()); count - 1];
+        Send { rest, ..send_of(fates, from, text) }
+    }
+
+    /// What goes out now, by its first message, where so many messages may of so many ever.
+    fn out(backlog: &mut Backlog, free: usize, most: usize) -> Vec<String> {
+        let (mut free, mut texts) = (free, Vec::new());
+        while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }) {
+            assert!(send.count() <= free, "more than may");
+            free -= send.count();
+            let Payload::Text(text) = send.payload else { unreachable!() };
+            texts.push(text);
+        }
+        texts
+    }
+
+    #[test]
+    fn a_unit_waits_for_all_of_it_and_others_go_on_by_turns_meanwhile() {
+        let (fates, mut backlog) = (Fates::default(), backlog(0));
+        let (one, other) = (client(1, 1), client(2, 2));
+        backlog.push(unit_of(&fates, &one, "unit", 3));
+        backlog.push(send_of(&fates, &one, "behind it"));
+        (0..5).for_each(|n| backlog.push(send_of(&fates, &other, &n.to_string())));
+        assert_eq!(backlog.ahead(), 9);
+        assert_eq!(backlog.wants(), Some(1));
+        assert_eq!(out(&mut backlog, 2, 4), ["0"], "its turn saves it one");
+        assert_eq!((backlog.wants(), out(&mut backlog, 1, 4).len()), (Some(2), 0));
+        assert_eq!(out(&mut backlog, 2, 4), [""; 0], "now it has two");
+        assert_eq!((backlog.wants(), out(&mut backlog, 2, 4).len()), (Some(3), 0));
+        assert_eq!(out(&mut backlog, 3, 4), ["1"]);
+        assert_eq!(out(&mut backlog, 3, 4), ["unit"], "all of it, at once");
+        assert_eq!(out(&mut backlog, 9, 4), ["2", "behind it", "3", "4"]);
+        assert_eq!((backlog.ahead(), backlog.wants()), (0, None));
+    }
+
+    #[test]
+    fn a_unit_that_the_limits_no_longer_ever_let_out_hears_so() {
+        let (fates, mut backlog) = (Fates::default(), backlog(0));
+        backlog.push(unit_of(&fates, &client(1, 1), "unit", 5));
+        assert!(out(&mut backlog, 3, 5).is_empty());
+        backlog.push(send_of(&fates, &client(1, 1), "next"));
+        assert_eq!(out(&mut backlog, 4, 4), ["next"]);
+        assert_eq!(fates.borrow()[0], ("unit".to_owned(), Fate::TooMany(4)));
+    }
+
+    #[test]
+    fn the_outbox_counts_each_message_of_a_unit() {
+        let (fates, mut backlog, now) = (Fates::default(), backlog(5), Instant::now());
+        let (one, other) = (client(1, 1), client(2, 2));
+        let mut hold = |send| backlog.hold(now, send, LinkState::Waiting);
+        hold(unit_of(&fates, &one, "too many", 6));
+        hold(unit_of(&fates, &one, "unit", 4));
+        hold(unit_of(&fates, &other, "other", 2));
+        hold(unit_of(&fates, &other, "more", 3));
+        assert_eq!((backlog.waiting(), backlog.ahead()), (2, 5));
+        let full: Vec<_> = fates
+            .borrow()
+            .iter()
+            .filter(|told| told.1 == Fate::OutboxFull)
+            .map(|told| told.0.clone())
+            .collect();
+        assert_eq!(full, ["too many", "unit"], "who has the most makes room");
+        assert_eq!(backlog.expire(now + Duration::from_secs(5)), 2);
+        assert_eq!((backlog.ahead(), backlog.outbox), (0, Share::default()));
+    }
+
+    proptest! {
+        /// Whatever is sent by whom, and however much the limits let out: a unit goes out whole or not at all, each
+        /// client's sends keep their order, each hears its fate, and all that the limits ever let out goes out in
+        /// bounded time, whatever the others send.
+        #[test]
+        fn every_unit_goes_out_in_its_turn(
+            sends in prop::collection::vec((0_u64..4, 1_usize..12), 1..40),
+            freed in prop::collection::vec(1_usize..4, 1..20),
+            most in 1_usize..8,
+        ) {
+            let (fates, mut backlog) = (Fates::default(), backlog(0));
+            let clients: Vec<_> = (0..4).map(|id| client((id / 2) as u32, id)).collect();
+            let mut due: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+            for (n, (id, count)) in sends.iter().enumerate() {
+                backlog.push(unit_of(&fates, &clients[*id as usize], &n.to_string(), *count));
+                if *count <= most {
+                    due.entry(*id).or_default().push(n.to_string());
+                }
+            }
+            let all: usize = sends.iter().map(|(_, count)| count).sum();
+            prop_assert_eq!(backlog.ahead(), all);
+            let (mut free, mut went, mut rounds) = (0, BTreeMap::<u64, Vec<String>>::new(), 0);
+            while backlog.wants().is_some() {
+                free = most.min(free + freed[rounds % freed.len()]);
+                rounds += 1;
+                prop_assert!(rounds <= 2 * all + 2, "it takes for ever");
+                while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }) {
+                    prop_assert!(send.count() <= free);
+                    free -= send.count();
+                    let Payload::Text(text) = &send.payload else { unreachable!() };
+                    went.entry(send.ticket.from().client).or_default().push(text.clone());
+                    send.ticket.settle(Fate::Written);
+                }
+            }
+            prop_assert_eq!(went, due);
+            prop_assert_eq!((backlog.ahead(), fates.borrow().len()), (0, sends.len()));
+        }
+    }
+
     #[test]
     fn without_an_outbox_what_is_left_hears_that_the_link_is_down() {
         let (fates, mut backlog) = (Fates::default(), backlog(0));
@@ -367,7 +528,7 @@ mod tests {
         }
         backlog.push(send_of(&fates, &there, "d"));
         gone.leave(now);
-        assert!(backlog.next(now).is_some());
+        assert!(backlog.next(now, ALL).is_some());
         assert_eq!(backlog.next_expiry(), Some(now + Origin::AFTERLIFE));
         assert_eq!(texts_at(&mut backlog, now + Origin::AFTERLIFE), ["d"]);
         let expired = fates.borrow().iter().filter(|(_, fate)| *fate == Fate::Expired).count();

@@ -1,7 +1,5 @@
 //! What a connection reads from and writes to: the hub, the machine and the sends that wait.
 
-use std::time::Instant;
-
 use super::{backlog::Backlog, declare, now, tell};
 use crate::{
     hub::{Publisher, Send, Ticket, now_us},
@@ -40,7 +38,7 @@ impl Exchange for LinkExchange<'_> {
                 }
                 tell(self.hub, self.machine);
             }
-            Frame::Ping => self.machine.sent(now()), // its pong
+            Frame::Ping => self.machine.sent(now(), 1), // its pong
             Frame::Pong(payload) => {
                 let payload = payload.to_vec();
                 self.machine.handle(now(), Input::Pong { slot: self.slot, payload });
@@ -51,25 +49,25 @@ impl Exchange for LinkExchange<'_> {
     fn next_send(&mut self) -> Option<Send> {
         let now = now();
         if let Some(payload) = self.machine.next_own(now, self.slot) {
-            return Some(Send { payload, ticket: Ticket::unheard(), extra: 0 });
+            return Some(Send::new(payload, Ticket::unheard(), 0));
         }
-        if !self.takes_clients(now) {
+        if !self.takes_clients() || self.backlog.ahead() == 0 {
             return None;
         }
-        let send = self.backlog.next(now)?;
-        self.machine.sent(now);
+        let send = self.backlog.next(now, self.machine.leeway(now))?;
+        self.machine.sent(now, send.count());
         Some(send)
     }
 
-    fn written(&mut self, bytes: usize) {
-        self.hub.count_sent(bytes);
+    fn written(&mut self, messages: usize, bytes: usize) {
+        self.hub.count_sent(messages, bytes);
     }
 }
 
 impl LinkExchange<'_> {
-    /// Whether clients' sends go to this connection, now.
-    fn takes_clients(&self, now: Instant) -> bool {
+    /// Whether clients' sends go to this connection.
+    fn takes_clients(&self) -> bool {
         let is_theirs = self.machine.sender() == Some(self.slot) || self.machine.drained() == Some(self.slot);
-        is_theirs && !self.held && self.machine.lets_out(now)
+        is_theirs && !self.held
     }
 }

@@ -137,8 +137,8 @@ impl Exchange for Talk<'_> {
 
     fn next_send(&mut self) -> Option<Send> {
         let payload = self.trial.next_own(now())?;
-        Some(Send { payload, ticket: Ticket::unheard(), extra: 0 })
+        Some(Send::new(payload, Ticket::unheard(), 0))
     }
 
-    fn written(&mut self, _: usize) {}
+    fn written(&mut self, _: usize, _: usize) {}
 }

@@ -21,6 +21,15 @@ pub(in crate::upstream) enum Sender {
     Client,
 }
 
+/// What the limits let out of clients' messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) struct Leeway {
+    /// So many may go out now, one right after another; `usize::MAX` without a limit.
+    pub(in crate::upstream) free: usize,
+    /// So many may ever go out so.
+    pub(in crate::upstream) most: usize,
+}
+
 /// What was sent and attempted, as far as the limits need to know.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct Pacing {
@@ -58,7 +67,17 @@ impl Pacing {
 
     /// When a message may go out: `now`, or later.
     pub(in crate::upstream) fn message_at(&self, now: Instant, sender: Sender) -> Instant {
-        self.messages.next(now, self.kept_from(sender))
+        self.messages.next(now, 1, self.kept_from(sender))
+    }
+
+    /// When so many may go out, one right after another; where that is more than ever may, when the most may.
+    pub(in crate::upstream) fn messages_at(&self, now: Instant, count: usize, sender: Sender) -> Instant {
+        self.messages.next(now, count, self.kept_from(sender))
+    }
+
+    /// How many messages may ever go out at once; `usize::MAX` without a limit.
+    pub(in crate::upstream) fn most(&self, sender: Sender) -> usize {
+        self.messages.most(self.kept_from(sender))
     }
 
     /// How many messages may go out at `now`, one after another; `usize::MAX` without a limit.
@@ -73,7 +92,7 @@ impl Pacing {
 
     /// When an attempt may be made: `now`, or later.
     pub(in crate::upstream) fn connect_at(&self, now: Instant) -> Instant {
-        self.connects.next(now, 0)
+        self.connects.next(now, 1, 0)
     }
 
     /// An attempt is made.
@@ -117,13 +136,19 @@ impl Events {
         self.windows.iter().map(|window| window.count as usize).max().unwrap_or(0)
     }
 
-    /// When the next event may happen, with so many of the tightest window kept back.
-    fn next(&self, now: Instant, kept: usize) -> Instant {
+    /// When the next so many events may happen, with so many of the tightest window kept back.
+    fn next(&self, now: Instant, events: usize, kept: usize) -> Instant {
+        let events = if events > 1 { events.min(self.most(kept)) } else { 1 };
         let freed = self.counts(kept).filter_map(|(count, length)| {
-            let at = self.past.len().checked_sub(count)?;
+            let at = (self.past.len() + events - 1).checked_sub(count)?;
             Some(self.past[at] + length)
         });
         freed.fold(now, Instant::max)
+    }
+
+    /// How many may ever happen at once.
+    fn most(&self, kept: usize) -> usize {
+        self.counts(kept).map(|(count, _)| count).min().unwrap_or(usize::MAX)
     }
 
     fn free(&self, now: Instant, kept: usize) -> usize {
@@ -257,6 +282,10 @@ mod tests {
                 let sender = if own { Sender::Link } else { Sender::Client };
                 let at = pacing.message_at(now, sender);
                 prop_assert_eq!(at == now, pacing.free(now, sender) > 0);
+                let (unit, most) = (1 + pause as usize % 4, pacing.most(sender));
+                let at_once = pacing.messages_at(now, unit, sender);
+                prop_assert_eq!(at_once == now, pacing.free(now, sender) >= unit.min(most));
+                prop_assert!(pacing.free(at_once, sender) >= unit.min(most), "then all of it may go");
                 if own && at > now {
                     // a moment sooner would have been too soon
                     let mut early = past.clone();

@@ -35,7 +35,7 @@ impl Exchange for Driver {
         self.sends.pop_front()
     }
 
-    fn written(&mut self, _: usize) {}
+    fn written(&mut self, _: usize, _: usize) {}
 }
 
 /// A connection whose pipe holds so many bytes each way.
@@ -51,7 +51,7 @@ fn send(payload: Payload) -> (Send, Rc<RefCell<Option<Fate>>>) {
     let fate = Rc::new(RefCell::new(None));
     let told = Rc::clone(&fate);
     let ticket = Ticket::new(Permit::free(), move |fate| *told.borrow_mut() = Some(fate));
-    (Send { payload, ticket, extra: 0 }, fate)
+    (Send::new(payload, ticket, 0), fate)
 }
 
 /// Polls once, as the link does.
@@ -259,4 +259,17 @@ async fn a_long_message_is_compressed_in_turns() {
         rest = &more[extra + 4 + length..];
     }
     assert!(payloads == [zeros, text_bytes, Vec::new()], "what was sent is what comes");
+}
+
+#[tokio::test]
+async fn a_unit_that_is_cut_short_has_one_fate() {
+    let (mut connection, mut far) = connection(4000);
+    let (first, fate) = send(Payload::Text("x".repeat(3000)));
+    let unit = Send { rest: vec![Payload::Text("y".repeat(3000)); 2], ..first };
+    let mut driver = Driver { sends: [unit].into(), ..Driver::default() };
+    poll(&mut connection, &mut driver);
+    assert!(taken(&mut far).len() > 3000, "its first message is out");
+    assert_eq!(*fate.borrow(), None, "and tells nothing of the others");
+    drop(connection);
+    assert_eq!(*fate.borrow(), Some(Fate::Unknown));
 }

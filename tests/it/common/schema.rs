@@ -52,6 +52,13 @@ fn fields(schema: &Value, value: &Value) -> Result<BTreeSet<String>, String> {
                     return Err(format!("{number} is past the {word} {bound}"));
                 }
             }
+            "minItems" | "maxItems" => {
+                let (Some(bound), Some(items)) = (of.as_u64(), value.as_array()) else { continue };
+                let count = items.len() as u64;
+                if (word == "minItems" && count < bound) || (word == "maxItems" && count > bound) {
+                    return Err(format!("{count} items are past {word}, {bound}"));
+                }
+            }
             "required" => {
                 let missing =
                     of.as_array().unwrap().iter().find(|name| value.get(name.as_str().unwrap()).is_none());

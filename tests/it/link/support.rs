@@ -141,7 +141,7 @@ impl Rig {
         let fates = Fates::default();
         let told = fates.clone();
         let ticket = Ticket::new(Permit::free(), move |fate| told.push(fate));
-        self.command(Command::Send(Send { payload: Payload::Text(text.into()), ticket, extra: 0 })).await;
+        self.command(Command::Send(Send::new(Payload::Text(text.into()), ticket, 0))).await;
         fates
     }
 

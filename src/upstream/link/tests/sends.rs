@@ -46,7 +46,7 @@ pub(super) fn send_of(from: &Rc<Origin>, text: impl Into<String>) -> (Send, Fate
         told.told.borrow_mut().push(fate);
         told.news.notify_one();
     });
-    (Send { payload: Payload::Text(text.into()), ticket, extra: 0 }, fates)
+    (Send::new(Payload::Text(text.into()), ticket, 0), fates)
 }
 
 pub(super) fn outbox(settings: &mut Settings) {

@@ -272,8 +272,11 @@ impl World {
                 let Payload::Text(text) = payload else { panic!("all of it is text") };
                 self.server_hears(slot, &text);
             }
-            while self.waiting > 0 && self.machine.sender() == Some(slot) && self.machine.lets_out(self.now) {
-                self.machine.sent(self.now);
+            while self.waiting > 0
+                && self.machine.sender() == Some(slot)
+                && self.machine.leeway(self.now).free > 0
+            {
+                self.machine.sent(self.now, 1);
                 self.count_sent(self.settings.terms.limits.reserve as usize);
                 self.waiting -= 1;
             }
@@ -389,7 +392,7 @@ impl World {
         for _ in 0..100_000 {
             let event = self.events.iter().map(|(at, ..)| *at).min();
             let timeout = self.machine.next_timeout(self.now);
-            let let_out = self.machine.next_let_out(self.now, self.waiting > 0);
+            let let_out = self.machine.next_let_out(self.now, (self.waiting > 0).then_some(1));
             let next = [event, timeout, let_out].into_iter().flatten().min();
             let Some(next) = next.filter(|at| *at <= end) else {
                 self.now = end;

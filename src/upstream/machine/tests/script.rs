@@ -131,9 +131,9 @@ fn limits_and_rotation_apply_to_a_live_connection() {
     let mut bench = Bench::up(toml(""));
     let new = toml("[limits]\nmessages = [\"1/10s\"]\n[rotate]\nafter = \"60s\"\n");
     assert_eq!(bench.tell(Input::Settings(Box::new(new))), []);
-    bench.machine.sent(bench.now);
-    assert!(!bench.machine.lets_out(bench.now));
-    assert_eq!(bench.machine.next_let_out(bench.now, true), Some(bench.now + 10 * S));
+    bench.machine.sent(bench.now, 1);
+    assert_eq!(bench.machine.leeway(bench.now).free, 0);
+    assert_eq!(bench.machine.next_let_out(bench.now, Some(1)), Some(bench.now + 10 * S));
     assert_eq!(connects(&bench.pass(60 * S)), 1);
 }
 
@@ -353,7 +353,7 @@ fn a_server_that_asks_faster_than_answers_go_out_is_read_no_further() {
     }
     assert_eq!(bench.said(Slot::A).len(), 10);
     assert!(!bench.machine.is_choked(Slot::A));
-    assert_eq!(bench.machine.next_let_out(bench.now, false), Some(bench.now + 60 * S));
+    assert_eq!(bench.machine.next_let_out(bench.now, None), Some(bench.now + 60 * S));
 }
 
 #[test]

@@ -36,8 +36,8 @@ pub(in crate::upstream::websocket) struct Outbound {
     ping: Option<[u8; 8]>,
     /// The message that is being handed over, fragment by fragment.
     partial: Option<Partial>,
-    /// Messages handed over and not flushed yet, with the sizes of their payloads.
-    flying: Vec<(Ticket, usize)>,
+    /// Sends handed over and not flushed yet.
+    flying: Vec<Sent>,
     /// Something was handed over since the last flush.
     unflushed: bool,
     /// Pongs since the last flush.
@@ -53,8 +53,19 @@ struct Partial {
     opcode: DataCode,
     /// It is compressed on its way.
     compressed: bool,
-    ticket: Ticket,
-    size: usize,
+    /// What follows it before anything else does, the last one first.
+    rest: Vec<Payload>,
+    /// The send that it is of.
+    of: Sent,
+}
+
+/// A send that is handed over, or becomes so.
+pub(in crate::upstream::websocket) struct Sent {
+    pub(in crate::upstream::websocket) ticket: Ticket,
+    /// How many messages it is.
+    pub(in crate::upstream::websocket) messages: usize,
+    /// The bytes of their payloads.
+    pub(in crate::upstream::websocket) bytes: usize,
 }
 
 impl Outbound {
@@ -105,7 +116,7 @@ impl Outbound {
         while bytes < FILL_BYTES {
             let Some(partial) = self.partial.take() else {
                 let Some(send) = next_send() else { break };
-                self.partial = Some(Partial::new(send, self.deflater.is_some()));
+                self.partial = Some(Partial::first(send, self.deflater.is_some()));
                 continue;
             };
             let weight = if partial.compressed { DEFLATE_WEIGHT } else { 1 };
@@ -130,9 +141,8 @@ impl Outbound {
         }
     }
 
-    /// Everything handed over has left for the kernel: these messages are written, with the sizes of their
-    /// payloads.
-    pub(in crate::upstream::websocket) fn flushed(&mut self) -> impl Iterator<Item = (Ticket, usize)> {
+    /// Everything handed over has left for the kernel: these sends are written.
+    pub(in crate::upstream::websocket) fn flushed(&mut self) -> impl Iterator<Item = Sent> {
         self.unflushed = false;
         self.pongs = 0;
         self.flying.drain(..)
@@ -143,7 +153,7 @@ impl Outbound {
         self.unflushed
     }
 
-    /// Whether a message is handed over in part.
+    /// Whether a message, or a unit, is handed over in part.
     pub(in crate::upstream::websocket) fn is_within_a_message(&self) -> bool {
         self.partial.is_some()
     }
@@ -160,7 +170,7 @@ impl Outbound {
 
     /// Hands over the next fragment of a message, mostly the only one. Says how much of it that is.
     fn fragment(&mut self, partial: Partial) -> usize {
-        let Partial { payload, done, opcode, compressed, ticket, size } = partial;
+        let Partial { payload, done, opcode, compressed, mut rest, of } = partial;
         let most = if compressed { DEFLATE_BYTES } else { FRAGMENT_BYTES };
         let end = payload.len().min(done + most);
         let (piece, last) = (&payload[done..end], end == payload.len());
@@ -175,13 +185,16 @@ impl Outbound {
             let rsv1 = compressed && opcode != DataCode::Continue;
             self.frame(OpCode::Data(opcode), bytes, last, rsv1);
         }
-        if last {
-            self.flying.push((ticket, size));
-        } else {
+        let length = end - done;
+        if !last {
             let opcode = if is_due { DataCode::Continue } else { opcode };
-            self.partial = Some(Partial { payload, done: end, opcode, compressed, ticket, size });
+            self.partial = Some(Partial { payload, done: end, opcode, compressed, rest, of });
+        } else if let Some(next) = rest.pop() {
+            self.partial = Some(Partial::new(next, rest, of, self.deflater.is_some()));
+        } else {
+            self.flying.push(of);
         }
-        end - done
+        length
     }
 
     fn control(&mut self, control: Control, payload: &[u8]) {
@@ -202,14 +215,22 @@ impl Outbound {
 }
 
 impl Partial {
-    fn new(send: Send, deflates: bool) -> Partial {
-        let size = send.payload.len();
-        let (payload, opcode) = match send.payload {
+    /// A send's first message, mostly its only one.
+    fn first(send: Send, deflates: bool) -> Partial {
+        let Send { payload, mut rest, ticket, extra: _ } = send;
+        let bytes = payload.len() + rest.iter().map(Payload::len).sum::<usize>();
+        let of = Sent { ticket, messages: 1 + rest.len(), bytes };
+        rest.reverse();
+        Partial::new(payload, rest, of, deflates)
+    }
+
+    fn new(payload: Payload, rest: Vec<Payload>, of: Sent, deflates: bool) -> Partial {
+        let (payload, opcode) = match payload {
             Payload::Text(text) => (text.into_bytes(), DataCode::Text),
             Payload::Binary(bytes) => (bytes, DataCode::Binary),
         };
         let compressed = deflates && Deflater::takes(&payload);
-        Partial { payload, done: 0, opcode, compressed, ticket: send.ticket, size }
+        Partial { payload, done: 0, opcode, compressed, rest, of }
     }
 }
 
@@ -235,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_server_reads_what_is_written() {
-        let send = |payload| Send { payload, ticket: Ticket::unheard(), extra: 0 };
+        let send = |payload| Send::new(payload, Ticket::unheard(), 0);
         let long = "é".repeat(FRAGMENT_BYTES);
         let payloads = [
             Payload::Text("one".into()),
@@ -263,8 +284,38 @@ mod tests {
         ];
         assert_eq!(read(&outbound), expected);
         assert_eq!(
-            outbound.flushed().map(|(_, size)| size).collect::<Vec<_>>(),
+            outbound.flushed().map(|sent| sent.bytes).collect::<Vec<_>>(),
             [3, 2 * FRAGMENT_BYTES, 200, 0]
         );
+    }
+
+    #[test]
+    fn the_messages_of_a_unit_follow_one_another_with_nothing_but_control_frames_between() {
+        let text = |text: &str| Payload::Text(text.into());
+        let long = "x".repeat(FILL_BYTES);
+        let rest = vec![text(&long), Payload::Binary(vec![7; 3]), text(&long)];
+        let unit = Send { payload: text("header"), rest, ticket: Ticket::unheard(), extra: 0 };
+        assert_eq!((unit.count(), unit.largest()), (4, FILL_BYTES));
+        let mut sends: VecDeque<_> = [unit, Send::new(text("after"), Ticket::unheard(), 0)].into();
+        let mut outbound = Outbound::new(None, || [1, 2, 3, 4]);
+        let mut next = || sends.pop_front();
+        outbound.fill(&mut next);
+        assert!(outbound.is_within_a_message(), "between two messages of a unit is within it");
+        outbound.pong(b"");
+        outbound.ping(*b"between ");
+        outbound.fill(&mut next);
+        outbound.fill(&mut next);
+        let expected = [
+            Message::text("header"),
+            Message::text(&long),
+            Message::Pong(Vec::new().into()),
+            Message::Ping("between ".into()),
+            Message::binary(vec![7; 3]),
+            Message::text(&long),
+            Message::text("after"),
+        ];
+        assert_eq!(read(&outbound), expected);
+        let sent: Vec<_> = outbound.flushed().map(|sent| (sent.messages, sent.bytes)).collect();
+        assert_eq!(sent, [(4, 2 * FILL_BYTES + 9), (1, 5)]);
     }
 }
