@@ -11,7 +11,7 @@ use super::{
     language::{environment::Environment, secret::sounds_secret},
     profile::{self, PROFILES, Profile},
     reader::{error::Invalid, url::find_outside},
-    sections::script::Say,
+    sections::{script::Say, upstream::Upstream},
 };
 
 /// What stands in the place of a literal secret: it may stand in a URL, in a header and in JSON.
@@ -165,7 +165,7 @@ fn kind(path: &[&str]) -> Kind {
         false => Kind::Message,
     };
     match path {
-        ["upstream", "url" | "resume_url" | "proxy"] => Kind::Url,
+        ["upstream", key] if Upstream::URL_KEYS.contains(key) => Kind::Url,
         ["upstream", "headers", name] if may_be_secret(name) => Kind::Secret,
         ["vars", names @ ..] | ["upstream", "headers", names @ ..] => by_name(names),
         [.., "stdin"] => by_name(path),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
-    config::{Config, Environment, Placeholder, Problem, Say, Template, sounds_secret},
+    config::{Config, Environment, Placeholder, Problem, Say, Template, Upstream, sounds_secret},
     service,
 };
 
@@ -111,7 +111,7 @@ fn readable_files(config: &Config) -> Vec<String> {
 fn literal_secrets(config: &Config, file: &Path) -> Option<String> {
     let is_secret = |(key, template): &(String, &Template)| {
         let Some(text) = template.as_literal().filter(|text| !text.is_empty()) else { return false };
-        let is_url = matches!(&**key, "upstream.url" | "upstream.proxy");
+        let is_url = key.strip_prefix("upstream.").is_some_and(|key| Upstream::URL_KEYS.contains(&key));
         sounds_secret(key) || is_url && text.split_once("://").is_some_and(|(_, rest)| has_password(rest))
     };
     let keys: BTreeSet<String> =

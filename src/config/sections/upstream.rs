@@ -63,6 +63,9 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// The keys whose values are URLs, with their placeholders written as a URL has them.
+    pub const URL_KEYS: [&str; 3] = ["url", "resume_url", "proxy"];
+
     /// An upstream with these URLs, and the default for everything else.
     pub fn new(urls: Vec<Template>) -> Self {
         Self {
