@@ -11,8 +11,8 @@ use super::{
         history::History,
         limits::Limits,
         listener::Listener,
-        log::Log,
-        memory::Memory,
+        logging::Logging,
+        memory::MemoryBounds,
         outbox::Outbox,
         reconnect::Reconnect,
         rotate::Rotate,
@@ -130,7 +130,7 @@ section!(HISTORY, history, History {
     stall_timeout: "history.stall_timeout" Nothing,
 });
 
-section!(MEMORY, memory, Memory {
+section!(MEMORY, memory, MemoryBounds {
     stalled_lines: "memory.stalled_lines" Nothing,
     unfinished_lines: "memory.unfinished_lines" Nothing,
 });
@@ -145,7 +145,7 @@ section!(SHUTDOWN, shutdown, Shutdown {
     timeout: "shutdown.timeout" Nothing,
 });
 
-section!(LOG, log, Log {
+section!(LOG, log, Logging {
     level: "log.level" Nothing,
     format: "log.format" Restart,
 });

@@ -4,7 +4,7 @@ pub(super) mod environment;
 pub(super) mod names;
 pub(super) mod pattern;
 pub(super) mod placeholder;
-pub(super) mod places;
 pub(super) mod pointer;
+pub(super) mod positions;
 pub(super) mod secret;
 pub(super) mod template;

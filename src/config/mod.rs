@@ -29,7 +29,7 @@ pub use self::{
         placeholder::Placeholder,
         pointer::{Pointer, array_index},
         secret::{Secret, sounds_secret},
-        template::{Place, Template, TemplateError, Value},
+        template::{Position, Template, TemplateError, Value},
     },
     merged::Merged,
     reader::{
@@ -48,8 +48,8 @@ pub use self::{
         hosts::HostPattern,
         limits::{Excess, Limits, MAX_WINDOWS, Window},
         listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
-        log::{Log, LogFormat},
-        memory::Memory,
+        logging::{LogFormat, Logging},
+        memory::MemoryBounds,
         outbox::Outbox,
         proxy::{Proxy, ProxyKind, ProxyUrl},
         reconnect::{OnExhausted, Reconnect},
@@ -96,13 +96,13 @@ pub struct Config {
     /// `[history]`: the log's bounds and what happens to a client that falls out of it.
     pub history: History,
     /// `[memory]`: what clients may make the daemon hold beside the log.
-    pub memory: Memory,
+    pub memory: MemoryBounds,
     /// `[outbox]`: sends that wait for the link.
     pub outbox: Outbox,
     /// `[shutdown]`: how long a stop may take.
     pub shutdown: Shutdown,
     /// `[log]`: what the daemon says on stderr.
-    pub log: Log,
+    pub log: Logging,
     /// What is right, and most likely not meant, in the order of the lines.
     pub warnings: Vec<Problem>,
 }
@@ -190,11 +190,11 @@ impl Config {
             heartbeat: Heartbeat::read(root.section("heartbeat"), &names),
             reconnect: Reconnect::read(root.section("reconnect")),
             history: History::read(root.section("history")),
-            memory: Memory::read(root.section("memory"), &listeners),
+            memory: MemoryBounds::read(root.section("memory"), &listeners),
             listeners,
             outbox: Outbox::read(root.section("outbox")),
             shutdown: Shutdown::read(root.section("shutdown")),
-            log: Log::read(root.section("log")),
+            log: Logging::read(root.section("log")),
             warnings: Vec::new(),
         };
         if report.count() == 0 {

@@ -8,7 +8,7 @@ pub(super) mod history;
 pub(super) mod hosts;
 pub(super) mod limits;
 pub(super) mod listener;
-pub(super) mod log;
+pub(super) mod logging;
 pub(super) mod memory;
 pub(super) mod outbox;
 pub(super) mod proxy;

@@ -29,7 +29,7 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    config::{Format, History, Memory, SlowClient},
+    config::{Format, History, MemoryBounds, SlowClient},
     hub::{Cursor, Hub, Reader},
     protocol::{Bye, Code, Hello, Line, SERVER, VERSION, status::Totals},
 };
@@ -93,7 +93,7 @@ struct Shared {
 
 impl Fanout {
     /// A fan-out without clients.
-    pub(crate) fn new(hub: Hub, history: &History, memory: &Memory) -> Fanout {
+    pub(crate) fn new(hub: Hub, history: &History, memory: &MemoryBounds) -> Fanout {
         Fanout(Rc::new(Shared {
             reader: hub.reader(),
             hub,
@@ -157,7 +157,7 @@ impl Fanout {
     }
 
     /// Applies other rules for slow clients.
-    pub(crate) fn set_rules(&self, history: &History, memory: &Memory) {
+    pub(crate) fn set_rules(&self, history: &History, memory: &MemoryBounds) {
         self.0.rules.set(Rules::new(history, memory));
         self.0.unfinished.borrow_mut().set_most(memory.unfinished_lines);
         self.each(|fanout, id, client| {

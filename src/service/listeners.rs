@@ -166,7 +166,7 @@ mod tests {
     use std::{os::unix::net::UnixStream, time::Duration};
 
     use super::*;
-    use crate::config::{History, Memory};
+    use crate::config::{History, MemoryBounds};
 
     #[tokio::test(flavor = "local")]
     async fn the_raw_form_ends_with_the_last_raw_listener_and_its_clients() {
@@ -174,7 +174,7 @@ mod tests {
         let raw =
             config::Listener { format: Format::Raw, ..config::Listener::new(directory.path().join("raw")) };
         let hub = Hub::new("e".to_owned(), &History::default(), true);
-        let fanout = Fanout::new(hub.clone(), &History::default(), &Memory::default());
+        let fanout = Fanout::new(hub.clone(), &History::default(), &MemoryBounds::default());
         let begun = Instant::now();
         let mut listeners =
             Listeners::bind(std::slice::from_ref(&raw), hub.clone(), fanout.clone(), begun).unwrap();

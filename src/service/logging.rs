@@ -20,7 +20,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogFormat, Logging};
 
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
@@ -35,7 +35,7 @@ pub(crate) struct Flush {
 
 /// Starts logging, once for the process. A thread of its own does the writing: a standard error
 /// that nobody reads holds up nobody.
-pub(crate) fn init(log: &Log) -> Flush {
+pub(crate) fn init(log: &Logging) -> Flush {
     let (stderr, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).finish(io::stderr());
     let (filter, handle) = reload::Layer::new(targets(log.level));

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     placeholder::Placeholder,
-    template::{Place, Template, TemplateError},
+    template::{Position, Template, TemplateError},
 };
 use crate::config::reader::{
     Item, Section,
@@ -169,8 +169,8 @@ impl Names {
         parse: fn(&str) -> Result<Template, TemplateError>,
     ) -> Option<Template> {
         let template = parse(text).map_err(|why| item.problem(format_args!("can't be read: {why}"))).ok()?;
-        for (placeholder, place) in template.placeholders() {
-            if let Err(why) = self.check(placeholder, place, used) {
+        for (placeholder, position) in template.placeholders() {
+            if let Err(why) = self.check(placeholder, position, used) {
                 item.problem(format_args!("has `{placeholder}`, which {why}"));
                 return None;
             }
@@ -178,8 +178,8 @@ impl Names {
         Some(template)
     }
 
-    fn check(&self, placeholder: &Placeholder, place: Place, used: Use) -> Result<(), String> {
-        let bare = place == Place::JsonValue;
+    fn check(&self, placeholder: &Placeholder, position: Position, used: Use) -> Result<(), String> {
+        let bare = position == Position::JsonValue;
         match placeholder {
             Placeholder::Var(_) if used == Use::Variable => {
                 return Err("is another variable: write what that one is".to_owned());

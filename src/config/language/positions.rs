@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use serde::de::IgnoredAny;
 
-use super::template::{Part, Place, Value};
+use super::template::{Position, Segment, Value};
 
-/// Sets the places of a URL's placeholders.
+/// Sets the positions of a URL's placeholders.
 ///
 /// What a URL begins with may be a whole base URL; a scheme, a host and a port have no use for
 /// percent-encoding (RFC 3986, 3.2). The user's name and password do.
-pub(in crate::config) fn of_url(parts: &mut [Part]) {
-    let text: String = parts.iter().map(Part::stand_in).collect();
+pub(in crate::config) fn of_url(segments: &mut [Segment]) {
+    let text: String = segments.iter().map(Segment::stand_in).collect();
     let authority = text.find("://").map_or(0, |at| at + 3);
     let path = match authority {
         0 => 0,
@@ -19,27 +19,27 @@ pub(in crate::config) fn of_url(parts: &mut [Part]) {
     };
     let userinfo =
         authority..text[authority..path.max(authority)].rfind('@').map_or(authority, |at| authority + at);
-    set(parts, |at| match at {
-        0 => Place::Verbatim,
-        at if at < path && !userinfo.contains(&at) => Place::Verbatim,
-        _ => Place::Url,
+    set(segments, |at| match at {
+        0 => Position::Verbatim,
+        at if at < path && !userinfo.contains(&at) => Position::Verbatim,
+        _ => Position::Url,
     });
 }
 
-/// Sets the places of a message's placeholders: those within JSON and those outside.
-pub(in crate::config) fn of_message(parts: &mut [Part]) -> Result<(), String> {
-    if parts.iter().all(|part| matches!(part, Part::Text(_))) {
+/// Sets the positions of a message's placeholders: those within JSON and those outside.
+pub(in crate::config) fn of_message(segments: &mut [Segment]) -> Result<(), String> {
+    if segments.iter().all(|segment| matches!(segment, Segment::Text(_))) {
         return Ok(());
     }
-    let text: String = parts.iter().map(Part::stand_in).collect();
+    let text: String = segments.iter().map(Segment::stand_in).collect();
     let begin = text.len() - text.trim_start().len();
     // for each byte, how a placeholder's value is written there
-    let mut places = vec![Place::Verbatim; text.len()];
+    let mut positions = vec![Position::Verbatim; text.len()];
     let mut at = 0;
     while let Some(start) = next_json(&text, at, begin) {
         match json_end(&text[start..]) {
             Ok(length) => {
-                mark(&text[start..start + length], &mut places[start..start + length]);
+                mark(&text[start..start + length], &mut positions[start..start + length]);
                 at = start + length;
             }
             Err(why) if start == begin => {
@@ -49,26 +49,26 @@ pub(in crate::config) fn of_message(parts: &mut [Part]) -> Result<(), String> {
             Err(_) => at = start + 1,
         }
     }
-    set(parts, |at| places[at]);
-    no_neighbours(parts)?;
-    no_halves(parts)
+    set(segments, |at| positions[at]);
+    no_neighbours(segments)?;
+    no_halves(segments)
 }
 
 /// Writes a value into a text.
-pub(in crate::config) fn write(whole: &mut String, value: &Value, place: Place) {
-    let text = match (value, place) {
-        (Value::Json(json), Place::JsonValue) => return whole.push_str(json),
+pub(in crate::config) fn write(whole: &mut String, value: &Value, position: Position) {
+    let text = match (value, position) {
+        (Value::Json(json), Position::JsonValue) => return whole.push_str(json),
         (Value::Text(text), _) => text.as_str().into(),
         (Value::Json(json), _) => match serde_json::from_str::<String>(json) {
             Ok(text) => std::borrow::Cow::Owned(text),
             Err(_) => json.as_str().into(),
         },
     };
-    match place {
-        Place::Verbatim => whole.push_str(&text),
-        Place::Url => percent_encode(whole, &text),
-        Place::JsonValue => whole.push_str(&quoted(&text)),
-        Place::JsonText => {
+    match position {
+        Position::Verbatim => whole.push_str(&text),
+        Position::Url => percent_encode(whole, &text),
+        Position::JsonValue => whole.push_str(&quoted(&text)),
+        Position::JsonText => {
             let quoted = quoted(&text);
             whole.push_str(&quoted[1..quoted.len() - 1]);
         }
@@ -91,13 +91,13 @@ fn percent_encode(whole: &mut String, text: &str) {
     }
 }
 
-/// Sets each placeholder's place by where it stands in the text with stand-ins.
-fn set(parts: &mut [Part], place_at: impl Fn(usize) -> Place) {
+/// Sets each placeholder's position by where it stands in the text with stand-ins.
+fn set(segments: &mut [Segment], position_at: impl Fn(usize) -> Position) {
     let mut at = 0;
-    for part in parts {
-        let length = part.stand_in().len();
-        if let Part::Placeholder(_, place) = part {
-            *place = place_at(at);
+    for segment in segments {
+        let length = segment.stand_in().len();
+        if let Segment::Placeholder(_, position) = segment {
+            *position = position_at(at);
         }
         at += length;
     }
@@ -122,10 +122,10 @@ fn json_end(text: &str) -> Result<usize, serde_json::Error> {
 }
 
 /// Marks what is within strings of a JSON text, and what isn't.
-fn mark(json: &str, places: &mut [Place]) {
+fn mark(json: &str, positions: &mut [Position]) {
     let (mut within, mut escaped) = (false, false);
-    for (byte, place) in json.bytes().zip(places) {
-        *place = if within { Place::JsonText } else { Place::JsonValue };
+    for (byte, position) in json.bytes().zip(positions) {
+        *position = if within { Position::JsonText } else { Position::JsonValue };
         match byte {
             _ if escaped => escaped = false,
             b'\\' => escaped = within,
@@ -136,10 +136,10 @@ fn mark(json: &str, places: &mut [Place]) {
 }
 
 /// Within a string of JSON no value completes an escape that the text has begun.
-fn no_halves(parts: &[Part]) -> Result<(), String> {
+fn no_halves(segments: &[Segment]) -> Result<(), String> {
     let mut before = String::new();
-    for part in parts {
-        if let Part::Placeholder(placeholder, Place::JsonText) = part
+    for segment in segments {
+        if let Segment::Placeholder(placeholder, Position::JsonText) = segment
             && ends_within_escape(&before)
         {
             return Err(format!(
@@ -147,7 +147,7 @@ fn no_halves(parts: &[Part]) -> Result<(), String> {
                  write `\\\\` for a backslash"
             ));
         }
-        before.push_str(part.stand_in());
+        before.push_str(segment.stand_in());
     }
     Ok(())
 }
@@ -161,12 +161,12 @@ fn ends_within_escape(text: &str) -> bool {
 }
 
 /// A value of JSON stands alone: a digit or another placeholder beside it would make another value.
-fn no_neighbours(parts: &[Part]) -> Result<(), String> {
+fn no_neighbours(segments: &[Segment]) -> Result<(), String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-    for (at, part) in parts.iter().enumerate() {
-        let Part::Placeholder(placeholder, Place::JsonValue) = part else { continue };
-        let before = at.checked_sub(1).and_then(|at| parts[at].stand_in().chars().next_back());
-        let after = parts.get(at + 1).and_then(|part| part.stand_in().chars().next());
+    for (at, segment) in segments.iter().enumerate() {
+        let Segment::Placeholder(placeholder, Position::JsonValue) = segment else { continue };
+        let before = at.checked_sub(1).and_then(|at| segments[at].stand_in().chars().next_back());
+        let after = segments.get(at + 1).and_then(|segment| segment.stand_in().chars().next());
         if [before, after].into_iter().flatten().any(is_part) {
             return Err(format!(
                 "`{placeholder}` stands beside another part of its value: put quotes around both"
@@ -181,13 +181,13 @@ mod tests {
     use super::*;
     use crate::config::language::template::Template;
 
-    fn places(template: Result<Template, crate::config::TemplateError>) -> Vec<Place> {
-        template.unwrap().placeholders().map(|(_, place)| place).collect()
+    fn positions(template: Result<Template, crate::config::TemplateError>) -> Vec<Position> {
+        template.unwrap().placeholders().map(|(_, position)| position).collect()
     }
 
     #[test]
     fn a_urls_placeholders_are_encoded_behind_the_host() {
-        use Place::{Url, Verbatim};
+        use Position::{Url, Verbatim};
         for (text, expected) in [
             ("${env:URL}", &[Verbatim][..]),
             ("${env:URL}/a?t=${env:T}", &[Verbatim, Url]),
@@ -196,7 +196,7 @@ mod tests {
             ("wss://h?t=${env:T}", &[Url]),
             ("wss://h/a@${env:T}", &[Url]),
         ] {
-            assert_eq!(places(Template::parse_url(text)), expected, "{text}");
+            assert_eq!(positions(Template::parse_url(text)), expected, "{text}");
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_messages_placeholders_are_json_where_it_is_json() {
-        use Place::{JsonText, JsonValue, Verbatim};
+        use Position::{JsonText, JsonValue, Verbatim};
         for (text, expected) in [
             ("ping ${uuid}", &[Verbatim][..]),
             ("${uuid}", &[Verbatim]),
@@ -233,7 +233,7 @@ mod tests {
             (r#"a { b ${uuid}"#, &[Verbatim]),
             (r#"{"${uuid}":1}"#, &[JsonText]),
         ] {
-            assert_eq!(places(Template::parse_message(text)), expected, "{text}");
+            assert_eq!(positions(Template::parse_message(text)), expected, "{text}");
         }
     }
 
@@ -256,21 +256,21 @@ mod tests {
     fn values_are_escaped_for_their_place() {
         let (text, number, string) =
             (Value::Text("a\"é/\n".into()), Value::Json("1.50".into()), Value::Json(r#""\u0041\"""#.into()));
-        for (value, place, written) in [
-            (&text, Place::Verbatim, "a\"é/\n"),
-            (&text, Place::Url, "a%22%C3%A9%2F%0A"),
-            (&text, Place::JsonText, r#"a\"é/\n"#),
-            (&text, Place::JsonValue, r#""a\"é/\n""#),
-            (&number, Place::Verbatim, "1.50"),
-            (&number, Place::JsonText, "1.50"),
-            (&number, Place::JsonValue, "1.50"),
-            (&string, Place::Verbatim, "A\""),
-            (&string, Place::JsonText, r#"A\""#),
-            (&string, Place::JsonValue, r#""\u0041\"""#),
+        for (value, position, written) in [
+            (&text, Position::Verbatim, "a\"é/\n"),
+            (&text, Position::Url, "a%22%C3%A9%2F%0A"),
+            (&text, Position::JsonText, r#"a\"é/\n"#),
+            (&text, Position::JsonValue, r#""a\"é/\n""#),
+            (&number, Position::Verbatim, "1.50"),
+            (&number, Position::JsonText, "1.50"),
+            (&number, Position::JsonValue, "1.50"),
+            (&string, Position::Verbatim, "A\""),
+            (&string, Position::JsonText, r#"A\""#),
+            (&string, Position::JsonValue, r#""\u0041\"""#),
         ] {
             let mut whole = String::new();
-            write(&mut whole, value, place);
-            assert_eq!(whole, written, "{place:?}");
+            write(&mut whole, value, position);
+            assert_eq!(whole, written, "{position:?}");
         }
     }
 

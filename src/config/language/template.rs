@@ -2,24 +2,24 @@
 
 use std::{error, fmt};
 
-use super::{environment::Environment, placeholder::Placeholder, places, secret::Secret};
+use super::{environment::Environment, placeholder::Placeholder, positions, secret::Secret};
 
 /// Text with placeholders, parsed once, and escaped for where they stand when it is rendered.
 ///
 /// `$${` is a literal `${`. `Display` and `Debug` show the text as configured, with its placeholders.
 /// What they stand for is read afresh for each attempt or at each use: see [`Placeholder`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct Template(Vec<Part>);
+pub struct Template(Vec<Segment>);
 
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::config) enum Part {
+pub(in crate::config) enum Segment {
     Text(String),
-    Placeholder(Placeholder, Place),
+    Placeholder(Placeholder, Position),
 }
 
 /// Where a placeholder stands, which says how its value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Position {
     /// In a header, in text, or at the beginning of a URL: as it is.
     Verbatim,
     /// In a URL: percent-encoded (RFC 3986, 2.1), but for unreserved characters.
@@ -62,7 +62,7 @@ impl Template {
                 return Err(TemplateError(sentence.to_owned()));
             };
             let placeholder = Placeholder::parse(&from[2..end]).map_err(TemplateError)?;
-            template.0.push(Part::Placeholder(placeholder, Place::Verbatim));
+            template.0.push(Segment::Placeholder(placeholder, Position::Verbatim));
             rest = &from[end + 1..];
         }
         template.push_text(rest);
@@ -77,7 +77,7 @@ impl Template {
     /// As [`Template::parse`].
     pub fn parse_url(text: &str) -> Result<Self, TemplateError> {
         let mut template = Self::parse(text)?;
-        places::of_url(&mut template.0);
+        positions::of_url(&mut template.0);
         Ok(template)
     }
 
@@ -90,7 +90,7 @@ impl Template {
     /// As [`Template::parse`]; and a text that begins as JSON, has placeholders, and isn't JSON.
     pub fn parse_message(text: &str) -> Result<Self, TemplateError> {
         let mut template = Self::parse(text)?;
-        places::of_message(&mut template.0).map_err(TemplateError)?;
+        positions::of_message(&mut template.0).map_err(TemplateError)?;
         Ok(template)
     }
 
@@ -110,16 +110,16 @@ impl Template {
     pub fn as_literal(&self) -> Option<&str> {
         match &self.0[..] {
             [] => Some(""),
-            [Part::Text(text)] => Some(text),
+            [Segment::Text(text)] => Some(text),
             _ => None,
         }
     }
 
     /// The placeholders, and where they stand.
-    pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Place)> {
-        self.0.iter().filter_map(|part| match part {
-            Part::Text(_) => None,
-            Part::Placeholder(placeholder, place) => Some((placeholder, *place)),
+    pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Position)> {
+        self.0.iter().filter_map(|segment| match segment {
+            Segment::Text(_) => None,
+            Segment::Placeholder(placeholder, position) => Some((placeholder, *position)),
         })
     }
 
@@ -133,12 +133,12 @@ impl Template {
         mut value: impl FnMut(&Placeholder) -> Result<Value, String>,
     ) -> Result<Secret, TemplateError> {
         let mut whole = String::new();
-        for part in &self.0 {
-            match part {
-                Part::Text(text) => whole.push_str(text),
-                Part::Placeholder(placeholder, place) => {
+        for segment in &self.0 {
+            match segment {
+                Segment::Text(text) => whole.push_str(text),
+                Segment::Placeholder(placeholder, position) => {
                     let refuse = |why| TemplateError(format!("`{placeholder}` {why}"));
-                    places::write(&mut whole, &value(placeholder).map_err(refuse)?, *place);
+                    positions::write(&mut whole, &value(placeholder).map_err(refuse)?, *position);
                 }
             }
         }
@@ -167,28 +167,28 @@ impl Template {
 
     /// The text with `1` in place of each placeholder, for checks of the text around them.
     pub(in crate::config) fn with_stand_ins(&self) -> String {
-        self.0.iter().map(Part::stand_in).collect()
+        self.0.iter().map(Segment::stand_in).collect()
     }
 
     /// The literal text before the first placeholder.
     pub(in crate::config) fn literal_start(&self) -> &str {
         match self.0.first() {
-            Some(Part::Text(text)) => text,
+            Some(Segment::Text(text)) => text,
             _ => "",
         }
     }
 
-    // Neighbouring texts are joined, so that equal templates have equal parts.
+    // Neighbouring texts are joined, so that equal templates have equal segments.
     fn push_text(&mut self, text: &str) {
         match self.0.last_mut() {
             _ if text.is_empty() => {}
-            Some(Part::Text(last)) => last.push_str(text),
-            _ => self.0.push(Part::Text(text.to_owned())),
+            Some(Segment::Text(last)) => last.push_str(text),
+            _ => self.0.push(Segment::Text(text.to_owned())),
         }
     }
 }
 
-impl Part {
+impl Segment {
     /// Its text, or `1` for a placeholder.
     pub(in crate::config) fn stand_in(&self) -> &str {
         match self {
@@ -200,7 +200,7 @@ impl Part {
 
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| part.fmt(f))
+        self.0.iter().try_for_each(|segment| segment.fmt(f))
     }
 }
 
@@ -216,7 +216,7 @@ impl fmt::Debug for Value {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(&text.replace("${", "$${")),

@@ -6,7 +6,7 @@ use crate::config::reader::Section;
 
 /// `[log]`: the daemon's own words, on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
+pub struct Logging {
     /// `level`: `error`, `warn`, `info`, `debug` or `trace`. Default `info`.
     pub level: Level,
     /// `format`. Default [`LogFormat::Auto`].
@@ -25,13 +25,13 @@ pub enum LogFormat {
     Json,
 }
 
-impl Default for Log {
+impl Default for Logging {
     fn default() -> Self {
         Self { level: Level::INFO, format: LogFormat::Auto }
     }
 }
 
-impl Log {
+impl Logging {
     pub(in crate::config) fn read(section: Section<'_>) -> Self {
         let default = Self::default();
         let levels = [

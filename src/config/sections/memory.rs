@@ -5,7 +5,7 @@ use crate::config::reader::{Section, size::format_size};
 
 /// `[memory]`: what clients may make the daemon hold beside the log, all of them together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryBounds {
     /// `stalled_lines`: of lines that have left the log while clients are in the middle of them, and of
     /// answers that clients leave unread, in bytes; 64 KiB to 1 TiB. Above it, who has taken nothing for the
     /// longest is disconnected. Default 32 MiB.
@@ -22,13 +22,13 @@ const UNFINISHED_LINES: usize = 16 << 20;
 /// What may come with a line, at once.
 const BESIDE_A_LINE: usize = 64 << 10;
 
-impl Default for Memory {
+impl Default for MemoryBounds {
     fn default() -> Self {
         Self { stalled_lines: 32 << 20, unfinished_lines: UNFINISHED_LINES }
     }
 }
 
-impl Memory {
+impl MemoryBounds {
     /// Whether `unfinished_lines` is what it is where the file leaves it out.
     pub(in crate::config) fn has_default_unfinished(&self, listeners: &[Listener]) -> bool {
         self.unfinished_lines == UNFINISHED_LINES.max(4 * longest(listeners))

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Client, Fanout};
 use crate::{
-    config::{Format, History, Memory, SlowClient},
+    config::{Format, History, MemoryBounds, SlowClient},
     hub::Log,
     local::{dialogue::replies, socket, watched::Watched},
     protocol::{Bye, Why},
@@ -34,7 +34,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(history: &History, memory: &Memory) -> Rules {
+    pub(super) fn new(history: &History, memory: &MemoryBounds) -> Rules {
         Rules {
             stalled_lines: memory.stalled_lines,
             slow_client: history.slow_client,

@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{History, Memory},
+    config::{History, MemoryBounds},
     hub::{Command, Commands, Fate, Payload, Publisher},
 };
 
@@ -25,7 +25,7 @@ struct Rig {
 impl Rig {
     fn start(format: Format) -> Rig {
         let directory = tempfile::tempdir().unwrap();
-        let (history, memory) = (History::default(), Memory::default());
+        let (history, memory) = (History::default(), MemoryBounds::default());
         let hub = Hub::new("e".to_owned(), &history, false);
         let (publisher, commands) = hub.publisher().expect("there is no other link");
         let fanout = Fanout::new(hub.clone(), &history, &memory);
