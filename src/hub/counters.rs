@@ -5,32 +5,17 @@ use std::cell::Cell;
 use super::{Fate, Hole, LinkState, LinkStatus};
 use crate::protocol::{Bye, Why, status};
 
-/// All counters. What `status` shows of troubles is kept as it shows it.
+/// All counters, kept as `status` shows them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    traffic: Cell<Traffic>,
+    traffic: Cell<status::Traffic>,
     dropped: Cell<u64>,
     troubles: Cell<status::Counters>,
 }
 
-/// Counts of what went over the link.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Messages from the upstream.
-    pub received: u64,
-    /// Their payload bytes.
-    pub received_bytes: u64,
-    /// When the newest of them came, in microseconds since the Unix epoch; 0 before the first.
-    pub last_received_us: u64,
-    /// Messages written to the upstream for clients.
-    pub sent: u64,
-    /// Their payload bytes.
-    pub sent_bytes: u64,
-}
-
 impl Counters {
     /// What went over the link so far.
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> status::Traffic {
         self.traffic.get()
     }
 
@@ -49,7 +34,7 @@ impl Counters {
         let mut traffic = self.traffic.get();
         traffic.received += 1;
         traffic.received_bytes += bytes as u64;
-        traffic.last_received_us = time_us;
+        traffic.last_received_us = Some(time_us);
         self.traffic.set(traffic);
     }
 

@@ -33,7 +33,7 @@ mod turns;
 
 pub use crate::protocol::Data;
 pub use configured::Configured;
-pub use counters::{Counters, Traffic};
+pub use counters::Counters;
 pub use hole::Hole;
 pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};

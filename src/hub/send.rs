@@ -78,6 +78,11 @@ impl Send {
         Send { payload, rest: Vec::new(), ticket, extra }
     }
 
+    /// One message that nobody waits to hear of: wsfan's own.
+    pub fn unheard(payload: Payload) -> Send {
+        Send::new(payload, Ticket::unheard(), 0)
+    }
+
     /// How many messages it is: 1, or those of a unit.
     pub fn count(&self) -> usize {
         1 + self.rest.len()
@@ -115,8 +120,8 @@ impl Ticket {
         Ticket { from: Rc::clone(permit.from()), tell: Some(Rc::new(tell)), permit }
     }
 
-    /// A ticket for what nobody waits to hear of: wsfan's own messages.
-    pub fn unheard() -> Ticket {
+    /// A ticket for what nobody waits to hear of.
+    fn unheard() -> Ticket {
         Ticket { from: Rc::default(), tell: None, permit: Permit::free() }
     }
 

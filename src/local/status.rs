@@ -9,7 +9,7 @@ use crate::{
     hub::Hub,
     protocol::{
         Line, SERVER, Status,
-        status::{Configuration, Held, LastEnd, LastReload, LinkNow, Outbox, Sends, Traffic},
+        status::{Configuration, Held, LastEnd, LastReload, LinkNow, Outbox, Sends},
     },
 };
 
@@ -27,7 +27,6 @@ pub(super) fn answer(
     let last_end = hub.last_end();
     let configured = hub.configured();
     let reload = hub.last_reload();
-    let traffic = hub.counters().traffic();
     let log = hub.log();
     let status = Status {
         id: id.map(Cow::Borrowed),
@@ -52,13 +51,7 @@ pub(super) fn answer(
             heartbeat_rtt_us: link.heartbeat_rtt.map(|rtt| rtt.as_micros() as u64),
             last_end: last_end.as_ref().map(|end| LastEnd { time_us: end.time_us, ended: end.ended() }),
         },
-        traffic: Traffic {
-            received: traffic.received,
-            received_bytes: traffic.received_bytes,
-            last_received_us: Some(traffic.last_received_us).filter(|at| *at > 0),
-            sent: traffic.sent,
-            sent_bytes: traffic.sent_bytes,
-        },
+        traffic: hub.counters().traffic(),
         outbox: Outbox { waiting: hub.waiting() as u64 },
         sends: Sends { dropped: hub.counters().dropped() },
         counters: hub.counters().troubles(),

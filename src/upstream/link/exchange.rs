@@ -2,7 +2,7 @@
 
 use super::{backlog::Backlog, declare, now, tell};
 use crate::{
-    hub::{Publisher, Send, Ticket, now_us},
+    hub::{Publisher, Send, now_us},
     upstream::{
         machine::{Input, Machine, Slot},
         websocket::{Exchange, Frame},
@@ -49,7 +49,7 @@ impl Exchange for LinkExchange<'_> {
     fn next_send(&mut self) -> Option<Send> {
         let now = now();
         if let Some(payload) = self.machine.next_own(now, self.slot) {
-            return Some(Send::new(payload, Ticket::unheard(), 0));
+            return Some(Send::unheard(payload));
         }
         if !self.takes_clients() || self.backlog.ahead() == 0 {
             return None;

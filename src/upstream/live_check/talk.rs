@@ -11,7 +11,7 @@ use tokio::time;
 
 use super::{Part, Timeline, now};
 use crate::{
-    hub::{Send, Ticket, now_us},
+    hub::{Send, now_us},
     upstream::{
         attempt::Attempted,
         machine::{Act, Reached, Told, Trial},
@@ -136,8 +136,7 @@ impl Exchange for Talk<'_> {
     }
 
     fn next_send(&mut self) -> Option<Send> {
-        let payload = self.trial.next_own(now())?;
-        Some(Send::new(payload, Ticket::unheard(), 0))
+        self.trial.next_own(now()).map(Send::unheard)
     }
 
     fn written(&mut self, _: usize, _: usize) {}

@@ -256,7 +256,6 @@ mod tests {
 
     #[test]
     fn a_server_reads_what_is_written() {
-        let send = |payload| Send::new(payload, Ticket::unheard(), 0);
         let long = "é".repeat(FRAGMENT_BYTES);
         let payloads = [
             Payload::Text("one".into()),
@@ -264,7 +263,7 @@ mod tests {
             Payload::Binary(vec![7; 200]),
             Payload::Text(String::new()),
         ];
-        let mut sends: VecDeque<_> = payloads.map(send).into();
+        let mut sends: VecDeque<_> = payloads.map(Send::unheard).into();
         let mut outbound = Outbound::new(None, || [1, 2, 3, 4]);
         let mut next = || sends.pop_front();
         outbound.fill(&mut next);
@@ -294,9 +293,9 @@ mod tests {
         let text = |text: &str| Payload::Text(text.into());
         let long = "x".repeat(FILL_BYTES);
         let rest = vec![text(&long), Payload::Binary(vec![7; 3]), text(&long)];
-        let unit = Send { payload: text("header"), rest, ticket: Ticket::unheard(), extra: 0 };
+        let unit = Send { rest, ..Send::unheard(text("header")) };
         assert_eq!((unit.count(), unit.largest()), (4, FILL_BYTES));
-        let mut sends: VecDeque<_> = [unit, Send::new(text("after"), Ticket::unheard(), 0)].into();
+        let mut sends: VecDeque<_> = [unit, Send::unheard(text("after"))].into();
         let mut outbound = Outbound::new(None, || [1, 2, 3, 4]);
         let mut next = || sends.pop_front();
         outbound.fill(&mut next);
