@@ -6,7 +6,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser};
 
 mod check;
 mod control;
@@ -53,11 +53,11 @@ is bad.";
 #[command(arg_required_else_help = true)]
 struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Subcommand,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
     /// Run the daemon in the foreground
     Run(run::Args),
     /// Check a config file, and with --live the way to the server, without starting anything
@@ -108,21 +108,21 @@ fn from_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-impl Command {
+impl Subcommand {
     fn execute(self) -> Outcome {
         match self {
-            Command::Run(args) => run::run(&args),
-            Command::Check(args) => check::check(&args),
-            Command::Demo(args) => demo::demo(&args),
-            Command::Tail(args) => tail::tail(&args),
-            Command::Send(args) => send::send(&args),
-            Command::Status(args) => status::status(&args),
-            Command::Reconnect(args) => control::control(control::Op::Reconnect, &args),
-            Command::Open(args) => control::control(control::Op::Open, &args),
-            Command::Close(args) => control::control(control::Op::Close, &args),
-            Command::Reload(args) => reload::reload(&args),
-            Command::Completions(args) => pages::completions(&args, &mut Args::command()),
-            Command::Man => pages::man(Args::command()),
+            Subcommand::Run(args) => run::run(&args),
+            Subcommand::Check(args) => check::check(&args),
+            Subcommand::Demo(args) => demo::demo(&args),
+            Subcommand::Tail(args) => tail::tail(&args),
+            Subcommand::Send(args) => send::send(&args),
+            Subcommand::Status(args) => status::status(&args),
+            Subcommand::Reconnect(args) => control::control(control::Op::Reconnect, &args),
+            Subcommand::Open(args) => control::control(control::Op::Open, &args),
+            Subcommand::Close(args) => control::control(control::Op::Close, &args),
+            Subcommand::Reload(args) => reload::reload(&args),
+            Subcommand::Completions(args) => pages::completions(&args, &mut Args::command()),
+            Subcommand::Man => pages::man(Args::command()),
         }
     }
 }

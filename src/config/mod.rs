@@ -41,7 +41,7 @@ pub use self::{
     },
     sections::{
         capture::Capture,
-        command::{Command, Commands, UrlCommand},
+        command::{Program, Programs, UrlCommand},
         compression::Compression,
         heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IntervalFrom},
         history::{History, SlowClient},

@@ -14,18 +14,18 @@ use super::{Origin, turns::Turns};
 /// further until it does; nobody else waits for it. Nobody can take all: a user has no more than it leaves
 /// free, and a client no more than half of what is free.
 #[derive(Debug, Clone, Default)]
-pub struct Lane(Rc<State>);
+pub struct Lane(Rc<Shared>);
 
 #[derive(Debug)]
-struct State {
+struct Shared {
     free: Cell<usize>,
-    shares: RefCell<Shares>,
+    usage: RefCell<Usage>,
     waiters: RefCell<Turns<Rc<Waiter>>>,
 }
 
 /// What is taken, by user and by client.
 #[derive(Debug, Default)]
-struct Shares {
+struct Usage {
     users: BTreeMap<u32, usize>,
     clients: BTreeMap<u64, Share>,
 }
@@ -40,22 +40,22 @@ struct Share {
 struct Waiter {
     from: Rc<Origin>,
     cost: usize,
-    stage: Cell<Stage>,
+    admission: Cell<Admission>,
     /// How many were let in while it was next.
     passed: Cell<usize>,
     granted: Notify,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Admission {
     Waiting,
     Granted,
     Over,
 }
 
-impl Default for State {
-    fn default() -> State {
-        State { free: Cell::new(Lane::MAX_BYTES), shares: RefCell::default(), waiters: RefCell::default() }
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared { free: Cell::new(Lane::MAX_BYTES), usage: RefCell::default(), waiters: RefCell::default() }
     }
 }
 
@@ -78,17 +78,17 @@ impl Lane {
         let waiter = Rc::new(Waiter {
             from: Rc::clone(from),
             cost,
-            stage: Cell::new(Stage::Waiting),
+            admission: Cell::new(Admission::Waiting),
             passed: Cell::new(0),
             granted: Notify::new(),
         });
         self.0.waiters.borrow_mut().push(from, Rc::clone(&waiter));
-        let place = Place { lane: self, waiter };
+        let guard = WaiterGuard { lane: self, waiter };
         self.grant();
-        while place.waiter.stage.get() == Stage::Waiting {
-            place.waiter.granted.notified().await;
+        while guard.waiter.admission.get() == Admission::Waiting {
+            guard.waiter.granted.notified().await;
         }
-        place.waiter.stage.set(Stage::Over);
+        guard.waiter.admission.set(Admission::Over);
         Permit { from: Rc::clone(from), held: Some((self.clone(), cost)) }
     }
 
@@ -106,16 +106,16 @@ impl Lane {
                 next.passed.set(next.passed.get() + 1);
             }
             self.take(&waiter.from, waiter.cost);
-            waiter.stage.set(Stage::Granted);
+            waiter.admission.set(Admission::Granted);
             waiter.granted.notify_one();
         }
     }
 
     fn fits(&self, waiter: &Waiter) -> bool {
         let (free, cost) = (self.0.free.get(), waiter.cost);
-        let shares = self.0.shares.borrow();
-        let user = shares.users.get(&waiter.from.uid).copied().unwrap_or_default();
-        let client = shares.clients.get(&waiter.from.client).copied().unwrap_or_default();
+        let usage = self.0.usage.borrow();
+        let user = usage.users.get(&waiter.from.uid).copied().unwrap_or_default();
+        let client = usage.clients.get(&waiter.from.client).copied().unwrap_or_default();
         cost <= free
             && (user == 0 || user + cost <= free)
             && (client.sends == 0 || client.sends < Lane::CLIENT_SENDS && client.bytes + cost <= free / 2)
@@ -123,44 +123,44 @@ impl Lane {
 
     fn take(&self, from: &Origin, cost: usize) {
         self.0.free.set(self.0.free.get() - cost);
-        let mut shares = self.0.shares.borrow_mut();
-        *shares.users.entry(from.uid).or_default() += cost;
-        let share = shares.clients.entry(from.client).or_default();
+        let mut usage = self.0.usage.borrow_mut();
+        *usage.users.entry(from.uid).or_default() += cost;
+        let share = usage.clients.entry(from.client).or_default();
         *share = Share { bytes: share.bytes + cost, sends: share.sends + 1 };
     }
 
     fn give_back(&self, from: &Origin, cost: usize) {
         self.0.free.set(self.0.free.get() + cost);
-        let mut shares = self.0.shares.borrow_mut();
-        if let Some(user) = shares.users.get_mut(&from.uid) {
+        let mut usage = self.0.usage.borrow_mut();
+        if let Some(user) = usage.users.get_mut(&from.uid) {
             *user -= cost;
             if *user == 0 {
-                shares.users.remove(&from.uid);
+                usage.users.remove(&from.uid);
             }
         }
-        if let Some(share) = shares.clients.get_mut(&from.client) {
+        if let Some(share) = usage.clients.get_mut(&from.client) {
             *share = Share { bytes: share.bytes - cost, sends: share.sends - 1 };
             if share.sends == 0 {
-                shares.clients.remove(&from.client);
+                usage.clients.remove(&from.client);
             }
         }
-        drop(shares);
+        drop(usage);
         self.grant();
     }
 }
 
 /// A place among those that wait, given up when dropped.
-struct Place<'a> {
+struct WaiterGuard<'a> {
     lane: &'a Lane,
     waiter: Rc<Waiter>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
-        match self.waiter.stage.replace(Stage::Over) {
-            Stage::Over => {} // there is a permit for it
-            Stage::Granted => self.lane.give_back(&self.waiter.from, self.waiter.cost),
-            Stage::Waiting => {
+        match self.waiter.admission.replace(Admission::Over) {
+            Admission::Over => {} // there is a permit for it
+            Admission::Granted => self.lane.give_back(&self.waiter.from, self.waiter.cost),
+            Admission::Waiting => {
                 // one at a time waits for each client
                 self.lane.0.waiters.borrow_mut().take_newest(self.waiter.from.client);
                 self.lane.grant(); // others may have waited for it
@@ -229,7 +229,7 @@ mod tests {
         assert!(lane.admit(&client(2, 1000), 1 << 20).now_or_never().is_some());
         drop((small, large, others));
         assert_eq!(lane.0.free.get(), Lane::MAX_BYTES);
-        assert!(lane.0.shares.borrow().users.is_empty() && lane.0.shares.borrow().clients.is_empty());
+        assert!(lane.0.usage.borrow().users.is_empty() && lane.0.usage.borrow().clients.is_empty());
     }
 
     #[test]

@@ -92,7 +92,7 @@ struct Shared {
     /// Clients that have left, of whom the link hasn't heard yet.
     left: RefCell<Vec<Rc<Origin>>>,
     client_left: Notify,
-    readers: RefCell<Vec<Rc<reader::Place>>>,
+    readers: RefCell<Vec<Rc<reader::Registration>>>,
     /// A reader has offered something, or has gone.
     offered: Notify,
     /// The newest entry that all readers have offered; 0 while one holds the link back.

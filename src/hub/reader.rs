@@ -14,11 +14,11 @@ use super::{Hub, Log, now_us};
 /// needs stays in the log. Dropped, it needs nothing any more.
 pub struct Reader {
     hub: Hub,
-    place: Rc<Place>,
+    registration: Rc<Registration>,
 }
 
 /// What the hub knows of a reader.
-pub(super) struct Place {
+pub(super) struct Registration {
     /// The newest entry that it has offered.
     offered: Cell<u64>,
     /// It holds the link back.
@@ -33,16 +33,16 @@ pub(super) struct Place {
 impl Hub {
     /// A new reader, which begins at the head of the log.
     pub fn reader(&self) -> Reader {
-        let place = Rc::new(Place {
+        let registration = Rc::new(Registration {
             offered: Cell::new(self.log().head()),
             holds: Cell::new(false),
             needed: Cell::new(u64::MAX),
             wants_raw: Cell::new(false),
             published: Notify::new(),
         });
-        self.0.readers.borrow_mut().push(Rc::clone(&place));
+        self.0.readers.borrow_mut().push(Rc::clone(&registration));
         self.readers_changed();
-        Reader { hub: self.clone(), place }
+        Reader { hub: self.clone(), registration }
     }
 
     /// Wakes all readers.
@@ -81,20 +81,20 @@ impl Reader {
 
     /// Waits until something may have been published since the last call. Cancel-safe.
     pub async fn published(&self) {
-        self.place.published.notified().await;
+        self.registration.published.notified().await;
     }
 
     /// Has [`Reader::published`] return once more.
     pub fn look_again(&self) {
-        self.place.published.notify_one();
+        self.registration.published.notify_one();
     }
 
     /// Says that all that this reader reads for were offered the log up to `seq`, and need what is from `needed` on
     /// (`u64::MAX`: nothing). What the log's limits don't allow leaves it, as far as no reader needs it or has yet to
     /// offer it. Up to `u64::MAX` means that the link needn't wait for this reader at all.
     pub fn offered(&self, seq: u64, needed: u64) {
-        self.place.offered.set(seq);
-        self.place.needed.set(needed);
+        self.registration.offered.set(seq);
+        self.registration.needed.set(needed);
         let needed = self.hub.needed();
         self.hub.0.log.borrow_mut().trim(needed);
         self.hub.readers_changed();
@@ -102,19 +102,19 @@ impl Reader {
 
     /// Holds the link back, or no longer.
     pub fn hold(&self, holds: bool) {
-        self.place.holds.set(holds);
+        self.registration.holds.set(holds);
         self.hub.readers_changed();
     }
 
     /// Says whether it wants the raw form of messages from now on: the log keeps it as long as some reader does.
     pub fn want_raw(&self, wants_raw: bool) {
-        self.place.wants_raw.set(wants_raw);
+        self.registration.wants_raw.set(wants_raw);
         self.keep_raw();
     }
 
     /// Lets go of entries that are too old by now and that no reader needs; this one needs those from `needed` on.
     pub fn expire(&self, needed: u64) {
-        self.place.needed.set(needed);
+        self.registration.needed.set(needed);
         let needed = self.hub.needed();
         self.hub.0.log.borrow_mut().expire_unneeded(now_us(), needed);
     }
@@ -126,7 +126,7 @@ impl Reader {
 
     /// Reads no more: nobody waits for this reader, and nothing is kept for it.
     pub fn leave(&self) {
-        self.hub.0.readers.borrow_mut().retain(|place| !Rc::ptr_eq(place, &self.place));
+        self.hub.0.readers.borrow_mut().retain(|registration| !Rc::ptr_eq(registration, &self.registration));
         self.hub.readers_changed();
         self.keep_raw();
     }
@@ -143,7 +143,7 @@ impl Drop for Reader {
     }
 }
 
-impl Place {
+impl Registration {
     fn ready_to(&self) -> u64 {
         if self.holds.get() { 0 } else { self.offered.get() }
     }

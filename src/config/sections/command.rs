@@ -15,15 +15,15 @@ use crate::config::{
 };
 
 /// `[command.NAME]`: what `${command:NAME}` runs, by name.
-pub type Commands = BTreeMap<String, Command>;
+pub type Programs = BTreeMap<String, Program>;
 
 /// A program that is run afresh for each attempt, once, however often its output is used.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Command {
+pub struct Program {
     /// `run`: the program by its absolute path, and its arguments; no shell, and no placeholders, since any
     /// user may read a program's arguments. Never empty.
     pub run: Vec<String>,
-    /// `env`: the daemon's environment variables that it gets, by name, beside [`Command::ENVIRONMENT`].
+    /// `env`: the daemon's environment variables that it gets, by name, beside [`Program::ENVIRONMENT`].
     /// None by default.
     pub env: Vec<String>,
     /// `timeout`: after so long it is killed, with all that it started; 10 ms to 10 min. Default 5 s.
@@ -36,14 +36,14 @@ pub struct Command {
 #[derive(Debug, Clone, PartialEq)]
 pub struct UrlCommand {
     /// What is run.
-    pub command: Command,
+    pub command: Program,
     /// `reject`: what it may print instead of a URL. None by default.
     pub reject: Vec<Reject>,
     /// `on_fail`: what a rejection leads to that says nothing itself. Default [`Remedy::Retry`].
     pub on_fail: Remedy,
 }
 
-impl Command {
+impl Program {
     /// The environment variables that every program gets, where the daemon has them: nothing secret is kept
     /// there.
     pub const ENVIRONMENT: [&str; 9] =
@@ -56,11 +56,11 @@ impl Command {
 }
 
 /// Reads `[command.NAME]`.
-pub(in crate::config) fn read_all(section: Section<'_>, names: &Names) -> Commands {
-    let mut commands = Commands::new();
+pub(in crate::config) fn read_all(section: Section<'_>, names: &Names) -> Programs {
+    let mut commands = Programs::new();
     for item in section.items() {
         if check_name(&item)
-            && let Some(command) = Command::read(&item, names)
+            && let Some(command) = Program::read(&item, names)
         {
             commands.insert(item.name.to_owned(), command);
         }
@@ -68,7 +68,7 @@ pub(in crate::config) fn read_all(section: Section<'_>, names: &Names) -> Comman
     commands
 }
 
-impl Command {
+impl Program {
     fn read(item: &Item<'_>, names: &Names) -> Option<Self> {
         let section = item.section();
         let command = Self::read_keys(&section, names, Use::Input);
@@ -147,7 +147,7 @@ impl UrlCommand {
     /// Reads `upstream.url_command`.
     pub(in crate::config) fn read(item: &Item<'_>, names: &Names) -> Option<Self> {
         let section = item.section();
-        let command = Command::read_keys(&section, names, Use::Attempt);
+        let command = Program::read_keys(&section, names, Use::Attempt);
         let reject = Reject::read_all(&section, "reject", RejectOf::Program);
         let on_fail = section.one_of("on_fail", &ON_FAIL).unwrap_or_default();
         section.finish();
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, language::environment::Environment};
 
-    fn read(keys: &str) -> Result<Command, String> {
+    fn read(keys: &str) -> Result<Program, String> {
         let text = format!(
             "[upstream]\nurl = \"ws://h/\"\n[command.a]\n{keys}\n[[script.step]]\nsend = \"${{command:a}}\"\n"
         );

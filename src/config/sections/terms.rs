@@ -2,7 +2,7 @@
 
 use super::{
     capture::Capture,
-    command::{self, Commands},
+    command::{self, Programs},
     limits::Limits,
     reply::Reply,
     rotate::Rotate,
@@ -19,7 +19,7 @@ pub struct Terms {
     /// `[vars]`.
     pub vars: Vars,
     /// `[command.NAME]`.
-    pub commands: Commands,
+    pub commands: Programs,
     /// `[[script.step]]`.
     pub script: Script,
     /// `[[capture]]`.

@@ -51,13 +51,13 @@ impl From<String> for Failed {
 ///
 /// It could not be run, failed, or printed nothing.
 pub(in crate::upstream) async fn run(
-    command: &config::Command,
+    command: &config::Program,
     stdin: Option<Secret>,
     redactor: &Redactor,
 ) -> Result<String, Failed> {
     let (program, arguments) =
         command.run.split_first().ok_or_else(|| Failed::from("names no program".to_owned()))?;
-    let names = config::Command::ENVIRONMENT.into_iter().chain(command.env.iter().map(String::as_str));
+    let names = config::Program::ENVIRONMENT.into_iter().chain(command.env.iter().map(String::as_str));
     let child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -81,7 +81,7 @@ pub(in crate::upstream) async fn run(
 }
 
 /// Hides what a program is let know of the daemon's environment: it, or a server that it asks, may repeat it.
-pub(in crate::upstream) fn hide_environment(command: &config::Command, redactor: &mut Redactor) {
+pub(in crate::upstream) fn hide_environment(command: &config::Program, redactor: &mut Redactor) {
     command.env.iter().filter_map(env::var_os).for_each(|value| redactor.hide(&value.to_string_lossy(), MIN));
 }
 
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     async fn shell(script: &str) -> Result<String, Failed> {
-        let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script.into()]);
+        let mut command = config::Program::new(vec!["/bin/sh".into(), "-c".into(), script.into()]);
         command.timeout = Duration::from_secs(20);
         run(&command, None, &Redactor::default()).await
     }
@@ -195,17 +195,17 @@ mod tests {
     #[tokio::test(flavor = "local")]
     async fn a_program_reads_what_it_is_given_or_leaves_it() {
         let text = Secret::new("x".repeat(1 << 20));
-        let mut command = config::Command::new(vec!["/usr/bin/wc".into(), "-c".into()]);
+        let mut command = config::Program::new(vec!["/usr/bin/wc".into(), "-c".into()]);
         command.timeout = Duration::from_secs(20);
         assert_eq!(run(&command, Some(text.clone()), &Redactor::default()).await, Ok("1048576".to_owned()));
-        let mut command = config::Command::new(vec!["/bin/echo".into(), "done".into()]);
+        let mut command = config::Program::new(vec!["/bin/echo".into(), "done".into()]);
         command.timeout = Duration::from_secs(20);
         assert_eq!(run(&command, Some(text), &Redactor::default()).await, Ok("done".to_owned()));
     }
 
     #[tokio::test(flavor = "local")]
     async fn what_goes_wrong_is_a_sentence_without_a_word_of_the_output() {
-        let missing = config::Command::new(vec!["/nowhere/program".into()]);
+        let missing = config::Program::new(vec!["/nowhere/program".into()]);
         let missing = run(&missing, None, &Redactor::default()).await;
         assert_eq!(missing, Err("can't be started: No such file or directory".to_owned().into()));
         for (script, sentence) in [
@@ -236,7 +236,7 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn a_program_gets_the_variables_that_are_named_for_it_and_a_few_harmless_ones() {
-        let mut command = config::Command::new(vec!["/usr/bin/env".into()]);
+        let mut command = config::Program::new(vec!["/usr/bin/env".into()]);
         command.timeout = Duration::from_secs(20);
         let names = |printed: String| {
             let names = printed.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned()));
@@ -245,7 +245,7 @@ mod tests {
         // cargo gives its tests many
         assert!(env::var_os("CARGO_MANIFEST_DIR").is_some() && env::var_os("CARGO_PKG_NAME").is_some());
         let plain = names(run(&command, None, &Redactor::default()).await.unwrap());
-        assert!(plain.iter().all(|name| config::Command::ENVIRONMENT.contains(&name.as_str())), "{plain:?}");
+        assert!(plain.iter().all(|name| config::Program::ENVIRONMENT.contains(&name.as_str())), "{plain:?}");
         assert!(plain.iter().any(|name| name == "PATH"), "{plain:?}");
         command.env = vec!["CARGO_PKG_NAME".into(), "NOT_SET_ANYWHERE".into()];
         let mut more = names(run(&command, None, &Redactor::default()).await.unwrap());
@@ -267,7 +267,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (own, other) = (directory.path().join("own"), directory.path().join("other"));
         let script = format!("echo $$ > {}; sleep 1000 & echo $! > {}; wait", own.display(), other.display());
-        let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script]);
+        let mut command = config::Program::new(vec!["/bin/sh".into(), "-c".into(), script]);
         command.timeout = Duration::from_millis(500);
         assert_eq!(
             run(&command, None, &Redactor::default()).await,
@@ -281,7 +281,7 @@ mod tests {
     async fn a_program_that_printed_all_is_not_waited_for_by_its_reader() {
         // the one that it leaves behind holds the pipe, and never reads it
         let script = "exec 3<&0; sleep 1000 <&3 >/dev/null 2>&1 & echo $!";
-        let mut command = config::Command::new(vec!["/bin/sh".into(), "-c".into(), script.into()]);
+        let mut command = config::Program::new(vec!["/bin/sh".into(), "-c".into(), script.into()]);
         command.timeout = Duration::from_secs(20);
         let text = Secret::new("x".repeat(1 << 20));
         let printed = run(&command, Some(text), &Redactor::default()).await.expect("it ends at once");

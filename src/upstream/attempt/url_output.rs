@@ -93,10 +93,10 @@ fn quoted_error(printed: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Command, DelayFrom, Pattern, Pointer, Test};
+    use crate::config::{DelayFrom, Pattern, Pointer, Program, Test};
 
     fn command() -> UrlCommand {
-        let command = Command::new(vec!["/bin/url".into()]);
+        let command = Program::new(vec!["/bin/url".into()]);
         let is = |pointer, value: serde_json::Value| {
             Pattern::Json(vec![(Pointer::parse(pointer).unwrap(), Test::OneOf(vec![value]))])
         };
