@@ -29,8 +29,8 @@ use self::{
     reading::{New, Reading},
 };
 
-/// Two signals to stop within so short a time are one request.
-const ONE_REQUEST: Duration = Duration::from_millis(500);
+/// Two signals to stop within so short a time are one order.
+const ONE_ORDER: Duration = Duration::from_millis(500);
 
 mod listeners;
 pub(crate) mod logging;
@@ -103,8 +103,8 @@ impl std::error::Error for Error {}
 /// It could not start, or a part of it failed.
 pub(crate) async fn run(source: Source) -> Result<Exit, Error> {
     process::keep_memory_private();
-    let requests = signals::requests().map_err(|error| Error::System("signals can't be received", error))?;
-    Daemon::start(source)?.supervise(requests).await
+    let orders = signals::orders().map_err(|error| Error::System("signals can't be received", error))?;
+    Daemon::start(source)?.supervise(orders).await
 }
 
 /// Runs the daemon until `stop` is over.
@@ -112,11 +112,11 @@ pub(crate) async fn run(source: Source) -> Result<Exit, Error> {
 /// # Errors
 /// It could not start, or a part of it failed.
 pub(crate) async fn run_until(source: Source, stop: impl Future<Output = ()>) -> Result<Exit, Error> {
-    let requests = stream::once(async {
+    let orders = stream::once(async {
         stop.await;
-        Request::Stop
+        Order::Stop
     });
-    Daemon::start(source)?.supervise(requests).await
+    Daemon::start(source)?.supervise(orders).await
 }
 
 /// Walks to the configured URL of number `url`, counted from 0, as the daemon's link does, and tells how it
@@ -132,7 +132,7 @@ pub(crate) fn outlook(config: &Config) -> Vec<String> {
 }
 
 /// What is asked of the daemon from outside.
-enum Request {
+enum Order {
     Reload,
     Stop,
 }
@@ -174,19 +174,19 @@ impl Daemon {
         Ok(Daemon { config, path, reading, hub, supervisor, fanout, link, link_settings, writer, listeners })
     }
 
-    async fn supervise(mut self, requests: impl Stream<Item = Request>) -> Result<Exit, Error> {
-        let mut requests = std::pin::pin!(requests.chain(stream::pending()));
+    async fn supervise(mut self, orders: impl Stream<Item = Order>) -> Result<Exit, Error> {
+        let mut orders = std::pin::pin!(orders.chain(stream::pending()));
         self.greet();
         let mut watchdog = notify::watchdog_interval().map(tokio::time::interval);
         // who waits for the reload that is under way; and whether another one was asked for meanwhile
         let (mut answers, mut again) = (Vec::new(), false);
         let exit = loop {
             tokio::select! {
-                Some(request) = requests.next() => match request {
+                Some(order) = orders.next() => match order {
                     // the file may have changed since it was read
-                    Request::Reload if self.reading.is_busy() => again = true,
-                    Request::Reload => self.begin_reload(),
-                    Request::Stop => break Exit::Stopped,
+                    Order::Reload if self.reading.is_busy() => again = true,
+                    Order::Reload => self.begin_reload(),
+                    Order::Stop => break Exit::Stopped,
                 },
                 asked = self.supervisor.reload_asked(), if !self.reading.is_busy() => {
                     answers = asked;
@@ -218,9 +218,9 @@ impl Daemon {
         };
         let begun = Instant::now();
         let again = async {
-            while let Some(request) = requests.next().await {
+            while let Some(order) = orders.next().await {
                 // what signals a process and its group at once is not impatient
-                if matches!(request, Request::Stop) && begun.elapsed() > ONE_REQUEST {
+                if matches!(order, Order::Stop) && begun.elapsed() > ONE_ORDER {
                     break;
                 }
             }

@@ -12,20 +12,20 @@ use sd_notify::NotifyState;
 
 /// The sockets are bound: clients may come. Says nothing of the upstream.
 pub(super) fn ready() {
-    tell(|untold| untold.enter(Phase::Ready));
+    tell(|untold| untold.enter(ServicePhase::Ready));
 }
 
 /// The configuration is being read again; [`ready`] ends it.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(|untold| untold.enter(Phase::Reloading(now.to_string()))),
+        Ok(now) => tell(|untold| untold.enter(ServicePhase::Reloading(now.to_string()))),
         Err(error) => tracing::debug!(%error, "no monotonic time for systemd"),
     }
 }
 
 /// The daemon stops.
 pub(super) fn stopping() {
-    tell(|untold| untold.enter(Phase::Stopping));
+    tell(|untold| untold.enter(ServicePhase::Stopping));
 }
 
 /// A line of free text for `systemctl status`: the upstream's state belongs here.
@@ -45,7 +45,7 @@ pub(super) fn alive() {
 
 /// A step of the service's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
+enum ServicePhase {
     Ready,
     /// Since then, as systemd wants to have it said.
     Reloading(String),
@@ -58,14 +58,14 @@ enum Phase {
 struct Untold {
     is_alive: bool,
     /// In their order; four at most: ready for the first time, reloading, ready again, stopping.
-    phases: VecDeque<Phase>,
+    phases: VecDeque<ServicePhase>,
     status: Option<String>,
 }
 
 impl Untold {
-    fn enter(&mut self, phase: Phase) {
-        if let Phase::Reloading(_) = phase
-            && let Some(at) = self.phases.iter().position(|phase| matches!(phase, Phase::Reloading(_)))
+    fn enter(&mut self, phase: ServicePhase) {
+        if let ServicePhase::Reloading(_) = phase
+            && let Some(at) = self.phases.iter().position(|phase| matches!(phase, ServicePhase::Reloading(_)))
         {
             self.phases.truncate(at);
         }
@@ -80,10 +80,10 @@ impl Untold {
             return Some(NotifyState::Watchdog.to_string());
         }
         let phase = self.phases.pop_front().map(|phase| match phase {
-            Phase::Ready => NotifyState::Ready.to_string(),
+            ServicePhase::Ready => NotifyState::Ready.to_string(),
             // both in one datagram, as systemd asks
-            Phase::Reloading(since) => format!("{}\n{since}", NotifyState::Reloading),
-            Phase::Stopping => NotifyState::Stopping.to_string(),
+            ServicePhase::Reloading(since) => format!("{}\n{since}", NotifyState::Reloading),
+            ServicePhase::Stopping => NotifyState::Stopping.to_string(),
         });
         phase.or_else(|| self.status.take().map(|text| NotifyState::Status(&text).to_string()))
     }
@@ -150,8 +150,8 @@ mod tests {
 
     use super::*;
 
-    fn reloading(since: u32) -> Phase {
-        Phase::Reloading(format!("MONOTONIC_USEC={since}"))
+    fn reloading(since: u32) -> ServicePhase {
+        ServicePhase::Reloading(format!("MONOTONIC_USEC={since}"))
     }
 
     fn rest(untold: &mut Untold) -> Vec<String> {
@@ -161,14 +161,14 @@ mod tests {
     #[test]
     fn what_nobody_hears_ends_as_the_newest_of_each() {
         let mut untold = Untold::default();
-        untold.enter(Phase::Ready);
+        untold.enter(ServicePhase::Ready);
         for round in 0..100 {
             untold.status = Some(round.to_string());
             untold.enter(reloading(round));
-            untold.enter(Phase::Ready);
+            untold.enter(ServicePhase::Ready);
             untold.is_alive = true;
         }
-        untold.enter(Phase::Stopping);
+        untold.enter(ServicePhase::Stopping);
         let expected =
             ["WATCHDOG=1", "READY=1", "RELOADING=1\nMONOTONIC_USEC=99", "READY=1", "STOPPING=1", "STATUS=99"];
         assert_eq!(rest(&mut untold), expected);
@@ -183,7 +183,7 @@ mod tests {
             let (mut untold, mut told, mut last, mut status) = (Untold::default(), Vec::new(), None, None);
             for (step, taken) in steps {
                 let phase = match step {
-                    0 => Phase::Ready,
+                    0 => ServicePhase::Ready,
                     1 => reloading(0),
                     _ => {
                         status = Some(told.len().to_string());
@@ -199,7 +199,7 @@ mod tests {
             told.extend(rest(&mut untold));
             let (statuses, phases): (Vec<_>, Vec<_>) =
                 told.iter().partition(|message| message.starts_with("STATUS="));
-            let last = last.map(|phase| if phase == Phase::Ready { "READY=1" } else { "RELOADING=1\nMONOTONIC_USEC=0" });
+            let last = last.map(|phase| if phase == ServicePhase::Ready { "READY=1" } else { "RELOADING=1\nMONOTONIC_USEC=0" });
             prop_assert_eq!(phases.last().map(|phase| phase.as_str()), last);
             prop_assert_eq!(statuses.last().map(|text| text["STATUS=".len()..].to_owned()), status);
         }

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
-use super::Request;
+use super::Order;
 
 static EARLY: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -37,11 +37,11 @@ pub(crate) fn ask_by_signal(pid: i32) -> io::Result<()> {
 }
 
 /// What signals ask for, what was kept first.
-pub(super) fn requests() -> io::Result<impl Stream<Item = Request>> {
+pub(super) fn orders() -> io::Result<impl Stream<Item = Order>> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     // asked after the above, so that none falls between the two; a second reload harms nobody
     let early = EARLY.get().is_some_and(|asked| asked.swap(false, Ordering::Relaxed));
-    let early = early.then_some(Request::Reload);
-    let signals = signals.map(|signal| if signal == SIGHUP { Request::Reload } else { Request::Stop });
+    let early = early.then_some(Order::Reload);
+    let signals = signals.map(|signal| if signal == SIGHUP { Order::Reload } else { Order::Stop });
     Ok(stream::iter(early).chain(signals))
 }
