@@ -13,7 +13,7 @@ use super::{
     websocket::{Connection, Offer, upgrade},
     wire::{
         Wire,
-        dial::Way,
+        dial::Route,
         found::Found,
         proxy::Proxy,
         target::Target,
@@ -35,7 +35,7 @@ use trust::Trust;
 use url_output::Address;
 
 /// What an attempt comes to.
-pub(super) type Outcome = Result<Attempted, Failure>;
+pub(super) type AttemptResult = Result<Attempted, Failure>;
 
 /// An attempt that came to a connection.
 pub(super) struct Attempted {
@@ -49,20 +49,25 @@ pub(super) struct Attempted {
 }
 
 /// How to get a byte stream to a server.
-pub(super) trait Dial: AsyncFn(Target, Way, Track) -> Result<Wire, String> + Clone {}
+pub(super) trait Dial: AsyncFn(Target, Route, Track) -> Result<Wire, String> + Clone {}
 
-impl<D: AsyncFn(Target, Way, Track) -> Result<Wire, String> + Clone> Dial for D {}
+impl<D: AsyncFn(Target, Route, Track) -> Result<Wire, String> + Clone> Dial for D {}
 
 /// Attempts a connection, within `connect_timeout` for all of it. Whoever follows `track` hears how it goes.
-pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial, track: Track) -> Outcome {
+pub(super) async fn attempt(
+    settings: Settings,
+    to: Destination,
+    dial: impl Dial,
+    track: Track,
+) -> AttemptResult {
     let upstream = &settings.upstream;
-    let (place, limit) = (RefCell::new(None), upstream.connect_timeout);
+    let (endpoint, limit) = (RefCell::new(None), upstream.connect_timeout);
     let mut redactor = Redactor::default();
-    let outcome = time::timeout(limit, connect(&settings, &to, dial, &track, &mut redactor, &place)).await;
-    let place: Option<Place> = place.into_inner();
-    let is_told = upstream.urls.len() > 1 || place.is_some();
-    let shown = place.as_ref().map_or_else(|| shown(upstream, &to), |place| place.origin.clone());
-    let place = place.map(|place| place.words());
+    let outcome = time::timeout(limit, connect(&settings, &to, dial, &track, &mut redactor, &endpoint)).await;
+    let endpoint: Option<Endpoint> = endpoint.into_inner();
+    let is_told = upstream.urls.len() > 1 || endpoint.is_some();
+    let shown = endpoint.as_ref().map_or_else(|| shown(upstream, &to), |endpoint| endpoint.origin.clone());
+    let place = endpoint.map(|endpoint| endpoint.words());
     match outcome {
         Ok(Ok(attempted)) => Ok(attempted),
         Ok(Err(failure)) => {
@@ -82,16 +87,16 @@ pub(super) async fn attempt(settings: Settings, to: Destination, dial: impl Dial
 
 /// Where an attempt goes, for people.
 #[derive(Clone)]
-struct Place {
+struct Endpoint {
     /// Scheme, host and port as a URL has them.
     origin: String,
     /// Host and port.
     address: String,
 }
 
-impl Place {
-    fn of(target: &Target) -> Place {
-        Place { origin: target.origin(), address: target.address() }
+impl Endpoint {
+    fn of(target: &Target) -> Endpoint {
+        Endpoint { origin: target.origin(), address: target.address() }
     }
 
     /// All that sentences say of it.
@@ -100,7 +105,7 @@ impl Place {
     }
 }
 
-/// Whatever comes of it, `redactor` knows all that was told by then, and `place` where it leads, if the
+/// Whatever comes of it, `redactor` knows all that was told by then, and `endpoint` where it leads, if the
 /// configuration doesn't say so in so many words.
 async fn connect(
     settings: &Settings,
@@ -108,8 +113,8 @@ async fn connect(
     dial: impl Dial,
     track: &Track,
     redactor: &mut Redactor,
-    place: &RefCell<Option<Place>>,
-) -> Outcome {
+    endpoint: &RefCell<Option<Endpoint>>,
+) -> AttemptResult {
     // read afresh each time: a token that was renewed is used by the next attempt
     track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
@@ -131,9 +136,9 @@ async fn connect(
         Destination::Configured(_) => Failure::attempt(why),
         Destination::Resume(_) => misled(why.replacen("upstream.url", "upstream.resume_url", 1)),
     })?;
-    *place.borrow_mut() = elsewhere(upstream, to, &target);
+    *endpoint.borrow_mut() = elsewhere(upstream, to, &target);
     // it is to be allowed, or not, by whoever reads of it
-    redactor.show(&Place::of(&target).words());
+    redactor.show(&Endpoint::of(&target).words());
     let trust = match to {
         Destination::Configured(_) => Trust::Configured,
         Destination::Resume(_) => trust(upstream, &target, &secrets).map_err(misled)?,
@@ -158,7 +163,7 @@ async fn connect(
         told::hide_login(redactor, &String::from_utf8_lossy(user), &String::from_utf8_lossy(password));
     }
     // where it goes is told whatever the names come from
-    redactor.show(&Place::of(&target).words());
+    redactor.show(&Endpoint::of(&target).words());
     proxy.iter().for_each(|proxy| redactor.show(&proxy.name()));
     let secrets = secrets.with_redactor(redactor.clone());
     let shows = redactor.clone();
@@ -171,8 +176,8 @@ async fn connect(
     if !trusted {
         (target.userinfo, tls.cert_file, tls.key_file) = (None, None, None);
     }
-    let way = Way { proxy, tls };
-    let wire = dial(target.clone(), way, track.clone()).await.map_err(Failure::attempt)?;
+    let route = Route { proxy, tls };
+    let wire = dial(target.clone(), route, track.clone()).await.map_err(Failure::attempt)?;
     track.begin(Stage::Upgrading);
     let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
     let compression = upstream.compression;
@@ -180,7 +185,7 @@ async fn connect(
     let upgraded = upgrade(wire, offer, track).await;
     let (connection, subprotocol) =
         upgraded.map_err(|failure| failure.with_wait(settings.reconnect.max_retry_after))?;
-    let place = place.borrow().as_ref().map(|place| place.origin.clone());
+    let place = endpoint.borrow().as_ref().map(|endpoint| endpoint.origin.clone());
     Ok(Attempted { connection, subprotocol, secrets, place })
 }
 
@@ -207,12 +212,12 @@ fn trust(upstream: &config::Upstream, target: &Target, secrets: &Secrets) -> Res
 }
 
 /// Where a place is, if the configuration doesn't say so in so many words.
-fn elsewhere(upstream: &config::Upstream, to: &Destination, target: &Target) -> Option<Place> {
+fn elsewhere(upstream: &config::Upstream, to: &Destination, target: &Target) -> Option<Endpoint> {
     let written = match to {
         Destination::Configured(index) => Target::parse(&upstream.display_url(*index)).ok(),
         Destination::Resume(_) => None,
     };
-    (!written.is_some_and(|written| written.is_at(target))).then(|| Place::of(target))
+    (!written.is_some_and(|written| written.is_at(target))).then(|| Endpoint::of(target))
 }
 
 /// The server, for people.

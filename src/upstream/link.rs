@@ -9,10 +9,10 @@ use std::{
 use tokio::{sync::watch, time};
 
 use super::{
-    attempt::{Attempted, Dial, Outcome, attempt},
+    attempt::{AttemptResult, Attempted, Dial, attempt},
     machine::{Action, Input, Machine, News, Note, Reached, Slot},
     settings::{Ended, Settings},
-    websocket::{Batch, Connection, End, Listen},
+    websocket::{Batch, Connection, ConnectionEnd, Listen},
     wire::track::Track,
 };
 use crate::hub::{Command, Commands, Fate, Hole, LinkState, LinkStatus, Publisher, Send, now_us};
@@ -80,7 +80,7 @@ struct Link<D> {
 
 enum Event {
     Batch(Slot, Batch),
-    Attempt(Slot, Outcome),
+    Attempt(Slot, AttemptResult),
     Command(Option<Command>),
     SettingsChanged,
     SettingsGone,
@@ -171,8 +171,10 @@ impl<D: Dial + 'static> Link<D> {
             self.machine.handle(now, Input::Inbound { slot, messages: batch.messages });
         }
         match batch.end {
-            Some(End::Closing(failure)) => self.machine.handle(now, Input::Closing { slot, failure }),
-            Some(End::Gone(failure)) => {
+            Some(ConnectionEnd::Closing(failure)) => {
+                self.machine.handle(now, Input::Closing { slot, failure })
+            }
+            Some(ConnectionEnd::Gone(failure)) => {
                 self.seats[slot.index()].connection = None;
                 self.machine.handle(now, Input::Ended { slot, failure });
             }

@@ -12,7 +12,7 @@ use super::{
     settings::Settings,
     wire::{
         dial::dial,
-        track::{Event, ProxyStage, Stage, Track},
+        track::{ProxyStage, Stage, Track, TrackEvent},
     },
 };
 
@@ -20,7 +20,7 @@ mod advice;
 mod talk;
 mod timeline;
 
-pub use super::wire::found::{Certificate, Found, Step};
+pub use super::wire::found::{Certificate, Found, StepReport};
 use timeline::Timeline;
 pub use timeline::{Part, Row, Trouble};
 
@@ -53,8 +53,8 @@ pub async fn walk(settings: Settings, url: usize, tell: impl FnMut(Row) + 'stati
 fn follow(timeline: &Rc<RefCell<Timeline>>) -> Track {
     let timeline = Rc::clone(timeline);
     Track::followed(move |event| match event {
-        Event::Begins(stage) => timeline.borrow_mut().begin(now(), part(&stage), None),
-        Event::Found(found) => timeline.borrow_mut().found(found),
+        TrackEvent::Begins(stage) => timeline.borrow_mut().begin(now(), part(&stage), None),
+        TrackEvent::Found(found) => timeline.borrow_mut().found(found),
     })
 }
 

@@ -49,7 +49,7 @@ pub(super) use pacing::Leeway;
 use pacing::Sender;
 use rotation::Rotation;
 use state::{State, Then, Wait};
-pub(super) use trial::{Act, How, Told, Trial};
+pub(super) use trial::{How, Told, Trial, TrialAction};
 use world::World;
 
 #[cfg(test)]

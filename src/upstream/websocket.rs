@@ -27,9 +27,9 @@ mod masks;
 mod upgrade;
 
 use codec::{
-    closing::{Closing, Phase},
+    closing::{Closing, ClosingPhase},
     deflate::Deflater,
-    inbound::{Event, Fault, Inbound, Next},
+    inbound::{Decoded, Inbound, Incoming, Violation},
     outbound::Outbound,
     stall::{STALL_TIMEOUT, Stall},
 };
@@ -96,12 +96,12 @@ pub(super) struct Batch {
     /// It was a lot of work: other tasks are to have their turn before the next.
     pub(super) heavy: bool,
     /// How the connection ends, if it does.
-    pub(super) end: Option<End>,
+    pub(super) end: Option<ConnectionEnd>,
 }
 
 /// How far the end of a connection has come.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     /// The close frames are exchanged, or on their way; the end of TCP is to follow.
     Closing(Failure),
     /// There is no connection any more.
@@ -156,7 +156,7 @@ impl Connection {
             if batch.is_pending()
                 && let Some(failure) = self.broken.take()
             {
-                return Poll::Ready(Batch { end: Some(End::Gone(failure)), ..Batch::default() });
+                return Poll::Ready(Batch { end: Some(ConnectionEnd::Gone(failure)), ..Batch::default() });
             }
         }
         batch
@@ -209,19 +209,19 @@ impl Connection {
                 end = self.poll_discard(cx);
                 break;
             }
-            let event = match self.inbound.next() {
-                Ok(Next::Event(event)) => event,
-                Ok(Next::Again) => {
+            let incoming = match self.inbound.next() {
+                Ok(Decoded::Incoming(incoming)) => incoming,
+                Ok(Decoded::Again) => {
                     again = true;
                     break;
                 }
-                Ok(Next::Read) => match self.poll_read(cx) {
+                Ok(Decoded::Read) => match self.poll_read(cx) {
                     Poll::Ready(Ok(length)) => {
                         read += length;
                         continue;
                     }
                     Poll::Ready(Err(failure)) => {
-                        end = Some(End::Gone(failure));
+                        end = Some(ConnectionEnd::Gone(failure));
                         break;
                     }
                     Poll::Pending => break,
@@ -232,27 +232,27 @@ impl Connection {
                 }
             };
             frames += 1;
-            match event {
-                Event::Text(text) => {
+            match incoming {
+                Incoming::Text(text) => {
                     (bytes, messages) = (bytes + text.len() + ENVELOPE_BYTES, true);
                     exchange.received(Frame::Data(Data::Text(text)));
                 }
-                Event::Binary(binary) => {
+                Incoming::Binary(binary) => {
                     (bytes, messages) = (bytes + binary.len() + ENVELOPE_BYTES, true);
                     exchange.received(Frame::Data(Data::Binary(binary)));
                 }
-                Event::Ping(_) if self.closing.phase() == Phase::Closing => {} // nothing follows a close frame
-                Event::Ping(payload) => {
+                Incoming::Ping(_) if self.closing.phase() == ClosingPhase::Closing => {} // nothing follows a close frame
+                Incoming::Ping(payload) => {
                     self.outbound.pong(payload);
                     exchange.received(Frame::Ping);
                 }
-                Event::Pong(payload) => exchange.received(Frame::Pong(payload)),
-                Event::Close { code, reason } => {
+                Incoming::Pong(payload) => exchange.received(Frame::Pong(payload)),
+                Incoming::Close { code, reason } => {
                     let failure = Failure::closed_there(code, reason);
                     if let Some(answer) = self.closing.heard(code) {
                         self.outbound.close(&answer);
                     }
-                    end = Some(End::Closing(failure));
+                    end = Some(ConnectionEnd::Closing(failure));
                 }
             }
         }
@@ -281,46 +281,46 @@ impl Connection {
     }
 
     /// The server's fault is answered with its close code (RFC 6455, 7.1.7).
-    fn fail(&mut self, fault: Fault) -> End {
+    fn fail(&mut self, fault: Violation) -> ConnectionEnd {
         let broke = "the server broke the WebSocket protocol";
         let (code, sentence, reason) = match &fault {
-            Fault::TooBig => {
+            Violation::TooBig => {
                 let max = self.max_message;
                 let sentence =
                     format!("the server sent a message over the {max} bytes of upstream.max_message");
                 (1009, sentence, "message too big")
             }
-            Fault::NotUtf8 => (1007, "the server sent text that isn't UTF-8".to_owned(), "invalid UTF-8"),
-            Fault::NotDeflate => {
+            Violation::NotUtf8 => (1007, "the server sent text that isn't UTF-8".to_owned(), "invalid UTF-8"),
+            Violation::NotDeflate => {
                 (1007, format!("{broke}: a message can't be inflated"), "invalid deflate data")
             }
-            Fault::Protocol(how) => (1002, format!("{broke}: {how}"), "protocol error"),
-            Fault::CloseCode { .. } => (1002, String::new(), "protocol error"),
+            Violation::Protocol(how) => (1002, format!("{broke}: {how}"), "protocol error"),
+            Violation::CloseCode { .. } => (1002, String::new(), "protocol error"),
         };
         let failure = match fault {
             // what the server meant is worth more than how it is answered
-            Fault::CloseCode { code, reason } => Failure::closed_there(Some(code), &reason),
+            Violation::CloseCode { code, reason } => Failure::closed_there(Some(code), &reason),
             _ => Failure::refused(code, sentence),
         };
         match self.closing.fault(code, reason) {
             Some(close) => {
                 self.outbound.close(&close);
-                End::Closing(failure)
+                ConnectionEnd::Closing(failure)
             }
-            None => End::Gone(failure),
+            None => ConnectionEnd::Gone(failure),
         }
     }
 
     /// Throws away what comes in until TCP ends: unread bytes would turn its end into a reset,
     /// which may overtake our close frame.
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Option<End> {
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Option<ConnectionEnd> {
         let mut scratch = [0; 16 << 10];
         for _ in 0..BATCH_BYTES / scratch.len() {
             let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
                 Poll::Ready(_) => {
-                    return Some(End::Gone(Failure::lost("the connection is closed")));
+                    return Some(ConnectionEnd::Gone(Failure::lost("the connection is closed")));
                 }
                 Poll::Pending => return None,
             }
@@ -341,7 +341,7 @@ impl Connection {
                 continue;
             }
             match self.closing.phase() {
-                Phase::Open => {
+                ClosingPhase::Open => {
                     if work >= TURN_BYTES {
                         cx.waker().wake_by_ref(); // there is more to write
                         return;
@@ -357,10 +357,10 @@ impl Connection {
                     }
                 }
                 // nothing follows the close frame, so that the server may read to the end
-                Phase::Failing => {
+                ClosingPhase::Failing => {
                     let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
                 }
-                Phase::Closing | Phase::Closed => {}
+                ClosingPhase::Closing | ClosingPhase::Closed => {}
             }
             if !self.outbound.is_unflushed() {
                 return;

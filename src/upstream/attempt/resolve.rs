@@ -16,16 +16,16 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reads all that the templates of `settings` name: files and variables at once, and each command run
 /// once, one after another. What can't be read is an error where it is used, and nowhere else.
 pub(in crate::upstream) async fn read(settings: &Settings) -> Secrets {
-    let mut reading = Reading {
+    let mut resolver = Resolver {
         settings,
         environment: Environment::process(),
         values: BTreeMap::new(),
         printed: BTreeMap::new(),
     };
     for template in templates(settings) {
-        reading.read_all(template).await;
+        resolver.read_all(template).await;
     }
-    reading.values.into_iter().collect()
+    resolver.values.into_iter().collect()
 }
 
 /// The failure that a step is certain to come to, since it needs a value that isn't there: then a connection
@@ -63,7 +63,8 @@ fn missing(placeholder: &Placeholder, secrets: &Secrets) -> Option<(String, Stri
     })
 }
 
-struct Reading<'a> {
+/// Reads what placeholders stand for, each once.
+struct Resolver<'a> {
     settings: &'a Settings,
     environment: Environment,
     values: BTreeMap<Placeholder, Result<Value, String>>,
@@ -71,7 +72,7 @@ struct Reading<'a> {
     printed: BTreeMap<&'a str, Result<String, String>>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> Resolver<'a> {
     /// Reads what the template's placeholders stand for. Of those that this leads to, a variable's are no
     /// variables, and those of what a command reads lead to no command: it goes no deeper.
     fn read_all(&mut self, template: &'a Template) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -6,12 +6,12 @@ use std::{
     time::Instant,
 };
 
-use crate::upstream::{attempt::Outcome, websocket::Connection};
+use crate::upstream::{attempt::AttemptResult, websocket::Connection};
 
 /// One of the two places.
 #[derive(Default)]
 pub(super) struct Seat {
-    pub(super) attempt: Option<Pin<Box<dyn Future<Output = Outcome>>>>,
+    pub(super) attempt: Option<Pin<Box<dyn Future<Output = AttemptResult>>>>,
     pub(super) connection: Option<Box<Connection>>,
     /// Nothing is read from the connection, since the hub isn't ready for more, or since too much
     /// waits to be said.
@@ -35,7 +35,7 @@ impl Seat {
     }
 
     /// Goes on with the attempt. Cancel-safe.
-    pub(super) fn poll_attempt(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    pub(super) fn poll_attempt(&mut self, cx: &mut Context<'_>) -> Poll<AttemptResult> {
         let Some(attempt) = &mut self.attempt else { return Poll::Pending };
         let outcome = std::task::ready!(attempt.as_mut().poll(cx));
         self.attempt = None;

@@ -24,7 +24,7 @@ use super::*;
 use crate::{
     config::{self, Format, HeartbeatKind, Template},
     hub::{Ahead, Cursor, Fate, Hub, Origin, Payload, Permit, Reader, Ticket},
-    upstream::wire::{Io, Metered, Wire, dial::Way, target::Target, track::Track},
+    upstream::wire::{Io, Metered, Wire, dial::Route, target::Target, track::Track},
 };
 
 mod limits;
@@ -127,7 +127,7 @@ impl Rig {
         let (publisher, commands) = hub.publisher().expect("there is no other link");
         let (sender, receiver) = watch::channel(settings);
         let (streams, accept) = mpsc::channel(16);
-        let dial = async move |_: Target, _: Way, _: Track| {
+        let dial = async move |_: Target, _: Route, _: Track| {
             let (near, far) = tokio::io::duplex(bytes);
             streams.send(far).await.map_err(|_| "the server is gone".to_owned())?;
             let (stream, meter) = Metered::new(make(near), Vec::new());

@@ -14,10 +14,10 @@ use crate::{
     hub::{Send, now_us},
     upstream::{
         attempt::Attempted,
-        machine::{Act, Reached, Told, Trial},
+        machine::{Reached, Told, Trial, TrialAction},
         settings::Settings,
-        websocket::{Batch, Connection, End, Exchange, Frame, Listen},
-        wire::found::{Found, Step},
+        websocket::{Batch, Connection, ConnectionEnd, Exchange, Frame, Listen},
+        wire::found::{Found, StepReport},
     },
 };
 
@@ -42,8 +42,8 @@ pub(super) async fn talk(
         talk.tell();
         while let Some(act) = talk.trial.poll_act() {
             match act {
-                Act::Ping(payload) => connection.ping(payload),
-                Act::Close(code) => connection.close(code, ""),
+                TrialAction::Ping(payload) => connection.ping(payload),
+                TrialAction::Close(code) => connection.close(code, ""),
             }
         }
         if let Some(well) = talk.trial.outcome() {
@@ -91,8 +91,8 @@ impl Talk<'_> {
             self.trial.inbound(now(), batch.messages);
         }
         match batch.end {
-            Some(End::Closing(failure)) => self.trial.closing(now(), failure, is_written),
-            Some(End::Gone(failure)) => self.trial.ended(now(), failure, is_written),
+            Some(ConnectionEnd::Closing(failure)) => self.trial.closing(now(), failure, is_written),
+            Some(ConnectionEnd::Gone(failure)) => self.trial.ended(now(), failure, is_written),
             None => {}
         }
     }
@@ -103,7 +103,7 @@ impl Talk<'_> {
             match told {
                 Told::Step { name, sent } => {
                     timeline.begin(now(), Part::Step, Some(name));
-                    timeline.found(Found::Step(Step { sent, ..Step::default() }));
+                    timeline.found(Found::Step(StepReport { sent, ..StepReport::default() }));
                 }
                 Told::Skipped { name } => {
                     timeline.skip(now(), &name, "by its `if_captured` or `unless_captured`");

@@ -6,7 +6,7 @@ use super::advice::advice;
 use crate::upstream::{
     failure::Failure,
     machine::How,
-    wire::found::{Found, Step},
+    wire::found::{Found, StepReport},
 };
 
 /// A part of the way to a server.
@@ -102,7 +102,7 @@ impl Timeline {
     /// A step is left out.
     pub(super) fn skip(&mut self, now: Instant, name: &str, why: &str) {
         self.begin(now, Part::Step, Some(name.to_owned()));
-        self.found(Found::Step(Step { skipped: Some(why.to_owned()), ..Step::default() }));
+        self.found(Found::Step(StepReport { skipped: Some(why.to_owned()), ..StepReport::default() }));
         self.done(now);
     }
 
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_failure_keeps_what_was_found_and_does_not_repeat_the_name() {
-        let sent = Step { sent: Some("x".into()), ..Step::default() };
+        let sent = StepReport { sent: Some("x".into()), ..StepReport::default() };
         let rows = rows(|timeline, start| {
             timeline.skip(start, "resume", "nothing is captured");
             timeline.begin(start, Part::Step, Some("log in".into()));
@@ -199,7 +199,7 @@ mod tests {
         });
         assert_eq!(rows[0].name.as_deref(), Some("resume"));
         assert!(rows[0].trouble.is_none());
-        assert_eq!(rows[1].found, Some(Found::Step(Step { heard: Some("no".into()), ..sent })));
+        assert_eq!(rows[1].found, Some(Found::Step(StepReport { heard: Some("no".into()), ..sent })));
         let trouble = rows[1].trouble.as_ref().unwrap();
         assert_eq!(trouble.error, "the server refused: bad token");
         assert!(trouble.advice.unwrap().contains("credentials"));

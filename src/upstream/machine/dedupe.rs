@@ -22,9 +22,9 @@ const MAX_NAME: usize = 64;
 pub(in crate::upstream) struct Seen {
     /// Where a name is; none where it is the whole message, byte for byte.
     probe: Option<Probe>,
-    names: HashMap<Name, Count>,
+    names: HashMap<MessageName, Count>,
     /// Oldest first.
-    order: VecDeque<Name>,
+    order: VecDeque<MessageName>,
     bytes: usize,
     /// Both connections have said the same message: each has said, or will say, all that the other does.
     have_met: bool,
@@ -32,7 +32,7 @@ pub(in crate::upstream) struct Seen {
 
 /// What names a message: the JSON at the pointer as text, or a hash of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Name {
+enum MessageName {
     Short(Box<str>),
     Long { hash: [u64; 2], length: usize },
 }
@@ -85,31 +85,31 @@ impl Seen {
         self.have_met
     }
 
-    fn name(&self, text: &str) -> Option<Name> {
-        let Some(probe) = &self.probe else { return Some(Name::of(text)) };
+    fn name(&self, text: &str) -> Option<MessageName> {
+        let Some(probe) = &self.probe else { return Some(MessageName::of(text)) };
         // as it is written: numbers too long for any type are not the same for it
         let found = probe.look(text)?;
-        found.get(0).filter(|name| *name != "null").map(Name::of)
+        found.get(0).filter(|name| *name != "null").map(MessageName::of)
     }
 }
 
-impl Name {
-    fn of(text: &str) -> Name {
+impl MessageName {
+    fn of(text: &str) -> MessageName {
         if text.len() <= MAX_NAME {
-            return Name::Short(text.into());
+            return MessageName::Short(text.into());
         }
         let hash = [0_u8, 1].map(|salt| {
             let mut hasher = DefaultHasher::new();
             (salt, text).hash(&mut hasher);
             hasher.finish()
         });
-        Name::Long { hash, length: text.len() }
+        MessageName::Long { hash, length: text.len() }
     }
 
     fn cost(&self) -> usize {
         match self {
-            Name::Short(text) => 2 * text.len() + OVERHEAD,
-            Name::Long { .. } => OVERHEAD,
+            MessageName::Short(text) => 2 * text.len() + OVERHEAD,
+            MessageName::Long { .. } => OVERHEAD,
         }
     }
 }

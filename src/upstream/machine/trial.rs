@@ -33,16 +33,16 @@ pub(in crate::upstream) struct Trial {
     /// How long the limits may hold the beat back.
     patience: Duration,
     close_timeout: Duration,
-    phase: Phase,
+    phase: TrialPhase,
     /// When the phase must be over.
     until: Instant,
     told: VecDeque<Told>,
-    acts: VecDeque<Act>,
+    acts: VecDeque<TrialAction>,
 }
 
 /// How far it has come.
 #[derive(Debug)]
-enum Phase {
+enum TrialPhase {
     Script,
     Beat {
         /// When it was sent.
@@ -51,7 +51,7 @@ enum Phase {
         life: Option<Duration>,
     },
     /// A part is done, but for what is still to be written.
-    Done(Next),
+    Done(NextPart),
     Closing {
         well: bool,
         code: Option<u16>,
@@ -63,7 +63,7 @@ enum Phase {
 
 /// The part that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum NextPart {
     Beat,
     Close,
 }
@@ -110,7 +110,7 @@ pub(in crate::upstream) enum How {
 
 /// What is to be done with the connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::upstream) enum Act {
+pub(in crate::upstream) enum TrialAction {
     /// Send a ping.
     Ping([u8; 8]),
     /// Begin the closing handshake with this code.
@@ -142,7 +142,7 @@ impl Trial {
             heartbeat: Heartbeat::at_once(&settings.heartbeat, limit),
             patience: limit,
             close_timeout: settings.close_timeout.min(limit),
-            phase: Phase::Script,
+            phase: TrialPhase::Script,
             until,
             told: VecDeque::new(),
             acts: VecDeque::new(),
@@ -162,14 +162,14 @@ impl Trial {
     }
 
     /// The next thing to do.
-    pub(in crate::upstream) fn poll_act(&mut self) -> Option<Act> {
+    pub(in crate::upstream) fn poll_act(&mut self) -> Option<TrialAction> {
         self.acts.pop_front()
     }
 
     /// Whether all went well, once it is over.
     pub(in crate::upstream) fn outcome(&self) -> Option<bool> {
         match self.phase {
-            Phase::Over { well } => Some(well),
+            TrialPhase::Over { well } => Some(well),
             _ => None,
         }
     }
@@ -177,7 +177,7 @@ impl Trial {
     /// Whether a part is done, be it that something is still to be written.
     #[cfg(test)]
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.phase, Phase::Done(_))
+        matches!(self.phase, TrialPhase::Done(_))
     }
 
     /// When to call [`Trial::timeout`], if nothing else happens before.
@@ -195,23 +195,23 @@ impl Trial {
     /// Whether the part that is done may give way to the next one. `is_written`: the kernel has all that was given
     /// to the connection.
     pub(in crate::upstream) fn may_go_on(&self, is_written: bool) -> bool {
-        matches!(self.phase, Phase::Done(_)) && is_written && !self.channel.has_to_say()
+        matches!(self.phase, TrialPhase::Done(_)) && is_written && !self.channel.has_to_say()
     }
 
     /// Begins the next part, if it may.
     pub(in crate::upstream) fn go_on(&mut self, now: Instant, is_written: bool) {
-        if let Phase::Done(next) = self.phase
+        if let TrialPhase::Done(next) = self.phase
             && self.may_go_on(is_written)
         {
             self.told.push_back(Told::Done);
             match next {
-                Next::Beat => {
+                NextPart::Beat => {
                     self.told.push_back(Told::Beats);
                     self.channel.heartbeat = Heartbeat::new(self.heartbeat.clone(), now, 0.0);
-                    self.phase = Phase::Beat { sent: None, life: None };
+                    self.phase = TrialPhase::Beat { sent: None, life: None };
                     self.until = now + self.patience + self.heartbeat.timeout;
                 }
-                Next::Close => {
+                NextPart::Close => {
                     self.told.push_back(Told::Closes);
                     self.close(now, true);
                 }
@@ -221,11 +221,11 @@ impl Trial {
 
     /// A message came in.
     pub(in crate::upstream) fn hear(&mut self, now: Instant, message: Data<'_>) {
-        if !matches!(self.phase, Phase::Script | Phase::Beat { .. }) {
+        if !matches!(self.phase, TrialPhase::Script | TrialPhase::Beat { .. }) {
             return;
         }
         self.channel.hear(now, &mut self.world, message);
-        if let Phase::Script = self.phase {
+        if let TrialPhase::Script = self.phase {
             // the captures are there by now, and the next step hasn't begun
             self.told.push_back(Told::Heard(self.shown(message)));
         }
@@ -257,7 +257,7 @@ impl Trial {
     /// Bytes came in, whole messages among them or not.
     pub(in crate::upstream) fn inbound(&mut self, now: Instant, messages: bool) {
         self.channel.inbound(now, messages);
-        let Phase::Beat { sent: Some(sent), life } = &mut self.phase else { return };
+        let TrialPhase::Beat { sent: Some(sent), life } = &mut self.phase else { return };
         let life = *life.get_or_insert(now - *sent);
         // nothing can tell the answer to a message without `expect`
         if matches!(self.heartbeat.kind, HeartbeatKind::Message { expect: None, .. }) {
@@ -268,7 +268,7 @@ impl Trial {
     /// The connection ends, and what remains is the end of TCP. What came before may have been all that was wanted.
     pub(in crate::upstream) fn closing(&mut self, now: Instant, failure: Failure, is_written: bool) {
         match &mut self.phase {
-            Phase::Closing { code, .. } => {
+            TrialPhase::Closing { code, .. } => {
                 *code = failure.code;
                 self.until = now + LINGER;
             }
@@ -279,7 +279,7 @@ impl Trial {
     /// The connection is gone.
     pub(in crate::upstream) fn ended(&mut self, now: Instant, failure: Failure, is_written: bool) {
         match self.phase {
-            Phase::Closing { .. } => self.closed(),
+            TrialPhase::Closing { .. } => self.closed(),
             _ => self.lost(now, failure, is_written),
         }
     }
@@ -294,7 +294,7 @@ impl Trial {
         }
         match self.channel.timeout(now, &mut self.world) {
             Some(Timeout::Ping(payload)) => {
-                self.acts.push_back(Act::Ping(payload));
+                self.acts.push_back(TrialAction::Ping(payload));
                 self.sent(now);
             }
             Some(Timeout::Dead(why)) => self.fail(now, Failure::attempt(why), How::Late),
@@ -313,7 +313,7 @@ impl Trial {
     // --- what comes of it --------------------------------------------------------------------------
 
     fn is_under_way(&self) -> bool {
-        !matches!(self.phase, Phase::Closing { .. } | Phase::Over { .. })
+        !matches!(self.phase, TrialPhase::Closing { .. } | TrialPhase::Over { .. })
     }
 
     /// Does what the session wants. A step that fails now does so in this way.
@@ -328,7 +328,7 @@ impl Trial {
                 }
                 Doing::Effect(Effect::Ready) => {
                     let beats = self.heartbeat.kind != HeartbeatKind::Off;
-                    self.phase = Phase::Done(if beats { Next::Beat } else { Next::Close });
+                    self.phase = TrialPhase::Done(if beats { NextPart::Beat } else { NextPart::Close });
                 }
                 Doing::Effect(Effect::PutOff { why, .. }) => {
                     self.fail(now, Failure::attempt(why), How::PutOff);
@@ -356,7 +356,7 @@ impl Trial {
 
     /// Something goes out: the beat, if it is its turn.
     fn sent(&mut self, now: Instant) {
-        if let Phase::Beat { sent, .. } = &mut self.phase {
+        if let TrialPhase::Beat { sent, .. } = &mut self.phase {
             sent.get_or_insert(now);
         }
     }
@@ -364,7 +364,9 @@ impl Trial {
     /// When no pong is awaited any more, where other things come in.
     fn pong_is_late_at(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Beat { sent: Some(sent), life: Some(_) } if self.heartbeat.kind == HeartbeatKind::Ping => {
+            TrialPhase::Beat { sent: Some(sent), life: Some(_) }
+                if self.heartbeat.kind == HeartbeatKind::Ping =>
+            {
                 Some(sent + self.heartbeat.timeout)
             }
             _ => None,
@@ -372,13 +374,13 @@ impl Trial {
     }
 
     fn beaten(&mut self, round_trip: Option<Duration>, answered: bool) {
-        if let Phase::Beat { .. } = self.phase {
+        if let TrialPhase::Beat { .. } = self.phase {
             let message = match &self.heartbeat.kind {
                 HeartbeatKind::Message { message, .. } => Some(clean(&message.shown())),
                 HeartbeatKind::Ping | HeartbeatKind::Off => None,
             };
             self.told.push_back(Told::Beaten { message, round_trip, answered });
-            self.phase = Phase::Done(Next::Close);
+            self.phase = TrialPhase::Done(NextPart::Close);
         }
     }
 
@@ -397,18 +399,18 @@ impl Trial {
     }
 
     fn close(&mut self, now: Instant, well: bool) {
-        self.acts.push_back(Act::Close(1000));
+        self.acts.push_back(TrialAction::Close(1000));
         self.until = now + self.close_timeout;
-        self.phase = Phase::Closing { well, code: None };
+        self.phase = TrialPhase::Closing { well, code: None };
     }
 
     /// The closing handshake (RFC 6455, 7.1.2) is over, or its time.
     fn closed(&mut self) {
-        if let Phase::Closing { well, code } = self.phase {
+        if let TrialPhase::Closing { well, code } = self.phase {
             if well {
                 self.told.push_back(Told::Closed { code });
             }
-            self.phase = Phase::Over { well };
+            self.phase = TrialPhase::Over { well };
         }
     }
 

@@ -16,7 +16,7 @@ pub(in crate::upstream) enum Mark {
 
 /// A step of the script, for people: nothing in it is secret.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::upstream) struct Told<'a> {
+pub(in crate::upstream) struct ShownStep<'a> {
     pub(in crate::upstream) name: &'a str,
     /// What it sends, with its placeholders as configured.
     pub(in crate::upstream) sent: Option<String>,
@@ -29,10 +29,10 @@ impl Session {
     }
 
     /// The step of this number, for people.
-    pub(in crate::upstream) fn told(&self, step: usize) -> Option<Told<'_>> {
+    pub(in crate::upstream) fn told(&self, step: usize) -> Option<ShownStep<'_>> {
         let step = self.rules.steps.get(step)?;
         let sent = step.send.as_ref().map(Say::shown);
-        Some(Told { name: &step.name, sent })
+        Some(ShownStep { name: &step.name, sent })
     }
 
     /// Says so, if the script is followed.

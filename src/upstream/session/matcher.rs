@@ -2,7 +2,7 @@
 
 use memchr::memmem::Finder;
 
-use super::probe::Found;
+use super::probe::Probed;
 use crate::config::{Pattern, Pointer, Test, array_index};
 
 /// The pointers of all patterns, each once, by their numbers.
@@ -39,7 +39,7 @@ pub(in crate::upstream) enum Matcher {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::upstream) struct Look<'m> {
     pub(in crate::upstream) text: &'m str,
-    pub(in crate::upstream) found: Option<&'m Found<'m>>,
+    pub(in crate::upstream) found: Option<&'m Probed<'m>>,
 }
 
 impl Look<'_> {

@@ -27,7 +27,7 @@ pub(in crate::upstream) const MAX_VALUE: usize = 64 * 1024;
 pub(in crate::upstream) struct Memory {
     captures: Captures,
     /// The last value heard at each pointer that something asks for.
-    last: BTreeMap<Pointer, Kept>,
+    last: BTreeMap<Pointer, Captured>,
     counting: Rc<Counting>,
     /// What it has from its own connection, and nobody else's word changes: only where it follows another.
     own: Option<Own>,
@@ -50,11 +50,11 @@ struct Own {
 
 /// What was captured, by name; a copy costs nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(in crate::upstream) struct Captures(Rc<BTreeMap<String, Kept>>);
+pub(in crate::upstream) struct Captures(Rc<BTreeMap<String, Captured>>);
 
 /// A value of JSON as it was heard, which may be secret: a session's token.
 #[derive(Clone, PartialEq, Eq)]
-struct Kept(Rc<str>);
+struct Captured(Rc<str>);
 
 impl Memory {
     /// Forgets everything: the next connection begins anew.
@@ -129,7 +129,7 @@ impl Memory {
     /// # Errors
     /// It is too long: the end of a sentence.
     pub(in crate::upstream) fn capture(&mut self, name: &str, json: &str) -> Result<(), String> {
-        let kept = Kept::new(json).ok_or_else(|| format!("is longer than {MAX_VALUE} bytes"))?;
+        let kept = Captured::new(json).ok_or_else(|| format!("is longer than {MAX_VALUE} bytes"))?;
         if self.captures.0.get(name) != Some(&kept) {
             Rc::make_mut(&mut self.captures.0).insert(name.to_owned(), kept);
         }
@@ -147,7 +147,7 @@ impl Memory {
         if let Some(own) = self.own.as_mut().filter(|own| !own.last.contains(pointer)) {
             own.last.insert(pointer.clone());
         }
-        match (Kept::new(json), self.last.get_mut(pointer)) {
+        match (Captured::new(json), self.last.get_mut(pointer)) {
             (Some(kept), Some(last)) => *last = kept,
             (Some(kept), None) => {
                 self.last.insert(pointer.clone(), kept);
@@ -160,7 +160,7 @@ impl Memory {
 
     /// The last value at a pointer; `null` while there is none.
     pub(in crate::upstream) fn last(&self, pointer: &Pointer) -> Value {
-        self.last.get(pointer).map_or_else(|| Value::Json("null".to_owned()), Kept::value)
+        self.last.get(pointer).map_or_else(|| Value::Json("null".to_owned()), Captured::value)
     }
 
     /// What a session holds as long as it is there.
@@ -185,7 +185,7 @@ impl Captures {
     /// # Errors
     /// Nothing is captured by this name: the end of a sentence.
     pub(in crate::upstream) fn value(&self, name: &str) -> Result<Value, String> {
-        self.0.get(name).map(Kept::value).ok_or_else(|| "is not captured".to_owned())
+        self.0.get(name).map(Captured::value).ok_or_else(|| "is not captured".to_owned())
     }
 
     /// A text of the server's with the names of captured texts in their places: they may be secret. Short
@@ -222,9 +222,9 @@ impl Captures {
     }
 }
 
-impl Kept {
-    fn new(json: &str) -> Option<Kept> {
-        (json.len() <= MAX_VALUE).then(|| Kept(json.into()))
+impl Captured {
+    fn new(json: &str) -> Option<Captured> {
+        (json.len() <= MAX_VALUE).then(|| Captured(json.into()))
     }
 
     fn value(&self) -> Value {
@@ -232,9 +232,9 @@ impl Kept {
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for Captured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept(..)")
+        f.write_str("Captured(..)")
     }
 }
 

@@ -40,9 +40,9 @@ struct Child {
 
 /// What was found in a message: for each pointer its value, as the message has it.
 #[derive(Debug)]
-pub(in crate::upstream) struct Found<'m>(Vec<Option<&'m str>>);
+pub(in crate::upstream) struct Probed<'m>(Vec<Option<&'m str>>);
 
-impl<'m> Found<'m> {
+impl<'m> Probed<'m> {
     /// The value at the pointer of this number.
     pub(in crate::upstream) fn get(&self, slot: usize) -> Option<&'m str> {
         self.0.get(slot).copied().flatten()
@@ -62,8 +62,8 @@ impl Probe {
     }
 
     /// What is at the pointers; none if the message isn't JSON.
-    pub(in crate::upstream) fn look<'m>(&self, message: &'m str) -> Option<Found<'m>> {
-        let mut found = Found(vec![None; self.slots]);
+    pub(in crate::upstream) fn look<'m>(&self, message: &'m str) -> Option<Probed<'m>> {
+        let mut found = Probed(vec![None; self.slots]);
         self.parse(0, message, &mut found).ok()?;
         Some(found)
     }
@@ -80,14 +80,14 @@ impl Probe {
     }
 
     /// Takes a whole JSON text as what is at `node`.
-    fn parse<'m>(&self, node: usize, text: &'m str, found: &mut Found<'m>) -> serde_json::Result<()> {
+    fn parse<'m>(&self, node: usize, text: &'m str, found: &mut Probed<'m>) -> serde_json::Result<()> {
         let mut parser = serde_json::Deserializer::from_str(text);
         At { probe: self, node, found }.deserialize(&mut parser)?;
         parser.end()
     }
 
     /// Forgets what was found at a node and below: another value takes its place.
-    fn clear(&self, node: usize, found: &mut Found<'_>) {
+    fn clear(&self, node: usize, found: &mut Probed<'_>) {
         let node = &self.nodes[node];
         if let Some(slot) = node.slot {
             found.0[slot] = None;
@@ -100,7 +100,7 @@ impl Probe {
 struct At<'p, 'f, 'm> {
     probe: &'p Probe,
     node: usize,
-    found: &'f mut Found<'m>,
+    found: &'f mut Probed<'m>,
 }
 
 impl<'m> DeserializeSeed<'m> for At<'_, '_, 'm> {

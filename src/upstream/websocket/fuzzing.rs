@@ -42,7 +42,7 @@ pub fn compressed(takeover: bool, piece: usize, bytes: &[u8]) {
     let agreed = agree(&Compression::default(), answer).expect("it is what was asked for");
     let heard = |piece| read(bytes, piece, &mut Inbound::new(&[], MAX_MESSAGE, Some(agreed.inflater())));
     let (whole, fault) = heard(usize::MAX);
-    assert!(whole.iter().all(|event| event.len() <= MAX_MESSAGE), "a message is too long");
+    assert!(whole.iter().all(|incoming| incoming.len() <= MAX_MESSAGE), "a message is too long");
     // of two faults, it depends on the cuts which is met first
     let (cut, fault_there) = heard(piece);
     assert_eq!((cut, fault_there.is_some()), (whole, fault.is_some()), "{fault_there:?}, {fault:?}");

@@ -24,7 +24,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// How to get to a server, beside its address.
 #[derive(Clone)]
-pub(in crate::upstream) struct Way {
+pub(in crate::upstream) struct Route {
     /// The proxy that it goes by; none: directly.
     pub(in crate::upstream) proxy: Option<Proxy>,
     /// Trust and client certificate, for a server with TLS.
@@ -32,10 +32,10 @@ pub(in crate::upstream) struct Way {
 }
 
 /// Dials: names are resolved anew, and files read anew, each time.
-pub(in crate::upstream) async fn dial(target: Target, way: Way, track: Track) -> Result<Wire, String> {
+pub(in crate::upstream) async fn dial(target: Target, route: Route, track: Track) -> Result<Wire, String> {
     // a file that can't be read is told without bothering the server
-    let tls = if target.tls { Some(tls::client_config(way.tls).await?) } else { None };
-    let (tcp, early) = match &way.proxy {
+    let tls = if target.tls { Some(tls::client_config(route.tls).await?) } else { None };
+    let (tcp, early) = match &route.proxy {
         Some(proxy) => through(proxy, &target, &track).await?,
         None => (directly(&target, &track).await?, Vec::new()),
     };
@@ -45,7 +45,7 @@ pub(in crate::upstream) async fn dial(target: Target, way: Way, track: Track) ->
     };
     track.begin(Stage::Tls);
     let stream = tls::handshake(config, &target.host, metered).await;
-    let stream = stream.map_err(|error| match &way.proxy {
+    let stream = stream.map_err(|error| match &route.proxy {
         // it may be its doing: some end TLS themselves, some end the connection
         Some(proxy) => format!("{error} (through {})", proxy.name()),
         None => error,

@@ -55,7 +55,7 @@ pub enum Found {
         extensions: Option<String>,
     },
     /// A step of the script.
-    Step(Step),
+    Step(StepReport),
     /// One beat of the heartbeat.
     Beat {
         /// The message that was sent, with its placeholders as configured; none for a ping.
@@ -74,7 +74,7 @@ pub enum Found {
 
 /// What a step of the script came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Step {
+pub struct StepReport {
     /// What was sent, with its placeholders as configured.
     pub sent: Option<String>,
     /// What was heard: the expected message, or the last one if that never came. Cut to a line, without

@@ -11,7 +11,7 @@ pub(in crate::upstream) struct Track(Rc<Inner>);
 #[derive(Default)]
 struct Inner {
     stage: RefCell<Stage>,
-    follower: Option<Box<dyn Fn(Event)>>,
+    follower: Option<Box<dyn Fn(TrackEvent)>>,
     /// How what the server says is shown.
     shown: RefCell<Option<Shown>>,
 }
@@ -41,7 +41,7 @@ pub(in crate::upstream) enum ProxyStage {
 
 /// What a follower hears.
 #[derive(Debug)]
-pub(in crate::upstream) enum Event {
+pub(in crate::upstream) enum TrackEvent {
     /// A stage begins; the one before is done.
     Begins(Stage),
     /// What the present stage has found.
@@ -50,14 +50,14 @@ pub(in crate::upstream) enum Event {
 
 impl Track {
     /// A track whose events go to `follower`.
-    pub(in crate::upstream) fn followed(follower: impl Fn(Event) + 'static) -> Track {
+    pub(in crate::upstream) fn followed(follower: impl Fn(TrackEvent) + 'static) -> Track {
         Track(Rc::new(Inner { follower: Some(Box::new(follower)), ..Inner::default() }))
     }
 
     /// The stage before is done.
     pub(in crate::upstream) fn begin(&self, stage: Stage) {
         if let Some(follower) = &self.0.follower {
-            follower(Event::Begins(stage.clone()));
+            follower(TrackEvent::Begins(stage.clone()));
         }
         *self.0.stage.borrow_mut() = stage;
     }
@@ -74,7 +74,7 @@ impl Track {
                 Some(shown) => found().redacted(shown),
                 None => found(),
             };
-            follower(Event::Found(found));
+            follower(TrackEvent::Found(found));
         }
     }
 

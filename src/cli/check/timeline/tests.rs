@@ -1,5 +1,5 @@
 use super::*;
-use crate::upstream::live_check::{Step, Trouble};
+use crate::upstream::live_check::{StepReport, Trouble};
 
 fn plain(part: Part, found: Found) -> Row {
     let elapsed = Duration::from_micros(1234);
@@ -124,7 +124,8 @@ fn a_certificate_that_ends_soon_is_warned_of() {
 
 #[test]
 fn a_step_that_fails_says_what_was_heard_and_what_to_do() {
-    let found = Found::Step(Step { sent: Some("a".into()), heard: Some("\u{1b}[2J".into()), skipped: None });
+    let found =
+        Found::Step(StepReport { sent: Some("a".into()), heard: Some("\u{1b}[2J".into()), skipped: None });
     let trouble =
         Trouble { error: "nothing came".into(), advice: Some("wait"), http_status: None, code: Some(4004) };
     let name = Some("log in to the very long name".to_owned());
@@ -152,7 +153,8 @@ fn a_step_that_fails_says_what_was_heard_and_what_to_do() {
 
 #[test]
 fn a_step_that_is_left_out_says_so() {
-    let found = Found::Step(Step { skipped: Some("by its `if_captured`".into()), ..Step::default() });
+    let found =
+        Found::Step(StepReport { skipped: Some("by its `if_captured`".into()), ..StepReport::default() });
     let row = Row { name: Some("resume".into()), ..plain(Part::Step, found) };
     assert_eq!(text(&row), ["left out  resume           1.2 ms  by its `if_captured`"]);
 }

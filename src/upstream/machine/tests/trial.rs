@@ -58,7 +58,7 @@ impl Stand {
         std::iter::from_fn(|| self.trial.poll_told()).collect()
     }
 
-    fn acts(&mut self) -> Vec<Act> {
+    fn acts(&mut self) -> Vec<TrialAction> {
         std::iter::from_fn(|| self.trial.poll_act()).collect()
     }
 
@@ -88,7 +88,7 @@ impl Stand {
     fn failed(&mut self) -> (How, String) {
         let told = self.told();
         let Some(Told::Failed { failure, how }) = told.last() else { panic!("not failed: {told:?}") };
-        assert_eq!(self.acts().last(), Some(&Act::Close(1000)));
+        assert_eq!(self.acts().last(), Some(&TrialAction::Close(1000)));
         assert_eq!(self.said(), [""; 0], "after its failure nothing is said");
         (*how, failure.error.clone().unwrap())
     }
@@ -123,11 +123,11 @@ fn a_script_a_beat_and_the_close_follow_one_another() {
     stand.written = true;
     assert_eq!(stand.told(), [Told::Done, Told::Beats]);
     stand.pass(Duration::ZERO);
-    assert_eq!(stand.acts(), [Act::Ping(1_u64.to_be_bytes())]);
+    assert_eq!(stand.acts(), [TrialAction::Ping(1_u64.to_be_bytes())]);
     stand.pass(S);
     stand.trial.pong(stand.now, &1_u64.to_be_bytes());
     assert_eq!(stand.told(), [beaten(None, Some(S), true), Told::Done, Told::Closes]);
-    assert_eq!(stand.acts(), [Act::Close(1000)]);
+    assert_eq!(stand.acts(), [TrialAction::Close(1000)]);
     stand.trial.closing(stand.now, closed_with(1000), true);
     assert_eq!(stand.trial.outcome(), None, "TCP isn't at its end");
     stand.trial.ended(stand.now, Failure::default(), true);
@@ -223,7 +223,7 @@ fn a_beat_that_the_limits_hold_back_is_awaited() {
     stand.pass(4 * S);
     assert_eq!(stand.acts(), []);
     stand.pass(S);
-    assert_eq!(stand.acts(), [Act::Ping(1_u64.to_be_bytes())]);
+    assert_eq!(stand.acts(), [TrialAction::Ping(1_u64.to_be_bytes())]);
 }
 
 #[test]
@@ -302,7 +302,7 @@ proptest! {
                     stand.pass(millis * MS);
                 }
             }
-            let is_failed = stand.trial.poll_act() == Some(Act::Close(1000));
+            let is_failed = stand.trial.poll_act() == Some(TrialAction::Close(1000));
             let is_up = stand.trial.is_done();
             prop_assert_eq!(link.machine.sender().is_some(), is_up);
             prop_assert_eq!(link.machine.state_for_sends() == LinkState::Waiting, is_failed);

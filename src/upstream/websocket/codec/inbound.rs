@@ -17,7 +17,7 @@ use super::deflate::{Inflate, Inflater};
 const BUFFER_BYTES: usize = 256 << 10;
 /// About so much is inflated in one turn.
 const TURN_BYTES: usize = 256 << 10;
-/// So many frames are taken in one turn: those that are no event, such as empty fragments, count too.
+/// So many frames are taken in one turn: those that come to nothing, such as empty fragments, count too.
 const TURN_FRAMES: usize = 1024;
 /// A message that was put together may leave so much memory behind for the next.
 const KEPT_BYTES: usize = 64 << 10;
@@ -26,7 +26,7 @@ const MAX_CONTROL: u64 = 125;
 
 /// What the server says.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::upstream::websocket) enum Event<'a> {
+pub(in crate::upstream::websocket) enum Incoming<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
     Ping(&'a [u8]),
@@ -39,8 +39,8 @@ pub(in crate::upstream::websocket) enum Event<'a> {
 }
 
 /// What there is next.
-pub(in crate::upstream::websocket) enum Next<'a> {
-    Event(Event<'a>),
+pub(in crate::upstream::websocket) enum Decoded<'a> {
+    Incoming(Incoming<'a>),
     /// More has to be read first.
     Read,
     /// This turn has done enough. There is more to do in the next, without reading.
@@ -49,7 +49,7 @@ pub(in crate::upstream::websocket) enum Next<'a> {
 
 /// How the server broke the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::upstream::websocket) enum Fault {
+pub(in crate::upstream::websocket) enum Violation {
     /// Its message is over the bound, as it came or inflated.
     TooBig,
     /// Its text isn't UTF-8.
@@ -82,7 +82,7 @@ pub(in crate::upstream::websocket) struct Inbound {
     frames: usize,
     /// Where messages in parts are put together.
     whole: Vec<u8>,
-    /// The last event's bytes lie in `whole`.
+    /// The last message's bytes lie in `whole`.
     handed_out: bool,
 }
 
@@ -125,7 +125,7 @@ impl Inbound {
         }
     }
 
-    /// Where to read to; and only once [`Inbound::next`] has returned [`Next::Read`]: then
+    /// Where to read to; and only once [`Inbound::next`] has returned [`Decoded::Read`]: then
     /// it is never empty.
     pub(in crate::upstream::websocket) fn room(&mut self) -> &mut [u8] {
         if self.unread.start > 0 {
@@ -148,9 +148,9 @@ impl Inbound {
         self.frames = TURN_FRAMES;
     }
 
-    /// The next event that is there whole, or what is wrong with it. After a fault or a close frame
+    /// The next that is there whole, or what is wrong with it. After a fault or a close frame
     /// nothing may be asked any more.
-    pub(in crate::upstream::websocket) fn next(&mut self) -> Result<Next<'_>, Fault> {
+    pub(in crate::upstream::websocket) fn next(&mut self) -> Result<Decoded<'_>, Violation> {
         if std::mem::take(&mut self.handed_out) {
             self.whole.clear();
             self.whole.shrink_to(KEPT_BYTES);
@@ -159,34 +159,34 @@ impl Inbound {
             if let Some(deflated) = self.deflated.take() {
                 let last = deflated.last;
                 if !self.inflate(deflated)? {
-                    return Ok(Next::Again);
+                    return Ok(Decoded::Again);
                 }
                 if last {
-                    return self.complete().map(Next::Event);
+                    return self.complete().map(Decoded::Incoming);
                 }
             }
             if let Some((rest, last)) = self.rest {
                 let here = self.unread.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
                 if here == 0 {
-                    return Ok(Next::Read);
+                    return Ok(Decoded::Read);
                 }
                 let piece = self.take(here);
                 let rest = rest - here as u64;
                 self.rest = (rest > 0).then_some((rest, last));
                 if self.append(piece, last && rest == 0)? {
-                    return self.complete().map(Next::Event);
+                    return self.complete().map(Decoded::Incoming);
                 }
                 continue;
             }
             if self.frames == 0 {
-                return Ok(Next::Again);
+                return Ok(Decoded::Again);
             }
-            let Some((header, length, header_length)) = self.header()? else { return Ok(Next::Read) };
+            let Some((header, length, header_length)) = self.header()? else { return Ok(Decoded::Read) };
             let opcode = self.check(&header, length)?;
             let here = self.unread.len() - header_length;
             if length > here as u64 {
                 if header_length as u64 + length <= self.buffer.len() as u64 {
-                    return Ok(Next::Read); // it has room here, and is taken when it is whole
+                    return Ok(Decoded::Read); // it has room here, and is taken when it is whole
                 }
                 self.frames -= 1;
                 self.take(header_length);
@@ -198,16 +198,16 @@ impl Inbound {
             self.take(header_length);
             let payload = self.take(length as usize);
             let data = match opcode {
-                OpCode::Control(control) => return self.control(control, payload).map(Next::Event),
+                OpCode::Control(control) => return self.control(control, payload).map(Decoded::Incoming),
                 OpCode::Data(data) => data,
             };
             let is_whole = header.is_final && data != DataCode::Continue && !header.rsv1;
             if is_whole {
-                return event(data == DataCode::Text, &self.buffer[payload]).map(Next::Event);
+                return incoming(data == DataCode::Text, &self.buffer[payload]).map(Decoded::Incoming);
             }
             self.begin(opcode, &header);
             if self.append(payload, header.is_final)? {
-                return self.complete().map(Next::Event);
+                return self.complete().map(Decoded::Incoming);
             }
         }
     }
@@ -220,15 +220,15 @@ impl Inbound {
     }
 
     /// The header that comes next, its payload's length and its own, if it is there whole.
-    fn header(&self) -> Result<Option<(FrameHeader, u64, usize)>, Fault> {
+    fn header(&self) -> Result<Option<(FrameHeader, u64, usize)>, Violation> {
         let mut cursor = Cursor::new(&self.buffer[self.unread.clone()]);
-        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Fault::Protocol("a reserved opcode"))?;
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Violation::Protocol("a reserved opcode"))?;
         Ok(parsed.map(|(header, length)| (header, length, cursor.position() as usize)))
     }
 
     /// Checks a frame's header against the rules and the bound.
-    fn check(&self, header: &FrameHeader, length: u64) -> Result<OpCode, Fault> {
-        let fault = |how| Err(Fault::Protocol(how));
+    fn check(&self, header: &FrameHeader, length: u64) -> Result<OpCode, Violation> {
+        let fault = |how| Err(Violation::Protocol(how));
         if header.mask.is_some() {
             return fault("a masked frame"); // RFC 6455, 5.1
         }
@@ -255,7 +255,7 @@ impl Inbound {
         let compressed = header.rsv1 || self.message.as_ref().is_some_and(|message| message.compressed);
         let room = self.max_message.saturating_sub(self.whole.len());
         if matches!(header.opcode, OpCode::Data(_)) && !compressed && length > room as u64 {
-            return Err(Fault::TooBig);
+            return Err(Violation::TooBig);
         }
         Ok(header.opcode)
     }
@@ -270,7 +270,7 @@ impl Inbound {
 
     /// Adds a part of the buffer to the message, its `last` or not. True when the message is whole; a
     /// compressed part is noted, to be inflated first.
-    fn append(&mut self, piece: Range<usize>, last: bool) -> Result<bool, Fault> {
+    fn append(&mut self, piece: Range<usize>, last: bool) -> Result<bool, Violation> {
         let Some(message) = &mut self.message else { return Ok(last) };
         if message.compressed {
             self.deflated = Some(Deflated { piece, last });
@@ -289,7 +289,7 @@ impl Inbound {
     }
 
     /// Inflates what this turn has room for; true when that is all.
-    fn inflate(&mut self, deflated: Deflated) -> Result<bool, Fault> {
+    fn inflate(&mut self, deflated: Deflated) -> Result<bool, Violation> {
         let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else {
             return Ok(true);
         };
@@ -305,8 +305,8 @@ impl Inbound {
                 inflated => inflated,
             };
             done = inflated.map_err(|error| match error {
-                Inflate::TooBig => Fault::TooBig,
-                Inflate::Broken => Fault::NotDeflate,
+                Inflate::TooBig => Violation::TooBig,
+                Inflate::Broken => Violation::NotDeflate,
             })?;
             self.budget = self.budget.saturating_sub(self.whole.len() - before);
             message.check_text(&self.whole)?;
@@ -318,28 +318,28 @@ impl Inbound {
     }
 
     /// The message has come to its end.
-    fn complete(&mut self) -> Result<Event<'_>, Fault> {
+    fn complete(&mut self) -> Result<Incoming<'_>, Violation> {
         self.handed_out = true;
         let Some(message) = self.message.take() else {
-            return Err(Fault::Protocol("a fragment without a beginning"));
+            return Err(Violation::Protocol("a fragment without a beginning"));
         };
-        event(message.text, &self.whole)
+        incoming(message.text, &self.whole)
     }
 
-    fn control(&mut self, control: Control, payload: Range<usize>) -> Result<Event<'_>, Fault> {
+    fn control(&mut self, control: Control, payload: Range<usize>) -> Result<Incoming<'_>, Violation> {
         let payload = &self.buffer[payload];
         match control {
-            Control::Ping => Ok(Event::Ping(payload)),
-            Control::Pong => Ok(Event::Pong(payload)),
+            Control::Ping => Ok(Incoming::Ping(payload)),
+            Control::Pong => Ok(Incoming::Pong(payload)),
             Control::Close => close(payload),
-            Control::Reserved(_) => Err(Fault::Protocol("a reserved opcode")),
+            Control::Reserved(_) => Err(Violation::Protocol("a reserved opcode")),
         }
     }
 }
 
 impl Assembly {
     /// Checks what was added to a text: a fault is noticed with the fragment that it is in.
-    fn check_text(&mut self, whole: &[u8]) -> Result<(), Fault> {
+    fn check_text(&mut self, whole: &[u8]) -> Result<(), Violation> {
         if !self.text {
             return Ok(());
         }
@@ -347,32 +347,32 @@ impl Assembly {
             Ok(text) => self.checked += text.len(),
             // a character may be cut in two by the end of a fragment
             Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
-            Err(_) => return Err(Fault::NotUtf8),
+            Err(_) => return Err(Violation::NotUtf8),
         }
         Ok(())
     }
 }
 
-fn event(text: bool, bytes: &[u8]) -> Result<Event<'_>, Fault> {
+fn incoming(text: bool, bytes: &[u8]) -> Result<Incoming<'_>, Violation> {
     match text {
-        true => str::from_utf8(bytes).map(Event::Text).map_err(|_| Fault::NotUtf8),
-        false => Ok(Event::Binary(bytes)),
+        true => str::from_utf8(bytes).map(Incoming::Text).map_err(|_| Violation::NotUtf8),
+        false => Ok(Incoming::Binary(bytes)),
     }
 }
 
 /// A close frame's code and reason (RFC 6455, 5.5.1 and 7.4).
-fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
+fn close(payload: &[u8]) -> Result<Incoming<'_>, Violation> {
     let (code, reason) = match payload {
-        [] => return Ok(Event::Close { code: None, reason: "" }),
-        [_] => return Err(Fault::Protocol("a close frame with half a code")),
+        [] => return Ok(Incoming::Close { code: None, reason: "" }),
+        [_] => return Err(Violation::Protocol("a close frame with half a code")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    let reason = str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
+    let reason = str::from_utf8(reason).map_err(|_| Violation::NotUtf8)?;
     // 1014 is registered, which the library doesn't know; of those that no one may send nats-server sends 1006
     if code != 1014 && !CloseCode::from(code).is_allowed() {
-        return Err(Fault::CloseCode { code, reason: reason.into() });
+        return Err(Violation::CloseCode { code, reason: reason.into() });
     }
-    Ok(Event::Close { code: Some(code), reason })
+    Ok(Incoming::Close { code: Some(code), reason })
 }
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::{
 
 use super::*;
 
-/// An event with bytes of its own.
+/// One with bytes of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::upstream) enum Heard {
     Text(String),
@@ -31,14 +31,14 @@ impl Heard {
     }
 }
 
-impl From<Event<'_>> for Heard {
-    fn from(event: Event<'_>) -> Heard {
-        match event {
-            Event::Text(text) => Heard::Text(text.to_owned()),
-            Event::Binary(bytes) => Heard::Binary(bytes.to_owned()),
-            Event::Ping(bytes) => Heard::Ping(bytes.to_owned()),
-            Event::Pong(bytes) => Heard::Pong(bytes.to_owned()),
-            Event::Close { code, reason } => Heard::Close(code, reason.to_owned()),
+impl From<Incoming<'_>> for Heard {
+    fn from(incoming: Incoming<'_>) -> Heard {
+        match incoming {
+            Incoming::Text(text) => Heard::Text(text.to_owned()),
+            Incoming::Binary(bytes) => Heard::Binary(bytes.to_owned()),
+            Incoming::Ping(bytes) => Heard::Ping(bytes.to_owned()),
+            Incoming::Pong(bytes) => Heard::Pong(bytes.to_owned()),
+            Incoming::Close { code, reason } => Heard::Close(code, reason.to_owned()),
         }
     }
 }
@@ -48,14 +48,14 @@ pub(in crate::upstream) fn read(
     bytes: &[u8],
     piece: usize,
     inbound: &mut Inbound,
-) -> (Vec<Heard>, Option<Fault>) {
+) -> (Vec<Heard>, Option<Violation>) {
     let (mut heard, mut rest) = (Vec::new(), bytes);
     loop {
         match inbound.next() {
-            Ok(Next::Event(event)) => heard.push(Heard::from(event)),
-            Ok(Next::Again) => inbound.begin_turn(),
-            Ok(Next::Read) if rest.is_empty() => return (heard, None),
-            Ok(Next::Read) => {
+            Ok(Decoded::Incoming(incoming)) => heard.push(Heard::from(incoming)),
+            Ok(Decoded::Again) => inbound.begin_turn(),
+            Ok(Decoded::Read) if rest.is_empty() => return (heard, None),
+            Ok(Decoded::Read) => {
                 let room = inbound.room();
                 assert!(!room.is_empty(), "there is always room for more");
                 let length = rest.len().min(piece).min(room.len());
@@ -72,15 +72,15 @@ pub(in crate::upstream) fn read(
 }
 
 /// Bytes to read; what is written to it is thrown away.
-struct Source<'a>(&'a [u8]);
+struct Tape<'a>(&'a [u8]);
 
-impl io::Read for Source<'_> {
+impl io::Read for Tape<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         io::Read::read(&mut self.0, into)
     }
 }
 
-impl io::Write for Source<'_> {
+impl io::Write for Tape<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
     }
@@ -100,7 +100,7 @@ pub(in crate::upstream) fn without_1014(mut heard: Vec<Heard>, refused: bool) ->
 /// What the library's own reader makes of it, and whether it refuses something.
 pub(in crate::upstream) fn library(bytes: &[u8], max: usize) -> (Vec<Heard>, bool) {
     let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
-    let mut socket = WebSocket::from_raw_socket(Source(bytes), Role::Client, Some(config));
+    let mut socket = WebSocket::from_raw_socket(Tape(bytes), Role::Client, Some(config));
     let mut heard = Vec::new();
     loop {
         heard.push(match socket.read() {

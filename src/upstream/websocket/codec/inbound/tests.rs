@@ -17,7 +17,7 @@ fn inflater() -> Inflater {
 }
 
 /// What a plain connection makes of it.
-fn plain(bytes: &[u8]) -> (Vec<Heard>, Option<Fault>) {
+fn plain(bytes: &[u8]) -> (Vec<Heard>, Option<Violation>) {
     read(bytes, usize::MAX, &mut Inbound::new(&[], MAX, None))
 }
 
@@ -64,7 +64,7 @@ fn messages_and_control_frames_come_out_as_they_went_in() {
 
 #[test]
 fn what_breaks_the_rules_is_named() {
-    let protocol = Fault::Protocol;
+    let protocol = Violation::Protocol;
     let masked = [0x81, 0x81, 1, 2, 3, 4, 0];
     let cases = [
         (masked.to_vec(), protocol("a masked frame")),
@@ -77,23 +77,23 @@ fn what_breaks_the_rules_is_named() {
         (frame(0, true, b"x"), protocol("a fragment without a beginning")),
         ([frame(1, false, b"x"), frame(2, true, b"y")].concat(), protocol("a new message within another")),
         (frame(8, true, &[3]), protocol("a close frame with half a code")),
-        (frame(8, true, &1005_u16.to_be_bytes()), Fault::CloseCode { code: 1005, reason: "".into() }),
-        (frame(8, true, b"\x03\xeestale"), Fault::CloseCode { code: 1006, reason: "stale".into() }),
-        (frame(8, true, b"\x03\xf7\xc3\xa9"), Fault::CloseCode { code: 1015, reason: "é".into() }),
-        (frame(8, true, &999_u16.to_be_bytes()), Fault::CloseCode { code: 999, reason: "".into() }),
+        (frame(8, true, &1005_u16.to_be_bytes()), Violation::CloseCode { code: 1005, reason: "".into() }),
+        (frame(8, true, b"\x03\xeestale"), Violation::CloseCode { code: 1006, reason: "stale".into() }),
+        (frame(8, true, b"\x03\xf7\xc3\xa9"), Violation::CloseCode { code: 1015, reason: "é".into() }),
+        (frame(8, true, &999_u16.to_be_bytes()), Violation::CloseCode { code: 999, reason: "".into() }),
         (
             frame(8, true, b"\x27\x11token expired"),
-            Fault::CloseCode { code: 10_001, reason: "token expired".into() },
+            Violation::CloseCode { code: 10_001, reason: "token expired".into() },
         ),
-        (frame(8, true, b"\x27\x11\xff"), Fault::NotUtf8),
-        (frame(8, true, &[3, 0xe8, 0xff]), Fault::NotUtf8),
-        (frame(1, true, &[0xff]), Fault::NotUtf8),
-        (frame(1, true, &[0xc3]), Fault::NotUtf8),
-        ([frame(1, false, &[0xc3]), frame(0, true, b"")].concat(), Fault::NotUtf8),
-        (frame(2, true, &vec![0; MAX + 1]), Fault::TooBig),
-        ([frame(2, false, &vec![0; MAX]), frame(0, true, b"x")].concat(), Fault::TooBig),
+        (frame(8, true, b"\x27\x11\xff"), Violation::NotUtf8),
+        (frame(8, true, &[3, 0xe8, 0xff]), Violation::NotUtf8),
+        (frame(1, true, &[0xff]), Violation::NotUtf8),
+        (frame(1, true, &[0xc3]), Violation::NotUtf8),
+        ([frame(1, false, &[0xc3]), frame(0, true, b"")].concat(), Violation::NotUtf8),
+        (frame(2, true, &vec![0; MAX + 1]), Violation::TooBig),
+        ([frame(2, false, &vec![0; MAX]), frame(0, true, b"x")].concat(), Violation::TooBig),
         // the length alone is enough
-        (vec![0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Fault::TooBig),
+        (vec![0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Violation::TooBig),
         (
             vec![0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
             protocol("a length with its highest bit set"),
@@ -107,7 +107,7 @@ fn what_breaks_the_rules_is_named() {
 #[test]
 fn text_that_goes_wrong_is_noticed_in_its_first_wrong_fragment() {
     let stream = [frame(1, false, b"good"), frame(0, false, &[0xff])].concat();
-    assert_eq!(plain(&stream).1, Some(Fault::NotUtf8));
+    assert_eq!(plain(&stream).1, Some(Violation::NotUtf8));
     let cut = [frame(1, false, &[0xf0, 0x9f]), frame(0, false, &[0x8c]), frame(0, true, &[0x8d])].concat();
     assert_eq!(plain(&cut).0, [Heard::Text("🌍".into())]);
 }
@@ -174,20 +174,23 @@ fn compressed_and_plain_messages_may_take_turns() {
 #[test]
 fn faults_within_compressed_messages_are_named() {
     let cases = [
-        (compressed(1, true, &[0xff; 9]), Fault::NotDeflate),
-        (compressed(1, true, &deflate(&[0xff, 0xfe])), Fault::NotUtf8),
-        (compressed(2, true, &deflate(&vec![0; MAX + 1])), Fault::TooBig),
+        (compressed(1, true, &[0xff; 9]), Violation::NotDeflate),
+        (compressed(1, true, &deflate(&[0xff, 0xfe])), Violation::NotUtf8),
+        (compressed(2, true, &deflate(&vec![0; MAX + 1])), Violation::TooBig),
         (
             [compressed(1, false, &[0]), compressed(0, true, &[])].concat(),
-            Fault::Protocol("a reserved bit is set"),
+            Violation::Protocol("a reserved bit is set"),
         ),
-        (compressed(9, true, &[]), Fault::Protocol("a reserved bit is set")),
+        (compressed(9, true, &[]), Violation::Protocol("a reserved bit is set")),
         // no bound but this holds for the length of what is compressed
         (
             vec![0xc2, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-            Fault::Protocol("a length with its highest bit set"),
+            Violation::Protocol("a length with its highest bit set"),
         ),
-        (vec![0xc2, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], Fault::Protocol("a length with its highest bit set")),
+        (
+            vec![0xc2, 127, 0x80, 0, 0, 0, 0, 0, 0, 0],
+            Violation::Protocol("a length with its highest bit set"),
+        ),
     ];
     for (bytes, expected) in cases {
         let (heard, fault) = read(&bytes, usize::MAX, &mut Inbound::new(&[], MAX, Some(inflater())));
@@ -277,10 +280,10 @@ fn empty_fragments_come_in_turns() {
     let mut inbound = Inbound::new(&stream, MAX, None);
     for _ in 0..5 {
         inbound.begin_turn();
-        assert!(matches!(inbound.next(), Ok(Next::Again)));
+        assert!(matches!(inbound.next(), Ok(Decoded::Again)));
     }
     inbound.begin_turn();
-    assert!(matches!(inbound.next(), Ok(Next::Event(Event::Text("ab")))));
+    assert!(matches!(inbound.next(), Ok(Decoded::Incoming(Incoming::Text("ab")))));
 }
 
 proptest! {
@@ -347,7 +350,7 @@ proptest! {
         prop_assert_eq!(read(&stream, piece, &mut inbound), (expected, None));
         if let Some(one_less) = longest.checked_sub(1) {
             let mut inbound = Inbound::new(&[], one_less, Some(agreed.inflater()));
-            prop_assert_eq!(read(&stream, piece, &mut inbound).1, Some(Fault::TooBig));
+            prop_assert_eq!(read(&stream, piece, &mut inbound).1, Some(Violation::TooBig));
         }
     }
 
