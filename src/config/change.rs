@@ -18,6 +18,7 @@ use super::{
         rotate::Rotate,
         script::Say,
         shutdown::Shutdown,
+        subscriptions::Subscriptions,
         terms::Terms,
         upstream::Upstream,
     },
@@ -156,6 +157,12 @@ const SCRIPT: Key = Key { name: "[[script.step]]", takes: Takes::Connection };
 const CAPTURES: Key = Key { name: "[[capture]]", takes: Takes::Connection };
 const REPLIES: Key = Key { name: "[[reply]]", takes: Takes::Connection };
 const SEQUENCE: Key = Key { name: "[sequence]", takes: Takes::Connection };
+/// Topics are said again by the new words.
+const TOPICS: Key = Key {
+    name: "topics.subscribe, unsubscribe, item, payload, answer and id_topic",
+    takes: Takes::Connection,
+};
+const TOPICS_LIMITS: Key = Key { name: "topics.batch, linger, resubscribe and max", takes: Takes::Nothing };
 const PROFILE: Key = Key { name: "profile", takes: Takes::Nothing };
 /// What a placeholder of an attempt stands for is read with a connection, and never on one.
 const SECRET_BEAT: Key =
@@ -198,7 +205,7 @@ impl Config {
 
     /// Every key and what a change of it takes, in the order of the file's sections.
     pub fn every_key() -> Vec<&'static Key> {
-        let terms = [&VARS, &COMMANDS, &SCRIPT, &CAPTURES, &REPLIES, &SEQUENCE];
+        let terms = [&VARS, &COMMANDS, &SCRIPT, &CAPTURES, &REPLIES, &SEQUENCE, &TOPICS, &TOPICS_LIMITS];
         [&PROFILE]
             .into_iter()
             .chain(UPSTREAM)
@@ -228,7 +235,9 @@ impl Upstream {
 impl Terms {
     /// The keys by which `new` differs.
     pub fn changes(&self, new: &Terms) -> Vec<&'static Key> {
-        let Terms { vars, commands, script, captures, replies, sequence, rotate, limits } = self;
+        let Terms { vars, commands, script, captures, replies, sequence, subscriptions, rotate, limits } =
+            self;
+        let topics = changed_topics(subscriptions.as_ref(), new.subscriptions.as_ref());
         let whole = [
             (*vars != new.vars).then_some(&VARS),
             (*commands != new.commands).then_some(&COMMANDS),
@@ -238,6 +247,7 @@ impl Terms {
             (*sequence != new.sequence).then_some(&SEQUENCE),
         ];
         let mut keys: Vec<_> = whole.into_iter().flatten().collect();
+        keys.extend(topics);
         keys.extend(self::rotate(rotate, &new.rotate));
         keys.extend(self::limits(limits, &new.limits));
         keys
@@ -286,6 +296,18 @@ impl Listener {
     /// The keys by which `new`, at the same path, differs.
     pub fn changes(&self, new: &Listener) -> Vec<&'static Key> {
         listener(self, new)
+    }
+}
+
+fn changed_topics(old: Option<&Subscriptions>, new: Option<&Subscriptions>) -> Option<&'static Key> {
+    let (Some(old), Some(new)) = (old, new) else { return (old != new).then_some(&TOPICS) };
+    let Subscriptions { batch, linger, resubscribe, max, .. } = old;
+    let same =
+        Subscriptions { batch: *batch, linger: *linger, resubscribe: *resubscribe, max: *max, ..new.clone() };
+    match (*old == same, old == new) {
+        (false, _) => Some(&TOPICS),
+        (true, false) => Some(&TOPICS_LIMITS),
+        (true, true) => None,
     }
 }
 

@@ -37,6 +37,11 @@ impl Config {
         terms.replies.iter().for_each(|reply| add("`send` of a [[reply]]", &reply.send));
         let sequence = terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
         sequence.for_each(|send| add("sequence.send", send));
+        if let Some(topics) = &terms.subscriptions {
+            add("topics.subscribe", &topics.subscribe);
+            topics.unsubscribe.iter().for_each(|unsubscribe| add("topics.unsubscribe", unsubscribe));
+            add("topics.item", &topics.item);
+        }
         if let HeartbeatKind::Message { message: Say::Text(template), .. } = &self.heartbeat.kind {
             add("heartbeat.message", template);
         }

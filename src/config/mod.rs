@@ -61,6 +61,7 @@ pub use self::{
         script::{Say, Script, Step},
         sequence::{OnHole, Sequence},
         shutdown::Shutdown,
+        subscriptions::{MAX_PAYLOAD, MAX_TOPIC, Resubscribe, SubscriptionAnswer, Subscriptions},
         terms::Terms,
         tls::Tls,
         upstream::{Upstream, check_header},

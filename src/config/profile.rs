@@ -29,7 +29,7 @@ pub(super) const PROFILES: &[Profile] = &[
 ];
 
 /// Keys whose table is one value: the file's own replaces the profile's as a whole.
-const WHOLE: [&str; 4] = ["expect", "when", "url_command", "compression"];
+const WHOLE: [&str; 7] = ["expect", "when", "url_command", "compression", "accept", "reject", "end"];
 
 /// A key of the file, and those of the profile that go with another choice of it.
 const INSTEAD: [(&str, &str, &[&str]); 3] = [

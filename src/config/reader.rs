@@ -17,7 +17,7 @@ use error::{Invalid, Problem};
 use url::safe_url;
 
 /// The tables of the file, as [`super::Config`] reads them.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 18] = [
     "capture",
     "command",
     "heartbeat",
@@ -33,6 +33,7 @@ const TABLES: [&str; 17] = [
     "script",
     "sequence",
     "shutdown",
+    "topics",
     "upstream",
     "vars",
 ];

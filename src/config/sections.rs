@@ -21,6 +21,7 @@ pub(super) mod rule;
 pub(super) mod script;
 pub(super) mod sequence;
 pub(super) mod shutdown;
+pub(super) mod subscriptions;
 pub(super) mod terms;
 pub(super) mod tls;
 pub(super) mod upstream;

@@ -28,6 +28,7 @@ mod publisher;
 mod reader;
 mod reload;
 mod send;
+mod subscriptions;
 mod supervisor;
 mod turns;
 
@@ -44,6 +45,10 @@ pub use publisher::{Commands, Publisher};
 pub use reader::Reader;
 pub use reload::{Changes, Reload, ReloadResult};
 pub use send::{Fate, Payload, Send, Ticket};
+pub use subscriptions::{
+    Answer as TopicAnswer, Asking, Kind as SayingKind, Listener, Saying, Subscriptions, Topic, TopicState,
+    Trouble, Verdict, Word,
+};
 pub use supervisor::Supervisor;
 pub use turns::Turns;
 

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["protocol"]),
     ("hub", &["config", "protocol"]),
     ("hub/log", &["config", "protocol"]),
+    ("hub/subscriptions", &["config", "hub"]),
     ("upstream", &["config", "hub"]),
     ("upstream/failure", &["config"]),
     ("upstream/secrets", &["config"]),
@@ -79,6 +80,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "protocol",
     "hub/log",
+    "hub/subscriptions",
     "upstream/failure",
     "upstream/secrets",
     "upstream/session",

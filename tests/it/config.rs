@@ -107,7 +107,7 @@ fn unknown_keys() {
         (
             "x = 1",
             "line 2: unknown key `x`: the keys here are capture, command, heartbeat, history, limits, listener, \
-             log, memory, outbox, profile, reconnect, reply, rotate, script, sequence, shutdown, upstream, vars",
+             log, memory, outbox, profile, reconnect, reply, rotate, script, sequence, shutdown, topics, upstream, vars",
         ),
         (
             "[history]\nlog.level = \"debug\"",
@@ -189,7 +189,7 @@ fn upstream_urls() {
         ),
         (
             "\"ws://${foo:X}\"",
-            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, last and field, and without a name now_ms, now_s, uuid and next_id",
+            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, last, field and topic, and without a name now_ms, now_s, uuid, next_id, topic, topics, payload and subscribed_id",
         ),
         ("7", "upstream.url is an integer: write text in quotes, or a list of texts"),
         ("[\"ws://a\", 7]", "upstream.url[1] is an integer: write text in quotes"),
@@ -940,6 +940,7 @@ fn the_samples_examples_are_valid() {
     let config = parse(&with_examples()).unwrap();
     assert_eq!((config.terms.script.steps.len(), config.reconnect.rules.len()), (2, 2));
     assert!(config.terms.sequence.is_some() && config.terms.replies.len() == 1);
+    assert!(config.terms.subscriptions.is_some_and(|topics| topics.answer.is_some()));
 }
 
 /// What the reader itself says about its keys is the measure of the sample.
@@ -952,7 +953,7 @@ fn the_sample_has_every_key() {
     };
     let mut sections = known("");
     sections.sort_unstable();
-    assert_eq!(sections.len(), 18, "{sections:?}");
+    assert_eq!(sections.len(), 19, "{sections:?}");
     assert!(SAMPLE.contains("profile = \"NAME\""));
     let header = |section: &str| match section {
         "listener" | "capture" | "reply" | "script.step" | "reconnect.rule" => format!("[[{section}]]"),
@@ -962,7 +963,7 @@ fn the_sample_has_every_key() {
     // these hold the user's own names, or lists that have a section of their own here
     let sections =
         sections.iter().filter(|section| !["profile", "vars", "command", "script"].contains(&&***section));
-    let others = ["upstream.tls", "command.sign", "script.step", "reconnect.rule"];
+    let others = ["upstream.tls", "command.sign", "script.step", "reconnect.rule", "topics.answer"];
     for section in sections.map(String::as_str).chain(others) {
         let header = header(section);
         // of all the tables with this header

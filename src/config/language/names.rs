@@ -52,6 +52,12 @@ pub(in crate::config) enum Use {
     Message,
     /// In the answer to a message.
     Reply,
+    /// In `topics.subscribe`.
+    Subscribe,
+    /// In `topics.unsubscribe`.
+    Unsubscribe,
+    /// In `topics.item`.
+    Topic,
 }
 
 impl Names {
@@ -86,6 +92,11 @@ impl Names {
     /// Reads a template for a text, which may be JSON and may be empty.
     pub(in crate::config) fn text(&self, item: &Item<'_>, used: Use) -> Option<Template> {
         self.read(item, item.text()?, used, Template::parse_message)
+    }
+
+    /// Reads a template for a message of which the item is a part.
+    pub(in crate::config) fn part(&self, item: &Item<'_>, whole: &str, used: Use) -> Option<Template> {
+        self.read(item, whole, used, Template::parse_message)
     }
 
     /// Makes a template of a value that may have placeholders in its texts.
@@ -233,6 +244,22 @@ impl Names {
                 if matches!(used, Use::Variable | Use::Input | Use::Attempt | Use::Resume) =>
             {
                 return Err("goes in messages only".to_owned());
+            }
+            Placeholder::SubscribedId if used != Use::Unsubscribe => {
+                return Err(
+                    "is known once a topic is subscribed to: it goes in topics.unsubscribe only".to_owned()
+                );
+            }
+            Placeholder::Topics if used == Use::Topic => {
+                return Err("is the list that this is one of: write `${topic}`".to_owned());
+            }
+            Placeholder::Topics if position == Position::JsonText => {
+                return Err("is a list of values, but stands within a string: take out the quotes".to_owned());
+            }
+            Placeholder::Topic(_) | Placeholder::Topics | Placeholder::Payload
+                if !matches!(used, Use::Subscribe | Use::Unsubscribe | Use::Topic) =>
+            {
+                return Err("is what clients subscribe to: it goes in [topics] only".to_owned());
             }
             Placeholder::Field(_) if used != Use::Reply => {
                 return Err("is of a message that is answered: it goes in [[reply]] only".to_owned());

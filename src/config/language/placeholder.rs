@@ -18,9 +18,9 @@ const MAX_FILE: u64 = 64 * 1024;
 const O_NONBLOCK: i32 = 0o4000;
 
 /// The kinds that have a name, for errors.
-const KINDS: &str = "credential, env, file, command, var, capture, last and field";
+const KINDS: &str = "credential, env, file, command, var, capture, last, field and topic";
 /// The kinds that have none.
-const BARE_KINDS: &str = "now_ms, now_s, uuid and next_id";
+const BARE_KINDS: &str = "now_ms, now_s, uuid, next_id, topic, topics, payload and subscribed_id";
 
 /// Where a part of a template comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,14 @@ pub enum Placeholder {
     Uuid,
     /// A number that is 1 for the first use on a connection, and grows by 1 with each.
     NextId,
+    /// The topic that is subscribed to; with a number, from 1 to 9, its part between dots.
+    Topic(Option<u8>),
+    /// All topics that a message is about, as a list without brackets.
+    Topics,
+    /// The JSON that a client gave with a topic.
+    Payload,
+    /// The id of the message by which a topic was subscribed to.
+    SubscribedId,
 }
 
 impl Placeholder {
@@ -61,6 +69,10 @@ impl Placeholder {
                 "now_s" => Ok(Self::NowS),
                 "uuid" => Ok(Self::Uuid),
                 "next_id" => Ok(Self::NextId),
+                "topic" => Ok(Self::Topic(None)),
+                "topics" => Ok(Self::Topics),
+                "payload" => Ok(Self::Payload),
+                "subscribed_id" => Ok(Self::SubscribedId),
                 _ => {
                     refuse("has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`")
                 }
@@ -70,6 +82,12 @@ impl Placeholder {
         match kind {
             "last" => return pointer(name).map(Self::Last),
             "field" => return pointer(name).map(Self::Field),
+            "topic" => {
+                return match name.as_bytes() {
+                    [digit @ b'1'..=b'9'] => Ok(Self::Topic(Some(digit - b'0'))),
+                    _ => refuse("names no part of a topic: they are counted from 1 to 9"),
+                };
+            }
             _ => {}
         }
         let name = name.to_owned();
@@ -98,7 +116,7 @@ impl Placeholder {
             },
             "var" => Ok(Self::Var(name)),
             "capture" => Ok(Self::Capture(name)),
-            "now_ms" | "now_s" | "uuid" | "next_id" => {
+            "now_ms" | "now_s" | "uuid" | "next_id" | "topics" | "payload" | "subscribed_id" => {
                 refuse("has a name, but needs none: take out the colon")
             }
             _ => refuse(&format!(
@@ -170,6 +188,11 @@ impl fmt::Display for Placeholder {
             Self::NowS => f.write_str("${now_s}"),
             Self::Uuid => f.write_str("${uuid}"),
             Self::NextId => f.write_str("${next_id}"),
+            Self::Topic(None) => f.write_str("${topic}"),
+            Self::Topic(Some(part)) => write!(f, "${{topic:{part}}}"),
+            Self::Topics => f.write_str("${topics}"),
+            Self::Payload => f.write_str("${payload}"),
+            Self::SubscribedId => f.write_str("${subscribed_id}"),
         }
     }
 }

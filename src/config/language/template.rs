@@ -293,7 +293,8 @@ mod tests {
             (
                 "${enw:A}",
                 "`${enw:A}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, \
-                 last and field, and without a name now_ms, now_s, uuid and next_id",
+                 last, field and topic, and without a name now_ms, now_s, uuid, next_id, topic, topics, payload and \
+                 subscribed_id",
             ),
             ("${uuid:A}", "`${uuid:A}` has a name, but needs none: take out the colon"),
             ("${var:}", "`${var:}` has no name after the colon"),

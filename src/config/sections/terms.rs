@@ -8,6 +8,7 @@ use super::{
     rotate::Rotate,
     script::Script,
     sequence::Sequence,
+    subscriptions::Subscriptions,
     vars::{self, Vars},
 };
 use crate::config::{language::names::Names, reader::Section};
@@ -28,6 +29,8 @@ pub struct Terms {
     pub replies: Vec<Reply>,
     /// `[sequence]`.
     pub sequence: Option<Sequence>,
+    /// `[topics]`: subscriptions that clients share.
+    pub subscriptions: Option<Subscriptions>,
     /// `[rotate]`.
     pub rotate: Rotate,
     /// `[limits]`.
@@ -36,7 +39,11 @@ pub struct Terms {
 
 impl Terms {
     pub(in crate::config) fn read(root: &Section<'_>, names: &Names) -> Self {
+        let topics = root.section("topics");
+        let subscriptions = Subscriptions::read(&topics, names);
+        topics.finish();
         Self {
+            subscriptions,
             vars: vars::read(root.section("vars"), names),
             commands: command::read_all(root.section("command"), names),
             script: Script::read(root.section("script"), names),

@@ -31,6 +31,10 @@ impl Session {
                 self.next_id += 1;
                 Ok(Value::Json(id.to_string()))
             }
+            Placeholder::Topic(_)
+            | Placeholder::Topics
+            | Placeholder::Payload
+            | Placeholder::SubscribedId => Err("goes in [topics] only".to_owned()),
             secret => self.secrets.value(secret),
         });
         let text = rendered.map_err(|error| error.to_string())?;

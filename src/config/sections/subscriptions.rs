@@ -1,0 +1,487 @@
+//! The part of `[topics]` that is about subscriptions: how they are said to the server, once for all clients.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::rotate::read_pointer;
+use crate::config::{
+    language::{
+        names::{Names, Use},
+        pattern::Pattern,
+        placeholder::Placeholder,
+        pointer::Pointer,
+        template::{Template, Value},
+    },
+    reader::{Section, values::quoted},
+};
+
+/// The longest topic, in bytes.
+pub const MAX_TOPIC: usize = 256;
+/// The largest payload that goes with a topic, in bytes.
+pub const MAX_PAYLOAD: usize = 64 << 10;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How topics are subscribed to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscriptions {
+    /// `subscribe`: what is said for the first subscriber of a topic, and again on each new connection.
+    pub subscribe: Template,
+    /// `unsubscribe`: what is said once the last has gone for `linger`. None by default: nothing, and the server
+    /// sends the topic for as long as the connection lasts.
+    pub unsubscribe: Option<Template>,
+    /// `item`: what `${topics}` is a list of, as the only element of a list of JSON. Default `${topic}`.
+    pub item: Template,
+    /// `payload`: what `${payload}` is where a client gives none, as JSON. None by default: it must give one.
+    pub payload: Option<String>,
+    /// `batch`: so many topics in one message at most, 1 to 10,000. Default 100, and 1 without `${topics}`.
+    pub batch: usize,
+    /// `linger`: for so long a topic stays after its last subscriber has gone; up to 1 d. Default 2 s.
+    pub linger: Duration,
+    /// `resubscribe`. Default [`Resubscribe::BeforeUp`].
+    pub resubscribe: Resubscribe,
+    /// `max`: so many topics at once, of all clients together; 1 to 1,000,000. Default 10,000.
+    pub max: usize,
+    /// `[topics.answer]`. None by default: no answer is expected.
+    pub answer: Option<SubscriptionAnswer>,
+    /// `id_topic`: messages that have here the id under which a topic was subscribed to are of that topic. None
+    /// by default.
+    pub id_topic: Option<Pointer>,
+}
+
+/// `topics.resubscribe`: when all topics are said again on a new connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resubscribe {
+    /// After the script and before the link is up, or takes over.
+    #[default]
+    BeforeUp,
+    /// Once it is up.
+    AfterUp,
+}
+
+/// `[topics.answer]`: what the server says to it. A message is looked at for `reject`, `end` and `accept`, in
+/// this order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SubscriptionAnswer {
+    /// `accept`: it is done. None by default: it is as soon as it is said.
+    pub accept: Option<Pattern>,
+    /// `reject`: it is refused, at once or later. None by default.
+    pub reject: Option<Pattern>,
+    /// `end`: the server ends a subscription by itself. None by default.
+    pub end: Option<Pattern>,
+    /// `id`: where what is said, and the answer, have the id of the message. None by default: answers come in the
+    /// order in which it was said, or name their topic.
+    pub id: Option<Pointer>,
+    /// `topic`: where an answer names its topic; the values that are there, joined by dots, are the topic or the end
+    /// of it, from a dot on. None by default: it is about all topics of the message.
+    pub topic: Vec<Pointer>,
+    /// `timeout`: for so long an answer is awaited; 10 ms to 10 min. Default 10 s.
+    pub timeout: Duration,
+    /// `publish`: whether clients get the answers as messages, too. Default false.
+    pub publish: bool,
+}
+
+impl Subscriptions {
+    /// Reads the keys of `[topics]` that are about subscriptions; none if there is no `subscribe`.
+    pub(in crate::config) fn read(section: &Section<'_>, names: &Names) -> Option<Self> {
+        let template = |key, used| section.item(key).and_then(|item| names.message(&item, used));
+        let subscribe = template("subscribe", Use::Subscribe);
+        let unsubscribe = template("unsubscribe", Use::Unsubscribe);
+        let item = section.item("item");
+        let read_item = item.as_ref().and_then(|item| {
+            let text = item.text()?;
+            let whole = names.part(item, &format!("[{text}]"), Use::Topic)?;
+            if serde_json::from_str::<serde::de::IgnoredAny>(&whole.with_stand_ins()).is_err() {
+                item.problem(format_args!("is {}, which is no value of JSON", quoted(text)));
+            }
+            Some(whole)
+        });
+        let has = |template: &Option<Template>, which: fn(&Placeholder) -> bool| {
+            template.iter().any(|template| template.placeholders().any(|(placeholder, _)| which(placeholder)))
+        };
+        let listed =
+            [&subscribe, &unsubscribe].map(|template| has(template, |one| *one == Placeholder::Topics));
+        if !section.is_refused() && section.item("subscribe").is_none() {
+            for key in [
+                "unsubscribe",
+                "item",
+                "payload",
+                "batch",
+                "linger",
+                "resubscribe",
+                "max",
+                "answer",
+                "id_topic",
+            ] {
+                if section.item(key).is_some() {
+                    section.problem(key, "only goes with topics.subscribe: write what is said to the server");
+                }
+            }
+        }
+        for (key, template) in [("subscribe", &subscribe), ("unsubscribe", &unsubscribe)] {
+            if has(template, |one| *one == Placeholder::Topics)
+                && has(template, |one| *one == Placeholder::Topic(None))
+            {
+                section.problem(
+                    key,
+                    "has `${topic}` beside `${topics}`, but which of them? Write one of the two",
+                );
+            }
+        }
+        let names_topic = |one: &Placeholder| {
+            matches!(one, Placeholder::Topic(_) | Placeholder::Topics | Placeholder::Payload)
+        };
+        if subscribe.is_some() && !has(&subscribe, names_topic) {
+            section.problem("subscribe", "doesn't say which topic: put `${topic}` or `${topics}` into it");
+        }
+        if item.is_some() && listed == [false, false] && subscribe.is_some() {
+            section.problem(
+                "item",
+                "is what `${topics}` is a list of, which topics.subscribe doesn't have: take it out",
+            );
+        }
+        let batch = section.integer("batch", 1..=10_000);
+        if batch.is_some_and(|batch: usize| batch > 1) && subscribe.is_some() && !listed[0] {
+            section.problem(
+                "batch",
+                "is more than 1, but topics.subscribe has no `${topics}`: a message has one topic",
+            );
+        }
+        let answer = section.item("answer").map(|item| SubscriptionAnswer::read(item.section()));
+        let id_topic = read_pointer(section, "id_topic");
+        let payload = section.item("payload").and_then(|item| {
+            let text = item.text()?;
+            match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                Ok(_) if text.len() <= MAX_PAYLOAD => return Some(text.to_owned()),
+                Ok(_) => item.problem("is over 64KiB: write a shorter one"),
+                Err(why) => item.problem(format_args!("is {}, which is no JSON: {why}", quoted(text))),
+            }
+            None
+        });
+        let has_id = id_topic.is_some() || answer.as_ref().is_some_and(|answer| answer.id.is_some());
+        if !has_id && has(&unsubscribe, |one| *one == Placeholder::SubscribedId) {
+            section.problem(
+                "unsubscribe",
+                "has `${subscribed_id}`, but nothing says where the id is: write topics.answer.id or topics.id_topic",
+            );
+        }
+        let words = [("before_up", Resubscribe::BeforeUp), ("after_up", Resubscribe::AfterUp)];
+        Some(Self {
+            batch: batch.unwrap_or(if listed[0] { 100 } else { 1 }),
+            item: read_item.unwrap_or_else(default_item),
+            payload,
+            linger: section.duration("linger", Duration::ZERO..=DAY).unwrap_or(Duration::from_secs(2)),
+            resubscribe: section.one_of("resubscribe", &words).unwrap_or_default(),
+            max: section.integer("max", 1..=1_000_000).unwrap_or(10_000),
+            answer,
+            id_topic,
+            unsubscribe,
+            subscribe: subscribe?,
+        })
+    }
+
+    /// How it is with this template for everything, and the default for the rest.
+    #[doc(hidden)]
+    pub fn new(subscribe: &str) -> Self {
+        let subscribe = Template::parse_message(subscribe).expect("a template");
+        let is_list = subscribe.placeholders().any(|(one, _)| *one == Placeholder::Topics);
+        Self {
+            batch: if is_list { 100 } else { 1 },
+            subscribe,
+            unsubscribe: None,
+            item: default_item(),
+            payload: None,
+            linger: Duration::from_secs(2),
+            resubscribe: Resubscribe::default(),
+            max: 10_000,
+            answer: None,
+            id_topic: None,
+        }
+    }
+
+    /// Where what is said has its id.
+    pub fn id(&self) -> Option<&Pointer> {
+        self.answer.as_ref().and_then(|answer| answer.id.as_ref()).or(self.id_topic.as_ref())
+    }
+
+    /// How long an answer is awaited; `None` where none is.
+    pub fn answer_within(&self) -> Option<Duration> {
+        self.answer.as_ref().filter(|answer| answer.accept.is_some()).map(|answer| answer.timeout)
+    }
+
+    /// Whether a message has a payload.
+    pub fn wants_payload(&self) -> bool {
+        self.placeholders().any(|placeholder| *placeholder == Placeholder::Payload)
+    }
+
+    /// What is wrong with a topic, if anything: the end of a sentence.
+    ///
+    /// # Errors
+    ///
+    /// It is empty, too long, has control characters, or fewer parts than the templates ask for.
+    pub fn check(&self, topic: &str) -> Result<(), String> {
+        if topic.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        if topic.len() > MAX_TOPIC {
+            return Err(format!("has {} bytes, and {MAX_TOPIC} are the most", topic.len()));
+        }
+        if topic.chars().any(char::is_control) {
+            return Err("has control characters in it".to_owned());
+        }
+        let (wanted, there) = (self.parts(), topic.split('.').count());
+        match usize::from(wanted) > there {
+            true => Err(format!(
+                "has {there} of the {wanted} parts, divided by dots, that topics.subscribe names"
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// A part of a topic, from 1 on: what stands between dots; the last that is asked for has the rest.
+    pub fn part<'t>(&self, topic: &'t str, number: u8) -> &'t str {
+        let parts = usize::from(self.parts().max(number));
+        topic.splitn(parts, '.').nth(usize::from(number.max(1)) - 1).unwrap_or_default()
+    }
+
+    /// What topics must have in common to be said in one message: the parts, and the payload, that stand in
+    /// `subscribe` or `unsubscribe` beside the list.
+    pub fn group(&self, topic: &str, payload: Option<&str>) -> String {
+        let outside: BTreeSet<_> =
+            [Some(&self.subscribe), self.unsubscribe.as_ref()].into_iter().flatten().flat_map(of).collect();
+        let values = outside.into_iter().filter_map(|placeholder| match placeholder {
+            Placeholder::Topic(Some(number)) => Some(self.part(topic, *number)),
+            Placeholder::Payload => payload,
+            _ => None,
+        });
+        values.collect::<Vec<_>>().join("\0")
+    }
+
+    /// A message for these topics, of which there is at least one. `other` knows all other placeholders.
+    ///
+    /// # Errors
+    ///
+    /// What `other` says is wrong: a sentence.
+    pub fn message(
+        &self,
+        template: &Template,
+        topics: &[&str],
+        payload: Option<&str>,
+        subscribed_id: Option<&str>,
+        mut other: impl FnMut(&Placeholder) -> Result<Value, String>,
+    ) -> Result<String, String> {
+        let first = topics.first().copied().unwrap_or_default();
+        let mut list = None;
+        if of(template).any(|placeholder| *placeholder == Placeholder::Topics) {
+            let mut items = Vec::with_capacity(topics.len());
+            for topic in topics {
+                let value = |one: &Placeholder| {
+                    self.value(one, topic, payload, subscribed_id).unwrap_or_else(|| other(one))
+                };
+                let item = self.item.render(value).map_err(|error| error.to_string())?;
+                let item = item.expose().trim();
+                items.push(item[1..item.len() - 1].to_owned());
+            }
+            list = Some(items.join(","));
+        }
+        let value = |one: &Placeholder| match (one, &list) {
+            (Placeholder::Topics, Some(list)) => Ok(Value::Json(list.clone())),
+            (one, _) => self.value(one, first, payload, subscribed_id).unwrap_or_else(|| other(one)),
+        };
+        let whole = template.render(value).map_err(|error| error.to_string())?;
+        Ok(whole.expose().to_owned())
+    }
+
+    fn value(
+        &self,
+        placeholder: &Placeholder,
+        topic: &str,
+        payload: Option<&str>,
+        subscribed_id: Option<&str>,
+    ) -> Option<Result<Value, String>> {
+        Some(match placeholder {
+            Placeholder::Topic(None) => Ok(Value::Text(topic.to_owned())),
+            Placeholder::Topic(Some(number)) => Ok(Value::Text(self.part(topic, *number).to_owned())),
+            Placeholder::Payload => match payload.or(self.payload.as_deref()) {
+                Some(payload) => Ok(Value::Json(payload.to_owned())),
+                None => Err("is what no client gave".to_owned()),
+            },
+            Placeholder::SubscribedId => match subscribed_id {
+                Some(id) => Ok(Value::Json(id.to_owned())),
+                None => Err("is not known: what was said has no such id".to_owned()),
+            },
+            _ => return None,
+        })
+    }
+
+    /// How many parts of a topic are asked for.
+    fn parts(&self) -> u8 {
+        let numbers = self.placeholders().filter_map(|placeholder| match placeholder {
+            Placeholder::Topic(Some(number)) => Some(*number),
+            _ => None,
+        });
+        numbers.max().unwrap_or(1)
+    }
+
+    fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
+        [Some(&self.subscribe), self.unsubscribe.as_ref(), Some(&self.item)]
+            .into_iter()
+            .flatten()
+            .flat_map(of)
+    }
+}
+
+fn of(template: &Template) -> impl Iterator<Item = &Placeholder> {
+    template.placeholders().map(|(placeholder, _)| placeholder)
+}
+
+fn default_item() -> Template {
+    Template::parse_message("[${topic}]").expect("it is a template")
+}
+
+impl SubscriptionAnswer {
+    /// How long an answer is awaited by default.
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn read(section: Section<'_>) -> Self {
+        let timeouts = Duration::from_millis(10)..=Duration::from_secs(600);
+        let topic = section
+            .one_or_more("topic")
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|item| Pointer::parse(item.text()?).map_err(|why| item.problem(why)).ok());
+        let answer = Self {
+            accept: Pattern::read(&section, "accept"),
+            reject: Pattern::read(&section, "reject"),
+            end: Pattern::read(&section, "end"),
+            id: read_pointer(&section, "id"),
+            topic: topic.collect(),
+            timeout: section.duration("timeout", timeouts).unwrap_or(Self::TIMEOUT),
+            publish: section.truth("publish").unwrap_or(false),
+        };
+        let keys = ["accept", "reject", "end"];
+        if !section.is_refused() && keys.iter().all(|key| section.item(key).is_none()) {
+            section.problem(
+                "accept",
+                "is missing, and so are `reject` and `end`: write what the server answers",
+            );
+        }
+        if answer.accept.is_none() && section.item("accept").is_none() && section.item("timeout").is_some() {
+            section.problem("timeout", "only goes with `accept`: nothing else is awaited");
+        }
+        if answer.accept.is_some() && answer.accept == answer.reject {
+            section.problem("reject", "is the same as `accept`: take one out");
+        }
+        section.finish();
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, language::environment::Environment};
+
+    fn parse(rest: &str) -> Result<Option<Subscriptions>, String> {
+        let text = format!("[upstream]\nurl = \"ws://a/\"\n[topics]\n{rest}");
+        let config = Config::parse(&text, &Environment::fixed([])).map_err(|invalid| invalid.to_string())?;
+        Ok(config.terms.subscriptions)
+    }
+
+    fn said(rest: &str, topics: &[&str], payload: Option<&str>) -> String {
+        let subscriptions = parse(rest).unwrap().unwrap();
+        let mut ids = 1..;
+        let next = |_: &Placeholder| Ok(Value::Json(ids.next().unwrap().to_string()));
+        subscriptions.message(&subscriptions.subscribe, topics, payload, None, next).unwrap()
+    }
+
+    #[test]
+    fn messages_are_made_of_topics() {
+        for (keys, topics, payload, message) in [
+            (r#"subscribe = '{"sub":${topic}}'"#, &["a\"b"][..], None, r#"{"sub":"a\"b"}"#),
+            (r#"subscribe = '{"sub":"x.${topic}"}'"#, &["a"], None, r#"{"sub":"x.a"}"#),
+            (r#"subscribe = 'SUB ${topic}'"#, &["a b"], None, "SUB a b"),
+            (
+                r#"subscribe = '{"params":[${topics}],"id":${next_id}}'"#,
+                &["a", "b", "ü"],
+                None,
+                r#"{"params":["a","b","ü"],"id":1}"#,
+            ),
+            (
+                "subscribe = '{\"args\":[${topics}]}'\nitem = '{\"channel\":${topic:1},\"instId\":${topic:2}}'",
+                &["books.BTC-USDT", "tickers.A.B"],
+                None,
+                r#"{"args":[{"channel":"books","instId":"BTC-USDT"},{"channel":"tickers","instId":"A.B"}]}"#,
+            ),
+            (
+                "subscribe = '{\"c\":${topic:1},\"s\":[${topics}]}'\nitem = '${topic:2}'",
+                &["book.A/B", "book.C"],
+                None,
+                r#"{"c":"book","s":["A/B","C"]}"#,
+            ),
+            (
+                r#"subscribe = '{"id":"${topic}","payload":${payload}}'"#,
+                &["a"],
+                Some(r#"{"query":"s { p }"}"#),
+                r#"{"id":"a","payload":{"query":"s { p }"}}"#,
+            ),
+            ("subscribe = '[${topic},${payload}]'\npayload = '{}'", &["a"], None, r#"["a",{}]"#),
+        ] {
+            assert_eq!(said(keys, topics, payload), message, "{keys}");
+        }
+    }
+
+    #[test]
+    fn parts_and_groups() {
+        let keys = "subscribe = '{\"c\":${topic:1},\"s\":[${topics}]}'\nitem = '${topic:2}'";
+        let one = parse(keys).unwrap().unwrap();
+        assert_eq!((one.part("a.b.c", 1), one.part("a.b.c", 2), one.batch), ("a", "b.c", 100));
+        assert_eq!(one.group("a.b", None), one.group("a.c", None));
+        assert_ne!(one.group("a.b", None), one.group("b.b", None));
+        assert_eq!(
+            one.check("a"),
+            Err("has 1 of the 2 parts, divided by dots, that topics.subscribe names".to_owned())
+        );
+        assert_eq!(one.check("a.b"), Ok(()));
+        for (topic, part) in [("", "empty"), ("a.\n", "control"), (&*"x.".repeat(129), "258 bytes")] {
+            assert!(one.check(topic).unwrap_err().contains(part), "{topic:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (keys, part) in [
+            ("unsubscribe = '${topic}'", "topics.unsubscribe only goes with topics.subscribe"),
+            ("linger = \"1s\"", "topics.linger only goes with topics.subscribe"),
+            ("subscribe = 'hello'", "doesn't say which topic"),
+            ("subscribe = '[${topics},${topic}]'", "`${topic}` beside `${topics}`"),
+            ("subscribe = '[\"${topics}\"]'", "list of values"),
+            ("subscribe = '${topic}'\nbatch = 2", "topics.batch is more than 1"),
+            ("subscribe = '${topic}'\nitem = '1'", "topics.item is what `${topics}` is a list of"),
+            ("subscribe = '[${topics}]'\nitem = '{'", "topics.item is \"{\", which is no value of JSON"),
+            ("subscribe = '[${topics}]'\nitem = '${topics}'", "topics.item has `${topics}`"),
+            ("subscribe = '${topic:0}'", "counted from 1 to 9"),
+            ("subscribe = '${topic:x}'", "counted from 1 to 9"),
+            ("subscribe = '${topic}${subscribed_id}'", "goes in topics.unsubscribe only"),
+            ("subscribe = '${topic}'\nunsubscribe = '${subscribed_id}'", "nothing says where the id is"),
+            ("subscribe = '${topic} ${field:/a}'", "goes in [[reply]] only"),
+            ("subscribe = '${topic} ${payload}'\npayload = '{'", "which is no JSON"),
+            ("subscribe = '${topic}'\nmax = 0", "topics.max is 0"),
+            ("subscribe = '${topic}'\n[topics.answer]\nid = \"/id\"", "topics.answer.accept is missing"),
+            (
+                "subscribe = '${topic}'\n[topics.answer]\nreject = \"a\"\ntimeout = \"1s\"",
+                "only goes with `accept`",
+            ),
+            (
+                "subscribe = '${topic}'\n[topics.answer]\naccept = \"a\"\nreject = \"a\"",
+                "is the same as `accept`",
+            ),
+            ("subscribe = '${topic}'\n[topics.answer]\naccept = \"a\"\ntopic = \"a\"", "no JSON pointer"),
+        ] {
+            let said = parse(keys).expect_err(keys);
+            assert!(said.contains(part), "{keys}: {said}");
+        }
+        let message = "[upstream]\nurl = \"ws://a/\"\n[[script.step]]\nsend = '${topic}'";
+        let said = Config::parse(message, &Environment::fixed([])).unwrap_err().to_string();
+        assert!(said.contains("goes in [topics] only"), "{said}");
+    }
+}

@@ -1,0 +1,154 @@
+//! What the server answers.
+
+use std::rc::Rc;
+
+use super::{Phase, Subscriptions, Topic, Trouble, seat::Kind};
+
+/// What an answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// `topics.answer.accept`.
+    Accept,
+    /// `topics.answer.reject`.
+    Reject,
+    /// `topics.answer.end`.
+    End,
+}
+
+/// An answer of the server's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What it means.
+    pub verdict: Verdict,
+    /// The id that it carries, as JSON.
+    pub id: Option<String>,
+    /// The topic that it names, or the end of it.
+    pub topic: Option<String>,
+    /// The server's words, fit for a sentence.
+    pub words: String,
+}
+
+impl Subscriptions {
+    /// The server has answered. Says whether that was about a topic, or about an unsubscription.
+    pub fn heard(&mut self, seat: usize, answer: &Answer) -> bool {
+        match self.meant(seat, answer) {
+            None => false,
+            Some((number, topics)) => {
+                let is_known = self.take_answer(seat, number, &topics, answer);
+                is_known || !topics.is_empty()
+            }
+        }
+    }
+
+    /// The message and the topics that an answer is about.
+    fn meant(&self, seat: usize, answer: &Answer) -> Option<(Option<u64>, Vec<Topic>)> {
+        let seat = self.seats[seat].as_ref()?;
+        let by_id = self.terms.as_ref()?.id().is_some();
+        let named = answer.topic.as_deref().filter(|topic| !topic.is_empty());
+        let (number, all) = match (&answer.id, named) {
+            (Some(id), _) if by_id => {
+                let is_its = |message: &super::seat::Message| message.id.as_deref() == Some(id);
+                let message = seat.messages.iter().find(|(_, message)| is_its(message));
+                match (message, seat.ids.get(id.as_str())) {
+                    (Some((number, message)), _) if answer.verdict != Verdict::End => {
+                        (Some(*number), message.topics.clone())
+                    }
+                    // it is settled already, and what is refused or ended now was live
+                    (_, Some(topics)) if answer.verdict != Verdict::Accept => (None, topics.clone()),
+                    _ => return None,
+                }
+            }
+            (_, Some(named)) => {
+                let asked = |phase| match answer.verdict {
+                    Verdict::End => phase == Phase::Live,
+                    _ => phase != Phase::Waits,
+                };
+                let topics = seat.phases().filter(|(topic, phase)| asked(*phase) && is_named(topic, named));
+                // two that end alike are told apart by the whole name
+                let topics: Vec<_> = topics.map(|(topic, _)| Rc::clone(topic)).collect();
+                let whole = topics.iter().find(|topic| &***topic == named);
+                return Some((None, whole.or(topics.first()).into_iter().cloned().collect()));
+            }
+            (_, None) if !by_id && answer.verdict != Verdict::End => {
+                let (number, message) = seat.messages.first_key_value()?;
+                (Some(*number), message.topics.clone())
+            }
+            _ => return None,
+        };
+        let Some(named) = named.filter(|_| all.len() > 1) else { return Some((number, all)) };
+        let topics: Vec<_> = all.into_iter().filter(|topic| is_named(topic, named)).collect();
+        (!topics.is_empty()).then_some((number, topics))
+    }
+
+    fn take_answer(&mut self, at: usize, number: Option<u64>, topics: &[Topic], answer: &Answer) -> bool {
+        let Some(seat) = self.seats[at].as_mut() else { return false };
+        let mut kind = None;
+        if let Some(number) = number
+            && let Some(message) = seat.messages.get_mut(&number)
+        {
+            kind = Some(message.kind);
+            let is_whole = answer.topic.is_none() && message.topics.len() > 1;
+            if answer.verdict == Verdict::Reject && is_whole && message.kind == Kind::Subscribe {
+                // one of them may be to blame for all
+                let topics = message.topics.clone();
+                self.halve(at, number, Kind::Subscribe, &topics);
+                return true;
+            }
+            message.topics.retain(|topic| !topics.contains(topic));
+            if message.topics.is_empty() {
+                seat.messages.remove(&number);
+            }
+        }
+        if kind == Some(Kind::Unsubscribe) {
+            return true;
+        }
+        for topic in topics {
+            let Some(seat) = self.seats[at].as_mut() else { continue };
+            match (answer.verdict, seat.phase(topic)) {
+                (Verdict::Accept, Some(Phase::Asked(asked)))
+                    if number.is_none_or(|number| number == asked) =>
+                {
+                    if number.is_none() {
+                        seat.answered(asked, topic);
+                    }
+                    seat.accept(topic, asked);
+                    self.settle(topic);
+                }
+                (Verdict::Reject | Verdict::End, Some(Phase::Asked(asked)))
+                    if number.is_some_and(|number| number != asked) => {}
+                (Verdict::Reject | Verdict::End, Some(phase)) if phase != Phase::Waits => {
+                    if let Phase::Asked(asked) = phase {
+                        seat.answered(asked, topic);
+                    }
+                    seat.forget(topic);
+                    let goes_on = self.seats.iter().flatten().any(|seat| seat.has(topic));
+                    match answer.verdict {
+                        // the connection that takes over has it
+                        Verdict::End if goes_on => {}
+                        Verdict::End => self.lose(topic, Trouble::Ended, &answer.words),
+                        _ => self.lose(topic, Trouble::Refused, &answer.words),
+                    }
+                }
+                _ => {}
+            }
+        }
+        kind.is_some()
+    }
+}
+
+impl super::Seat {
+    /// What a message said of a topic is answered.
+    fn answered(&mut self, number: u64, topic: &Topic) {
+        if let Some(message) = self.messages.get_mut(&number) {
+            message.topics.retain(|one| one != topic);
+            if message.topics.is_empty() {
+                self.messages.remove(&number);
+            }
+        }
+    }
+}
+
+/// Whether a topic is this one, or ends in it from a dot on.
+fn is_named(topic: &str, named: &str) -> bool {
+    topic.strip_suffix(named).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}

@@ -1,0 +1,393 @@
+//! What of the topics one connection has, and what is still to be said on it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    time::Instant,
+};
+
+use super::{Held, Origin, Subscriptions, Topic};
+use crate::{config, hub::Turns};
+
+/// What is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `topics.subscribe`.
+    Subscribe,
+    /// `topics.unsubscribe`.
+    Unsubscribe,
+}
+
+/// A message to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saying {
+    /// Its number, by which its fate is told.
+    pub number: u64,
+    /// What it says.
+    pub kind: Kind,
+    /// The topics, at least one.
+    pub topics: Vec<Topic>,
+    /// The JSON that goes with them.
+    pub payload: Option<Rc<str>>,
+    /// Of an `Unsubscribe`: the id by which the first was subscribed to.
+    pub subscribed_id: Option<Rc<str>>,
+}
+
+/// A connection.
+#[derive(Default)]
+pub(super) struct Seat {
+    topics: BTreeMap<Topic, Entry>,
+    /// Topics that are to be said. Some may be said, or given up, by now.
+    unsaid: Turns<Topic>,
+    /// Halves of what was refused, each to be said by itself.
+    halves: VecDeque<Vec<Topic>>,
+    /// Topics that are to be unsubscribed from. Some may be wanted again by now.
+    unwanted: VecDeque<Topic>,
+    /// What was said, by number, as long as an answer to it is awaited.
+    pub(super) messages: BTreeMap<u64, Message>,
+    /// Topics by the id under which they were said.
+    pub(super) ids: BTreeMap<Rc<str>, Vec<Topic>>,
+    /// How many that were there when it was opened are neither accepted nor refused yet.
+    unsettled: usize,
+    leaving: usize,
+}
+
+/// A topic on a connection.
+struct Entry {
+    phase: Phase,
+    id: Option<Rc<str>>,
+    /// It is to be unsubscribed from.
+    leaving: bool,
+    /// It was there when the seat was opened, and isn't settled yet.
+    first: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is to be said.
+    Waits,
+    /// It was said by the message of this number.
+    Asked(u64),
+    /// The server has it, as far as is known.
+    Live,
+}
+
+/// A message that was said.
+pub(super) struct Message {
+    pub(super) kind: Kind,
+    /// Those that aren't answered yet.
+    pub(super) topics: Vec<Topic>,
+    pub(super) id: Option<Rc<str>>,
+    due: Option<Instant>,
+}
+
+impl Subscriptions {
+    /// A connection is ready to be told of all topics.
+    pub fn open(&mut self, seat: usize) {
+        if self.terms.is_none() {
+            return;
+        }
+        let mut opened = Seat::default();
+        for (topic, held) in &self.topics {
+            if let Some(from) = self.holder(held) {
+                opened.want(topic, &from);
+                opened.topics.get_mut(topic).into_iter().for_each(|entry| entry.first = true);
+                opened.unsettled += 1;
+            }
+        }
+        self.seats[seat] = Some(opened);
+    }
+
+    /// A connection isn't told any more: it has ended, or another has taken over.
+    pub fn close(&mut self, seat: usize) {
+        self.seats[seat] = None;
+    }
+
+    /// Whether a connection is told of topics.
+    pub fn is_open(&self, seat: usize) -> bool {
+        self.seats[seat].is_some()
+    }
+
+    /// Whether the server has, or has refused, all that there was when the connection was opened.
+    pub fn is_settled(&self, seat: usize) -> bool {
+        self.seats[seat].as_ref().is_none_or(|seat| seat.unsettled == 0)
+    }
+
+    /// Whether [`Subscriptions::next`] may have something.
+    pub fn has_to_say(&self, seat: usize) -> bool {
+        let waits =
+            |seat: &Seat| !(seat.unsaid.is_empty() && seat.halves.is_empty() && seat.unwanted.is_empty());
+        self.seats[seat].as_ref().is_some_and(waits)
+    }
+
+    /// The next message. Its fate must follow: [`Subscriptions::said`], [`Subscriptions::unsayable`] or
+    /// [`Subscriptions::too_large`].
+    pub fn next(&mut self, seat: usize) -> Option<Saying> {
+        let terms = self.terms.clone()?;
+        let number = self.number();
+        let (topics, seat) = (&self.topics, self.seats[seat].as_mut()?);
+        seat.next_unsubscribe(&terms, number).or_else(|| seat.next_subscribe(&terms, topics, number))
+    }
+
+    /// A message went out, under this id.
+    pub fn said(&mut self, now: Instant, seat: usize, saying: &Saying, id: Option<&str>) {
+        let within = self.terms.as_ref().and_then(|terms| terms.answer_within());
+        let Some(seat) = self.seats[seat].as_mut() else { return };
+        let id: Option<Rc<str>> = id.map(Into::into);
+        let Saying { number, kind, topics, .. } = saying;
+        if let Some(message) = seat.messages.get_mut(number) {
+            (message.id, message.due) = (id.clone(), within.map(|within| now + within));
+        }
+        if *kind == Kind::Subscribe {
+            for topic in topics {
+                seat.topics.get_mut(topic).into_iter().for_each(|entry| entry.id.clone_from(&id));
+            }
+            if let Some(id) = id {
+                seat.ids.insert(id, topics.clone());
+            }
+        }
+        if within.is_none() {
+            seat.messages.remove(number);
+            for topic in topics.iter().filter(|_| *kind == Kind::Subscribe) {
+                self.seats.iter_mut().flatten().for_each(|seat| seat.accept(topic, *number));
+                self.settle(topic);
+            }
+        }
+    }
+
+    /// A message can't be made, for the reason in the sentence.
+    pub fn unsayable(&mut self, seat: usize, saying: &Saying, why: &str) {
+        let Some(seat) = self.seats[seat].as_mut() else { return };
+        seat.messages.remove(&saying.number);
+        if saying.kind == Kind::Subscribe {
+            saying.topics.iter().for_each(|topic| seat.forget(topic)); // it wasn't said
+            saying.topics.iter().for_each(|topic| self.lose(topic, super::Trouble::Refused, why));
+        }
+    }
+
+    /// A message is larger than what may be sent: its topics are said in two, or not at all.
+    pub fn too_large(&mut self, seat: usize, saying: &Saying, why: &str) {
+        match saying.topics.len() {
+            1 => self.unsayable(seat, saying, why),
+            _ => self.halve(seat, saying.number, saying.kind, &saying.topics),
+        }
+    }
+
+    pub(super) fn halve(&mut self, seat: usize, number: u64, kind: Kind, topics: &[Topic]) {
+        let Some(seat) = self.seats[seat].as_mut() else { return };
+        seat.messages.remove(&number);
+        let (one, other) = topics.split_at(topics.len() / 2);
+        for half in [one, other].into_iter().filter(|_| kind == Kind::Subscribe) {
+            for topic in half {
+                if let Some(entry) = seat.topics.get_mut(topic)
+                    && entry.phase == Phase::Asked(number)
+                {
+                    match entry.leaving {
+                        true => seat.forget(topic), // the server doesn't have it
+                        false => entry.phase = Phase::Waits,
+                    }
+                }
+            }
+            seat.halves.push_back(half.to_vec());
+        }
+    }
+
+    /// The topic that was subscribed to under this id, if there is just one.
+    pub fn topic_of(&self, seat: usize, id: &str) -> Option<&Topic> {
+        match &self.seats[seat].as_ref()?.ids.get(id)?[..] {
+            [topic] => Some(topic),
+            _ => None,
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn is_live(&self, topic: &Topic) -> bool {
+        self.topics.get(topic).is_some_and(|entry| entry.phase == Phase::Live && !entry.leaving)
+    }
+
+    pub(super) fn has(&self, topic: &Topic) -> bool {
+        self.topics.get(topic).is_some_and(|entry| !entry.leaving)
+    }
+
+    pub(super) fn phase(&self, topic: &Topic) -> Option<Phase> {
+        self.topics.get(topic).map(|entry| entry.phase)
+    }
+
+    /// All topics, with how each is.
+    pub(super) fn phases(&self) -> impl Iterator<Item = (&Topic, Phase)> {
+        self.topics.iter().map(|(topic, entry)| (topic, entry.phase))
+    }
+
+    /// How many wait to be unsubscribed from.
+    pub(super) fn leaving(&self) -> usize {
+        self.leaving
+    }
+
+    /// A topic is wanted: it is said, unless it was.
+    pub(super) fn want(&mut self, topic: &Topic, from: &Origin) {
+        match self.topics.get_mut(topic) {
+            Some(entry) => {
+                self.leaving -= usize::from(std::mem::take(&mut entry.leaving));
+            }
+            None => {
+                let entry = Entry { phase: Phase::Waits, id: None, leaving: false, first: false };
+                self.topics.insert(Rc::clone(topic), entry);
+                self.unsaid.push(from, Rc::clone(topic));
+            }
+        }
+    }
+
+    /// A topic isn't wanted. What was said of it is taken back, if that can be said.
+    pub(super) fn give_up(&mut self, topic: &Topic, says: bool) {
+        match self.topics.get_mut(topic) {
+            Some(entry) if says && entry.phase != Phase::Waits => {
+                if !std::mem::replace(&mut entry.leaving, true) {
+                    self.leaving += 1;
+                    self.unwanted.push_back(Rc::clone(topic));
+                }
+                self.settled(topic);
+            }
+            _ => self.forget(topic),
+        }
+    }
+
+    /// The server has accepted what the message said of a topic.
+    pub(super) fn accept(&mut self, topic: &Topic, number: u64) {
+        if let Some(entry) = self.topics.get_mut(topic)
+            && entry.phase == Phase::Asked(number)
+        {
+            entry.phase = Phase::Live;
+            self.settled(topic);
+        }
+    }
+
+    /// The server doesn't have it: nothing more is said of it here.
+    pub(super) fn forget(&mut self, topic: &Topic) {
+        self.settled(topic);
+        let Some(entry) = self.topics.remove(topic) else { return };
+        self.leaving -= usize::from(entry.leaving);
+        if let Some(id) = entry.id
+            && let Some(topics) = self.ids.get_mut(&id)
+        {
+            topics.retain(|one| one != topic);
+            if topics.is_empty() {
+                self.ids.remove(&id);
+            }
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.messages.values().find_map(|message| message.due)
+    }
+
+    /// The topics of a message that should have been answered by now; they count as accepted. Of an unsubscription
+    /// there are none.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<Vec<Topic>> {
+        let overdue = |(number, message): (&u64, &Message)| {
+            message.due.is_some_and(|due| due <= now).then_some(*number)
+        };
+        let number = self.messages.iter().find_map(overdue)?;
+        let message = self.messages.remove(&number)?;
+        if message.kind == Kind::Unsubscribe {
+            return Some(Vec::new());
+        }
+        let asked = |topic: &Topic| self.phase(topic) == Some(Phase::Asked(number));
+        let topics: Vec<_> = message.topics.into_iter().filter(asked).collect();
+        topics.iter().for_each(|topic| self.accept(topic, number));
+        Some(topics)
+    }
+
+    fn settled(&mut self, topic: &Topic) {
+        if let Some(entry) = self.topics.get_mut(topic) {
+            self.unsettled -= usize::from(std::mem::take(&mut entry.first));
+        }
+    }
+
+    fn next_unsubscribe(&mut self, terms: &config::Subscriptions, number: u64) -> Option<Saying> {
+        let template = terms.unsubscribe.as_ref()?;
+        loop {
+            let topic = self.unwanted.pop_front()?;
+            let Some(entry) = self.topics.get(&topic).filter(|entry| entry.leaving) else { continue };
+            let subscribed_id = entry.id.clone();
+            let mut topics = vec![topic];
+            // with an id, or a payload, each has its own
+            let is_list = template.placeholders().any(|(one, _)| *one == config::Placeholder::Topics)
+                && !template.placeholders().any(|(one, _)| *one == config::Placeholder::SubscribedId);
+            if is_list && terms.batch > 1 {
+                let group = terms.group(&topics[0], None);
+                let (seen, leaving) = (&self.topics, &mut self.unwanted);
+                leaving.retain(|topic| {
+                    let is_one = topics.len() < terms.batch
+                        && !topics.contains(topic)
+                        && seen.get(topic).is_some_and(|entry| entry.leaving)
+                        && terms.group(topic, None) == group;
+                    if is_one {
+                        topics.push(Rc::clone(topic));
+                    }
+                    !is_one
+                });
+            }
+            topics.iter().for_each(|topic| self.forget(topic));
+            self.messages.insert(
+                number,
+                Message { kind: Kind::Unsubscribe, topics: topics.clone(), id: None, due: None },
+            );
+            return Some(Saying { number, kind: Kind::Unsubscribe, topics, payload: None, subscribed_id });
+        }
+    }
+
+    fn next_subscribe(
+        &mut self,
+        terms: &config::Subscriptions,
+        held: &BTreeMap<Topic, Held>,
+        number: u64,
+    ) -> Option<Saying> {
+        loop {
+            let taken = match self.halves.pop_front() {
+                Some(half) => half,
+                None => self.take_unsaid(terms, held)?,
+            };
+            let mut topics = Vec::with_capacity(taken.len());
+            for topic in taken {
+                match self.topics.get_mut(&topic) {
+                    Some(entry) if entry.phase == Phase::Waits => {
+                        // nobody holds what only lingers
+                        if held.get(&topic).is_some_and(|held| !held.holders.is_empty()) {
+                            entry.phase = Phase::Asked(number);
+                            topics.push(topic);
+                        } else {
+                            self.forget(&topic);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            let Some(first) = topics.first() else { continue };
+            let payload = held.get(first).and_then(|held| held.payload.clone());
+            let message = Message { kind: Kind::Subscribe, topics: topics.clone(), id: None, due: None };
+            self.messages.insert(number, message);
+            return Some(Saying { number, kind: Kind::Subscribe, topics, payload, subscribed_id: None });
+        }
+    }
+
+    /// Topics that go into one message, whose turn it is.
+    fn take_unsaid(
+        &mut self,
+        terms: &config::Subscriptions,
+        held: &BTreeMap<Topic, Held>,
+    ) -> Option<Vec<Topic>> {
+        let first = self.unsaid.pop(|_| true)?;
+        let group = held.get(&first).map(|held| Rc::clone(&held.group));
+        let mut taken = vec![first];
+        if terms.batch > 1 {
+            let room = std::cell::Cell::new(terms.batch - 1);
+            taken.extend(self.unsaid.take_all(|topic| {
+                let fits = room.get() > 0 && held.get(topic).map(|held| &held.group) == group.as_ref();
+                room.set(room.get() - usize::from(fits));
+                fits
+            }));
+        }
+        Some(taken)
+    }
+}
