@@ -52,6 +52,8 @@ pub struct Log {
     oldest: u64,
     /// Entries from here on are kept, whatever the limits say.
     needed: u64,
+    /// Entries from here on are staged; `u64::MAX` where each is committed as it comes.
+    staged: u64,
 }
 
 impl Log {
@@ -69,15 +71,64 @@ impl Log {
             kept: Vec::new(),
             oldest: 1,
             needed: u64::MAX,
+            staged: u64::MAX,
+        }
+    }
+
+    /// From the next entry on, entries are staged: they have their `seq` and their place, but nobody sees them
+    /// before [`Log::commit`], and until then they can be cut. They stay whatever the limits say, so that whoever
+    /// stages must bound them.
+    pub(super) fn stage(&mut self) {
+        self.staged = self.staged.min(self.next());
+    }
+
+    /// Commits the staged entries up to `through`, for good.
+    pub(super) fn commit(&mut self, through: u64) {
+        if self.staged != u64::MAX {
+            self.staged = self.staged.max((through + 1).min(self.next()));
+        }
+    }
+
+    /// Commits all that is staged, and from now on each entry as it comes.
+    pub(super) fn commit_all(&mut self) {
+        self.staged = u64::MAX;
+    }
+
+    /// Takes the staged entries back, and says how many they were: the next entry has the first one's `seq`.
+    pub(super) fn cut_staged(&mut self) -> u64 {
+        let count = self.next().saturating_sub(self.staged);
+        if count > 0 {
+            let Log { envelope, raw, pool, staged, .. } = self;
+            envelope.cut(*staged, pool);
+            raw.iter_mut().for_each(|raw| raw.cut(*staged, pool));
+        }
+        count
+    }
+
+    /// The next entry will have this `seq`, which is no lower than it would have been: those between will never be
+    /// had. Lets go of all that is held, so that whoever is behind finds what it misses lost, in one piece. Only
+    /// while nothing is staged.
+    pub(super) fn skip_to(&mut self, seq: u64) {
+        debug_assert!(seq >= self.next() && self.head() + 1 == self.next());
+        let Log { envelope, raw, pool, kept, .. } = self;
+        for series in std::iter::once(envelope).chain(raw) {
+            let before = series.open().before() + series.open().lines().len() as u64;
+            kept.extend(std::mem::replace(series, Series::from(seq, before)).dissolve(pool));
+        }
+        self.oldest = seq;
+        if self.staged != u64::MAX {
+            self.staged = seq;
         }
     }
 
     /// Says whether the raw form is kept from the next entry on. Entries before have none: who reads raw lines
     /// finishes the one under way, and finds the others lost.
     pub fn keep_raw(&mut self, raw: bool) {
-        match (raw, &self.raw) {
-            (true, None) => self.raw = Some(Series::from(self.head() + 1, self.raw_before)),
+        let committed = self.head() + 1;
+        match (raw, &mut self.raw) {
+            (true, None) => self.raw = Some(Series::from(self.next(), self.raw_before)),
             (false, Some(series)) => {
+                series.cut(committed, &mut self.pool); // nobody has seen those
                 self.raw_before = series.open().before() + series.open().lines().len() as u64;
                 self.kept
                     .extend(self.raw.take().into_iter().flat_map(|series| series.dissolve(&mut self.pool)));
@@ -157,9 +208,14 @@ impl Log {
         sum <= bytes
     }
 
-    /// The newest entry's `seq`; 0 while there is none.
+    /// The newest committed entry's `seq`; 0 while there is none.
     pub fn head(&self) -> u64 {
-        self.envelope.open().end() - 1
+        self.next().min(self.staged) - 1
+    }
+
+    /// The `seq` that the next entry will have.
+    pub fn next(&self) -> u64 {
+        self.envelope.open().end()
     }
 
     /// The oldest entry that can still be had; `head() + 1` when there is none.
@@ -171,7 +227,7 @@ impl Log {
     pub(super) fn oldest_of(&self, format: Format) -> u64 {
         match (format, &self.raw) {
             (Format::Envelope, _) => self.oldest,
-            (Format::Raw, Some(raw)) => self.oldest.max(raw.first()),
+            (Format::Raw, Some(raw)) => self.oldest.max(raw.first().min(self.head() + 1)),
             (Format::Raw, None) => self.head() + 1,
         }
     }
@@ -241,6 +297,15 @@ impl Log {
         }
     }
 
+    /// The lines of a chunk as far as they are committed, and one past the last of them. Its first one is.
+    #[inline]
+    pub(super) fn committed<'a>(&self, chunk: &'a Chunk) -> (&'a [u8], u64) {
+        match chunk.end() <= self.staged {
+            true => (chunk.lines(), chunk.end()),
+            false => (&chunk.lines()[..chunk.start(self.staged)], self.staged),
+        }
+    }
+
     /// Notes that a client is in the middle of entry `seq`'s line: it is kept for as long as the
     /// caller likes. `None` where the format isn't kept.
     pub(super) fn pin(&mut self, seq: u64, format: Format) -> Option<Rc<Pin>> {
@@ -251,8 +316,8 @@ impl Log {
     }
 
     fn evict(&mut self) {
-        while self.memory() > self.limits.max_bytes && self.front_end().is_some_and(|end| end <= self.needed)
-        {
+        let bound = self.needed.min(self.staged);
+        while self.memory() > self.limits.max_bytes && self.front_end().is_some_and(|end| end <= bound) {
             self.drop_front();
         }
     }

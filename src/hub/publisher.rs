@@ -48,7 +48,7 @@ impl Hub {
     /// Appends an entry of the hub's own, which has no raw form.
     fn append(&self, time_us: u64, encode: impl FnOnce(u64) -> Vec<u8>) {
         let mut log = self.0.log.borrow_mut();
-        let line = encode(log.head() + 1);
+        let line = encode(log.next());
         log.append_line(time_us, &line, b"");
     }
 }
@@ -72,6 +72,45 @@ impl Publisher {
     pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
         self.0.counters().hole(hole);
         self.0.append(time_us, |seq| hole.line(seq, time_us));
+    }
+
+    /// From now on what is appended is staged: it has its `seq`, but no client sees it before [`Publisher::commit`],
+    /// and until then it can be taken back. What is staged is bounded by whoever stages it.
+    pub fn stage(&self) {
+        self.0.0.log.borrow_mut().stage();
+    }
+
+    /// Commits what is staged up to the entry `through`, for good. Clients hear of it at the next
+    /// [`Publisher::flush`].
+    pub fn commit(&self, through: u64) {
+        self.0.0.log.borrow_mut().commit(through);
+    }
+
+    /// Commits all that is staged, and from now on each entry as it comes.
+    pub fn commit_all(&self) {
+        self.0.0.log.borrow_mut().commit_all();
+    }
+
+    /// Takes back what is staged, and says how many entries that were: the next one has the first one's `seq`.
+    pub fn cut_staged(&self) -> u64 {
+        self.0.0.log.borrow_mut().cut_staged()
+    }
+
+    /// Appends an entry that another log has had, with its `seq` there and its lines, ends included; no raw line for
+    /// one that has none. Where it isn't the next one, those between are lost to every client, with all that it hasn't
+    /// had by then, and are declared to it in one piece. False for one that is there already, which is left out.
+    /// Clients hear of it at the next [`Publisher::flush`].
+    pub fn append_as(&self, seq: u64, time_us: u64, line: &[u8], raw: &[u8]) -> bool {
+        let mut log = self.0.0.log.borrow_mut();
+        if seq < log.next() {
+            return false;
+        }
+        if seq > log.next() {
+            log.commit_all();
+            log.skip_to(seq);
+        }
+        log.append_line(time_us, line, raw);
+        true
     }
 
     /// Wakes all readers, once for everything published since the last call.

@@ -68,6 +68,12 @@ impl Chunk {
         entry[8..].copy_from_slice(&end.to_le_bytes());
     }
 
+    /// Takes back the entries from `seq` on.
+    pub(super) fn cut(&mut self, seq: u64) {
+        self.used = self.start(seq);
+        self.count = (seq - self.first) as usize;
+    }
+
     /// The same chunk in no more memory than it needs, if much of it is unused; and the memory that
     /// it had.
     pub(super) fn compact(mut self) -> (Chunk, Option<Buffer>) {

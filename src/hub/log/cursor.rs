@@ -112,13 +112,14 @@ impl Cursor {
             }
             let Some(chunk) = log.chunk(self.next, self.format) else { return Ahead::Nothing };
             let start = chunk.start(self.next) + self.offset;
-            if start < chunk.lines().len() {
+            let (lines, end) = log.committed(chunk);
+            if start < lines.len() {
                 let place = (self.format, chunk.before());
-                return Ahead::Bytes(Stretch { chunk: chunk.lines(), start, place });
+                return Ahead::Bytes(Stretch { chunk: lines, start, place });
             }
             // the chunk's remaining entries have no line in this format
-            self.delivered += chunk.end() - self.next;
-            self.next = chunk.end();
+            self.delivered += end - self.next;
+            self.next = end;
             self.pin = None;
         }
         match self.kept() {
@@ -153,8 +154,9 @@ impl Cursor {
             None => {
                 let Some(chunk) = log.chunk(self.next, self.format) else { return };
                 let at = chunk.start(self.next) + self.offset + written;
-                if at >= chunk.lines().len() {
-                    (chunk.end(), 0)
+                let (lines, end) = log.committed(chunk);
+                if at >= lines.len() {
+                    (end, 0)
                 } else {
                     let next = chunk.entry_at(at);
                     (next, at - chunk.start(next))
@@ -224,8 +226,7 @@ mod tests {
 
     fn append(log: &mut Log, length: usize) {
         log.trim(u64::MAX);
-        let [envelope, raw] =
-            [Format::Envelope, Format::Raw].map(|format| line(log.head() + 1, length, format));
+        let [envelope, raw] = [Format::Envelope, Format::Raw].map(|format| line(log.next(), length, format));
         log.append_line(0, envelope.as_bytes(), raw.as_bytes());
     }
 
@@ -292,6 +293,11 @@ mod tests {
         Bound(usize),
         Write { client: usize, bytes: usize },
         Seek { client: usize, back: u64 },
+        Stage,
+        Commit { back: u64 },
+        CommitAll,
+        Cut,
+        SkipBy(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -302,31 +308,75 @@ mod tests {
             1 => (20_usize..64).prop_map(|kib| Step::Bound(kib << 10)),
             8 => (0usize..4, 1usize..40_000).prop_map(|(client, bytes)| Step::Write { client, bytes }),
             2 => (0usize..4, 0u64..50).prop_map(|(client, back)| Step::Seek { client, back }),
+            1 => Just(Step::Stage),
+            2 => (0u64..10).prop_map(|back| Step::Commit { back }),
+            1 => Just(Step::CommitAll),
+            1 => Just(Step::Cut),
+            1 => (0u64..10).prop_map(Step::SkipBy),
         ]
+    }
+
+    /// What was staged and is so no more leaves with the next trim.
+    fn is_untrimmed(step: &Step) -> bool {
+        !matches!(step, Step::Append(_))
     }
 
     proptest! {
         /// Whatever comes, is read and is cut short: every client gets whole lines in order, what it
         /// doesn't get is declared, and its ledger balances after each step, also where the raw form isn't kept
-        /// all the time. The place of what lies
-        /// ahead names those bytes, and no others, for ever.
+        /// all the time. The place of what lies ahead names those bytes, and no others, for ever. Of what is
+        /// staged nobody gets anything before it is committed, nor ever of what is cut.
         #[test]
         fn the_ledger_balances_and_lines_come_whole_and_in_order(steps in proptest::collection::vec(step(), 1..300)) {
             let mut log = log(64 << 10, true);
             let formats = [Format::Envelope, Format::Raw, Format::Envelope, Format::Raw];
             let mut clients = formats.map(|format| (Cursor::new(format, 0), Vec::<u8>::new()));
+            // where in them each entry's lines begin
+            let mut lengths: Vec<(u64, [usize; 2])> = Vec::new();
             let mut ever = [Format::Envelope, Format::Raw].map(|format| (format, Vec::<u8>::new()));
             for step in steps {
-                match step {
+                match step.clone() {
                     Step::Append(length) => {
                         append(&mut log, length);
+                        let seq = log.next() - 1;
+                        lengths.push((seq, ever.each_ref().map(|(_, bytes)| bytes.len())));
                         for (format, bytes) in &mut ever {
                             if *format == Format::Envelope || log.keeps_raw() {
-                                bytes.extend(line(log.head(), length, *format).bytes());
+                                bytes.extend(line(seq, length, *format).bytes());
                             }
                         }
                     }
-                    Step::KeepRaw(raw) => log.keep_raw(raw),
+                    Step::Stage => log.stage(),
+                    Step::Commit { back } => {
+                        let (head, through) = (log.head(), (log.next() - 1).saturating_sub(back));
+                        log.commit(through);
+                        prop_assert_eq!(log.head(), head.max(through), "what is committed stays so");
+                    }
+                    Step::CommitAll => log.commit_all(),
+                    Step::Cut => {
+                        let (head, staged) = (log.head(), log.next() - 1 - log.head());
+                        prop_assert_eq!(log.cut_staged(), staged);
+                        prop_assert_eq!((log.head(), log.next()), (head, head + 1));
+                        while let Some((seq, before)) = lengths.pop_if(|(seq, _)| *seq > head) {
+                            prop_assert!(seq > head);
+                            ever.iter_mut().zip(before).for_each(|((_, bytes), before)| bytes.truncate(before));
+                        }
+                    }
+                    Step::SkipBy(entries) => {
+                        if log.head() + 1 == log.next() {
+                            log.skip_to(log.next() + entries);
+                            prop_assert_eq!(log.oldest(), log.next());
+                        }
+                    }
+                    Step::KeepRaw(raw) => {
+                        log.keep_raw(raw);
+                        // nobody has seen the raw lines of what is staged, nor will
+                        let staged = lengths.iter_mut().filter(|(seq, _)| !raw && *seq > log.head());
+                        for (_, [_, before]) in staged {
+                            ever[1].1.truncate(*before);
+                            *before = ever[1].1.len();
+                        }
+                    }
                     // all are too old, but the newest are needed
                     Step::Expire(back) => {
                         log.set_limits(Limits { max_age_us: Some(1), ..log.limits() });
@@ -366,8 +416,10 @@ mod tests {
                 for (cursor, _) in &clients {
                     let Ledger { entries, delivered, lost, ahead } = cursor.ledger(&log);
                     prop_assert_eq!(entries, delivered + lost + ahead);
+                    prop_assert!(cursor.next() <= log.head() + 1);
                 }
-                prop_assert!(log.bytes() <= (64 << 10) + 14_000, "{} bytes", log.bytes());
+                let staged = log.next() - 1 - log.head(); // stays whatever the limits say
+                prop_assert!(staged > 0 || is_untrimmed(&step) || log.bytes() <= (64 << 10) + 14_000, "{} bytes", log.bytes());
             }
             for ((cursor, seen), format) in clients.iter().zip(formats) {
                 let text = String::from_utf8(seen.clone()).unwrap();

@@ -88,6 +88,22 @@ impl Series {
         Some((end, pins))
     }
 
+    /// Takes back the entries from `seq` on, in the middle of which nobody is.
+    pub(super) fn cut(&mut self, seq: u64, pool: &mut Pool) {
+        while self.open.first() > seq {
+            let before = match self.sealed.pop_back() {
+                Some(last) => {
+                    self.sealed_memory -= last.memory();
+                    last
+                }
+                None => Chunk::new(seq, self.open.before(), Buffer::none()),
+            };
+            let (memory, _) = std::mem::replace(&mut self.open, before).dissolve();
+            memory.into_iter().for_each(|memory| pool.give(memory));
+        }
+        self.open.cut(seq);
+    }
+
     /// Lets go of all of it, but for lines that clients are in the middle of, which it returns.
     pub(super) fn dissolve(self, pool: &mut Pool) -> Vec<Rc<Pin>> {
         let mut kept = Vec::new();

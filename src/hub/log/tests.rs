@@ -255,3 +255,75 @@ fn an_empty_log_holds_next_to_nothing() {
     let log = log(1 << 30, None);
     assert_eq!(log.envelope.memory() + log.envelope.sealed().capacity(), 0);
 }
+
+#[test]
+fn what_is_staged_is_seen_once_it_is_committed() {
+    use crate::hub::{Ahead, Cursor};
+    let mut log = log(1 << 20, None);
+    let mut cursor = Cursor::new(Format::Envelope, 0);
+    append(&mut log, 0, 10);
+    log.stage();
+    log.stage(); // once more changes nothing
+    assert_eq!([append(&mut log, 0, 20), append(&mut log, 0, 30)], [2, 3]);
+    let ahead = |cursor: &mut Cursor, log: &Log| match cursor.ahead(log) {
+        Ahead::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    assert_eq!((log.head(), log.next(), ahead(&mut cursor, &log)), (1, 4, 10));
+    assert_eq!(log.line(2, Format::Envelope), None);
+    log.commit(2);
+    log.commit(1); // it stays committed
+    assert_eq!((log.head(), ahead(&mut cursor, &log)), (2, 30));
+    assert_eq!(log.cut_staged(), 1);
+    assert_eq!(append(&mut log, 0, 5), 3, "the next one has its place");
+    assert_eq!((log.head(), log.cut_staged(), log.cut_staged()), (2, 1, 0));
+    log.commit(100); // no further than there are entries
+    assert_eq!(append(&mut log, 0, 7), 3);
+    assert_eq!(log.head(), 2, "it is staged like those before");
+    log.commit_all();
+    append(&mut log, 0, 8);
+    assert_eq!((log.head(), log.cut_staged(), ahead(&mut cursor, &log)), (4, 0, 45));
+}
+
+#[test]
+fn what_is_staged_stays_and_is_cut_over_many_chunks() {
+    let mut log = Log::new(Limits { max_bytes: 64 << 10, max_age_us: None }, true);
+    (0..10).for_each(|_| {
+        append(&mut log, 0, 1000);
+    });
+    log.stage();
+    for round in 0..3 {
+        (0..1000).for_each(|_| {
+            append(&mut log, 0, 1000);
+            log.trim(u64::MAX);
+        });
+        assert_eq!(log.next() - log.head(), 1001, "{round}");
+        assert_eq!(log.cut_staged(), 1000);
+    }
+    assert_eq!((log.head(), log.next()), (10, 11));
+    assert!(log.bytes() < 32 << 10, "{}", log.bytes());
+    let line = append(&mut log, 0, 50);
+    log.commit(line);
+    assert_eq!(log.line(line, Format::Raw).map(<[u8]>::len), Some(25));
+}
+
+#[test]
+fn entries_that_will_never_be_had_are_lost_in_one_piece() {
+    use crate::hub::{Ahead, Cursor, Lost};
+    let mut log = log(1 << 20, None);
+    let mut cursor = Cursor::new(Format::Envelope, 0);
+    (0..3).for_each(|_| {
+        append(&mut log, 0, 10);
+    });
+    let Ahead::Bytes(_) = cursor.ahead(&log) else { panic!("there are entries") };
+    cursor.wrote(&mut log, 15); // in the middle of the second
+    log.skip_to(10);
+    assert_eq!((log.oldest(), log.head(), log.next()), (10, 9, 10));
+    cursor.wrote(&mut log, 5);
+    assert_eq!(cursor.ahead(&log), Ahead::Lost);
+    assert_eq!(cursor.skip_lost(&log), Some(Lost { from: 3, to: 9 }));
+    assert_eq!(append(&mut log, 0, 10), 10);
+    assert!(matches!(cursor.ahead(&log), Ahead::Bytes(bytes) if bytes.len() == 10));
+    let ledger = cursor.ledger(&log);
+    assert_eq!((ledger.entries, ledger.delivered, ledger.lost, ledger.ahead), (10, 2, 7, 1));
+}
