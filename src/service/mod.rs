@@ -21,7 +21,7 @@ use crate::{
         Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, Supervisor, now_us,
     },
     local::{self, BindError, Fanout},
-    upstream::{self, live_check},
+    upstream::{self, Legacy, live_check},
 };
 
 use self::{
@@ -168,7 +168,7 @@ impl Daemon {
             Listeners::bind(&config.listeners, hub.clone(), fanout.clone(), started).map_err(Error::Bind)?;
         let (publisher, commands) = hub.publisher().expect("there is no other link");
         let (link_settings, settings) = watch::channel(link_settings(&config));
-        let link = tokio::task::spawn_local(upstream::run(publisher, commands, settings));
+        let link = tokio::task::spawn_local(upstream::run(publisher, commands, settings, Legacy::default()));
         let writer = tokio::task::spawn_local(fanout.clone().run());
         let reading = Reading::of(path.clone(), environment);
         Ok(Daemon { config, path, reading, hub, supervisor, fanout, link, link_settings, writer, listeners })

@@ -19,10 +19,12 @@ use crate::hub::{Command, Commands, Fate, Hole, LinkState, LinkStatus, Publisher
 
 pub(super) mod backlog;
 mod exchange;
+pub(super) mod legacy;
 mod seat;
 
 use backlog::Backlog;
 use exchange::LinkExchange;
+use legacy::Legacy;
 use seat::Seat;
 
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub(super) async fn run(
     hub: Publisher,
     commands: Commands,
     settings: watch::Receiver<Settings>,
+    legacy: Legacy,
     dial: impl Dial + 'static,
     seed: u64,
 ) -> Ended {
@@ -47,6 +50,7 @@ pub(super) async fn run(
     let present = settings.borrow_and_update().clone();
     Link {
         machine: Machine::new(present.clone(), seed),
+        legacy,
         backlog: Backlog::new(present.outbox),
         present,
         hub,
@@ -70,6 +74,7 @@ struct Link<D> {
     present: Settings,
     dial: D,
     machine: Machine,
+    legacy: Legacy,
     backlog: Backlog,
     seats: [Seat; 2],
     /// The seat that is looked at first, so that neither keeps the other from being read.
@@ -92,6 +97,9 @@ enum Event {
 impl<D: Dial + 'static> Link<D> {
     async fn run(mut self) -> Ended {
         self.machine.count_on(self.hub.status().conn);
+        if let Some(pacing) = self.legacy.take() {
+            self.machine.pace_on(pacing);
+        }
         self.machine.set_clock(now_us() / 1_000);
         self.machine.handle(now(), Input::Start);
         loop {
@@ -344,6 +352,7 @@ impl<D> Drop for Link<D> {
     fn drop(&mut self) {
         self.seats = Default::default();
         self.backlog.give_up(LinkState::Closed);
+        self.legacy.leave(self.machine.take_pacing());
     }
 }
 

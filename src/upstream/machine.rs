@@ -45,8 +45,8 @@ use channel::{Channel, Doing, Timeout};
 pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};
 use fault::Fault;
 use heartbeat::Heartbeat;
-pub(super) use pacing::Leeway;
 use pacing::Sender;
+pub(super) use pacing::{Leeway, Pacing};
 use rotation::Rotation;
 use state::{State, Then, Wait};
 pub(super) use trial::{How, Told, Trial, TrialAction};
@@ -429,6 +429,17 @@ impl Machine {
             true => self.state.channel(),
             false => self.rotation.channel(slot),
         }
+    }
+
+    /// What was sent and attempted before counts for the limits.
+    pub(super) fn pace_on(&mut self, mut before: Pacing) {
+        before.set(&self.settings.terms.limits);
+        self.world.pacing = before;
+    }
+
+    /// What was sent and attempted, as far as the limits need to know: for the machine after this one.
+    pub(super) fn take_pacing(&mut self) -> Pacing {
+        std::mem::take(&mut self.world.pacing)
     }
 
     /// Counts connections on from those of a link before.

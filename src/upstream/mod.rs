@@ -22,13 +22,21 @@ mod settings;
 mod websocket;
 mod wire;
 
-pub use self::settings::{Ended, Settings};
+pub use self::{
+    link::legacy::Legacy,
+    settings::{Ended, Settings},
+};
 
 /// Runs the link until [`Command::Stop`](crate::hub::Command::Stop) or until it is given up.
 ///
-/// Every send that was left is told its fate
-/// before this returns.
-pub async fn run(hub: Publisher, commands: Commands, settings: watch::Receiver<Settings>) -> Ended {
+/// Every send that was left is told its fate before this returns. `legacy` is from the link before, if there was one,
+/// and for the next, also where this is dropped.
+pub async fn run(
+    hub: Publisher,
+    commands: Commands,
+    settings: watch::Receiver<Settings>,
+    legacy: Legacy,
+) -> Ended {
     let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
-    link::run(hub, commands, settings, wire::dial::dial, seed).await
+    link::run(hub, commands, settings, legacy, wire::dial::dial, seed).await
 }

@@ -79,6 +79,7 @@ struct Rig {
     hub: Hub,
     reader: Reader,
     settings: watch::Sender<Settings>,
+    legacy: Legacy,
     link: JoinHandle<Ended>,
     streams: mpsc::Receiver<DuplexStream>,
     cursor: Cursor,
@@ -101,12 +102,14 @@ impl Rig {
         let hub = Hub::new("test".into(), &history, false);
         let reader = hub.reader();
         reader.offered(u64::MAX, u64::MAX); // no link waits for it
-        let (link, settings, streams) = Rig::link(&hub, settings, bytes, make);
+        let legacy = Legacy::default();
+        let (link, settings, streams) = Rig::link(&hub, &legacy, settings, bytes, make);
         Rig {
             link,
             hub,
             reader,
             settings,
+            legacy,
             streams,
             cursor: Cursor::new(Format::Envelope, 0),
             lines: Vec::new(),
@@ -115,11 +118,13 @@ impl Rig {
 
     /// Another link over the same hub, when the one before has ended.
     fn again(&mut self, settings: Settings) {
-        (self.link, self.settings, self.streams) = Rig::link(&self.hub, settings, 64 << 10, |stream| stream);
+        (self.link, self.settings, self.streams) =
+            Rig::link(&self.hub, &self.legacy, settings, 64 << 10, |stream| stream);
     }
 
     fn link<S: Io + 'static>(
         hub: &Hub,
+        legacy: &Legacy,
         settings: Settings,
         bytes: usize,
         make: fn(DuplexStream) -> S,
@@ -133,7 +138,7 @@ impl Rig {
             let (stream, meter) = Metered::new(make(near), Vec::new());
             Ok(Wire { stream: Box::new(stream), meter })
         };
-        let link = run(publisher, commands, receiver, dial, 1);
+        let link = run(publisher, commands, receiver, legacy.clone(), dial, 1);
         (tokio::task::spawn_local(link), sender, accept)
     }
 

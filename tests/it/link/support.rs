@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wsfan::{
     config::{self, Format, Template},
     hub::{Ahead, Command, Cursor, Fate, Hub, Payload, Permit, Reader, Send, Ticket},
-    upstream::{self, Ended, Settings},
+    upstream::{self, Ended, Legacy, Settings},
 };
 
 use crate::common::schema;
@@ -86,7 +86,7 @@ impl Rig {
         let reader = hub.reader();
         reader.offered(u64::MAX, u64::MAX); // no link waits for it
         let (sender, receiver) = watch::channel(settings);
-        let link = upstream::run(publisher, commands, receiver);
+        let link = upstream::run(publisher, commands, receiver, Legacy::default());
         Rig {
             link: tokio::task::spawn_local(link),
             hub,

@@ -80,3 +80,37 @@ async fn a_link_that_is_dropped_while_it_waits_leaves_nothing_in_the_outbox() {
         "what was told of before stays"
     );
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_servers_limits_hold_over_links_that_follow_one_another() {
+    let limits = || {
+        with(|settings| {
+            let window = |count, per| config::Window { count, per };
+            settings.terms.limits.connects = vec![window(2, 60 * S)];
+            settings.terms.limits.messages = vec![window(3, 60 * S)];
+        })
+    };
+    let began = tokio::time::Instant::now();
+    let mut rig = Rig::start(limits());
+    let _server = rig.accept().await;
+    rig.state("up").await;
+    for text in ["1", "2"] {
+        assert_eq!(send(&rig, text).await.next().await, Fate::Written);
+    }
+    rig.command(Command::Stop).await;
+    soon("the end", &mut rig.link).await.unwrap();
+
+    rig.again(limits());
+    let _server = rig.accept().await;
+    rig.state("up").await;
+    assert!(began.elapsed() < 30 * S, "the second attempt is within the limit");
+    assert_eq!(send(&rig, "3").await.next().await, Fate::Written);
+    let fourth = send(&rig, "4").await;
+    rig.link.abort(); // dropped, it leaves them as well
+    assert_ne!(fourth.next().await, Fate::Written, "the first link's messages count");
+    rig.state("closed").await;
+
+    rig.again(limits());
+    rig.accept().await;
+    assert!(began.elapsed() >= 60 * S, "a third attempt would have been one too many: {:?}", began.elapsed());
+}
