@@ -8,12 +8,15 @@ pub(super) mod duration;
 pub(super) mod error;
 mod home;
 pub(super) mod invisible;
+mod item;
 pub(super) mod quantity;
+mod report;
 pub(super) mod size;
 pub(super) mod url;
 pub(super) mod values;
 
-use error::{Invalid, Problem};
+pub(super) use item::Item;
+pub(super) use report::Report;
 use url::safe_url;
 
 /// The tables of the file, as [`super::Config`] reads them.
@@ -37,155 +40,6 @@ const TABLES: [&str; 18] = [
     "upstream",
     "vars",
 ];
-
-/// What is wrong with a text so far, and where its lines are.
-pub(super) struct Report {
-    /// Where each line begins; the profile's lines come after the file's own.
-    lines: Vec<usize>,
-    /// The profile below it.
-    profile: Option<Below>,
-    problems: RefCell<Vec<Problem>>,
-    warnings: RefCell<Vec<Problem>>,
-}
-
-/// A profile below a file.
-struct Below {
-    name: String,
-    text: String,
-    /// How many lines are before it.
-    own: usize,
-}
-
-impl Report {
-    pub(super) fn new(text: &str) -> Self {
-        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        let lines = std::iter::once(0).chain(after_breaks).collect();
-        Self { lines, profile: None, problems: RefCell::default(), warnings: RefCell::default() }
-    }
-
-    /// A report on a file's text with a profile's behind it, which begins on a new line.
-    pub(super) fn with_profile(text: &str, name: &str, profile: &str) -> Self {
-        let own = Self::new(text).lines.len();
-        let below = Below { name: name.to_owned(), text: profile.to_owned(), own };
-        Self { profile: Some(below), ..Self::new(&format!("{text}\n{profile}")) }
-    }
-
-    /// The line of a byte of the text, counted from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
-        self.lines.partition_point(|start| *start <= offset)
-    }
-
-    /// Records a problem; whatever it quotes, it stays on one line.
-    pub(super) fn add(&self, line: Option<usize>, sentence: String) {
-        let problem = self.placed(line, sentence);
-        self.problems.borrow_mut().push(problem);
-    }
-
-    /// Records what is right, and most likely not meant.
-    pub(super) fn warn(&self, line: Option<usize>, sentence: String) {
-        let warning = self.placed(line, sentence);
-        self.warnings.borrow_mut().push(warning);
-    }
-
-    /// All warnings in the order of the lines.
-    pub(super) fn take_warnings(&self) -> Vec<Problem> {
-        let mut warnings = self.warnings.take();
-        warnings.sort_by_key(|warning| warning.line);
-        warnings
-    }
-
-    fn placed(&self, line: Option<usize>, sentence: String) -> Problem {
-        let sentence = match sentence.contains(char::is_control) {
-            true => sentence.replace(char::is_control, " "),
-            false => sentence,
-        };
-        let (line, sentence) = match (line, &self.profile) {
-            (Some(line), Some(Below { name, own, .. })) if line > *own => {
-                (None, format!("profile {name}, line {}: {sentence}", line - own))
-            }
-            (line, _) => (line, sentence),
-        };
-        Problem { line, sentence }
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.problems.borrow().len()
-    }
-
-    /// All problems in the order of the lines, what is missing altogether last: a mistake on some line is
-    /// often why.
-    pub(super) fn into_invalid(self) -> Invalid {
-        let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| (problem.line.is_none(), problem.line));
-        Invalid(problems)
-    }
-}
-
-/// A value with its key path and line, so that later checks can name it.
-#[derive(Clone)]
-pub(super) struct Item<'a> {
-    /// The whole path: `upstream.url[1]`.
-    pub(super) path: String,
-    /// The last part of the path, for tables whose keys are the user's.
-    pub(super) name: &'a str,
-    pub(super) line: usize,
-    pub(super) value: &'a DeValue<'a>,
-    report: &'a Report,
-}
-
-impl<'a> Item<'a> {
-    /// Records that this value `what`: the rest of the sentence.
-    pub(super) fn problem(&self, what: impl Display) {
-        self.report.add(Some(self.line), format!("{} {what}", self.path));
-    }
-
-    /// Records that this value, though right, `what`: the rest of the sentence.
-    pub(super) fn warning(&self, what: impl Display) {
-        self.report.warn(Some(self.line), format!("{} {what}", self.path));
-    }
-
-    /// Whether it stands in the file, and not in the profile below it.
-    pub(super) fn is_own(&self) -> bool {
-        self.report.profile.as_ref().is_none_or(|below| self.line <= below.own)
-    }
-
-    /// The text; anything else is a problem.
-    pub(super) fn text(&self) -> Option<&'a str> {
-        match self.value {
-            DeValue::String(text) => Some(text),
-            other => {
-                self.problem(format_args!("is {}: write text in quotes", values::kind(other)));
-                None
-            }
-        }
-    }
-
-    /// The table; anything else is a problem.
-    pub(super) fn section(&self) -> Section<'a> {
-        let table = self.value.as_table();
-        if table.is_none() {
-            self.problem(format_args!("is {}: write a table", values::kind(self.value)));
-        }
-        Section::new(self.path.clone(), Some(self.line), table, self.report)
-    }
-
-    /// A whole number; anything else is a problem.
-    pub(super) fn integer<T: TryFrom<i64>>(&self, bounds: RangeInclusive<i64>) -> Option<T> {
-        values::integer(self.value, &bounds).map_err(|what| self.problem(what)).ok()
-    }
-
-    /// What is in a list; none if it is none.
-    pub(super) fn elements(&self) -> Option<Vec<Self>> {
-        let list = self.value.as_array()?;
-        let element = |(at, element): (usize, &'a toml::Spanned<DeValue<'a>>)| Self {
-            path: format!("{}[{at}]", self.path),
-            line: self.report.line(element.span().start),
-            value: element.get_ref(),
-            ..self.clone()
-        };
-        Some(list.iter().enumerate().map(element).collect())
-    }
-}
 
 /// One table of the file, or its absence. Every key that is asked for is known; [`Section::finish`]
 /// refuses the others.
@@ -383,13 +237,13 @@ impl<'a> Section<'a> {
             }
             let path = self.path_of(name.get_ref());
             let name_text: &str = name.get_ref();
-            let variable = self.report.profile.as_ref().filter(|_| matches!(&*self.path, "" | "upstream"));
-            let variable = variable.filter(|below| below.text.contains(&format!("${{var:{name_text}}}")));
-            let hint = match nearest(name_text, &known) {
-                _ if variable.is_some() => format!(
-                    "profile {} has it in [vars]: write vars.{name_text} = …, or put it under [vars]",
-                    variable.map_or("", |below| &below.name)
-                ),
+            let may_be_variable = matches!(&*self.path, "" | "upstream");
+            let hint = match (nearest(name_text, &known), self.report.profile_with_variable(name_text)) {
+                (_, Some(profile)) if may_be_variable => {
+                    format!(
+                        "profile {profile} has it in [vars]: write vars.{name_text} = …, or put it under [vars]"
+                    )
+                }
                 _ if home::of(&self.path, name_text).is_some() => {
                     home::of(&self.path, name_text).unwrap_or_default().to_owned()
                 }
@@ -403,8 +257,8 @@ impl<'a> Section<'a> {
                     };
                     format!("`{name_text}` is a table of its own: write {header}, and its keys below")
                 }
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the keys here are {}", known.join(", ")),
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, _) => format!("the keys here are {}", known.join(", ")),
             };
             let line = self.report.line(name.span().start);
             self.report.add(Some(line), format!("unknown key `{path}`: {hint}"));
@@ -471,11 +325,5 @@ mod tests {
             assert_eq!(nearest(key, &known), near, "{key}");
         }
         assert_eq!(nearest("x", &[]), None);
-    }
-
-    #[test]
-    fn lines_are_counted_from_one() {
-        let report = Report::new("a\nb\n");
-        assert_eq!([0, 1, 2, 4, 99].map(|at| report.line(at)), [1, 1, 2, 3, 3]);
     }
 }

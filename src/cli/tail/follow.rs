@@ -1,0 +1,378 @@
+//! Following one connection: lines in, what is wanted of them out.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use super::{
+    recall::{Look, Recalled, Skip},
+    start::Start,
+};
+use crate::{
+    cli::{
+        failure::{Failure, Outcome, Wrote, note, wrote},
+        format::{clean, clean_json, now_us},
+        pretty::{self, Pretty},
+    },
+    client::{self, Client, Place},
+    protocol::{Line, Message},
+};
+
+/// How long the daemon may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How lines are shown.
+pub(super) enum Form {
+    Plain,
+    Pretty(Pretty),
+    Raw,
+}
+
+/// Why the following ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Bye(String),
+    /// Without a word.
+    Lost(Failure),
+    Enough,
+}
+
+/// What is wanted, and how far it has come.
+pub(super) struct Tail<W> {
+    pub(super) form: Form,
+    /// Whether what is shown must not steer a terminal.
+    pub(super) is_terminal: bool,
+    /// Messages still wanted; none for all.
+    pub(super) left: Option<u64>,
+    /// After which entry to go on; none for what comes from now on.
+    pub(super) start: Option<Start>,
+    /// So many of the last messages to begin with, until they are shown.
+    pub(super) last: Option<u64>,
+    /// Whether to go on after those.
+    pub(super) follow: bool,
+    /// What is passed over at first.
+    pub(super) skip: Option<Skip>,
+    pub(super) out: W,
+}
+
+impl<W: Write> Tail<W> {
+    pub(super) fn follow(&mut self, client: &mut Client) -> Outcome<End> {
+        if self.left == Some(0) || self.show(&client.greeting)? == Wrote::Enough {
+            return Ok(End::Enough);
+        }
+        if let Some(last) = self.last {
+            if let Some(end) = self.recall(client, last)? {
+                return self.end(end);
+            }
+            self.last = None;
+            if !self.follow {
+                return self.end(End::Enough);
+            }
+        }
+        let place = match self.start.clone() {
+            Some(Start::After(place)) => Some(place),
+            Some(Start::Oldest) => Some(Place::oldest(&client.hello)),
+            Some(Start::Ago(ago)) => {
+                let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+                self.skip = Some(Skip { until_us: now_us().saturating_sub(ago), gap: None });
+                Some(Place::oldest(&client.hello))
+            }
+            None => None,
+        };
+        match place {
+            Some(place) => {
+                if let Some(end) = self.attach(client, place)? {
+                    return self.end(end);
+                }
+            }
+            None => self.moved(Place::newest(&client.hello)),
+        }
+        let mut line = Vec::new();
+        loop {
+            // what is here already goes out in one piece, and nothing waits in a buffer while we do
+            if !client.lines.has_line() && wrote(self.out.flush())? == Wrote::Enough {
+                return Ok(End::Enough);
+            }
+            if let Err(error) = client.lines.read(&mut line, None) {
+                return self.end(End::Lost(error.into()));
+            }
+            if let Some(end) = self.take(&line)? {
+                return self.end(end);
+            }
+        }
+    }
+
+    /// Ends with what is still in the buffer written, or known not to be.
+    fn end(&mut self, end: End) -> Outcome<End> {
+        match wrote(self.out.flush())? {
+            Wrote::More => Ok(end),
+            Wrote::Enough => Ok(End::Enough),
+        }
+    }
+
+    /// Moves to `place`.
+    fn attach(&mut self, client: &mut Client, mut place: Place) -> Outcome<Option<End>> {
+        match client.resume(&mut place, Instant::now() + ANSWER) {
+            Ok(()) => {
+                self.moved(place);
+                Ok(None)
+            }
+            Err(error @ client::Error::Refused { .. }) => Err(error.into()),
+            Err(error) => Ok(Some(End::Lost(error.into()))),
+        }
+    }
+
+    /// Remembers where to go on.
+    fn moved(&mut self, place: Place) {
+        self.start = Some(Start::After(place));
+    }
+
+    /// Remembers that this has been worked off.
+    fn pass(&mut self, line: &Line<'_>) {
+        if let Some(Start::After(place)) = &mut self.start {
+            place.pass(line);
+        }
+    }
+
+    fn passed(&mut self, entry: u64) {
+        if let Some(Start::After(place)) = &mut self.start {
+            place.seq = entry;
+        }
+    }
+
+    /// Shows the last messages that the daemon holds, as they are with what lies between them. Other entries than
+    /// messages may be among them, so that it is looked further back until they are enough.
+    fn recall(&mut self, client: &mut Client, last: u64) -> Outcome<Option<End>> {
+        let (head, oldest) = (client.hello.seq, client.hello.oldest);
+        let newest = Place::newest(&client.hello);
+        let after = |seq| Place { seq, ..newest.clone() };
+        let mut back = last.saturating_add(last / 8).saturating_add(16);
+        loop {
+            let from = head.saturating_sub(back).max(oldest.saturating_sub(1));
+            self.moved(after(from));
+            if last == 0 || from >= head {
+                self.moved(after(head));
+                return Ok(None);
+            }
+            if let Some(end) = self.attach(client, after(from))? {
+                return Ok(Some(end));
+            }
+            let mut lines = Recalled::new(last);
+            while lines.at < head {
+                let mut line = Vec::new();
+                if let Err(error) = client.lines.read(&mut line, Some(Instant::now() + ANSWER)) {
+                    return Ok(Some(End::Lost(error.into())));
+                }
+                if let Some(why) = lines.add(line) {
+                    return Ok(Some(End::Bye(why)));
+                }
+            }
+            if lines.is_whole() || from < oldest {
+                for line in lines.lines {
+                    if let Some(end) = self.take(&line)? {
+                        return Ok(Some(end));
+                    }
+                }
+                self.moved(after(lines.at));
+                return Ok(None);
+            }
+            back = back.saturating_mul(4);
+        }
+    }
+
+    /// Shows a line, and says whether it was the last.
+    fn take(&mut self, line: &[u8]) -> Outcome<Option<End>> {
+        if let Some(skip) = &mut self.skip {
+            match skip.look(line) {
+                Look::Pass(seq) => {
+                    if let Some(seq) = seq {
+                        self.passed(seq);
+                    }
+                    return Ok(None);
+                }
+                Look::Begin(gap) => {
+                    self.skip = None;
+                    if let Some(gap) = gap
+                        && let Some(end) = self.take(&gap)?
+                    {
+                        return Ok(Some(end));
+                    }
+                }
+                Look::Show => {}
+            }
+        }
+        if let Some(seq) = Message::seq_of(line) {
+            self.passed(seq);
+            return self.message(line);
+        }
+        let Some(parsed) = Line::parse(line) else { return self.shown(line) };
+        self.pass(&parsed);
+        match parsed {
+            Line::Message(_) => self.message(line),
+            Line::Bye(bye) => {
+                // a person hears of it on stderr
+                if !matches!(self.form, Form::Pretty(_)) && self.show(line)? == Wrote::Enough {
+                    return Ok(Some(End::Enough));
+                }
+                Ok(Some(End::Bye(bye.why.name().to_owned())))
+            }
+            Line::Gap(gap) => self.gap(line, &pretty::lost(&gap)),
+            Line::UpstreamGap(gap) => self.gap(line, &pretty::never_came(&gap)),
+            _ => self.shown(line),
+        }
+    }
+
+    fn gap(&mut self, line: &[u8], said: &str) -> Outcome<Option<End>> {
+        if matches!(self.form, Form::Raw) {
+            let _ = self.out.flush();
+            note(said);
+        }
+        self.shown(line)
+    }
+
+    fn message(&mut self, line: &[u8]) -> Outcome<Option<End>> {
+        Ok(self.shown(line)?.or_else(|| self.count()))
+    }
+
+    fn shown(&mut self, line: &[u8]) -> Outcome<Option<End>> {
+        Ok((self.show(line)? == Wrote::Enough).then_some(End::Enough))
+    }
+
+    fn count(&mut self) -> Option<End> {
+        let left = self.left.as_mut()?;
+        *left -= 1;
+        (*left == 0).then_some(End::Enough)
+    }
+
+    fn show(&mut self, line: &[u8]) -> Outcome<Wrote> {
+        wrote(match &mut self.form {
+            Form::Plain if self.is_terminal => {
+                writeln!(self.out, "{}", clean_json(&String::from_utf8_lossy(line)))
+            }
+            Form::Plain => self.out.write_all(line).and_then(|()| self.out.write_all(b"\n")),
+            Form::Pretty(pretty) => self.out.write_all(pretty.line(line).as_bytes()),
+            Form::Raw => match Line::parse(line) {
+                Some(Line::Message(message)) if self.is_terminal => {
+                    writeln!(self.out, "{}", clean(&message.raw()))
+                }
+                Some(Line::Message(message)) => writeln!(self.out, "{}", message.raw()),
+                _ => Ok(()),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(form: Form, left: Option<u64>, lines: &[&str]) -> (String, bool) {
+        let mut tail = Tail {
+            form,
+            left,
+            start: None,
+            last: None,
+            follow: true,
+            skip: None,
+            is_terminal: false,
+            out: Vec::new(),
+        };
+        let mut ended = false;
+        for line in lines {
+            assert!(!ended, "a line after the end");
+            ended = tail.take(line.as_bytes()).unwrap().is_some();
+        }
+        (String::from_utf8(tail.out).unwrap(), ended)
+    }
+
+    #[test]
+    fn a_terminal_is_not_steered_and_a_pipe_gets_every_byte() {
+        let line =
+            "{\"type\":\"message\",\"seq\":1,\"time_us\":1,\"text\":\"a\\u001b]0;x\\u0007\u{9b}2J\u{200e}\"}";
+        for (form, is_terminal, shown) in [
+            (Form::Raw, false, "a\u{1b}]0;x\u{7}\u{9b}2J\u{200e}\n".to_owned()),
+            (Form::Raw, true, "a\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{200e}\n".to_owned()),
+            (Form::Plain, false, format!("{line}\n")),
+            (
+                Form::Plain,
+                true,
+                format!("{}\n", line.replace('\u{9b}', "\\u009b").replace('\u{200e}', "\\u200e")),
+            ),
+        ] {
+            let out = Vec::new();
+            let mut tail = Tail {
+                form,
+                is_terminal,
+                left: None,
+                start: None,
+                last: None,
+                follow: true,
+                skip: None,
+                out,
+            };
+            assert!(tail.take(line.as_bytes()).unwrap().is_none());
+            assert_eq!(String::from_utf8(tail.out).unwrap(), shown);
+        }
+    }
+
+    #[test]
+    fn plain_lines_pass_as_they_come() {
+        let lines = [r#"{"type":"link","seq":1,"state":"up"}"#, r#"{"type":"message","seq":2,"json": 1}"#];
+        assert_eq!(taken(Form::Plain, None, &lines), (lines.join("\n") + "\n", false));
+    }
+
+    #[test]
+    fn raw_is_the_payload_alone() {
+        let lines = [
+            r#"{"type":"link","seq":1,"state":"up"}"#,
+            r#"{"type":"message","seq":2,"json":{"a": 1}}"#,
+            r#"{"type":"message","seq":3,"text":"two\nlines"}"#,
+        ];
+        assert_eq!(taken(Form::Raw, None, &lines), ("{\"a\": 1}\ntwo lines\n".to_owned(), false));
+    }
+
+    #[test]
+    fn only_messages_are_counted() {
+        let message = r#"{"type":"message","seq":2,"json":1}"#;
+        let blank = r#"{ "type": "message","seq":3,"json":1}"#;
+        let link = r#"{"type":"link","seq":1,"state":"up"}"#;
+        assert!(!taken(Form::Plain, Some(2), &[link, message, link]).1);
+        assert!(taken(Form::Plain, Some(2), &[link, message, blank]).1);
+    }
+
+    #[test]
+    fn what_came_before_a_time_is_passed_over() {
+        let gap = r#"{"type":"gap","from":2,"to":3,"count":2,"why":"slow_client"}"#;
+        let restated = r#"{"type":"link","time_us":9,"state":"up"}"#;
+        let at =
+            |seq: u64, time: u64| format!(r#"{{"type":"message","seq":{seq},"time_us":{time},"json":1}}"#);
+        for (lines, shown) in [
+            (vec![at(1, 5), at(2, 9), at(3, 10), at(4, 11)], vec![at(3, 10), at(4, 11)]),
+            // what is lost may have been of that time, or can't have been
+            (vec![at(1, 5), gap.into(), restated.into(), at(4, 11)], vec![gap.into(), at(4, 11)]),
+            (vec![gap.into(), restated.into(), at(4, 5), at(5, 10), gap.into()], vec![at(5, 10), gap.into()]),
+        ] {
+            let mut tail = Tail {
+                form: Form::Plain,
+                left: None,
+                start: None,
+                last: None,
+                follow: true,
+                is_terminal: false,
+                skip: Some(Skip { until_us: 10, gap: None }),
+                out: Vec::new(),
+            };
+            for line in &lines {
+                assert!(tail.take(line.as_bytes()).unwrap().is_none());
+            }
+            let out = String::from_utf8(tail.out).unwrap();
+            assert_eq!(out.lines().collect::<Vec<_>>(), shown);
+        }
+    }
+
+    #[test]
+    fn bye_is_the_end() {
+        assert!(taken(Form::Plain, None, &[r#"{"type":"bye","why":"shutdown"}"#]).1);
+    }
+}
