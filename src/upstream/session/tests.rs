@@ -6,6 +6,9 @@ use crate::{
     upstream::settings::Settings,
 };
 
+mod holes;
+mod put_off;
+
 const S: Duration = Duration::from_secs(1);
 
 /// Settings from a configuration's text, below a valid first line.
@@ -448,88 +451,6 @@ fn the_server_announces_its_end() {
     assert_eq!(bench.hears(r#"{"type":"disconnect"}"#), [Effect::Rotate { why }]);
 }
 
-#[test]
-fn holes_in_the_servers_count_are_told() {
-    let hole = |from, to, per: Option<&str>| Hole { from, to, per: per.map(str::to_owned) };
-    let mut bench = Bench::ready("sequence = { pointer = \"/n\", per = \"/s\" }");
-    for (message, holes) in [
-        (r#"{"n":5,"s":"a"}"#, vec![]),
-        (r#"{"n":1,"s":"b"}"#, vec![]),
-        (r#"{"n":8,"s":"a"}"#, vec![hole(6, 7, Some("\"a\""))]),
-        (r#"{"s":"a"}"#, vec![]),
-        (r#"{"n":"10","s":"a"}"#, vec![hole(9, 9, Some("\"a\""))]),
-        (r#"{"n":2,"s":"b"}"#, vec![]),
-        (r#"{"n":1,"s":"a"}"#, vec![]),
-        (r#"{"n":1}"#, vec![]),
-        (r#"{"n":3}"#, vec![hole(2, 2, None)]),
-    ] {
-        assert_eq!(bench.misses(message), holes, "{message}");
-    }
-    // the next connection goes on
-    bench.again();
-    assert_eq!(bench.misses(r#"{"n":5,"s":"b"}"#), [hole(3, 4, Some("\"b\""))]);
-    bench.memory.forget();
-    bench.again();
-    assert_eq!(bench.misses(r#"{"n":50,"s":"b"}"#), []);
-}
-
-#[test]
-fn what_is_heard_over_the_other_connection_is_no_hole() {
-    let mut bench = Bench::ready("sequence.pointer = \"/n\"");
-    bench.hears(r#"{"n":5}"#);
-    let new = Session::new(Rc::clone(&bench.rules), secrets(), bench.now, bench.now + S);
-    let mut old = std::mem::replace(&mut bench.session, new);
-    bench.with(|session, context| session.start(context));
-    assert_eq!(bench.misses(r#"{"n":9}"#), [], "the old one is still heard");
-    std::mem::swap(&mut old, &mut bench.session);
-    assert_eq!(bench.misses(r#"{"n":6}"#), []);
-    std::mem::swap(&mut old, &mut bench.session);
-    assert_eq!(bench.misses(r#"{"n":10}"#), []);
-    assert_eq!(bench.misses(r#"{"n":12}"#), [Hole { from: 11, to: 11, per: None }]);
-}
-
-#[test]
-fn what_neither_connection_said_is_a_hole_once_the_old_one_is_gone() {
-    let mut bench = Bench::ready("sequence.pointer = \"/n\"");
-    bench.hears(r#"{"n":5}"#);
-    let new = Session::new(Rc::clone(&bench.rules), secrets(), bench.now, bench.now + S);
-    let mut old = std::mem::replace(&mut bench.session, new);
-    bench.with(|session, context| session.start(context));
-    assert_eq!(bench.misses(r#"{"n":9}"#), []);
-    std::mem::swap(&mut old, &mut bench.session);
-    assert_eq!(bench.misses(r#"{"n":6}"#), []);
-    std::mem::swap(&mut old, &mut bench.session);
-    drop(old);
-    assert_eq!(bench.misses(r#"{"n":10}"#), [Hole { from: 7, to: 8, per: None }]);
-    assert_eq!(bench.misses(r#"{"n":11}"#), []);
-    bench.again();
-    assert_eq!(bench.misses(r#"{"n":13}"#), [Hole { from: 12, to: 12, per: None }]);
-}
-
-#[test]
-fn a_hole_may_make_the_connection_useless() {
-    for (word, then) in [("reconnect", Remedy::Retry), ("forget", Remedy::Forget)] {
-        let mut bench = Bench::ready(&format!("sequence = {{ pointer = \"/n\", on_hole = \"{word}\" }}"));
-        bench.hears(r#"{"n":1}"#);
-        let effects = bench.hears(r#"{"n":4}"#);
-        assert_eq!(bench.session.take_holes(), [Hole { from: 2, to: 3, per: None }]);
-        assert_eq!(failed(&effects), ("the server's count has a hole from 2 to 3", then));
-    }
-}
-
-#[test]
-fn a_hole_may_be_answered_with_values_of_the_message_that_showed_it() {
-    let send = r#"{"op":"resync","of":${field:/s}}"#;
-    let mut bench =
-        Bench::ready(&format!("sequence = {{ pointer = \"/n\", per = \"/s\", send = '{send}' }}"));
-    assert_eq!(bench.hears(r#"{"n":1,"s":"a"}"#), []);
-    let effects = bench.hears(r#"{"n":4,"s":"a"}"#);
-    assert_eq!(bench.session.take_holes(), [Hole { from: 2, to: 3, per: Some("\"a\"".to_owned()) }]);
-    let answer = Payload::Text(r#"{"op":"resync","of":"a"}"#.into());
-    assert_eq!(effects, [Effect::Send(answer, Purpose::Reply)]);
-    assert_eq!(bench.hears(r#"{"n":5,"s":"a"}"#), []);
-}
-
 /// A line of a conversation: what the server says, or that time passes.
 fn any_line() -> impl Strategy<Value = String> {
     let value =
@@ -561,88 +482,6 @@ proptest! {
             prop_assert_eq!(at, all.len() - 1, "{:?}", all);
         }
     }
-}
-
-const BOOT: &str = r#"
-[[script.step]]
-name = "boot"
-send = '[${next_id},"boot"]'
-expect = { "/ok" = true }
-reject = [
-    { match = { "/ok" = "later" }, then = "again", delay = "/wait" },
-    { match = { "/ok" = "soon" }, then = "again", delay = "2s" },
-    { match = { "/ok" = false }, then = "stop" },
-]
-[[reply]]
-match = { "/ask" = 1 }
-send = "answer"
-"#;
-
-/// How long the step under way is put off.
-fn put_off(effects: &[Effect]) -> Duration {
-    match effects {
-        [Effect::PutOff { why, delay }] => {
-            let sentence = format!("the script's step \"boot\" is said again in {}", format_duration(*delay));
-            assert!(why.starts_with(&sentence) && why.contains(": not yet: "), "{why}");
-            *delay
-        }
-        other => panic!("not put off: {other:?}"),
-    }
-}
-
-#[test]
-fn a_step_that_is_put_off_is_said_anew_on_the_same_connection() {
-    let (mut bench, effects) = Bench::started(BOOT);
-    assert_eq!(effects, [said(r#"[1,"boot"]"#)]);
-    // far longer than the script may take
-    assert_eq!(put_off(&bench.hears(r#"{"ok":"later","wait":300}"#)), 300 * S);
-    assert_eq!(bench.session.next_timeout(), Some(bench.now + 300 * S));
-    assert_eq!(bench.hears(r#"{"ask":1}"#), [reply("answer")], "the server is answered meanwhile");
-    assert_eq!(bench.hears(r#"{"ok":true}"#), [], "what wasn't asked isn't the answer");
-    assert_eq!(bench.pass(299 * S), []);
-    assert_eq!(bench.pass(S), [said(r#"[2,"boot"]"#)], "with another id");
-    assert_eq!(put_off(&bench.hears(r#"{"ok":"soon"}"#)), 2 * S);
-    assert_eq!(bench.pass(2 * S), [said(r#"[3,"boot"]"#)]);
-    assert_eq!(bench.hears(r#"{"ok":true}"#), [Effect::TakenOn, Effect::Ready]);
-}
-
-#[test]
-fn a_step_that_was_put_off_has_the_whole_time_again_and_no_more() {
-    let (mut bench, _) = Bench::started(BOOT);
-    bench.pass(9 * S);
-    bench.hears(r#"{"ok":"soon"}"#);
-    bench.pass(2 * S);
-    assert_eq!(bench.pass(9 * S), []);
-    let effects = bench.pass(S);
-    assert!(failed(&effects).0.contains("within 10s, by upstream.connect_timeout"), "{effects:?}");
-    let (mut bench, _) = Bench::started(BOOT);
-    bench.hears(r#"{"ok":"soon"}"#);
-    bench.pass(2 * S);
-    assert_eq!(failed(&bench.hears(r#"{"ok":false}"#)).1, Remedy::Stop, "another rejection holds as before");
-}
-
-#[test]
-fn a_step_is_put_off_for_a_time_within_bounds_and_so_often_only() {
-    for (wait, delay) in [
-        ("0", DEFAULT_PUT_OFF),
-        ("null", DEFAULT_PUT_OFF),
-        ("-1", DEFAULT_PUT_OFF),
-        ("0.001", MIN_PUT_OFF),
-        ("\"3\"", 3 * S),
-        ("1e9", 24 * 60 * 60 * S),
-    ] {
-        let (mut bench, _) = Bench::started(BOOT);
-        assert_eq!(put_off(&bench.hears(&format!(r#"{{"ok":"later","wait":{wait}}}"#))), delay, "{wait}");
-    }
-    let (mut bench, _) = Bench::started(BOOT);
-    for _ in 0..MAX_PUT_OFF {
-        put_off(&bench.hears(r#"{"ok":"soon"}"#));
-        assert!(matches!(bench.pass(2 * S)[..], [Effect::Send(..)]));
-    }
-    let effects = bench.hears(r#"{"ok":"soon"}"#);
-    let (error, then) = failed(&effects);
-    assert!(error.contains("it was put off 100 times on this connection"), "{error}");
-    assert_eq!(then, Remedy::After(2 * S));
 }
 
 #[test]
