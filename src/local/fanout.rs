@@ -8,11 +8,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
-    io::{self, Write},
     os::unix::net::UnixStream,
     path::Path,
     rc::Rc,
-    time::Duration,
 };
 
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
@@ -22,14 +20,14 @@ use super::{
     budget::{shares::Shares, unfinished::Unfinished},
     burst::Burst,
     dialogue::{
-        outgoing::{Next, Outgoing, Seek},
+        outgoing::{Outgoing, Seek},
         replies,
     },
     seldom::Seldom,
     watched::Watched,
 };
 use crate::{
-    config::{Format, History, MemoryBounds, SlowClient},
+    config::{Format, History, MemoryBounds},
     hub::{Cursor, Hub, Reader},
     protocol::{Bye, Code, Hello, Line, SERVER, VERSION, status::Totals},
 };
@@ -38,18 +36,13 @@ mod census;
 mod laggards;
 mod member;
 mod newcomers;
+mod offer;
 mod raw;
 
 use laggards::{Rules, Wake};
 pub(super) use member::About;
 use member::{Client, bye};
 use raw::RawForm;
-
-/// So many writes for one client in a row; then the others have their turn.
-const WRITES_PER_TURN: usize = 8;
-
-/// What is laid out for a burst is kept so long for a client that takes nothing.
-const BURST_KEPT: Duration = Duration::from_secs(1);
 
 /// Writes to all clients. Clones are handles to the same fan-out.
 #[derive(Clone)]
@@ -335,108 +328,6 @@ impl Fanout {
         });
     }
 
-    /// Gives every client what lies ahead of it.
-    fn offer(&self) {
-        let block = self.0.rules.get().slow_client == SlowClient::Block;
-        let needed = Cell::new(u64::MAX);
-        self.0.burst.borrow_mut().begin(self.count());
-        if !self.0.newcomers.borrow().is_empty() {
-            self.hurry_newcomers(); // before it is known what is needed
-        }
-        self.each(|fanout, id, client| {
-            let stays = if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) };
-            if !client.lagging {
-                client.watch = None; // it took all there is at once
-            } else if stays {
-                fanout.hold(id, client);
-            }
-            let waits = client.lagging || client.outgoing.is_held_back();
-            if block
-                && stays
-                && waits
-                && let Some(seq) = client.outgoing.needs()
-            {
-                needed.set(needed.get().min(seq));
-            }
-            stays
-        });
-        self.0.burst.borrow_mut().end();
-        self.let_go();
-        let head = self.0.hub.log().head();
-        self.0.reader.offered(head, needed.get());
-        self.release();
-        self.shed();
-    }
-
-    /// Writes until the client has all, can't take more, or has had its turn. False: it is gone.
-    fn pump(&self, id: u64, client: &mut Client) -> bool {
-        if client.lagging && !client.outgoing.is_finishing() {
-            return true;
-        }
-        let Client { stream, outgoing, .. } = client;
-        let mut burst = self.0.burst.borrow_mut();
-        let turn = self.0.reader.with_log(|log| {
-            for _ in 0..WRITES_PER_TURN {
-                let (length, result) = match outgoing.next(log) {
-                    Next::Wait => return Turn::Done,
-                    Next::Close => return Turn::Close,
-                    Next::Lost => return Turn::Lost,
-                    Next::Write(bytes) => (bytes.len(), stream.socket().write(bytes)),
-                    Next::Lines(lines) => (lines.len(), burst.write(stream.socket(), lines)),
-                };
-                match result {
-                    Ok(written) => {
-                        outgoing.wrote(log, written);
-                        if written < length {
-                            return Turn::Full;
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Full,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => return Turn::Deaf,
-                }
-            }
-            Turn::Over
-        });
-        drop(burst);
-        client.relieve();
-        match turn {
-            Turn::Done => true,
-            Turn::Deaf => {
-                // it may have said something before: its reader goes on to the end of that
-                client.outgoing.deafen();
-                client.relieve();
-                !client.outgoing.is_finishing()
-            }
-            Turn::Close => false,
-            Turn::Full | Turn::Over => {
-                if !std::mem::replace(&mut client.lagging, true) {
-                    client.progress = Instant::now();
-                    if matches!(turn, Turn::Full) {
-                        self.wait_writable(id, client)
-                    } else {
-                        self.wait_turn(id)
-                    }
-                }
-                true
-            }
-            Turn::Lost => {
-                self.lost(id, client);
-                self.pump(id, client)
-            }
-        }
-    }
-
-    /// Gives back what is held for a burst, once nobody lags who may need it.
-    fn let_go(&self) {
-        let mut burst = self.0.burst.borrow_mut();
-        // one that has long been stuck may never need it
-        let soon = |client: &Client| client.lagging && client.progress.elapsed() < BURST_KEPT;
-        if burst.is_held() && !self.0.clients.borrow().values().any(soon) {
-            burst.clear();
-        }
-    }
-
     /// Runs `work` for one client; it leaves when that returns false.
     fn one(&self, id: u64, work: impl FnOnce(&Fanout, &mut Client) -> bool) {
         let mut clients = self.0.clients.borrow_mut();
@@ -457,22 +348,6 @@ impl Fanout {
             stays
         });
     }
-}
-
-/// How a client's turn ended.
-enum Turn {
-    /// It has all there is.
-    Done,
-    /// It can take no more now.
-    Full,
-    /// It could take more, but others have their turn first.
-    Over,
-    /// It fell out of the log.
-    Lost,
-    /// Nothing reaches it any more.
-    Deaf,
-    /// Everything is said.
-    Close,
 }
 
 /// When the fan-out ends, the link must not wait for it.
