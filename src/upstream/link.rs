@@ -97,8 +97,8 @@ enum Event {
 impl<D: Dial + 'static> Link<D> {
     async fn run(mut self) -> Ended {
         self.machine.count_on(self.hub.status().conn);
-        if let Some(pacing) = self.legacy.take() {
-            self.machine.pace_on(pacing);
+        if let Some(past) = self.legacy.take() {
+            self.machine.go_on_from(past);
         }
         self.machine.set_clock(now_us() / 1_000);
         self.machine.handle(now(), Input::Start);
@@ -352,7 +352,7 @@ impl<D> Drop for Link<D> {
     fn drop(&mut self) {
         self.seats = Default::default();
         self.backlog.give_up(LinkState::Closed);
-        self.legacy.leave(self.machine.take_pacing());
+        self.legacy.leave(self.machine.leave());
     }
 }
 

@@ -33,6 +33,7 @@ mod events;
 mod fault;
 mod heartbeat;
 mod pacing;
+mod past;
 mod requests;
 mod rotation;
 mod state;
@@ -45,8 +46,9 @@ use channel::{Channel, Doing, Timeout};
 pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};
 use fault::Fault;
 use heartbeat::Heartbeat;
+pub(super) use pacing::Leeway;
 use pacing::Sender;
-pub(super) use pacing::{Leeway, Pacing};
+pub(super) use past::Past;
 use rotation::Rotation;
 use state::{State, Then, Wait};
 pub(super) use trial::{How, Told, Trial, TrialAction};
@@ -429,22 +431,6 @@ impl Machine {
             true => self.state.channel(),
             false => self.rotation.channel(slot),
         }
-    }
-
-    /// What was sent and attempted before counts for the limits.
-    pub(super) fn pace_on(&mut self, mut before: Pacing) {
-        before.set(&self.settings.terms.limits);
-        self.world.pacing = before;
-    }
-
-    /// What was sent and attempted, as far as the limits need to know: for the machine after this one.
-    pub(super) fn take_pacing(&mut self) -> Pacing {
-        std::mem::take(&mut self.world.pacing)
-    }
-
-    /// Counts connections on from those of a link before.
-    pub(super) fn count_on(&mut self, conn: u64) {
-        self.conn = conn;
     }
 
     fn channel_mut(&mut self, slot: Slot) -> Option<&mut Channel> {

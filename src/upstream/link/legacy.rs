@@ -2,21 +2,22 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use crate::upstream::machine::Pacing;
+use crate::upstream::machine::Past;
 
-/// What a link leaves to one that follows it in the same process: how far the server's limits are used up, since it
-/// counts by account or address and knows nothing of links. Clones are handles to the same.
-///
-/// What was captured isn't left: it belongs to the session that has ended.
+/// What a link leaves to one that follows it in the same process, however it ended: how far the server's limits are
+/// used up, and what was captured and counted of its messages, `resume_url` among it. With other settings, of which
+/// that would be untrue, the next link forgets it as a reload would have. Clones are handles to the same.
 #[derive(Debug, Clone, Default)]
-pub struct Legacy(Rc<RefCell<Option<Pacing>>>);
+pub struct Legacy(Rc<RefCell<Option<Past>>>);
 
 impl Legacy {
-    pub(super) fn take(&self) -> Option<Pacing> {
+    /// What the link before has left.
+    pub(super) fn take(&self) -> Option<Past> {
         self.0.take()
     }
 
-    pub(super) fn leave(&self, pacing: Pacing) {
-        self.0.replace(Some(pacing));
+    /// Leaves it to the next one.
+    pub(super) fn leave(&self, past: Past) {
+        self.0.replace(Some(past));
     }
 }

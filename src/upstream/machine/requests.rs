@@ -168,7 +168,7 @@ impl Machine {
 
 /// Whether what was captured, heard last and counted with `old` means nothing with `new`: it is of another
 /// server, or something else by the same name.
-fn is_another_session(old: &Settings, new: &Settings) -> bool {
+pub(super) fn is_another_session(old: &Settings, new: &Settings) -> bool {
     let where_to = |settings: &Settings| {
         let config::Upstream { urls, url_command, resume_url, .. } = &settings.upstream;
         (urls.clone(), url_command.clone(), resume_url.clone())

@@ -114,3 +114,56 @@ async fn the_servers_limits_hold_over_links_that_follow_one_another() {
     rig.accept().await;
     assert!(began.elapsed() >= 60 * S, "a third attempt would have been one too many: {:?}", began.elapsed());
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_session_is_resumed_by_the_link_that_follows_unless_it_is_anothers() {
+    let session = |url: &str| {
+        let text = format!(
+            r#"
+[upstream]
+url = "{url}"
+resume_url = "ws://resumed/?s=${{capture:session}}"
+[[script.step]]
+name = "identify"
+send = '{{"last":${{last:/n}}}}'
+expect = {{ "/op" = "ready" }}
+capture = {{ session = "/session" }}
+[[listener]]
+path = "/s"
+"#
+        );
+        let config = config::Config::parse(&text, &config::Environment::fixed([])).unwrap();
+        Settings { upstream: config.upstream, terms: config.terms, ..settings() }
+    };
+    let mut rig = Rig::start(session("ws://simulated/"));
+    let mut before = "null";
+    for (round, (url, resumes)) in
+        [("ws://simulated/", false), ("ws://simulated/", true), ("ws://another/", false)]
+            .into_iter()
+            .enumerate()
+    {
+        if round > 0 {
+            rig.again(session(url));
+        }
+        if round == 2 {
+            before = "null";
+        }
+        let mut server = rig.accept().await;
+        let identify = next(&mut server).await;
+        assert_eq!(identify.to_text().unwrap(), format!("{{\"last\":{before}}}"), "round {round}");
+        server.send(Message::text(r#"{"op":"ready","session":"secret-7","n":41}"#)).await.unwrap();
+        let up = rig.state("up").await;
+        assert_eq!(up["url"].as_str().unwrap().contains("resumed"), resumes, "{up}");
+        match round {
+            0 => {
+                rig.command(Command::Stop).await;
+                drop(server);
+                soon("the end", &mut rig.link).await.unwrap();
+            }
+            // dropped in the middle, it leaves the same
+            _ => rig.link.abort(),
+        }
+        rig.state("closed").await;
+        before = "41";
+    }
+}
