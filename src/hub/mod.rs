@@ -28,6 +28,7 @@ mod publisher;
 mod reader;
 mod reload;
 mod send;
+mod shared_topics;
 mod subscriptions;
 mod supervisor;
 mod turns;
@@ -96,6 +97,8 @@ struct Shared {
     link_changed: Notify,
     /// Clients that have left, of whom the link hasn't heard yet.
     left: RefCell<Vec<Rc<Origin>>>,
+    topics: RefCell<Subscriptions>,
+    topics_changed: Notify,
     client_left: Notify,
     readers: RefCell<Vec<Rc<reader::Registration>>>,
     /// A reader has offered something, or has gone.
@@ -127,6 +130,8 @@ impl Hub {
             link_changes: Cell::default(),
             link_changed: Notify::new(),
             left: RefCell::default(),
+            topics: RefCell::default(),
+            topics_changed: Notify::new(),
             client_left: Notify::new(),
             readers: RefCell::default(),
             offered: Notify::new(),

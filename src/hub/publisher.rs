@@ -54,6 +54,10 @@ impl Hub {
 }
 
 impl Publisher {
+    pub(super) fn hub(&self) -> &Hub {
+        &self.0
+    }
+
     /// Appends a message to the log. Clients hear of it at the next [`Publisher::flush`].
     pub fn publish(&self, time_us: u64, data: Data<'_>) {
         let bytes = match data {
@@ -183,6 +187,7 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         self.0.0.commands.take();
         self.take_left();
+        (0..2).for_each(|seat| self.with_topics(|topics| topics.close(seat)));
         self.set_waiting(0);
         let LinkStatus { state, conn, url, attempt, .. } = self.status().clone();
         if !matches!(state, LinkState::Closed | LinkState::Failed) {

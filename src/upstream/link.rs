@@ -21,6 +21,7 @@ pub(super) mod backlog;
 mod exchange;
 pub(super) mod legacy;
 mod seat;
+mod topics;
 
 use backlog::Backlog;
 use exchange::LinkExchange;
@@ -38,17 +39,18 @@ const COMMANDS_PER_ROUND: usize = 256;
 const PATIENCE_BATCHES: usize = 32;
 
 /// Runs the link over what `dial` makes. `seed` is for the jitter.
-pub(super) async fn run(
+pub(super) fn run(
     hub: Publisher,
     commands: Commands,
     settings: watch::Receiver<Settings>,
     legacy: Legacy,
     dial: impl Dial + 'static,
     seed: u64,
-) -> Ended {
+) -> impl Future<Output = Ended> {
     let mut settings = settings;
     let present = settings.borrow_and_update().clone();
-    Link {
+    hub.with_topics(|topics| topics.set_terms(present.terms.subscriptions.clone()));
+    let link = Link {
         machine: Machine::new(present.clone(), seed),
         legacy,
         backlog: Backlog::new(present.outbox),
@@ -61,9 +63,8 @@ pub(super) async fn run(
         turn: Slot::A,
         ended: None,
         patience: PATIENCE_BATCHES,
-    }
-    .run()
-    .await
+    };
+    link.run()
 }
 
 struct Link<D> {
@@ -144,6 +145,7 @@ impl<D: Dial + 'static> Link<D> {
             command = commands.recv() => Event::Command(command),
             event = settings_changed(settings) => event,
             () = hub.ready(), if !ready => Event::Round,
+            () = hub.topics_changed() => Event::Round,
             _ = hub.left() => Event::Round,
             () = sleep_until(deadline) => Event::Round,
         }
@@ -209,6 +211,7 @@ impl<D: Dial + 'static> Link<D> {
     fn take_due(&mut self) {
         let now = now();
         self.machine.handle(now, Input::Timeout);
+        self.hub.with_topics(|topics| topics.timeout(now));
         let expired = self.backlog.expire(now);
         if expired > 0 {
             tracing::warn!(expired, "messages waited for too long, and are not sent");
@@ -260,6 +263,9 @@ impl<D: Dial + 'static> Link<D> {
             return;
         };
         let new = settings.borrow_and_update().clone();
+        if self.present.terms.subscriptions != new.terms.subscriptions {
+            self.hub.with_topics(|topics| topics.set_terms(new.terms.subscriptions.clone()));
+        }
         self.present = new.clone();
         self.backlog.set_limits(new.outbox);
         self.machine.handle(now(), Input::Settings(Box::new(new)));
@@ -324,6 +330,7 @@ impl<D: Dial + 'static> Link<D> {
             self.machine.next_timeout(now),
             self.machine.next_let_out(now, self.backlog.wants()),
             self.backlog.next_expiry(),
+            topics::deadline(&self.hub, &self.machine, now),
         ];
         stalls.chain(others.into_iter().flatten()).min()
     }
@@ -382,7 +389,8 @@ fn poll_seats(
             let was_unwritten = connection.has_unwritten();
             let had_deadline = connection.stall_deadline().is_some();
             let Common { hub, machine, backlog } = common;
-            let mut exchange = LinkExchange { slot, hub, machine, backlog, held, time_us: None };
+            let mut exchange =
+                LinkExchange { slot, hub, machine, backlog, held, moved_topics: false, time_us: None };
             let listen = match (seat.paused, hub.is_ready()) {
                 (false, _) => Listen::Yes,
                 (true, true) => Listen::AfterWriting,
@@ -391,7 +399,7 @@ fn poll_seats(
             if let Poll::Ready(batch) = connection.poll(cx, now(), listen, &mut exchange) {
                 return Poll::Ready(Event::Batch(slot, batch));
             }
-            if !had_deadline && connection.stall_deadline().is_some() {
+            if exchange.moved_topics || !had_deadline && connection.stall_deadline().is_some() {
                 return Poll::Ready(Event::Round); // there is one more time to wait for
             }
             // what waited for this connection's writing, or its reading for its writing
@@ -408,6 +416,7 @@ fn poll_seats(
 
 /// Tells clients and people what there is to tell.
 fn tell(hub: &Publisher, machine: &mut Machine) {
+    topics::follow(hub, machine);
     while let Some(told) = machine.poll_news() {
         match told {
             News::Announce(status) => announce(hub, status),

@@ -37,6 +37,7 @@ mod past;
 mod requests;
 mod rotation;
 mod state;
+mod topics;
 mod trial;
 mod verdict;
 mod world;
@@ -51,6 +52,7 @@ use pacing::Sender;
 pub(super) use past::Past;
 use rotation::Rotation;
 use state::{State, Then, Wait};
+pub(super) use topics::TopicStage;
 pub(super) use trial::{How, Told, Trial, TrialAction};
 use world::World;
 
@@ -173,6 +175,7 @@ impl Machine {
             Input::Close => self.close(now),
             Input::Stop => self.stop(now),
             Input::Settings(settings) => self.set(now, *settings),
+            Input::Resubscribed { slot } => self.resubscribed(now, slot),
             Input::Timeout => self.timeout(now),
         }
     }
@@ -184,7 +187,7 @@ impl Machine {
         let Some(channel) = find(state, rotation, slot) else {
             return Hearing { publish: true, ..Hearing::default() };
         };
-        let Hearing { holes, publish } = channel.hear(now, world, message);
+        let Hearing { holes, publish, topics } = channel.hear(now, world, message);
         if let Some(newer) = rotation.newer(slot) {
             world.tell_newer(slot, newer);
         }
@@ -195,7 +198,7 @@ impl Machine {
         {
             channel.forget_unsaid(); // it is read to its end, and answers to nobody any more
         }
-        Hearing { holes, publish: publish && is_new }
+        Hearing { holes, publish: publish && is_new, topics }
     }
 
     /// The next thing to tell clients and people. Drain it after each [`Machine::handle`] and
@@ -350,8 +353,7 @@ impl Machine {
             let is_main = self.state.slot() == Some(slot);
             match doing {
                 Doing::RoundTrip(round_trip) => self.note_round_trip(slot, round_trip),
-                Doing::Effect(Effect::Ready) if is_main => self.up(now),
-                Doing::Effect(Effect::Ready) => self.switch(now, slot),
+                Doing::Effect(Effect::Ready) => self.script_done(now, slot),
                 Doing::Effect(Effect::Rotate { why }) if is_main => self.rotate(now, why),
                 Doing::Effect(Effect::PutOff { why, delay }) => self.put_off(is_main, why, delay),
                 Doing::Effect(Effect::Failed { error, then }) => {

@@ -30,13 +30,14 @@ pub use self::{
 /// Runs the link until [`Command::Stop`](crate::hub::Command::Stop) or until it is given up.
 ///
 /// Every send that was left is told its fate before this returns. `legacy` is from the link before, if there was one,
-/// and for the next, also where this is dropped.
-pub async fn run(
+/// and for the next, also where this is dropped. From the call on, before anything is awaited, clients may subscribe to
+/// topics.
+pub fn run(
     hub: Publisher,
     commands: Commands,
     settings: watch::Receiver<Settings>,
     legacy: Legacy,
-) -> Ended {
+) -> impl Future<Output = Ended> {
     let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
-    link::run(hub, commands, settings, legacy, wire::dial::dial, seed).await
+    link::run(hub, commands, settings, legacy, wire::dial::dial, seed)
 }

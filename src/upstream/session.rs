@@ -29,6 +29,7 @@ mod rules;
 mod script;
 pub(super) mod sequence;
 mod text;
+mod topics;
 
 pub(super) use self::{mark::Mark, rules::Rules};
 use self::{
@@ -38,6 +39,7 @@ use self::{
 pub(super) use context::Context;
 use matcher::Look;
 use sequence::Counts;
+pub(super) use topics::{OfTopics, Unsaid};
 
 /// A time for people: what is a second or more to a tenth of one, since timers are late and clocks begin early.
 fn round(time: Duration) -> Duration {
@@ -73,6 +75,8 @@ pub(super) struct Session {
     effects: VecDeque<Effect>,
     /// What is missing before the message that was heard.
     holes: Vec<Hole>,
+    /// What the message that was heard has to do with topics.
+    of_topics: OfTopics,
     next_id: u64,
     counts: Counts,
     /// Where this connection's counts begin that another one's, still heard, don't reach yet.
@@ -135,6 +139,7 @@ impl Session {
             put_off: 0,
             effects: VecDeque::new(),
             holes: Vec::new(),
+            of_topics: OfTopics::default(),
             next_id: 1,
             counts: Counts::default(),
             joins: BTreeMap::new(),
@@ -214,6 +219,11 @@ impl Session {
         std::mem::take(&mut self.holes)
     }
 
+    /// What the message that was just heard has to do with topics.
+    pub(super) fn take_topics(&mut self) -> OfTopics {
+        std::mem::take(&mut self.of_topics)
+    }
+
     /// The next thing to do. Drain it after each call.
     pub(super) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -273,6 +283,9 @@ impl Session {
             }
         }
         self.count(context, rules, look);
+        if let Some(topics) = rules.topics.as_ref().filter(|_| self.progress == Progress::Done) {
+            self.of_topics = self.of_topics(context, topics, look);
+        }
         let Heeded { publish, is_taken } = self.hear_step(context, rules, look);
         let mut publish = publish;
         if !is_taken && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look)) {

@@ -31,6 +31,8 @@ pub(in crate::upstream) struct Backlog {
     /// The connection closes: what has a lower number is still for it, and the rest is for the next.
     closing: Option<u64>,
     next_number: u64,
+    /// Something was said of topics, and now it is the turn of what waits here.
+    pub(super) is_next: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Backlog {
             saving: None,
             closing: None,
             next_number: 0,
+            is_next: false,
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) struct LinkExchange<'a> {
     /// Clients' sends wait until the other connection has written what it was given: they keep their
     /// order.
     pub(super) held: bool,
+    /// Something was said of topics, or given up, from which more may follow: times, or that the connection is up.
+    pub(super) moved_topics: bool,
     /// The wall clock, read once a batch.
     pub(super) time_us: Option<u64>,
 }
@@ -33,7 +35,11 @@ impl Exchange for LinkExchange<'_> {
                 let verdict = self.machine.hear(now(), self.slot, data);
                 // what is missing before the message stands before it in the log, and what follows from it behind
                 verdict.holes.iter().for_each(|hole| declare(self.hub, time_us, hole));
-                if verdict.publish {
+                let is_kept = verdict.topics.answer.is_some_and(|(answer, publish)| {
+                    let is_taken = self.hub.with_topics(|topics| topics.heard(self.slot.index(), &answer));
+                    is_taken && !publish
+                });
+                if verdict.publish && !is_kept {
                     self.hub.publish(time_us, data);
                 }
                 tell(self.hub, self.machine);
@@ -51,7 +57,18 @@ impl Exchange for LinkExchange<'_> {
         if let Some(payload) = self.machine.next_own(now, self.slot) {
             return Some(Send::unheard(payload));
         }
-        if !self.takes_clients() || self.backlog.ahead() == 0 {
+        let waits = self.takes_clients() && self.backlog.ahead() > 0;
+        // clients' sends and their topics take turns
+        let seat = self.slot.index();
+        if self.hub.topics().has_to_say(seat) && !(waits && std::mem::take(&mut self.backlog.is_next)) {
+            let said = self.hub.with_topics(|topics| self.machine.next_topics(now, self.slot, topics));
+            self.moved_topics |= said.is_some() || !self.hub.topics().has_to_say(seat);
+            if let Some(payload) = said {
+                self.backlog.is_next = true;
+                return Some(Send::unheard(payload));
+            }
+        }
+        if !waits {
             return None;
         }
         let send = self.backlog.next(now, self.machine.leeway(now))?;

@@ -33,6 +33,7 @@ mod much;
 mod rig;
 mod rotation;
 mod sends;
+mod topics;
 
 use rig::*;
 

@@ -38,6 +38,8 @@ pub(super) struct Channel {
     pub(super) resumes: bool,
     pub(super) session: Session,
     pub(super) heartbeat: Heartbeat,
+    /// The script is done, and topics are said again before it is up.
+    pub(super) resubscribes: bool,
     /// A message came in since it is up.
     pub(super) heard: bool,
     /// What wsfan itself has to say, oldest first.
@@ -73,6 +75,7 @@ impl Channel {
             resumes,
             session,
             heartbeat,
+            resubscribes: false,
             heard: false,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
@@ -98,7 +101,7 @@ impl Channel {
             return Hearing { publish: true, ..Hearing::default() };
         }
         let publish = self.session.heard(&mut world.context(now, self.slot), message) == Publish::Yes;
-        Hearing { holes: self.session.take_holes(), publish }
+        Hearing { holes: self.session.take_holes(), publish, topics: self.session.take_topics() }
     }
 
     /// A pong came in. Its round trip, when it answers the newest ping.

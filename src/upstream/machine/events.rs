@@ -7,7 +7,7 @@ use crate::{
     upstream::{
         failure::Failure,
         secrets::Secrets,
-        session::destination::Destination,
+        session::{OfTopics, destination::Destination},
         settings::{Ended, Settings},
     },
 };
@@ -79,6 +79,8 @@ pub(in crate::upstream) enum Input {
     Stop,
     /// The configuration changed.
     Settings(Box<Settings>),
+    /// The topics that were there are all said again on this connection, whose script is done.
+    Resubscribed { slot: Slot },
     /// [`Machine::next_timeout`](super::Machine::next_timeout) may have been reached.
     Timeout,
 }
@@ -116,6 +118,8 @@ pub(in crate::upstream) struct Hearing {
     pub(in crate::upstream) holes: Vec<Hole>,
     /// Clients get it.
     pub(in crate::upstream) publish: bool,
+    /// What it has to do with topics.
+    pub(in crate::upstream) topics: OfTopics,
 }
 
 /// A change within a state.

@@ -99,6 +99,10 @@ impl Rotation {
         }
     }
 
+    pub(super) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
     pub(super) fn attempt(&self, slot: Slot) -> Option<Attempt> {
         match &self.phase {
             Phase::Dialling(attempt) if attempt.slot == slot => Some(*attempt),

@@ -5,12 +5,14 @@ use std::time::Duration;
 use super::{
     matcher::{Matcher, Sieve, Slots},
     probe::Probe,
+    topics::TopicRules,
 };
 use crate::{
     config::{
         DelayFrom, HeartbeatKind, IntervalFrom, OnHole, Pattern, Placeholder, Pointer, Reject, Remedy, Say,
-        Template,
+        Subscriptions, Template,
     },
+    hub::Verdict,
     upstream::settings::Settings,
 };
 
@@ -24,6 +26,7 @@ pub(in crate::upstream) struct Rules {
     pub(super) faults: Vec<(Matcher, String, Remedy)>,
     pub(super) rotate: Option<(Matcher, String)>,
     pub(super) sequence: Option<SequenceRule>,
+    pub(super) topics: Option<TopicRules>,
     /// The heartbeat's message.
     pub(super) beat: Option<Say>,
     /// What answers it.
@@ -119,6 +122,7 @@ impl Rules {
             on_hole: sequence.on_hole,
             send: sequence.send.as_ref().map(|send| compiler.template(send)),
         });
+        let topics = terms.subscriptions.as_ref().map(|terms| compiler.topics(terms));
         let (beat, answer) = match &settings.heartbeat.kind {
             HeartbeatKind::Message { message, expect } => {
                 let answer = expect.as_ref().map(|pattern| compiler.pattern(pattern));
@@ -141,6 +145,7 @@ impl Rules {
             faults,
             rotate,
             sequence,
+            topics,
             beat,
             answer,
             interval_from: settings.heartbeat.interval_from.clone(),
@@ -197,6 +202,33 @@ impl Compiler {
             }
         }
         template.clone()
+    }
+
+    fn topics(&mut self, terms: &Subscriptions) -> TopicRules {
+        for template in [Some(&terms.subscribe), terms.unsubscribe.as_ref(), Some(&terms.item)] {
+            template.into_iter().for_each(|template| drop(self.template(template)));
+        }
+        let answer = terms.answer.as_ref();
+        let patterns = answer.into_iter().flat_map(|answer| {
+            let patterns = [
+                (Verdict::Reject, &answer.reject),
+                (Verdict::End, &answer.end),
+                (Verdict::Accept, &answer.accept),
+            ];
+            patterns.into_iter().filter_map(|(verdict, pattern)| Some((verdict, pattern.as_ref()?)))
+        });
+        let verdicts = patterns.map(|(verdict, pattern)| (verdict, self.pattern(pattern))).collect();
+        TopicRules {
+            verdicts,
+            id: terms.id().map(|pointer| self.slots.of(pointer)),
+            topic: answer
+                .iter()
+                .flat_map(|answer| &answer.topic)
+                .map(|pointer| self.slots.of(pointer))
+                .collect(),
+            id_topic: terms.id_topic.as_ref().map(|pointer| self.value(pointer)),
+            terms: terms.clone(),
+        }
     }
 
     fn asks_for(&mut self, say: &Say) {

@@ -14,7 +14,19 @@ impl Session {
         template: &Template,
         look: Option<&Look<'_>>,
     ) -> Result<Payload, String> {
-        let rendered = template.render(|placeholder| match placeholder {
+        let rendered = template.render(|placeholder| self.value(context, placeholder, look));
+        let text = rendered.map_err(|error| error.to_string())?;
+        self.fitting(Payload::Text(text.expose().to_owned()))
+    }
+
+    /// What a placeholder stands for now.
+    pub(super) fn value(
+        &mut self,
+        context: &mut Context<'_>,
+        placeholder: &Placeholder,
+        look: Option<&Look<'_>>,
+    ) -> Result<Value, String> {
+        match placeholder {
             Placeholder::Capture(name) => context.memory.captures().value(name),
             Placeholder::Last(pointer) => Ok(context.memory.last(pointer)),
             Placeholder::Field(pointer) => {
@@ -36,9 +48,7 @@ impl Session {
             | Placeholder::Payload
             | Placeholder::SubscribedId => Err("goes in [topics] only".to_owned()),
             secret => self.secrets.value(secret),
-        });
-        let text = rendered.map_err(|error| error.to_string())?;
-        self.fitting(Payload::Text(text.expose().to_owned()))
+        }
     }
 
     /// What is no larger than the server takes.

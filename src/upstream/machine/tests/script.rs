@@ -45,7 +45,7 @@ impl Bench {
     }
 
     pub(super) fn hear(&mut self, slot: Slot, text: &str) -> (bool, Vec<Action>) {
-        let Hearing { holes, publish } = self.machine.hear(self.now, slot, Data::Text(text));
+        let Hearing { holes, publish, .. } = self.machine.hear(self.now, slot, Data::Text(text));
         self.holes = holes;
         self.news = std::iter::from_fn(|| self.machine.poll_news()).collect();
         (publish, std::iter::from_fn(|| self.machine.poll_action()).collect())
