@@ -39,7 +39,7 @@ pub(super) struct Args {
 
 /// What is asked of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Op {
+pub(super) enum LinkOp {
     Reconnect,
     Open,
     Close,
@@ -47,13 +47,13 @@ pub(super) enum Op {
 
 /// How far the link is from what was asked.
 #[derive(Debug, PartialEq, Eq)]
-enum Progress {
+enum Fulfilment {
     Done,
     GivenUp,
     NotYet,
 }
 
-pub(super) fn control(op: Op, args: &Args) -> Outcome {
+pub(super) fn control(op: LinkOp, args: &Args) -> Outcome {
     let mut client = args.target.connect(Need::Control)?;
     let deadline = Instant::now() + args.timeout;
     let mut line = Vec::new();
@@ -81,7 +81,7 @@ fn status(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome
 }
 
 /// Follows the link's lines until it is where it was asked to be.
-fn wait(op: Op, args: &Args, client: &mut Client, before: &Status<'_>, deadline: Instant) -> Outcome {
+fn wait(op: LinkOp, args: &Args, client: &mut Client, before: &Status<'_>, deadline: Instant) -> Outcome {
     let state = &before.link.fields.state;
     if op.is_done_already(state.known()) {
         return say(args, b"", &format!("the link is {} already", state.name()));
@@ -111,12 +111,12 @@ fn wait(op: Op, args: &Args, client: &mut Client, before: &Status<'_>, deadline:
             _ => continue,
         };
         match op.progress(&link, before) {
-            Progress::Done => return say(args, &line, &op.done(&link)),
-            Progress::GivenUp => {
+            Fulfilment::Done => return say(args, &line, &op.done(&link)),
+            Fulfilment::GivenUp => {
                 let sentence = format!("the daemon gave the link up: {}", told(&link));
                 return Err(Failure::with_code(UNAVAILABLE, sentence));
             }
-            Progress::NotYet => last = told(&link),
+            Fulfilment::NotYet => last = told(&link),
         }
     }
     let waited = format::duration(args.timeout);
@@ -142,50 +142,54 @@ fn say(args: &Args, line: &[u8], sentence: &str) -> Outcome {
     wrote(result).map(drop)
 }
 
-impl Op {
+impl LinkOp {
     fn op(self) -> protocol::Op<'static> {
         match self {
-            Op::Reconnect => protocol::Op::Reconnect,
-            Op::Open => protocol::Op::Open,
-            Op::Close => protocol::Op::Close,
+            LinkOp::Reconnect => protocol::Op::Reconnect,
+            LinkOp::Open => protocol::Op::Open,
+            LinkOp::Close => protocol::Op::Close,
         }
     }
 
     fn accepted(self) -> &'static str {
         match self {
-            Op::Reconnect => "accepted: the daemon connects anew",
-            Op::Open => "accepted: the daemon opens the link",
-            Op::Close => "accepted: the daemon closes the link",
+            LinkOp::Reconnect => "accepted: the daemon connects anew",
+            LinkOp::Open => "accepted: the daemon opens the link",
+            LinkOp::Close => "accepted: the daemon closes the link",
         }
     }
 
     fn done(self, link: &Link<'_>) -> String {
         match self {
-            Op::Close => "the link is closed".to_owned(),
-            Op::Open | Op::Reconnect => format!("the link is up, with connection {}", link.fields.conn),
+            LinkOp::Close => "the link is closed".to_owned(),
+            LinkOp::Open | LinkOp::Reconnect => {
+                format!("the link is up, with connection {}", link.fields.conn)
+            }
         }
     }
 
     fn is_done_already(self, state: Option<LinkState>) -> bool {
         match self {
-            Op::Reconnect => false,
-            Op::Open => state == Some(LinkState::Up),
-            Op::Close => state == Some(LinkState::Closed),
+            LinkOp::Reconnect => false,
+            LinkOp::Open => state == Some(LinkState::Up),
+            LinkOp::Close => state == Some(LinkState::Closed),
         }
     }
 
     /// What a `link` line means for this. Lines from before the request may still be on their way.
-    fn progress(self, link: &Link<'_>, before: &Status<'_>) -> Progress {
+    fn progress(self, link: &Link<'_>, before: &Status<'_>) -> Fulfilment {
         let old = link.seq.is_some_and(|seq| seq <= before.log.seq);
         match link.fields.state.known() {
-            _ if old => Progress::NotYet,
-            Some(LinkState::Closed) if self == Op::Close => Progress::Done,
-            Some(LinkState::Up) if self == Op::Open => Progress::Done,
-            Some(LinkState::Up) if self == Op::Reconnect && link.fields.conn > before.link.fields.conn => {
-                Progress::Done
+            _ if old => Fulfilment::NotYet,
+            Some(LinkState::Closed) if self == LinkOp::Close => Fulfilment::Done,
+            Some(LinkState::Up) if self == LinkOp::Open => Fulfilment::Done,
+            Some(LinkState::Up)
+                if self == LinkOp::Reconnect && link.fields.conn > before.link.fields.conn =>
+            {
+                Fulfilment::Done
             }
-            Some(LinkState::Failed) if self != Op::Close => Progress::GivenUp,
-            _ => Progress::NotYet,
+            Some(LinkState::Failed) if self != LinkOp::Close => Fulfilment::GivenUp,
+            _ => Fulfilment::NotYet,
         }
     }
 }
@@ -205,15 +209,15 @@ mod tests {
             Link { seq, fields, ..Link::default() }
         };
         for (op, line, progress) in [
-            (Op::Reconnect, link(Some(11), LinkState::Up, 4), Progress::Done),
-            (Op::Reconnect, link(Some(10), LinkState::Up, 4), Progress::NotYet), // from before
-            (Op::Reconnect, link(None, LinkState::Up, 3), Progress::NotYet),     // restated
-            (Op::Reconnect, link(Some(11), LinkState::Waiting, 3), Progress::NotYet),
-            (Op::Reconnect, link(Some(11), LinkState::Failed, 3), Progress::GivenUp),
-            (Op::Open, link(Some(11), LinkState::Up, 3), Progress::Done),
-            (Op::Open, link(Some(10), LinkState::Up, 3), Progress::NotYet),
-            (Op::Close, link(Some(11), LinkState::Closed, 3), Progress::Done),
-            (Op::Close, link(Some(11), LinkState::Failed, 3), Progress::NotYet),
+            (LinkOp::Reconnect, link(Some(11), LinkState::Up, 4), Fulfilment::Done),
+            (LinkOp::Reconnect, link(Some(10), LinkState::Up, 4), Fulfilment::NotYet), // from before
+            (LinkOp::Reconnect, link(None, LinkState::Up, 3), Fulfilment::NotYet),     // restated
+            (LinkOp::Reconnect, link(Some(11), LinkState::Waiting, 3), Fulfilment::NotYet),
+            (LinkOp::Reconnect, link(Some(11), LinkState::Failed, 3), Fulfilment::GivenUp),
+            (LinkOp::Open, link(Some(11), LinkState::Up, 3), Fulfilment::Done),
+            (LinkOp::Open, link(Some(10), LinkState::Up, 3), Fulfilment::NotYet),
+            (LinkOp::Close, link(Some(11), LinkState::Closed, 3), Fulfilment::Done),
+            (LinkOp::Close, link(Some(11), LinkState::Failed, 3), Fulfilment::NotYet),
         ] {
             assert_eq!(op.progress(&line, &before), progress, "{op:?} {line:?}");
         }

@@ -28,7 +28,7 @@ impl Who {
 
 /// One of them, so far.
 #[derive(Debug, Default)]
-pub(super) struct Part {
+pub(super) struct Role {
     /// Its number with the daemon.
     client: Option<u64>,
     /// Entries count from when it is where it wants to be in the log.
@@ -38,7 +38,7 @@ pub(super) struct Part {
     pub(super) ledger: Option<Ledger>,
 }
 
-impl Part {
+impl Role {
     /// The daemon has greeted it.
     pub(super) fn greeted(&mut self, client: u64) {
         self.client = Some(client);

@@ -22,15 +22,15 @@ use crate::{
 };
 
 mod cast;
-mod place;
-mod reader;
+mod program;
+mod scratch;
 mod server;
 mod story;
 mod tally;
 
 use cast::Who;
-use place::Place;
-use reader::Reader;
+use program::Program;
+use scratch::Scratch;
 use server::{Act, Server};
 use story::{Do, Story};
 
@@ -52,9 +52,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn demo(args: &Args) -> Outcome {
-    let place = Place::new()?;
+    let scratch = Scratch::new()?;
     let runtime = run::runtime()?;
-    let outcome = runtime.block_on(play(args, &place));
+    let outcome = runtime.block_on(play(args, &scratch));
     runtime.shutdown_background();
     match outcome {
         Ok(()) | Err(Stopped::Enough) => Ok(()),
@@ -76,7 +76,7 @@ impl From<Failure> for Stopped {
 }
 
 /// What the story is made of.
-enum News {
+enum Scene {
     /// A line of the daemon's to one of the programs.
     Line(Who, Vec<u8>),
     /// Something that the server did.
@@ -86,47 +86,47 @@ enum News {
 }
 
 /// What to do next about.
-enum Event {
-    News(News),
+enum Cue {
+    Scene(Scene),
     /// The deadline passed.
     Late,
     /// Ctrl-C.
     Interrupted,
 }
 
-type Daemon = JoinHandle<Result<Exit, service::Error>>;
+type DaemonTask = JoinHandle<Result<Exit, service::Error>>;
 
-async fn play(args: &Args, place: &Place) -> Result<(), Stopped> {
+async fn play(args: &Args, scratch: &Scratch) -> Result<(), Stopped> {
     // before anything is shown: who sees it may end it
     let signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| Failure::failed(format!("signals can't be received: {}", reason(&error))))?;
-    let (news, heard) = mpsc::channel(64);
+    let (scenes, heard) = mpsc::channel(64);
     let (keep_up, had) = watch::channel(0);
-    let server = Server::bind(place.token_file(), calm(args.duration), news.clone(), had)
+    let server = Server::bind(scratch.token_file(), calm(args.duration), scenes.clone(), had)
         .await
         .map_err(|error| Failure::failed(format!("the demo's server can't start: {}", reason(&error))))?;
-    let config = place.write_config(server.port())?;
+    let config = scratch.write_config(server.port())?;
     let mut story = Story::new(anstream::stdout().lock());
-    shown(story.opening(args.duration, &config, &place.socket()))?;
+    shown(story.opening(args.duration, &config, &scratch.socket()))?;
 
     let environment = Environment::process();
     let source =
-        Source { config: run::load_in(&place.config_file(), &environment)?, path: None, environment };
+        Source { config: run::load_in(&scratch.config_file(), &environment)?, path: None, environment };
     let (stop, stopped) = oneshot::channel::<()>();
     let daemon = tokio::task::spawn_local(service::run_until(source, async {
         let _ = stopped.await; // it stops as well when the other end is dropped
     }));
     let server = tokio::task::spawn_local(server.run());
-    let mut stage = Stage { heard, daemon, signals, keep_up, stopping: false };
-    let told = stage.tell(args.duration, place, news, stop, &mut story).await;
+    let mut theatre = Theatre { heard, daemon, signals, keep_up, stopping: false };
+    let told = theatre.tell(args.duration, scratch, scenes, stop, &mut story).await;
     server.abort();
     told
 }
 
 /// Where it all comes together.
-struct Stage {
-    heard: mpsc::Receiver<News>,
-    daemon: Daemon,
+struct Theatre {
+    heard: mpsc::Receiver<Scene>,
+    daemon: DaemonTask,
     signals: Signals,
     /// For the server: how much of the burst has come through.
     keep_up: watch::Sender<u64>,
@@ -134,53 +134,53 @@ struct Stage {
     stopping: bool,
 }
 
-impl Stage {
+impl Theatre {
     async fn tell<W: Write>(
         &mut self,
         duration: Duration,
-        place: &Place,
-        news: mpsc::Sender<News>,
+        scratch: &Scratch,
+        scenes: mpsc::Sender<Scene>,
         stop: oneshot::Sender<()>,
         story: &mut Story<W>,
     ) -> Result<(), Stopped> {
         // a first call at the server means that the daemon has its socket
         let end = (!duration.is_zero()).then(|| Instant::now() + duration);
         match self.next(Some(Instant::now() + PATIENCE)).await? {
-            Event::News(News::Act(act)) => shown(story.act(&act))?,
-            Event::Interrupted => return Err(Stopped::Enough),
+            Cue::Scene(Scene::Act(act)) => shown(story.act(&act))?,
+            Cue::Interrupted => return Err(Stopped::Enough),
             _ => return Err(Failure::failed("the daemon doesn't call the demo's server").into()),
         }
-        let mut readers = Vec::new();
+        let mut programs = Vec::new();
         for who in Who::ALL {
-            readers.push(Reader::connect(who, &place.socket(), news.clone()).await?);
+            programs.push(Program::connect(who, &scratch.socket(), scenes.clone()).await?);
         }
-        drop(news);
+        drop(scenes);
 
-        while let Event::News(news) = self.next(end).await? {
-            self.hear(news, &mut readers, story).await?;
+        while let Cue::Scene(scene) = self.next(end).await? {
+            self.hear(scene, &mut programs, story).await?;
         }
 
-        readers.iter().for_each(|reader| reader.set_awake(true));
-        readers[Who::Trader as usize].ask(&story.ask_for_ledger()).await?;
+        programs.iter().for_each(|program| program.set_awake(true));
+        programs[Who::Trader as usize].ask(&story.ask_for_ledger()).await?;
         let deadline = Some(Instant::now() + PATIENCE);
         while !story.has_ledger() {
             match self.next(deadline).await? {
-                Event::News(news) => self.hear(news, &mut readers, story).await?,
-                Event::Late => return Err(Failure::failed("the daemon doesn't tell its status").into()),
-                Event::Interrupted => return Err(Stopped::Enough),
+                Cue::Scene(scene) => self.hear(scene, &mut programs, story).await?,
+                Cue::Late => return Err(Failure::failed("the daemon doesn't tell its status").into()),
+                Cue::Interrupted => return Err(Stopped::Enough),
             }
         }
 
         self.stopping = true;
         let _ = stop.send(()); // a daemon that is gone is found out below
         let deadline = Instant::now() + PATIENCE;
-        let mut left = readers.len();
+        let mut left = programs.len();
         while left > 0 {
             match self.next(Some(deadline)).await? {
-                Event::News(News::Ended(_)) => left -= 1,
-                Event::News(news) => self.hear(news, &mut readers, story).await?,
-                Event::Late => return Err(Failure::failed("the daemon doesn't stop").into()),
-                Event::Interrupted => return Err(Stopped::Enough),
+                Cue::Scene(Scene::Ended(_)) => left -= 1,
+                Cue::Scene(scene) => self.hear(scene, &mut programs, story).await?,
+                Cue::Late => return Err(Failure::failed("the daemon doesn't stop").into()),
+                Cue::Interrupted => return Err(Stopped::Enough),
             }
         }
         let ended = timeout_at(deadline, &mut self.daemon).await;
@@ -190,7 +190,7 @@ impl Stage {
     }
 
     /// What comes next. A daemon that ends by itself is a failure.
-    async fn next(&mut self, deadline: Option<Instant>) -> Result<Event, Failure> {
+    async fn next(&mut self, deadline: Option<Instant>) -> Result<Cue, Failure> {
         let late = async {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -199,9 +199,9 @@ impl Stage {
         };
         tokio::select! {
             biased; // a story that flows without a pause must end all the same
-            () = late => Ok(Event::Late),
-            Some(_) = self.signals.next() => Ok(Event::Interrupted),
-            Some(news) = self.heard.recv() => Ok(Event::News(news)),
+            () = late => Ok(Cue::Late),
+            Some(_) = self.signals.next() => Ok(Cue::Interrupted),
+            Some(scene) = self.heard.recv() => Ok(Cue::Scene(scene)),
             ended = &mut self.daemon, if !self.stopping => {
                 failed(ended)?;
                 Err(Failure::failed("the daemon ended before it was asked to"))
@@ -211,25 +211,25 @@ impl Stage {
 
     async fn hear<W: Write>(
         &mut self,
-        news: News,
-        readers: &mut [Reader],
+        scene: Scene,
+        programs: &mut [Program],
         story: &mut Story<W>,
     ) -> Result<(), Stopped> {
         let mut to_do = Vec::new();
-        match news {
-            News::Act(act) => shown(story.act(&act))?,
-            News::Line(who, line) => shown(story.line(who, &line).map(|wished| to_do = wished))?,
-            News::Ended(who) => {
+        match scene {
+            Scene::Act(act) => shown(story.act(&act))?,
+            Scene::Line(who, line) => shown(story.line(who, &line).map(|wished| to_do = wished))?,
+            Scene::Ended(who) => {
                 let why = format!("the daemon ended the connection of the demo's {}", who.name());
                 return Err(Failure::failed(why).into());
             }
         }
         for wish in to_do {
             match wish {
-                Do::Ask(who, request) => readers[who as usize].ask(&request).await?,
-                Do::Sleep(who) => readers[who as usize].set_awake(false),
+                Do::Ask(who, request) => programs[who as usize].ask(&request).await?,
+                Do::Sleep(who) => programs[who as usize].set_awake(false),
                 Do::SendMore(had) => drop(self.keep_up.send_replace(had)),
-                Do::Wake(who) => readers[who as usize].set_awake(true),
+                Do::Wake(who) => programs[who as usize].set_awake(true),
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{News, PATIENCE};
+use super::{PATIENCE, Scene};
 
 /// Between two prices, on average.
 const TICK: Duration = Duration::from_millis(250);
@@ -54,7 +54,7 @@ pub(super) enum Act {
 /// The faults in their order, one for each attempt of the client.
 const FAULTS: [Act; 4] = [Act::Dropped, Act::Refused, Act::Restarted, Act::Silent];
 
-type Socket = WebSocketStream<TcpStream>;
+type WebSocket = WebSocketStream<TcpStream>;
 
 pub(super) struct Server {
     listener: TcpListener,
@@ -67,7 +67,7 @@ pub(super) struct Server {
     /// The burst is over.
     burst: bool,
     prices: Prices,
-    news: mpsc::Sender<News>,
+    scenes: mpsc::Sender<Scene>,
     /// How many prices of the burst the programs have had that keep up.
     had: watch::Receiver<u64>,
 }
@@ -77,14 +77,14 @@ impl Server {
     pub(super) async fn bind(
         token_file: PathBuf,
         calm: Duration,
-        news: mpsc::Sender<News>,
+        scenes: mpsc::Sender<Scene>,
         had: watch::Receiver<u64>,
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (token, prices) = (String::new(), Prices::new());
         let mut server =
-            Server { listener, port, token_file, token, calm, faults: 0, burst: false, prices, news, had };
+            Server { listener, port, token_file, token, calm, faults: 0, burst: false, prices, scenes, had };
         server.renew_token()?;
         Ok(server)
     }
@@ -115,7 +115,7 @@ impl Server {
 
     /// Lets the client in, or answers 401 or 503.
     #[expect(clippy::result_large_err, reason = "the type of the handshake's refusal is tungstenite's")]
-    async fn upgrade(&mut self, stream: TcpStream) -> Option<Socket> {
+    async fn upgrade(&mut self, stream: TcpStream) -> Option<WebSocket> {
         let (token, busy) = (format!("Bearer {}", self.token), self.fault() == Act::Refused);
         let mut act = Act::Login;
         let check = |request: &Request, response: Response| {
@@ -151,7 +151,7 @@ impl Server {
     }
 
     /// Sends prices until it is time for a fault. Gives the next connection, if that is what ended it.
-    async fn serve(&mut self, mut socket: Socket) -> Option<TcpStream> {
+    async fn serve(&mut self, mut socket: WebSocket) -> Option<TcpStream> {
         let calm = if self.faults < FAULTS.len() { self.calm } else { LONG_CALM };
         let mut fault_at = Instant::now() + calm;
         // between the first fault and the next, when there is something to be missed
@@ -186,7 +186,7 @@ impl Server {
     }
 
     /// Sends as many prices as it can, as fast as it can. False when the connection is gone.
-    async fn burst(&mut self, socket: &mut Socket) -> bool {
+    async fn burst(&mut self, socket: &mut WebSocket) -> bool {
         self.burst = true;
         self.tell(Act::Burst).await;
         for sent in (0..BURST).step_by(SLICE as usize) {
@@ -208,7 +208,7 @@ impl Server {
         true
     }
 
-    async fn commit(&mut self, fault: Act, mut socket: Socket) -> Option<TcpStream> {
+    async fn commit(&mut self, fault: Act, mut socket: WebSocket) -> Option<TcpStream> {
         match fault {
             Act::Restarted => {
                 let _ = self.renew_token(); // with the old one in force the story goes on as well
@@ -251,7 +251,7 @@ impl Server {
     }
 
     async fn tell(&self, act: Act) {
-        let _ = self.news.send(News::Act(act)).await; // nobody listens any more: the end is near
+        let _ = self.scenes.send(Scene::Act(act)).await; // nobody listens any more: the end is near
     }
 }
 
@@ -312,7 +312,7 @@ mod tests {
         assert!(answer("hello").contains("hello"));
     }
 
-    async fn client(port: u16, token: &str) -> Result<Socket, Error> {
+    async fn client(port: u16, token: &str) -> Result<WebSocket, Error> {
         let mut request = format!("ws://127.0.0.1:{port}/").into_client_request().unwrap();
         request
             .headers_mut()
@@ -321,7 +321,7 @@ mod tests {
         client_async(request, stream).await.map(|(socket, _)| socket)
     }
 
-    fn status(result: Result<Socket, Error>) -> u16 {
+    fn status(result: Result<WebSocket, Error>) -> u16 {
         match result {
             Err(Error::Http(response)) => response.status().as_u16(),
             other => panic!("{other:?}"),
@@ -333,9 +333,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let token_file = dir.path().join("token");
         let token = || fs::read_to_string(&token_file).unwrap().trim().to_owned();
-        let (news, mut heard) = mpsc::channel(64);
+        let (scenes, mut heard) = mpsc::channel(64);
         let (_keeper, had) = watch::channel(BURST);
-        let server = Server::bind(token_file.clone(), Duration::from_millis(50), news, had).await.unwrap();
+        let server = Server::bind(token_file.clone(), Duration::from_millis(50), scenes, had).await.unwrap();
         let port = server.port();
         let server = tokio::spawn(server.run());
         let play = async {
@@ -368,7 +368,7 @@ mod tests {
             assert_ne!(token(), first);
 
             let mut silent = client(port, &token()).await.unwrap();
-            while !matches!(heard.recv().await, Some(News::Act(Act::Silent))) {}
+            while !matches!(heard.recv().await, Some(Scene::Act(Act::Silent))) {}
             silent.send(Message::text(r#"{"op":"ping"}"#)).await.unwrap();
             // a new connection is served although the silent one is still there
             client(port, &token()).await.unwrap();

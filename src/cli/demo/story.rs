@@ -10,7 +10,7 @@ use std::{
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    cast::{Part, Who},
+    cast::{Role, Who},
     server::{Act, BURST, SLICE},
 };
 use crate::{
@@ -51,7 +51,7 @@ pub(super) enum Do {
 pub(super) struct Story<W> {
     out: W,
     pretty: Pretty,
-    cast: [Part; 3],
+    cast: [Role; 3],
     messages: u64,
     connections: u64,
     faults: u64,
@@ -59,11 +59,11 @@ pub(super) struct Story<W> {
     renewed: bool,
     /// When the link went down.
     down_us: Option<u64>,
-    burst: Burst,
+    burst: BurstProgress,
 }
 
 /// How far the burst has come.
-enum Burst {
+enum BurstProgress {
     Ahead,
     /// How many prices the trader and the logger have had of it, those that they were too slow for
     /// included.
@@ -86,7 +86,7 @@ impl<W: Write> Story<W> {
             faults: 0,
             renewed: false,
             down_us: None,
-            burst: Burst::Ahead,
+            burst: BurstProgress::Ahead,
         }
     }
 
@@ -139,7 +139,7 @@ impl<W: Write> Story<W> {
                 "the server falls silent, and keeps the connection: only the heartbeat can tell that it is dead"
             }
             Act::Burst => {
-                self.burst = Burst::Now { since: Instant::now(), had: [0; 2], lost: false };
+                self.burst = BurstProgress::Now { since: Instant::now(), had: [0; 2], lost: false };
                 &burst
             }
         };
@@ -157,11 +157,11 @@ impl<W: Write> Story<W> {
             self.show(line)?;
             return Ok(Vec::new());
         };
-        let part = &mut self.cast[who as usize];
+        let role = &mut self.cast[who as usize];
         let replies_to = |id| parsed.replies_to(id);
         match &parsed {
             Line::Hello(hello) => {
-                part.greeted(hello.client);
+                role.greeted(hello.client);
                 if trader {
                     self.show(line)?;
                     self.note("each program asks for all that the log holds, from its first entry on")?;
@@ -169,16 +169,16 @@ impl<W: Write> Story<W> {
                 let since = Some(Since { epoch: (&*hello.epoch).into(), seq: 0 });
                 return Ok(vec![Do::Ask(who, request(Op::Attach { since }, ATTACH))]);
             }
-            Line::Ok(_) if replies_to(ATTACH) => part.attach(),
+            Line::Ok(_) if replies_to(ATTACH) => role.attach(),
             Line::Ok(_) if replies_to(ORDER) => {
                 self.note("the daemon tells its fate: written to the upstream")?;
             }
-            Line::Message(message) if part.entry(message.seq) => return self.message(who, message, line),
-            Line::Link(link) if link.seq.is_some_and(|seq| part.entry(seq)) && trader => {
+            Line::Message(message) if role.entry(message.seq) => return self.message(who, message, line),
+            Line::Link(link) if link.seq.is_some_and(|seq| role.entry(seq)) && trader => {
                 return self.link(link, line);
             }
             Line::Message(_) | Line::Link(Link { seq: Some(_), .. }) => {}
-            Line::Gap(gap) if gap.from.zip(gap.to).is_some_and(|(from, to)| part.gap(from, to)) => {
+            Line::Gap(gap) if gap.from.zip(gap.to).is_some_and(|(from, to)| role.gap(from, to)) => {
                 self.note(&format!("the daemon tells the {} what it missed:", who.name()))?;
                 self.show(line)?;
                 return self.in_burst(who, gap.count.unwrap_or_default(), true);
@@ -192,7 +192,7 @@ impl<W: Write> Story<W> {
 
     fn message(&mut self, who: Who, message: &Message<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
         let heartbeat = message.json.is_some_and(|json| json.get() == r#"{"op":"pong"}"#);
-        if let (Burst::Now { .. }, false) = (&self.burst, heartbeat) {
+        if let (BurstProgress::Now { .. }, false) = (&self.burst, heartbeat) {
             self.messages += u64::from(who == Who::Trader);
             return self.in_burst(who, 1, false);
         }
@@ -218,7 +218,7 @@ impl<W: Write> Story<W> {
 
     /// Counts a program's part of the burst, and tells when two have had all of it, and the third nothing.
     fn in_burst(&mut self, who: Who, prices: u64, are_lost: bool) -> io::Result<Vec<Do>> {
-        let Burst::Now { since, had, lost } = &mut self.burst else { return Ok(Vec::new()) };
+        let BurstProgress::Now { since, had, lost } = &mut self.burst else { return Ok(Vec::new()) };
         let Some(own) = had.get_mut(who as usize) else { return Ok(Vec::new()) };
         *own += prices;
         *lost |= are_lost;
@@ -235,7 +235,7 @@ impl<W: Write> Story<W> {
             ),
             true => format!("that took {within}, and was too fast for all here; the sleeper wakes now"),
         };
-        self.burst = Burst::Over;
+        self.burst = BurstProgress::Over;
         self.note(&sentence)?;
         Ok(vec![Do::Wake(Who::Sleeper)])
     }
@@ -252,7 +252,7 @@ impl<W: Write> Story<W> {
                         format::duration(gone)
                     ))?;
                 }
-                if self.connections == 2 && matches!(self.burst, Burst::Ahead) {
+                if self.connections == 2 && matches!(self.burst, BurstProgress::Ahead) {
                     self.note("the sleeper reads no further from here on")?;
                     return Ok(vec![Do::Sleep(Who::Sleeper)]);
                 }
@@ -269,7 +269,7 @@ impl<W: Write> Story<W> {
     fn status(&mut self, reply: &Line<'_>, line: &[u8]) -> io::Result<()> {
         let Ok(status) = status::parse(line) else { return self.show(line) };
         if reply.replies_to(LEDGER) {
-            self.cast.iter_mut().for_each(|part| part.count(&status));
+            self.cast.iter_mut().for_each(|role| role.count(&status));
             return Ok(());
         }
         match status.link.heartbeat_rtt_us {
@@ -288,7 +288,7 @@ impl<W: Write> Story<W> {
 
     /// Whether that answer is there.
     pub(super) fn has_ledger(&self) -> bool {
-        self.cast.iter().all(|part| part.ledger.is_some())
+        self.cast.iter().all(|role| role.ledger.is_some())
     }
 
     /// The end: what the daemon counted, and what the programs did.
@@ -305,8 +305,8 @@ impl<W: Write> Story<W> {
             counted(self.connections, "connection", "connections"),
         )?;
         for who in Who::ALL {
-            let part = &self.cast[who as usize];
-            let Ledger { entries, delivered, lost, ahead } = part.ledger.unwrap_or_default();
+            let role = &self.cast[who as usize];
+            let Ledger { entries, delivered, lost, ahead } = role.ledger.unwrap_or_default();
             let own = textwrap::Options::new(COLUMNS)
                 .initial_indent("           ")
                 .subsequent_indent("           ");
@@ -314,7 +314,7 @@ impl<W: Write> Story<W> {
                 self.out,
                 "  {:<8} {entries} entries = {delivered} delivered + {lost} lost + {ahead} ahead\n{}",
                 who.name(),
-                textwrap::fill(&part.tally.sentence(), own)
+                textwrap::fill(&role.tally.sentence(), own)
             )?;
         }
         writeln!(
@@ -328,7 +328,7 @@ impl<W: Write> Story<W> {
 
     /// A failure if anything is unaccounted for.
     pub(super) fn verdict(&self) -> Outcome {
-        match self.cast.iter().all(Part::is_whole) {
+        match self.cast.iter().all(Role::is_whole) {
             true => Ok(()),
             false => {
                 Err(Failure::failed("the counts don't balance, which is a fault of wsfan: please report it"))

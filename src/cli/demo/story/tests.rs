@@ -109,7 +109,7 @@ fn who_sleeps_through_a_burst_hears_what_it_missed() {
     assert!(text(&story).contains("tells the sleeper what it missed"), "{}", text(&story));
     assert!(text(&story).contains("the sleeper held up"), "{}", text(&story));
     assert!(!text(&story).contains("\"price\""), "the burst itself isn't shown");
-    assert!(story.cast.iter().all(Part::is_whole));
+    assert!(story.cast.iter().all(Role::is_whole));
     assert_eq!(story.messages, BURST);
 }
 

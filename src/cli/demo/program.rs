@@ -12,28 +12,28 @@ use tokio::{
     time::timeout,
 };
 
-use super::{News, PATIENCE, cast::Who};
+use super::{PATIENCE, Scene, cast::Who};
 use crate::{
     cli::failure::{Failure, Outcome, reason},
     client::unreachable,
 };
 
 /// Hands the daemon's lines on, and asks what the story wants to know.
-pub(super) struct Reader {
+pub(super) struct Program {
     requests: OwnedWriteHalf,
     awake: watch::Sender<bool>,
 }
 
-impl Reader {
-    /// Connects. The lines go to `news` from now on.
-    pub(super) async fn connect(who: Who, socket: &Path, news: mpsc::Sender<News>) -> Outcome<Reader> {
+impl Program {
+    /// Connects. The lines go to `scenes` from now on.
+    pub(super) async fn connect(who: Who, socket: &Path, scenes: mpsc::Sender<Scene>) -> Outcome<Program> {
         let stream = UnixStream::connect(socket)
             .await
             .map_err(|error| Failure::failed(unreachable(socket, &error)))?;
         let (read, requests) = stream.into_split();
         let (awake, is_awake) = watch::channel(true);
-        tokio::task::spawn_local(forward(who, BufReader::new(read), is_awake, news));
-        Ok(Reader { requests, awake })
+        tokio::task::spawn_local(forward(who, BufReader::new(read), is_awake, scenes));
+        Ok(Program { requests, awake })
     }
 
     /// Reads no further, or goes on.
@@ -55,7 +55,7 @@ async fn forward(
     who: Who,
     mut lines: BufReader<OwnedReadHalf>,
     mut awake: watch::Receiver<bool>,
-    news: mpsc::Sender<News>,
+    scenes: mpsc::Sender<Scene>,
 ) {
     let mut line = Vec::new();
     loop {
@@ -70,8 +70,8 @@ async fn forward(
             Err(_) => return, // nobody is there to wake it: the demo is at its end
         };
         let whole = read.is_ok() && line.pop_if(|end| *end == b'\n').is_some();
-        let item = if whole { News::Line(who, std::mem::take(&mut line)) } else { News::Ended(who) };
-        if news.send(item).await.is_err() || !whole {
+        let item = if whole { Scene::Line(who, std::mem::take(&mut line)) } else { Scene::Ended(who) };
+        if scenes.send(item).await.is_err() || !whole {
             return;
         }
     }

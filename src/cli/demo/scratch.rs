@@ -13,10 +13,10 @@ use crate::cli::failure::{Failure, Outcome, reason};
 
 /// A directory that only this user can enter.
 #[derive(Debug)]
-pub(super) struct Place(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
-impl Place {
-    pub(super) fn new() -> Outcome<Place> {
+impl Scratch {
+    pub(super) fn new() -> Outcome<Scratch> {
         let parent = env::temp_dir();
         let failed = |error: &io::Error| {
             Failure::failed(format!(
@@ -30,7 +30,7 @@ impl Place {
             let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
             let path = parent.join(format!("wsfan-demo-{}{again}", process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Place(path)),
+                Ok(()) => return Ok(Scratch(path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(&error)),
             }
@@ -61,7 +61,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0); // what can't be removed is in the system's hands
     }
@@ -121,11 +121,11 @@ mod tests {
 
     #[test]
     fn nothing_is_left_behind() {
-        let place = Place::new().unwrap();
-        place.write_config(1).unwrap();
-        let path = place.0.clone();
+        let scratch = Scratch::new().unwrap();
+        scratch.write_config(1).unwrap();
+        let path = scratch.0.clone();
         assert!(path.join("wsfan.toml").exists());
-        drop(place);
+        drop(scratch);
         assert!(!path.exists());
     }
 }
