@@ -44,7 +44,7 @@ impl<'a> Line<'a> {
     pub fn parse(line: &'a [u8]) -> Option<Line<'a>> {
         #[derive(Default, Deserialize)]
         #[serde(default)]
-        struct Head<'a> {
+        struct Tag<'a> {
             #[serde(rename = "type", borrow)]
             kind: Cow<'a, str>,
             seq: Option<IgnoredAny>,
@@ -56,18 +56,18 @@ impl<'a> Line<'a> {
         if !line.trim_ascii_start().starts_with(b"{") {
             return None;
         }
-        let head: Head<'_> = read(line)?;
-        match &*head.kind {
+        let tag: Tag<'_> = read(line)?;
+        match &*tag.kind {
             "hello" => read(line).map(Line::Hello),
             "message" => read(line).map(Line::Message),
             "link" => read(line).map(Line::Link),
-            "gap" if head.seq.is_none() => read(line).map(Line::Gap),
+            "gap" if tag.seq.is_none() => read(line).map(Line::Gap),
             "gap" => read(line).map(Line::UpstreamGap),
             "ok" => read(line).map(Line::Ok),
             "status" => read(line).map(Line::Status),
             "error" => read(line).map(Line::Error),
             "bye" => read(line).map(Line::Bye),
-            _ => Some(Line::Other(head.kind)),
+            _ => Some(Line::Other(tag.kind)),
         }
     }
 

@@ -30,17 +30,19 @@ impl Request<'_> {
     pub fn write(&self) -> Vec<u8> {
         let raw = |content: &Content<'_>| serde_json::value::to_raw_value(&content.payload()).expect(PLAIN);
         let op = Some(Cow::Borrowed(self.op.name()));
-        let mut wire = Wire { op, id: self.id, ..Wire::default() };
+        let mut fields = Fields { op, id: self.id, ..Fields::default() };
         match &self.op {
             Op::Send(content) => {
                 let Payload { json, text, binary } = content.payload();
-                (wire.json, wire.text, wire.binary) = (json, text, binary);
+                (fields.json, fields.text, fields.binary) = (json, text, binary);
             }
-            Op::Unit { messages } => wire.messages = Some(messages.iter().map(raw).map(Cow::Owned).collect()),
-            Op::Attach { since } => wire.since = since.clone(),
+            Op::Unit { messages } => {
+                fields.messages = Some(messages.iter().map(raw).map(Cow::Owned).collect())
+            }
+            Op::Attach { since } => fields.since = since.clone(),
             Op::Status | Op::Reconnect | Op::Close | Op::Open | Op::Reload | Op::Ping => {}
         }
-        serde_json::to_vec(&wire).expect(PLAIN)
+        serde_json::to_vec(&fields).expect(PLAIN)
     }
 }
 
@@ -162,8 +164,8 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
     if line.trim_ascii_start().first() == Some(&b'[') {
         return bad(None, Code::BadRequest, "a request is a JSON object, not an array".to_owned());
     }
-    let wire: Wire<'_> = match serde_json::from_slice(line) {
-        Ok(wire) => wire,
+    let fields: Fields<'_> = match serde_json::from_slice(line) {
+        Ok(fields) => fields,
         Err(error) => {
             let (id, code) = match error.classify() {
                 serde_json::error::Category::Data => (id_of(line), Code::BadRequest),
@@ -172,14 +174,14 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
             return bad(id, code, unreadable(line, code, &error));
         }
     };
-    let id = wire.id;
+    let id = fields.id;
     if let Some(id) = id.filter(|id| id.get().len() > MAX_ID) {
         let message = format!("the id has {} bytes; {MAX_ID} are enough for a name", id.get().len());
         return bad(None, Code::BadRequest, message);
     }
-    let op = match wire.op.as_deref() {
+    let op = match fields.op.as_deref() {
         Some("send") => {
-            let Wire { json, text, binary, messages, .. } = wire;
+            let Fields { json, text, binary, messages, .. } = fields;
             let payload = Payload { json, text, binary };
             let read = match messages {
                 Some(messages) if payload.is_empty() => unit(&messages),
@@ -193,7 +195,7 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
                 Err(message) => return bad(id, Code::BadRequest, message),
             }
         }
-        Some("attach") => Op::Attach { since: wire.since },
+        Some("attach") => Op::Attach { since: fields.since },
         Some("status") => Op::Status,
         Some("reconnect") => Op::Reconnect,
         Some("close") => Op::Close,
@@ -259,11 +261,11 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
 /// The op of a line whose other fields are wrong.
 fn op_of(line: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
-    struct Named<'a> {
+    struct OpOnly<'a> {
         #[serde(borrow)]
         op: Option<Cow<'a, str>>,
     }
-    serde_json::from_slice::<Named<'_>>(line).ok()?.op
+    serde_json::from_slice::<OpOnly<'_>>(line).ok()?.op
 }
 
 const PLAIN: &str = "a request is plain data";
@@ -289,7 +291,7 @@ impl Payload<'_> {
 /// The fields of a request, as they stand on the line.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct Wire<'a> {
+struct Fields<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     op: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
