@@ -1,5 +1,5 @@
 //! What clients may take of the daemon, over all of them.
 
-pub(super) mod places;
+pub(super) mod headcount;
 pub(super) mod shares;
 pub(super) mod unfinished;

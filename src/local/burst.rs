@@ -21,8 +21,8 @@ const MIN_CLIENTS: usize = 20;
 const MIN_BYTES: usize = 32 << 10;
 /// More bytes are: one giant message isn't held a second time.
 const MAX_BYTES: usize = 1 << 20;
-/// So many parts of the log are held: what is new, and where those are who lag a little.
-const MAX_PARTS: usize = 6;
+/// So many extents of the log are held: what is new, and where those are who lag a little.
+const MAX_EXTENTS: usize = 6;
 
 /// Parts of the log that are held in such memory.
 #[derive(Default)]
@@ -35,11 +35,11 @@ pub(super) struct Burst {
     /// offer: memory or descriptors may have been short.
     refused: bool,
     /// Oldest first.
-    parts: VecDeque<Part>,
+    extents: VecDeque<Extent>,
 }
 
-/// Bytes of the log, named as they are for ever, so that a part is never out of date.
-struct Part {
+/// Bytes of the log, named as they are for ever, so that an extent is never out of date.
+struct Extent {
     format: Format,
     from: u64,
     to: u64,
@@ -59,22 +59,22 @@ impl Burst {
 
     /// Whether memory is held.
     pub(super) fn is_held(&self) -> bool {
-        !self.parts.is_empty()
+        !self.extents.is_empty()
     }
 
     /// Lets go of what is held; what lies in sockets stays there.
     pub(super) fn clear(&mut self) {
-        self.parts.clear();
+        self.extents.clear();
     }
 
     /// Writes as write(2) does.
     pub(super) fn write(&mut self, mut stream: &UnixStream, lines: Stretch<'_>) -> io::Result<usize> {
         let few = self.clients < MIN_CLIENTS || lines.len() < MIN_BYTES || lines.chunk.len() > MAX_BYTES;
-        let Some((part, at)) = (if few { None } else { self.part(&lines) }) else {
+        let Some((extent, at)) = (if few { None } else { self.extent(&lines) }) else {
             return stream.write(&lines);
         };
-        let length = lines.len().min((part.to - at) as usize);
-        match send_pages(stream, &part.pages, at - part.from, length) {
+        let length = lines.len().min((extent.to - at) as usize);
+        match send_pages(stream, &extent.pages, at - extent.from, length) {
             Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 // either the client is gone, which this tells too, or it isn't the client's fault
                 let written = stream.write(&lines)?;
@@ -86,15 +86,17 @@ impl Burst {
         }
     }
 
-    /// A part that has the first of the bytes, and enough of them; and where they begin.
-    fn part(&mut self, lines: &Stretch<'_>) -> Option<(&Part, u64)> {
+    /// An extent that has the first of the bytes, and enough of them; and where they begin.
+    fn extent(&mut self, lines: &Stretch<'_>) -> Option<(&Extent, u64)> {
         if self.refused {
             return None;
         }
         let (format, before) = lines.place;
         let at = before + lines.start as u64;
-        let has = |part: &Part| part.format == format && part.from <= at && at + MIN_BYTES as u64 <= part.to;
-        let index = match self.parts.iter().position(has) {
+        let has = |extent: &Extent| {
+            extent.format == format && extent.from <= at && at + MIN_BYTES as u64 <= extent.to
+        };
+        let index = match self.extents.iter().position(has) {
             Some(index) => index,
             None => {
                 // of what is new nobody wants what was before it; laggards are all over a chunk
@@ -103,15 +105,15 @@ impl Burst {
                     self.refused = true;
                     return None;
                 };
-                if self.parts.len() == MAX_PARTS {
-                    self.parts.pop_front();
+                if self.extents.len() == MAX_EXTENTS {
+                    self.extents.pop_front();
                 }
                 let (from, to) = (before + start as u64, before + lines.chunk.len() as u64);
-                self.parts.push_back(Part { format, from, to, pages });
-                self.parts.len() - 1
+                self.extents.push_back(Extent { format, from, to, pages });
+                self.extents.len() - 1
             }
         };
-        Some((&self.parts[index], at))
+        Some((&self.extents[index], at))
     }
 }
 
@@ -151,8 +153,8 @@ mod tests {
         for start in [10_000, 10_000, 20_000] {
             arrives(&mut burst, &chunk, start, 7);
         }
-        assert_eq!(burst.parts.len(), 1);
-        assert_eq!((burst.parts[0].from, burst.parts[0].to), (10_007, 150_007));
+        assert_eq!(burst.extents.len(), 1);
+        assert_eq!((burst.extents[0].from, burst.extents[0].to), (10_007, 150_007));
         burst.end();
         assert!(burst.is_held());
         burst.clear();
@@ -167,8 +169,8 @@ mod tests {
         let chunk = bytes(150_000);
         arrives(&mut burst, &chunk, 60_000, 7);
         arrives(&mut burst, &chunk, 30_000, 7);
-        assert_eq!(burst.parts.len(), 1);
-        assert_eq!((burst.parts[0].from, burst.parts[0].to), (7, 150_007));
+        assert_eq!(burst.extents.len(), 1);
+        assert_eq!((burst.extents[0].from, burst.extents[0].to), (7, 150_007));
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
         arrives(&mut burst, &chunk, 70_000, 0);
         arrives(&mut burst, &chunk, 69_000, 0);
         assert_eq!(
-            burst.parts.iter().map(|part| (part.from, part.to)).collect::<Vec<_>>()[..2],
+            burst.extents.iter().map(|extent| (extent.from, extent.to)).collect::<Vec<_>>()[..2],
             [(0, 70_000), (70_000, 150_000)]
         );
     }
@@ -224,7 +226,7 @@ mod tests {
         let chunk = bytes(100_000);
         // nothing can be sent from a socket
         let pages = UnixStream::pair().unwrap().0.into();
-        burst.parts.push_back(Part { format: Format::Envelope, from: 0, to: 100_000, pages });
+        burst.extents.push_back(Extent { format: Format::Envelope, from: 0, to: 100_000, pages });
         arrives(&mut burst, &chunk, 0, 0);
         arrives(&mut burst, &chunk, 0, 0);
         assert!(!burst.is_held(), "it isn't tried with each client");
@@ -238,8 +240,8 @@ mod tests {
         let mut burst = Burst::default();
         burst.begin(MIN_CLIENTS);
         let chunk = bytes(50_000);
-        (0..MAX_PARTS as u64 + 2).for_each(|at| arrives(&mut burst, &chunk, 0, at * 50_000));
-        assert_eq!(burst.parts.len(), MAX_PARTS);
+        (0..MAX_EXTENTS as u64 + 2).for_each(|at| arrives(&mut burst, &chunk, 0, at * 50_000));
+        assert_eq!(burst.extents.len(), MAX_EXTENTS);
     }
 
     #[test]

@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 use tokio::{sync::Notify, task::coop::consume_budget};
 
 use super::{
-    budget::places::Place,
+    budget::headcount::Counted,
     dialogue::{
-        lines::{Lines, TooLong},
+        lines::{LineBuffer, TooLong},
         outgoing::Seek,
         replies, rights,
     },
@@ -44,12 +44,12 @@ thread_local! {
 }
 
 /// What a client's reader works with.
-pub(super) struct Reader {
+pub(super) struct ClientReader {
     pub(super) hub: Hub,
     pub(super) fanout: Fanout,
     pub(super) stream: Rc<Watched<UnixStream>>,
     pub(super) id: u64,
-    pub(super) _place: Place,
+    pub(super) _counted: Counted,
     pub(super) peer: Peer,
     /// The user that the daemon runs as.
     pub(super) own_uid: u32,
@@ -65,7 +65,7 @@ pub(super) struct Reader {
     pub(super) started: std::time::Instant,
 }
 
-impl Drop for Reader {
+impl Drop for ClientReader {
     /// However the reader ends, its client leaves with it.
     fn drop(&mut self) {
         self.hub.leave(&self.from, now());
@@ -73,7 +73,7 @@ impl Drop for Reader {
     }
 }
 
-impl Reader {
+impl ClientReader {
     /// Reads until the client is gone. What it wrote whole is carried out, also when its answers can't
     /// reach it any more, unless it is dismissed.
     pub(super) async fn run(self) {
@@ -81,7 +81,7 @@ impl Reader {
     }
 
     async fn read(&self) {
-        let mut lines = Lines::default();
+        let mut lines = LineBuffer::default();
         let mut charged = 0;
         loop {
             match self.fill(&mut lines).await {
@@ -121,14 +121,14 @@ impl Reader {
     }
 
     /// Tells what the client's lines take, if that is more than it may have beside others, or was.
-    fn charge(&self, lines: &Lines, charged: &mut usize) {
+    fn charge(&self, lines: &LineBuffer, charged: &mut usize) {
         let memory = if lines.memory() > SMALL_LINES { lines.memory() } else { 0 };
         if std::mem::replace(charged, memory) != memory {
             self.fanout.unfinished(self.id, self.peer.uid, memory);
         }
     }
 
-    async fn fill(&self, lines: &mut Lines) -> io::Result<usize> {
+    async fn fill(&self, lines: &mut LineBuffer) -> io::Result<usize> {
         let read = |mut stream: &UnixStream| {
             SCRATCH.with_borrow_mut(|scratch| {
                 scratch.resize(READ_BYTES, 0);

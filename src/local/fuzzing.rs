@@ -1,6 +1,6 @@
 //! What the fuzz targets try of this room: the functions panic where something is wrong.
 
-use super::dialogue::lines::Lines;
+use super::dialogue::lines::LineBuffer;
 use crate::protocol;
 
 /// The longest line here: short enough for a fuzzer to come to the bound.
@@ -26,7 +26,7 @@ pub fn client(piece: usize, bytes: &[u8]) {
 
 /// The lines up to the end or to one that is too long, and whether there was one.
 fn lines(bytes: &[u8], piece: usize) -> (Vec<Vec<u8>>, bool) {
-    let (mut lines, mut found) = (Lines::default(), Vec::new());
+    let (mut lines, mut found) = (LineBuffer::default(), Vec::new());
     for part in bytes.chunks(piece) {
         lines.push(part, MAX_LINE);
         loop {

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use super::{
-    budget::places::{Full, Most, Places},
-    client::Reader,
+    budget::headcount::{Full, Headcount, Most},
+    client::ClientReader,
     dialogue::{replies, rights},
     fanout::{About, Fanout},
     seldom::Seldom,
@@ -38,12 +38,12 @@ const MAX_REQUEST: usize = 4 << 10;
 
 /// One local socket and the clients on it.
 pub(crate) struct Listener {
-    bound: Shared,
+    bound: SharedSocket,
     config: Rc<RefCell<config::Listener>>,
     hub: Hub,
     fanout: Fanout,
     started: std::time::Instant,
-    places: Places,
+    headcount: Headcount,
     refusals_said: Seldom,
     failures_said: Seldom,
 }
@@ -68,7 +68,7 @@ impl Listener {
             hub,
             fanout,
             started,
-            places: Places::default(),
+            headcount: Headcount::default(),
             refusals_said: Seldom::default(),
             failures_said: Seldom::default(),
         })
@@ -143,8 +143,8 @@ impl Listener {
         }
         let (peer, own_uid) = (socket::peer(&stream)?, socket::own_uid());
         let most = Most { clients: config.max_clients, of_a_user: config.max_of_a_user() };
-        let place = match self.places.take(peer.uid, own_uid, most) {
-            Ok(place) => place,
+        let counted = match self.headcount.admit(peer.uid, own_uid, most) {
+            Ok(counted) => counted,
             Err(full) => {
                 let message = match full {
                     Full::Listener => {
@@ -178,12 +178,12 @@ impl Listener {
         let id = self.fanout.join(about, Rc::clone(&stream));
         let Peer { pid, uid } = peer;
         tracing::debug!(client = id, pid, uid, listener = %config.path.display(), "a client attached");
-        let reader = Reader {
+        let reader = ClientReader {
             hub: self.hub.clone(),
             fanout: self.fanout.clone(),
             stream,
             id,
-            _place: place,
+            _counted: counted,
             peer,
             from: Rc::new(Origin::new(peer.uid, id)),
             own_uid,
@@ -212,11 +212,11 @@ impl Listener {
 }
 
 /// A listener's socket, until it is gone: from then on nobody is taken in.
-type Shared = Rc<RefCell<Option<Bound>>>;
+type SharedSocket = Rc<RefCell<Option<Bound>>>;
 
 /// Changes a listener that runs.
 pub(crate) struct Handle {
-    bound: Shared,
+    bound: SharedSocket,
     config: Rc<RefCell<config::Listener>>,
     fanout: Fanout,
 }

@@ -2,7 +2,7 @@
 
 /// Collects bytes and hands out whole lines. Holds no memory while nothing is buffered.
 #[derive(Debug, Default)]
-pub(in crate::local) struct Lines {
+pub(in crate::local) struct LineBuffer {
     buffer: Vec<u8>,
     /// Lines before here are handed out already.
     start: usize,
@@ -14,7 +14,7 @@ pub(in crate::local) struct Lines {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::local) struct TooLong;
 
-impl Lines {
+impl LineBuffer {
     /// Adds bytes as they came. A line of up to `max_line` bytes takes no more than that.
     pub(in crate::local) fn push(&mut self, bytes: &[u8], max_line: usize) {
         let length = self.buffer.len() + bytes.len();
@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    fn all(lines: &mut Lines, max_line: usize) -> Result<Vec<Vec<u8>>, TooLong> {
+    fn all(lines: &mut LineBuffer, max_line: usize) -> Result<Vec<Vec<u8>>, TooLong> {
         let mut found = Vec::new();
         while let Some(line) = lines.next(max_line)? {
             found.push(line.to_vec());
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_carriage_return_before_the_end_is_no_part_of_the_line() {
-        let mut lines = Lines::default();
+        let mut lines = LineBuffer::default();
         lines.push(b"a\r\nb\n\n\r\nhalf", 9);
         assert_eq!(all(&mut lines, 9).unwrap(), [&b"a"[..], b"b", b"", b""]);
         assert!(lines.has_rest());
@@ -93,7 +93,7 @@ mod tests {
         for (input, fits) in
             [(&b"12345\n"[..], true), (b"12345\r\n", true), (b"123456\n", false), (b"1234567", false)]
         {
-            let mut lines = Lines::default();
+            let mut lines = LineBuffer::default();
             lines.push(input, 5);
             assert_eq!(all(&mut lines, 5).is_ok(), fits, "{input:?}");
         }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn nothing_buffered_holds_no_memory() {
-        let mut lines = Lines::default();
+        let mut lines = LineBuffer::default();
         lines.push(&[b'x'; 5000], 1 << 20);
         lines.push(b"\n", 1 << 20);
         all(&mut lines, 1 << 20).unwrap();
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_long_line_takes_what_it_has() {
-        let mut lines = Lines::default();
+        let mut lines = LineBuffer::default();
         for _ in 0..1000 {
             lines.push(&[b'x'; 1000], 1_000_000);
             assert_eq!(lines.next(1_000_000), Ok(None));
@@ -129,7 +129,7 @@ mod tests {
                 parts.pop();
                 parts.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect()
             };
-            let mut lines = Lines::default();
+            let mut lines = LineBuffer::default();
             let mut found = Vec::new();
             for part in text.chunks(cut) {
                 lines.push(part, 1000);
