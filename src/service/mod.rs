@@ -145,7 +145,7 @@ struct Daemon {
     hub: Hub,
     supervisor: Supervisor,
     fanout: Fanout,
-    link: JoinHandle<upstream::Ended>,
+    link: JoinHandle<upstream::Exit>,
     link_settings: watch::Sender<upstream::Settings>,
     writer: JoinHandle<()>,
     listeners: Listeners,
@@ -201,8 +201,8 @@ impl Daemon {
                     }
                 }
                 ended = &mut self.link => match ended {
-                    Ok(upstream::Ended::GivenUp) => break Exit::GivenUp,
-                    Ok(upstream::Ended::Stopped) => break Exit::Stopped,
+                    Ok(upstream::Exit::GivenUp) => break Exit::GivenUp,
+                    Ok(upstream::Exit::Stopped) => break Exit::Stopped,
                     Err(error) => return Err(Error::Task("the link", error)),
                 },
                 ended = &mut self.writer => match ended {

@@ -11,7 +11,7 @@ use tokio::{sync::watch, time};
 use super::{
     attempt::{AttemptResult, Attempted, Dial, attempt},
     machine::{Action, Input, Machine, News, Note, Reached, Slot},
-    settings::{Ended, Settings},
+    settings::{Exit, Settings},
     websocket::{Batch, Connection, ConnectionEnd, Listen},
     wire::track::Track,
 };
@@ -46,7 +46,7 @@ pub(super) fn run(
     legacy: Legacy,
     dial: impl Dial + 'static,
     seed: u64,
-) -> impl Future<Output = Ended> {
+) -> impl Future<Output = Exit> {
     let mut settings = settings;
     let present = settings.borrow_and_update().clone();
     hub.with_topics(|topics| topics.set_terms(present.terms.subscriptions.clone()));
@@ -80,7 +80,7 @@ struct Link<D> {
     seats: [Seat; 2],
     /// The seat that is looked at first, so that neither keeps the other from being read.
     turn: Slot,
-    ended: Option<Ended>,
+    ended: Option<Exit>,
     patience: usize,
 }
 
@@ -96,7 +96,7 @@ enum Event {
 }
 
 impl<D: Dial + 'static> Link<D> {
-    async fn run(mut self) -> Ended {
+    async fn run(mut self) -> Exit {
         self.machine.count_on(self.hub.status().conn);
         if let Some(past) = self.legacy.take() {
             self.machine.go_on_from(past);

@@ -24,7 +24,7 @@ mod wire;
 
 pub use self::{
     link::legacy::Legacy,
-    settings::{Ended, Settings},
+    settings::{Exit, Settings},
 };
 
 /// Runs the link until [`Command::Stop`](crate::hub::Command::Stop) or until it is given up.
@@ -37,7 +37,7 @@ pub fn run(
     commands: Commands,
     settings: watch::Receiver<Settings>,
     legacy: Legacy,
-) -> impl Future<Output = Ended> {
+) -> impl Future<Output = Exit> {
     let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
     link::run(hub, commands, settings, legacy, wire::dial::dial, seed)
 }

@@ -24,7 +24,7 @@ pub struct Settings {
 
 /// Why the link has ended for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum Exit {
     /// It was told to.
     Stopped,
     /// `reconnect.max_attempts` are used up, or a rule says `stop`; and `on_exhausted` is `exit`.

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use wsfan::{
     config::{OnExhausted, Template},
     hub::{Command, Fate},
-    upstream::Ended,
+    upstream::Exit,
 };
 
 #[tokio::test(flavor = "local")]
@@ -35,7 +35,7 @@ async fn messages_go_both_ways_and_a_stop_says_going_away() {
         assert_eq!((first, close_code(&payload)), (0x88, 1001));
         stream.write_all(&frame(0x88, &payload)).await.unwrap();
     });
-    assert_eq!(rig.stop().await, Ended::Stopped);
+    assert_eq!(rig.stop().await, Exit::Stopped);
     within("the server", server).await.unwrap();
 }
 
@@ -150,7 +150,7 @@ async fn given_up_for_good() {
     let failed = rig.state("failed").await;
     let error = failed["error"].as_str().unwrap();
     assert!(error.contains("2 attempts") && error.contains("connection refused (127.0.0.1)"), "{error}");
-    assert_eq!(rig.ended().await, Ended::GivenUp);
+    assert_eq!(rig.ended().await, Exit::GivenUp);
 }
 
 #[tokio::test(flavor = "local")]

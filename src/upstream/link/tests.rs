@@ -168,7 +168,7 @@ async fn a_server_that_does_not_answer_a_close_frame_is_left_at_the_deadline() {
     rig.state("up").await;
     let begin = time::Instant::now();
     rig.command(Command::Stop).await;
-    assert_eq!(rig.ended().await, Ended::Stopped);
+    assert_eq!(rig.ended().await, Exit::Stopped);
     assert_eq!(begin.elapsed(), 2 * S);
     drop(server);
 }
@@ -181,7 +181,7 @@ async fn a_second_stop_is_at_once() {
     let begin = time::Instant::now();
     rig.command(Command::Stop).await;
     rig.command(Command::Stop).await;
-    assert_eq!(rig.ended().await, Ended::Stopped);
+    assert_eq!(rig.ended().await, Exit::Stopped);
     assert_eq!(begin.elapsed(), Duration::ZERO);
 }
 
@@ -276,7 +276,7 @@ async fn a_flood_starves_neither_heartbeats_nor_settings_nor_commands() {
     assert!(within_turns(&mut server).await.is_close());
     rig.command(Command::Stop).await;
     rig.command(Command::Stop).await;
-    assert_eq!(rig.ended().await, Ended::Stopped);
+    assert_eq!(rig.ended().await, Exit::Stopped);
 }
 
 /// The next frame, before the others had many turns.

@@ -8,7 +8,7 @@ use crate::{
         failure::Failure,
         secrets::Secrets,
         session::{OfTopics, destination::Destination},
-        settings::{Ended, Settings},
+        settings::{Exit, Settings},
     },
 };
 
@@ -99,7 +99,7 @@ pub(in crate::upstream) enum Action {
     /// Drop the connection as it is.
     Drop { slot: Slot },
     /// It is over.
-    Finish(Ended),
+    Finish(Exit),
 }
 
 /// What clients and people hear of.

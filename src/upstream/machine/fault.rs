@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::{OnExhausted, Remedy},
     hub::{LinkState, LinkStatus},
-    upstream::{failure::Failure, settings::Ended},
+    upstream::{failure::Failure, settings::Exit},
 };
 
 /// An attempt or a connection that failed.
@@ -227,7 +227,7 @@ impl Machine {
         self.announce(LinkState::Failed);
         if self.settings.reconnect.on_exhausted == OnExhausted::Exit {
             self.state = State::Finished;
-            self.actions.push_back(Action::Finish(Ended::GivenUp));
+            self.actions.push_back(Action::Finish(Exit::GivenUp));
         }
     }
 
@@ -262,7 +262,7 @@ impl Machine {
             }
             Then::Stop(last) => {
                 self.last = last;
-                self.finish(Ended::Stopped);
+                self.finish(Exit::Stopped);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     upstream::{
         failure::Failure,
         session::Rules,
-        settings::{Ended, Settings},
+        settings::{Exit, Settings},
     },
 };
 
@@ -85,18 +85,18 @@ impl Machine {
             }
             State::Dialling(attempt) => {
                 self.actions.push_back(Action::AbandonConnect { slot: attempt.slot });
-                self.finish(Ended::Stopped);
+                self.finish(Exit::Stopped);
             }
-            State::Waiting { .. } | State::Failed => self.finish(Ended::Stopped),
+            State::Waiting { .. } | State::Failed => self.finish(Exit::Stopped),
             State::Closed => {
                 self.state = State::Finished;
-                self.actions.push_back(Action::Finish(Ended::Stopped));
+                self.actions.push_back(Action::Finish(Exit::Stopped));
             }
             State::Finished => {}
         }
     }
 
-    pub(super) fn finish(&mut self, ended: Ended) {
+    pub(super) fn finish(&mut self, ended: Exit) {
         self.closed();
         self.state = State::Finished;
         self.actions.push_back(Action::Finish(ended));

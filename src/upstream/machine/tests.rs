@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     config::{self, HeartbeatKind, OnExhausted, Template},
     hub::Hole,
-    upstream::settings::Ended,
+    upstream::settings::Exit,
 };
 
 mod asked;
@@ -396,7 +396,7 @@ fn exit_on_exhausted_finishes() {
     bench.tell(Input::Start);
     let actions = bench.tell(refused());
     assert_eq!(bench.announced().state, LinkState::Failed);
-    assert_eq!(actions.last(), Some(&Action::Finish(Ended::GivenUp)));
+    assert_eq!(actions.last(), Some(&Action::Finish(Exit::GivenUp)));
 }
 
 #[test]

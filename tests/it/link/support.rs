@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wsfan::{
     config::{self, Format, Template},
     hub::{Ahead, Command, Cursor, Fate, Hub, Payload, Permit, Reader, Send, Ticket},
-    upstream::{self, Ended, Legacy, Settings},
+    upstream::{self, Exit, Legacy, Settings},
 };
 
 use crate::common::schema;
@@ -72,7 +72,7 @@ pub(crate) fn settings(urls: &[&str]) -> Settings {
 pub(crate) struct Rig {
     pub(crate) hub: Hub,
     pub(crate) settings: watch::Sender<Settings>,
-    link: JoinHandle<Ended>,
+    link: JoinHandle<Exit>,
     reader: Reader,
     cursor: Cursor,
     lines: VecDeque<Value>,
@@ -146,13 +146,13 @@ impl Rig {
     }
 
     /// Stops the link and returns how it ended.
-    pub(crate) async fn stop(self) -> Ended {
+    pub(crate) async fn stop(self) -> Exit {
         self.hub.command(Command::Stop).await;
         self.ended().await
     }
 
     /// Waits for the link to end by itself.
-    pub(crate) async fn ended(self) -> Ended {
+    pub(crate) async fn ended(self) -> Exit {
         within("the link's end", self.link).await.expect("the link doesn't panic")
     }
 

@@ -16,7 +16,7 @@ async fn a_link_may_follow_another_and_the_log_goes_on() {
     rig.command(Command::Stop).await;
     let closed = rig.state("closed").await;
     drop(server);
-    assert_eq!(soon("the end", &mut rig.link).await.unwrap(), Ended::Stopped);
+    assert_eq!(soon("the end", &mut rig.link).await.unwrap(), Exit::Stopped);
     settle().await;
     rig.read();
     assert!(rig.lines.is_empty(), "it is said once: {:?}", rig.lines);

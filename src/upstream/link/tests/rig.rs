@@ -46,7 +46,7 @@ pub(super) struct Rig {
     pub(super) reader: Reader,
     pub(super) settings: watch::Sender<Settings>,
     pub(super) legacy: Legacy,
-    pub(super) link: JoinHandle<Ended>,
+    pub(super) link: JoinHandle<Exit>,
     pub(super) streams: mpsc::Receiver<DuplexStream>,
     pub(super) cursor: Cursor,
     pub(super) lines: Vec<Value>,
@@ -98,7 +98,7 @@ impl Rig {
         settings: Settings,
         bytes: usize,
         make: fn(DuplexStream) -> S,
-    ) -> (JoinHandle<Ended>, watch::Sender<Settings>, mpsc::Receiver<DuplexStream>) {
+    ) -> (JoinHandle<Exit>, watch::Sender<Settings>, mpsc::Receiver<DuplexStream>) {
         let (publisher, commands) = hub.publisher().expect("there is no other link");
         let (sender, receiver) = watch::channel(settings);
         let (streams, accept) = mpsc::channel(16);
@@ -163,7 +163,7 @@ impl Rig {
         });
     }
 
-    pub(super) async fn ended(self) -> Ended {
+    pub(super) async fn ended(self) -> Exit {
         soon("the end", self.link).await.unwrap()
     }
 }

@@ -263,7 +263,7 @@ async fn a_stop_leaves_no_send_untold() {
     let waiting = send(&rig, "later").await;
     rig.command(Command::Stop).await;
     let late = send(&rig, "too late").await;
-    assert_eq!(rig.ended().await, Ended::Stopped);
+    assert_eq!(rig.ended().await, Exit::Stopped);
     assert_eq!(begun.next().await, Fate::Unknown);
     assert_eq!(waiting.next().await, Fate::Queued);
     assert_eq!(late.next().await, Fate::Queued);

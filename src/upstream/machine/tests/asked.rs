@@ -161,19 +161,19 @@ fn stop_finishes_from_every_state() {
     assert_eq!(bench.tell(Input::Stop), [Action::Close { slot: Slot::A, code: 1001, reason: "shutdown" }]);
     let actions = bench.tell(gone());
     assert_eq!((bench.announced().state, bench.announced().code), (LinkState::Closed, Some(1001)));
-    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)));
+    assert_eq!(actions.last(), Some(&Action::Finish(Exit::Stopped)));
 
     let mut bench = Bench::up(settings());
     bench.tell(Input::Stop);
     let actions = bench.pass(2 * S);
     assert_eq!(actions[0], Action::Drop { slot: Slot::A });
-    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "the deadline holds");
+    assert_eq!(actions.last(), Some(&Action::Finish(Exit::Stopped)), "the deadline holds");
 
     let mut bench = Bench::up(settings());
     bench.tell(Input::Stop);
     let actions = bench.tell(Input::Stop);
     assert_eq!(actions[0], Action::Drop { slot: Slot::A });
-    assert_eq!(actions.last(), Some(&Action::Finish(Ended::Stopped)), "a second stop is at once");
+    assert_eq!(actions.last(), Some(&Action::Finish(Exit::Stopped)), "a second stop is at once");
 
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);
@@ -186,5 +186,5 @@ fn stop_finishes_from_every_state() {
     let mut bench = Bench::up(settings());
     bench.tell(Input::Close);
     bench.pass(2 * S);
-    assert_eq!(bench.tell(Input::Stop), [Action::Finish(Ended::Stopped)]);
+    assert_eq!(bench.tell(Input::Stop), [Action::Finish(Exit::Stopped)]);
 }

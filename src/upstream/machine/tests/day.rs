@@ -60,7 +60,7 @@ enum Event {
     Pong(u64),
 }
 
-struct World {
+struct Simulation {
     machine: Machine,
     settings: Settings,
     now: Instant,
@@ -84,10 +84,10 @@ struct World {
     finished: bool,
 }
 
-impl World {
-    fn new(moods: Vec<Mood>, seed: u64) -> World {
+impl Simulation {
+    fn new(moods: Vec<Mood>, seed: u64) -> Simulation {
         let settings = settings();
-        World {
+        Simulation {
             machine: Machine::new(settings.clone(), seed),
             settings,
             now: Instant::now(),
@@ -285,7 +285,7 @@ impl World {
 /// A day with these moods and asks, and what must hold in it.
 fn day(moods: Vec<Mood>, mut asks: Vec<(u64, Ask)>, seed: u64) {
     asks.sort_by_key(|(at, _)| *at);
-    let mut world = World::new(moods, seed);
+    let mut world = Simulation::new(moods, seed);
     let begin = world.now;
     world.tell(Input::Start);
     for (at, ask) in asks {

@@ -139,7 +139,7 @@ enum Event {
     Ends,
 }
 
-struct World {
+struct Simulation {
     machine: Machine,
     settings: Settings,
     now: Instant,
@@ -162,10 +162,10 @@ struct World {
     finished: bool,
 }
 
-impl World {
-    fn new(moods: &[Mood], seed: u64) -> World {
+impl Simulation {
+    fn new(moods: &[Mood], seed: u64) -> Simulation {
         let settings = hour_settings();
-        World {
+        Simulation {
             machine: Machine::new(settings.clone(), seed),
             settings,
             now: Instant::now(),
@@ -425,7 +425,7 @@ fn holds(past: &[Instant], windows: &[Window], kept: usize) {
 
 fn hour(moods: &[Mood], mut happenings: Vec<(u64, Happening)>, seed: u64) {
     happenings.sort_by_key(|(at, _)| *at);
-    let mut world = World::new(moods, seed);
+    let mut world = Simulation::new(moods, seed);
     let begin = world.now;
     world.tell(Input::Start);
     for (at, happening) in happenings {
@@ -458,7 +458,7 @@ proptest! {
 
 #[test]
 fn a_server_that_serves_for_ever_is_rotated_twelve_times_an_hour() {
-    let mut world = World::new(&[Mood::Serve(0, Finale::Never)], 1);
+    let mut world = Simulation::new(&[Mood::Serve(0, Finale::Never)], 1);
     let begin = world.now;
     world.tell(Input::Start);
     world.run_until(begin + 3_600 * S);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     config::{Config, Environment},
     hub::Data,
-    upstream::settings::Ended,
+    upstream::settings::Exit,
 };
 
 const LOGIN: &str = r#"
@@ -179,7 +179,7 @@ fn a_rule_that_stops_ends_a_daemon_that_is_to_exit() {
     let mut bench = Bench::new(toml(text));
     bench.tell(Input::Start);
     let failure = Failure { http_status: Some(401), ..Failure::attempt("no") };
-    assert_eq!(bench.tell(refused_with(failure)).last(), Some(&Action::Finish(Ended::GivenUp)));
+    assert_eq!(bench.tell(refused_with(failure)).last(), Some(&Action::Finish(Exit::GivenUp)));
 }
 
 #[test]

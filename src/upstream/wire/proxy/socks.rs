@@ -147,14 +147,14 @@ mod tests {
     use super::*;
 
     /// What the proxy says, and what it must have heard before. The connection ends after the last.
-    type Talk<'a> = &'a [(&'a [u8], &'a [u8])];
+    type Conversation<'a> = &'a [(&'a [u8], &'a [u8])];
 
     /// Goes through the talk, answering whole or byte by byte. Returns the outcome, and what is left in
     /// the stream after it.
     async fn ask(
         url: &str,
         login: Option<Login>,
-        talk: Talk<'_>,
+        talk: Conversation<'_>,
         slowly: bool,
     ) -> (Result<(), String>, Vec<u8>) {
         let (mut near, mut far) = duplex(4096);
@@ -212,11 +212,11 @@ mod tests {
         ] {
             assert_eq!(ask("wss://h/", login(), talk, false).await.0, Ok(()));
         }
-        let refused: Talk<'_> = &[(&[5, 2, 0, 2], &[5, 2]), (given, &[1, 1])];
+        let refused: Conversation<'_> = &[(&[5, 2, 0, 2], &[5, 2]), (given, &[1, 1])];
         let error = ask("wss://h/", login(), refused, false).await.0.unwrap_err();
         assert_eq!(error, "refuses the user name or the password: correct them in upstream.proxy");
         let empty = Some((Vec::new(), Vec::new()));
-        let talk: Talk<'_> = &[(&[5, 2, 0, 2], &[5, 2]), (&[1, 0, 0], &[1, 0]), good];
+        let talk: Conversation<'_> = &[(&[5, 2, 0, 2], &[5, 2]), (&[1, 0, 0], &[1, 0]), good];
         assert_eq!(ask("wss://h/", empty, talk, false).await.0, Ok(()));
     }
 
