@@ -9,10 +9,10 @@ use std::{
 use serde_json::json;
 
 use super::{
+    daemon::{CONFIG, Instance, file_of},
     failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, note, wrote},
     format::{bytes, clean},
     run::explain,
-    target::{CONFIG, Instance, file_of},
 };
 use crate::config::{
     Config, Environment, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError,

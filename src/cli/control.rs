@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
+    daemon::{DaemonArgs, Need},
     failure::{Failure, Outcome, UNAVAILABLE, refusal, wrote},
     format::{self, clean},
     pretty::ending,
-    target::{Need, Target},
 };
 use crate::{
     client::{self, Client},
@@ -25,7 +25,7 @@ Exit codes: 0 done; 1 refused, or not done in time; 69 the link was given up whi
 #[command(after_help = NOTES)]
 pub(super) struct Args {
     #[command(flatten)]
-    target: Target,
+    daemon: DaemonArgs,
     /// Wait until it has happened
     #[arg(long)]
     wait: bool,
@@ -54,7 +54,7 @@ enum Fulfilment {
 }
 
 pub(super) fn control(op: LinkOp, args: &Args) -> Outcome {
-    let mut client = args.target.connect(Need::Control)?;
+    let mut client = args.daemon.connect(Need::Control)?;
     let deadline = Instant::now() + args.timeout;
     let mut line = Vec::new();
     let before = if args.wait { Some(status(&mut client, &mut line, deadline)?) } else { None };

@@ -10,6 +10,7 @@ use clap::{CommandFactory as _, Parser};
 
 mod check;
 mod control;
+mod daemon;
 mod demo;
 mod failure;
 mod format;
@@ -21,7 +22,6 @@ mod run;
 mod send;
 mod status;
 mod tail;
-mod target;
 
 use failure::Outcome;
 

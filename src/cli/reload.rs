@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
+    daemon::{DaemonArgs, Need},
     failure::{FAILED, Failure, Outcome, note, reason, refusal, wrote},
     format::clean,
-    target::{Need, Target},
 };
 use crate::{
     client::Client,
@@ -28,7 +28,7 @@ applied, or nobody answered; 78 the new config is refused, and the old one stays
 #[command(after_help = NOTES)]
 pub(super) struct Args {
     #[command(flatten)]
-    target: Target,
+    daemon: DaemonArgs,
     /// Where no daemon can be asked, or it gives no right to ask, send SIGHUP to this process, and don't wait for
     /// what comes of it
     #[arg(long, value_name = "PID")]
@@ -42,7 +42,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn reload(args: &Args) -> Outcome {
-    let unasked = match args.target.connect_to_any(Need::Control) {
+    let unasked = match args.daemon.connect_to_any(Need::Control) {
         Ok(client) => match ask(args, client)? {
             Some(refusal) => refusal,
             None => return Ok(()),
@@ -51,8 +51,8 @@ pub(super) fn reload(args: &Args) -> Outcome {
     };
     match args.or_signal {
         // a daemon that reads what isn't right only says so in its log
-        Some(pid) if !args.target.names_a_bad_config() => signal(pid, &unasked),
-        _ if args.target.names_a_bad_config() => {
+        Some(pid) if !args.daemon.names_a_bad_config() => signal(pid, &unasked),
+        _ if args.daemon.names_a_bad_config() => {
             Err(Failure::config(format!("{unasked}\nnothing is reloaded: the old config stays in force")))
         }
         _ => Err(unasked),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use super::{
+    daemon::{CONFIG, Instance, file_of},
     failure::{Failure, Outcome, UNAVAILABLE, reason},
-    target::{CONFIG, Instance, file_of},
 };
 use crate::{
     config::{Config, Environment, LoadError},

@@ -11,10 +11,10 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
+    daemon::{DaemonArgs, Need},
     failure::{Failure, Outcome, UNSURE, note, reason, refusal, wrote},
     format::counted,
     reach::{Pause, Way},
-    target::{Need, Target},
 };
 use crate::{
     client::{self, Client, Lines, Requests},
@@ -41,7 +41,7 @@ what is queued for when the link is back.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    target: Target,
+    daemon: DaemonArgs,
     /// What to send; `-` or nothing reads it from stdin
     #[arg(allow_hyphen_values = true)]
     payload: Option<String>,
@@ -103,7 +103,7 @@ enum Miss {
 pub(super) fn send(args: &Args) -> Outcome {
     // what to send is found out before the daemon is troubled
     let payload = if args.lines { None } else { Some(one(args)?) };
-    let mut sending = Sending::new(args.target.way(Need::Send)?, args)?;
+    let mut sending = Sending::new(args.daemon.way(Need::Send)?, args)?;
     match payload {
         Some(payload) => {
             match sending.send(&payload)? {
@@ -232,12 +232,12 @@ struct Sending<'a> {
     args: &'a Args,
     way: Way,
     /// None after it has ended.
-    line: Option<Connection>,
+    line: Option<Dialogue>,
 }
 
 /// A thread of its own reads what comes, since the daemon would take us for a stuck client while we wait for
 /// stdin.
-struct Connection {
+struct Dialogue {
     path: PathBuf,
     requests: Requests,
     replies: mpsc::Receiver<Result<Vec<u8>, client::Error>>,
@@ -245,8 +245,8 @@ struct Connection {
 
 impl<'a> Sending<'a> {
     fn new(way: Way, args: &'a Args) -> Outcome<Sending<'a>> {
-        let line = match way.connect().and_then(Connection::new) {
-            Ok(connection) => Some(connection),
+        let line = match way.connect().and_then(Dialogue::new) {
+            Ok(dialogue) => Some(dialogue),
             Err(failure) if args.retry => {
                 note(format!("{failure}; trying until it answers"));
                 None
@@ -288,14 +288,14 @@ impl<'a> Sending<'a> {
     fn attempt(&mut self, payload: &Payload) -> Result<Fate, Miss> {
         let connection = match &mut self.line {
             Some(connection) => connection,
-            none => none.insert(self.way.connect().and_then(Connection::new).map_err(Miss::Gone)?),
+            none => none.insert(self.way.connect().and_then(Dialogue::new).map_err(Miss::Gone)?),
         };
         connection.send(payload, self.args)
     }
 }
 
-impl Connection {
-    fn new(client: Client) -> Outcome<Connection> {
+impl Dialogue {
+    fn new(client: Client) -> Outcome<Dialogue> {
         let Client { requests, lines, .. } = client;
         let path = lines.path().to_owned();
         let (sender, replies) = mpsc::channel();
@@ -303,7 +303,7 @@ impl Connection {
             .name("replies".to_owned())
             .spawn(move || forward(lines, &sender))
             .map_err(|error| Failure::failed(format!("no thread can be started: {}", reason(&error))))?;
-        Ok(Connection { path, requests, replies })
+        Ok(Dialogue { path, requests, replies })
     }
 
     fn send(&mut self, payload: &Payload, args: &Args) -> Result<Fate, Miss> {

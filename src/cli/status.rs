@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
+    daemon::{DaemonArgs, Need},
     failure::{Failure, Outcome, refusal, wrote},
     format::{self, bytes, clean, count, counted},
     pretty::{DIM, state_style, styled},
-    target::{Need, Target},
 };
 use crate::{
     client::Client,
@@ -36,7 +36,7 @@ isn't.";
 #[command(after_help = NOTES)]
 pub(super) struct Args {
     #[command(flatten)]
-    target: Target,
+    daemon: DaemonArgs,
     /// Print the daemon's reply as it is, on one line
     #[arg(long)]
     json: bool,
@@ -55,7 +55,7 @@ pub(super) fn status(args: &Args) -> Outcome {
     if args.up {
         return up::up(args);
     }
-    let mut client = args.target.connect(Need::Nothing)?;
+    let mut client = args.daemon.connect(Need::Nothing)?;
     let mut line = Vec::new();
     ask(&mut client, &mut line, Instant::now() + args.timeout)?;
     if args.json {

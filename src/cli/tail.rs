@@ -3,11 +3,11 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use super::{
+    daemon::{DaemonArgs, Need},
     failure::{Failure, Outcome, note},
     format::{clean, now_us},
     pretty::Pretty,
     reach::{Pause, Way},
-    target::{Need, Target},
 };
 use crate::client::Client;
 
@@ -43,7 +43,7 @@ connection broke, or the daemon cut it.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    target: Target,
+    daemon: DaemonArgs,
     /// Plain protocol lines, also on a terminal
     #[arg(long, group = "form")]
     json: bool,
@@ -89,7 +89,7 @@ pub(super) fn tail(args: &Args) -> Outcome {
         // every byte is the daemon's, and stays, but for what would steer a terminal
         Form::Plain | Form::Raw => Box::new(io::stdout().lock()),
     };
-    let way = args.target.way(Need::Receive)?;
+    let way = args.daemon.way(Need::Receive)?;
     let mut pause = Pause::default();
     let mut client = match way.connect() {
         Err(failure) if args.retry => {

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Data, Limits, Log};
+use super::{Data, Log, Retention};
 use crate::{
     config::Format,
     protocol::{Encoder, Json, json},
@@ -20,7 +20,7 @@ pub fn message(text: &str) {
         Json::Not => assert!(judged.is_err(), "it is JSON"),
     }
     let message = Encoder::new(Data::Text(text));
-    let mut log = Log::new(Limits { max_bytes: 0, max_age_us: None }, true);
+    let mut log = Log::new(Retention { max_bytes: 0, max_age_us: None }, true);
     let seq = log.append(1, message.room(), |seq, envelope, raw| message.write(seq, 1, envelope, raw));
     let [envelope, raw] =
         [Format::Envelope, Format::Raw].map(|format| log.chunk(seq, format).expect("both are kept").lines());

@@ -28,7 +28,7 @@ use series::Series;
 
 /// Bounds of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct Retention {
     /// Of everything held: lines, what it takes to find them, and room for the next. The newest chunk
     /// is always held, so one message may exceed it.
     pub max_bytes: usize,
@@ -39,7 +39,7 @@ pub struct Limits {
 /// The log.
 #[derive(Debug)]
 pub struct Log {
-    limits: Limits,
+    retention: Retention,
     envelope: Series,
     /// The raw form of each message, if it is kept.
     raw: Option<Series>,
@@ -61,13 +61,13 @@ impl Log {
     pub const CHUNK_BYTES: usize = 256 << 10;
 
     /// An empty log. `raw` keeps the raw form too.
-    pub fn new(limits: Limits, raw: bool) -> Log {
+    pub fn new(retention: Retention, raw: bool) -> Log {
         Log {
-            limits,
+            retention,
             envelope: Series::from(1, 0),
             raw: raw.then(|| Series::from(1, 0)),
             raw_before: 0,
-            pool: Pool::new(chunk_bytes(limits)),
+            pool: Pool::new(chunk_bytes(retention)),
             kept: Vec::new(),
             oldest: 1,
             needed: u64::MAX,
@@ -256,8 +256,8 @@ impl Log {
     }
 
     /// The present bounds.
-    pub fn limits(&self) -> Limits {
-        self.limits
+    pub fn retention(&self) -> Retention {
+        self.retention
     }
 
     /// [`Log::expire`], with entries from `needed` on kept.
@@ -268,7 +268,7 @@ impl Log {
 
     /// Lets go of what is older than `max_age` at `now_us`.
     pub fn expire(&mut self, now_us: u64) {
-        let Some(max_age_us) = self.limits.max_age_us else { return };
+        let Some(max_age_us) = self.retention.max_age_us else { return };
         let limit = now_us.saturating_sub(max_age_us);
         while self.oldest <= self.head().min(self.needed - 1)
             && self.envelope.chunk(self.oldest).time_us(self.oldest) < limit
@@ -281,10 +281,10 @@ impl Log {
     }
 
     /// Applies new bounds, with the next [`Log::trim`]: what nobody was offered yet stays until then.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-        if self.pool.size() != chunk_bytes(limits) {
-            self.pool = Pool::new(chunk_bytes(limits));
+    pub fn set_retention(&mut self, retention: Retention) {
+        self.retention = retention;
+        if self.pool.size() != chunk_bytes(retention) {
+            self.pool = Pool::new(chunk_bytes(retention));
         }
     }
 
@@ -317,7 +317,7 @@ impl Log {
 
     fn evict(&mut self) {
         let bound = self.needed.min(self.staged);
-        while self.memory() > self.limits.max_bytes && self.front_end().is_some_and(|end| end <= bound) {
+        while self.memory() > self.retention.max_bytes && self.front_end().is_some_and(|end| end <= bound) {
             self.drop_front();
         }
     }
@@ -350,8 +350,8 @@ impl Log {
 }
 
 /// A small log has small chunks, since chunks leave whole.
-fn chunk_bytes(limits: Limits) -> usize {
-    Log::CHUNK_BYTES.min(limits.max_bytes / 16)
+fn chunk_bytes(retention: Retention) -> usize {
+    Log::CHUNK_BYTES.min(retention.max_bytes / 16)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub use hole::Hole;
 pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
 pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
-pub use log::{Limits, Log};
+pub use log::{Log, Retention};
 pub use origin::Origin;
 pub use publisher::{Commands, Publisher};
 pub use reader::Reader;
@@ -115,7 +115,7 @@ impl Hub {
     pub fn new(epoch: String, history: &config::History, raw: bool) -> Hub {
         let shared = Shared {
             epoch,
-            log: RefCell::new(Log::new(Limits::from(history), raw)),
+            log: RefCell::new(Log::new(Retention::from(history), raw)),
             link: RefCell::new(LinkStatus::default()),
             last_end: RefCell::default(),
             counters: Counters::default(),
@@ -197,9 +197,9 @@ pub fn now_us() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-impl From<&config::History> for Limits {
-    fn from(history: &config::History) -> Limits {
-        Limits {
+impl From<&config::History> for Retention {
+    fn from(history: &config::History) -> Retention {
+        Retention {
             max_bytes: history.max_bytes,
             max_age_us: history
                 .max_age

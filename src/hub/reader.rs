@@ -121,7 +121,7 @@ impl Reader {
 
     /// Whether entries may be too old.
     pub fn expires(&self) -> bool {
-        self.log().limits().max_age_us.is_some()
+        self.log().retention().max_age_us.is_some()
     }
 
     /// Reads no more: nobody waits for this reader, and nothing is kept for it.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{Answer, Configured, Hub, Limits, Reload};
+use super::{Answer, Configured, Hub, Reload, Retention};
 use crate::{config, protocol};
 
 /// Looks after the daemon. Each of several hears of the link for itself.
@@ -59,8 +59,8 @@ impl Supervisor {
     }
 
     /// Applies new bounds to the log, at once.
-    pub fn set_limits(&self, history: &config::History) {
-        self.hub.0.log.borrow_mut().set_limits(Limits::from(history));
+    pub fn set_retention(&self, history: &config::History) {
+        self.hub.0.log.borrow_mut().set_retention(Retention::from(history));
         self.hub.flush(); // what is published and not offered yet goes out before anything leaves
     }
 }

@@ -39,9 +39,9 @@ mod newcomers;
 mod offer;
 mod raw;
 
-use laggards::{Rules, Wake};
+use laggards::{Policy, Wake};
 pub(super) use member::About;
-use member::{Client, bye};
+use member::{Member, bye};
 use raw::RawForm;
 
 /// Writes to all clients. Clones are handles to the same fan-out.
@@ -51,7 +51,7 @@ pub(crate) struct Fanout(Rc<Shared>);
 struct Shared {
     hub: Hub,
     reader: Reader,
-    rules: Cell<Rules>,
+    policy: Cell<Policy>,
     gaps_said: Seldom,
     cuts_said: Seldom,
     /// The same of those that a reload ends: they keep no trouble unsaid.
@@ -70,7 +70,7 @@ struct Shared {
     finishing: Cell<bool>,
     /// How many clients the link waits for.
     holding: Cell<usize>,
-    clients: RefCell<BTreeMap<u64, Client>>,
+    clients: RefCell<BTreeMap<u64, Member>>,
     /// Clients that may be held back, and until when; the first first.
     newcomers: RefCell<VecDeque<(Instant, u64)>>,
     /// What an offer gives to many clients at once.
@@ -90,7 +90,7 @@ impl Fanout {
         Fanout(Rc::new(Shared {
             reader: hub.reader(),
             hub,
-            rules: Cell::new(Rules::new(history, memory)),
+            policy: Cell::new(Policy::new(history, memory)),
             gaps_said: Seldom::default(),
             cuts_said: Seldom::default(),
             ends_said: Seldom::default(),
@@ -149,9 +149,9 @@ impl Fanout {
         }
     }
 
-    /// Applies other rules for slow clients.
-    pub(crate) fn set_rules(&self, history: &History, memory: &MemoryBounds) {
-        self.0.rules.set(Rules::new(history, memory));
+    /// Applies another policy for slow clients.
+    pub(crate) fn set_policy(&self, history: &History, memory: &MemoryBounds) {
+        self.0.policy.set(Policy::new(history, memory));
         self.0.unfinished.borrow_mut().set_most(memory.unfinished_lines);
         self.each(|fanout, id, client| {
             if client.holding {
@@ -201,7 +201,7 @@ impl Fanout {
         if self.0.finishing.get() {
             outgoing.finish(bye(about.format, Bye::Shutdown));
         }
-        let client = Client {
+        let client = Member {
             about,
             stream,
             outgoing,
@@ -329,7 +329,7 @@ impl Fanout {
     }
 
     /// Runs `work` for one client; it leaves when that returns false.
-    fn one(&self, id: u64, work: impl FnOnce(&Fanout, &mut Client) -> bool) {
+    fn one(&self, id: u64, work: impl FnOnce(&Fanout, &mut Member) -> bool) {
         let mut clients = self.0.clients.borrow_mut();
         let Some(client) = clients.get_mut(&id) else { return };
         if !work(self, client) {
@@ -339,7 +339,7 @@ impl Fanout {
     }
 
     /// Runs `work` for every client; those leave for which it returns false.
-    fn each(&self, work: impl Fn(&Fanout, u64, &mut Client) -> bool) {
+    fn each(&self, work: impl Fn(&Fanout, u64, &mut Member) -> bool) {
         self.0.clients.borrow_mut().retain(|id, client| {
             let stays = work(self, *id, client);
             if !stays {

@@ -59,7 +59,7 @@ pub(super) fn answer(
             seq: log.head(),
             oldest: log.oldest(),
             bytes: log.bytes() as u64,
-            max_bytes: log.limits().max_bytes as u64,
+            max_bytes: log.retention().max_bytes as u64,
         },
         totals: Some(fanout.totals()),
         clients: fanout.rows(you, all),

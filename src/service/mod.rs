@@ -302,9 +302,9 @@ impl Daemon {
         let now = described(self.path.as_deref(), config);
         self.supervisor
             .configure(|configured| (configured.file, configured.upstream) = (now.file, now.upstream));
-        self.supervisor.set_limits(&config.history);
+        self.supervisor.set_retention(&config.history);
         self.supervisor.set_max_message(config.upstream.max_message);
-        self.fanout.set_rules(&config.history, &config.memory);
+        self.fanout.set_policy(&config.history, &config.memory);
         logging::set_level(config.log.level);
         let settings = link_settings(config);
         self.link_settings.send_if_modified(|present| {

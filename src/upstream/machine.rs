@@ -8,6 +8,7 @@
 //! attempt leads through `Waiting`, which has a delay. Attempts asked for come at once, but no more
 //! often than once per `initial_delay`; and all of them keep to `limits.connects`.
 
+use dialling::Attempt;
 use std::{
     collections::VecDeque,
     rc::Rc,
@@ -25,10 +26,10 @@ use crate::{
     hub::{Data, LinkState, LinkStatus, Payload},
 };
 
-mod attempt;
 mod backoff;
 mod channel;
 mod dedupe;
+mod dialling;
 mod events;
 mod fault;
 mod heartbeat;
@@ -42,7 +43,6 @@ mod trial;
 mod verdict;
 mod world;
 
-use attempt::Attempt;
 use channel::{Channel, Doing, Timeout};
 pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};
 use fault::Fault;

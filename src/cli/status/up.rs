@@ -9,10 +9,10 @@ use std::{
 use super::{Args, ask, ending, next_try, parse, print};
 use crate::{
     cli::{
+        daemon::Need,
         failure::{Failure, Outcome, wrote},
         format::{self, clean},
         reach::Pause,
-        target::Need,
     },
     client::{Client, Error},
     protocol::{Line, LinkState, Message, Op},
@@ -24,11 +24,11 @@ const LAST_WORD: Duration = Duration::from_millis(200);
 /// Whether the link is up, or comes up in time.
 pub(super) fn up(args: &Args) -> Outcome {
     let Some(within) = args.within else {
-        let mut client = args.target.connect(Need::Nothing)?;
+        let mut client = args.daemon.connect(Need::Nothing)?;
         return is_up(args, &mut client, Instant::now() + args.timeout)?.ok_or_failure();
     };
     let deadline = Instant::now() + within;
-    let way = args.target.way(Need::Receive)?;
+    let way = args.daemon.way(Need::Receive)?;
     let mut pause = Pause::default();
     loop {
         let failure = match way.connect().and_then(|mut client| comes_up(args, &mut client, deadline)) {

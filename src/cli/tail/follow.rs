@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    recall::{Look, Recalled, Skip},
+    recall::{Recalled, Skip, Skipping},
     start::Start,
 };
 use crate::{
@@ -185,13 +185,13 @@ impl<W: Write> Tail<W> {
     fn take(&mut self, line: &[u8]) -> Outcome<Option<End>> {
         if let Some(skip) = &mut self.skip {
             match skip.look(line) {
-                Look::Pass(seq) => {
+                Skipping::Pass(seq) => {
                     if let Some(seq) = seq {
                         self.passed(seq);
                     }
                     return Ok(None);
                 }
-                Look::Begin(gap) => {
+                Skipping::Begin(gap) => {
                     self.skip = None;
                     if let Some(gap) = gap
                         && let Some(end) = self.take(&gap)?
@@ -199,7 +199,7 @@ impl<W: Write> Tail<W> {
                         return Ok(Some(end));
                     }
                 }
-                Look::Show => {}
+                Skipping::Show => {}
             }
         }
         if let Some(seq) = Message::seq_of(line) {

@@ -12,7 +12,7 @@ pub(super) struct Skip {
 }
 
 /// What becomes of a line while others are passed over.
-pub(super) enum Look {
+pub(super) enum Skipping {
     Pass(Option<u64>),
     /// It is the first to be shown, after this gap.
     Begin(Option<Vec<u8>>),
@@ -20,21 +20,21 @@ pub(super) enum Look {
 }
 
 impl Skip {
-    pub(super) fn look(&mut self, line: &[u8]) -> Look {
-        let Some(parsed) = Line::parse(line) else { return Look::Show };
+    pub(super) fn look(&mut self, line: &[u8]) -> Skipping {
+        let Some(parsed) = Line::parse(line) else { return Skipping::Show };
         match (&parsed, parsed.seq(), parsed.time_us()) {
             (_, Some(seq), Some(time_us)) if time_us < self.until_us => {
                 self.gap = None;
-                Look::Pass(Some(seq))
+                Skipping::Pass(Some(seq))
             }
-            (_, Some(_), _) => Look::Begin(self.gap.take()),
+            (_, Some(_), _) => Skipping::Begin(self.gap.take()),
             (Line::Gap(gap), ..) => {
                 self.gap = Some(line.to_owned());
-                Look::Pass(gap.to)
+                Skipping::Pass(gap.to)
             }
             // the link's state said again
-            (Line::Link(_), ..) => Look::Pass(None),
-            _ => Look::Show,
+            (Line::Link(_), ..) => Skipping::Pass(None),
+            _ => Skipping::Show,
         }
     }
 }

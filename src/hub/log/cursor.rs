@@ -218,10 +218,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::Limits;
+    use crate::hub::Retention;
 
     fn log(max_bytes: usize, raw: bool) -> Log {
-        Log::new(Limits { max_bytes, max_age_us: None }, raw)
+        Log::new(Retention { max_bytes, max_age_us: None }, raw)
     }
 
     fn append(log: &mut Log, length: usize) {
@@ -379,11 +379,11 @@ mod tests {
                     }
                     // all are too old, but the newest are needed
                     Step::Expire(back) => {
-                        log.set_limits(Limits { max_age_us: Some(1), ..log.limits() });
+                        log.set_retention(Retention { max_age_us: Some(1), ..log.retention() });
                         log.expire_unneeded(10, (log.head() + 1).saturating_sub(back).max(1));
-                        log.set_limits(Limits { max_age_us: None, ..log.limits() });
+                        log.set_retention(Retention { max_age_us: None, ..log.retention() });
                     }
-                    Step::Bound(max_bytes) => log.set_limits(Limits { max_bytes, ..log.limits() }),
+                    Step::Bound(max_bytes) => log.set_retention(Retention { max_bytes, ..log.retention() }),
                     Step::Write { client, bytes } => {
                         let (cursor, seen) = &mut clients[client];
                         match cursor.ahead(&log) {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn log(max_bytes: usize, max_age_us: Option<u64>) -> Log {
-    Log::new(Limits { max_bytes, max_age_us }, false)
+    Log::new(Retention { max_bytes, max_age_us }, false)
 }
 
 fn append(log: &mut Log, time_us: u64, length: usize) -> u64 {
@@ -87,7 +87,7 @@ fn raw_lines_may_be_kept_from_some_entry_on() {
         append(&mut log, 0, 10);
     }
     assert_eq!((log.oldest(), log.head()), (1, 10));
-    log.set_limits(Limits { max_bytes: 0, max_age_us: None });
+    log.set_retention(Retention { max_bytes: 0, max_age_us: None });
     log.keep_raw(true);
     (0..1000).for_each(|_| {
         append(&mut log, 0, 1000);
@@ -144,7 +144,7 @@ fn it_takes_what_it_says_whatever_the_lines_sizes() {
             .flat_map(move |raw| [64 << 10, 1 << 20, 4 << 20].map(|max| (sizes, raw, max)))
     }) {
         let largest = 2 * (sizes.iter().max().unwrap() + 4096);
-        let mut log = Log::new(Limits { max_bytes, max_age_us: None }, raw);
+        let mut log = Log::new(Retention { max_bytes, max_age_us: None }, raw);
         let mut full = false;
         let mut appended = 0;
         for length in sizes.iter().cycle() {
@@ -168,7 +168,7 @@ fn it_takes_what_it_says_whatever_the_lines_sizes() {
 
 #[test]
 fn chunks_are_used_again() {
-    let mut log = Log::new(Limits { max_bytes: 4 << 20, max_age_us: None }, true);
+    let mut log = Log::new(Retention { max_bytes: 4 << 20, max_age_us: None }, true);
     let places = |log: &Log| {
         let mut places: Vec<usize> = log
             .series()
@@ -244,7 +244,7 @@ fn new_limits_apply_with_the_next_trim() {
     (0..1000).for_each(|_| {
         append(&mut log, 0, 1000);
     });
-    log.set_limits(Limits { max_bytes: 256 << 10, max_age_us: None });
+    log.set_retention(Retention { max_bytes: 256 << 10, max_age_us: None });
     assert_eq!(log.oldest(), 1, "what nobody was offered yet stays");
     log.trim(u64::MAX);
     assert!(log.bytes() <= 256 << 10);
@@ -287,7 +287,7 @@ fn what_is_staged_is_seen_once_it_is_committed() {
 
 #[test]
 fn what_is_staged_stays_and_is_cut_over_many_chunks() {
-    let mut log = Log::new(Limits { max_bytes: 64 << 10, max_age_us: None }, true);
+    let mut log = Log::new(Retention { max_bytes: 64 << 10, max_age_us: None }, true);
     (0..10).for_each(|_| {
         append(&mut log, 0, 1000);
     });

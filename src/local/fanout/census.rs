@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Fanout, member::Client};
+use super::{Fanout, member::Member};
 use crate::{
     config::Format,
     hub::Log,
@@ -26,7 +26,7 @@ impl Fanout {
     pub(in crate::local) fn rows(&self, you: u64, all: bool) -> Vec<ClientRow<'static>> {
         let log = self.0.hub.log();
         let clients = self.0.clients.borrow();
-        let row = |id: u64, client: &Client| client.row(id, id == you, &log);
+        let row = |id: u64, client: &Member| client.row(id, id == you, &log);
         match all {
             true => clients.iter().map(|(id, client)| row(*id, client)).collect(),
             false => clients.get(&you).map(|client| row(you, client)).into_iter().collect(),
@@ -53,7 +53,7 @@ impl Fanout {
     }
 }
 
-impl Client {
+impl Member {
     fn row(&self, id: u64, you: bool, log: &Log) -> ClientRow<'static> {
         ClientRow {
             client: id,

@@ -6,7 +6,7 @@ use std::{net::Shutdown, rc::Rc, time::Duration};
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 
-use super::{Client, Fanout};
+use super::{Fanout, Member};
 use crate::{
     config::{Format, History, MemoryBounds, SlowClient},
     hub::Log,
@@ -26,16 +26,16 @@ const BLOCK_WINDOW: usize = 1 << 20;
 
 /// What happens to slow clients.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
+pub(super) struct Policy {
     pub(super) slow_client: SlowClient,
     stall_timeout: Duration,
     pub(super) max_bytes: usize,
     stalled_lines: usize,
 }
 
-impl Rules {
-    pub(super) fn new(history: &History, memory: &MemoryBounds) -> Rules {
-        Rules {
+impl Policy {
+    pub(super) fn new(history: &History, memory: &MemoryBounds) -> Policy {
+        Policy {
             stalled_lines: memory.stalled_lines,
             slow_client: history.slow_client,
             stall_timeout: history.stall_timeout,
@@ -79,7 +79,7 @@ impl Fanout {
                 if !client.holding || client.outgoing.is_cut_off() {
                     return true;
                 }
-                if client.progress.elapsed() < fanout.0.rules.get().stall_timeout {
+                if client.progress.elapsed() < fanout.0.policy.get().stall_timeout {
                     fanout.watch_stall(id, client);
                     return true;
                 }
@@ -98,7 +98,7 @@ impl Fanout {
         if !self.0.reader.expires() {
             return;
         }
-        let needed = match self.0.rules.get().slow_client {
+        let needed = match self.0.policy.get().slow_client {
             SlowClient::Block => {
                 let clients = self.0.clients.borrow();
                 clients.values().filter_map(|client| client.outgoing.needs()).min().unwrap_or(u64::MAX)
@@ -109,14 +109,14 @@ impl Fanout {
     }
 
     /// Gives a client what it can take, and then looks whether the link has to wait for it.
-    pub(super) fn pump_and_hold(&self, id: u64, client: &mut Client) -> bool {
+    pub(super) fn pump_and_hold(&self, id: u64, client: &mut Member) -> bool {
         let stays = self.pump(id, client);
         self.hold(id, client);
         stays
     }
 
     /// Cuts a laggard off under `disconnect` as soon as its next entry is gone.
-    pub(super) fn watch_bound(&self, id: u64, client: &mut Client) -> bool {
+    pub(super) fn watch_bound(&self, id: u64, client: &mut Member) -> bool {
         if self.disconnects(client)
             && !client.outgoing.is_finishing()
             && client.outgoing.is_lost(&self.0.hub.log())
@@ -133,10 +133,10 @@ impl Fanout {
     }
 
     /// Under `block`, the link waits for a client that is too far behind, as long as that one reads.
-    pub(super) fn hold(&self, id: u64, client: &mut Client) {
-        let rules = self.0.rules.get();
-        let window = BLOCK_WINDOW.min(rules.max_bytes / 2);
-        let holds = rules.slow_client == SlowClient::Block
+    pub(super) fn hold(&self, id: u64, client: &mut Member) {
+        let policy = self.0.policy.get();
+        let window = BLOCK_WINDOW.min(policy.max_bytes / 2);
+        let holds = policy.slow_client == SlowClient::Block
             && client.lagging
             && client.outgoing.needs().is_some_and(|seq| !self.0.hub.log().is_within(seq, window));
         if holds == client.holding {
@@ -156,11 +156,11 @@ impl Fanout {
 
     /// Looks at a client again when it has taken nothing for `stall_timeout`: at once, if that is
     /// past already, so that one that has long been stuck doesn't make the others wait.
-    pub(super) fn watch_stall(&self, id: u64, client: &mut Client) {
+    pub(super) fn watch_stall(&self, id: u64, client: &mut Member) {
         if std::mem::replace(&mut client.stall_watched, true) {
             return;
         }
-        let deadline = client.progress + self.0.rules.get().stall_timeout;
+        let deadline = client.progress + self.0.policy.get().stall_timeout;
         self.wait(Box::pin(async move {
             tokio::time::sleep_until(deadline).await;
             Wake::Stall(id)
@@ -168,7 +168,7 @@ impl Fanout {
     }
 
     /// The client's next entry is gone: tells it, or cuts it off.
-    pub(super) fn lost(&self, id: u64, client: &mut Client) {
+    pub(super) fn lost(&self, id: u64, client: &mut Member) {
         if self.disconnects(client) {
             return self.cut_off(id, client, Bye::SlowClient);
         }
@@ -195,11 +195,11 @@ impl Fanout {
 
     /// Whether a client that falls out of the log is cut off. The raw format has no line to declare
     /// a gap with, and a silent one must not be.
-    fn disconnects(&self, client: &Client) -> bool {
-        self.0.rules.get().slow_client == SlowClient::Disconnect || client.about.format == Format::Raw
+    fn disconnects(&self, client: &Member) -> bool {
+        self.0.policy.get().slow_client == SlowClient::Disconnect || client.about.format == Format::Raw
     }
 
-    pub(super) fn cut_off(&self, id: u64, client: &mut Client, why: Bye) {
+    pub(super) fn cut_off(&self, id: u64, client: &mut Member, why: Bye) {
         if client.outgoing.is_cut_off() {
             return;
         }
@@ -219,7 +219,7 @@ impl Fanout {
     }
 
     /// Says that a client is cut off: as trouble, unless a reload asked for it.
-    fn say_cut_off(&self, id: u64, client: &Client, why: Bye) {
+    fn say_cut_off(&self, id: u64, client: &Member, why: Bye) {
         let (pid, is_asked, why) = (client.about.peer.pid, why == Bye::Reconfigured, why.name());
         let said = if is_asked { &self.0.ends_said } else { &self.0.cuts_said };
         match said.due() {
@@ -233,7 +233,7 @@ impl Fanout {
     /// may be. They are in the middle of a line, or leave their answers unread: there is no way to tell
     /// them.
     pub(super) fn shed(&self) {
-        let most = self.0.rules.get().stalled_lines;
+        let most = self.0.policy.get().stalled_lines;
         let held = || self.0.reader.with_log(Log::kept_bytes) + self.0.unread.get();
         if held() <= most {
             return;
@@ -262,7 +262,7 @@ impl Fanout {
     }
 
     /// Looks at a client again when it can take more.
-    pub(super) fn wait_writable(&self, id: u64, client: &mut Client) {
+    pub(super) fn wait_writable(&self, id: u64, client: &mut Member) {
         let watch = match client.watch.take() {
             Some(watch) => {
                 watch.forget_writable();
@@ -298,7 +298,7 @@ impl Fanout {
     }
 
     /// What remains to be done for a client that is taken off the list.
-    pub(super) fn part(&self, client: &mut Client) {
+    pub(super) fn part(&self, client: &mut Member) {
         client.close();
         if std::mem::take(&mut client.holding) {
             self.0.holding.set(self.0.holding.get() - 1);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A client, as the fan-out knows it.
-pub(super) struct Client {
+pub(super) struct Member {
     pub(super) about: About,
     pub(super) stream: Rc<Watched<UnixStream>>,
     pub(super) outgoing: Outgoing,
@@ -54,7 +54,7 @@ impl About {
     }
 }
 
-impl Client {
+impl Member {
     pub(super) fn finish(&mut self, why: Bye) {
         self.outgoing.finish(self.bye(why));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Client, Fanout, laggards::Wake};
+use super::{Fanout, Member, laggards::Wake};
 
 /// A new client gets entries after its first line, or after so long.
 const FIRST_LINE: Duration = Duration::from_millis(20);
@@ -39,10 +39,10 @@ impl Fanout {
 
     /// Lets those begin for whom the log may not wait. What is held back must not be lost by that.
     pub(super) fn hurry_newcomers(&self) {
-        let window = self.0.rules.get().max_bytes / 2;
+        let window = self.0.policy.get().max_bytes / 2;
         let is_late = |id| {
             let clients = self.0.clients.borrow();
-            let next = clients.get(&id).and_then(|client: &Client| client.outgoing.needs());
+            let next = clients.get(&id).and_then(|client: &Member| client.outgoing.needs());
             next.is_some_and(|seq| !self.0.hub.log().is_within(seq, window))
         };
         let ids: Vec<u64> = self.0.newcomers.borrow().iter().map(|(_, id)| *id).collect();

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Client, Fanout};
+use super::{Fanout, Member};
 use crate::{config::SlowClient, local::dialogue::outgoing::Next};
 
 /// So many writes for one client in a row; then the others have their turn.
@@ -20,7 +20,7 @@ const BURST_KEPT: Duration = Duration::from_secs(1);
 impl Fanout {
     /// Gives every client what lies ahead of it.
     pub(super) fn offer(&self) {
-        let block = self.0.rules.get().slow_client == SlowClient::Block;
+        let block = self.0.policy.get().slow_client == SlowClient::Block;
         let needed = Cell::new(u64::MAX);
         self.0.burst.borrow_mut().begin(self.count());
         if !self.0.newcomers.borrow().is_empty() {
@@ -52,11 +52,11 @@ impl Fanout {
     }
 
     /// Writes until the client has all, can't take more, or has had its turn. False: it is gone.
-    pub(super) fn pump(&self, id: u64, client: &mut Client) -> bool {
+    pub(super) fn pump(&self, id: u64, client: &mut Member) -> bool {
         if client.lagging && !client.outgoing.is_finishing() {
             return true;
         }
-        let Client { stream, outgoing, .. } = client;
+        let Member { stream, outgoing, .. } = client;
         let mut burst = self.0.burst.borrow_mut();
         let turn = self.0.reader.with_log(|log| {
             for _ in 0..WRITES_PER_TURN {
@@ -114,7 +114,7 @@ impl Fanout {
     pub(super) fn let_go(&self) {
         let mut burst = self.0.burst.borrow_mut();
         // one that has long been stuck may never need it
-        let soon = |client: &Client| client.lagging && client.progress.elapsed() < BURST_KEPT;
+        let soon = |client: &Member| client.lagging && client.progress.elapsed() < BURST_KEPT;
         if burst.is_held() && !self.0.clients.borrow().values().any(soon) {
             burst.clear();
         }

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config::Format, hub::Limits};
+use crate::{config::Format, hub::Retention};
 
 fn log() -> Log {
-    Log::new(Limits { max_bytes: 64 << 10, max_age_us: None }, false)
+    Log::new(Retention { max_bytes: 64 << 10, max_age_us: None }, false)
 }
 
 fn append(log: &mut Log, length: usize) {

@@ -23,7 +23,7 @@ const SYSTEM_SOCKET: &str = "/run/wsfan/wsfan.sock";
 
 /// How every client command is told where the daemon is.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Target {
+pub(super) struct DaemonArgs {
     /// The daemon that runs this config file [default: /etc/wsfan/wsfan.toml, if there]
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "instance"])]
     config: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl FromStr for Instance {
     }
 }
 
-impl Target {
+impl DaemonArgs {
     /// Connects to the daemon.
     pub(super) fn connect(&self, need: Need) -> Outcome<Client> {
         self.way(need)?.connect()
@@ -121,7 +121,7 @@ impl Target {
         self.config.as_ref().or(instance.as_ref()).is_some_and(|file| Config::load(file).is_err())
     }
 
-    /// As [`Target::way`], with the process's environment and the path of the daemon's config given; and what
+    /// As [`DaemonArgs::way`], with the process's environment and the path of the daemon's config given; and what
     /// to warn of.
     fn way_in(&self, need: Need, environment: &Environment, config: &Path) -> Outcome<(Way, Option<String>)> {
         if let Some(socket) = &self.socket {
@@ -260,9 +260,9 @@ mod tests {
         let file = dir.path().join("wsfan.toml");
         let runtime = Environment::fixed([("XDG_RUNTIME_DIR", "/run/user/7")]);
         let default = Way::to("/run/user/7/wsfan.sock".into()).or(Some(SYSTEM_SOCKET.into()));
-        let found = |target: &Target| target.way_in(Need::Nothing, &runtime, &file);
-        let unnamed = Target::default();
-        let named = Target { config: Some(file.clone()), ..Target::default() };
+        let found = |args: &DaemonArgs| args.way_in(Need::Nothing, &runtime, &file);
+        let unnamed = DaemonArgs::default();
+        let named = DaemonArgs { config: Some(file.clone()), ..DaemonArgs::default() };
 
         assert_eq!(found(&unnamed), Ok((default.clone(), None)), "there is none");
         assert_eq!(found(&named).unwrap_err().code(), CONFIG_IS_BAD);
@@ -291,9 +291,9 @@ mod tests {
         let file = dir.path().join("wsfan.toml");
         fs::write(&file, "bad").unwrap();
         let environment = Environment::fixed([("WSFAN_SOCKET", "/env")]);
-        let found = |target: Target| target.way_in(Need::Nothing, &environment, &file);
-        assert_eq!(found(Target::default()), Ok((Way::to("/env".into()), None)));
-        let socket = Target { socket: Some("/s".into()), ..Target::default() };
+        let found = |args: DaemonArgs| args.way_in(Need::Nothing, &environment, &file);
+        assert_eq!(found(DaemonArgs::default()), Ok((Way::to("/env".into()), None)));
+        let socket = DaemonArgs { socket: Some("/s".into()), ..DaemonArgs::default() };
         assert_eq!(found(socket), Ok((Way::to("/s".into()), None)));
     }
 
@@ -302,7 +302,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("wsfan.toml");
         fs::write(&file, "[upstream]\nurl = \"ws://a/\"\n").unwrap();
-        let named = Target { config: Some(file.clone()), ..Target::default() };
+        let named = DaemonArgs { config: Some(file.clone()), ..DaemonArgs::default() };
         let environment = Environment::process();
         // what it says of the system's daemon is only true if that runs this very file
         let (way, _) = named.way_in(Need::Send, &environment, Path::new("/nonexistent")).unwrap();
