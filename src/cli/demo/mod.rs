@@ -22,14 +22,14 @@ use crate::{
 };
 
 mod cast;
-mod program;
+mod player;
 mod scratch;
 mod server;
 mod story;
 mod tally;
 
 use cast::Who;
-use program::Program;
+use player::Player;
 use scratch::Scratch;
 use server::{Act, Server};
 use story::{Do, Story};
@@ -150,22 +150,22 @@ impl Theatre {
             Cue::Interrupted => return Err(Stopped::Enough),
             _ => return Err(Failure::failed("the daemon doesn't call the demo's server").into()),
         }
-        let mut programs = Vec::new();
+        let mut players = Vec::new();
         for who in Who::ALL {
-            programs.push(Program::connect(who, &scratch.socket(), scenes.clone()).await?);
+            players.push(Player::connect(who, &scratch.socket(), scenes.clone()).await?);
         }
         drop(scenes);
 
         while let Cue::Scene(scene) = self.next(end).await? {
-            self.hear(scene, &mut programs, story).await?;
+            self.hear(scene, &mut players, story).await?;
         }
 
-        programs.iter().for_each(|program| program.set_awake(true));
-        programs[Who::Trader as usize].ask(&story.ask_for_ledger()).await?;
+        players.iter().for_each(|player| player.set_awake(true));
+        players[Who::Trader as usize].ask(&story.ask_for_ledger()).await?;
         let deadline = Some(Instant::now() + PATIENCE);
         while !story.has_ledger() {
             match self.next(deadline).await? {
-                Cue::Scene(scene) => self.hear(scene, &mut programs, story).await?,
+                Cue::Scene(scene) => self.hear(scene, &mut players, story).await?,
                 Cue::Late => return Err(Failure::failed("the daemon doesn't tell its status").into()),
                 Cue::Interrupted => return Err(Stopped::Enough),
             }
@@ -174,11 +174,11 @@ impl Theatre {
         self.stopping = true;
         let _ = stop.send(()); // a daemon that is gone is found out below
         let deadline = Instant::now() + PATIENCE;
-        let mut left = programs.len();
+        let mut left = players.len();
         while left > 0 {
             match self.next(Some(deadline)).await? {
                 Cue::Scene(Scene::Ended(_)) => left -= 1,
-                Cue::Scene(scene) => self.hear(scene, &mut programs, story).await?,
+                Cue::Scene(scene) => self.hear(scene, &mut players, story).await?,
                 Cue::Late => return Err(Failure::failed("the daemon doesn't stop").into()),
                 Cue::Interrupted => return Err(Stopped::Enough),
             }
@@ -212,7 +212,7 @@ impl Theatre {
     async fn hear<W: Write>(
         &mut self,
         scene: Scene,
-        programs: &mut [Program],
+        players: &mut [Player],
         story: &mut Story<W>,
     ) -> Result<(), Stopped> {
         let mut to_do = Vec::new();
@@ -226,10 +226,10 @@ impl Theatre {
         }
         for wish in to_do {
             match wish {
-                Do::Ask(who, request) => programs[who as usize].ask(&request).await?,
-                Do::Sleep(who) => programs[who as usize].set_awake(false),
+                Do::Ask(who, request) => players[who as usize].ask(&request).await?,
+                Do::Sleep(who) => players[who as usize].set_awake(false),
                 Do::SendMore(had) => drop(self.keep_up.send_replace(had)),
-                Do::Wake(who) => programs[who as usize].set_awake(true),
+                Do::Wake(who) => players[who as usize].set_awake(true),
             }
         }
         Ok(())

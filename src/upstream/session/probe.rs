@@ -137,7 +137,7 @@ impl<'m> Visitor<'m> for Inside<'_, '_, 'm> {
     fn visit_map<M: MapAccess<'m>>(self, mut map: M) -> Result<(), M::Error> {
         let At { probe, node, found } = self.0;
         let children = &probe.nodes[node].children;
-        while let Some(child) = map.next_key_seed(Member(children))? {
+        while let Some(child) = map.next_key_seed(KeySeed(children))? {
             match child {
                 Some(node) => {
                     probe.clear(node, found);
@@ -192,9 +192,9 @@ impl<'m> Visitor<'m> for Inside<'_, '_, 'm> {
 }
 
 /// A key: the child that it leads to, if any.
-struct Member<'p>(&'p [Child]);
+struct KeySeed<'p>(&'p [Child]);
 
-impl<'m> DeserializeSeed<'m> for Member<'_> {
+impl<'m> DeserializeSeed<'m> for KeySeed<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'m>>(self, parser: D) -> Result<Self::Value, D::Error> {
@@ -202,7 +202,7 @@ impl<'m> DeserializeSeed<'m> for Member<'_> {
     }
 }
 
-impl Visitor<'_> for Member<'_> {
+impl Visitor<'_> for KeySeed<'_> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

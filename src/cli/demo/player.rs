@@ -19,21 +19,21 @@ use crate::{
 };
 
 /// Hands the daemon's lines on, and asks what the story wants to know.
-pub(super) struct Program {
+pub(super) struct Player {
     requests: OwnedWriteHalf,
     awake: watch::Sender<bool>,
 }
 
-impl Program {
+impl Player {
     /// Connects. The lines go to `scenes` from now on.
-    pub(super) async fn connect(who: Who, socket: &Path, scenes: mpsc::Sender<Scene>) -> Outcome<Program> {
+    pub(super) async fn connect(who: Who, socket: &Path, scenes: mpsc::Sender<Scene>) -> Outcome<Player> {
         let stream = UnixStream::connect(socket)
             .await
             .map_err(|error| Failure::failed(unreachable(socket, &error)))?;
         let (read, requests) = stream.into_split();
         let (awake, is_awake) = watch::channel(true);
         tokio::task::spawn_local(forward(who, BufReader::new(read), is_awake, scenes));
-        Ok(Program { requests, awake })
+        Ok(Player { requests, awake })
     }
 
     /// Reads no further, or goes on.
