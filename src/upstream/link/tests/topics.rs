@@ -294,7 +294,7 @@ async fn other_words_for_topics_mean_another_connection_and_none_at_all_their_en
     while soon("the end", server.next()).await.is_some_and(|message| message.is_ok()) {}
     let _server = rig.accept().await;
     rig.state("up").await;
-    assert_eq!(program.heard(), ["loss Exit a: the configuration has no topics.subscribe any more"]);
+    assert_eq!(program.heard(), ["loss Ended a: the configuration has no topics.subscribe any more"]);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
