@@ -352,9 +352,9 @@ fn history(history: &History) -> String {
 
 fn listener(listener: &Listener) -> String {
     let rights = [
-        (listener.rights.receive, "receive"),
-        (listener.rights.send, "send"),
-        (listener.rights.control, "control"),
+        (listener.grant.rights.receive, "receive"),
+        (listener.grant.rights.send, "send"),
+        (listener.grant.rights.control, "control"),
     ];
     let rights: Vec<&str> = rights.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
     let mut text = format!("{}, mode {:04o}", listener.path.display(), listener.mode);

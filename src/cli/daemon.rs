@@ -208,9 +208,9 @@ fn best(listeners: &[Listener], need: Need) -> Option<&Listener> {
     envelopes
         .find(|listener| match need {
             Need::Nothing => true,
-            Need::Receive => listener.rights.receive,
-            Need::Send => listener.rights.send,
-            Need::Control => listener.rights.control,
+            Need::Receive => listener.grant.rights.receive,
+            Need::Send => listener.grant.rights.send,
+            Need::Control => listener.grant.rights.control,
         })
         .or(first)
 }
@@ -218,7 +218,10 @@ fn best(listeners: &[Listener], need: Need) -> Option<&Listener> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::failure::CONFIG as CONFIG_IS_BAD, config::Rights};
+    use crate::{
+        cli::failure::CONFIG as CONFIG_IS_BAD,
+        config::{Grant, Rights},
+    };
 
     fn listener(path: &str, format: Format, rights: &str) -> Listener {
         Listener {
@@ -227,11 +230,15 @@ mod tests {
             owner: None,
             group: None,
             format,
-            rights: Rights {
-                receive: rights.contains('r'),
-                send: rights.contains('s'),
-                control: rights.contains('c'),
+            grant: Grant {
+                rights: Rights {
+                    receive: rights.contains('r'),
+                    send: rights.contains('s'),
+                    control: rights.contains('c'),
+                },
+                ..Grant::default()
             },
+            rules: Vec::new(),
             max_clients: 1,
             privileged: true,
             max_clients_per_user: None,

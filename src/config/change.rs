@@ -7,6 +7,7 @@
 use super::{
     Config,
     sections::{
+        grant::Grant,
         heartbeat::{Heartbeat, HeartbeatKind},
         history::History,
         limits::Limits,
@@ -46,11 +47,11 @@ pub struct Key {
 
 /// A table of a section's keys, and the function that finds those that differ.
 macro_rules! section {
-    ($keys:ident, $differ:ident, $type:ident { $($field:ident: $name:literal $takes:ident),* $(,)? }) => {
+    ($keys:ident, $differ:ident, $type:ident { $($field:ident: $name:literal $takes:ident),* $(,)? } $(but $($but:ident),*)?) => {
         const $keys: &[Key] = &[$(Key { name: $name, takes: Takes::$takes }),*];
 
         fn $differ(old: &$type, new: &$type) -> Vec<&'static Key> {
-            let $type { $($field),* } = old;
+            let $type { $($field,)* $($($but: _),*)? } = old;
             let differs = [$(*$field != new.$field),*];
             $keys.iter().zip(differs).filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
         }
@@ -117,11 +118,19 @@ section!(LISTENER, listener, Listener {
     owner: "listener.owner" Nothing,
     group: "listener.group" Nothing,
     format: "listener.format" Nothing,
-    rights: "listener.rights" Nothing,
+    rules: "[[listener.rule]]" Nothing,
     privileged: "listener.privileged" Nothing,
     max_clients: "listener.max_clients" Nothing,
     max_clients_per_user: "listener.max_clients_per_user" Nothing,
     max_line: "listener.max_line" Nothing,
+} but grant);
+
+section!(GRANT, grant, Grant {
+    rights: "listener.rights" Nothing,
+    ops: "listener.ops" Nothing,
+    send_when: "listener.send_when" Nothing,
+    max_message: "listener.max_message" Nothing,
+    rate: "listener.rate" Nothing,
 });
 
 section!(HISTORY, history, History {
@@ -213,6 +222,7 @@ impl Config {
             .chain([&SECRET_BEAT])
             .chain(RECONNECT)
             .chain(LISTENER)
+            .chain(GRANT)
             .chain(HISTORY)
             .chain(MEMORY)
             .chain(OUTBOX)
@@ -295,7 +305,9 @@ impl Outbox {
 impl Listener {
     /// The keys by which `new`, at the same path, differs.
     pub fn changes(&self, new: &Listener) -> Vec<&'static Key> {
-        listener(self, new)
+        let mut keys = listener(self, new);
+        keys.extend(grant(&self.grant, &new.grant));
+        keys
     }
 }
 

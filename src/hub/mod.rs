@@ -32,6 +32,7 @@ mod shared_topics;
 mod subscriptions;
 mod supervisor;
 mod turns;
+mod windows;
 
 pub use crate::protocol::Data;
 pub use configured::Configured;
@@ -52,6 +53,7 @@ pub use subscriptions::{
 };
 pub use supervisor::Supervisor;
 pub use turns::Turns;
+pub use windows::Windows;
 
 /// What a local client, a signal or a reload asks of the link.
 #[derive(Debug)]

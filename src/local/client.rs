@@ -12,11 +12,13 @@ use serde_json::value::RawValue;
 use tokio::{sync::Notify, task::coop::consume_budget};
 
 use super::{
+    access::Access,
     budget::headcount::Counted,
     dialogue::{
         lines::{LineBuffer, TooLong},
         outgoing::Seek,
-        replies, rights,
+        replies,
+        rights::{self, Who},
     },
     fanout::Fanout,
     socket::{self, Peer},
@@ -24,9 +26,9 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    config::{self, Format, Rights},
+    config::Format,
     hub::{Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket},
-    protocol::{self, Bad, Bye, Code, Done, Op, Request, Since, Why},
+    protocol::{self, Bad, Bye, Code, Content, Done, Op, Request, Since, Why},
 };
 
 /// Read at once from a client.
@@ -51,11 +53,10 @@ pub(super) struct ClientReader {
     pub(super) id: u64,
     pub(super) _counted: Counted,
     pub(super) peer: Peer,
-    /// The user that the daemon runs as.
-    pub(super) own_uid: u32,
+    pub(super) who: Who,
     pub(super) format: Format,
     /// Its listener's settings, which a reload may change.
-    pub(super) listener: Rc<RefCell<config::Listener>>,
+    pub(super) access: Rc<Access>,
     pub(super) max_line: usize,
     /// Where its sends come from.
     pub(super) from: Rc<Origin>,
@@ -198,9 +199,9 @@ impl ClientReader {
         if !matches!(op, Op::Attach { .. }) {
             self.fanout.begin(self.id); // it begins where it came in
         }
-        if let Some(right) = rights::missing(self.rights(), &op) {
-            let message = format!("this needs the right {right:?}, which this listener doesn't give");
-            return self.fanout.reply(self.id, &replies::error(id, Code::Forbidden, &message));
+        let missing = rights::missing(&self.access.of(&self.who), &op);
+        if let Some(why) = missing {
+            return self.refuse(id, op.name(), Code::Forbidden, &why);
         }
         match op {
             Op::Send(content) => self.send(id.map(RawValue::to_owned), content.into(), Vec::new()).await,
@@ -236,9 +237,10 @@ impl ClientReader {
         }
     }
 
-    /// What it may do now.
-    fn rights(&self) -> Rights {
-        rights::of(&self.listener.borrow(), self.peer.uid, self.own_uid)
+    /// Refuses what its rights don't let it do.
+    fn refuse(&self, id: Option<&RawValue>, op: &str, code: Code, why: &str) {
+        self.access.say_refused(self.id, self.peer, op, why);
+        self.fanout.reply(self.id, &replies::error(id, code, why));
     }
 
     fn reload(&self, id: Option<&RawValue>) {
@@ -257,6 +259,10 @@ impl ClientReader {
     }
 
     async fn send(&self, id: Option<Box<RawValue>>, payload: Payload, rest: Vec<Payload>) {
+        let messages = std::iter::once(&payload).chain(&rest);
+        if let Some((code, why)) = self.access.refuses(now(), &self.who, messages) {
+            return self.refuse(id.as_deref(), "send", code, &why);
+        }
         let extra = id.as_ref().map_or(0, |id| id.get().len());
         let Some(permit) = self.admit(Send::cost_of(&payload, &rest, extra)).await else { return };
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
@@ -275,11 +281,17 @@ impl ClientReader {
     /// A line from a client of a raw listener is a text message. There is no line to tell an error
     /// with, so a send that fails ends the connection.
     async fn raw(&self, line: &[u8]) {
-        let text = match (self.rights().send, std::str::from_utf8(line)) {
-            (true, Ok(text)) => text.to_owned(),
-            _ => return self.fanout.dismiss(self.id, Bye::BadClient),
+        let Ok(text) = std::str::from_utf8(line) else {
+            return self.fanout.dismiss(self.id, Bye::BadClient);
         };
-        let payload = Payload::Text(text);
+        let payload = Payload::Text(text.to_owned());
+        let may = rights::missing(&self.access.of(&self.who), &Op::Send(Content::Text("".into())));
+        let refused = may
+            .or_else(|| self.access.refuses(now(), &self.who, std::iter::once(&payload)).map(|(_, why)| why));
+        if let Some(why) = refused {
+            self.access.say_refused(self.id, self.peer, "send", &why);
+            return self.fanout.dismiss(self.id, Bye::BadClient);
+        }
         let Some(permit) = self.admit(Send::cost_of(&payload, &[], 0)).await else { return };
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let ticket = Ticket::new(permit, move |fate| {
@@ -345,7 +357,7 @@ impl ClientReader {
     }
 
     async fn status(&self, id: Option<&RawValue>) {
-        let all = self.rights().control;
+        let all = self.access.of(&self.who).rights.control;
         let Some(wait) = self.fanout.book_status(self.peer.uid, all) else {
             let message = "this user asks for status more often than it is answered: ask again in a second";
             return self.fanout.reply(self.id, &replies::error(id, Code::RateLimited, message));

@@ -16,9 +16,10 @@ use tokio::{
 };
 
 use super::{
+    access::Access,
     budget::headcount::{Full, Headcount, Most},
     client::ClientReader,
-    dialogue::{replies, rights},
+    dialogue::{replies, rights::Who},
     fanout::{About, Fanout},
     seldom::Seldom,
     socket::{self, BindError, Bound, Ids, Peer},
@@ -39,7 +40,7 @@ const MAX_REQUEST: usize = 4 << 10;
 /// One local socket and the clients on it.
 pub(crate) struct Listener {
     bound: SharedSocket,
-    config: Rc<RefCell<config::Listener>>,
+    access: Rc<Access>,
     hub: Hub,
     fanout: Fanout,
     started: std::time::Instant,
@@ -55,16 +56,17 @@ impl Listener {
     /// # Errors
     /// What stands in the way, in a sentence.
     pub(crate) fn bind(
-        config: Rc<RefCell<config::Listener>>,
+        config: config::Listener,
         ids: Ids,
         hub: Hub,
         fanout: Fanout,
         started: std::time::Instant,
     ) -> Result<Listener, BindError> {
-        let bound = Rc::new(RefCell::new(Some(Bound::bind(&config.borrow(), ids)?)));
+        let access = Rc::new(Access::new(config, &ids));
+        let bound = Rc::new(RefCell::new(Some(Bound::bind(&access.config(), ids)?)));
         Ok(Listener {
             bound,
-            config,
+            access,
             hub,
             fanout,
             started,
@@ -76,12 +78,12 @@ impl Listener {
 
     /// Its format.
     pub(crate) fn format(&self) -> Format {
-        self.config.borrow().format
+        self.access.config().format
     }
 
     /// What changes it while it runs.
     pub(crate) fn handle(&self) -> Handle {
-        Handle { bound: Rc::clone(&self.bound), config: Rc::clone(&self.config), fanout: self.fanout.clone() }
+        Handle { bound: Rc::clone(&self.bound), access: Rc::clone(&self.access), fanout: self.fanout.clone() }
     }
 
     /// Accepts clients until `stop`, then looks after those there are until they are gone.
@@ -137,7 +139,7 @@ impl Listener {
 
     fn admit(&self, stream: UnixStream, readers: &mut JoinSet<()>) -> io::Result<()> {
         stream.set_nonblocking(true)?;
-        let config = self.config.borrow();
+        let config = self.access.config();
         while let Some(ended) = readers.try_join_next() {
             report(ended);
         }
@@ -162,7 +164,8 @@ impl Listener {
             let message = "the daemon has nearly as many files open as it may (LimitNOFILE in its unit)";
             return self.refuse(&stream, message);
         }
-        let rights = rights::of(&config, peer.uid, own_uid);
+        let who = socket::who(&stream)?;
+        let rights = self.access.of(&who).rights;
         // nothing but a send is long
         let max_line = if rights.send { config.max_line } else { config.max_line.min(MAX_REQUEST) };
         let stream = Rc::new(Watched::reading(stream)?);
@@ -171,6 +174,7 @@ impl Listener {
             listener: config.path.clone(),
             format: config.format,
             peer,
+            who: who.clone(),
             receive: rights.receive,
             max_line,
             dismissed: Rc::clone(&dismissed),
@@ -185,10 +189,10 @@ impl Listener {
             id,
             _counted: counted,
             peer,
+            who,
             from: Rc::new(Origin::new(peer.uid, id)),
-            own_uid,
             format: config.format,
-            listener: Rc::clone(&self.config),
+            access: Rc::clone(&self.access),
             max_line,
             dismissed,
             started: self.started,
@@ -200,7 +204,7 @@ impl Listener {
     /// Says why a client isn't taken in. The socket is new, so its buffer has room for the line.
     fn refuse(&self, mut stream: &UnixStream, why: &str) -> io::Result<()> {
         self.hub.counters().refused_client();
-        let config = self.config.borrow();
+        let config = self.access.config();
         if let Some(unsaid) = self.refusals_said.due() {
             tracing::warn!(listener = %config.path.display(), why, unsaid, "refused a client");
         }
@@ -217,19 +221,19 @@ type SharedSocket = Rc<RefCell<Option<Bound>>>;
 /// Changes a listener that runs.
 pub(crate) struct Handle {
     bound: SharedSocket,
-    config: Rc<RefCell<config::Listener>>,
+    access: Rc<Access>,
     fanout: Fanout,
 }
 
 impl Handle {
     /// Where it is.
     pub(crate) fn path(&self) -> PathBuf {
-        self.config.borrow().path.clone()
+        self.access.config().path.clone()
     }
 
     /// What is in force.
     pub(crate) fn config(&self) -> config::Listener {
-        self.config.borrow().clone()
+        self.access.config().clone()
     }
 
     /// Applies other settings, with the same path; `ids` where the owner or the group is another one. The socket's mode and owner and the rights hold at once,
@@ -240,17 +244,16 @@ impl Handle {
     /// What stands in the way, in a sentence; then nothing is changed.
     pub(crate) fn change(&self, new: config::Listener, ids: Option<Ids>) -> Result<(), BindError> {
         if let Some(bound) = &*self.bound.borrow() {
-            bound.change(self.config.borrow().mode, new.mode, ids)?;
+            bound.change(self.access.config().mode, new.mode, ids.clone())?;
         }
-        *self.config.borrow_mut() = new;
+        self.access.change(new, ids.as_ref());
         Ok(())
     }
 
     /// Dismisses those who receive and have no right to any more.
     pub(crate) fn withdraw(&self) {
-        let config = self.config.borrow();
-        let may_receive = |uid| rights::of(&config, uid, socket::own_uid()).receive;
-        self.fanout.dismiss_of(&config.path, |about| about.receive && !may_receive(about.peer.uid));
+        let may_receive = |who: &Who| self.access.of(who).rights.receive;
+        self.fanout.dismiss_of(&self.path(), |about| about.receive && !may_receive(&about.who));
     }
 
     /// Removes the socket, and dismisses all of its clients. Nobody comes after them.

@@ -3,6 +3,7 @@
 //! Lines out are written by the [`Fanout`] alone, for all clients; lines in are read by one small
 //! task for each client. The two never wait for one another.
 
+mod access;
 mod budget;
 mod burst;
 mod client;

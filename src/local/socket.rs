@@ -21,8 +21,11 @@ use rustix::{
 mod bound;
 mod directory;
 mod error;
+mod groups;
 mod names;
 mod outlook;
+
+use super::dialogue::rights::Who;
 
 pub(super) use self::bound::Bound;
 pub(crate) use self::{error::BindError, names::Ids, outlook::outlook};
@@ -43,6 +46,16 @@ pub(super) struct Peer {
 pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
     let credentials = socket_peercred(stream)?;
     Ok(Peer { pid: rustix::process::Pid::as_raw(Some(credentials.pid)), uid: credentials.uid.as_raw() })
+}
+
+/// Who is at the other end, as rules look at it: the user, and all groups of its process when it connected.
+pub(super) fn who(stream: &UnixStream) -> io::Result<Who> {
+    let credentials = socket_peercred(stream)?;
+    let mut groups = groups::of_peer(stream)?;
+    groups.push(credentials.gid.as_raw());
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(Who { uid: credentials.uid.as_raw(), groups: groups.into() })
 }
 
 /// The user that the daemon runs as.

@@ -1,6 +1,6 @@
 //! The listeners that there are, and what a reload makes of them.
 
-use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use tokio::{
     sync::oneshot,
@@ -30,9 +30,13 @@ pub(super) type Owners = BTreeMap<PathBuf, Result<Ids, BindError>>;
 
 /// Looks up who owns the sockets of the new listeners. This may block.
 pub(super) fn owners(old: &[config::Listener], new: &[config::Listener]) -> Owners {
+    let members = |listener: &config::Listener| -> Vec<_> {
+        listener.rules.iter().map(|rule| (rule.users.clone(), rule.groups.clone())).collect()
+    };
     let stays = |new: &config::Listener| {
         let is_same = |old: &&config::Listener| {
             (&old.path, &old.owner, &old.group) == (&new.path, &new.owner, &new.group)
+                && members(old) == members(new)
         };
         old.iter().find(is_same).is_some()
     };
@@ -135,8 +139,7 @@ impl Listeners {
     }
 
     fn bind_one(&self, config: &config::Listener, ids: Ids) -> Result<Listener, BindError> {
-        let config = Rc::new(RefCell::new(config.clone()));
-        Listener::bind(config, ids, self.hub.clone(), self.fanout.clone(), self.started)
+        Listener::bind(config.clone(), ids, self.hub.clone(), self.fanout.clone(), self.started)
     }
 
     fn start(&mut self, listener: Listener) {

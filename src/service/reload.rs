@@ -138,7 +138,7 @@ mod tests {
     fn what_changes_of_a_listener_is_named() {
         let new = changed(|config| {
             let [a, b] = &mut config.listeners[..] else { unreachable!() };
-            (a.rights, a.mode, a.max_line) = (ALL, 0o666, 100);
+            (a.grant.rights, a.mode, a.max_line) = (ALL, 0o666, 100);
             (b.format, b.max_clients, b.group, b.owner) =
                 (Format::Raw, 3, Some("g".into()), Some("o".into()));
         });
@@ -150,8 +150,8 @@ mod tests {
             names.concat(),
             [
                 "listener.mode of /a",
-                "listener.rights of /a",
                 "listener.max_line of /a",
+                "listener.rights of /a",
                 "listener.owner of /b",
                 "listener.group of /b",
                 "listener.format of /b",

@@ -29,8 +29,8 @@ fn one_line_is_enough() {
     let [listener] = &config.listeners[..] else { panic!("not one listener") };
     assert_eq!(listener.path, Path::new("/run/wsfan/wsfan.sock"));
     assert_eq!(listener.mode, 0o660);
-    assert_eq!((listener.rights.receive, listener.rights.send), (true, true));
-    assert!(!listener.rights.control);
+    assert_eq!((listener.grant.rights.receive, listener.grant.rights.send), (true, true));
+    assert!(!listener.grant.rights.control);
     assert_eq!((listener.max_clients, listener.max_line), (1024, 1 << 20));
     assert_eq!((config.history.max_bytes, config.history.max_age), (64 << 20, None));
     assert_eq!(config.history.slow_client, SlowClient::Gap);
@@ -691,6 +691,48 @@ fn listeners() {
             "line 3: listener[0].rights is text: write a list of texts in square brackets",
         ),
         (
+            "[[listener]]\nops = [\"fly\"]",
+            "line 3: listener[0].ops[0] is \"fly\": there are send, attach, status, reconnect, close, open, reload, ping",
+        ),
+        (
+            "[[listener]]\nops = [\"ping\", \"ping\"]",
+            "line 3: listener[0].ops[1] is \"ping\" again: list each one once",
+        ),
+        (
+            "[[listener]]\nsend_when = \"\"",
+            "line 3: listener[0].send_when is empty, which every message would match: write a text that is in it",
+        ),
+        ("[[listener]]\nmax_message = 0", "line 3: listener[0].max_message is 0: write 1B to 512MiB"),
+        (
+            "[[listener]]\nrate = \"0/1s\"",
+            "line 3: listener[0].rate is \"0/1s\": write a number from 1 to 100000, a slash and a time of 1ms to 1d, such as \"120/60s\"",
+        ),
+        (
+            "[[listener]]\nrate = [\"5/1s\", \"10001/1m\"]",
+            "line 3: listener[0].rate has 10001/1m: write at most 10000 in a time",
+        ),
+        (
+            "[[listener]]\n[listener.rule]",
+            "line 3: listener[0].rule is a table: write [[listener[0].rule]], with two brackets each",
+        ),
+        (
+            "[[listener]]\n[[listener.rule]]\nrights = [\"send\"]",
+            "line 3: listener[0].rule[0].users is missing, and groups too: write whom the rule is for, such as [\"alice\"]",
+        ),
+        (
+            "[[listener]]\n[[listener.rule]]\nusers = []",
+            "line 4: listener[0].rule[0].users is a list of 0: write 1 to 256 users, or leave it out",
+        ),
+        (
+            "[[listener]]\n[[listener.rule]]\ngroups = [\"a b\"]",
+            "line 4: listener[0].rule[0].groups[0] is \"a b\": write a group's name or number",
+        ),
+        (
+            "[[listener]]\n[[listener.rule]]\nusers = [\"4294967295\"]\nright = [\"send\"]",
+            "line 4: listener[0].rule[0].users[0] is \"4294967295\": write a user's name or number\n\
+             line 5: unknown key `listener[0].rule[0].right`: did you mean `rights`?",
+        ),
+        (
             "[[listener]]\nmax_clients = 0",
             "line 3: listener[0].max_clients is 0: write a whole number from 1 to 1000000",
         ),
@@ -708,7 +750,7 @@ fn listeners() {
     assert_eq!((first.path.to_str(), first.format), (Some(default), Format::Envelope));
     assert_eq!((second.mode, second.format), (0o600, Format::Raw));
     assert_eq!(second.owner.as_deref(), Some("0"));
-    assert!(second.rights.control && !second.rights.send && !second.rights.receive);
+    assert!(second.grant.rights.control && !second.grant.rights.send && !second.grant.rights.receive);
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub(super) fn warnings(config: &Config, file: Option<&Path>, environment: &Envir
 
 /// Sockets on which everybody on the machine may send.
 fn open_listeners(config: &Config) -> impl Iterator<Item = String> {
-    let open = config.listeners.iter().filter(|listener| listener.mode & 0o002 != 0 && listener.rights.send);
+    let open =
+        config.listeners.iter().filter(|listener| listener.mode & 0o002 != 0 && listener.grant.rights.send);
     open.map(|listener| {
         format!(
             "anyone on this machine may send through listener {} (mode {:04o}): give it rights = [\"receive\"], or a \

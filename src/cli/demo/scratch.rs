@@ -114,7 +114,7 @@ mod tests {
         let (token, socket) = (Path::new("/tmp/a \"b\"/token"), Path::new("/tmp/a \"b\"/wsfan.sock"));
         let config = Config::parse(&config(1234, token, socket), &Environment::fixed([])).unwrap();
         assert_eq!(config.listeners[0].path, socket);
-        assert!(config.listeners[0].rights.control);
+        assert!(config.listeners[0].grant.rights.control);
         assert!(matches!(config.heartbeat.kind, HeartbeatKind::Message { expect: Some(_), .. }));
         assert_eq!(config.upstream.headers.len(), 1);
     }

@@ -90,7 +90,7 @@ impl std::fmt::Display for Window {
     }
 }
 
-fn read_windows(section: &Section<'_>, key: &'static str) -> Vec<Window> {
+pub(super) fn read_windows(section: &Section<'_>, key: &'static str) -> Vec<Window> {
     let items = section.one_or_more(key).unwrap_or_default();
     if items.len() > MAX_WINDOWS {
         section.problem(key, format_args!("is a list of {}: write at most {MAX_WINDOWS}", items.len()));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::rights::Rights;
+use super::grant::{Grant, ListenerRule};
 use crate::config::{
     language::environment::Environment,
     reader::{
@@ -16,7 +16,7 @@ use crate::config::{
 pub const MAX_SOCKET_PATH: usize = 107;
 
 /// One `[[listener]]`: a local socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// `path`: absolute, at most [`MAX_SOCKET_PATH`] bytes. Default [`default_socket`].
     pub path: PathBuf,
@@ -28,9 +28,11 @@ pub struct Listener {
     pub group: Option<String>,
     /// `format`. Default [`Format::Envelope`].
     pub format: Format,
-    /// `rights`: what its clients may do. Default receive and send.
-    pub rights: Rights,
-    /// `privileged`: whether root and the daemon's own user have every right here, whatever `rights` says.
+    /// `rights`, `ops`, `send_when`, `max_message` and `rate`: what its clients may do.
+    pub grant: Grant,
+    /// `[[listener.rule]]`: what some of them may do instead; the first that fits decides. At most 64.
+    pub rules: Vec<ListenerRule>,
+    /// `privileged`: whether root and the daemon's own user have every right here, whatever else is said of rights.
     /// Default true.
     pub privileged: bool,
     /// `max_clients`: at once; 1 to 1,000,000. Default 1024.
@@ -71,7 +73,8 @@ impl Listener {
             owner: None,
             group: None,
             format: Format::Envelope,
-            rights: Rights::default(),
+            grant: Grant::default(),
+            rules: Vec::new(),
             privileged: true,
             max_clients: 1024,
             max_clients_per_user: None,
@@ -132,13 +135,15 @@ impl Listener {
         {
             item.warning("has a `$` in it, but paths hold no variables: the socket has that very name");
         }
+        let grant = Grant::read(&section, &default.grant);
         let formats = [("envelope", Format::Envelope), ("raw", Format::Raw)];
         let listener = Self {
             mode: read_mode(&section).unwrap_or(default.mode),
             owner: read_name(&section, "owner"),
             group: read_name(&section, "group"),
             format: section.one_of("format", &formats).unwrap_or(default.format),
-            rights: Rights::read(&section),
+            rules: ListenerRule::read_all(&section, &grant),
+            grant,
             privileged: section.truth("privileged").unwrap_or(default.privileged),
             max_clients: section.integer("max_clients", 1..=1_000_000).unwrap_or(default.max_clients),
             max_clients_per_user: section.integer("max_clients_per_user", 1..=1_000_000),
@@ -200,11 +205,7 @@ fn read_mode(section: &Section<'_>) -> Option<u32> {
 
 fn read_name(section: &Section<'_>, key: &'static str) -> Option<String> {
     let text = section.text(key)?;
-    let bad = |c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/';
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    // The largest number means "don't change" to the kernel.
-    let bad_number = is_number && !text.parse().is_ok_and(|id: u32| id != u32::MAX);
-    if bad_number || text.contains(bad) {
+    if !is_name(text) {
         let who = if key == "owner" { "user" } else { "group" };
         section.problem(
             key,
@@ -213,6 +214,15 @@ fn read_name(section: &Section<'_>, key: &'static str) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+/// Whether a text can be the name or the number of a user or a group.
+pub(super) fn is_name(text: &str) -> bool {
+    let bad = |c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/';
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    // the largest number means "don't change" to the kernel; nothing at all is no number either
+    let bad_number = is_number && !text.parse().is_ok_and(|id: u32| id != u32::MAX);
+    !bad_number && !text.contains(bad)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `listener.rights`: what a client may do.
+//! `listener.rights` and `listener.ops`: what a client may do.
 
 use crate::config::reader::{Section, values::quoted};
 
@@ -20,11 +20,10 @@ impl Default for Rights {
 }
 
 impl Rights {
-    pub(in crate::config) fn read(section: &Section<'_>) -> Self {
+    /// What a section says; none where it doesn't.
+    pub(in crate::config) fn read(section: &Section<'_>) -> Option<Self> {
         let before = section.problems();
-        let Some(items) = section.texts("rights") else {
-            return Self::default();
-        };
+        let items = section.texts("rights")?;
         let wanted = "write \"receive\", \"send\" or \"control\"";
         let mut rights = Self { receive: false, send: false, control: false };
         for item in &items {
@@ -45,6 +44,53 @@ impl Rights {
         if items.is_empty() && section.problems() == before {
             section.problem("rights", format_args!("is an empty list: {wanted}"));
         }
-        rights
+        Some(rights)
+    }
+}
+
+/// `listener.ops`: of what the rights allow, these ops alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ops {
+    /// A bit for each of [`Ops::NAMES`].
+    bits: u32,
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl Ops {
+    /// All ops of the local protocol; a test of the local room holds the two together.
+    pub const NAMES: &[&str] = &["send", "attach", "status", "reconnect", "close", "open", "reload", "ping"];
+
+    /// Every one.
+    pub const ALL: Self = Self { bits: u32::MAX };
+
+    /// Whether an op is among them.
+    pub fn has(self, name: &str) -> bool {
+        self == Self::ALL
+            || Self::NAMES.iter().position(|known| *known == name).is_some_and(|at| self.bits & 1 << at != 0)
+    }
+
+    /// What a section says; none where it doesn't.
+    pub(in crate::config) fn read(section: &Section<'_>) -> Option<Self> {
+        let items = section.texts("ops")?;
+        let mut ops = Self { bits: 0 };
+        for item in &items {
+            let text = item.text().unwrap_or_default();
+            match Self::NAMES.iter().position(|name| *name == text) {
+                Some(at) if ops.bits & 1 << at != 0 => {
+                    item.problem(format_args!("is {} again: list each one once", quoted(text)));
+                }
+                Some(at) => ops.bits |= 1 << at,
+                None => {
+                    let names = Self::NAMES.join(", ");
+                    item.problem(format_args!("is {}: there are {names}", quoted(text)));
+                }
+            }
+        }
+        Some(ops)
     }
 }

@@ -1,53 +1,195 @@
 //! Who may do what. Pure.
 
+use std::{collections::HashSet, fmt, rc::Rc};
+
+use serde::de::{self, Deserialize, Deserializer, Error as _};
+
 use crate::{
-    config::{Listener, Rights},
-    protocol::Op,
+    config::{Grant, Listener, Rights},
+    hub::Payload,
+    protocol::{Code, Op},
 };
 
-/// The rights of a client whose peer has `uid`: its listener's, or every one for root and for the
-/// daemon's own user, unless the listener says that they are like others.
-pub(in crate::local) fn of(listener: &Listener, uid: u32, own_uid: u32) -> Rights {
-    match listener.privileged && (uid == 0 || uid == own_uid) {
-        true => Rights { receive: true, send: true, control: true },
-        false => listener.rights,
+/// Who a client is, as the rules of a listener look at it.
+#[derive(Debug, Clone)]
+pub(in crate::local) struct Who {
+    pub(in crate::local) uid: u32,
+    /// All groups of its process when it connected, sorted.
+    pub(in crate::local) groups: Rc<[u32]>,
+}
+
+/// Whom a rule is for, by number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::local) struct Members {
+    pub(in crate::local) users: Vec<u32>,
+    pub(in crate::local) groups: Vec<u32>,
+}
+
+impl Members {
+    fn include(&self, who: &Who) -> bool {
+        self.users.contains(&who.uid) || self.groups.iter().any(|gid| who.groups.binary_search(gid).is_ok())
     }
 }
 
-/// The name of the right that `op` needs and `rights` lack.
-pub(in crate::local) fn missing(rights: Rights, op: &Op<'_>) -> Option<&'static str> {
-    let (has, name) = match op {
-        Op::Send(_) | Op::Unit { .. } => (rights.send, "send"),
-        Op::Attach { .. } => (rights.receive, "receive"),
-        Op::Reconnect | Op::Close | Op::Open | Op::Reload => (rights.control, "control"),
+static ALL: Grant = Grant::ALL;
+
+/// What a client may do: every thing for root and for the daemon's own user, unless the listener says that they are
+/// like others; else what the first rule says that is for it, else what the listener says. `members` are those of the
+/// rules, in their order.
+pub(in crate::local) fn of<'a>(
+    listener: &'a Listener,
+    members: &[Members],
+    who: &Who,
+    own_uid: u32,
+) -> &'a Grant {
+    if listener.privileged && (who.uid == 0 || who.uid == own_uid) {
+        return &ALL;
+    }
+    let rules = listener.rules.iter().zip(members);
+    let rule = rules.into_iter().find(|(_, members)| members.include(who));
+    rule.map_or(&listener.grant, |(rule, _)| &rule.grant)
+}
+
+/// What keeps a client from asking for `op`, in a sentence.
+pub(in crate::local) fn missing(grant: &Grant, op: &Op<'_>) -> Option<String> {
+    let Rights { receive, send, control } = grant.rights;
+    let (has, right) = match op {
+        Op::Send(_) | Op::Unit { .. } => (send, "send"),
+        Op::Attach { .. } => (receive, "receive"),
+        Op::Reconnect | Op::Close | Op::Open | Op::Reload => (control, "control"),
         Op::Status | Op::Ping => (true, ""),
     };
-    (!has).then_some(name)
+    if !has {
+        return Some(format!("this needs the right {right:?}, which this listener doesn't give"));
+    }
+    let name = op.name();
+    (!grant.ops.has(name)).then(|| format!("this listener doesn't give you the op {name:?} (ops)"))
+}
+
+/// What keeps a client from sending these messages, but for how many it has sent.
+pub(in crate::local) fn unsendable<'a>(
+    grant: &Grant,
+    mut messages: impl Iterator<Item = &'a Payload>,
+) -> Option<(Code, String)> {
+    if grant.max_message.is_none() && grant.send_when.is_none() {
+        return None;
+    }
+    messages.find_map(|message| {
+        if let Some(max) = grant.max_message.filter(|max| message.len() > *max) {
+            return Some((
+                Code::TooLarge,
+                format!("the message is over the {max} bytes that this listener lets you send (max_message)"),
+            ));
+        }
+        let pattern = grant.send_when.as_ref()?;
+        let text = match message {
+            Payload::Text(text) => Some(&**text),
+            Payload::Binary(bytes) => std::str::from_utf8(bytes).ok(),
+        };
+        let why = match text {
+            Some(text) if says_twice(text) => {
+                "a key stands twice in this message, so that what it says can't be told"
+            }
+            Some(text) if pattern.matches(text) => return None,
+            _ => "this listener lets you send other messages only (send_when)",
+        };
+        Some((Code::Forbidden, why.to_owned()))
+    })
+}
+
+/// Whether a text is JSON in which an object has a key twice. Of two values one reader takes the first and another the
+/// last: who may send one of them only could say both.
+fn says_twice(text: &str) -> bool {
+    serde_json::from_str::<Once>(text).is_err_and(|error| error.is_data())
+}
+
+/// JSON in which each object has each key once.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Once, D::Error> {
+        deserializer.deserialize_any(OnceVisitor)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> de::Visitor<'de> for OnceVisitor {
+    type Value = Once;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_unit<E>(self) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Once, A::Error> {
+        while items.next_element::<Once>()?.is_some() {}
+        Ok(Once)
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Once, A::Error> {
+        let mut keys = HashSet::new();
+        while let Some((key, Once)) = entries.next_entry::<String, Once>()? {
+            if !keys.insert(key) {
+                return Err(A::Error::custom("a key twice"));
+            }
+        }
+        Ok(Once)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
-    use crate::protocol::Content;
+    use crate::{
+        config::{Config, Environment, Ops},
+        protocol::Content,
+    };
 
     const NONE: Rights = Rights { receive: false, send: false, control: false };
 
-    #[test]
-    fn root_and_the_daemons_own_user_have_every_right() {
-        let all = Rights { receive: true, send: true, control: true };
-        let mut listener = Listener { rights: NONE, ..Listener::new("/s") };
-        for (uid, rights) in [(0, all), (1000, all), (1001, NONE)] {
-            assert_eq!(of(&listener, uid, 1000), rights, "{uid}");
-        }
-        listener.privileged = false;
-        for uid in [0, 1000, 1001] {
-            assert_eq!(of(&listener, uid, 1000), NONE, "{uid}");
-        }
+    fn who(uid: u32, groups: &[u32]) -> Who {
+        Who { uid, groups: groups.into() }
     }
 
-    #[test]
-    fn each_op_needs_its_right() {
-        let ops = [
+    fn nothing() -> Grant {
+        Grant { rights: NONE, ..Grant::default() }
+    }
+
+    /// The listener that these lines are of.
+    fn listener(lines: &str) -> Listener {
+        let text = format!("upstream.url = \"ws://a\"\n[[listener]]\npath = \"/s\"\n{lines}");
+        Config::parse(&text, &Environment::fixed([])).unwrap().listeners.remove(0)
+    }
+
+    fn ops() -> [(Op<'static>, Option<&'static str>); 9] {
+        [
             (Op::Send(Content::Text("".into())), Some("send")),
             (Op::Unit { messages: vec![] }, Some("send")),
             (Op::Attach { since: None }, Some("receive")),
@@ -57,10 +199,113 @@ mod tests {
             (Op::Reload, Some("control")),
             (Op::Status, None),
             (Op::Ping, None),
-        ];
-        for (op, right) in ops {
-            assert_eq!(missing(NONE, &op), right, "{op:?}");
-            assert_eq!(missing(of(&Listener::new("/s"), 0, 0), &op), None, "{op:?}");
+        ]
+    }
+
+    #[test]
+    fn root_and_the_daemons_own_user_may_do_all_of_it() {
+        let mut listener =
+            listener("rights = [\"receive\"]\nops = []\nmax_message = 1\n[[listener.rule]]\nusers = [\"0\"]");
+        listener.grant.rights = NONE;
+        for (uid, is_all) in [(0, true), (1000, true), (1001, false)] {
+            let grant = of(&listener, &[Members::default()], &who(uid, &[]), 1000);
+            assert_eq!(*grant == Grant::ALL, is_all, "{uid}");
+        }
+        listener.privileged = false;
+        let members = [Members { users: vec![0], groups: vec![] }];
+        assert_eq!(of(&listener, &members, &who(0, &[]), 1000), &listener.rules[0].grant);
+        for uid in [1000, 1001] {
+            assert_eq!(of(&listener, &members, &who(uid, &[0]), 1000), &listener.grant, "{uid}");
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_decides_and_says_the_rest_as_its_listener_does() {
+        let rules = "rights = [\"receive\"]\nmax_message = 9\n\
+            [[listener.rule]]\nusers = [\"1\"]\nrights = [\"send\"]\n\
+            [[listener.rule]]\ngroups = [\"7\", \"8\"]\nops = [\"status\"]\nmax_message = 5\n\
+            [[listener.rule]]\nusers = [\"1\", \"2\"]\nrate = \"5/1s\"\n";
+        let listener = listener(rules);
+        let members = [(&[1][..], &[][..]), (&[], &[7, 8]), (&[1, 2], &[])]
+            .map(|(users, groups): (&[u32], &[u32])| Members { users: users.into(), groups: groups.into() });
+        let of = |uid, groups: &[u32]| of(&listener, &members, &who(uid, groups), 1000);
+        let rule = |at: usize| &listener.rules[at].grant;
+        assert_eq!(of(1, &[8]), rule(0));
+        assert_eq!((of(2, &[3, 8, 9]), of(3, &[7])), (rule(1), rule(1)));
+        assert_eq!(of(2, &[6, 9]), rule(2));
+        assert_eq!(of(3, &[]), &listener.grant);
+        assert_eq!([0, 1, 2].map(|at| rule(at).max_message), [Some(9), Some(5), Some(9)]);
+        assert_eq!([0, 1].map(|at| rule(at).rights.send), [true, false]);
+    }
+
+    #[test]
+    fn each_op_needs_its_right_and_may_be_left_out_of_ops() {
+        for (op, right) in ops() {
+            let sentence = right
+                .map(|right| format!("this needs the right {right:?}, which this listener doesn't give"));
+            assert_eq!(missing(&nothing(), &op), sentence, "{op:?}");
+            assert_eq!(missing(&Grant::ALL, &op), None, "{op:?}");
+            let others: Vec<_> = Ops::NAMES.iter().filter(|name| **name != op.name()).collect();
+            for (names, is_given) in
+                [(vec![&*op.name()], true), (others.into_iter().copied().collect(), false)]
+            {
+                let listener = listener(&format!("ops = {names:?}"));
+                let grant = Grant { rights: Grant::ALL.rights, ..listener.grant };
+                let refused = format!("this listener doesn't give you the op {:?} (ops)", op.name());
+                assert_eq!(missing(&grant, &op), (!is_given).then_some(refused), "{names:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ops_of_the_configuration_are_those_of_the_protocol() {
+        let known = crate::protocol::parse(br#"{"op":"?"}"#).unwrap_err().message;
+        let (_, known) = known.split_once("there are ").unwrap();
+        let known: HashSet<&str> = known.split(", ").flat_map(|names| names.split(" and ")).collect();
+        assert_eq!(Ops::NAMES.iter().copied().collect::<HashSet<_>>(), known);
+        assert_eq!(
+            ops().iter().map(|(op, _)| op.name()).collect::<HashSet<_>>(),
+            known,
+            "and all are tried here"
+        );
+    }
+
+    #[test]
+    fn only_what_fits_may_be_sent() {
+        let grant = listener("max_message = 40\nsend_when = { \"/type\" = [\"get\", \"sub\"] }").grant;
+        let of = |messages: &[Payload]| unsendable(&grant, messages.iter()).map(|(code, _)| code);
+        let text = |text: &str| Payload::Text(text.to_owned());
+        let good = || text(r#"{"type":"get","x":[{"type":1},{"type":2}]}"#);
+        let long = text(&format!(r#"{{"type":"get","x":"{}"}}"#, "x".repeat(40)));
+        assert_eq!(of(&[good()]), Some(Code::TooLarge));
+        let good = || text(r#"{"type":"get","x":[{"a":1},{"a":2}]}"#);
+        assert_eq!((of(&[good()]), of(&[good(), good()])), (None, None));
+        assert_eq!(of(&[Payload::Binary(br#"{"type":"sub"}"#.to_vec())]), None);
+        assert_eq!(of(&[good(), long]), Some(Code::TooLarge), "each of a unit");
+        for bad in [
+            r#"{"type":"set"}"#,
+            r#"{"x":"get"}"#,
+            "get",
+            "",
+            r#"{"type":"set","type":"get"}"#,
+            r#"{"type":"get","type":"set"}"#,
+            r#"{"type":"get","\u0074ype":"set"}"#,
+            r#"{"type":"get","x":{"y":1,"y":2}}"#,
+            r#"{"type":"get"} x"#,
+        ] {
+            assert_eq!(of(&[text(bad)]), Some(Code::Forbidden), "{bad}");
+            assert_eq!(of(&[good(), text(bad)]), Some(Code::Forbidden), "{bad}, in a unit");
+        }
+        assert_eq!(of(&[Payload::Binary(vec![0xff])]), Some(Code::Forbidden));
+        assert_eq!(unsendable(&Grant::default(), [text("anything")].iter()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_says_nothing_twice_is_read_alike(keys in prop::collection::vec("[ab]{1,2}", 0..5)) {
+            let text = format!("{{{}}}", keys.iter().map(|key| format!("{key:?}:[]")).collect::<Vec<_>>().join(","));
+            let unique = serde_json::from_str::<Value>(&text).unwrap().as_object().unwrap().len();
+            prop_assert_eq!(says_twice(&text), unique != keys.len());
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     config::Format,
     local::{
-        dialogue::{outgoing::Outgoing, replies},
+        dialogue::{outgoing::Outgoing, replies, rights::Who},
         socket::Peer,
         watched::Watched,
     },
@@ -40,6 +40,7 @@ pub(in crate::local) struct About {
     pub(in crate::local) listener: PathBuf,
     pub(in crate::local) format: Format,
     pub(in crate::local) peer: Peer,
+    pub(in crate::local) who: Who,
     /// Whether it gets messages and the link's changes.
     pub(in crate::local) receive: bool,
     pub(in crate::local) max_line: usize,

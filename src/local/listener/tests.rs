@@ -31,7 +31,6 @@ impl Rig {
         let fanout = Fanout::new(hub.clone(), &history, &memory);
         tokio::task::spawn_local(fanout.clone().run());
         let config = config::Listener { format, ..config::Listener::new(directory.path().join("s")) };
-        let config = Rc::new(RefCell::new(config));
         let listener =
             Listener::bind(config, Ids::default(), hub.clone(), fanout.clone(), std::time::Instant::now())
                 .unwrap();

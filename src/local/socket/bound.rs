@@ -96,7 +96,7 @@ impl Bound {
     /// # Errors
     /// What stands in the way, in a sentence; then all is as before.
     pub(crate) fn change(&self, old_mode: u32, new_mode: u32, ids: Option<Ids>) -> Result<(), BindError> {
-        if let Some(Ids { owner, group }) = ids {
+        if let Some(Ids { owner, group, members: _ }) = ids {
             let (own_user, own_group) = (rustix::process::geteuid(), rustix::process::getegid());
             let owner = owner.unwrap_or(own_user.as_raw());
             let group = group.unwrap_or(own_group.as_raw());

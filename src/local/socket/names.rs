@@ -5,13 +5,16 @@ use std::{fmt, path::Path};
 use nix::unistd::{Group, User};
 
 use super::error::BindError;
-use crate::config;
+use crate::{config, local::dialogue::rights::Members};
 
-/// Whose a listener's socket is to be, by number. Left out, it is the daemon's own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The users and groups that a listener names, by number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ids {
+    /// Whose its socket is to be. Left out, it is the daemon's own.
     pub(super) owner: Option<u32>,
     pub(super) group: Option<u32>,
+    /// Whom each of its rules is for.
+    pub(in crate::local) members: Vec<Members>,
 }
 
 impl Ids {
@@ -21,7 +24,20 @@ impl Ids {
     /// The first that has no number, in a sentence.
     pub(crate) fn of(listener: &config::Listener) -> Result<Ids, BindError> {
         let (owner, group) = (listener.owner.as_deref(), listener.group.as_deref());
-        Ok(Ids { owner: look_up(&listener.path, owner, uid)?, group: look_up(&listener.path, group, gid)? })
+        let all = |names: &[String], number: fn(&str) -> Result<u32, NoName>| {
+            names
+                .iter()
+                .filter_map(|name| look_up(&listener.path, Some(name), number).transpose())
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let members = |rule: &config::ListenerRule| {
+            Ok(Members { users: all(&rule.users, uid)?, groups: all(&rule.groups, gid)? })
+        };
+        Ok(Ids {
+            owner: look_up(&listener.path, owner, uid)?,
+            group: look_up(&listener.path, group, gid)?,
+            members: listener.rules.iter().map(members).collect::<Result<_, _>>()?,
+        })
     }
 }
 

@@ -18,6 +18,20 @@ pub(crate) fn outlook(listener: &config::Listener) -> Vec<String> {
     if let Some(Err(why)) = listener.group.as_deref().map(names::gid) {
         found.push(why.to_string());
     }
+    let rules = listener.rules.iter();
+    found.extend(
+        rules
+            .clone()
+            .flat_map(|rule| &rule.users)
+            .filter_map(|name| names::uid(name).err())
+            .map(|why| why.to_string()),
+    );
+    found.extend(
+        rules
+            .flat_map(|rule| &rule.groups)
+            .filter_map(|name| names::gid(name).err())
+            .map(|why| why.to_string()),
+    );
     if let Some(directory) = listener.path.parent() {
         found.extend(of_directory(directory));
     }

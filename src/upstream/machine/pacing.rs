@@ -1,16 +1,12 @@
 //! Pacing: how many messages may go out, and how many attempts may be made, in any window of time.
 //! Pure.
 //!
-//! The windows slide exactly: whatever moment one looks at, the stretch of a window's length that
-//! ends there holds no more than the window's count. The counts are those of the link, over all of
+//! The counts are those of the link, over all of
 //! its connections, so that they also hold where the server counts by account or address.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use crate::config::{Limits, Window};
+use crate::{config::Limits, hub::Windows};
 
 /// Who has something to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,22 +29,10 @@ pub(in crate::upstream) struct Leeway {
 /// What was sent and attempted, as far as the limits need to know.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct Pacing {
-    messages: Events,
+    messages: Windows,
     /// So many of the tightest window are kept for [`Sender::Link`].
     reserve: usize,
-    connects: Events,
-}
-
-/// One kind of event and its windows.
-#[derive(Debug, Default)]
-struct Events {
-    windows: Vec<Window>,
-    /// The one that a part may be kept of.
-    tightest: Option<Window>,
-    /// The newest events, oldest first; as many as the largest count.
-    past: VecDeque<Instant>,
-    /// The newest event that `past` no longer has.
-    forgotten: Option<Instant>,
+    connects: Windows,
 }
 
 impl Pacing {
@@ -108,71 +92,14 @@ impl Pacing {
     }
 }
 
-impl Events {
-    fn set(&mut self, windows: Vec<Window>, tightest: Option<Window>) {
-        (self.windows, self.tightest) = (windows, tightest);
-        // of what is forgotten only its newest moment is known: all of it counts as of then
-        while let Some(at) = self.forgotten.filter(|_| self.past.len() < self.largest()) {
-            self.past.push_front(at);
-        }
-        self.trim();
-    }
-
-    fn happened(&mut self, now: Instant) {
-        if !self.windows.is_empty() {
-            self.past.push_back(now);
-            self.trim();
-        }
-    }
-
-    fn trim(&mut self) {
-        let largest = self.largest();
-        while self.past.len() > largest {
-            self.forgotten = self.past.pop_front();
-        }
-    }
-
-    fn largest(&self) -> usize {
-        self.windows.iter().map(|window| window.count as usize).max().unwrap_or(0)
-    }
-
-    /// When the next so many events may happen, with so many of the tightest window kept back.
-    fn next(&self, now: Instant, events: usize, kept: usize) -> Instant {
-        let events = if events > 1 { events.min(self.most(kept)) } else { 1 };
-        let freed = self.counts(kept).filter_map(|(count, length)| {
-            let at = (self.past.len() + events - 1).checked_sub(count)?;
-            Some(self.past[at] + length)
-        });
-        freed.fold(now, Instant::max)
-    }
-
-    /// How many may ever happen at once.
-    fn most(&self, kept: usize) -> usize {
-        self.counts(kept).map(|(count, _)| count).min().unwrap_or(usize::MAX)
-    }
-
-    fn free(&self, now: Instant, kept: usize) -> usize {
-        let free = self.counts(kept).map(|(count, length)| {
-            let before = self.past.partition_point(|at| *at + length <= now);
-            count.saturating_sub(self.past.len() - before)
-        });
-        free.min().unwrap_or(usize::MAX)
-    }
-
-    /// The windows' counts and lengths, with so many of the tightest kept back.
-    fn counts(&self, kept: usize) -> impl Iterator<Item = (usize, Duration)> {
-        self.windows.iter().map(move |window| {
-            let kept = if Some(*window) == self.tightest { kept } else { 0 };
-            ((window.count as usize).saturating_sub(kept).max(1), window.per)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Window;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -211,7 +138,7 @@ mod tests {
             pacing.sent(now);
         }
         assert_eq!(pacing.free(now, Sender::Client), usize::MAX);
-        assert!(pacing.messages.past.is_empty());
+        assert!(pacing.messages.is_empty());
     }
 
     #[test]
