@@ -49,7 +49,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::protocol::{Hello, Line, Op, VERSION};
+use crate::protocol::{Attach, Hello, Line, Op, VERSION};
 
 mod error;
 mod lines;
@@ -115,7 +115,11 @@ impl Client {
     /// [`Error::Refused`], or as [`Client::ask`].
     pub fn resume(&mut self, place: &mut Place, deadline: Instant) -> Result<(), Error> {
         let mut line = Vec::new();
-        self.ask(Op::Attach { since: Some(place.since()) }, &mut line, deadline)?;
+        self.ask(
+            Op::Attach(Attach { since: Some(place.since()), ..Attach::default() }),
+            &mut line,
+            deadline,
+        )?;
         match Line::parse(&line) {
             Some(Line::Error(refusal)) => Err(Error::refused(&refusal)),
             Some(Line::Ok(done)) => {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::*;
-use crate::protocol::{Code, Name};
+use crate::protocol::{Attach, Code, Name};
 
 const HELLO: &str =
     r#"{"type":"hello","protocol":1,"epoch":"e","seq":9,"oldest":4,"link":"up","max_line":60}"#;
@@ -79,7 +79,9 @@ fn a_refusal_is_told_from_the_end_of_the_connection() {
     let dismissed = client.resume(&mut place, soon()).unwrap_err();
     assert!(matches!(dismissed, Error::Dismissed { .. }), "{dismissed}");
     let long = "x".repeat(60);
-    let too_long = client.requests.line(Op::Attach { since: Some(Place { epoch: long, seq: 1 }.since()) });
+    let too_long = client
+        .requests
+        .line(Op::Attach(Attach { since: Some(Place { epoch: long, seq: 1 }.since()), ..Attach::default() }));
     assert!(matches!(too_long, Err(Error::TooLong { max: 60, .. })));
     assert_eq!(thread.join().unwrap().len(), 2);
 }

@@ -14,6 +14,7 @@ use super::{
         listener::Listener,
         logging::Logging,
         memory::MemoryBounds,
+        names::Names,
         outbox::Outbox,
         reconnect::Reconnect,
         rotate::Rotate,
@@ -140,6 +141,10 @@ section!(HISTORY, history, History {
     stall_timeout: "history.stall_timeout" Nothing,
 });
 
+section!(NAMES, names, Names {
+    keep: "names.keep" Nothing,
+});
+
 section!(MEMORY, memory, MemoryBounds {
     stalled_lines: "memory.stalled_lines" Nothing,
     unfinished_lines: "memory.unfinished_lines" Nothing,
@@ -189,6 +194,7 @@ impl Config {
             listeners,
             history,
             memory,
+            names,
             outbox,
             shutdown,
             log,
@@ -202,6 +208,7 @@ impl Config {
         keys.extend(reconnect.changes(&new.reconnect));
         keys.extend(self::history(history, &new.history));
         keys.extend(self::memory(memory, &new.memory));
+        keys.extend(self::names(names, &new.names));
         // a default that follows listener.max_line is nobody's change
         if memory.has_default_unfinished(listeners) && new.memory.has_default_unfinished(&new.listeners) {
             keys.retain(|key| key.name != "memory.unfinished_lines");
@@ -225,6 +232,7 @@ impl Config {
             .chain(GRANT)
             .chain(HISTORY)
             .chain(MEMORY)
+            .chain(NAMES)
             .chain(OUTBOX)
             .chain(SHUTDOWN)
             .chain(LOG)

@@ -23,8 +23,18 @@ const MORE_WORDS: [&str; 5] = ["auth", "key", "pass", "session", "sig"];
 /// A value of a query that is so long, in bytes, with letters and digits, is taken for a secret.
 const LONG: usize = 16;
 /// Keys whose value is, or may hold, what goes to the server or comes from it.
-const MESSAGES: [&str; 10] =
-    ["expect", "item", "match", "message", "payload", "send", "send_when", "subscribe", "unsubscribe", "when"];
+const MESSAGES: [&str; 10] = [
+    "expect",
+    "item",
+    "match",
+    "message",
+    "payload",
+    "send",
+    "send_when",
+    "subscribe",
+    "unsubscribe",
+    "when",
+];
 
 /// A configuration's text, with its profile's settings in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -51,6 +51,7 @@ pub use self::{
         listener::{Format, Listener, MAX_SOCKET_PATH, default_socket},
         logging::{LogFormat, Logging},
         memory::MemoryBounds,
+        names::Names,
         outbox::Outbox,
         proxy::{Proxy, ProxyKind, ProxyUrl},
         reconnect::{OnExhausted, Reconnect},
@@ -70,7 +71,7 @@ pub use self::{
     },
 };
 use self::{
-    language::names::Names,
+    language::names::Names as KnownNames,
     profile::{PROFILES, Profile},
     reader::{Report, Section},
 };
@@ -99,6 +100,8 @@ pub struct Config {
     pub history: History,
     /// `[memory]`: what clients may make the daemon hold beside the log.
     pub memory: MemoryBounds,
+    /// `[names]`: places that are kept for clients by their names.
+    pub names: Names,
     /// `[outbox]`: sends that wait for the link.
     pub outbox: Outbox,
     /// `[shutdown]`: how long a stop may take.
@@ -181,7 +184,7 @@ impl Config {
             }
             report = Report::with_profile(text, name, fragment);
         }
-        let names = Names::gather(&table);
+        let names = KnownNames::gather(&table);
         let root = Section::root(&table, &report);
         root.item("profile");
         let listeners = Listener::read_all(&root, &report, environment);
@@ -193,6 +196,7 @@ impl Config {
             reconnect: Reconnect::read(root.section("reconnect")),
             history: History::read(root.section("history")),
             memory: MemoryBounds::read(root.section("memory"), &listeners),
+            names: Names::read(root.section("names")),
             listeners,
             outbox: Outbox::read(root.section("outbox")),
             shutdown: Shutdown::read(root.section("shutdown")),

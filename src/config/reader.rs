@@ -20,7 +20,7 @@ pub(super) use report::Report;
 use url::safe_url;
 
 /// The tables of the file, as [`super::Config`] reads them.
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 19] = [
     "capture",
     "command",
     "heartbeat",
@@ -29,6 +29,7 @@ const TABLES: [&str; 18] = [
     "listener",
     "log",
     "memory",
+    "names",
     "outbox",
     "reconnect",
     "reply",

@@ -11,6 +11,7 @@ pub(super) mod limits;
 pub(super) mod listener;
 pub(super) mod logging;
 pub(super) mod memory;
+pub(super) mod names;
 pub(super) mod outbox;
 pub(super) mod proxy;
 pub(super) mod reconnect;

@@ -103,6 +103,7 @@ impl Counters {
             Bye::SlowClient => counters.cut_off.slow_client += 1,
             Bye::BadClient => counters.cut_off.bad_client += 1,
             Bye::Reconfigured => counters.cut_off.reconfigured += 1,
+            Bye::TakenOver => counters.cut_off.taken_over += 1,
             Bye::Shutdown => {}
         });
     }
@@ -201,7 +202,7 @@ mod tests {
         for (why, entries) in [(Why::SlowClient, 5), (Why::Expired, 7), (Why::Epoch, 0), (Why::Upstream, 9)] {
             counters.gap(why, entries);
         }
-        for why in [Bye::SlowClient, Bye::BadClient, Bye::Reconfigured, Bye::Shutdown] {
+        for why in [Bye::SlowClient, Bye::BadClient, Bye::Reconfigured, Bye::TakenOver, Bye::Shutdown] {
             counters.cut_off(why);
         }
         counters.shed();
@@ -223,7 +224,7 @@ mod tests {
         let all = status::Counters {
             link: LinkCounts::default(),
             gaps: GapCounts { slow_client: 1, expired: 1, epoch: 1, entries: 12 },
-            cut_off: CutCounts { slow_client: 1, bad_client: 1, reconfigured: 1, stalled: 1 },
+            cut_off: CutCounts { slow_client: 1, bad_client: 1, reconfigured: 1, taken_over: 1, stalled: 1 },
             refused_clients: 1,
             failed_sends: SendCounts {
                 link_down: 1,

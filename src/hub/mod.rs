@@ -5,7 +5,7 @@
 //! peer or knows a socket.
 
 use std::{
-    cell::{Cell, Ref, RefCell},
+    cell::{Cell, Ref, RefCell, RefMut},
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -23,6 +23,7 @@ mod hole;
 mod lane;
 mod link;
 mod log;
+mod names;
 mod origin;
 mod publisher;
 mod reader;
@@ -42,6 +43,7 @@ pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
 pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
 pub use log::{Log, Retention};
+pub use names::{Claim, KeptPlace, Names};
 pub use origin::Origin;
 pub use publisher::{Commands, Publisher};
 pub use reader::Reader;
@@ -77,6 +79,7 @@ pub struct Hub(Rc<Shared>);
 struct Shared {
     epoch: String,
     log: RefCell<Log>,
+    names: RefCell<Names>,
     link: RefCell<LinkStatus>,
     last_end: RefCell<Option<Ending>>,
     counters: Counters,
@@ -118,6 +121,7 @@ impl Hub {
         let shared = Shared {
             epoch,
             log: RefCell::new(Log::new(Retention::from(history), raw)),
+            names: RefCell::new(Names::new(&config::Names::default())),
             link: RefCell::new(LinkStatus::default()),
             last_end: RefCell::default(),
             counters: Counters::default(),
@@ -150,6 +154,11 @@ impl Hub {
     /// The log, to read from.
     pub fn log(&self) -> Ref<'_, Log> {
         self.0.log.borrow()
+    }
+
+    /// Who has which name.
+    pub fn names(&self) -> RefMut<'_, Names> {
+        self.0.names.borrow_mut()
     }
 
     /// The link's present status.

@@ -53,6 +53,11 @@ impl Supervisor {
         change(&mut self.hub.0.configured.borrow_mut());
     }
 
+    /// Says how long names are kept.
+    pub fn set_names(&self, names: &config::Names) {
+        self.hub.0.names.borrow_mut().set(names);
+    }
+
     /// Says how large a message may be, in bytes (`upstream.max_message`).
     pub fn set_max_message(&self, bytes: usize) {
         self.hub.0.max_entry.set(protocol::longest(bytes));

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     config::Format,
     hub::{Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket},
-    protocol::{self, Bad, Bye, Code, Content, Done, Op, Request, Since, Why},
+    protocol::{self, Attach, Bad, Bye, Code, Content, Done, Op, Request, Since, Why},
 };
 
 /// Read at once from a client.
@@ -196,7 +196,7 @@ impl ClientReader {
     }
 
     async fn request(&self, Request { id, op }: Request<'_>) {
-        if !matches!(op, Op::Attach { .. }) {
+        if !matches!(op, Op::Attach(_)) {
             self.fanout.begin(self.id); // it begins where it came in
         }
         let missing = rights::missing(&self.access.of(&self.who), &op);
@@ -210,7 +210,10 @@ impl ClientReader {
                 let Some(first) = payloads.next() else { return }; // it has one: see `parse`
                 self.send(id.map(RawValue::to_owned), first, payloads.collect()).await;
             }
-            Op::Attach { since } => self.attach(id, since),
+            Op::Attach(Attach { since, name, takeover }) => {
+                self.attach(id, since, name.as_deref().map(|name| (name, takeover)))
+            }
+            Op::Ack { seq } => self.acknowledge(id, seq),
             Op::Status => self.status(id).await,
             Op::Ping => self.ok(id, Done::Pong),
             Op::Open => self.control(id, "open", Command::Open).await,
@@ -325,26 +328,41 @@ impl ClientReader {
         }
     }
 
-    fn attach(&self, id: Option<&RawValue>, since: Option<Since<'_>>) {
+    /// Moves its place, and gives it a name, which it takes over from another client or not.
+    fn attach(&self, id: Option<&RawValue>, since: Option<Since<'_>>, name: Option<(&str, bool)>) {
         self.fanout.expire();
         let (head, oldest) = {
             let log = self.hub.log();
             (log.head(), log.oldest())
         };
-        let (after, epoch) = match since {
-            None => (head, false),
-            Some(since) if since.epoch != self.hub.epoch() => (0, true),
-            Some(since) if since.seq > head => {
-                let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
-                self.fanout.reply(self.id, &replies::error(id, Code::BadRequest, &message));
-                return self.fanout.begin(self.id);
-            }
-            Some(since) => (since.seq, false),
+        let refuse = |code, message: &str| {
+            self.fanout.reply(self.id, &replies::error(id, code, message));
+            self.fanout.begin(self.id);
         };
+        if let Some(since) =
+            since.as_ref().filter(|since| since.epoch == self.hub.epoch() && since.seq > head)
+        {
+            let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
+            return refuse(Code::BadRequest, &message);
+        }
+        let claimed = name.map(|(name, takeover)| self.fanout.claim(self.id, self.peer.uid, name, takeover));
+        let (kept, is_new) = match claimed.transpose() {
+            Ok(claimed) => (claimed.flatten(), claimed == Some(None)),
+            Err((code, message)) => return refuse(code, &message),
+        };
+        let (after, epoch, again_to) = match (since, kept) {
+            (None, None) => (head, false, None),
+            (None, Some(place)) => (place.after, false, Some(place.sent)),
+            (Some(since), _) if since.epoch != self.hub.epoch() => (0, true, None),
+            (Some(since), _) => (since.seq, false, None),
+        };
+        self.fanout.has_said(self.id, after);
         // what is gone is declared with the answer, so that it is that which happens, whatever the log
         // does before the answer is read
         let start = after.max(oldest - 1);
-        let mut lines = id.map(|id| replies::attached(id, start)).unwrap_or_default();
+        let again_to = again_to.filter(|sent| *sent > start);
+        let attached = |id| replies::attached(id, start, again_to, is_new);
+        let mut lines = id.map(attached).unwrap_or_default();
         if epoch {
             self.hub.counters().gap(Why::Epoch, 0);
             lines.extend_from_slice(&self.fanout.gap(&replies::epoch_gap(start)));
@@ -354,6 +372,13 @@ impl ClientReader {
             lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost, Why::Expired)));
         }
         self.fanout.seek(self.id, Seek { after, start }, &lines);
+    }
+
+    fn acknowledge(&self, id: Option<&RawValue>, seq: u64) {
+        match self.fanout.acknowledge(self.id, seq) {
+            Ok(()) => self.ok(id, Done::Acknowledged),
+            Err((code, message)) => self.fanout.reply(self.id, &replies::error(id, code, &message)),
+        }
     }
 
     async fn status(&self, id: Option<&RawValue>) {

@@ -4,3 +4,4 @@ pub(super) mod lines;
 pub(super) mod outgoing;
 pub(super) mod replies;
 pub(super) mod rights;
+mod trail;

@@ -35,6 +35,7 @@ use crate::{
 mod census;
 mod laggards;
 mod member;
+mod names;
 mod newcomers;
 mod offer;
 mod raw;
@@ -205,6 +206,7 @@ impl Fanout {
             about,
             stream,
             outgoing,
+            named: None,
             lagging: false,
             watch: None,
             relieved: None,

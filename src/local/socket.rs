@@ -14,7 +14,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{MemfdFlags, memfd_create, sendfile},
     io::Errno,
-    net::sockopt::socket_peercred,
+    net::sockopt::{socket_peercred, socket_send_buffer_size},
     process::{Resource, getrlimit},
 };
 
@@ -86,6 +86,13 @@ pub(super) fn is_among_the_last(stream: &UnixStream, peer: Peer) -> bool {
     // the kernel gives out the lowest number that is free
     let number = u64::try_from(stream.as_raw_fd()).unwrap_or(u64::MAX);
     getrlimit(Resource::Nofile).current.is_some_and(|limit| number + reserved >= limit)
+}
+
+/// So many bytes that were written to a client may lie in the kernel unread. It counts what it keeps them in as well,
+/// and takes one write beyond its bound.
+pub(super) fn most_unread(stream: &UnixStream) -> usize {
+    // the default of a kernel that says nothing is far smaller
+    socket_send_buffer_size(stream).map_or(usize::MAX, |bytes| 2 * bytes)
 }
 
 /// Whether the peer has closed both directions, so that nothing can reach it any more.

@@ -1,15 +1,18 @@
 //! The answer to `status`: the daemon, its link, its log, and who is connected.
 
-use std::{borrow::Cow, time::Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use serde_json::value::RawValue;
 
 use super::fanout::Fanout;
 use crate::{
-    hub::Hub,
+    hub::{Hub, KeptPlace},
     protocol::{
         Line, SERVER, Status,
-        status::{Configuration, Held, LastEnd, LastReload, LinkNow, Outbox, Sends},
+        status::{Configuration, Held, LastEnd, LastReload, LinkNow, NameRow, Outbox, Sends},
     },
 };
 
@@ -63,6 +66,18 @@ pub(super) fn answer(
         },
         totals: Some(fanout.totals()),
         clients: fanout.rows(you, all),
+        names: if all { names(hub) } else { Vec::new() },
     };
     Line::Status(Box::new(status)).write()
+}
+
+/// The names whose clients are gone.
+fn names(hub: &Hub) -> Vec<NameRow<'static>> {
+    let row = |(name, uid, place, gone): (&str, u32, KeptPlace, Duration)| NameRow {
+        name: name.to_owned().into(),
+        uid,
+        seq: place.after,
+        gone_s: gone.as_secs(),
+    };
+    hub.names().kept(tokio::time::Instant::now().into_std()).map(row).collect()
 }

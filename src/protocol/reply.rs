@@ -16,6 +16,8 @@ names! {
         Queued = "queued",
         /// The client's place in the log was moved.
         Attached = "attached",
+        /// The entries up to there are noted as taken.
+        Acknowledged = "acknowledged",
         /// The link will do it.
         Accepted = "accepted",
         /// An answer.
@@ -44,6 +46,10 @@ names! {
         NoRoom = "no_room",
         /// The listener has as many clients as it takes; the connection is closed.
         TooManyClients = "too_many_clients",
+        /// Another client has the name, or it is another user's.
+        NameTaken = "name_taken",
+        /// There are as many names as there may be.
+        TooManyNames = "too_many_names",
         /// The configuration was not reloaded: the old one stays in force.
         BadConfig = "bad_config",
         /// The link isn't up, and there is no outbox.
@@ -70,6 +76,8 @@ names! {
         SlowClient = "slow_client",
         /// A reload took away the listener, or the right to receive.
         Reconfigured = "reconfigured",
+        /// Another connection took over the client's name.
+        TakenOver = "taken_over",
         /// The client sent what ends a connection; the `error` line before says what.
         BadClient = "bad_client",
     }
@@ -88,6 +96,12 @@ pub struct Success<'a> {
     /// Of an `attach`: the entry after which it goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
+    /// Of an `attach` that goes on from a name's place: entries up to this one may have come before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again_to: Option<u64>,
+    /// Of an `attach` with a name: nothing was kept under it, so that it begins anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<bool>,
     /// Of a `reload`: the keys that are in force at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Cow<'a, [String]>>,

@@ -14,6 +14,9 @@ pub const MAX_ID: usize = 1024;
 /// So many messages are in a unit at most.
 pub const MAX_UNIT: usize = 1000;
 
+/// The longest name of a client, in characters.
+pub const MAX_NAME: usize = 64;
+
 /// A request: one line from a client.
 #[derive(Debug, Clone)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -39,7 +42,11 @@ impl Request<'_> {
             Op::Unit { messages } => {
                 fields.messages = Some(messages.iter().map(raw).map(Cow::Owned).collect())
             }
-            Op::Attach { since } => fields.since = since.clone(),
+            Op::Attach(Attach { since, name, takeover }) => {
+                (fields.since, fields.name) = (since.clone(), name.as_deref().map(Cow::Borrowed));
+                fields.takeover = *takeover;
+            }
+            Op::Ack { seq } => fields.seq = Some(*seq),
             Op::Status | Op::Reconnect | Op::Close | Op::Open | Op::Reload | Op::Ping => {}
         }
         serde_json::to_vec(&fields).expect(PLAIN)
@@ -60,9 +67,11 @@ pub enum Op<'a> {
         messages: Vec<Content<'a>>,
     },
     /// Move the cursor: to right after `since`, or to the head of the log.
-    Attach {
-        /// The last entry that the client has.
-        since: Option<Since<'a>>,
+    Attach(Attach<'a>),
+    /// All entries up to this one are taken: under its name, it goes on after it.
+    Ack {
+        /// The entry.
+        seq: u64,
     },
     /// Tell the state of everything.
     Status,
@@ -83,7 +92,8 @@ impl Op<'_> {
     pub fn name(&self) -> &'static str {
         match self {
             Op::Send(_) | Op::Unit { .. } => "send",
-            Op::Attach { .. } => "attach",
+            Op::Attach(_) => "attach",
+            Op::Ack { .. } => "ack",
             Op::Status => "status",
             Op::Reconnect => "reconnect",
             Op::Close => "close",
@@ -92,6 +102,20 @@ impl Op<'_> {
             Op::Ping => "ping",
         }
     }
+}
+
+/// Where a client goes on, and under which name.
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Attach<'a> {
+    /// The last entry that the client has.
+    pub since: Option<Since<'a>>,
+    /// The name under which its place is kept: 1 to [`MAX_NAME`] characters.
+    #[cfg_attr(test, schemars(length(min = 1, max = MAX_NAME)))]
+    pub name: Option<Cow<'a, str>>,
+    /// Whether a client that has the name loses it.
+    #[cfg_attr(test, schemars(default))]
+    pub takeover: bool,
 }
 
 /// What to send, as it stands in the line.
@@ -195,7 +219,30 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
                 Err(message) => return bad(id, Code::BadRequest, message),
             }
         }
-        Some("attach") => Op::Attach { since: fields.since },
+        Some("attach") => {
+            let is_good = |name: &str| {
+                (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
+            };
+            if fields.name.as_deref().is_some_and(|name| !is_good(name)) {
+                let message =
+                    format!("a name has 1 to {MAX_NAME} characters, and none that controls a terminal");
+                return bad(id, Code::BadRequest, message);
+            }
+            if fields.takeover && fields.name.is_none() {
+                return bad(id, Code::BadRequest, "`takeover` goes with `name`".to_owned());
+            }
+            Op::Attach(Attach { since: fields.since, name: fields.name, takeover: fields.takeover })
+        }
+        Some("ack") => match fields.seq {
+            Some(seq) => Op::Ack { seq },
+            None => {
+                return bad(
+                    id,
+                    Code::BadRequest,
+                    "an ack needs `seq`, the newest entry that is taken".to_owned(),
+                );
+            }
+        },
         Some("status") => Op::Status,
         Some("reconnect") => Op::Reconnect,
         Some("close") => Op::Close,
@@ -203,7 +250,7 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         Some("reload") => Op::Reload,
         Some("ping") => Op::Ping,
         Some(other) => {
-            let known = "send, attach, status, reconnect, close, open, reload and ping";
+            let known = "send, attach, ack, status, reconnect, close, open, reload and ping";
             let shown: String = other.chars().take(40).collect();
             return bad(id, Code::UnknownOp, format!("there is no op {shown:?}; there are {known}"));
         }
@@ -247,7 +294,10 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
             let shown: String = field.chars().take(40).collect();
             let there = match op_of(line).as_deref() {
                 Some("send") => "a send has `op`, `id`, and one of `json`, `text`, `binary` and `messages`",
-                Some("attach") => "an attach has `op`, `id`, and `since` with `epoch` and `seq`",
+                Some("attach") => {
+                    "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name` and `takeover`"
+                }
+                Some("ack") => "an ack has `op`, `id` and `seq`",
                 _ => {
                     "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, and for an attach `since`"
                 }
@@ -306,6 +356,12 @@ struct Fields<'a> {
     messages: Option<Vec<Cow<'a, RawValue>>>,
     #[serde(borrow, default, deserialize_with = "since", skip_serializing_if = "Option::is_none")]
     since: Option<Since<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    name: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    takeover: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
 }
 
 /// A field that is there, whatever it holds: `null` is a payload like any other.
@@ -404,7 +460,7 @@ mod tests {
             ),
             (
                 r#"{"op":"attach","from":1}"#,
-                "unknown field `from`: an attach has `op`, `id`, and `since` with `epoch` and `seq`",
+                "unknown field `from`: an attach has `op`, `id`, `since` with `epoch` and `seq`, `name` and `takeover`",
             ),
         ] {
             assert_eq!(bad(line).2, sentence, "{line}");
@@ -421,11 +477,19 @@ mod tests {
                 r#"{"op":"send","messages":[{"json":[1]},{"text":"a"},{ "binary":"AA==" },{"json":null}]}"#,
                 "Unit { messages: [Json(RawValue([1])), Text(\"a\"), Binary([0]), Json(RawValue(null))] }",
             ),
-            (r#"{"op":"attach"}"#, "Attach { since: None }"),
-            (r#"{"op":"attach","since":null}"#, "Attach { since: None }"),
+            (r#"{"op":"attach"}"#, "Attach(Attach { since: None, name: None, takeover: false })"),
+            (
+                r#"{"op":"attach","since":null}"#,
+                "Attach(Attach { since: None, name: None, takeover: false })",
+            ),
+            (
+                r#"{"op":"attach","name":"b\u00f6t","takeover":true}"#,
+                "Attach(Attach { since: None, name: Some(\"böt\"), takeover: true })",
+            ),
+            (r#"{"op":"ack","seq":7}"#, "Ack { seq: 7 }"),
             (
                 r#"{"op":"attach","since":{"epoch":"e","seq":3}}"#,
-                r#"Attach { since: Some(Since { epoch: "e", seq: 3 }) }"#,
+                r#"Attach(Attach { since: Some(Since { epoch: "e", seq: 3 }), name: None, takeover: false })"#,
             ),
             (r#"{"op":"status","id":null}"#, "Status"),
             (r#"{ "op" : "reconnect" }"#, "Reconnect"),
@@ -486,6 +550,13 @@ mod tests {
                 "unknown field `messages`",
             ),
             (r#"{"op":"send","id":1,"txet":""}"#, Code::BadRequest, "unknown field `txet`"),
+            (r#"{"op":"attach","id":1,"name":""}"#, Code::BadRequest, "1 to 64 characters"),
+            (r#"{"op":"attach","id":1,"name":"a\u001b"}"#, Code::BadRequest, "none that controls"),
+            (r#"{"op":"attach","id":1,"name":7}"#, Code::BadRequest, "expected a string"),
+            (r#"{"op":"attach","id":1,"takeover":true}"#, Code::BadRequest, "goes with `name`"),
+            (r#"{"op":"attach","id":1,"name":"a","takeover":1}"#, Code::BadRequest, "expected a boolean"),
+            (r#"{"op":"ack","id":1}"#, Code::BadRequest, "an ack needs `seq`"),
+            (r#"{"op":"ack","id":1,"seq":-1}"#, Code::BadRequest, "expected u64"),
             (r#"{"op":"attach","id":1,"since":3}"#, Code::BadRequest, "expected an object with `epoch` and"),
             (r#"{"op":"attach","id":1,"since":["e",3]}"#, Code::BadRequest, "expected an object with"),
             (r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":3,"x":1}}"#, Code::BadRequest, "field `x`"),
@@ -554,6 +625,8 @@ mod tests {
             r#"{"op":"send","id":1,"messages":[{"json":{"a": 1.10}},{"text":"a"},{"binary":"AAEC"}]}"#,
             r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":3}}"#,
             r#"{"op":"attach","id":1}"#,
+            r#"{"op":"attach","id":1,"name":"bot","takeover":true}"#,
+            r#"{"op":"ack","id":1,"seq":3}"#,
             r#"{"op":"status","id":1}"#,
             r#"{"op":"reconnect"}"#,
             r#"{"op":"close"}"#,

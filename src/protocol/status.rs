@@ -55,6 +55,24 @@ pub struct Status<'a> {
     pub totals: Option<Totals>,
     /// A row for each client, or the own one alone.
     pub clients: Vec<ClientRow<'a>>,
+    /// Names whose clients are gone, for whoever sees all clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<NameRow<'a>>,
+}
+
+/// A name whose client is gone, and what is kept for it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct NameRow<'a> {
+    /// The name.
+    pub name: Cow<'a, str>,
+    /// Whose it is.
+    pub uid: u32,
+    /// The entry after which it goes on.
+    pub seq: u64,
+    /// How long its client has been gone, in seconds.
+    pub gone_s: u64,
 }
 
 /// What the daemon says of its configuration.
@@ -220,6 +238,8 @@ pub struct CutCounts {
     pub bad_client: u64,
     /// A reload took away their listener, or their right to receive.
     pub reconfigured: u64,
+    /// Another connection took over their name.
+    pub taken_over: u64,
     /// They had stopped reading, and more than `memory.stalled_lines` was kept for such clients; they got no `bye`.
     pub stalled: u64,
 }
@@ -299,6 +319,12 @@ pub struct ClientRow<'a> {
     /// Its user.
     #[cfg_attr(test, schemars(required))]
     pub uid: Option<u32>,
+    /// The name that it gave itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// The newest entry that it has acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<u64>,
     /// Whether it is the one that asks.
     pub you: bool,
     /// Its balance.

@@ -161,6 +161,7 @@ impl Daemon {
         let hub = Hub::new(epoch()?, &config.history, raw);
         let supervisor = hub.supervisor();
         supervisor.configure(|configured| *configured = described(path.as_deref(), &config));
+        supervisor.set_names(&config.names);
         supervisor.set_max_message(config.upstream.max_message);
         let fanout = Fanout::new(hub.clone(), &config.history, &config.memory);
 
@@ -303,6 +304,7 @@ impl Daemon {
         self.supervisor
             .configure(|configured| (configured.file, configured.upstream) = (now.file, now.upstream));
         self.supervisor.set_retention(&config.history);
+        self.supervisor.set_names(&config.names);
         self.supervisor.set_max_message(config.upstream.max_message);
         self.fanout.set_policy(&config.history, &config.memory);
         logging::set_level(config.log.level);

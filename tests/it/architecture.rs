@@ -81,6 +81,7 @@ const PURE: &[&str] = &[
     "protocol",
     "hub/log",
     "hub/subscriptions",
+    "hub/names",
     "hub/windows",
     "upstream/failure",
     "upstream/secrets",

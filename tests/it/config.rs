@@ -107,7 +107,7 @@ fn unknown_keys() {
         (
             "x = 1",
             "line 2: unknown key `x`: the keys here are capture, command, heartbeat, history, limits, listener, \
-             log, memory, outbox, profile, reconnect, reply, rotate, script, sequence, shutdown, topics, upstream, vars",
+             log, memory, names, outbox, profile, reconnect, reply, rotate, script, sequence, shutdown, topics, upstream, vars",
         ),
         (
             "[history]\nlog.level = \"debug\"",
@@ -692,7 +692,7 @@ fn listeners() {
         ),
         (
             "[[listener]]\nops = [\"fly\"]",
-            "line 3: listener[0].ops[0] is \"fly\": there are send, attach, status, reconnect, close, open, reload, ping",
+            "line 3: listener[0].ops[0] is \"fly\": there are send, attach, ack, status, reconnect, close, open, reload, ping",
         ),
         (
             "[[listener]]\nops = [\"ping\", \"ping\"]",
@@ -995,7 +995,7 @@ fn the_sample_has_every_key() {
     };
     let mut sections = known("");
     sections.sort_unstable();
-    assert_eq!(sections.len(), 19, "{sections:?}");
+    assert_eq!(sections.len(), 20, "{sections:?}");
     assert!(SAMPLE.contains("profile = \"NAME\""));
     let header = |section: &str| match section {
         "listener" | "capture" | "reply" | "script.step" | "reconnect.rule" => format!("[[{section}]]"),

@@ -15,6 +15,7 @@ mod docs;
 mod link;
 mod live;
 mod memory;
+mod names;
 mod profiles;
 mod protocol;
 mod reload;

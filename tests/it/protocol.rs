@@ -153,6 +153,12 @@ fn send() {
 }
 
 #[test]
+fn name() {
+    let (_server, daemon, _upstream) = up("");
+    run("name", &mut daemon.client());
+}
+
+#[test]
 fn unit() {
     let (_server, daemon, mut upstream) = up("");
     run("unit", &mut daemon.client());
@@ -292,6 +298,8 @@ fn the_schema_refuses_what_is_no_line() {
         ("Request", r#"{"op":"send"}"#),
         ("Request", r#"{"op":"send","json":1,"text":""}"#),
         ("Request", r#"{"op":"send","messages":[]}"#),
+        ("Request", r#"{"op":"attach","name":""}"#),
+        ("Request", r#"{"op":"ack"}"#),
         ("Request", r#"{"op":"send","text":"","messages":[{"text":""}]}"#),
         ("Request", r#"{"op":"send","messages":[{"text":"","json":1}]}"#),
         ("Request", r#"{"op":"attach","since":{"epoch":"e"}}"#),

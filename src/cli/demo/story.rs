@@ -20,7 +20,7 @@ use crate::{
         pretty::{DIM, Pretty, TOLD, styled},
         status,
     },
-    protocol::{Content, Ledger, Line, Link, LinkState, Message, Op, Request, Since},
+    protocol::{Attach, Content, Ledger, Line, Link, LinkState, Message, Op, Request, Since},
 };
 
 /// The ids of the programs' requests.
@@ -167,7 +167,10 @@ impl<W: Write> Story<W> {
                     self.note("each program asks for all that the log holds, from its first entry on")?;
                 }
                 let since = Some(Since { epoch: (&*hello.epoch).into(), seq: 0 });
-                return Ok(vec![Do::Ask(who, request(Op::Attach { since }, ATTACH))]);
+                return Ok(vec![Do::Ask(
+                    who,
+                    request(Op::Attach(Attach { since, ..Attach::default() }), ATTACH),
+                )]);
             }
             Line::Ok(_) if replies_to(ATTACH) => role.attach(),
             Line::Ok(_) if replies_to(ORDER) => {

@@ -15,7 +15,7 @@ use crate::{
         reach::Pause,
     },
     client::{Client, Error},
-    protocol::{Line, LinkState, Message, Op},
+    protocol::{Attach, Line, LinkState, Message, Op},
 };
 
 /// So long before the end of a wait the daemon is asked for the last time.
@@ -46,7 +46,7 @@ pub(super) fn up(args: &Args) -> Outcome {
 /// Follows the link's lines until it is up. A failure is of the connection to the daemon.
 fn comes_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<UpAnswer> {
     let mut line = Vec::new();
-    client.ask(Op::Attach { since: None }, &mut line, deadline)?;
+    client.ask(Op::Attach(Attach::default()), &mut line, deadline)?;
     if let Some(Line::Error(_)) = Line::parse(&line) {
         return asked_until_up(args, client, deadline); // without the right to receive no line would ever come
     }

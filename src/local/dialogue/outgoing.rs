@@ -6,6 +6,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use super::trail::Trail;
 use crate::hub::{Ahead, Cursor, Ledger, Log, Lost, Stretch};
 
 /// The outgoing side of one client, down to the byte.
@@ -25,6 +26,8 @@ pub(in crate::local) struct Outgoing {
     deaf: bool,
     /// Bytes written so far.
     total: u64,
+    /// Of a client with a name: how far it surely has come.
+    trail: Option<Box<Trail>>,
     /// What `replies` takes, and what those of all clients take together.
     charged: usize,
     unread: Rc<Cell<usize>>,
@@ -87,6 +90,7 @@ impl Outgoing {
             ending: LastWords::No,
             deaf: false,
             total: 0,
+            trail: None,
             charged: 0,
             unread,
         }
@@ -132,6 +136,9 @@ impl Outgoing {
     pub(in crate::local) fn seek(&mut self, lines: &[u8], seek: Seek) {
         self.reply(lines);
         self.is_held_back = false;
+        if let Some(trail) = &mut self.trail {
+            trail.begin(self.total, seek.after); // it hears of what lies between with these lines
+        }
         self.seek = Some(seek);
         self.apply_seek();
     }
@@ -220,6 +227,34 @@ impl Outgoing {
             cursor.wrote(log, written);
             self.apply_seek();
         }
+        if self.trail.is_some() {
+            self.note();
+        }
+    }
+
+    /// Notes how far the client has come, unless what was declared to it is still to be written.
+    fn note(&mut self) {
+        let is_told = self.unread_replies() == 0 && self.seek.is_none();
+        if let (Some(trail), Some(cursor), true) = (&mut self.trail, &self.cursor, is_told) {
+            trail.note(self.total, cursor.next() - 1);
+        }
+    }
+
+    /// From now on it is noted how far the client surely has come; so many bytes may lie unread in its socket.
+    pub(in crate::local) fn track(&mut self, unread: usize) {
+        let after = self.sent();
+        self.trail = Some(Box::new(Trail::new(unread as u64, self.total, after)));
+    }
+
+    /// The last entry that was written whole, or declared.
+    pub(in crate::local) fn sent(&self) -> u64 {
+        let next = self.cursor.as_ref().map_or(1, Cursor::next);
+        self.seek.map_or(next - 1, |seek| seek.after)
+    }
+
+    /// The last entry that the client surely has, beside what it says itself.
+    pub(in crate::local) fn sure(&self) -> u64 {
+        self.trail.as_ref().map_or(0, |trail| trail.sure(self.total))
     }
 
     /// How many bytes the client has taken.

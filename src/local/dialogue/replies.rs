@@ -34,10 +34,18 @@ pub(in crate::local) fn reloaded(id: Option<&RawValue>, reload: &Reload) -> Vec<
     .write()
 }
 
-/// Says that an `attach` is done, and that the next entry has a `seq` higher than `seq`.
-pub(in crate::local) fn attached(id: &RawValue, seq: u64) -> Vec<u8> {
-    let result = Done::Attached.into();
-    Line::Ok(Success { id: Some(Cow::Borrowed(id)), result, seq: Some(seq), ..Success::default() }).write()
+/// Says that an `attach` is done, and that the next entry has a `seq` higher than `seq`; of one by a name, which
+/// entries may have come before, or that nothing was kept.
+pub(in crate::local) fn attached(id: &RawValue, seq: u64, again_to: Option<u64>, new: bool) -> Vec<u8> {
+    Line::Ok(Success {
+        id: Some(Cow::Borrowed(id)),
+        result: Done::Attached.into(),
+        seq: Some(seq),
+        again_to,
+        new: new.then_some(true),
+        ..Success::default()
+    })
+    .write()
 }
 
 /// Says that a request failed, and why.

@@ -55,7 +55,7 @@ pub(in crate::local) fn missing(grant: &Grant, op: &Op<'_>) -> Option<String> {
     let Rights { receive, send, control } = grant.rights;
     let (has, right) = match op {
         Op::Send(_) | Op::Unit { .. } => (send, "send"),
-        Op::Attach { .. } => (receive, "receive"),
+        Op::Attach(_) | Op::Ack { .. } => (receive, "receive"),
         Op::Reconnect | Op::Close | Op::Open | Op::Reload => (control, "control"),
         Op::Status | Op::Ping => (true, ""),
     };
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, Environment, Ops},
-        protocol::Content,
+        protocol::{Attach, Content},
     };
 
     const NONE: Rights = Rights { receive: false, send: false, control: false };
@@ -188,11 +188,12 @@ mod tests {
         Config::parse(&text, &Environment::fixed([])).unwrap().listeners.remove(0)
     }
 
-    fn ops() -> [(Op<'static>, Option<&'static str>); 9] {
+    fn ops() -> [(Op<'static>, Option<&'static str>); 10] {
         [
             (Op::Send(Content::Text("".into())), Some("send")),
             (Op::Unit { messages: vec![] }, Some("send")),
-            (Op::Attach { since: None }, Some("receive")),
+            (Op::Attach(Attach::default()), Some("receive")),
+            (Op::Ack { seq: 1 }, Some("receive")),
             (Op::Reconnect, Some("control")),
             (Op::Close, Some("control")),
             (Op::Open, Some("control")),
@@ -246,8 +247,7 @@ mod tests {
             assert_eq!(missing(&nothing(), &op), sentence, "{op:?}");
             assert_eq!(missing(&Grant::ALL, &op), None, "{op:?}");
             let others: Vec<_> = Ops::NAMES.iter().filter(|name| **name != op.name()).collect();
-            for (names, is_given) in
-                [(vec![&*op.name()], true), (others.into_iter().copied().collect(), false)]
+            for (names, is_given) in [(vec![op.name()], true), (others.into_iter().copied().collect(), false)]
             {
                 let listener = listener(&format!("ops = {names:?}"));
                 let grant = Grant { rights: Grant::ALL.rights, ..listener.grant };

@@ -64,6 +64,8 @@ impl Member {
             },
             pid: Some(self.about.peer.pid),
             uid: Some(self.about.peer.uid),
+            name: self.named.as_ref().map(|named| named.name().to_string().into()),
+            acknowledged: self.named.as_ref().and_then(|named| named.acknowledged),
             you,
             ledger: self.outgoing.ledger(log),
             unread_reply_bytes: self.outgoing.unread_replies() as u64,

@@ -178,6 +178,7 @@ impl Fanout {
             if let Some(unsaid) = self.0.gaps_said.due() {
                 tracing::warn!(
                     client = id,
+                    name = client.named.as_deref().map(|named| &**named.name()),
                     lost = lost.count(),
                     unsaid,
                     "a slow client lost entries, and is told so"
@@ -221,11 +222,14 @@ impl Fanout {
     /// Says that a client is cut off: as trouble, unless a reload asked for it.
     fn say_cut_off(&self, id: u64, client: &Member, why: Bye) {
         let (pid, is_asked, why) = (client.about.peer.pid, why == Bye::Reconfigured, why.name());
+        let name = client.named.as_deref().map(|named| &**named.name());
         let said = if is_asked { &self.0.ends_said } else { &self.0.cuts_said };
         match said.due() {
-            Some(unsaid) if is_asked => tracing::info!(client = id, pid, why, unsaid, "cut off a client"),
-            Some(unsaid) => tracing::warn!(client = id, pid, why, unsaid, "cut off a client"),
-            None => tracing::debug!(client = id, pid, why, "cut off a client"),
+            Some(unsaid) if is_asked => {
+                tracing::info!(client = id, name, pid, why, unsaid, "cut off a client")
+            }
+            Some(unsaid) => tracing::warn!(client = id, name, pid, why, unsaid, "cut off a client"),
+            None => tracing::debug!(client = id, name, pid, why, "cut off a client"),
         }
     }
 
@@ -299,6 +303,7 @@ impl Fanout {
 
     /// What remains to be done for a client that is taken off the list.
     pub(super) fn part(&self, client: &mut Member) {
+        self.keep_place(client);
         client.close();
         if std::mem::take(&mut client.holding) {
             self.0.holding.set(self.0.holding.get() - 1);

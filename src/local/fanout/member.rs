@@ -4,6 +4,7 @@ use std::{net::Shutdown, os::unix::net::UnixStream, path::PathBuf, rc::Rc};
 
 use tokio::{sync::Notify, time::Instant};
 
+use super::names::Named;
 use crate::{
     config::Format,
     local::{
@@ -19,6 +20,7 @@ pub(super) struct Member {
     pub(super) about: About,
     pub(super) stream: Rc<Watched<UnixStream>>,
     pub(super) outgoing: Outgoing,
+    pub(super) named: Option<Box<Named>>,
     /// Its socket took less than all; a wait for it is under way.
     pub(super) lagging: bool,
     /// Its socket, watched for writing: kept while it lags again and again, so that the kernel

@@ -52,6 +52,13 @@ fn fields(schema: &Value, value: &Value) -> Result<BTreeSet<String>, String> {
                     return Err(format!("{number} is past the {word} {bound}"));
                 }
             }
+            "minLength" | "maxLength" => {
+                let (Some(bound), Some(text)) = (of.as_u64(), value.as_str()) else { continue };
+                let length = text.chars().count() as u64;
+                if (word == "minLength" && length < bound) || (word == "maxLength" && length > bound) {
+                    return Err(format!("{text:?} is past {word}, {bound}"));
+                }
+            }
             "minItems" | "maxItems" => {
                 let (Some(bound), Some(items)) = (of.as_u64(), value.as_array()) else { continue };
                 let count = items.len() as u64;
