@@ -7,6 +7,9 @@
 //!
 //! Chunks are of one size, but for a line that is larger, and are used again: what the log takes is
 //! what it counts, however long it runs.
+//!
+//! Entries may be staged: they have their `seq` and their bytes, but nobody sees them before they are committed, and
+//! till then they can be cut. They may also come with the `seq` that another log gave them.
 
 use std::rc::Rc;
 
@@ -18,11 +21,14 @@ use crate::{
 mod buffer;
 mod chunk;
 pub(super) mod cursor;
+mod given;
 mod pin;
 mod series;
+mod staged;
 
 use buffer::Pool;
 pub(super) use chunk::{Chunk, Space};
+pub use given::NotTaken;
 pub(super) use pin::{Kept, Pin};
 use series::Series;
 
@@ -62,62 +68,22 @@ impl Log {
 
     /// An empty log. `raw` keeps the raw form too.
     pub fn new(retention: Retention, raw: bool) -> Log {
+        Log::starting_at(1, retention, raw)
+    }
+
+    /// An empty log whose first entry will have this `seq`, 1 at least: entries before it were another log's.
+    pub fn starting_at(first: u64, retention: Retention, raw: bool) -> Log {
+        debug_assert!(first >= 1, "0 is the place before all entries");
         Log {
             retention,
-            envelope: Series::from(1, 0),
-            raw: raw.then(|| Series::from(1, 0)),
+            envelope: Series::from(first, 0),
+            raw: raw.then(|| Series::from(first, 0)),
             raw_before: 0,
             pool: Pool::new(chunk_bytes(retention)),
             kept: Vec::new(),
-            oldest: 1,
+            oldest: first,
             needed: u64::MAX,
             staged: u64::MAX,
-        }
-    }
-
-    /// From the next entry on, entries are staged: they have their `seq` and their place, but nobody sees them
-    /// before [`Log::commit`], and until then they can be cut. They stay whatever the limits say, so that whoever
-    /// stages must bound them.
-    pub(super) fn stage(&mut self) {
-        self.staged = self.staged.min(self.next());
-    }
-
-    /// Commits the staged entries up to `through`, for good.
-    pub(super) fn commit(&mut self, through: u64) {
-        if self.staged != u64::MAX {
-            self.staged = self.staged.max((through + 1).min(self.next()));
-        }
-    }
-
-    /// Commits all that is staged, and from now on each entry as it comes.
-    pub(super) fn commit_all(&mut self) {
-        self.staged = u64::MAX;
-    }
-
-    /// Takes the staged entries back, and says how many they were: the next entry has the first one's `seq`.
-    pub(super) fn cut_staged(&mut self) -> u64 {
-        let count = self.next().saturating_sub(self.staged);
-        if count > 0 {
-            let Log { envelope, raw, pool, staged, .. } = self;
-            envelope.cut(*staged, pool);
-            raw.iter_mut().for_each(|raw| raw.cut(*staged, pool));
-        }
-        count
-    }
-
-    /// The next entry will have this `seq`, which is no lower than it would have been: those between will never be
-    /// had. Lets go of all that is held, so that whoever is behind finds what it misses lost, in one piece. Only
-    /// while nothing is staged.
-    pub(super) fn skip_to(&mut self, seq: u64) {
-        debug_assert!(seq >= self.next() && self.head() + 1 == self.next());
-        let Log { envelope, raw, pool, kept, .. } = self;
-        for series in std::iter::once(envelope).chain(raw) {
-            let before = series.open().before() + series.open().lines().len() as u64;
-            kept.extend(std::mem::replace(series, Series::from(seq, before)).dissolve(pool));
-        }
-        self.oldest = seq;
-        if self.staged != u64::MAX {
-            self.staged = seq;
         }
     }
 
@@ -184,7 +150,7 @@ impl Log {
     }
 
     /// Lets go of what the limits don't allow, oldest first, as far as nobody needs it: entries from
-    /// `needed` on stay. `u64::MAX` when nobody does.
+    /// `needed` on stay, and staged ones. `u64::MAX` when nobody does.
     pub fn trim(&mut self, needed: u64) {
         self.needed = needed;
         self.evict();
@@ -196,19 +162,22 @@ impl Log {
 
     /// Whether the lines from entry `seq` to the newest are `bytes` or fewer, give or take a chunk.
     pub fn is_within(&self, seq: u64, bytes: usize) -> bool {
-        let mut sum = self.envelope.open().taken();
-        let mut first = self.envelope.open().first();
-        for chunk in self.envelope.sealed().iter().rev() {
-            if first <= seq || sum > bytes {
+        let head = self.head();
+        if seq > head {
+            return true;
+        }
+        let mut sum = 0;
+        // what is staged lies ahead of nobody
+        for chunk in self.envelope.newest_first().skip_while(|chunk| chunk.first() > head) {
+            sum += chunk.taken();
+            if chunk.first() <= seq || sum > bytes {
                 break;
             }
-            sum += chunk.taken();
-            first = chunk.first();
         }
         sum <= bytes
     }
 
-    /// The newest committed entry's `seq`; 0 while there is none.
+    /// The newest committed entry's `seq`; that before the first one's while there is none.
     pub fn head(&self) -> u64 {
         self.next().min(self.staged) - 1
     }

@@ -30,6 +30,7 @@ mod reader;
 mod reload;
 mod send;
 mod shared_topics;
+mod stage;
 mod subscriptions;
 mod supervisor;
 mod turns;
@@ -42,13 +43,14 @@ pub use hole::Hole;
 pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
 pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
-pub use log::{Log, Retention};
+pub use log::{Log, NotTaken, Retention};
 pub use names::{Claim, KeptPlace, Names};
 pub use origin::Origin;
 pub use publisher::{Commands, Publisher};
 pub use reader::Reader;
 pub use reload::{Changes, Reload, ReloadResult};
 pub use send::{Fate, Payload, Send, Ticket};
+pub use stage::Stage;
 pub use subscriptions::{
     Answer as TopicAnswer, Asking, Kind as SayingKind, Listener, Saying, Subscriptions, Topic, TopicState,
     Trouble, Verdict, Word,
@@ -105,6 +107,8 @@ struct Shared {
     topics: RefCell<Subscriptions>,
     topics_changed: Notify,
     client_left: Notify,
+    /// Something was staged.
+    staged: Notify,
     readers: RefCell<Vec<Rc<reader::Registration>>>,
     /// A reader has offered something, or has gone.
     offered: Notify,
@@ -118,9 +122,14 @@ pub type Answer = Box<dyn FnOnce(&Reload)>;
 impl Hub {
     /// A new hub with an empty log. `raw` says whether any listener has the raw format.
     pub fn new(epoch: String, history: &config::History, raw: bool) -> Hub {
+        Hub::starting_at(epoch, 1, history, raw)
+    }
+
+    /// The same, with a log that goes on with another one's epoch: its first entry will have this `seq`, 1 at least.
+    pub fn starting_at(epoch: String, first: u64, history: &config::History, raw: bool) -> Hub {
         let shared = Shared {
             epoch,
-            log: RefCell::new(Log::new(Retention::from(history), raw)),
+            log: RefCell::new(Log::starting_at(first, Retention::from(history), raw)),
             names: RefCell::new(Names::new(&config::Names::default())),
             link: RefCell::new(LinkStatus::default()),
             last_end: RefCell::default(),
@@ -139,6 +148,7 @@ impl Hub {
             topics: RefCell::default(),
             topics_changed: Notify::new(),
             client_left: Notify::new(),
+            staged: Notify::new(),
             readers: RefCell::default(),
             offered: Notify::new(),
             ready_to: Cell::new(u64::MAX),

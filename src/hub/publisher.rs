@@ -1,15 +1,22 @@
 //! The link's end of the hub: it publishes, and takes what is asked of it.
 
-use std::{cell::Ref, rc::Rc};
+use std::{
+    cell::{Cell, Ref},
+    rc::Rc,
+};
 
 use tokio::sync::mpsc;
 
-use super::{Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, Origin, now_us};
-use crate::protocol::Encoder;
+use super::{Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, NotTaken, Origin, now_us};
+use crate::protocol::{Encoder, Message};
 
 /// Publishes into the log, and says how the link is. Whoever has it is the link: there is one at a time, and another
 /// when that one is dropped. The log and its count go on; in between the link is closed, and refuses what is asked.
-pub struct Publisher(Hub);
+pub struct Publisher {
+    hub: Hub,
+    /// The entries are another log's: none is made here.
+    follows: Cell<bool>,
+}
 
 /// What is asked of the link, in the order in which it was. Dropped, it tells the sends that were never taken that the
 /// link is down.
@@ -27,12 +34,19 @@ impl Hub {
         }
         let (sender, receiver) = mpsc::channel(Lane::MAX_SENDS);
         *commands = Some(sender);
-        Some((Publisher(self.clone()), Commands { hub: self.clone(), receiver }))
+        let publisher = Publisher { hub: self.clone(), follows: Cell::new(false) };
+        Some((publisher, Commands { hub: self.clone(), receiver }))
     }
 
     /// Sets the link's status, appends its line to the log and wakes all readers.
     fn announce(&self, status: LinkStatus) {
         self.append(status.since_us, |seq| status.line(Some(seq)));
+        self.set_link(status);
+        self.published();
+    }
+
+    /// Sets the link's status, which is no entry of its own.
+    fn set_link(&self, status: LinkStatus) {
         // a wait that became shorter tells of the same ending again
         let is_told = self.link().state == LinkState::Waiting && status.state == LinkState::Waiting;
         if let Some(ending) = status.ending().filter(|_| !is_told) {
@@ -42,7 +56,15 @@ impl Hub {
         *self.0.link.borrow_mut() = status;
         self.0.link_changes.set(self.0.link_changes.get() + 1);
         self.0.link_changed.notify_waiters();
-        self.flush();
+    }
+
+    /// Has those look who have to: all readers, or whoever commits what is staged.
+    fn published(&self) {
+        if self.log().is_staging() {
+            self.0.staged.notify_one();
+        } else {
+            self.flush();
+        }
     }
 
     /// Appends an entry of the hub's own, which has no raw form.
@@ -55,7 +77,7 @@ impl Hub {
 
 impl Publisher {
     pub(super) fn hub(&self) -> &Hub {
-        &self.0
+        &self.hub
     }
 
     /// Appends a message to the log. Clients hear of it at the next [`Publisher::flush`].
@@ -64,9 +86,9 @@ impl Publisher {
             Data::Text(text) => text.len(),
             Data::Binary(bytes) => bytes.len(),
         };
-        self.0.counters().received(bytes, time_us);
+        self.hub.counters().received(bytes, time_us);
         let message = Encoder::new(data);
-        self.0.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
+        self.hub.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
             message.write(seq, time_us, envelope, raw);
         });
     }
@@ -74,82 +96,71 @@ impl Publisher {
     /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next
     /// [`Publisher::flush`].
     pub fn declare_hole(&self, time_us: u64, hole: &Hole) {
-        self.0.counters().hole(hole);
-        self.0.append(time_us, |seq| hole.line(seq, time_us));
+        self.hub.counters().hole(hole);
+        self.hub.append(time_us, |seq| hole.line(seq, time_us));
     }
 
-    /// From now on what is appended is staged: it has its `seq`, but no client sees it before [`Publisher::commit`],
-    /// and until then it can be taken back. What is staged is bounded by whoever stages it.
-    pub fn stage(&self) {
-        self.0.0.log.borrow_mut().stage();
+    /// Appends an entry that another log has had, with its `seq` there and its finished line. Its raw form, where one
+    /// is kept, is made from the line, and lacks the blanks around JSON. Clients hear of it at the next
+    /// [`Publisher::flush`]. From the first such entry on the log is another's: nothing is added to it when this is
+    /// dropped.
+    ///
+    /// # Errors
+    /// The entry isn't the next one (which one is, is said), or no line. Nothing is changed.
+    pub fn put(&self, seq: u64, time_us: u64, line: &[u8]) -> Result<(), NotTaken> {
+        let mut log = self.hub.0.log.borrow_mut();
+        let raw = if log.keeps_raw() { raw_form(line) } else { Vec::new() };
+        log.put(seq, time_us, line, &raw)?;
+        self.follows.set(true);
+        Ok(())
     }
 
-    /// Commits what is staged up to the entry `through`, for good. Clients hear of it at the next
-    /// [`Publisher::flush`].
-    pub fn commit(&self, through: u64) {
-        self.0.0.log.borrow_mut().commit(through);
+    /// Declares that the entries up to `seq`, which [`Publisher::put`] brings next, will never be had; how many they
+    /// are. Waits until all readers have offered what is there, since it leaves the log. Then every client that isn't
+    /// past the hole is told of it as of any other loss. Cancel-safe.
+    ///
+    /// # Errors
+    /// That entry is there already, or others are staged. Nothing is changed.
+    pub async fn skip_to(&self, seq: u64) -> Result<u64, NotTaken> {
+        self.ready().await;
+        let missing = self.hub.0.log.borrow_mut().skip_to(seq)?;
+        self.follows.set(true);
+        Ok(missing)
     }
 
-    /// Commits all that is staged, and from now on each entry as it comes.
-    pub fn commit_all(&self) {
-        self.0.0.log.borrow_mut().commit_all();
-    }
-
-    /// Takes back what is staged, and says how many entries that were: the next one has the first one's `seq`.
-    pub fn cut_staged(&self) -> u64 {
-        self.0.0.log.borrow_mut().cut_staged()
-    }
-
-    /// Appends an entry that another log has had, with its `seq` there and its lines, ends included; no raw line for
-    /// one that has none. Where it isn't the next one, those between are lost to every client, with all that it hasn't
-    /// had by then, and are declared to it in one piece. False for one that is there already, which is left out.
-    /// Clients hear of it at the next [`Publisher::flush`].
-    pub fn append_as(&self, seq: u64, time_us: u64, line: &[u8], raw: &[u8]) -> bool {
-        let mut log = self.0.0.log.borrow_mut();
-        if seq < log.next() {
-            return false;
-        }
-        if seq > log.next() {
-            log.commit_all();
-            log.skip_to(seq);
-        }
-        log.append_line(time_us, line, raw);
-        true
-    }
-
-    /// Wakes all readers, once for everything published since the last call.
+    /// Wakes all readers, once for everything published since the last call; where it is staged, who commits it.
     pub fn flush(&self) {
-        self.0.flush();
+        self.hub.published();
     }
 
     /// Sets the link's status, appends its line to the log and wakes all readers.
     pub fn announce(&self, status: LinkStatus) {
-        self.0.announce(status);
+        self.hub.announce(status);
     }
 
     /// What was announced last.
     pub fn status(&self) -> Ref<'_, LinkStatus> {
-        self.0.link()
+        self.hub.link()
     }
 
     /// Changes what `status` shows without a line of its own (the heartbeat's round trip).
     pub fn update_link(&self, change: impl FnOnce(&mut LinkStatus)) {
-        change(&mut self.0.0.link.borrow_mut());
+        change(&mut self.hub.0.link.borrow_mut());
     }
 
     /// Counts messages written to the upstream.
     pub fn count_sent(&self, messages: usize, bytes: usize) {
-        self.0.counters().sent(messages, bytes);
+        self.hub.counters().sent(messages, bytes);
     }
 
     /// Counts a connection that was to take over and didn't.
     pub fn count_failed_takeover(&self) {
-        self.0.counters().failed_takeover();
+        self.hub.counters().failed_takeover();
     }
 
     /// Tells how many sends wait in the outbox.
     pub fn set_waiting(&self, sends: usize) {
-        self.0.0.waiting.set(sends);
+        self.hub.0.waiting.set(sends);
     }
 
     /// Waits until clients have left, and returns them as [`Publisher::take_left`] does. Cancel-safe.
@@ -159,25 +170,25 @@ impl Publisher {
             if !left.is_empty() {
                 return left;
             }
-            self.0.0.client_left.notified().await;
+            self.hub.0.client_left.notified().await;
         }
     }
 
     /// The clients that have left since the last call: those of whom something is still on its way.
     pub fn take_left(&self) -> Vec<Rc<Origin>> {
-        self.0.0.left.take()
+        self.hub.0.left.take()
     }
 
     /// Whether all readers have offered everything published so far, so that more may be read.
     pub fn is_ready(&self) -> bool {
-        self.0.0.ready_to.get() >= self.0.log().head()
+        self.hub.0.ready_to.get() >= self.hub.log().head()
     }
 
     /// Waits for [`Publisher::is_ready`]. The link reads nothing before: a batch is offered to every
     /// client before the next one can push it out of the log. Cancel-safe.
     pub async fn ready(&self) {
         while !self.is_ready() {
-            self.0.0.offered.notified().await;
+            self.hub.0.offered.notified().await;
         }
     }
 }
@@ -185,14 +196,15 @@ impl Publisher {
 impl Drop for Publisher {
     /// However the link ends, it isn't up any more, and nothing waits for it.
     fn drop(&mut self) {
-        self.0.0.commands.take();
+        self.hub.0.commands.take();
         self.take_left();
         (0..2).for_each(|seat| self.with_topics(|topics| topics.close(seat)));
         self.set_waiting(0);
         let LinkStatus { state, conn, url, attempt, .. } = self.status().clone();
         if !matches!(state, LinkState::Closed | LinkState::Failed) {
             let (state, since_us) = (LinkState::Closed, now_us());
-            self.announce(LinkStatus { state, since_us, conn, url, attempt, ..LinkStatus::default() });
+            let closed = LinkStatus { state, since_us, conn, url, attempt, ..LinkStatus::default() };
+            if self.follows.get() { self.hub.set_link(closed) } else { self.announce(closed) }
         }
     }
 }
@@ -221,4 +233,13 @@ impl Drop for Commands {
             self.hub.refuse(command);
         }
     }
+}
+
+/// The raw form of a finished line; nothing for one that is no message.
+fn raw_form(line: &[u8]) -> Vec<u8> {
+    if !Message::is_one(line) {
+        return Vec::new();
+    }
+    let message = serde_json::from_slice::<Message<'_>>(line);
+    message.map(|message| [message.raw().as_bytes(), b"\n"].concat()).unwrap_or_default()
 }

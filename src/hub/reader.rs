@@ -273,24 +273,4 @@ mod tests {
         drop(other);
         assert!(!hub.log().keeps_raw());
     }
-
-    #[test]
-    fn what_is_staged_and_what_another_log_has_had_is_read_once_it_is_committed() {
-        let (hub, publisher) = hub();
-        let reader = hub.reader();
-        publish(&publisher, 1);
-        reader.offered(1, u64::MAX);
-        publisher.stage();
-        publish(&publisher, 2);
-        assert_eq!((hub.log().head(), publisher.is_ready()), (1, true), "there is nothing to be offered");
-        publisher.commit(2);
-        assert_eq!((hub.log().head(), publisher.is_ready()), (2, false));
-        assert_eq!(publisher.cut_staged(), 1);
-        publisher.commit_all();
-        assert!(publisher.append_as(3, 7, b"3\n", b""));
-        assert!(!publisher.append_as(3, 7, b"3 again\n", b""), "it is there");
-        assert_eq!(hub.log().line(3, crate::config::Format::Envelope), Some(&b"3\n"[..]));
-        assert!(publisher.append_as(9, 8, b"9\n", b""), "4 to 8 will never be had");
-        assert_eq!((hub.log().oldest(), hub.log().head()), (9, 9));
-    }
 }

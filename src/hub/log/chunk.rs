@@ -150,7 +150,7 @@ impl Chunk {
         &self.memory[..self.used]
     }
 
-    /// Where the line of entry `seq` begins.
+    /// Where the line of entry `seq` begins, or that of the next one will.
     pub(in crate::hub) fn start(&self, seq: u64) -> usize {
         match (seq - self.first).checked_sub(1) {
             None => 0,
@@ -181,6 +181,11 @@ impl Chunk {
     /// The bytes of its lines and their index.
     pub(super) fn taken(&self) -> usize {
         self.used + self.count * INDEX_BYTES
+    }
+
+    /// The bytes of its lines from entry `seq` on, and of their index.
+    pub(super) fn taken_from(&self, seq: u64) -> usize {
+        self.used - self.start(seq) + (self.end() - seq) as usize * INDEX_BYTES
     }
 
     /// What it takes, unused room included.

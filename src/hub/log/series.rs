@@ -55,6 +55,11 @@ impl Series {
         &self.sealed
     }
 
+    /// All chunks, the one that grows first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Chunk> {
+        std::iter::once(&self.open).chain(self.sealed.iter().rev())
+    }
+
     /// Its oldest entry's `seq`, or that of the next while there is none.
     pub(super) fn first(&self) -> u64 {
         self.sealed.front().unwrap_or(&self.open).first()

@@ -1,0 +1,163 @@
+//! Who holds entries back until they are committed.
+
+use std::ops::Range;
+
+use super::{Hub, Publisher};
+
+/// Holds entries back: while it is there, what is published is staged. It has its `seq`, and [`Stage::lines`] its
+/// bytes, but no client sees it before [`Stage::commit`], and until then it can be cut. What `status` shows of the link
+/// and of its traffic isn't held back: it is true at once.
+///
+/// Staged entries stay in memory whatever the log's limits say: whoever stages bounds them ([`Stage::bytes`]), and may
+/// hold the link meanwhile ([`Reader::hold`](super::Reader::hold)). Dropped, it cuts what nobody will commit any more,
+/// and entries are committed as they come again.
+pub struct Stage(Hub);
+
+impl Publisher {
+    /// Has entries staged from the next one on. `None` while somebody else holds them back.
+    pub fn stage(&self) -> Option<Stage> {
+        let hub = self.hub();
+        let mut log = hub.0.log.borrow_mut();
+        if log.is_staging() {
+            return None;
+        }
+        log.stage();
+        Some(Stage(hub.clone()))
+    }
+}
+
+impl Stage {
+    /// Waits until something may have been staged since the last call. Cancel-safe.
+    pub async fn published(&self) {
+        self.0.0.staged.notified().await;
+    }
+
+    /// The entries that are staged.
+    pub fn entries(&self) -> Range<u64> {
+        self.0.log().staged()
+    }
+
+    /// What they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.log().staged_bytes()
+    }
+
+    /// The lines of staged entries from `from` on, end to end as clients get them: as many whole ones as `max_bytes`
+    /// hold, or fewer, and one at least. With them, one past the last of the entries. `None` where `from` isn't staged.
+    pub fn lines(&self, from: u64, max_bytes: usize) -> Option<(Vec<u8>, u64)> {
+        self.0.log().staged_lines(from, max_bytes).map(|(lines, end)| (lines.to_vec(), end))
+    }
+
+    /// Commits what is staged up to the entry `through`, for good, and wakes all readers.
+    pub fn commit(&self, through: u64) {
+        self.0.0.log.borrow_mut().commit(through);
+        self.0.flush();
+    }
+
+    /// Takes back what is staged, and says how many entries that were: the next one has the first one's `seq`.
+    pub fn cut(&self) -> u64 {
+        self.0.0.log.borrow_mut().cut_staged()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.cut();
+        self.0.0.log.borrow_mut().commit_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{
+        config::{Format, History},
+        hub::{Data, LinkState, LinkStatus, NotTaken},
+    };
+
+    fn hub() -> (Hub, Publisher) {
+        let hub = Hub::starting_at("theirs".to_owned(), 1_001, &History::default(), true);
+        let (publisher, _) = hub.publisher().expect("it is the first");
+        (hub, publisher)
+    }
+
+    fn publish(publisher: &Publisher, texts: &[&str]) {
+        texts.iter().for_each(|text| publisher.publish(1, Data::Text(text)));
+        publisher.flush();
+    }
+
+    #[test]
+    fn what_is_staged_is_offered_once_it_is_committed_and_never_once_it_is_cut() {
+        let (hub, publisher) = hub();
+        let reader = hub.reader();
+        assert_eq!((hub.epoch(), hub.log().head(), hub.log().oldest()), ("theirs", 1_000, 1_001));
+        let stage = publisher.stage().expect("it is the first");
+        assert!(publisher.stage().is_none(), "there is one");
+        publish(&publisher, &["1", "2", "3"]);
+        assert!(stage.published().now_or_never().is_some() && reader.published().now_or_never().is_none());
+        assert_eq!((hub.log().head(), stage.entries(), publisher.is_ready()), (1_000, 1_001..1_004, true));
+        let (lines, end) = stage.lines(1_002, 1 << 20).expect("they are staged");
+        let text = String::from_utf8(lines).unwrap();
+        assert!(
+            text.starts_with(r#"{"type":"message","seq":1002,"#) && text.ends_with(",\"json\":3}\n"),
+            "{text}"
+        );
+        assert_eq!((text.lines().count(), end, stage.bytes()), (2, 1_004, 3 * (text.len() / 2 + 12)));
+        assert_eq!(stage.lines(1_002, 1).map(|(_, end)| end), Some(1_003), "one at least");
+        assert_eq!(stage.lines(1_004, 1 << 20), None);
+
+        stage.commit(1_002);
+        assert!(reader.published().now_or_never().is_some() && !publisher.is_ready());
+        assert_eq!((hub.log().head(), stage.entries()), (1_002, 1_003..1_004));
+        assert_eq!(stage.cut(), 1);
+        publish(&publisher, &["4"]);
+        assert_eq!(stage.entries(), 1_003..1_004, "the next one has its place");
+        assert_eq!(publisher.put(1_004, 1, b"{}\n"), Err(NotTaken::Staged));
+        drop(stage);
+        assert_eq!(hub.log().head(), 1_002, "nobody will commit it");
+        publish(&publisher, &["5"]);
+        assert_eq!(hub.log().head(), 1_003);
+        let line =
+            hub.log().line(1_003, Format::Envelope).map(|line| String::from_utf8_lossy(line).into_owned());
+        assert!(line.as_deref().is_some_and(|line| line.ends_with(",\"json\":5}\n")), "{line:?}");
+    }
+
+    #[test]
+    fn an_end_of_the_link_is_staged_like_the_rest() {
+        let (hub, publisher) = hub();
+        let stage = publisher.stage().unwrap();
+        publisher.announce(LinkStatus { state: LinkState::Up, ..LinkStatus::default() });
+        drop(publisher);
+        assert_eq!((stage.entries(), hub.link().state), (1_001..1_003, LinkState::Closed));
+        stage.commit(u64::MAX);
+        assert_eq!(hub.log().head(), 1_002);
+    }
+
+    #[test]
+    fn what_another_log_has_had_is_read_here_and_nothing_is_made_up() {
+        let (hub, publisher) = hub();
+        let reader = hub.reader();
+        let line = b"{\"type\":\"message\",\"seq\":1001,\"time_us\":1,\"text\":\"a\\nb\"}\n";
+        assert_eq!(publisher.put(1_001, 1, line), Ok(()));
+        assert_eq!(publisher.put(1_001, 1, line), Err(NotTaken::Next(1_002)), "it is there");
+        assert_eq!(publisher.put(1_002, 1, b"no line"), Err(NotTaken::NoLine));
+        assert_eq!(publisher.put(1_002, 1, b"{\"type\":\"link\",\"seq\":1002}\n"), Ok(()));
+        publisher.flush();
+        assert!(reader.published().now_or_never().is_some());
+        let read = |seq, format| hub.log().line(seq, format).map(<[u8]>::to_vec);
+        assert_eq!(read(1_001, Format::Envelope).as_deref(), Some(&line[..]));
+        assert_eq!(read(1_001, Format::Raw).as_deref(), Some(&b"a b\n"[..]));
+        assert_eq!(read(1_002, Format::Raw).as_deref(), Some(&b""[..]), "it is no message");
+        assert_eq!(publisher.put(1_010, 1, b"{}\n"), Err(NotTaken::Next(1_003)), "a hole is to be declared");
+        assert!(publisher.skip_to(1_010).now_or_never().is_none(), "nothing leaves before it was offered");
+        reader.offered(1_002, u64::MAX);
+        assert_eq!(publisher.skip_to(1_010).now_or_never(), Some(Ok(7)));
+        assert_eq!(publisher.put(1_010, 1, b"{}\n"), Ok(()));
+        assert_eq!((hub.log().oldest(), hub.log().head()), (1_010, 1_010));
+        publisher.update_link(|link| link.state = LinkState::Up);
+        drop(publisher);
+        assert_eq!((hub.log().head(), hub.link().state), (1_010, LinkState::Closed), "nothing is made up");
+    }
+}
