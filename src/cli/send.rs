@@ -2,24 +2,21 @@
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
-    path::PathBuf,
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use serde_json::value::RawValue;
 
 use super::{
     daemon::{DaemonArgs, Need},
-    failure::{Failure, Outcome, UNSURE, note, reason, refusal, wrote},
+    failure::{Failure, Outcome, UNSURE, note, reason, wrote},
     format::counted,
     reach::{Pause, Way},
 };
-use crate::{
-    client::{self, Client, Lines, Requests},
-    protocol::{Code, Content, Done, Line, Message, Op},
-};
+
+mod dialogue;
+mod payload;
+
+use dialogue::{Dialogue, Fate, Miss};
+use payload::{Payload, text, without_break};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,35 +66,6 @@ pub(super) struct Args {
     /// Print the daemon's replies as they are
     #[arg(long)]
     json: bool,
-}
-
-/// What is sent.
-#[derive(Debug)]
-enum Payload {
-    /// JSON on one line, otherwise as it came.
-    Json(Box<RawValue>),
-    Text(String),
-    Binary(Vec<u8>),
-}
-
-/// What became of a message that didn't fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Written,
-    Queued,
-}
-
-/// Why a message wasn't sent, or not surely.
-#[derive(Debug, PartialEq, Eq)]
-enum Miss {
-    /// It would be the same again.
-    Never(Failure),
-    /// It wasn't sent; it may be later.
-    NotNow(Failure),
-    /// It wasn't sent, and the daemon is gone, or its connection.
-    Gone(Failure),
-    /// It may have been sent, or may still be.
-    Unknown(Failure),
 }
 
 pub(super) fn send(args: &Args) -> Outcome {
@@ -200,47 +168,12 @@ fn unreadable(error: io::Error) -> Failure {
     Failure::failed(format!("stdin can't be read: {}", reason(&error)))
 }
 
-/// A line without the break at its end.
-fn without_break(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-/// JSON if it is, else text.
-fn text(bytes: Vec<u8>, force: bool) -> Result<Payload, String> {
-    let text = String::from_utf8(bytes).map_err(|_| "the message isn't UTF-8 text".to_owned())?;
-    if force {
-        return Ok(Payload::Text(text));
-    }
-    match serde_json::from_str::<&RawValue>(&text) {
-        // a line break in JSON can only stand between tokens
-        Ok(json) => match RawValue::from_string(json.get().replace(['\n', '\r'], " ")) {
-            Ok(json) => Ok(Payload::Json(json)),
-            Err(error) => Err(format!("the message can't stand on one line ({error})")),
-        },
-        Err(error) => {
-            if text.trim_start().starts_with(['{', '[']) {
-                note(format!("sent as text, as it isn't JSON ({error}); --text says that this is meant"));
-            }
-            Ok(Payload::Text(text))
-        }
-    }
-}
-
 /// A connection that only sends, and is made anew where it may be.
 struct Sending<'a> {
     args: &'a Args,
     way: Way,
     /// None after it has ended.
     line: Option<Dialogue>,
-}
-
-/// A thread of its own reads what comes, since the daemon would take us for a stuck client while we wait for
-/// stdin.
-struct Dialogue {
-    path: PathBuf,
-    requests: Requests,
-    replies: mpsc::Receiver<Result<Vec<u8>, client::Error>>,
 }
 
 impl<'a> Sending<'a> {
@@ -286,182 +219,10 @@ impl<'a> Sending<'a> {
     }
 
     fn attempt(&mut self, payload: &Payload) -> Result<Fate, Miss> {
-        let connection = match &mut self.line {
-            Some(connection) => connection,
+        let dialogue = match &mut self.line {
+            Some(dialogue) => dialogue,
             none => none.insert(self.way.connect().and_then(Dialogue::new).map_err(Miss::Gone)?),
         };
-        connection.send(payload, self.args)
-    }
-}
-
-impl Dialogue {
-    fn new(client: Client) -> Outcome<Dialogue> {
-        let Client { requests, lines, .. } = client;
-        let path = lines.path().to_owned();
-        let (sender, replies) = mpsc::channel();
-        thread::Builder::new()
-            .name("replies".to_owned())
-            .spawn(move || forward(lines, &sender))
-            .map_err(|error| Failure::failed(format!("no thread can be started: {}", reason(&error))))?;
-        Ok(Dialogue { path, requests, replies })
-    }
-
-    fn send(&mut self, payload: &Payload, args: &Args) -> Result<Fate, Miss> {
-        let content = match payload {
-            Payload::Json(json) => Content::Json(json),
-            Payload::Text(text) => Content::Text(text.into()),
-            Payload::Binary(bytes) => Content::Binary(bytes.into()),
-        };
-        let deadline = Instant::now() + args.timeout;
-        let gone = |error: client::Error| Miss::Gone(error.into());
-        let line = self.requests.line(Op::Send(content)).map_err(|error| Miss::Never(error.into()))?;
-        // what came while nothing was asked ends the connection, or is nobody's
-        while let Ok(came) = self.replies.try_recv() {
-            client::is_reply(&came.map_err(gone)?, 0, &self.path).map_err(gone)?;
-        }
-        // half a line is not carried out
-        self.requests.write_line(&line, deadline).map_err(gone)?;
-        let id = line.id;
-        loop {
-            let line = self.reply(id, deadline).map_err(Miss::Unknown)?;
-            if args.json {
-                let mut stdout = io::stdout().lock();
-                wrote(stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n")))
-                    .map_err(Miss::Unknown)?;
-            }
-            match fate(&line)? {
-                Fate::Queued if args.wait => {}
-                fate => return Ok(fate),
-            }
-        }
-    }
-
-    fn reply(&self, id: u64, deadline: Instant) -> Outcome<Vec<u8>> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = match self.replies.recv_timeout(left) {
-                Ok(Ok(line)) => line,
-                Ok(Err(why)) => return Err(unsure(why)),
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    return Err(Failure::failed(format!(
-                        "the daemon at {} didn't say in time what became of the message: it may still be \
-                         sent (raise --timeout to wait for longer)",
-                        self.path.display()
-                    )));
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(unsure(client::Error::Ended { path: self.path.clone() }));
-                }
-            };
-            if client::is_reply(&line, id, &self.path).map_err(unsure)? {
-                return Ok(line);
-            }
-        }
-    }
-}
-
-/// What an ending means for a message that had no answer yet.
-fn unsure(error: client::Error) -> Failure {
-    Failure::failed(format!("perhaps sent: {}", Failure::from(error)))
-}
-
-/// Hands on what isn't a message. There are no more such lines than requests, so nothing piles up.
-fn forward(mut lines: Lines, to: &mpsc::Sender<Result<Vec<u8>, client::Error>>) {
-    let mut line = Vec::new();
-    loop {
-        match lines.read(&mut line, None) {
-            Ok(()) if Message::is_one(&line) => {}
-            Ok(())
-                if matches!(
-                    Line::parse(&line),
-                    None | Some(Line::Message(_) | Line::Link(_) | Line::Gap(_) | Line::UpstreamGap(_))
-                ) => {}
-            Ok(()) => {
-                if to.send(Ok(std::mem::take(&mut line))).is_err() {
-                    return;
-                }
-            }
-            Err(why) => {
-                let _ = to.send(Err(why));
-                return;
-            }
-        }
-    }
-}
-
-/// What a reply says became of the message.
-fn fate(line: &[u8]) -> Result<Fate, Miss> {
-    Err(match Line::parse(line) {
-        Some(Line::Ok(done)) if done.result == Done::Written => return Ok(Fate::Written),
-        Some(Line::Ok(done)) if done.result == Done::Queued => return Ok(Fate::Queued),
-        Some(Line::Error(why)) => {
-            let not_sent = Failure::failed(format!("not sent: {}", refusal(&why)));
-            match why.code.known() {
-                Some(Code::Unknown) => {
-                    Miss::Unknown(Failure::failed(format!("perhaps sent: {}", refusal(&why))))
-                }
-                Some(Code::LinkDown | Code::Expired | Code::OutboxFull | Code::RateLimited) => {
-                    Miss::NotNow(not_sent)
-                }
-                _ => Miss::Never(not_sent),
-            }
-        }
-        _ => Miss::Unknown(Failure::failed(format!(
-            "the daemon gave an answer that this command doesn't know: {}",
-            super::format::clean(&String::from_utf8_lossy(line))
-        ))),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_if_it_parses_else_text() {
-        let shown = |bytes: &str, force| match text(bytes.as_bytes().to_owned(), force).unwrap() {
-            Payload::Json(json) => format!("json {}", json.get()),
-            Payload::Text(text) => format!("text {text}"),
-            Payload::Binary(_) => unreachable!(),
-        };
-        assert_eq!(shown("{\"a\":\n 1.10}\n", false), "json {\"a\":  1.10}");
-        assert_eq!(shown("12345678901234567890123", false), "json 12345678901234567890123");
-        assert_eq!(shown("{\"a\":1}", true), "text {\"a\":1}");
-        assert_eq!(shown("hello", false), "text hello");
-        assert_eq!(shown("", false), "text ");
-        assert!(text(vec![0xff], false).is_err());
-    }
-
-    #[test]
-    fn one_break_ends_a_line() {
-        for (line, bare) in [("a\n", "a"), ("a\r\n", "a"), ("a", "a"), ("a\n\n", "a\n"), ("\n", "")] {
-            assert_eq!(without_break(line.as_bytes()), bare.as_bytes());
-        }
-    }
-
-    #[test]
-    fn fates() {
-        let sentence = |line: &str| match fate(line.as_bytes()).unwrap_err() {
-            Miss::Never(failure) | Miss::NotNow(failure) | Miss::Gone(failure) => failure.to_string(),
-            Miss::Unknown(failure) => failure.to_string() + " (3)",
-        };
-        assert_eq!(fate(br#"{"type":"ok","id":1,"result":"written"}"#), Ok(Fate::Written));
-        assert_eq!(fate(br#"{"type":"ok","id":1,"result":"queued"}"#), Ok(Fate::Queued));
-        assert_eq!(
-            sentence(r#"{"type":"error","id":1,"code":"link_down","message":"the link is waiting"}"#),
-            "not sent: the link is waiting (link_down)"
-        );
-        assert!(
-            sentence(r#"{"type":"error","id":1,"code":"unknown","message":"m"}"#).starts_with("perhaps sent")
-        );
-        let unknown = sentence(r#"{"type":"ok","result":"later"}"#);
-        assert!(unknown.contains("doesn't know") && unknown.ends_with("(3)"), "{unknown}");
-        let kind = |name: &str| fate(format!(r#"{{"type":"error","id":1,"code":"{name}"}}"#).as_bytes());
-        for name in ["link_down", "expired", "outbox_full", "rate_limited"] {
-            assert!(matches!(kind(name), Err(Miss::NotNow(_))), "{name}");
-        }
-        for name in ["too_large", "forbidden", "bad_request"] {
-            assert!(matches!(kind(name), Err(Miss::Never(_))), "{name}");
-        }
+        dialogue.send(payload, self.args)
     }
 }

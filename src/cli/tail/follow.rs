@@ -267,17 +267,13 @@ impl<W: Write> Tail<W> {
 mod tests {
     use super::*;
 
+    fn tail(form: Form) -> Tail<Vec<u8>> {
+        let (left, start, last, skip) = (None, None, None, None);
+        Tail { form, is_terminal: false, left, start, last, follow: true, skip, out: Vec::new() }
+    }
+
     fn taken(form: Form, left: Option<u64>, lines: &[&str]) -> (String, bool) {
-        let mut tail = Tail {
-            form,
-            left,
-            start: None,
-            last: None,
-            follow: true,
-            skip: None,
-            is_terminal: false,
-            out: Vec::new(),
-        };
+        let mut tail = Tail { left, ..tail(form) };
         let mut ended = false;
         for line in lines {
             assert!(!ended, "a line after the end");
@@ -300,17 +296,7 @@ mod tests {
                 format!("{}\n", line.replace('\u{9b}', "\\u009b").replace('\u{200e}', "\\u200e")),
             ),
         ] {
-            let out = Vec::new();
-            let mut tail = Tail {
-                form,
-                is_terminal,
-                left: None,
-                start: None,
-                last: None,
-                follow: true,
-                skip: None,
-                out,
-            };
+            let mut tail = Tail { is_terminal, ..tail(form) };
             assert!(tail.take(line.as_bytes()).unwrap().is_none());
             assert_eq!(String::from_utf8(tail.out).unwrap(), shown);
         }
@@ -353,16 +339,7 @@ mod tests {
             (vec![at(1, 5), gap.into(), restated.into(), at(4, 11)], vec![gap.into(), at(4, 11)]),
             (vec![gap.into(), restated.into(), at(4, 5), at(5, 10), gap.into()], vec![at(5, 10), gap.into()]),
         ] {
-            let mut tail = Tail {
-                form: Form::Plain,
-                left: None,
-                start: None,
-                last: None,
-                follow: true,
-                is_terminal: false,
-                skip: Some(Skip { until_us: 10, gap: None }),
-                out: Vec::new(),
-            };
+            let mut tail = Tail { skip: Some(Skip { until_us: 10, gap: None }), ..tail(Form::Plain) };
             for line in &lines {
                 assert!(tail.take(line.as_bytes()).unwrap().is_none());
             }
