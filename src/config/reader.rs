@@ -12,35 +12,13 @@ mod item;
 pub(super) mod quantity;
 mod report;
 pub(super) mod size;
+mod unknown;
 pub(super) mod url;
 pub(super) mod values;
 
 pub(super) use item::Item;
 pub(super) use report::Report;
 use url::safe_url;
-
-/// The tables of the file, as [`super::Config`] reads them.
-const TABLES: [&str; 19] = [
-    "capture",
-    "command",
-    "heartbeat",
-    "history",
-    "limits",
-    "listener",
-    "log",
-    "memory",
-    "names",
-    "outbox",
-    "reconnect",
-    "reply",
-    "rotate",
-    "script",
-    "sequence",
-    "shutdown",
-    "topics",
-    "upstream",
-    "vars",
-];
 
 /// One table of the file, or its absence. Every key that is asked for is known; [`Section::finish`]
 /// refuses the others.
@@ -236,31 +214,9 @@ impl<'a> Section<'a> {
             if known.contains(&name.get_ref().as_ref()) {
                 continue;
             }
-            let path = self.path_of(name.get_ref());
             let name_text: &str = name.get_ref();
-            let may_be_variable = matches!(&*self.path, "" | "upstream");
-            let hint = match (nearest(name_text, &known), self.report.profile_with_variable(name_text)) {
-                (_, Some(profile)) if may_be_variable => {
-                    format!(
-                        "profile {profile} has it in [vars]: write vars.{name_text} = …, or put it under [vars]"
-                    )
-                }
-                _ if home::of(&self.path, name_text).is_some() => {
-                    home::of(&self.path, name_text).unwrap_or_default().to_owned()
-                }
-                // a dotted key below a header belongs to that header's table
-                _ if !self.path.is_empty() && TABLES.contains(&name_text) => {
-                    let header = match name_text {
-                        "listener" | "capture" | "reply" => format!("[[{name_text}]]"),
-                        "script" => "[[script.step]]".to_owned(),
-                        "command" => "[command.NAME]".to_owned(),
-                        _ => format!("[{name_text}]"),
-                    };
-                    format!("`{name_text}` is a table of its own: write {header}, and its keys below")
-                }
-                (Some(near), _) => format!("did you mean `{near}`?"),
-                (None, _) => format!("the keys here are {}", known.join(", ")),
-            };
+            let path = self.path_of(name_text);
+            let hint = unknown::hint(self.report, &self.path, name_text, &known);
             let line = self.report.line(name.span().start);
             self.report.add(Some(line), format!("unknown key `{path}`: {hint}"));
         }
@@ -283,48 +239,5 @@ impl<'a> Section<'a> {
             false => format!("{key:?}"),
         };
         if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
-    }
-}
-
-/// The known key that was probably meant.
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
-    let key = key.to_ascii_lowercase().replace('-', "_");
-    let is_part = |candidate: &&str| candidate.starts_with(&key) || key.starts_with(candidate);
-    if let Some(part) = known.iter().copied().find(|known| key.len() > 2 && is_part(known)) {
-        return Some(part);
-    }
-    let distance = |candidate: &&str| strsim::osa_distance(&key, candidate);
-    let near = known.iter().copied().min_by_key(distance)?;
-    (distance(&near) <= near.len() / 3).then_some(near)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tables_are_those_that_are_read() {
-        let error =
-            crate::config::Config::parse("zzzz = 1", &crate::config::Environment::fixed([])).unwrap_err();
-        let listed = format!("the keys here are {}", TABLES.join(", "));
-        assert!(error.to_string().replace("profile, ", "").contains(&listed), "{error}");
-    }
-
-    #[test]
-    fn the_nearest_key() {
-        let known = ["initial_delay", "jitter", "kind", "max_delay", "url"];
-        for (key, near) in [
-            ("jiter", Some("jitter")),
-            ("Max-Delay", Some("max_delay")),
-            ("maxdelay", Some("max_delay")),
-            ("urls", Some("url")),
-            ("initial", Some("initial_delay")),
-            ("colour", None),
-            ("", None),
-            ("k", None),
-        ] {
-            assert_eq!(nearest(key, &known), near, "{key}");
-        }
-        assert_eq!(nearest("x", &[]), None);
     }
 }
