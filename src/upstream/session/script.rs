@@ -1,11 +1,30 @@
-//! How far a session has come in the script. Pure.
+//! How far a session has come in the script, and how it goes on. Pure.
 
-use std::time::Instant;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use super::{
+    Effect, Publish, Purpose, Session,
+    context::Context,
+    duration,
+    mark::Mark,
+    matcher::Look,
     memory::Captures,
-    rules::{Rules, StepRule},
+    rules::{Rejection, Rules, StepRule},
 };
+use crate::{
+    config::{Remedy, Say, format_duration},
+    hub::Payload,
+};
+
+/// So often a step is put off on one connection; then another connection follows, after the same delay.
+pub(super) const MAX_PUT_OFF: u32 = 100;
+/// No step is said anew sooner, whatever the server says.
+pub(super) const MIN_PUT_OFF: Duration = Duration::from_millis(100);
+/// For so long a step is put off where the message says no time, or 0.
+pub(super) const DEFAULT_PUT_OFF: Duration = Duration::from_secs(10);
 
 /// A place in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +51,131 @@ impl Progress {
     }
 }
 
+/// What a step makes of a message.
+pub(super) struct Heeded {
+    pub(super) publish: Publish,
+    pub(super) is_taken: bool,
+}
+
+impl Session {
+    pub(super) fn hear_step(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> Heeded {
+        let not_taken = Heeded { publish: Publish::Yes, is_taken: false };
+        let Progress::Waits { step: at, .. } = self.progress else { return not_taken };
+        let step = &rules.steps[at];
+        let publish = if step.publish { Publish::Yes } else { Publish::No };
+        if let Some(rejection) = step.reject.iter().find(|rejection| rejection.matcher.matches(look)) {
+            let why = match step.publish {
+                true => format!("the server refused: {}", self.quote(context, look)),
+                false => "the server refused, in words that publish = false keeps back".to_owned(),
+            };
+            match rejection.again {
+                true => self.put_off(context, at, rejection, look, &why),
+                false => self.fail_step(step, &why, remedy(rejection, look)),
+            }
+            return Heeded { publish, is_taken: true };
+        }
+        if !step.expect.as_ref().is_some_and(|(expect, _)| expect.matches(look)) {
+            return not_taken;
+        }
+        for (name, slot) in &step.capture {
+            if look.get(*slot).is_none() {
+                let pointer = &rules.slots.pointers()[*slot];
+                let why = format!("the expected message has no {pointer} to capture as `{name}`");
+                self.fail_step(step, &why, step.on_fail);
+                return Heeded { publish, is_taken: true };
+            }
+        }
+        match self.capture(context, &step.capture, look) {
+            Ok(()) => {
+                self.mark(Mark::Met(at));
+                if std::mem::take(&mut self.put_off) > 0 {
+                    self.effects.push_back(Effect::TakenOn);
+                }
+                self.go_on(context, at + 1);
+            }
+            Err(why) => self.fail_step(step, &why, step.on_fail),
+        }
+        Heeded { publish, is_taken: true }
+    }
+
+    /// The step under way is said anew later, as often as may be.
+    fn put_off(
+        &mut self,
+        context: &Context<'_>,
+        at: usize,
+        rejection: &Rejection,
+        look: &Look<'_>,
+        why: &str,
+    ) {
+        let delay = match remedy(rejection, look) {
+            Remedy::After(delay) => delay.max(MIN_PUT_OFF),
+            _ => DEFAULT_PUT_OFF,
+        };
+        let rules = Rc::clone(&self.rules);
+        let step = &rules.steps[at];
+        if self.put_off >= MAX_PUT_OFF {
+            let why = format!("it was put off {MAX_PUT_OFF} times on this connection, and then {why}");
+            return self.fail_step(step, &why, Remedy::After(delay));
+        }
+        self.put_off += 1;
+        self.progress = Progress::Again { step: at, at: context.now + delay };
+        let why = why.replacen("the server refused", "not yet", 1);
+        let delay_shown = format_duration(delay);
+        let why = format!("the script's step {:?} is said again in {delay_shown}: {why}", step.name);
+        self.effects.push_back(Effect::PutOff { why, delay });
+    }
+
+    /// Says what is to be said from the step of this number on, until something is expected.
+    pub(super) fn go_on(&mut self, context: &mut Context<'_>, from: usize) {
+        let rules = Rc::clone(&self.rules);
+        let mut from = from;
+        loop {
+            let next = next(&rules, from, &context.memory.captures());
+            (from..next.unwrap_or(rules.steps.len())).for_each(|skipped| self.mark(Mark::Skips(skipped)));
+            let Some(at) = next else { break };
+            self.mark(Mark::Begins(at));
+            let step = &rules.steps[at];
+            let payload = step.send.as_ref().map(|say| match say {
+                Say::Binary(bytes) => self.fitting(Payload::Binary(bytes.clone())),
+                Say::Text(template) => self.render(context, template, None),
+            });
+            match payload {
+                None => {}
+                Some(Ok(payload)) => self.effects.push_back(Effect::Send(payload, Purpose::Script)),
+                Some(Err(why)) => return self.fail_step(step, &why, step.on_fail),
+            }
+            if step.expect.is_some() {
+                let until = step.timeout.map_or(self.deadline, |timeout| context.now + timeout);
+                self.step_began = context.now;
+                self.progress = Progress::Waits { step: at, until: until.min(self.deadline) };
+                return;
+            }
+            from = at + 1;
+        }
+        self.progress = Progress::Done;
+        self.effects.push_back(Effect::Ready);
+    }
+
+    pub(super) fn fail_step(&mut self, step: &StepRule, why: &str, then: Remedy) {
+        self.fail(format!("the script's step {:?} failed: {why}", step.name), then);
+    }
+}
+
 /// The next step from `from` on that isn't skipped.
-pub(super) fn next(rules: &Rules, from: usize, captures: &Captures) -> Option<usize> {
+fn next(rules: &Rules, from: usize, captures: &Captures) -> Option<usize> {
     let wanted = |step: &StepRule| {
         step.if_captured.iter().all(|name| captures.has(name))
             && !step.unless_captured.iter().any(|name| captures.has(name))
     };
     (from..rules.steps.len()).find(|at| wanted(&rules.steps[*at]))
+}
+
+/// What a rejection leads to, with the delay that the message says.
+fn remedy(rejection: &Rejection, look: &Look<'_>) -> Remedy {
+    const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    let Some((slot, unit)) = rejection.delay_from else { return rejection.then };
+    match look.get(slot).and_then(|json| duration(json, unit)) {
+        Some(delay) if !delay.is_zero() => Remedy::After(delay.min(MAX)),
+        _ => Remedy::Retry,
+    }
 }

@@ -1,6 +1,9 @@
 //! Steps that the server has wait.
 
-use super::*;
+use super::{
+    super::script::{DEFAULT_PUT_OFF, MAX_PUT_OFF, MIN_PUT_OFF},
+    *,
+};
 
 const BOOT: &str = r#"
 [[script.step]]
