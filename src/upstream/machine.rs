@@ -22,7 +22,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    config::{Excess, Remedy},
+    config::Remedy,
     hub::{Data, LinkState, LinkStatus, Payload},
 };
 
@@ -37,6 +37,7 @@ mod pacing;
 mod past;
 mod requests;
 mod rotation;
+mod sends;
 mod state;
 mod topics;
 mod trial;
@@ -48,7 +49,6 @@ pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};
 use fault::Fault;
 use heartbeat::Heartbeat;
 pub(super) use pacing::Leeway;
-use pacing::Sender;
 pub(super) use past::Past;
 use rotation::Rotation;
 use state::{State, Then, Wait};
@@ -250,66 +250,6 @@ impl Machine {
     pub(super) fn next_own(&mut self, now: Instant, slot: Slot) -> Option<Payload> {
         let Machine { state, rotation, world, .. } = self;
         find(state, rotation, slot)?.next_own(now, world)
-    }
-
-    /// What the limits let out of clients' messages now.
-    pub(super) fn leeway(&self, now: Instant) -> Leeway {
-        let pacing = &self.world.pacing;
-        Leeway { free: pacing.free(now, Sender::Client), most: pacing.most(Sender::Client) }
-    }
-
-    /// So many messages of a client's send go out, or an answer to the server's ping, which no limit holds back.
-    pub(super) fn sent(&mut self, now: Instant, messages: usize) {
-        (0..messages).for_each(|_| self.world.pacing.sent(now));
-    }
-
-    /// When the limits let something out that waits for it; of clients' sends, when they let out so many messages.
-    pub(super) fn next_let_out(&self, now: Instant, clients: Option<usize>) -> Option<Instant> {
-        let own = Slot::ALL.iter().find_map(|slot| self.channel(*slot)?.let_out(now, &self.world));
-        let clients = clients
-            .filter(|_| self.sender().is_some())
-            .map(|messages| self.world.pacing.messages_at(now, messages, Sender::Client));
-        [own, clients].into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    /// Whether a client's send of so many messages is too many, with so many before it.
-    pub(super) fn refuses(&self, now: Instant, before: usize, messages: usize) -> bool {
-        self.settings.terms.limits.excess == Excess::Refuse
-            && self.sender().is_some()
-            && before.saturating_add(messages) > self.world.pacing.free(now, Sender::Client)
-    }
-
-    /// The connection that clients' sends go to now.
-    pub(super) fn sender(&self) -> Option<Slot> {
-        match &self.state {
-            State::Up { channel, .. } => Some(channel.slot),
-            _ => None,
-        }
-    }
-
-    /// The connection that is to be closed once the sends from before are out.
-    pub(super) fn drained(&self) -> Option<Slot> {
-        match &self.state {
-            State::Closing { channel, drains: true, .. } => Some(channel.slot),
-            _ => None,
-        }
-    }
-
-    /// The state that a send which doesn't go out is told. While the connection closes, that is
-    /// the one to come.
-    pub(super) fn state_for_sends(&self) -> LinkState {
-        match &self.state {
-            State::Dialling(_) | State::Opening { .. } => LinkState::Connecting,
-            State::Up { .. } => LinkState::Up,
-            State::Waiting { .. } => LinkState::Waiting,
-            State::Failed => LinkState::Failed,
-            State::Closed | State::Finished => LinkState::Closed,
-            State::Closing { then, .. } => match then {
-                Then::Fail(_) => LinkState::Waiting,
-                Then::Reconnect(_) => LinkState::Connecting,
-                Then::Closed(_) | Then::Stop(_) => LinkState::Closed,
-            },
-        }
     }
 
     // --- what happens to a connection ------------------------------------------------------------
