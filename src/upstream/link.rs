@@ -3,29 +3,31 @@
 use std::{
     future::{pending, poll_fn},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::{sync::watch, time};
 
 use super::{
     attempt::{AttemptResult, Attempted, Dial, attempt},
-    machine::{Action, Input, Machine, News, Note, Reached, Slot},
+    machine::{Action, Input, Machine, Reached, Slot},
     settings::{Exit, Settings},
     websocket::{Batch, Connection, ConnectionEnd, Listen},
     wire::track::Track,
 };
-use crate::hub::{Command, Commands, Fate, Hole, LinkState, LinkStatus, Publisher, Send, now_us};
+use crate::hub::{Command, Commands, Fate, LinkState, Publisher, Send, now_us};
 
 pub(super) mod backlog;
 mod exchange;
 pub(super) mod legacy;
+mod news;
 mod seat;
 mod topics;
 
 use backlog::Backlog;
 use exchange::LinkExchange;
 use legacy::Legacy;
+use news::tell;
 use seat::Seat;
 
 #[cfg(test)]
@@ -414,51 +416,6 @@ fn poll_seats(
     }
 }
 
-/// Tells clients and people what there is to tell.
-fn tell(hub: &Publisher, machine: &mut Machine) {
-    topics::follow(hub, machine);
-    while let Some(told) = machine.poll_news() {
-        match told {
-            News::Announce(status) => announce(hub, status),
-            News::Note(note) => self::note(hub, note),
-        }
-    }
-}
-
-fn note(hub: &Publisher, note: Note) {
-    match note {
-        Note::RoundTrip(round_trip) => {
-            hub.update_link(|status| status.heartbeat_rtt = Some(round_trip));
-        }
-        Note::Stable => hub.update_link(|status| status.attempt = 0),
-        Note::PutOff(why) => tracing::info!(why, "the server isn't ready yet"),
-        Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
-        Note::RotationFailed { error, retry_in } => {
-            hub.count_failed_takeover();
-            tracing::warn!(error, ?retry_in, "the new connection failed; the old one goes on");
-        }
-    }
-}
-
-fn announce(hub: &Publisher, status: LinkStatus) {
-    let status = at_its_time(status, now_us(), now());
-    log(&status);
-    hub.announce(status);
-}
-
-/// The status with the time of its line, from which its wait is counted: the wait itself began a little before.
-fn at_its_time(status: LinkStatus, since_us: u64, now: Instant) -> LinkStatus {
-    let left = |until: Instant| until.saturating_duration_since(now);
-    let retry_in = status.retry_at.map(left).or(status.retry_in);
-    LinkStatus { since_us, retry_in, ..status }
-}
-
-/// Declares a hole in the server's messages.
-fn declare(hub: &Publisher, time_us: u64, hole: &Hole) {
-    tracing::warn!(from = hole.from, to = hole.to, per = hole.per, "the server's messages have a hole");
-    hub.declare_hole(time_us, hole);
-}
-
 async fn settings_changed(settings: &mut Option<watch::Receiver<Settings>>) -> Event {
     match settings {
         Some(settings) => match settings.changed().await {
@@ -473,26 +430,6 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => time::sleep_until(deadline.into()).await,
         None => pending().await,
-    }
-}
-
-/// One line for each change of the link.
-fn log(status: &LinkStatus) {
-    let LinkStatus { conn, url, attempt, .. } = status;
-    let error = status.error.as_deref().unwrap_or_default();
-    let conn = (*conn > 0).then_some(*conn); // 0 is none: it never was up
-    let retry_in = Duration::from_millis(status.retry_in.unwrap_or_default().as_millis() as u64);
-    match status.state {
-        LinkState::Connecting => tracing::debug!(%url, attempt, "connecting"),
-        LinkState::Up => tracing::info!(conn, %url, "link up"),
-        LinkState::Waiting if error.is_empty() => {
-            tracing::info!(conn, ?retry_in, "link waiting");
-        }
-        LinkState::Waiting => {
-            tracing::warn!(conn, attempt, ?retry_in, error, "link down");
-        }
-        LinkState::Failed => tracing::error!(conn, attempt, error, "link failed"),
-        LinkState::Closed => tracing::info!(conn, "link closed"),
     }
 }
 

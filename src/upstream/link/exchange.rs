@@ -1,6 +1,10 @@
 //! What a connection reads from and writes to: the hub, the machine and the sends that wait.
 
-use super::{backlog::Backlog, declare, now, tell};
+use super::{
+    backlog::Backlog,
+    news::{declare, tell},
+    now,
+};
 use crate::{
     hub::{Publisher, Send, now_us},
     upstream::{

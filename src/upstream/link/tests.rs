@@ -2,16 +2,14 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io,
-    pin::Pin,
     rc::Rc,
-    task::ready,
+    time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::{Notify, mpsc},
     task::JoinHandle,
 };
@@ -27,6 +25,8 @@ use crate::{
     upstream::wire::{Io, Metered, Wire, dial::Route, target::Target, track::Track},
 };
 
+mod closing;
+mod flood;
 mod limits;
 mod lives;
 mod much;
@@ -38,7 +38,6 @@ mod topics;
 use rig::*;
 
 const S: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn nobody_waited_for_an_answer_on_a_dead_link_but_now_it_is_noticed() {
@@ -141,51 +140,6 @@ async fn a_message_that_is_too_large_is_answered_with_1009() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn what_comes_during_our_closing_handshake_is_not_lost() {
-    let mut rig = Rig::start(settings());
-    let server = rig.accept().await;
-    rig.state("up").await;
-    rig.command(Command::Close).await;
-    let mut stream = server.into_inner();
-    let mut close = [0; 8];
-    stream.read_exact(&mut close).await.unwrap();
-    assert_eq!(close[0], 0x88);
-    // a message that was on its way, and then the answer
-    stream.write_all(&[0x81, 1, b'7', 0x88, 2, 3, 232]).await.unwrap();
-    drop(stream);
-    assert_eq!(rig.line().await["json"], 7);
-    let closed = rig.line().await;
-    assert_eq!((&closed["state"], &closed["code"]), (&"closed".into(), &1000.into()));
-    rig.command(Command::Open).await;
-    rig.accept().await;
-    rig.state("up").await;
-}
-
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn a_server_that_does_not_answer_a_close_frame_is_left_at_the_deadline() {
-    let mut rig = Rig::start(settings());
-    let server = rig.accept().await;
-    rig.state("up").await;
-    let begin = time::Instant::now();
-    rig.command(Command::Stop).await;
-    assert_eq!(rig.ended().await, Exit::Stopped);
-    assert_eq!(begin.elapsed(), 2 * S);
-    drop(server);
-}
-
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn a_second_stop_is_at_once() {
-    let mut rig = Rig::start(settings());
-    let _server = rig.accept().await;
-    rig.state("up").await;
-    let begin = time::Instant::now();
-    rig.command(Command::Stop).await;
-    rig.command(Command::Stop).await;
-    assert_eq!(rig.ended().await, Exit::Stopped);
-    assert_eq!(begin.elapsed(), Duration::ZERO);
-}
-
-#[tokio::test(flavor = "local", start_paused = true)]
 async fn an_attempt_has_a_time_limit_for_all_of_it() {
     let mut rig = Rig::start(settings());
     let begin = time::Instant::now();
@@ -216,80 +170,6 @@ async fn while_the_hub_is_not_ready_nothing_is_read_and_nobody_is_declared_dead(
     assert_eq!(rig.line().await["json"], 2);
 }
 
-/// A stream that has another message to read whenever one is wanted, once the upgrade is done.
-struct Endless {
-    inner: DuplexStream,
-    upgraded: bool,
-    at: usize,
-}
-
-impl AsyncRead for Endless {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.upgraded {
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-            self.upgraded = buf.filled().ends_with(b"\r\n\r\n");
-            return Poll::Ready(Ok(()));
-        }
-        // the others get their turn now and then, as with a socket, though sooner
-        for _ in 0..32 {
-            ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
-        }
-        for _ in 0..buf.remaining().min(4_096) {
-            buf.put_slice(&[[0x81, 1, b'7'][self.at % 3]]);
-            self.at += 1;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Endless {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn a_flood_starves_neither_heartbeats_nor_settings_nor_commands() {
-    let endless = |inner| Endless { inner, upgraded: false, at: 0 };
-    let mut rig = Rig::over(with(pings), 64 << 10, endless);
-    let mut server = rig.accept().await;
-    rig.state("up").await;
-    // the flood never lets the simulated clock move by itself; nor must anything below wait for it
-    time::advance(31 * S).await;
-    assert!(within_turns(&mut server).await.is_ping());
-    rig.settings.send_modify(|settings| settings.heartbeat.interval = S);
-    time::advance(2 * S).await;
-    assert!(within_turns(&mut server).await.is_ping());
-    rig.command(Command::Close).await;
-    assert!(within_turns(&mut server).await.is_close());
-    rig.command(Command::Stop).await;
-    rig.command(Command::Stop).await;
-    assert_eq!(rig.ended().await, Exit::Stopped);
-}
-
-/// The next frame, before the others had many turns.
-async fn within_turns(server: &mut WebSocketStream<DuplexStream>) -> Message {
-    for _ in 0..200 {
-        if let Some(message) = futures_util::FutureExt::now_or_never(server.next()) {
-            return message.unwrap().unwrap();
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("waited in vain for a frame");
-}
-
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_new_interval_reaches_the_live_link() {
     let mut rig = Rig::start(with(|settings| {
@@ -303,36 +183,4 @@ async fn a_new_interval_reaches_the_live_link() {
     assert!(next(&mut server).await.is_ping());
     assert_eq!(begin.elapsed().as_secs(), 20);
     assert_eq!(rig.hub.link().conn, 1, "nothing was dropped");
-}
-
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn a_ping_flood_from_a_server_that_does_not_read_is_bounded() {
-    let mut rig = Rig::with_buffer(settings(), 4 << 10);
-    let mut stream = accept_async(rig.stream().await).await.unwrap().into_inner();
-    rig.state("up").await;
-    let mut ping = vec![0x89, 125];
-    ping.resize(127, b'p');
-    // what the link doesn't answer any more it doesn't read any more
-    let mut taken = 0;
-    while time::timeout(S, stream.write_all(&ping)).await.is_ok() {
-        taken += 1;
-        assert!(taken < 5_000, "the pongs pile up");
-    }
-    let begin = time::Instant::now();
-    let line = rig.state("waiting").await;
-    assert!(begin.elapsed() <= 30 * S);
-    assert!(line["error"].as_str().unwrap().contains("nothing could be written for 30s"), "{line}");
-}
-
-#[test]
-fn a_wait_is_counted_from_the_time_of_its_line() {
-    let began = Instant::now();
-    let (retry_in, retry_at) = (Some(500 * MS), Some(began + 500 * MS));
-    let status = LinkStatus { state: LinkState::Waiting, retry_in, retry_at, ..LinkStatus::default() };
-    for (late, left) in [(0, 500), (7, 493), (499, 1), (600, 0)] {
-        let told = at_its_time(status.clone(), 99, began + late * MS);
-        assert_eq!((told.since_us, told.retry_in), (99, Some(left * MS)), "{late} ms later");
-    }
-    let up = LinkStatus { state: LinkState::Up, ..LinkStatus::default() };
-    assert_eq!(at_its_time(up, 99, began).retry_in, None);
 }
