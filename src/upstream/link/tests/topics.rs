@@ -163,7 +163,8 @@ async fn what_a_new_connection_refuses_is_told_to_all_who_hold_it_and_the_link_i
     accepts(&mut server, "sub", &["a", "b"]).await;
     rig.state("up").await;
     drop(server);
-    (one.heard(), other.heard());
+    one.heard();
+    other.heard();
     let mut server = rig.accept().await;
     let said = hears(&mut server).await;
     answers(&mut server, &said, "no").await;
