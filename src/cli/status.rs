@@ -16,7 +16,10 @@ use crate::{
     client::Client,
     protocol::{
         Ledger, Line, LinkState, Op, Status,
-        status::{ClientRow, Configuration, Counters, Held, LinkNow, Outbox, Sends, Traffic},
+        status::{
+            ClientRow, Configuration, Counters, Held, LinkNow, Outbox, Sends, Subscriptions, TopicState,
+            Traffic,
+        },
     },
 };
 
@@ -112,6 +115,7 @@ fn text(status: &Status<'_>, socket: &str, now_us: u64) -> String {
     row("dropped", dropped(status.sends));
     row("troubles", troubles(status.counters));
     row("log", held(status.log, &status.epoch));
+    row("topics", status.subscriptions.as_ref().map_or(String::new(), topics));
     row("daemon", daemon(status));
     row("socket", clean(socket).into_owned());
     row("config", clean(status.config.file.as_deref().unwrap_or_default()).into_owned());
@@ -128,6 +132,29 @@ fn text(status: &Status<'_>, socket: &str, now_us: u64) -> String {
     if !status.clients.is_empty() {
         text.push('\n');
         clients(&status.clients, &mut text);
+    }
+    text
+}
+
+/// The topics that clients subscribe to, the first of them by name.
+fn topics(subscriptions: &Subscriptions<'_>) -> String {
+    const SHOWN: usize = 8;
+    let mut text = format!("{} of {}", count(subscriptions.topics), count(subscriptions.max));
+    for (at, row) in subscriptions.rows.iter().take(SHOWN).enumerate() {
+        let state = match row.state.known() {
+            Some(TopicState::Subscribed) => String::new(),
+            _ => format!(", {}", clean(row.state.name())),
+        };
+        let before = if at == 0 { ": " } else { ", " };
+        let _ = write!(
+            text,
+            "{before}{} ({}{state})",
+            clean(&row.topic),
+            counted(row.clients, "client", "clients")
+        );
+    }
+    if subscriptions.rows.len() > SHOWN {
+        text += ", …";
     }
     text
 }

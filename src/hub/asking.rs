@@ -19,11 +19,8 @@ impl Hub {
     /// Notes that a client has gone; the first time counts. The link hears of it, if there is one, and if anything of
     /// the client is left there: what is has its `Origin`.
     pub fn leave(&self, from: &Rc<Origin>, now: Instant) {
-        let is_first = from.leave(now);
-        if is_first {
-            self.leave_topics(now, from.client);
-        }
-        if is_first && Rc::strong_count(from) > 1 && self.0.commands.borrow().is_some() {
+        self.leave_topics(now, from.client); // each time: one that seemed to have gone may have asked again
+        if from.leave(now) && Rc::strong_count(from) > 1 && self.0.commands.borrow().is_some() {
             self.0.left.borrow_mut().push(Rc::clone(from));
             self.0.client_left.notify_one();
         }

@@ -1,6 +1,7 @@
 //! A client's reader: lines in, replies through the fan-out.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     io::{self, Read},
     os::unix::net::UnixStream,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     config::Format,
-    hub::{Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket},
+    hub::{Asking, Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket, Word},
     protocol::{self, Attach, Bad, Bye, Code, Content, Done, Op, Request, Since, Why},
 };
 
@@ -214,6 +215,8 @@ impl ClientReader {
                 self.attach(id, since, name.as_deref().map(|name| (name, takeover)))
             }
             Op::Ack { seq } => self.acknowledge(id, seq),
+            Op::Subscribe { topics, json } => self.subscribe(id, topics, json),
+            Op::Unsubscribe { topics } => self.unsubscribe(id, topics),
             Op::Status => self.status(id).await,
             Op::Ping => self.ok(id, Done::Pong),
             Op::Open => self.control(id, "open", Command::Open).await,
@@ -378,6 +381,33 @@ impl ClientReader {
         match self.fanout.acknowledge(self.id, seq) {
             Ok(()) => self.ok(id, Done::Acknowledged),
             Err((code, message)) => self.fanout.reply(self.id, &replies::error(id, code, &message)),
+        }
+    }
+
+    fn subscribe(&self, id: Option<&RawValue>, topics: Vec<Cow<'_, str>>, json: Option<&RawValue>) {
+        let (fanout, client, owned) = (self.fanout.clone(), self.id, id.map(RawValue::to_owned));
+        let tell = move |id: Option<&RawValue>, word: &Word| {
+            if let Some(line) = replies::topics(id, word) {
+                fanout.reply(client, &line);
+            }
+        };
+        let losses = tell.clone();
+        self.hub.subscribe(
+            &self.from,
+            Asking {
+                topics: topics.into_iter().map(Cow::into_owned).collect(),
+                payload: json.map(|json| json.get().to_owned()),
+                answer: Rc::new(move |word| tell(owned.as_deref(), word)),
+                losses: Rc::new(move |word| losses(None, word)),
+            },
+        );
+    }
+
+    fn unsubscribe(&self, id: Option<&RawValue>, topics: Vec<Cow<'_, str>>) {
+        let topics: Vec<_> = topics.into_iter().map(Cow::into_owned).collect();
+        match self.hub.unsubscribe(now(), self.id, &topics) {
+            Ok(()) => self.ok(id, Done::Unsubscribed),
+            Err(strange) => self.fanout.reply(self.id, &replies::not_subscribed(id, &strange)),
         }
     }
 

@@ -9,10 +9,13 @@ use serde_json::value::RawValue;
 
 use super::fanout::Fanout;
 use crate::{
-    hub::{Hub, KeptPlace},
+    hub::{self, Hub, KeptPlace},
     protocol::{
         Line, SERVER, Status,
-        status::{Configuration, Held, LastEnd, LastReload, LinkNow, NameRow, Outbox, Sends},
+        status::{
+            Configuration, Held, LastEnd, LastReload, LinkNow, NameRow, Outbox, Sends, Subscriptions,
+            TopicRow, TopicState,
+        },
     },
 };
 
@@ -31,6 +34,7 @@ pub(super) fn answer(
     let configured = hub.configured();
     let reload = hub.last_reload();
     let log = hub.log();
+    let topics = hub.topics();
     let status = Status {
         id: id.map(Cow::Borrowed),
         server: SERVER.into(),
@@ -64,6 +68,11 @@ pub(super) fn answer(
             bytes: log.bytes() as u64,
             max_bytes: log.retention().max_bytes as u64,
         },
+        subscriptions: topics.terms().map(|terms| Subscriptions {
+            topics: topics.len() as u64,
+            max: terms.max as u64,
+            rows: topics.rows((!all).then_some(you)).take(MAX_TOPICS).map(row).collect(),
+        }),
         totals: Some(fanout.totals()),
         clients: fanout.rows(you, all),
         names: if all { names(hub) } else { Vec::new() },
@@ -80,4 +89,16 @@ fn names(hub: &Hub) -> Vec<NameRow<'static>> {
         gone_s: gone.as_secs(),
     };
     hub.names().kept(tokio::time::Instant::now().into_std()).map(row).collect()
+}
+
+/// So many topics have a row.
+const MAX_TOPICS: usize = 1000;
+
+fn row<'t>((topic, clients, state): (&'t hub::Topic, usize, hub::TopicState)) -> TopicRow<'t> {
+    let state = match state {
+        hub::TopicState::Subscribed => TopicState::Subscribed,
+        hub::TopicState::Waiting => TopicState::Waiting,
+        hub::TopicState::Lingering => TopicState::Lingering,
+    };
+    TopicRow { topic: Cow::Borrowed(topic), clients: clients as u64, state: state.into() }
 }

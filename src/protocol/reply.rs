@@ -18,6 +18,10 @@ names! {
         Attached = "attached",
         /// The entries up to there are noted as taken.
         Acknowledged = "acknowledged",
+        /// The server has all the topics of a `subscribe`.
+        Subscribed = "subscribed",
+        /// An `unsubscribe`: the client doesn't hold these topics any more.
+        Unsubscribed = "unsubscribed",
         /// The link will do it.
         Accepted = "accepted",
         /// An answer.
@@ -64,6 +68,20 @@ names! {
         RateLimited = "rate_limited",
         /// The connection ended while the send was being written: it may have arrived or not.
         Unknown = "unknown",
+        /// The configuration has nothing for this: no `topics.subscribe`.
+        Unsupported = "unsupported",
+        /// The server refused topics, or they can't be said.
+        Refused = "refused",
+        /// The server has ended the subscription to topics.
+        Ended = "ended",
+        /// The server hasn't answered in time.
+        Timeout = "timeout",
+        /// The client gave it up before the server had answered.
+        Cancelled = "cancelled",
+        /// There is no room for so many topics.
+        TooManyTopics = "too_many_topics",
+        /// The client doesn't hold these topics.
+        NotSubscribed = "not_subscribed",
     }
 }
 
@@ -128,6 +146,10 @@ pub struct Refusal<'a> {
     pub code: Name<'a, Code>,
     /// A sentence for people.
     pub message: Cow<'a, str>,
+    /// The topics that it is about, if it is about any: these aren't subscribed to. With `timeout` and no `id` they
+    /// still are, as far as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<Cow<'a, [String]>>,
 }
 
 /// The last line.

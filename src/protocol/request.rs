@@ -47,6 +47,8 @@ impl Request<'_> {
                 fields.takeover = *takeover;
             }
             Op::Ack { seq } => fields.seq = Some(*seq),
+            Op::Subscribe { topics, json } => (fields.topics, fields.json) = (Some(topics.clone()), *json),
+            Op::Unsubscribe { topics } => fields.topics = Some(topics.clone()),
             Op::Status | Op::Reconnect | Op::Close | Op::Open | Op::Reload | Op::Ping => {}
         }
         serde_json::to_vec(&fields).expect(PLAIN)
@@ -73,6 +75,20 @@ pub enum Op<'a> {
         /// The entry.
         seq: u64,
     },
+    /// Have these topics sent by the server, for as long as this client is there.
+    Subscribe {
+        /// Their names.
+        #[cfg_attr(test, schemars(length(min = 1)))]
+        topics: Vec<Cow<'a, str>>,
+        /// The JSON that goes with them, where `topics.subscribe` has a `${payload}`.
+        json: Option<&'a RawValue>,
+    },
+    /// Give these topics up, all of them or none.
+    Unsubscribe {
+        /// Their names.
+        #[cfg_attr(test, schemars(length(min = 1)))]
+        topics: Vec<Cow<'a, str>>,
+    },
     /// Tell the state of everything.
     Status,
     /// Drop the connection and connect anew.
@@ -94,6 +110,8 @@ impl Op<'_> {
             Op::Send(_) | Op::Unit { .. } => "send",
             Op::Attach(_) => "attach",
             Op::Ack { .. } => "ack",
+            Op::Subscribe { .. } => "subscribe",
+            Op::Unsubscribe { .. } => "unsubscribe",
             Op::Status => "status",
             Op::Reconnect => "reconnect",
             Op::Close => "close",
@@ -243,6 +261,16 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
                 );
             }
         },
+        Some(op @ ("subscribe" | "unsubscribe")) => match fields.topics {
+            Some(topics) if !topics.is_empty() => match op {
+                "subscribe" => Op::Subscribe { topics, json: fields.json },
+                _ => Op::Unsubscribe { topics },
+            },
+            _ => {
+                let message = format!("`{op}` needs `topics`, a list of at least one");
+                return bad(id, Code::BadRequest, message);
+            }
+        },
         Some("status") => Op::Status,
         Some("reconnect") => Op::Reconnect,
         Some("close") => Op::Close,
@@ -250,7 +278,8 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         Some("reload") => Op::Reload,
         Some("ping") => Op::Ping,
         Some(other) => {
-            let known = "send, attach, ack, status, reconnect, close, open, reload and ping";
+            let known =
+                "send, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, reload and ping";
             let shown: String = other.chars().take(40).collect();
             return bad(id, Code::UnknownOp, format!("there is no op {shown:?}; there are {known}"));
         }
@@ -298,8 +327,12 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
                     "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name` and `takeover`"
                 }
                 Some("ack") => "an ack has `op`, `id` and `seq`",
+                Some("subscribe") => {
+                    "a subscribe has `op`, `id`, `topics`, and `json` where the server wants a payload"
+                }
+                Some("unsubscribe") => "an unsubscribe has `op`, `id` and `topics`",
                 _ => {
-                    "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, and for an attach `since`"
+                    "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, for an attach `since`, and for a subscribe `topics` and `json`"
                 }
             };
             format!("unknown field `{shown}`: {there}")
@@ -354,6 +387,8 @@ struct Fields<'a> {
     binary: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "messages", skip_serializing_if = "Option::is_none")]
     messages: Option<Vec<Cow<'a, RawValue>>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    topics: Option<Vec<Cow<'a, str>>>,
     #[serde(borrow, default, deserialize_with = "since", skip_serializing_if = "Option::is_none")]
     since: Option<Since<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -491,6 +526,11 @@ mod tests {
                 r#"{"op":"attach","since":{"epoch":"e","seq":3}}"#,
                 r#"Attach(Attach { since: Some(Since { epoch: "e", seq: 3 }), name: None, takeover: false })"#,
             ),
+            (
+                r#"{"op":"subscribe","topics":["a","b"],"json":null}"#,
+                r#"Subscribe { topics: ["a", "b"], json: Some(RawValue(null)) }"#,
+            ),
+            (r#"{"op":"unsubscribe","topics":["a\"b"]}"#, r#"Unsubscribe { topics: ["a\"b"] }"#),
             (r#"{"op":"status","id":null}"#, "Status"),
             (r#"{ "op" : "reconnect" }"#, "Reconnect"),
             (r#"{"op":"close"}"#, "Close"),
@@ -557,6 +597,15 @@ mod tests {
             (r#"{"op":"attach","id":1,"name":"a","takeover":1}"#, Code::BadRequest, "expected a boolean"),
             (r#"{"op":"ack","id":1}"#, Code::BadRequest, "an ack needs `seq`"),
             (r#"{"op":"ack","id":1,"seq":-1}"#, Code::BadRequest, "expected u64"),
+            (r#"{"op":"subscribe","id":1}"#, Code::BadRequest, "`subscribe` needs `topics`"),
+            (r#"{"op":"unsubscribe","id":1,"topics":[]}"#, Code::BadRequest, "a list of at least one"),
+            (r#"{"op":"subscribe","id":1,"topics":"a"}"#, Code::BadRequest, "expected a sequence"),
+            (r#"{"op":"subscribe","id":1,"topics":[1]}"#, Code::BadRequest, "expected a string"),
+            (
+                r#"{"op":"subscribe","id":1,"topic":["a"]}"#,
+                Code::BadRequest,
+                "field `topic`: a subscribe has",
+            ),
             (r#"{"op":"attach","id":1,"since":3}"#, Code::BadRequest, "expected an object with `epoch` and"),
             (r#"{"op":"attach","id":1,"since":["e",3]}"#, Code::BadRequest, "expected an object with"),
             (r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":3,"x":1}}"#, Code::BadRequest, "field `x`"),

@@ -8,6 +8,18 @@ use serde_json::value::RawValue;
 use super::{Ended, LinkFields, Name, name::names};
 
 names! {
+    /// How a topic is.
+    pub enum TopicState {
+        /// The server has it.
+        Subscribed = "subscribed",
+        /// It waits to be said, or for the server's answer.
+        Waiting = "waiting",
+        /// Its last subscriber has gone, and it is given up soon.
+        Lingering = "lingering",
+    }
+}
+
+names! {
     /// How a reload ended.
     pub enum ReloadResult {
         /// The new configuration is in force, but for what waits for a restart.
@@ -50,6 +62,9 @@ pub struct Status<'a> {
     pub counters: Counters,
     /// What is held.
     pub log: Held,
+    /// The topics that clients subscribe to; none where `topics.subscribe` isn't configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscriptions: Option<Subscriptions<'a>>,
     /// Sums over all clients.
     #[cfg_attr(test, schemars(required))]
     pub totals: Option<Totals>,
@@ -287,6 +302,32 @@ pub struct Held {
     pub bytes: u64,
     /// The most that may be.
     pub max_bytes: u64,
+}
+
+/// The topics that clients subscribe to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Subscriptions<'a> {
+    /// How many there are.
+    pub topics: u64,
+    /// The most that there may be (`topics.max`).
+    pub max: u64,
+    /// The first 1,000 by name: all of them, or only those that the client itself subscribes to.
+    pub rows: Vec<TopicRow<'a>>,
+}
+
+/// A topic.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct TopicRow<'a> {
+    /// Its name.
+    pub topic: Cow<'a, str>,
+    /// How many clients subscribe to it.
+    pub clients: u64,
+    /// How it is.
+    pub state: Name<'a, TopicState>,
 }
 
 /// Sums over all clients, also those that have no row.

@@ -692,7 +692,7 @@ fn listeners() {
         ),
         (
             "[[listener]]\nops = [\"fly\"]",
-            "line 3: listener[0].ops[0] is \"fly\": there are send, attach, ack, status, reconnect, close, open, reload, ping",
+            "line 3: listener[0].ops[0] is \"fly\": there are send, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, reload, ping",
         ),
         (
             "[[listener]]\nops = [\"ping\", \"ping\"]",

@@ -132,6 +132,12 @@ fn outbox_errors() {
 }
 
 #[test]
+fn subscribe() {
+    let (_server, daemon, _upstream) = up("[topics]\nsubscribe = '{\"sub\":[${topics}]}'\n");
+    run("subscribe", &mut daemon.client());
+}
+
+#[test]
 fn bye() {
     let (_server, daemon, mut upstream) = up("");
     let mut client = daemon.client();

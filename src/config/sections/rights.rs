@@ -63,8 +63,19 @@ impl Default for Ops {
 
 impl Ops {
     /// All ops of the local protocol; a test of the local room holds the two together.
-    pub const NAMES: &[&str] =
-        &["send", "attach", "ack", "status", "reconnect", "close", "open", "reload", "ping"];
+    pub const NAMES: &[&str] = &[
+        "send",
+        "attach",
+        "ack",
+        "subscribe",
+        "unsubscribe",
+        "status",
+        "reconnect",
+        "close",
+        "open",
+        "reload",
+        "ping",
+    ];
 
     /// Every one.
     pub const ALL: Self = Self { bits: u32::MAX };

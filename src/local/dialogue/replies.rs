@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::{
-    hub::{Fate, LinkState, Lost, Payload, Reload, ReloadResult},
+    hub::{Fate, LinkState, Lost, Payload, Reload, ReloadResult, Trouble, Word},
     protocol::{Bye, Code, Content, Done, Farewell, Gap, Line, Refusal, Success, Why},
 };
 
@@ -50,7 +50,43 @@ pub(in crate::local) fn attached(id: &RawValue, seq: u64, again_to: Option<u64>,
 
 /// Says that a request failed, and why.
 pub(in crate::local) fn error(id: Option<&RawValue>, code: Code, message: &str) -> Vec<u8> {
-    Line::Error(Refusal { id: id.map(Cow::Borrowed), code: code.into(), message: message.into() }).write()
+    let (id, code) = (id.map(Cow::Borrowed), code.into());
+    Line::Error(Refusal { id, code, message: message.into(), ..Refusal::default() }).write()
+}
+
+/// Says what became of topics. Without an id only errors are told.
+pub(in crate::local) fn topics(id: Option<&RawValue>, word: &Word) -> Option<Vec<u8>> {
+    let (code, topics, why) = match word {
+        Word::Queued => return id.map(|id| ok(id, Done::Queued)),
+        Word::Subscribed => return id.map(|id| ok(id, Done::Subscribed)),
+        Word::Failed { trouble, topics, why } => (code(*trouble), topics, why),
+    };
+    let topics: Vec<_> = topics.iter().map(ToString::to_string).collect();
+    Some(about_topics(id, code, why, &topics))
+}
+
+/// Says that a client doesn't hold these topics.
+pub(in crate::local) fn not_subscribed(id: Option<&RawValue>, topics: &[String]) -> Vec<u8> {
+    let message = "this client isn't subscribed to these topics: nothing is given up";
+    about_topics(id, Code::NotSubscribed, message, topics)
+}
+
+fn about_topics(id: Option<&RawValue>, code: Code, message: &str, topics: &[String]) -> Vec<u8> {
+    let topics = (!topics.is_empty()).then(|| topics.into());
+    let (id, code) = (id.map(Cow::Borrowed), code.into());
+    Line::Error(Refusal { id, code, message: message.into(), topics }).write()
+}
+
+fn code(trouble: Trouble) -> Code {
+    match trouble {
+        Trouble::Unsupported => Code::Unsupported,
+        Trouble::BadRequest => Code::BadRequest,
+        Trouble::TooMany => Code::TooManyTopics,
+        Trouble::Refused => Code::Refused,
+        Trouble::Ended => Code::Ended,
+        Trouble::Timeout => Code::Timeout,
+        Trouble::Cancelled => Code::Cancelled,
+    }
 }
 
 /// Declares entries that the client will not get.

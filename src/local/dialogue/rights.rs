@@ -54,7 +54,7 @@ pub(in crate::local) fn of<'a>(
 pub(in crate::local) fn missing(grant: &Grant, op: &Op<'_>) -> Option<String> {
     let Rights { receive, send, control } = grant.rights;
     let (has, right) = match op {
-        Op::Send(_) | Op::Unit { .. } => (send, "send"),
+        Op::Send(_) | Op::Unit { .. } | Op::Subscribe { .. } | Op::Unsubscribe { .. } => (send, "send"),
         Op::Attach(_) | Op::Ack { .. } => (receive, "receive"),
         Op::Reconnect | Op::Close | Op::Open | Op::Reload => (control, "control"),
         Op::Status | Op::Ping => (true, ""),
@@ -188,12 +188,14 @@ mod tests {
         Config::parse(&text, &Environment::fixed([])).unwrap().listeners.remove(0)
     }
 
-    fn ops() -> [(Op<'static>, Option<&'static str>); 10] {
+    fn ops() -> [(Op<'static>, Option<&'static str>); 12] {
         [
             (Op::Send(Content::Text("".into())), Some("send")),
             (Op::Unit { messages: vec![] }, Some("send")),
             (Op::Attach(Attach::default()), Some("receive")),
             (Op::Ack { seq: 1 }, Some("receive")),
+            (Op::Subscribe { topics: Vec::new(), json: None }, Some("send")),
+            (Op::Unsubscribe { topics: Vec::new() }, Some("send")),
             (Op::Reconnect, Some("control")),
             (Op::Close, Some("control")),
             (Op::Open, Some("control")),
