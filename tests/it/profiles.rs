@@ -14,3 +14,4 @@ mod phoenix;
 mod play;
 mod signalk;
 mod slack;
+mod topics;

@@ -94,7 +94,7 @@ impl Session {
                 rules.topic.iter().filter_map(|slot| look.get(*slot).and_then(scalar)).collect();
             let answer = TopicAnswer {
                 verdict: *verdict,
-                id: rules.id.and_then(|slot| look.get(slot)).map(str::to_owned),
+                id: rules.id.and_then(|slot| look.get(slot)).filter(|id| *id != "null").map(str::to_owned),
                 topic: (!named.is_empty()).then(|| named.join(".")),
                 words: self.quote(context, look),
             };

@@ -188,7 +188,16 @@ impl Session {
         if op == "login" {
             return vec![self.login(&args[0])];
         }
-        args.iter().map(|arg| self.subscribe(op, arg)).collect()
+        let answers = args.iter().map(|arg| self.subscribe(op, arg));
+        // Subscribe: an id of the client's comes back in each answer
+        let with_id = |answer| match (answer, request.get("id")) {
+            (Answer::Say(mut said), Some(id)) => {
+                said["id"] = id.clone();
+                Answer::Say(said)
+            }
+            (answer, _) => answer,
+        };
+        answers.map(with_id).collect()
     }
 
     fn login(&mut self, arg: &Value) -> Answer {

@@ -19,8 +19,10 @@ pub struct Settings {
     pub token: &'static str,
     /// The topic that there is; a join of any other is an error.
     pub topic: &'static str,
-    /// What `join/3` wants in the payload's `pass`.
+    /// What `join/3` wants there in the payload's `pass`.
     pub pass: &'static str,
+    /// Another one, for whose join nothing is wanted.
+    pub open_topic: &'static str,
     /// The connection is closed when no message comes for so long; 60 s.
     pub timeout: Duration,
 }
@@ -31,6 +33,7 @@ impl Default for Settings {
             token: "good-token",
             topic: "room:lobby",
             pass: "please",
+            open_topic: "room:open",
             timeout: Duration::from_secs(60),
         }
     }
@@ -118,10 +121,10 @@ impl Message {
                 peer.event("heartbeat");
                 self.reply(peer, "ok", json!({})).await;
             }
-            (_, "phx_join") if self.topic != settings.topic => {
+            (topic, "phx_join") if ![settings.topic, settings.open_topic].contains(&topic) => {
                 self.fail(peer, "unmatched topic").await;
             }
-            (_, "phx_join") if self.payload["pass"] != settings.pass => {
+            (topic, "phx_join") if topic == settings.topic && self.payload["pass"] != settings.pass => {
                 self.fail(peer, "unauthorized").await;
             }
             (topic, "phx_join") => {
