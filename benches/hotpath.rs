@@ -9,7 +9,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wsfan::{
     config::{Format, History},
-    hub::{Ahead, Cursor, Data, Hub},
+    hub::{Ahead, Cursor, Data, Hub, MessageTopic},
 };
 
 /// So much is read before it is offered to the clients, in bytes of lines.
@@ -33,7 +33,7 @@ fn frame_to_line(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::from_parameter(size), &text, |bencher, text| {
             let mut bytes = 0;
             bencher.iter(|| {
-                publisher.publish(1_763_847_680_120_000, Data::Text(black_box(text)));
+                publisher.publish(1_763_847_680_120_000, Data::Text(black_box(text)), &MessageTopic::None);
                 bytes += text.len() + 70;
                 if bytes >= BATCH_BYTES {
                     bytes = 0;
@@ -53,7 +53,7 @@ fn batch_to_client(criterion: &mut Criterion) {
         let hub = Hub::new("bench".to_owned(), &History::default(), false);
         let (publisher, _commands) = hub.publisher().expect("there is no other link");
         for _ in 0..BATCH {
-            publisher.publish(1_763_847_680_120_000, Data::Text(&text));
+            publisher.publish(1_763_847_680_120_000, Data::Text(&text), &MessageTopic::None);
         }
         let reader = hub.reader();
         group.throughput(Throughput::Elements(BATCH as u64));

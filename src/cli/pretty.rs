@@ -107,6 +107,9 @@ impl Pretty {
 }
 
 fn message(line: &Message<'_>, text: &mut String) {
+    if let Some(topic) = line.topic.as_deref().filter(|topic| !topic.is_empty()) {
+        let _ = write!(text, "{KEY}{}{KEY:#}  ", clean(topic));
+    }
     if let Some(payload) = line.json {
         json(&clean_json(payload.get()), text);
     } else if let Some(payload) = &line.text {

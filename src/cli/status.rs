@@ -324,12 +324,13 @@ fn held(log: Held, epoch: &str) -> String {
 
 /// The table of clients, each column as wide as it must be.
 fn clients(clients: &[ClientRow<'_>], text: &mut String) {
-    const HEAD: [&str; 7] = ["CLIENT", "PID", "UID", "ENTRIES", "DELIVERED", "LOST", "AHEAD"];
-    let rows: Vec<[String; 7]> = clients
+    const HEAD: [&str; 8] = ["CLIENT", "PID", "UID", "ENTRIES", "DELIVERED", "LOST", "PASSED", "AHEAD"];
+    let rows: Vec<[String; 8]> = clients
         .iter()
         .map(|client| {
-            let Ledger { entries, delivered, lost, ahead } = client.ledger;
-            let [entries, delivered, lost, ahead] = [entries, delivered, lost, ahead].map(count);
+            let Ledger { entries, delivered, lost, passed, ahead } = client.ledger;
+            let [entries, delivered, lost, passed, ahead] =
+                [entries, delivered, lost, passed, ahead].map(count);
             [
                 client.client.to_string(),
                 client.pid.map_or("-".to_owned(), |pid| pid.to_string()),
@@ -337,11 +338,12 @@ fn clients(clients: &[ClientRow<'_>], text: &mut String) {
                 entries,
                 delivered,
                 lost,
+                passed,
                 ahead,
             ]
         })
         .collect();
-    let widths: [usize; 7] =
+    let widths: [usize; 8] =
         std::array::from_fn(|i| rows.iter().map(|row| row[i].len()).fold(HEAD[i].len(), usize::max));
     for (head, width) in HEAD.iter().zip(widths) {
         let _ = write!(text, "{DIM}{head:>width$}{DIM:#}  ");
@@ -368,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_link_that_is_up() {
-        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"last_received_us":12000000},"outbox":{"waiting":2},"sends":{"dropped":3},"counters":{"link":{"attempts":5,"up":3,"refused":1,"failed":1,"lost":1},"gaps":{"slow_client":1,"epoch":1,"entries":90},"cut_off":{"stalled":2},"refused_clients":1,"failed_sends":{"expired":1,"unknown":2},"upstream_gaps":{"declared":1,"messages":4}},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1700,"delivered":1600,"lost":90,"ahead":10}}]}"#;
+        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"last_received_us":12000000},"outbox":{"waiting":2},"sends":{"dropped":3},"counters":{"link":{"attempts":5,"up":3,"refused":1,"failed":1,"lost":1},"gaps":{"slow_client":1,"epoch":1,"entries":90},"cut_off":{"stalled":2},"refused_clients":1,"failed_sends":{"expired":1,"unknown":2},"upstream_gaps":{"declared":1,"messages":4}},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1720,"delivered":1600,"lost":90,"passed":20,"ahead":10}}]}"#;
         let text = "\
 link       up for 12 s, connection 3
 upstream   wss://host/path, subprotocol v2
@@ -386,9 +388,9 @@ reload     refused 3 s ago: /etc/wsfan/wsfan.toml:3: bad; and worse
 restart    needed for log.format
 clients    9; the others' rows need the right `control`
 
-CLIENT   PID  UID  ENTRIES  DELIVERED  LOST  AHEAD  LISTENER
-     7  1300    0        0          0     0      0  /run/w.sock (this command)
-    12     -    -    1,700      1,600    90     10  /run/r.sock, raw
+CLIENT   PID  UID  ENTRIES  DELIVERED  LOST  PASSED  AHEAD  LISTENER
+     7  1300    0        0          0     0       0      0  /run/w.sock (this command)
+    12     -    -    1,720      1,600    90      20     10  /run/r.sock, raw
 ";
         assert_eq!(shown(line, 13_000_000), text);
     }

@@ -9,7 +9,7 @@ use super::{
     pretty::Pretty,
     reach::{Pause, Way},
 };
-use crate::client::Client;
+use crate::{client::Client, config::TopicPattern};
 
 mod follow;
 mod recall;
@@ -26,6 +26,7 @@ Examples:
   wsfan tail --since 5m               what came in the last 5 minutes, and all that comes
   wsfan tail --since oldest --messages 100
   wsfan tail --raw | jq .price        only the payloads
+  wsfan tail --topic 'btc.*'          only messages of these topics
   wsfan tail --since 9f2c51d0:41823   go on after that entry
   wsfan tail --retry >> all.jsonl     over restarts of the daemon
 
@@ -60,6 +61,10 @@ pub(super) struct Args {
     /// With --last, go on with what comes from now on
     #[arg(short, long, requires = "last")]
     follow: bool,
+    /// Only messages of these topics: names, or patterns in which `*` is any run of characters but `.`, and `**` any.
+    /// May be given more than once
+    #[arg(long, value_name = "PATTERN", value_parser = topic)]
+    topic: Vec<TopicPattern>,
     /// Stop after so many messages
     #[arg(short, long, value_name = "N")]
     messages: Option<u64>,
@@ -69,6 +74,11 @@ pub(super) struct Args {
     /// When the daemon isn't there, ends or cuts the connection, dial again and go on after the last entry
     #[arg(long)]
     retry: bool,
+}
+
+/// Which topics.
+fn topic(text: &str) -> Result<TopicPattern, String> {
+    TopicPattern::parse(text).map_err(|why| format!("it {why}"))
 }
 
 /// How many.
@@ -106,6 +116,7 @@ pub(super) fn tail(args: &Args) -> Outcome {
         last: args.last,
         follow: args.last.is_none() || args.follow,
         skip: None,
+        topics: args.topic.clone(),
         out: BufWriter::with_capacity(64 << 10, stdout),
     };
     loop {

@@ -114,12 +114,21 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`], or as [`Client::ask`].
     pub fn resume(&mut self, place: &mut Place, deadline: Instant) -> Result<(), Error> {
+        self.resume_as(place, Attach::default(), deadline)
+    }
+
+    /// As [`Client::resume`], with what else the daemon is asked for.
+    ///
+    /// # Errors
+    /// As [`Client::resume`].
+    pub fn resume_as(
+        &mut self,
+        place: &mut Place,
+        attach: Attach<'_>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
         let mut line = Vec::new();
-        self.ask(
-            Op::Attach(Attach { since: Some(place.since()), ..Attach::default() }),
-            &mut line,
-            deadline,
-        )?;
+        self.ask(Op::Attach(Attach { since: Some(place.since()), ..attach }), &mut line, deadline)?;
         match Line::parse(&line) {
             Some(Line::Error(refusal)) => Err(Error::refused(&refusal)),
             Some(Line::Ok(done)) => {

@@ -124,6 +124,7 @@ section!(LISTENER, listener, Listener {
     max_clients: "listener.max_clients" Nothing,
     max_clients_per_user: "listener.max_clients_per_user" Nothing,
     max_line: "listener.max_line" Nothing,
+    topics: "listener.topics" Nothing,
 } but grant);
 
 section!(GRANT, grant, Grant {
@@ -171,6 +172,7 @@ const SCRIPT: Key = Key { name: "[[script.step]]", takes: Takes::Connection };
 const CAPTURES: Key = Key { name: "[[capture]]", takes: Takes::Connection };
 const REPLIES: Key = Key { name: "[[reply]]", takes: Takes::Connection };
 const SEQUENCE: Key = Key { name: "[sequence]", takes: Takes::Connection };
+const TOPIC_NAMES: Key = Key { name: "topics.pointer, join and rule", takes: Takes::Nothing };
 /// Topics are said again by the new words.
 const TOPICS: Key = Key {
     name: "topics.subscribe, unsubscribe, item, payload, answer and id_topic",
@@ -221,7 +223,17 @@ impl Config {
 
     /// Every key and what a change of it takes, in the order of the file's sections.
     pub fn every_key() -> Vec<&'static Key> {
-        let terms = [&VARS, &COMMANDS, &SCRIPT, &CAPTURES, &REPLIES, &SEQUENCE, &TOPICS, &TOPICS_LIMITS];
+        let terms = [
+            &VARS,
+            &COMMANDS,
+            &SCRIPT,
+            &CAPTURES,
+            &REPLIES,
+            &SEQUENCE,
+            &TOPIC_NAMES,
+            &TOPICS,
+            &TOPICS_LIMITS,
+        ];
         [&PROFILE]
             .into_iter()
             .chain(UPSTREAM)
@@ -253,8 +265,18 @@ impl Upstream {
 impl Terms {
     /// The keys by which `new` differs.
     pub fn changes(&self, new: &Terms) -> Vec<&'static Key> {
-        let Terms { vars, commands, script, captures, replies, sequence, subscriptions, rotate, limits } =
-            self;
+        let Terms {
+            vars,
+            commands,
+            script,
+            captures,
+            replies,
+            sequence,
+            topics: names,
+            subscriptions,
+            rotate,
+            limits,
+        } = self;
         let topics = changed_topics(subscriptions.as_ref(), new.subscriptions.as_ref());
         let whole = [
             (*vars != new.vars).then_some(&VARS),
@@ -263,6 +285,7 @@ impl Terms {
             (*captures != new.captures).then_some(&CAPTURES),
             (*replies != new.replies).then_some(&REPLIES),
             (*sequence != new.sequence).then_some(&SEQUENCE),
+            (*names != new.topics).then_some(&TOPIC_NAMES),
         ];
         let mut keys: Vec<_> = whole.into_iter().flatten().collect();
         keys.extend(topics);

@@ -37,6 +37,7 @@ impl Config {
         terms.replies.iter().for_each(|reply| add("`send` of a [[reply]]", &reply.send));
         let sequence = terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
         sequence.for_each(|send| add("sequence.send", send));
+        terms.topics.rules.iter().for_each(|rule| add("`name` of a [[topics.rule]]", &rule.name));
         if let Some(topics) = &terms.subscriptions {
             add("topics.subscribe", &topics.subscribe);
             topics.unsubscribe.iter().for_each(|unsubscribe| add("topics.unsubscribe", unsubscribe));

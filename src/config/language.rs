@@ -8,3 +8,4 @@ pub(super) mod pointer;
 pub(super) mod positions;
 pub(super) mod secret;
 pub(super) mod template;
+pub(super) mod topic_pattern;

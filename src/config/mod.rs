@@ -30,6 +30,7 @@ pub use self::{
         pointer::{Pointer, array_index},
         secret::{Secret, sounds_secret},
         template::{Position, Template, TemplateError, Value},
+        topic_pattern::{MAX_TOPIC_PATTERN, MAX_TOPIC_PATTERNS, TopicPattern, TopicView},
     },
     merged::Merged,
     reader::{
@@ -66,6 +67,7 @@ pub use self::{
         subscriptions::{MAX_PAYLOAD, MAX_TOPIC, Resubscribe, SubscriptionAnswer, Subscriptions},
         terms::Terms,
         tls::Tls,
+        topics::{TopicRule, Topics},
         upstream::{Upstream, check_header},
         vars::{Var, Vars},
     },

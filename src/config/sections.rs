@@ -26,5 +26,6 @@ pub(super) mod shutdown;
 pub(super) mod subscriptions;
 pub(super) mod terms;
 pub(super) mod tls;
+pub(super) mod topics;
 pub(super) mod upstream;
 pub(super) mod vars;

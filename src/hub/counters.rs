@@ -78,6 +78,11 @@ impl Counters {
         });
     }
 
+    /// Counts a message whose topic can't be written.
+    pub(super) fn unfit_topic(&self) {
+        self.count(|counters| counters.unfit_topics += 1);
+    }
+
     /// Counts a connection that was to take over and didn't.
     pub(super) fn failed_takeover(&self) {
         self.count(|counters| counters.link.failed_takeovers += 1);
@@ -206,6 +211,7 @@ mod tests {
             counters.cut_off(why);
         }
         counters.shed();
+        counters.unfit_topic();
         counters.refused_client();
         counters.hole(&Hole { from: 3, to: 6, per: None });
         for fate in [
@@ -225,6 +231,7 @@ mod tests {
             link: LinkCounts::default(),
             gaps: GapCounts { slow_client: 1, expired: 1, epoch: 1, entries: 12 },
             cut_off: CutCounts { slow_client: 1, bad_client: 1, reconfigured: 1, taken_over: 1, stalled: 1 },
+            unfit_topics: 1,
             refused_clients: 1,
             failed_sends: SendCounts {
                 link_down: 1,

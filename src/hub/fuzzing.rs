@@ -21,7 +21,7 @@ pub fn message(text: &str) {
     }
     let message = Encoder::new(Data::Text(text));
     let mut log = Log::new(Retention { max_bytes: 0, max_age_us: None }, true);
-    let seq = log.append(1, message.room(), |seq, envelope, raw| message.write(seq, 1, envelope, raw));
+    let seq = log.append(1, message.room(), None, |seq, envelope, raw| message.write(seq, 1, envelope, raw));
     let [envelope, raw] =
         [Format::Envelope, Format::Raw].map(|format| log.chunk(seq, format).expect("both are kept").lines());
     for bytes in [envelope, raw] {

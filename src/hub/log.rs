@@ -15,22 +15,27 @@ use std::rc::Rc;
 
 use crate::{
     config::Format,
-    protocol::{Room, Sink as _},
+    protocol::{Message, MessageTopic, Room, Sink as _},
 };
 
 mod buffer;
 mod chunk;
 pub(super) mod cursor;
 mod given;
+mod picked;
 mod pin;
 mod series;
 mod staged;
+mod topics;
 
 use buffer::Pool;
 pub(super) use chunk::{Chunk, Space};
 pub use given::NotTaken;
+pub use picked::Picked;
 pub(super) use pin::{Kept, Pin};
 use series::Series;
+pub use topics::TopicOf;
+use topics::Topics;
 
 /// Bounds of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct Log {
     pool: Pool,
     /// Lines that have left, but that clients are in the middle of.
     kept: Vec<Rc<Pin>>,
+    /// Which topic each entry is of, from the first on that was of any.
+    topics: Option<Box<Topics>>,
     /// The oldest entry that is handed out; within the oldest chunk, or one past the newest entry.
     oldest: u64,
     /// Entries from here on are kept, whatever the limits say.
@@ -81,6 +88,7 @@ impl Log {
             raw_before: 0,
             pool: Pool::new(chunk_bytes(retention)),
             kept: Vec::new(),
+            topics: None,
             oldest: first,
             needed: u64::MAX,
             staged: u64::MAX,
@@ -108,7 +116,7 @@ impl Log {
         self.raw.is_some()
     }
 
-    /// Appends one entry and returns its `seq`. `encode` writes the envelope line, newline
+    /// Appends one entry, which is a message of this topic or none, and returns its `seq`. `encode` writes the envelope line, newline
     /// included, and the raw line where one is kept, in no more than `room`; an entry without a raw
     /// form writes nothing. Nothing leaves the log before the next [`Log::trim`], so that everyone can
     /// be offered it first.
@@ -117,9 +125,11 @@ impl Log {
         &mut self,
         time_us: u64,
         room: Room,
+        topic: Option<&MessageTopic>,
         encode: impl FnOnce(u64, &mut Space<'_>, Option<&mut Space<'_>>),
     ) -> u64 {
         let seq = self.envelope.open().end();
+        self.note_topic(seq, topic);
         self.envelope.make_room(room.envelope, &mut self.pool);
         let mut envelope = self.envelope.space();
         match &mut self.raw {
@@ -143,7 +153,8 @@ impl Log {
     /// Appends an entry whose lines are there already; nothing is the raw line of one without.
     pub(crate) fn append_line(&mut self, time_us: u64, envelope: &[u8], raw: &[u8]) -> u64 {
         let room = Room { envelope: envelope.len(), raw: raw.len() };
-        self.append(time_us, room, |_, to, raw_to| {
+        let topic = Message::is_one(envelope).then(|| Message::topic_of(envelope));
+        self.append(time_us, room, topic.as_ref(), |_, to, raw_to| {
             to.put(envelope);
             raw_to.into_iter().for_each(|to| to.put(raw));
         })
@@ -212,9 +223,35 @@ impl Log {
         Some(&chunk.lines()[chunk.start(seq)..end])
     }
 
+    /// What an entry that is held is of.
+    #[inline]
+    pub fn topic_of(&self, seq: u64) -> TopicOf<'_> {
+        let known = self.topics.as_ref().and_then(|topics| topics.of(seq));
+        // before the first topic there was no reason to keep what entries are of
+        known.unwrap_or_else(|| match self.line(seq, Format::Envelope).is_some_and(Message::is_one) {
+            true => TopicOf::None,
+            false => TopicOf::Everybody,
+        })
+    }
+
+    /// The topics of the entries that are held have numbers below this.
+    pub fn topic_numbers(&self) -> usize {
+        self.topics.as_ref().map_or(0, |topics| topics.numbers())
+    }
+
+    /// How many topics the entries are of that are held; none where none ever was of any.
+    pub fn topics(&self) -> Option<usize> {
+        self.topics.as_ref().map(|topics| topics.count())
+    }
+
+    /// Whether all entries from `seq` on are held, in each format that is kept.
+    pub fn holds_from(&self, seq: u64) -> bool {
+        seq >= self.oldest && (self.raw.is_none() || seq >= self.oldest_of(Format::Raw))
+    }
+
     /// The bytes held, those of finding entries included.
     pub fn bytes(&self) -> usize {
-        self.series().map(Series::bytes).sum()
+        self.series().map(Series::bytes).sum::<usize>() + self.topic_bytes()
     }
 
     /// The bytes of lines that have left, and that clients are in the middle of. What clients have
@@ -247,6 +284,7 @@ impl Log {
         while self.front_end().is_some_and(|end| end <= self.oldest) {
             self.drop_front();
         }
+        self.forget_topics();
     }
 
     /// Applies new bounds, with the next [`Log::trim`]: what nobody was offered yet stays until then.
@@ -305,12 +343,35 @@ impl Log {
         if let Some((end, kept)) = oldest.drop_front(&mut self.pool) {
             self.oldest = self.oldest.max(end);
             self.kept.extend(kept);
+            self.forget_topics();
         }
+    }
+
+    /// Notes what the next entry is of: from the first topic on, and from then on always.
+    #[inline]
+    fn note_topic(&mut self, seq: u64, topic: Option<&MessageTopic>) {
+        if self.topics.is_none() && topic.is_none_or(|topic| *topic == MessageTopic::None) {
+            return;
+        }
+        let topics = self.topics.get_or_insert_with(|| Box::new(Topics::from(seq)));
+        match topic {
+            Some(topic) => topics.message(topic),
+            None => topics.other(),
+        }
+    }
+
+    fn forget_topics(&mut self) {
+        let oldest = self.oldest;
+        self.topics.iter_mut().for_each(|topics| topics.forget_before(oldest));
+    }
+
+    fn topic_bytes(&self) -> usize {
+        self.topics.as_ref().map_or(0, |topics| topics.memory())
     }
 
     /// What the log takes at most, the chunks that wait to be used again included.
     fn memory(&self) -> usize {
-        self.series().map(Series::memory).sum::<usize>() + self.pool.most()
+        self.series().map(Series::memory).sum::<usize>() + self.pool.most() + self.topic_bytes()
     }
 
     fn series(&self) -> impl Iterator<Item = &Series> {

@@ -36,14 +36,14 @@ mod supervisor;
 mod turns;
 mod windows;
 
-pub use crate::protocol::Data;
+pub use crate::protocol::{Data, MessageTopic};
 pub use configured::Configured;
 pub use counters::Counters;
 pub use hole::Hole;
 pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
 pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
-pub use log::{Log, NotTaken, Retention};
+pub use log::{Log, NotTaken, Picked, Retention, TopicOf};
 pub use names::{Claim, KeptPlace, Names};
 pub use origin::Origin;
 pub use publisher::{Commands, Publisher};

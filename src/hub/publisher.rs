@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, NotTaken, Origin, now_us};
+use super::{Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, MessageTopic, NotTaken, Origin, now_us};
 use crate::protocol::{Encoder, Message};
 
 /// Publishes into the log, and says how the link is. Whoever has it is the link: there is one at a time, and another
@@ -80,15 +80,18 @@ impl Publisher {
         &self.hub
     }
 
-    /// Appends a message to the log. Clients hear of it at the next [`Publisher::flush`].
-    pub fn publish(&self, time_us: u64, data: Data<'_>) {
+    /// Appends a message of this topic to the log. Clients hear of it at the next [`Publisher::flush`].
+    pub fn publish(&self, time_us: u64, data: Data<'_>, topic: &MessageTopic) {
         let bytes = match data {
             Data::Text(text) => text.len(),
             Data::Binary(bytes) => bytes.len(),
         };
         self.hub.counters().received(bytes, time_us);
-        let message = Encoder::new(data);
-        self.hub.0.log.borrow_mut().append(time_us, message.room(), |seq, envelope, raw| {
+        if *topic == MessageTopic::Unfit {
+            self.hub.counters().unfit_topic();
+        }
+        let message = Encoder::new(data).with_topic(topic);
+        self.hub.0.log.borrow_mut().append(time_us, message.room(), Some(topic), |seq, envelope, raw| {
             message.write(seq, time_us, envelope, raw);
         });
     }

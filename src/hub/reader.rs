@@ -160,7 +160,11 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::{config::History, hub::Publisher, protocol::Data};
+    use crate::{
+        config::History,
+        hub::{MessageTopic, Publisher},
+        protocol::Data,
+    };
 
     fn hub() -> (Hub, Publisher) {
         let history = History { max_bytes: 64 << 10, ..History::default() };
@@ -171,7 +175,7 @@ mod tests {
 
     /// Publishes messages of 1 KiB.
     fn publish(publisher: &Publisher, count: usize) {
-        (0..count).for_each(|_| publisher.publish(1, Data::Text(&"x".repeat(1 << 10))));
+        (0..count).for_each(|_| publisher.publish(1, Data::Text(&"x".repeat(1 << 10)), &MessageTopic::None));
         publisher.flush();
     }
 

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Format, History},
-        hub::{Data, LinkState, LinkStatus, NotTaken},
+        hub::{Data, LinkState, LinkStatus, MessageTopic, NotTaken},
     };
 
     fn hub() -> (Hub, Publisher) {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     fn publish(publisher: &Publisher, texts: &[&str]) {
-        texts.iter().for_each(|text| publisher.publish(1, Data::Text(text)));
+        texts.iter().for_each(|text| publisher.publish(1, Data::Text(text), &MessageTopic::None));
         publisher.flush();
     }
 

@@ -27,7 +27,7 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    config::Format,
+    config::{Format, MAX_TOPIC_PATTERNS, TopicPattern},
     hub::{Asking, Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket, Word},
     protocol::{self, Attach, Bad, Bye, Code, Content, Done, Op, Request, Since, Why},
 };
@@ -211,8 +211,8 @@ impl ClientReader {
                 let Some(first) = payloads.next() else { return }; // it has one: see `parse`
                 self.send(id.map(RawValue::to_owned), first, payloads.collect()).await;
             }
-            Op::Attach(Attach { since, name, takeover }) => {
-                self.attach(id, since, name.as_deref().map(|name| (name, takeover)))
+            Op::Attach(Attach { since, name, takeover, topics }) => {
+                self.attach(id, since, name.as_deref().map(|name| (name, takeover)), topics)
             }
             Op::Ack { seq } => self.acknowledge(id, seq),
             Op::Subscribe { topics, json } => self.subscribe(id, topics, json),
@@ -332,7 +332,20 @@ impl ClientReader {
     }
 
     /// Moves its place, and gives it a name, which it takes over from another client or not.
-    fn attach(&self, id: Option<&RawValue>, since: Option<Since<'_>>, name: Option<(&str, bool)>) {
+    fn attach(
+        &self,
+        id: Option<&RawValue>,
+        since: Option<Since<'_>>,
+        name: Option<(&str, bool)>,
+        topics: Option<Vec<Cow<'_, str>>>,
+    ) {
+        let topics = match topics.map(|topics| patterns(&topics)).transpose() {
+            Ok(topics) => topics,
+            Err(message) => {
+                self.fanout.reply(self.id, &replies::error(id, Code::BadRequest, &message));
+                return self.fanout.begin(self.id);
+            }
+        };
         self.fanout.expire();
         let (head, oldest) = {
             let log = self.hub.log();
@@ -359,6 +372,11 @@ impl ClientReader {
             (Some(since), _) if since.epoch != self.hub.epoch() => (0, true, None),
             (Some(since), _) => (since.seq, false, None),
         };
+        if !self.fanout.ask_for(self.id, topics.as_deref()) {
+            let message = "the topics that clients ask for take all the room that there is for them, or this user's \
+                           share: ask for fewer";
+            return refuse(Code::NoRoom, message);
+        }
         self.fanout.has_said(self.id, after);
         // what is gone is declared with the answer, so that it is that which happens, whatever the log
         // does before the answer is read
@@ -374,7 +392,7 @@ impl ClientReader {
             self.hub.counters().gap(Why::Expired, lost.count());
             lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost, Why::Expired)));
         }
-        self.fanout.seek(self.id, Seek { after, start }, &lines);
+        self.fanout.seek(self.id, Seek { after, start, narrow: None }, &lines);
     }
 
     fn acknowledge(&self, id: Option<&RawValue>, seq: u64) {
@@ -423,6 +441,17 @@ impl ClientReader {
         let line = status::answer(id, &self.hub, &self.fanout, self.id, all, self.started);
         self.fanout.reply(self.id, &line);
     }
+}
+
+/// The patterns of topics that a client names.
+fn patterns(topics: &[Cow<'_, str>]) -> Result<Vec<TopicPattern>, String> {
+    if topics.len() > MAX_TOPIC_PATTERNS {
+        return Err(format!("`topics` has {} patterns, and {MAX_TOPIC_PATTERNS} are the most", topics.len()));
+    }
+    let pattern = |(at, text): (usize, &Cow<'_, str>)| {
+        TopicPattern::parse(text).map_err(|why| format!("topics[{at}] {why}"))
+    };
+    topics.iter().enumerate().map(pattern).collect()
 }
 
 /// Counts a send of a client that has gone and that nobody can be told of.

@@ -7,7 +7,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     os::unix::net::UnixStream,
     path::Path,
     rc::Rc,
@@ -17,29 +17,33 @@ use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    budget::{shares::Shares, unfinished::Unfinished},
+    budget::{patterns::Patterns, shares::Shares, unfinished::Unfinished},
     burst::Burst,
     dialogue::{
         outgoing::{Outgoing, Seek},
         replies,
     },
     seldom::Seldom,
+    selections::{Narrowing, Selections},
     watched::Watched,
 };
 use crate::{
-    config::{Format, History, MemoryBounds},
+    config::{Format, History, MemoryBounds, TopicPattern},
     hub::{Cursor, Hub, Reader},
     protocol::{Bye, Code, Hello, Line, SERVER, VERSION, status::Totals},
 };
 
 mod census;
+mod clients;
 mod laggards;
 mod member;
 mod names;
+mod narrowed;
 mod newcomers;
 mod offer;
 mod raw;
 
+use clients::Clients;
 use laggards::{Policy, Wake};
 pub(super) use member::About;
 use member::{Member, bye};
@@ -71,7 +75,13 @@ struct Shared {
     finishing: Cell<bool>,
     /// How many clients the link waits for.
     holding: Cell<usize>,
-    clients: RefCell<BTreeMap<u64, Member>>,
+    clients: RefCell<Clients>,
+    /// What those want that narrow.
+    selections: RefCell<Selections>,
+    /// What their patterns take.
+    patterns: RefCell<Patterns>,
+    /// Those of them that are behind, or held back: the others needn't be looked at but for what they want.
+    behind: RefCell<BTreeSet<u64>>,
     /// Clients that may be held back, and until when; the first first.
     newcomers: RefCell<VecDeque<(Instant, u64)>>,
     /// What an offer gives to many clients at once.
@@ -105,6 +115,9 @@ impl Fanout {
             finishing: Cell::new(false),
             holding: Cell::new(0),
             clients: RefCell::default(),
+            selections: RefCell::default(),
+            patterns: RefCell::default(),
+            behind: RefCell::default(),
             newcomers: RefCell::default(),
             burst: RefCell::default(),
             next_id: Cell::new(1),
@@ -142,7 +155,7 @@ impl Fanout {
             }
         };
         if tokio::time::timeout_at(deadline, gone).await.is_err() {
-            let clients = std::mem::take(&mut *self.0.clients.borrow_mut());
+            let clients = self.0.clients.take();
             tracing::warn!(clients = clients.len(), "cut off clients that did not read to the end in time");
             for client in clients.values() {
                 client.close();
@@ -195,6 +208,7 @@ impl Fanout {
             (Outgoing::new(cursor, Rc::clone(&self.0.unread)), hello)
         };
         let envelope = about.format == Format::Envelope;
+        let narrowing = Narrowing::default().within(about.topics.as_deref());
         let is_held_back = envelope && about.receive && !self.0.finishing.get();
         if is_held_back {
             outgoing.hold_back();
@@ -207,6 +221,8 @@ impl Fanout {
             stream,
             outgoing,
             named: None,
+            narrowing: Narrowing::default(),
+            selection: None,
             lagging: false,
             watch: None,
             relieved: None,
@@ -215,6 +231,7 @@ impl Fanout {
             progress: Instant::now(),
         };
         self.0.clients.borrow_mut().insert(id, client);
+        self.narrow(id, |_| narrowing, true);
         if is_held_back {
             self.hold_back(id);
         }
@@ -229,9 +246,9 @@ impl Fanout {
     /// Forgets a client whose connection is over.
     pub(super) fn leave(&self, id: u64) {
         self.0.unfinished.borrow_mut().remove(id);
-        let client = self.0.clients.borrow_mut().remove(&id);
+        let client = self.0.clients.borrow_mut().remove(id);
         if let Some(mut client) = client {
-            self.part(&mut client);
+            self.part(id, &mut client);
         }
     }
 
@@ -242,7 +259,7 @@ impl Fanout {
 
     /// Whether what is said to a client can reach it, as far as is known.
     pub(super) fn hears(&self, id: u64) -> bool {
-        self.0.clients.borrow().get(&id).is_some_and(|client| !client.outgoing.is_deaf())
+        self.0.clients.borrow().get(id).is_some_and(|client| !client.outgoing.is_deaf())
     }
 
     /// Whether an answer to a client can reach it, as far as is known.
@@ -252,7 +269,7 @@ impl Fanout {
 
     /// Whether what a client says is still listened to.
     pub(super) fn listens(&self, id: u64) -> bool {
-        self.0.clients.borrow().get(&id).is_some_and(|client| !client.outgoing.is_cut_off())
+        self.0.clients.borrow().get(id).is_some_and(|client| !client.outgoing.is_cut_off())
     }
 
     /// Sends a reply line to a client, ahead of data.
@@ -271,12 +288,8 @@ impl Fanout {
         for id in refused {
             let message = "the lines that clients have begun take more than memory.unfinished_lines, and \
                            this is the longest: the connection is closed";
-            let is_envelope = self
-                .0
-                .clients
-                .borrow()
-                .get(&id)
-                .is_some_and(|client| client.about.format == Format::Envelope);
+            let is_envelope =
+                self.0.clients.borrow().get(id).is_some_and(|client| client.about.format == Format::Envelope);
             if is_envelope {
                 self.reply(id, &replies::error(None, Code::NoRoom, message));
             }
@@ -287,7 +300,7 @@ impl Fanout {
     /// Waits until the client has read enough of its replies to be asked for more. Cancel-safe.
     pub(super) async fn has_read(&self, id: u64) {
         loop {
-            let relieved = match self.0.clients.borrow_mut().get_mut(&id) {
+            let relieved = match self.0.clients.borrow_mut().get_mut(id) {
                 Some(client) if client.outgoing.has_enough() => {
                     Rc::clone(client.relieved.get_or_insert_default())
                 }
@@ -297,8 +310,16 @@ impl Fanout {
         }
     }
 
+    /// Has a client get what it asks for of what its listener lets through, all of that where it doesn't say, from the
+    /// move of its cursor on that follows. False, and nothing changes: there is no room for what it asks for.
+    pub(super) fn ask_for(&self, id: u64, topics: Option<&[TopicPattern]>) -> bool {
+        self.narrow(id, |narrowing| narrowing.clone().asking(topics), false)
+    }
+
     /// Moves a client's cursor, and says `lines` just before what comes next.
     pub(super) fn seek(&self, id: u64, seek: Seek, lines: &[u8]) {
+        let narrow = self.upto_of(id);
+        let seek = Seek { narrow, ..seek };
         self.one(id, |fanout, client| {
             client.outgoing.seek(lines, seek);
             fanout.pump_and_hold(id, client)
@@ -333,22 +354,25 @@ impl Fanout {
     /// Runs `work` for one client; it leaves when that returns false.
     fn one(&self, id: u64, work: impl FnOnce(&Fanout, &mut Member) -> bool) {
         let mut clients = self.0.clients.borrow_mut();
-        let Some(client) = clients.get_mut(&id) else { return };
+        let Some(client) = clients.get_mut(id) else { return };
         if !work(self, client) {
-            self.part(client);
-            clients.remove(&id);
+            self.part(id, client);
+            clients.remove(id);
         }
     }
 
     /// Runs `work` for every client; those leave for which it returns false.
     fn each(&self, work: impl Fn(&Fanout, u64, &mut Member) -> bool) {
-        self.0.clients.borrow_mut().retain(|id, client| {
+        let work = |id: &u64, client: &mut Member| {
             let stays = work(self, *id, client);
             if !stays {
-                self.part(client);
+                self.part(*id, client);
             }
             stays
-        });
+        };
+        let Clients { all, narrowed } = &mut *self.0.clients.borrow_mut();
+        all.retain(&work);
+        narrowed.retain(&work);
     }
 }
 

@@ -177,6 +177,7 @@ impl Listener {
             who: who.clone(),
             receive: rights.receive,
             max_line,
+            topics: config.topics.clone(),
             dismissed: Rc::clone(&dismissed),
         };
         let id = self.fanout.join(about, Rc::clone(&stream));
@@ -246,7 +247,11 @@ impl Handle {
         if let Some(bound) = &*self.bound.borrow() {
             bound.change(self.access.config().mode, new.mode, ids.clone())?;
         }
+        let (old, topics) = (self.access.config().topics.clone(), new.topics.clone());
         self.access.change(new, ids.as_ref());
+        if old != topics {
+            self.fanout.narrow_all_of(&self.path(), topics.as_deref());
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod fanout;
 pub(crate) mod fuzzing;
 mod listener;
 mod seldom;
+mod selections;
 mod socket;
 mod status;
 mod watched;

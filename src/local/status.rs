@@ -67,6 +67,7 @@ pub(super) fn answer(
             oldest: log.oldest(),
             bytes: log.bytes() as u64,
             max_bytes: log.retention().max_bytes as u64,
+            topics: log.topics().map(|topics| topics as u64),
         },
         subscriptions: topics.terms().map(|terms| Subscriptions {
             topics: topics.len() as u64,

@@ -6,7 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{Json, json};
+use super::{
+    json::{Json, json},
+    topic::{MAX_TOPIC, MessageTopic},
+};
 
 /// What a message from the upstream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Data<'a> {
 #[derive(Debug)]
 pub struct Encoder<'a> {
     data: Data<'a>,
+    /// Its topic, as it stands in the line.
+    topic: Option<&'a str>,
     /// What a text is.
     json: Json<'a>,
 }
@@ -43,6 +48,9 @@ pub struct Message<'a> {
     pub seq: u64,
     /// When it came, in microseconds since the Unix epoch.
     pub time_us: u64,
+    /// Its topic, where topics are configured and it has one; empty for one that can't be written.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Cow<'a, str>>,
     /// Text that is JSON, byte for byte but for line breaks and blanks around it.
     #[serde(borrow, deserialize_with = "even_null", skip_serializing_if = "Option::is_none")]
     pub json: Option<&'a RawValue>,
@@ -68,6 +76,19 @@ impl Message<'_> {
         let rest = line.strip_prefix(BEGINNING)?.strip_prefix(b"\"seq\":")?;
         let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
         std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+    }
+
+    /// The topic of what surely is a message, without a look at what it holds.
+    pub fn topic_of(line: &[u8]) -> MessageTopic {
+        let digits = |line: &[u8]| line.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(line.len());
+        let topic = || {
+            let seq = line.strip_prefix(BEGINNING)?.strip_prefix(b"\"seq\":")?;
+            let time = seq[digits(seq)..].strip_prefix(b",\"time_us\":")?;
+            let text = time[digits(time)..].strip_prefix(b",\"topic\":")?;
+            let mut texts = serde_json::Deserializer::from_slice(text).into_iter::<Cow<'_, str>>();
+            texts.next()?.ok()
+        };
+        MessageTopic::of_line(topic().as_deref())
     }
 
     /// The payload as the raw format writes it: JSON and text as they are, binary in base64, line breaks as spaces.
@@ -103,6 +124,9 @@ pub struct Room {
 /// with numbers of twenty digits, and the line break.
 const ENVELOPE_BYTES: usize = 96;
 
+/// What stands before a topic: `,"topic":`.
+const TOPIC_BYTES: usize = 9;
+
 /// What other entries than messages have at most, in practice: a link's change tells an error, a reason and a
 /// URL.
 const OTHER_BYTES: usize = 64 << 10;
@@ -110,7 +134,7 @@ const OTHER_BYTES: usize = 64 << 10;
 /// The longest line of an entry, its end included, where no message is longer than `max_message`: a text of
 /// nothing but control characters, six bytes each.
 pub fn longest(max_message: usize) -> usize {
-    (6 * max_message + 2 + ENVELOPE_BYTES).max(OTHER_BYTES)
+    (6 * max_message + 2 + ENVELOPE_BYTES + TOPIC_BYTES + 2 * MAX_TOPIC + 2).max(OTHER_BYTES)
 }
 
 impl<'a> Encoder<'a> {
@@ -120,7 +144,12 @@ impl<'a> Encoder<'a> {
             Data::Text(text) => json(text),
             Data::Binary(_) => Json::Not,
         };
-        Encoder { data, json }
+        Encoder { data, topic: None, json }
+    }
+
+    /// Has the topic stand in the line.
+    pub fn with_topic(self, topic: &'a MessageTopic) -> Encoder<'a> {
+        Encoder { topic: topic.as_line(), ..self }
     }
 
     /// What its lines take at most.
@@ -130,13 +159,18 @@ impl<'a> Encoder<'a> {
             (Data::Text(text), Json::Not) => (string_len(text), text.len()),
             (Data::Binary(bytes), _) => (base64_len(bytes), base64_len(bytes)),
         };
-        Room { envelope: payload + ENVELOPE_BYTES, raw: raw + 1 }
+        let topic = self.topic.map_or(0, |topic| string_len(topic) + TOPIC_BYTES);
+        Room { envelope: payload + topic + ENVELOPE_BYTES, raw: raw + 1 }
     }
 
     /// Writes its line, and its raw form.
     #[inline]
     pub fn write(&self, seq: u64, time_us: u64, envelope: &mut impl Sink, raw: Option<&mut impl Sink>) {
         head(seq, time_us, envelope);
+        if let Some(topic) = self.topic {
+            envelope.put(b",\"topic\":");
+            serde_json::to_writer(&mut *envelope, topic).expect("a string is plain data");
+        }
         match (self.data, &self.json) {
             (_, Json::Plain(json)) => {
                 envelope.put(b",\"json\":");
@@ -264,6 +298,37 @@ mod tests {
             let expected = format!("{{\"type\":\"message\",\"seq\":7,\"time_us\":5,{envelope}}}\n");
             assert_eq!(lines(data), (expected, format!("{raw}\n")), "{data:?}");
         }
+    }
+
+    #[test]
+    fn a_topic_stands_in_the_line_and_is_found_there() {
+        for (name, written) in [
+            ("btc.trades", r#","topic":"btc.trades""#),
+            ("a\"\\b", r#","topic":"a\"\\b""#),
+            ("", ""),
+            (&"x".repeat(257), r#","topic":"""#),
+        ] {
+            let topic = MessageTopic::new(name.to_owned());
+            for data in [Data::Text("1"), Data::Text("\"topic\""), Data::Binary(b"x")] {
+                let message = Encoder::new(data).with_topic(&topic);
+                let (mut line, mut raw) = (Vec::new(), Vec::new());
+                message.write(u64::MAX, u64::MAX, &mut line, Some(&mut raw));
+                assert!(line.len() <= message.room().envelope && raw.len() <= message.room().raw);
+                let text = String::from_utf8(line.clone()).unwrap();
+                assert!(text.contains(&format!("\"time_us\":{}{written},\"", u64::MAX)), "{text}");
+                assert_eq!(Message::topic_of(&line), topic);
+                let read = Line::parse(text.trim_end().as_bytes());
+                let Some(Line::Message(message)) = &read else { panic!("{text}") };
+                assert_eq!(message.topic.as_deref(), topic.as_line());
+                assert_eq!(read.unwrap().write(), line);
+            }
+        }
+        assert_eq!(
+            Message::topic_of(br#"{"type":"link","seq":1,"time_us":1,"topic":"a"}"#),
+            MessageTopic::None
+        );
+        let later = br#"{"type":"message","seq":1,"time_us":1,"json":{"topic":"a"}}"#;
+        assert_eq!(Message::topic_of(later), MessageTopic::None);
     }
 
     #[test]

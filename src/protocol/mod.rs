@@ -18,6 +18,7 @@ mod request;
 #[cfg(test)]
 mod schema;
 pub mod status;
+mod topic;
 
 pub use gap::{Gap, UpstreamGap, Why};
 pub use hello::{Hello, SERVER, VERSION};
@@ -30,3 +31,4 @@ pub use name::{Name, Named};
 pub use reply::{Bye, Code, Done, Farewell, Refusal, Success};
 pub use request::{Attach, Bad, Content, MAX_ID, MAX_NAME, MAX_UNIT, Op, Request, Since, parse};
 pub use status::{Ledger, ReloadResult, Status};
+pub use topic::{MAX_TOPIC, MessageTopic};

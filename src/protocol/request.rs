@@ -42,9 +42,9 @@ impl Request<'_> {
             Op::Unit { messages } => {
                 fields.messages = Some(messages.iter().map(raw).map(Cow::Owned).collect())
             }
-            Op::Attach(Attach { since, name, takeover }) => {
+            Op::Attach(Attach { since, name, takeover, topics }) => {
                 (fields.since, fields.name) = (since.clone(), name.as_deref().map(Cow::Borrowed));
-                fields.takeover = *takeover;
+                (fields.takeover, fields.topics) = (*takeover, topics.clone());
             }
             Op::Ack { seq } => fields.seq = Some(*seq),
             Op::Subscribe { topics, json } => (fields.topics, fields.json) = (Some(topics.clone()), *json),
@@ -134,6 +134,10 @@ pub struct Attach<'a> {
     /// Whether a client that has the name loses it.
     #[cfg_attr(test, schemars(default))]
     pub takeover: bool,
+    /// Get messages of these topics alone: names, or patterns in which `*` is any run of characters but `.`, and `**`
+    /// any. Left out: all that the listener lets through.
+    #[cfg_attr(test, schemars(length(max = 1000)))]
+    pub topics: Option<Vec<Cow<'a, str>>>,
 }
 
 /// What to send, as it stands in the line.
@@ -249,7 +253,8 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
             if fields.takeover && fields.name.is_none() {
                 return bad(id, Code::BadRequest, "`takeover` goes with `name`".to_owned());
             }
-            Op::Attach(Attach { since: fields.since, name: fields.name, takeover: fields.takeover })
+            let Fields { since, name, takeover, topics, .. } = fields;
+            Op::Attach(Attach { since, name, takeover, topics })
         }
         Some("ack") => match fields.seq {
             Some(seq) => Op::Ack { seq },
@@ -324,7 +329,7 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
             let there = match op_of(line).as_deref() {
                 Some("send") => "a send has `op`, `id`, and one of `json`, `text`, `binary` and `messages`",
                 Some("attach") => {
-                    "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name` and `takeover`"
+                    "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover` and `topics`"
                 }
                 Some("ack") => "an ack has `op`, `id` and `seq`",
                 Some("subscribe") => {
@@ -332,7 +337,7 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
                 }
                 Some("unsubscribe") => "an unsubscribe has `op`, `id` and `topics`",
                 _ => {
-                    "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, for an attach `since`, and for a subscribe `topics` and `json`"
+                    "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, for an attach `since` and `topics`, and for a subscribe `topics` and `json`"
                 }
             };
             format!("unknown field `{shown}`: {there}")
@@ -495,7 +500,7 @@ mod tests {
             ),
             (
                 r#"{"op":"attach","from":1}"#,
-                "unknown field `from`: an attach has `op`, `id`, `since` with `epoch` and `seq`, `name` and `takeover`",
+                "unknown field `from`: an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover` and `topics`",
             ),
         ] {
             assert_eq!(bad(line).2, sentence, "{line}");
@@ -512,19 +517,26 @@ mod tests {
                 r#"{"op":"send","messages":[{"json":[1]},{"text":"a"},{ "binary":"AA==" },{"json":null}]}"#,
                 "Unit { messages: [Json(RawValue([1])), Text(\"a\"), Binary([0]), Json(RawValue(null))] }",
             ),
-            (r#"{"op":"attach"}"#, "Attach(Attach { since: None, name: None, takeover: false })"),
+            (
+                r#"{"op":"attach","topics":["a.*","b\n"]}"#,
+                r#"Attach(Attach { since: None, name: None, takeover: false, topics: Some(["a.*", "b\n"]) })"#,
+            ),
+            (
+                r#"{"op":"attach"}"#,
+                "Attach(Attach { since: None, name: None, takeover: false, topics: None })",
+            ),
             (
                 r#"{"op":"attach","since":null}"#,
-                "Attach(Attach { since: None, name: None, takeover: false })",
+                "Attach(Attach { since: None, name: None, takeover: false, topics: None })",
             ),
             (
                 r#"{"op":"attach","name":"b\u00f6t","takeover":true}"#,
-                "Attach(Attach { since: None, name: Some(\"böt\"), takeover: true })",
+                "Attach(Attach { since: None, name: Some(\"böt\"), takeover: true, topics: None })",
             ),
             (r#"{"op":"ack","seq":7}"#, "Ack { seq: 7 }"),
             (
                 r#"{"op":"attach","since":{"epoch":"e","seq":3}}"#,
-                r#"Attach(Attach { since: Some(Since { epoch: "e", seq: 3 }), name: None, takeover: false })"#,
+                r#"Attach(Attach { since: Some(Since { epoch: "e", seq: 3 }), name: None, takeover: false, topics: None })"#,
             ),
             (
                 r#"{"op":"subscribe","topics":["a","b"],"json":null}"#,

@@ -204,6 +204,8 @@ pub struct Counters {
     pub failed_sends: SendCounts,
     /// Holes in the server's own count of its messages.
     pub upstream_gaps: HoleCounts,
+    /// Messages whose topic was too long, or had control characters in it.
+    pub unfit_topics: u64,
 }
 
 /// The link's attempts and ends.
@@ -302,6 +304,9 @@ pub struct Held {
     pub bytes: u64,
     /// The most that may be.
     pub max_bytes: u64,
+    /// How many topics the messages held are of; none where none ever was of any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<u64>,
 }
 
 /// The topics that clients subscribe to.
@@ -374,7 +379,7 @@ pub struct ClientRow<'a> {
     pub unread_reply_bytes: u64,
 }
 
-/// The balance of a client, or of several: `entries = delivered + lost + ahead`.
+/// The balance of a client, or of several: `entries = delivered + lost + passed + ahead`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -386,6 +391,8 @@ pub struct Ledger {
     pub delivered: u64,
     /// Declared lost.
     pub lost: u64,
+    /// Passed over, since they are of no topic that the client wants.
+    pub passed: u64,
     /// Still ahead of its cursor, those that it will find lost included.
     pub ahead: u64,
 }
@@ -393,8 +400,8 @@ pub struct Ledger {
 impl Ledger {
     /// Whether nothing is unaccounted for.
     pub fn balances(self) -> bool {
-        self.delivered.checked_add(self.lost).and_then(|sum| sum.checked_add(self.ahead))
-            == Some(self.entries)
+        let parts = [self.delivered, self.lost, self.passed, self.ahead];
+        parts.into_iter().try_fold(0, u64::checked_add) == Some(self.entries)
     }
 }
 
@@ -403,6 +410,7 @@ impl std::ops::AddAssign for Ledger {
         self.entries += other.entries;
         self.delivered += other.delivered;
         self.lost += other.lost;
+        self.passed += other.passed;
         self.ahead += other.ahead;
     }
 }
@@ -413,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_ledger_balances_or_not() {
-        let ledger = Ledger { entries: 10, delivered: 7, lost: 2, ahead: 1 };
+        let ledger = Ledger { entries: 12, delivered: 7, lost: 2, passed: 2, ahead: 1 };
         assert!(ledger.balances());
         assert!(!Ledger { ahead: 2, ..ledger }.balances());
         assert!(!Ledger { lost: u64::MAX, ..ledger }.balances());

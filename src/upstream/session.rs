@@ -14,8 +14,8 @@ use std::{
 
 use super::secrets::Secrets;
 use crate::{
-    config::{Remedy, Say, format_duration},
-    hub::{Data, Hole, Payload},
+    config::{Pointer, Remedy, Say, format_duration},
+    hub::{Data, Hole, MessageTopic, Payload},
 };
 
 pub(super) mod context;
@@ -24,6 +24,7 @@ pub(super) mod destination;
 mod mark;
 pub(super) mod matcher;
 pub(super) mod memory;
+mod naming;
 pub(super) mod probe;
 mod rules;
 mod script;
@@ -70,6 +71,8 @@ pub(super) struct Session {
     holes: Vec<Hole>,
     /// What the message that was heard has to do with topics.
     of_topics: OfTopics,
+    /// Which topic that message is of.
+    topic: MessageTopic,
     next_id: u64,
     counts: Counts,
     /// Where this connection's counts begin that another one's, still heard, don't reach yet.
@@ -133,6 +136,7 @@ impl Session {
             effects: VecDeque::new(),
             holes: Vec::new(),
             of_topics: OfTopics::default(),
+            topic: MessageTopic::None,
             next_id: 1,
             counts: Counts::default(),
             joins: BTreeMap::new(),
@@ -217,6 +221,11 @@ impl Session {
         std::mem::take(&mut self.of_topics)
     }
 
+    /// Which topic the message is of that was just heard.
+    pub(super) fn take_topic(&mut self) -> MessageTopic {
+        std::mem::take(&mut self.topic)
+    }
+
     /// The next thing to do. Drain it after each call.
     pub(super) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -262,6 +271,10 @@ impl Session {
     // --- a message ------------------------------------------------------------------------------
 
     fn take(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> Publish {
+        if let Some(naming) = &rules.naming {
+            let slot = |pointer: &Pointer| rules.slots.pointers().iter().position(|there| there == pointer);
+            self.topic = naming.of(look, slot);
+        }
         for (slot, pointer) in &rules.last {
             if let Some(json) = look.get(*slot) {
                 context.memory.hear(pointer, json);

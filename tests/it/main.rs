@@ -27,4 +27,5 @@ mod service;
 mod storm;
 mod target;
 mod terms;
+mod topics;
 mod units;

@@ -53,6 +53,16 @@ fn message() {
 }
 
 #[test]
+fn topics() {
+    let (_server, daemon, mut upstream) = up("[topics]\npointer = \"/stream\"\n");
+    let mut client = daemon.client();
+    run("topics", &mut client);
+    upstream.text(r#"{"stream":"eth.book","p":"2.5"}"#);
+    upstream.text(r#"{"stream":"btc.trades","p":"1.5"}"#);
+    run("topic", &mut client);
+}
+
+#[test]
 fn link() {
     let (server, daemon, mut upstream) = up("");
     let mut client = daemon.client();

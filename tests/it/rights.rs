@@ -302,7 +302,11 @@ fn without_control_status_shows_ones_own_row_and_the_sums() {
     assert_eq!((rows.len(), &rows[0]["you"], &rows[0]["uid"]), (1, &json!(true), &json!(STRANGER)));
     assert!(status["totals"]["clients"].as_u64().unwrap() >= 2, "{status}");
     let ledger = |name: &str| status["totals"]["ledger"][name].as_u64().unwrap();
-    assert_eq!(ledger("entries"), ledger("delivered") + ledger("lost") + ledger("ahead"), "{status}");
+    assert_eq!(
+        ledger("entries"),
+        ledger("delivered") + ledger("lost") + ledger("passed") + ledger("ahead"),
+        "{status}"
+    );
     // with the right, by the listener or by the user, all is there
     let mut other = house.stranger("");
     assert_eq!(other.line()["type"], "hello");

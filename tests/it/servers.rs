@@ -139,7 +139,7 @@ fn templates() {
         ("${command:x}", "has `${command:x}`, which is no command: write [command.x] with what to run"),
         (
             "${field:/x}",
-            "has `${field:/x}`, which is of a message that is answered: it goes in [[reply]] only",
+            "has `${field:/x}`, which is of a message that came in: it goes in [[reply]] and [[topics.rule]] only",
         ),
         ("{\"a\":${env:X}}", "has `${env:X}`, which is text that stands bare in JSON: put quotes around it"),
         (

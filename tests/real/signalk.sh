@@ -131,7 +131,7 @@ ledgers = [client["ledger"] for client in json.load(sys.stdin)["clients"] if not
 for ledger in ledgers: print(ledger)
 assert len(ledgers) == 10, f"{len(ledgers)} clients"
 for ledger in ledgers:
-    assert ledger["entries"] == ledger["delivered"] + ledger["lost"] + ledger["ahead"], ledger
+    assert ledger["entries"] == ledger["delivered"] + ledger["lost"] + ledger["passed"] + ledger["ahead"], ledger
     assert ledger["delivered"] > 0 and ledger["lost"] == 0, ledger'
 }
 

@@ -309,7 +309,7 @@ impl<W: Write> Story<W> {
         )?;
         for who in Who::ALL {
             let role = &self.cast[who as usize];
-            let Ledger { entries, delivered, lost, ahead } = role.ledger.unwrap_or_default();
+            let Ledger { entries, delivered, lost, ahead, .. } = role.ledger.unwrap_or_default();
             let own = textwrap::Options::new(COLUMNS)
                 .initial_indent("           ")
                 .subsequent_indent("           ");

@@ -16,7 +16,8 @@ use crate::{
         pretty::{self, Pretty},
     },
     client::{self, Client, Place},
-    protocol::{Line, Message},
+    config::{TopicPattern, TopicView},
+    protocol::{Attach, Line, Message},
 };
 
 /// How long the daemon may take to answer.
@@ -53,6 +54,8 @@ pub(super) struct Tail<W> {
     pub(super) follow: bool,
     /// What is passed over at first.
     pub(super) skip: Option<Skip>,
+    /// The topics that are wanted; none for all.
+    pub(super) topics: Vec<TopicPattern>,
     pub(super) out: W,
 }
 
@@ -78,11 +81,12 @@ impl<W: Write> Tail<W> {
                 self.skip = Some(Skip { until_us: now_us().saturating_sub(ago), gap: None });
                 Some(Place::oldest(&client.hello))
             }
+            None if !self.topics.is_empty() => Some(Place::newest(&client.hello)),
             None => None,
         };
         match place {
             Some(place) => {
-                if let Some(end) = self.attach(client, place)? {
+                if let Some(end) = self.attach(client, place, self.asked())? {
                     return self.end(end);
                 }
             }
@@ -111,9 +115,26 @@ impl<W: Write> Tail<W> {
         }
     }
 
+    /// What the daemon is asked for.
+    fn asked(&self) -> Attach<'static> {
+        let topics = self.topics.iter().map(|topic| topic.as_str().to_owned().into());
+        let topics = (!self.topics.is_empty()).then(|| topics.collect());
+        Attach { topics, ..Attach::default() }
+    }
+
+    /// Whether a line is wanted, where the daemon wasn't asked to narrow.
+    fn is_wanted(&self, line: &Line<'_>) -> bool {
+        let Line::Message(message) = line else { return true };
+        let is_meant = |topic: &str| {
+            let view = TopicView::new(topic);
+            topic.is_empty() || self.topics.iter().any(|pattern| pattern.matches(&view))
+        };
+        self.topics.is_empty() || message.topic.as_deref().is_some_and(is_meant)
+    }
+
     /// Moves to `place`.
-    fn attach(&mut self, client: &mut Client, mut place: Place) -> Outcome<Option<End>> {
-        match client.resume(&mut place, Instant::now() + ANSWER) {
+    fn attach(&mut self, client: &mut Client, mut place: Place, attach: Attach<'_>) -> Outcome<Option<End>> {
+        match client.resume_as(&mut place, attach, Instant::now() + ANSWER) {
             Ok(()) => {
                 self.moved(place);
                 Ok(None)
@@ -155,7 +176,8 @@ impl<W: Write> Tail<W> {
                 self.moved(after(head));
                 return Ok(None);
             }
-            if let Some(end) = self.attach(client, after(from))? {
+            // all of it: what is narrowed away would leave no sign of how far it is
+            if let Some(end) = self.attach(client, after(from), Attach::default())? {
                 return Ok(Some(end));
             }
             let mut lines = Recalled::new(last);
@@ -163,6 +185,12 @@ impl<W: Write> Tail<W> {
                 let mut line = Vec::new();
                 if let Err(error) = client.lines.read(&mut line, Some(Instant::now() + ANSWER)) {
                     return Ok(Some(End::Lost(error.into())));
+                }
+                if let Some(parsed) = Line::parse(&line)
+                    && !self.is_wanted(&parsed)
+                {
+                    lines.at = parsed.seq().unwrap_or(lines.at);
+                    continue;
                 }
                 if let Some(why) = lines.add(line) {
                     return Ok(Some(End::Bye(why)));
@@ -269,7 +297,17 @@ mod tests {
 
     fn tail(form: Form) -> Tail<Vec<u8>> {
         let (left, start, last, skip) = (None, None, None, None);
-        Tail { form, is_terminal: false, left, start, last, follow: true, skip, out: Vec::new() }
+        Tail {
+            form,
+            is_terminal: false,
+            left,
+            start,
+            last,
+            follow: true,
+            skip,
+            topics: Vec::new(),
+            out: Vec::new(),
+        }
     }
 
     fn taken(form: Form, left: Option<u64>, lines: &[&str]) -> (String, bool) {

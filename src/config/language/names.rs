@@ -58,6 +58,8 @@ pub(in crate::config) enum Use {
     Unsubscribe,
     /// In `topics.item`.
     Topic,
+    /// In the `name` of a `[[topics.rule]]`.
+    TopicName,
 }
 
 impl Names {
@@ -191,6 +193,9 @@ impl Names {
 
     fn check(&self, placeholder: &Placeholder, position: Position, used: Use) -> Result<(), String> {
         let bare = position == Position::JsonValue;
+        if used == Use::TopicName && !matches!(placeholder, Placeholder::Field(_)) {
+            return Err("is no value of the message: write such as `${field:/s}`".to_owned());
+        }
         match placeholder {
             Placeholder::Var(_) if used == Use::Variable => {
                 return Err("is another variable: write what that one is".to_owned());
@@ -261,8 +266,10 @@ impl Names {
             {
                 return Err("is what clients subscribe to: it goes in [topics] only".to_owned());
             }
-            Placeholder::Field(_) if used != Use::Reply => {
-                return Err("is of a message that is answered: it goes in [[reply]] only".to_owned());
+            Placeholder::Field(_) if !matches!(used, Use::Reply | Use::TopicName) => {
+                return Err(
+                    "is of a message that came in: it goes in [[reply]] and [[topics.rule]] only".to_owned()
+                );
             }
             Placeholder::NowMs | Placeholder::NowS | Placeholder::Uuid if used == Use::Variable => {
                 return Err("has another value at each use: write it where it is used".to_owned());

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::grant::{Grant, ListenerRule};
 use crate::config::{
-    language::environment::Environment,
+    language::{
+        environment::Environment,
+        topic_pattern::{MAX_TOPIC_PATTERNS, TopicPattern},
+    },
     reader::{
-        Report, Section,
+        Item, Report, Section,
         values::{kind, quoted},
     },
 };
@@ -43,6 +46,8 @@ pub struct Listener {
     /// `max_line`: the longest line from a client, in bytes without its end; 64 bytes to 64 MiB.
     /// Default 1 MiB.
     pub max_line: usize,
+    /// `topics`: its clients get messages of these topics only. None by default: they get all.
+    pub topics: Option<Vec<TopicPattern>>,
 }
 
 /// `listener.format`: how a client of this socket sees messages.
@@ -79,6 +84,7 @@ impl Listener {
             max_clients: 1024,
             max_clients_per_user: None,
             max_line: 1 << 20,
+            topics: None,
         }
     }
 
@@ -148,6 +154,7 @@ impl Listener {
             max_clients: section.integer("max_clients", 1..=1_000_000).unwrap_or(default.max_clients),
             max_clients_per_user: section.integer("max_clients_per_user", 1..=1_000_000),
             max_line: section.size("max_line", 64..=64 << 20).unwrap_or(default.max_line),
+            topics: read_topics(&section),
             ..default
         };
         section.finish();
@@ -201,6 +208,28 @@ fn read_mode(section: &Section<'_>) -> Option<u32> {
         item.problem(format_args!("is {}: {advice}", quoted(text)));
     }
     mode
+}
+
+fn read_topics(section: &Section<'_>) -> Option<Vec<TopicPattern>> {
+    let items = section.texts("topics")?;
+    if items.is_empty() || items.len() > MAX_TOPIC_PATTERNS {
+        section.problem(
+            "topics",
+            format_args!(
+                "is a list of {}: write 1 to {MAX_TOPIC_PATTERNS} topics or patterns, or leave it out for all",
+                items.len()
+            ),
+        );
+        return None;
+    }
+    let pattern = |item: &Item<'_>| match TopicPattern::parse(item.text()?) {
+        Ok(pattern) => Some(pattern),
+        Err(why) => {
+            item.problem(why);
+            None
+        }
+    };
+    Some(items.iter().filter_map(pattern).collect())
 }
 
 fn read_name(section: &Section<'_>, key: &'static str) -> Option<String> {

@@ -463,7 +463,7 @@ mod tests {
             ("subscribe = '${topic:x}'", "counted from 1 to 9"),
             ("subscribe = '${topic}${subscribed_id}'", "goes in topics.unsubscribe only"),
             ("subscribe = '${topic}'\nunsubscribe = '${subscribed_id}'", "nothing says where the id is"),
-            ("subscribe = '${topic} ${field:/a}'", "goes in [[reply]] only"),
+            ("subscribe = '${topic} ${field:/a}'", "goes in [[reply]] and"),
             ("subscribe = '${topic} ${payload}'\npayload = '{'", "which is no JSON"),
             ("subscribe = '${topic}'\nmax = 0", "topics.max is 0"),
             ("subscribe = '${topic}'\n[topics.answer]\nid = \"/id\"", "topics.answer.accept is missing"),

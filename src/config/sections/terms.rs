@@ -9,6 +9,7 @@ use super::{
     script::Script,
     sequence::Sequence,
     subscriptions::Subscriptions,
+    topics::Topics,
     vars::{self, Vars},
 };
 use crate::config::{language::names::Names, reader::Section};
@@ -29,6 +30,8 @@ pub struct Terms {
     pub replies: Vec<Reply>,
     /// `[sequence]`.
     pub sequence: Option<Sequence>,
+    /// `[topics]`: which topic each message is of.
+    pub topics: Topics,
     /// `[topics]`: subscriptions that clients share.
     pub subscriptions: Option<Subscriptions>,
     /// `[rotate]`.
@@ -39,10 +42,12 @@ pub struct Terms {
 
 impl Terms {
     pub(in crate::config) fn read(root: &Section<'_>, names: &Names) -> Self {
-        let topics = root.section("topics");
-        let subscriptions = Subscriptions::read(&topics, names);
-        topics.finish();
+        let section = root.section("topics");
+        let topics = Topics::read(&section, names);
+        let subscriptions = Subscriptions::read(&section, names);
+        section.finish();
         Self {
+            topics,
             subscriptions,
             vars: vars::read(root.section("vars"), names),
             commands: command::read_all(root.section("command"), names),

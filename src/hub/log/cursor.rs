@@ -1,8 +1,8 @@
 //! A client's place in the log, and its ledger. Pure.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
-use super::{Kept, Log, Pin};
+use super::{Kept, Log, Picked, Pin};
 use crate::config::Format;
 
 pub use crate::protocol::Ledger;
@@ -24,6 +24,20 @@ pub struct Cursor {
     pin: Option<Rc<Pin>>,
     delivered: u64,
     lost: u64,
+    passed: u64,
+    /// Where it doesn't get all.
+    narrow: Option<Box<Narrow>>,
+}
+
+/// What a cursor has beside, that gets only what is picked for it.
+#[derive(Debug)]
+struct Narrow {
+    /// Whoever follows has what it wants up to here.
+    upto: Rc<Cell<u64>>,
+    /// It is told when there is something for it, and has passed all up to `upto` that isn't.
+    follows: bool,
+    /// The next entry is wanted.
+    is_picked: bool,
 }
 
 /// What lies ahead of a cursor.
@@ -33,6 +47,8 @@ pub enum Ahead<'a> {
     Nothing,
     /// These bytes, whole lines but for the rest of one already begun.
     Bytes(Stretch<'a>),
+    /// Entries of which those that it wants must be picked, from this one on: see [`Cursor::wrote_picked`].
+    ToPick(u64),
     /// Its next entry is no longer held: a gap must be declared with [`Cursor::skip_lost`].
     Lost,
 }
@@ -76,7 +92,17 @@ impl Lost {
 impl Cursor {
     /// A cursor right after entry `after`.
     pub fn new(format: Format, after: u64) -> Cursor {
-        Cursor { format, base: after, next: after + 1, offset: 0, pin: None, delivered: 0, lost: 0 }
+        Cursor {
+            format,
+            base: after,
+            next: after + 1,
+            offset: 0,
+            pin: None,
+            delivered: 0,
+            lost: 0,
+            passed: 0,
+            narrow: None,
+        }
     }
 
     /// Begins a new ledger right after entry `after`, and moves the cursor to right after `start`: what lies
@@ -84,7 +110,48 @@ impl Cursor {
     /// [`Cursor::at_line_start`].
     pub fn seek(&mut self, after: u64, start: u64) {
         debug_assert!(self.at_line_start());
+        let upto = self.narrow.take().map(|narrow| narrow.upto);
         *self = Cursor { base: after, lost: start - after, ..Cursor::new(self.format, start) };
+        self.narrow(upto);
+    }
+
+    /// From its place on, it gets only what is picked for it; `upto` is up to where those have it that follow. `None`:
+    /// it gets all. The line under way is finished.
+    pub fn narrow(&mut self, upto: Option<Rc<Cell<u64>>>) {
+        self.settle();
+        self.narrow = upto.map(|upto| Box::new(Narrow { upto, follows: false, is_picked: false }));
+    }
+
+    /// Where it has all that there is for it, lets it follow: from now on it is to be given what it wants in time, and
+    /// passes the rest by itself. True: it follows.
+    pub fn follow(&mut self, log: &Log) -> bool {
+        self.settle();
+        let is_done = self.at_line_start() && self.next > log.head();
+        self.narrow.as_mut().is_some_and(|narrow| {
+            narrow.follows = is_done;
+            is_done
+        })
+    }
+
+    /// Lets it follow no longer.
+    pub fn fall_behind(&mut self) {
+        self.settle();
+        self.narrow.iter_mut().for_each(|narrow| narrow.follows = false);
+    }
+
+    /// Passes what it has passed by following.
+    fn settle(&mut self) {
+        let place = self.place();
+        self.passed += place - self.next;
+        self.next = place;
+    }
+
+    /// Its next entry.
+    fn place(&self) -> u64 {
+        match &self.narrow {
+            Some(narrow) if narrow.follows => self.next.max(narrow.upto.get() + 1),
+            _ => self.next,
+        }
     }
 
     /// Whether the bytes delivered so far end with a whole line, so that another may go between.
@@ -94,16 +161,19 @@ impl Cursor {
 
     /// The next entry to deliver.
     pub fn next(&self) -> u64 {
-        self.next
+        self.place()
     }
 
     /// Whether an entry that lies ahead is no longer held. The one under way is: the cursor keeps it.
     pub fn is_lost(&self, log: &Log) -> bool {
-        self.next + u64::from(!self.at_line_start()) < log.oldest_of(self.format)
+        self.place() + u64::from(!self.at_line_start()) < log.oldest_of(self.format)
     }
 
     /// What to write next.
     pub fn ahead<'a>(&'a mut self, log: &'a Log) -> Ahead<'a> {
+        if self.narrow.is_some() {
+            return self.ahead_narrow(log);
+        }
         while self.kept().is_none() {
             if self.pin.is_none() {
                 if self.next > log.head() {
@@ -132,6 +202,51 @@ impl Cursor {
             }
             None => Ahead::Nothing,
         }
+    }
+
+    /// [`Cursor::ahead`], where it doesn't get all: the rest of a line, or what must be picked.
+    fn ahead_narrow<'a>(&'a mut self, log: &'a Log) -> Ahead<'a> {
+        self.settle();
+        if let Some(line) = self.kept() {
+            let place = (self.format, line.before());
+            return Ahead::Bytes(Stretch { chunk: line, start: self.offset, place });
+        }
+        if self.pin.is_none() {
+            if self.next > log.head() {
+                return Ahead::Nothing;
+            }
+            if self.next < log.oldest_of(self.format) {
+                return Ahead::Lost;
+            }
+            if !self.narrow.as_ref().is_some_and(|narrow| narrow.is_picked) {
+                return Ahead::ToPick(self.next);
+            }
+        }
+        let Some(chunk) = log.chunk(self.next, self.format) else { return Ahead::Nothing };
+        let start = chunk.start(self.next) + self.offset;
+        let end = if self.next + 1 == chunk.end() { chunk.lines().len() } else { chunk.start(self.next + 1) };
+        Ahead::Bytes(Stretch { chunk: &chunk.lines()[..end], start, place: (self.format, chunk.before()) })
+    }
+
+    /// Records that the first `written` bytes of what was picked from [`Ahead::ToPick`] on are out.
+    pub fn wrote_picked(&mut self, log: &mut Log, picked: &Picked, written: usize) {
+        debug_assert!(self.at_line_start() && self.next == picked.from);
+        let is_all = written == picked.bytes.len();
+        let whole = match is_all {
+            true => picked.lines.len(),
+            false => picked.lines.partition_point(|(_, end)| *end <= written),
+        };
+        let (next, offset) = match picked.lines.get(whole) {
+            Some((seq, _)) => (*seq, written - whole.checked_sub(1).map_or(0, |last| picked.lines[last].1)),
+            None => (picked.to, 0),
+        };
+        self.delivered += whole as u64;
+        self.passed += next - self.next - whole as u64;
+        (self.next, self.offset) = (next, offset);
+        if offset > 0 {
+            self.pin = log.pin(next, self.format);
+        }
+        self.narrow.iter_mut().for_each(|narrow| narrow.is_picked = !is_all || picked.is_giant_next);
     }
 
     /// The bytes up to the end of the line that is half delivered; nothing at a line's start.
@@ -167,6 +282,11 @@ impl Cursor {
             }
         };
         let moved = next - self.next;
+        if moved > 0
+            && let Some(narrow) = &mut self.narrow
+        {
+            narrow.is_picked = false;
+        }
         self.delivered += moved;
         self.next = next;
         self.offset = offset;
@@ -179,11 +299,13 @@ impl Cursor {
 
     /// Declares what is lost, and moves past it. `None` when nothing is.
     pub fn skip_lost(&mut self, log: &Log) -> Option<Lost> {
+        self.settle();
         let oldest = log.oldest_of(self.format);
         if self.pin.is_some() || self.next >= oldest {
             return None;
         }
         let lost = Lost { from: self.next, to: oldest - 1 };
+        self.narrow.iter_mut().for_each(|narrow| narrow.is_picked = false);
         self.lost += lost.count();
         self.next = oldest;
         Some(lost)
@@ -191,11 +313,13 @@ impl Cursor {
 
     /// The balance now.
     pub fn ledger(&self, log: &Log) -> Ledger {
+        let place = self.place();
         Ledger {
             entries: log.head() - self.base,
             delivered: self.delivered,
             lost: self.lost,
-            ahead: log.head() + 1 - self.next,
+            passed: self.passed + (place - self.next),
+            ahead: log.head() + 1 - place,
         }
     }
 

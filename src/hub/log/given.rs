@@ -69,6 +69,7 @@ impl Log {
             kept.extend(std::mem::replace(series, Series::from(seq, before)).dissolve(pool));
         }
         self.oldest = seq;
+        self.topics.iter_mut().for_each(|topics| topics.forget_before(seq));
         if self.is_staging() {
             self.staged = seq;
         }

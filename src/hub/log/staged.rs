@@ -67,6 +67,7 @@ impl Log {
             let Log { envelope, raw, pool, staged, .. } = self;
             envelope.cut(*staged, pool);
             raw.iter_mut().for_each(|raw| raw.cut(*staged, pool));
+            self.topics.iter_mut().for_each(|topics| topics.cut(self.staged));
         }
         count
     }

@@ -7,7 +7,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use super::trail::Trail;
-use crate::hub::{Ahead, Cursor, Ledger, Log, Lost, Stretch};
+use crate::hub::{Ahead, Cursor, Ledger, Log, Lost, Picked, Stretch};
 
 /// The outgoing side of one client, down to the byte.
 #[derive(Debug)]
@@ -47,12 +47,14 @@ enum LastWords {
 }
 
 /// Where to move the cursor.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::local) struct Seek {
     /// The entry after which the client's ledger begins.
     pub(in crate::local) after: u64,
     /// The entry before the next one to deliver. What lies between is declared lost already.
     pub(in crate::local) start: u64,
+    /// Up to where those have what they want who follow, for one that doesn't want all: see [`Cursor::narrow`].
+    pub(in crate::local) narrow: Option<Rc<Cell<u64>>>,
 }
 
 /// What to do next for a client.
@@ -64,6 +66,9 @@ pub(in crate::local) enum Next<'a> {
     Write(&'a [u8]),
     /// As [`Next::Write`]: bytes that other clients get too.
     Lines(Stretch<'a>),
+    /// Pick what the client wants of the entries from this one on, write it, and report with
+    /// [`Outgoing::wrote_picked`].
+    Pick(u64),
     /// The client fell out of the log: declare it with [`Outgoing::declare`], or cut it off.
     Lost,
     /// Everything is said: close the connection.
@@ -195,6 +200,7 @@ impl Outgoing {
         if !self.is_cut_off() && !self.is_held_back {
             match self.cursor.as_mut().map(|cursor| cursor.ahead(log)) {
                 Some(Ahead::Bytes(stretch)) => return Next::Lines(stretch),
+                Some(Ahead::ToPick(from)) => return Next::Pick(from),
                 Some(Ahead::Lost) => return Next::Lost,
                 Some(Ahead::Nothing) | None => {}
             }
@@ -249,12 +255,47 @@ impl Outgoing {
     /// The last entry that was written whole, or declared.
     pub(in crate::local) fn sent(&self) -> u64 {
         let next = self.cursor.as_ref().map_or(1, Cursor::next);
-        self.seek.map_or(next - 1, |seek| seek.after)
+        self.seek.as_ref().map_or(next - 1, |seek| seek.after)
     }
 
     /// The last entry that the client surely has, beside what it says itself.
     pub(in crate::local) fn sure(&self) -> u64 {
         self.trail.as_ref().map_or(0, |trail| trail.sure(self.total))
+    }
+
+    /// Records that the first `written` bytes of what was picked for [`Next::Pick`] are out.
+    pub(in crate::local) fn wrote_picked(&mut self, log: &mut Log, picked: &Picked, written: usize) {
+        self.total += written as u64;
+        if let Some(cursor) = &mut self.cursor {
+            cursor.wrote_picked(log, picked, written);
+            self.apply_seek();
+        }
+        if self.trail.is_some() {
+            self.note();
+        }
+    }
+
+    /// From its place on the client gets only what is picked for it, or all again: see [`Cursor::narrow`].
+    pub(in crate::local) fn narrow(&mut self, upto: Option<Rc<Cell<u64>>>) {
+        match (&mut self.seek, &mut self.cursor) {
+            (Some(seek), _) => seek.narrow = upto,
+            (None, Some(cursor)) => cursor.narrow(upto),
+            (None, None) => {}
+        }
+    }
+
+    /// Lets one that doesn't want all follow, if it has what there is: see [`Cursor::follow`].
+    pub(in crate::local) fn follow(&mut self, log: &Log) -> bool {
+        let may = !self.is_held_back && !self.deaf && !self.is_cut_off() && self.seek.is_none();
+        match &mut self.cursor {
+            Some(cursor) if may => cursor.follow(log),
+            _ => false,
+        }
+    }
+
+    /// Lets it follow no longer.
+    pub(in crate::local) fn fall_behind(&mut self) {
+        self.cursor.iter_mut().for_each(Cursor::fall_behind);
     }
 
     /// How many bytes the client has taken.
@@ -274,7 +315,7 @@ impl Outgoing {
     /// The next entry that the client is to get; `None` when there will be none.
     pub(in crate::local) fn needs(&self) -> Option<u64> {
         let cursor = self.cursor.as_ref().filter(|_| !self.is_cut_off() && !self.deaf)?;
-        let sought = self.seek.map_or(u64::MAX, |seek| seek.start + 1);
+        let sought = self.seek.as_ref().map_or(u64::MAX, |seek| seek.start + 1);
         Some(cursor.next().min(sought))
     }
 
@@ -292,8 +333,15 @@ impl Outgoing {
     pub(in crate::local) fn ledger(&self, log: &Log) -> Ledger {
         match &self.cursor {
             Some(cursor) => cursor.ledger(log),
-            None => Ledger { entries: 0, delivered: 0, lost: 0, ahead: 0 },
+            None => Ledger::default(),
         }
+    }
+
+    /// From which entry on a change of what the client wants holds; `None` where its cursor is to be moved.
+    #[cfg(test)]
+    pub(in crate::local) fn place(&self) -> Option<u64> {
+        let cursor = self.cursor.as_ref().filter(|_| self.seek.is_none())?;
+        Some(cursor.next() + u64::from(!cursor.at_line_start()))
     }
 
     /// Whether the last line that was begun is out, so that another may follow from either source.
@@ -318,6 +366,7 @@ impl Outgoing {
             && let Some(seek) = self.seek.take()
         {
             cursor.seek(seek.after, seek.start);
+            cursor.narrow(seek.narrow);
         }
     }
 }

@@ -28,8 +28,12 @@ impl Fanout {
         let clients = self.0.clients.borrow();
         let row = |id: u64, client: &Member| client.row(id, id == you, &log);
         match all {
-            true => clients.iter().map(|(id, client)| row(*id, client)).collect(),
-            false => clients.get(&you).map(|client| row(you, client)).into_iter().collect(),
+            true => {
+                let mut rows: Vec<_> = clients.iter().map(|(id, client)| row(id, client)).collect();
+                rows.sort_unstable_by_key(|row| row.client);
+                rows
+            }
+            false => clients.get(you).map(|client| row(you, client)).into_iter().collect(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{Fanout, Member};
 use crate::{
     config::{Format, History, MemoryBounds, SlowClient},
     hub::Log,
-    local::{dialogue::replies, socket, watched::Watched},
+    local::{dialogue::replies, selections::Narrowing, socket, watched::Watched},
     protocol::{Bye, Why},
 };
 
@@ -245,7 +245,7 @@ impl Fanout {
         let mut stalled: Vec<(Instant, u64)> = {
             let clients = self.0.clients.borrow();
             let holding = clients.iter().filter(|(_, client)| client.outgoing.holds());
-            holding.map(|(id, client)| (client.progress, *id)).collect()
+            holding.map(|(id, client)| (client.progress, id)).collect()
         };
         stalled.sort_unstable();
         for (progress, id) in stalled {
@@ -302,9 +302,15 @@ impl Fanout {
     }
 
     /// What remains to be done for a client that is taken off the list.
-    pub(super) fn part(&self, client: &mut Member) {
+    pub(super) fn part(&self, id: u64, client: &mut Member) {
         self.keep_place(client);
         client.close();
+        self.0.patterns.borrow_mut().change(client.about.peer.uid, client.narrowing.memory(), 0);
+        client.narrowing = Narrowing::default();
+        if let Some(selection) = client.selection.take() {
+            self.0.selections.borrow_mut().leave(selection, id);
+            self.0.behind.borrow_mut().remove(&id);
+        }
         if std::mem::take(&mut client.holding) {
             self.0.holding.set(self.0.holding.get() - 1);
             if self.0.holding.get() == 0 {

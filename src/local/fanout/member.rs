@@ -6,9 +6,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::names::Named;
 use crate::{
-    config::Format,
+    config::{Format, TopicPattern},
     local::{
         dialogue::{outgoing::Outgoing, replies, rights::Who},
+        selections::Narrowing,
         socket::Peer,
         watched::Watched,
     },
@@ -21,6 +22,10 @@ pub(super) struct Member {
     pub(super) stream: Rc<Watched<UnixStream>>,
     pub(super) outgoing: Outgoing,
     pub(super) named: Option<Box<Named>>,
+    /// What it wants.
+    pub(super) narrowing: Narrowing,
+    /// Where that is among the selections; none where it gets everything.
+    pub(super) selection: Option<usize>,
     /// Its socket took less than all; a wait for it is under way.
     pub(super) lagging: bool,
     /// Its socket, watched for writing: kept while it lags again and again, so that the kernel
@@ -46,6 +51,8 @@ pub(in crate::local) struct About {
     /// Whether it gets messages and the link's changes.
     pub(in crate::local) receive: bool,
     pub(in crate::local) max_line: usize,
+    /// What its listener lets through; all where it says nothing.
+    pub(in crate::local) topics: Option<Vec<TopicPattern>>,
     /// To be told when the client is dismissed.
     pub(in crate::local) dismissed: Rc<Notify>,
 }

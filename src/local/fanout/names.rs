@@ -123,7 +123,7 @@ impl Fanout {
     /// The name of a client, and how far it has come.
     fn named(&self, id: u64) -> Option<(Rc<str>, KeptPlace)> {
         let clients = self.0.clients.borrow();
-        let client = clients.get(&id)?;
+        let client = clients.get(id)?;
         Some((Rc::clone(client.named.as_ref()?.name()), client.place()?))
     }
 

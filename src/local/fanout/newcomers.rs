@@ -42,7 +42,7 @@ impl Fanout {
         let window = self.0.policy.get().max_bytes / 2;
         let is_late = |id| {
             let clients = self.0.clients.borrow();
-            let next = clients.get(&id).and_then(|client: &Member| client.outgoing.needs());
+            let next = clients.get(id).and_then(|client: &Member| client.outgoing.needs());
             next.is_some_and(|seq| !self.0.hub.log().is_within(seq, window))
         };
         let ids: Vec<u64> = self.0.newcomers.borrow().iter().map(|(_, id)| *id).collect();

@@ -26,7 +26,7 @@ impl Fanout {
         if !self.0.newcomers.borrow().is_empty() {
             self.hurry_newcomers(); // before it is known what is needed
         }
-        self.each(|fanout, id, client| {
+        let offer = |fanout: &Fanout, id, client: &mut Member| {
             let stays = if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) };
             if !client.lagging {
                 client.watch = None; // it took all there is at once
@@ -42,7 +42,9 @@ impl Fanout {
                 needed.set(needed.get().min(seq));
             }
             stays
-        });
+        };
+        self.each_whole(offer);
+        self.offer_narrowed(offer);
         self.0.burst.borrow_mut().end();
         self.let_go();
         let head = self.0.hub.log().head();
@@ -53,10 +55,18 @@ impl Fanout {
 
     /// Writes until the client has all, can't take more, or has had its turn. False: it is gone.
     pub(super) fn pump(&self, id: u64, client: &mut Member) -> bool {
+        let stays = self.write_out(id, client);
+        if client.selection.is_some() {
+            self.settle_narrowed(id, client);
+        }
+        stays
+    }
+
+    fn write_out(&self, id: u64, client: &mut Member) -> bool {
         if client.lagging && !client.outgoing.is_finishing() {
             return true;
         }
-        let Member { stream, outgoing, .. } = client;
+        let Member { about, stream, outgoing, selection, .. } = client;
         let mut burst = self.0.burst.borrow_mut();
         let turn = self.0.reader.with_log(|log| {
             for _ in 0..WRITES_PER_TURN {
@@ -64,6 +74,27 @@ impl Fanout {
                     Next::Wait => return Turn::Done,
                     Next::Close => return Turn::Close,
                     Next::Lost => return Turn::Lost,
+                    Next::Pick(from) => {
+                        let mut selections = self.0.selections.borrow_mut();
+                        let Some(selection) = *selection else { return Turn::Done };
+                        let picked = selections.pick(log, selection, about.format, from);
+                        let (length, result) = match picked.bytes() {
+                            [] => (0, Ok(0)),
+                            bytes => (bytes.len(), stream.socket().write(bytes)),
+                        };
+                        match result {
+                            Ok(written) => {
+                                outgoing.wrote_picked(log, picked, written);
+                                if written < length {
+                                    return Turn::Full;
+                                }
+                            }
+                            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Full,
+                            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                            Err(_) => return Turn::Deaf,
+                        }
+                        continue;
+                    }
                     Next::Write(bytes) => (bytes.len(), stream.socket().write(bytes)),
                     Next::Lines(lines) => (lines.len(), burst.write(stream.socket(), lines)),
                 };
@@ -105,7 +136,7 @@ impl Fanout {
             }
             Turn::Lost => {
                 self.lost(id, client);
-                self.pump(id, client)
+                self.write_out(id, client)
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{
     now,
 };
 use crate::{
-    hub::{Publisher, Send, now_us},
+    hub::{MessageTopic, Publisher, Send, now_us},
     upstream::{
         machine::{Input, Machine, Slot},
         websocket::{Exchange, Frame},
@@ -34,7 +34,7 @@ impl Exchange for LinkExchange<'_> {
             Frame::Data(data) => {
                 let time_us = *self.time_us.get_or_insert_with(now_us);
                 if !self.machine.wants_messages(self.slot) {
-                    return self.hub.publish(time_us, data);
+                    return self.hub.publish(time_us, data, &MessageTopic::None);
                 }
                 let verdict = self.machine.hear(now(), self.slot, data);
                 // what is missing before the message stands before it in the log, and what follows from it behind
@@ -44,7 +44,13 @@ impl Exchange for LinkExchange<'_> {
                     is_taken && !publish
                 });
                 if verdict.publish && !is_kept {
-                    self.hub.publish(time_us, data);
+                    let of_id = verdict.topics.id.and_then(|id| {
+                        self.hub.with_topics(|topics| {
+                            topics.topic_of(self.slot.index(), &id).map(ToString::to_string)
+                        })
+                    });
+                    let topic = of_id.map_or(verdict.topic, MessageTopic::new);
+                    self.hub.publish(time_us, data, &topic);
                 }
                 tell(self.hub, self.machine);
             }

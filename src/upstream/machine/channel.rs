@@ -101,7 +101,8 @@ impl Channel {
             return Hearing { publish: true, ..Hearing::default() };
         }
         let publish = self.session.heard(&mut world.context(now, self.slot), message) == Publish::Yes;
-        Hearing { holes: self.session.take_holes(), publish, topics: self.session.take_topics() }
+        let (topic, topics) = (self.session.take_topic(), self.session.take_topics());
+        Hearing { holes: self.session.take_holes(), publish, topic, topics }
     }
 
     /// A pong came in. Its round trip, when it answers the newest ping.

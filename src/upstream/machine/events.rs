@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    hub::{Hole, LinkStatus},
+    hub::{Hole, LinkStatus, MessageTopic},
     upstream::{
         failure::Failure,
         secrets::Secrets,
@@ -120,6 +120,8 @@ pub(in crate::upstream) struct Hearing {
     pub(in crate::upstream) publish: bool,
     /// What it has to do with topics.
     pub(in crate::upstream) topics: OfTopics,
+    /// Which topic it is of.
+    pub(in crate::upstream) topic: MessageTopic,
 }
 
 /// A change within a state.

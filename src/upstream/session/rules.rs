@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     matcher::{Matcher, Sieve, Slots},
+    naming::Naming,
     probe::Probe,
     topics::TopicRules,
 };
@@ -24,6 +25,7 @@ pub(in crate::upstream) struct Rules {
     pub(super) replies: Vec<ReplyRule>,
     /// Messages that make the connection useless.
     pub(super) faults: Vec<(Matcher, String, Remedy)>,
+    pub(super) naming: Option<Naming>,
     pub(super) rotate: Option<(Matcher, String)>,
     pub(super) sequence: Option<SequenceRule>,
     pub(super) topics: Option<TopicRules>,
@@ -114,6 +116,7 @@ impl Rules {
             Some((compiler.pattern(pattern), pattern.to_string(), rule.then))
         });
         let faults = faults.collect();
+        let naming = Naming::new(&terms.topics, &mut compiler);
         let rotate = terms.rotate.when.as_ref();
         let rotate = rotate.map(|pattern| (compiler.pattern(pattern), pattern.to_string()));
         let sequence = terms.sequence.as_ref().map(|sequence| SequenceRule {
@@ -143,6 +146,7 @@ impl Rules {
             captures,
             replies,
             faults,
+            naming,
             rotate,
             sequence,
             topics,
@@ -162,7 +166,7 @@ impl Rules {
 
 /// What is gathered while the rules are compiled.
 #[derive(Default)]
-struct Compiler {
+pub(super) struct Compiler {
     slots: Slots,
     sieve: Sieve,
     last: Vec<(usize, Pointer)>,
@@ -170,13 +174,13 @@ struct Compiler {
 
 impl Compiler {
     /// A pattern that is looked for at any time.
-    fn pattern(&mut self, pattern: &Pattern) -> Matcher {
+    pub(super) fn pattern(&mut self, pattern: &Pattern) -> Matcher {
         self.sieve.pattern(pattern);
         Matcher::new(pattern, &mut self.slots)
     }
 
     /// A value that is looked for at any time.
-    fn value(&mut self, pointer: &Pointer) -> usize {
+    pub(super) fn value(&mut self, pointer: &Pointer) -> usize {
         self.sieve.value(pointer);
         self.slots.of(pointer)
     }
@@ -186,7 +190,7 @@ impl Compiler {
     }
 
     /// A template whose fields and last values are looked for at any time.
-    fn template(&mut self, template: &Template) -> Template {
+    pub(super) fn template(&mut self, template: &Template) -> Template {
         for (placeholder, _) in template.placeholders() {
             match placeholder {
                 Placeholder::Field(pointer) => {

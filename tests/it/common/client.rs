@@ -133,7 +133,7 @@ impl Client {
 pub fn assert_balanced(status: &Value) {
     for client in status["clients"].as_array().unwrap() {
         let of = |name: &str| client["ledger"][name].as_u64().unwrap();
-        assert_eq!(of("entries"), of("delivered") + of("lost") + of("ahead"), "{client}");
+        assert_eq!(of("entries"), of("delivered") + of("lost") + of("passed") + of("ahead"), "{client}");
     }
 }
 

@@ -53,9 +53,9 @@ fn a_seek_waits_for_the_end_of_the_line_under_way() {
     (0..3).for_each(|_| append(&mut log, 1));
     write(&mut outgoing, &mut log, 4);
     write(&mut outgoing, &mut log, 1);
-    outgoing.seek(b"attached\n", Seek { after: 0, start: 0 });
+    outgoing.seek(b"attached\n", Seek { after: 0, start: 0, narrow: None });
     assert_eq!(all(&mut outgoing, &mut log), " x\nattached\n1 x\n2 x\n3 x\n");
-    assert_eq!(outgoing.ledger(&log), Ledger { entries: 3, delivered: 3, lost: 0, ahead: 0 });
+    assert_eq!(outgoing.ledger(&log), Ledger { entries: 3, delivered: 3, lost: 0, passed: 0, ahead: 0 });
 }
 
 #[test]
@@ -64,9 +64,12 @@ fn what_a_seek_declares_lost_counts_and_what_is_lost_later_is_lost_after_it() {
     let fill = |log: &mut Log| (0..10).for_each(|_| append(log, 20_000));
     fill(&mut log);
     let start = log.oldest() - 1;
-    outgoing.seek(b"attached, and a gap\n", Seek { after: 0, start });
+    outgoing.seek(b"attached, and a gap\n", Seek { after: 0, start, narrow: None });
     fill(&mut log); // before the answer is read
-    assert_eq!(outgoing.ledger(&log), Ledger { entries: 20, delivered: 0, lost: start, ahead: 20 - start });
+    assert_eq!(
+        outgoing.ledger(&log),
+        Ledger { entries: 20, delivered: 0, lost: start, passed: 0, ahead: 20 - start }
+    );
     write(&mut outgoing, &mut log, usize::MAX);
     assert_eq!(outgoing.next(&log), Next::Lost);
     let mut declared = None;
@@ -85,7 +88,7 @@ fn entries_that_are_held_back_come_once_wherever_the_client_begins() {
     outgoing.reply(b"hello\n");
     assert_eq!(all(&mut outgoing, &mut log), "hello\n");
     assert_eq!(outgoing.next(&log), Next::Wait);
-    outgoing.seek(b"attached\n", Seek { after: 1, start: 1 });
+    outgoing.seek(b"attached\n", Seek { after: 1, start: 1, narrow: None });
     assert_eq!(all(&mut outgoing, &mut log), "attached\n2 x\n3 x\n");
     assert!(!outgoing.begin(), "it has begun");
     let mut silent = receiver();
@@ -157,7 +160,7 @@ fn who_is_deaf_holds_nothing_and_stays_until_it_is_dismissed() {
     (0..50).for_each(|_| append(&mut log, 20_000));
     assert!(!outgoing.is_lost(&log));
     assert_eq!(outgoing.next(&log), Next::Wait);
-    assert_eq!(outgoing.ledger(&log), Ledger { entries: 52, delivered: 0, lost: 0, ahead: 52 });
+    assert_eq!(outgoing.ledger(&log), Ledger { entries: 52, delivered: 0, lost: 0, passed: 0, ahead: 52 });
     outgoing.cut_off(b"bye\n".to_vec());
     assert_eq!(outgoing.next(&log), Next::Close);
 }
@@ -180,9 +183,9 @@ fn every_attach_is_answered_in_its_order() {
     let (mut log, mut outgoing) = (log(), receiver());
     (0..3).for_each(|_| append(&mut log, 1));
     write(&mut outgoing, &mut log, 2);
-    outgoing.seek(b"first\n", Seek { after: 2, start: 2 });
+    outgoing.seek(b"first\n", Seek { after: 2, start: 2, narrow: None });
     outgoing.reply(b"pong\n");
-    outgoing.seek(b"second\n", Seek { after: 1, start: 1 });
+    outgoing.seek(b"second\n", Seek { after: 1, start: 1, narrow: None });
     assert_eq!(all(&mut outgoing, &mut log), "x\nfirst\npong\nsecond\n2 x\n3 x\n");
 }
 
@@ -217,7 +220,7 @@ fn who_is_cut_off_keeps_its_ledger() {
     (0..3).for_each(|_| append(&mut log, 1));
     write(&mut outgoing, &mut log, 4);
     outgoing.cut_off(Vec::new());
-    assert_eq!(outgoing.ledger(&log), Ledger { entries: 3, delivered: 1, lost: 0, ahead: 2 });
+    assert_eq!(outgoing.ledger(&log), Ledger { entries: 3, delivered: 1, lost: 0, passed: 0, ahead: 2 });
     assert_eq!(outgoing.needs(), None);
     assert_eq!(outgoing.next(&log), Next::Close);
 }

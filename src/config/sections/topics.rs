@@ -1,0 +1,91 @@
+//! The part of `[topics]` that is about messages: which topic each is of.
+
+use crate::config::{
+    language::{
+        names::{Names, Use},
+        pattern::Pattern,
+        pointer::Pointer,
+        template::Template,
+    },
+    reader::Section,
+};
+
+/// So many pointers, or rules, at most.
+const MAX: usize = 256;
+
+/// How the topic of a message is found. Empty by default: no message has one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Topics {
+    /// `[[topics.rule]]`: the first that matches names the topic, before `pointer`.
+    pub rules: Vec<TopicRule>,
+    /// `pointer`: where the topic is; of several, the values that are there are joined. A value is a text, a number,
+    /// true or false.
+    pub pointers: Vec<Pointer>,
+    /// `join`: what stands between them. Default `.`.
+    pub join: String,
+}
+
+/// One `[[topics.rule]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicRule {
+    /// `when`: which messages.
+    pub when: Pattern,
+    /// `name`: their topic; `${field:/POINTER}` is a value of the message. One that has no such value has no topic
+    /// by this rule.
+    pub name: Template,
+}
+
+impl Topics {
+    /// Reads the keys of `[topics]` that are about messages.
+    pub(in crate::config) fn read(section: &Section<'_>, names: &Names) -> Self {
+        let rules = section.sections("rule").unwrap_or_default();
+        let rules: Vec<_> = rules.into_iter().filter_map(|rule| TopicRule::read(rule, names)).collect();
+        let items = section.one_or_more("pointer").unwrap_or_default();
+        for (key, count) in [("rule", rules.len()), ("pointer", items.len())] {
+            if count > MAX {
+                section.problem(key, format_args!("is a list of {count}, but {MAX} are the most"));
+            }
+        }
+        let mut pointers: Vec<Pointer> = Vec::new();
+        for item in &items {
+            match item.text().map(Pointer::parse) {
+                Some(Ok(pointer)) => pointers.push(pointer),
+                Some(Err(why)) => item.problem(why),
+                None => {}
+            }
+        }
+        let join = section.item("join");
+        if let Some(item) = join.as_ref().filter(|_| items.len() < 2 && !section.is_refused()) {
+            item.problem("stands between several values: write a list of them as topics.pointer");
+        }
+        if let Some(item) = &join
+            && item.text().is_some_and(|text| text.chars().any(char::is_control))
+        {
+            item.problem("has control characters in it, which no topic has");
+        }
+        let join = join.and_then(|item| item.text()).unwrap_or(".").to_owned();
+        Self { rules, pointers, join }
+    }
+
+    /// Whether no message has a topic.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.pointers.is_empty()
+    }
+}
+
+impl TopicRule {
+    fn read(section: Section<'_>, names: &Names) -> Option<Self> {
+        let when = Pattern::read(&section, "when");
+        let name = section.item("name").and_then(|item| names.text(&item, Use::TopicName));
+        if !section.is_refused() {
+            if section.item("when").is_none() {
+                section.problem("when", "is missing: write which messages are meant");
+            }
+            if section.item("name").is_none() {
+                section.problem("name", "is missing: write their topic, such as \"kline.${field:/s}\"");
+            }
+        }
+        section.finish();
+        Some(Self { when: when?, name: name? })
+    }
+}

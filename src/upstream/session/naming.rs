@@ -1,0 +1,62 @@
+//! Which topic a message is of. Pure.
+
+use super::{
+    matcher::{Look, Matcher},
+    rules::Compiler,
+};
+use crate::{
+    config::{Placeholder, Template, Topics, Value},
+    hub::MessageTopic,
+};
+
+/// `[topics]`, compiled.
+#[derive(Debug)]
+pub(super) struct Naming {
+    rules: Vec<(Matcher, Template)>,
+    pointers: Vec<usize>,
+    join: String,
+}
+
+impl Naming {
+    /// Compiles what is configured; nothing where no message has a topic.
+    pub(super) fn new(topics: &Topics, compiler: &mut Compiler) -> Option<Naming> {
+        let rule =
+            |rule: &crate::config::TopicRule| (compiler.pattern(&rule.when), compiler.template(&rule.name));
+        let rules = topics.rules.iter().map(rule).collect();
+        let pointers = topics.pointers.iter().map(|pointer| compiler.value(pointer)).collect();
+        (!topics.is_empty()).then(|| Naming { rules, pointers, join: topics.join.clone() })
+    }
+
+    /// The topic of a message.
+    pub(super) fn of(
+        &self,
+        look: &Look<'_>,
+        slot: impl Fn(&crate::config::Pointer) -> Option<usize>,
+    ) -> MessageTopic {
+        let named = self.rules.iter().filter(|(when, _)| when.matches(look)).find_map(|(_, name)| {
+            let value = |placeholder: &Placeholder| match placeholder {
+                Placeholder::Field(pointer) => {
+                    let found = slot(pointer).and_then(|slot| text(look.get(slot)?));
+                    found.map(Value::Text).ok_or_else(|| "is not in the message".to_owned())
+                }
+                _ => Err("is no value of the message".to_owned()),
+            };
+            name.render(value).ok().map(|name| name.expose().to_owned())
+        });
+        let pointed = || {
+            let mut values = self.pointers.iter().filter_map(|slot| text(look.get(*slot)?));
+            let first = values.next()?;
+            Some(values.fold(first, |whole, value| whole + &self.join + &value))
+        };
+        named.or_else(pointed).map_or(MessageTopic::None, MessageTopic::new)
+    }
+}
+
+/// A value that a topic can be of, or have in it: a text, a number, true or false.
+fn text(json: &str) -> Option<String> {
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok(),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(json.to_owned()),
+    }
+}
