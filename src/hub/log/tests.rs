@@ -327,3 +327,32 @@ fn entries_that_will_never_be_had_are_lost_in_one_piece() {
     let ledger = cursor.ledger(&log);
     assert_eq!((ledger.entries, ledger.delivered, ledger.lost, ledger.ahead), (10, 2, 7, 1));
 }
+
+#[test]
+fn the_first_topic_may_be_of_an_entry_that_is_cut() {
+    use crate::{
+        hub::TopicOf,
+        protocol::{Data, Encoder, MessageTopic},
+    };
+    let mut log = log(1 << 20, None);
+    let publish = |log: &mut Log, topic: &MessageTopic| {
+        let message = Encoder::new(Data::Text("1")).with_topic(topic);
+        log.append(1, message.room(), Some(topic), |seq, envelope, raw| message.write(seq, 1, envelope, raw))
+    };
+    let [one, other] = ["one", "other"].map(|name| MessageTopic::new(name.to_owned()));
+    publish(&mut log, &MessageTopic::None);
+    log.stage();
+    publish(&mut log, &MessageTopic::None);
+    publish(&mut log, &one);
+    assert_eq!(log.cut_staged(), 2);
+    for (seq, topic) in [(2, &other), (3, &MessageTopic::None), (4, &one)] {
+        assert_eq!(publish(&mut log, topic), seq);
+    }
+    log.commit_all();
+    let names = (1..=4).map(|seq| match log.topic_of(seq) {
+        TopicOf::Topic { name, .. } => name,
+        TopicOf::None => "none",
+        TopicOf::Everybody => "everybody",
+    });
+    assert_eq!(names.collect::<Vec<_>>(), ["none", "other", "none", "one"]);
+}

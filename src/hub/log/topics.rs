@@ -120,6 +120,7 @@ impl Topics {
         {
             self.release(number);
         }
+        self.first = self.first.min(seq); // it may have begun with one of those
     }
 
     /// All numbers are below this.
@@ -207,9 +208,10 @@ mod tests {
                         first = seq;
                     }
                     1 => {
-                        let seq = (first + plain.len() as u64).saturating_sub(number).max(first);
+                        let seq = (first + plain.len() as u64).saturating_sub(number).max(1);
                         topics.cut(seq);
-                        plain.truncate((seq - first) as usize);
+                        plain.truncate(seq.saturating_sub(first) as usize);
+                        first = first.min(seq);
                     }
                     2 => { topics.other(); plain.push_back("*".to_owned()); }
                     3 => { topics.message(&MessageTopic::None); plain.push_back(String::new()); }
