@@ -243,6 +243,7 @@ mod tests {
             privileged: true,
             max_clients_per_user: None,
             max_line: 1,
+            answers: false,
             topics: None,
         }
     }

@@ -77,7 +77,7 @@ impl Pretty {
                 let (message, name) = (clean(&line.message), clean(line.code.name()));
                 let _ = write!(text, "{BAD}error{BAD:#} {message} ({name})");
             }
-            Line::Ok(_) | Line::Status(_) | Line::Other(_) => {
+            Line::Ok(_) | Line::Answer(_) | Line::Status(_) | Line::Other(_) => {
                 text.push_str(&clean(&String::from_utf8_lossy(line)));
             }
         }

@@ -17,6 +17,7 @@ use super::{
         names::Names,
         outbox::Outbox,
         reconnect::Reconnect,
+        requests::Requests,
         rotate::Rotate,
         script::Say,
         shutdown::Shutdown,
@@ -97,6 +98,7 @@ section!(HEARTBEAT, heartbeat, Heartbeat {
     only_when_idle: "heartbeat.only_when_idle" Nothing,
     timeout: "heartbeat.timeout" Nothing,
     idle_timeout: "heartbeat.idle_timeout" Nothing,
+    publish: "heartbeat.publish" Nothing,
     close_code: "heartbeat.close_code" Nothing,
 });
 
@@ -124,6 +126,7 @@ section!(LISTENER, listener, Listener {
     max_clients: "listener.max_clients" Nothing,
     max_clients_per_user: "listener.max_clients_per_user" Nothing,
     max_line: "listener.max_line" Nothing,
+    answers: "listener.answers" Nothing,
     topics: "listener.topics" Nothing,
 } but grant);
 
@@ -172,6 +175,13 @@ const SCRIPT: Key = Key { name: "[[script.step]]", takes: Takes::Connection };
 const CAPTURES: Key = Key { name: "[[capture]]", takes: Takes::Connection };
 const REPLIES: Key = Key { name: "[[reply]]", takes: Takes::Connection };
 const SEQUENCE: Key = Key { name: "[sequence]", takes: Takes::Connection };
+/// What waits for its answer was asked by the old words.
+const REQUESTS: Key = Key {
+    name: "requests.id, id_kind, answer_id, answer, error, rewrite_when, stream and server",
+    takes: Takes::Connection,
+};
+const REQUESTS_PACE: Key =
+    Key { name: "requests.timeout, max_in_flight, rewrite_sends and publish", takes: Takes::Nothing };
 const TOPIC_NAMES: Key = Key { name: "topics.pointer, join and rule", takes: Takes::Nothing };
 /// Topics are said again by the new words.
 const TOPICS: Key = Key {
@@ -230,6 +240,8 @@ impl Config {
             &CAPTURES,
             &REPLIES,
             &SEQUENCE,
+            &REQUESTS,
+            &REQUESTS_PACE,
             &TOPIC_NAMES,
             &TOPICS,
             &TOPICS_LIMITS,
@@ -272,11 +284,13 @@ impl Terms {
             captures,
             replies,
             sequence,
+            requests,
             topics: names,
             subscriptions,
             rotate,
             limits,
         } = self;
+        let asked = changed_requests(requests.as_ref(), new.requests.as_ref());
         let topics = changed_topics(subscriptions.as_ref(), new.subscriptions.as_ref());
         let whole = [
             (*vars != new.vars).then_some(&VARS),
@@ -288,6 +302,7 @@ impl Terms {
             (*names != new.topics).then_some(&TOPIC_NAMES),
         ];
         let mut keys: Vec<_> = whole.into_iter().flatten().collect();
+        keys.extend(asked);
         keys.extend(topics);
         keys.extend(self::rotate(rotate, &new.rotate));
         keys.extend(self::limits(limits, &new.limits));
@@ -339,6 +354,15 @@ impl Listener {
         let mut keys = listener(self, new);
         keys.extend(grant(&self.grant, &new.grant));
         keys
+    }
+}
+
+fn changed_requests(old: Option<&Requests>, new: Option<&Requests>) -> Option<&'static Key> {
+    let (Some(old), Some(new)) = (old, new) else { return (old != new).then_some(&REQUESTS) };
+    match (*old == new.paced_as(old), old == new) {
+        (false, _) => Some(&REQUESTS),
+        (true, false) => Some(&REQUESTS_PACE),
+        (true, true) => None,
     }
 }
 

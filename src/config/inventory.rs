@@ -37,6 +37,9 @@ impl Config {
         terms.replies.iter().for_each(|reply| add("`send` of a [[reply]]", &reply.send));
         let sequence = terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
         sequence.for_each(|send| add("sequence.send", send));
+        let streams = terms.requests.iter().flat_map(|requests| &requests.streams);
+        let cancels = streams.filter_map(|stream| stream.cancel.as_ref());
+        cancels.for_each(|cancel| add("requests.stream.cancel", cancel));
         terms.topics.rules.iter().for_each(|rule| add("`name` of a [[topics.rule]]", &rule.name));
         if let Some(topics) = &terms.subscriptions {
             add("topics.subscribe", &topics.subscribe);

@@ -23,14 +23,19 @@ const MORE_WORDS: [&str; 5] = ["auth", "key", "pass", "session", "sig"];
 /// A value of a query that is so long, in bytes, with letters and digits, is taken for a secret.
 const LONG: usize = 16;
 /// Keys whose value is, or may hold, what goes to the server or comes from it.
-const MESSAGES: [&str; 10] = [
+const MESSAGES: [&str; 15] = [
+    "cancel",
+    "end",
+    "error",
     "expect",
     "item",
     "match",
     "message",
     "payload",
+    "rewrite_when",
     "send",
     "send_when",
+    "stop",
     "subscribe",
     "unsubscribe",
     "when",

@@ -58,6 +58,7 @@ pub use self::{
         reconnect::{OnExhausted, Reconnect},
         reject::{DelayFrom, Reject},
         reply::Reply,
+        requests::{IdKind, RequestStream, Requests, ServerRequests},
         rights::{Ops, Rights},
         rotate::Rotate,
         rule::{Remedy, Rule},
@@ -89,8 +90,8 @@ pub struct Config {
     pub profile: Option<String>,
     /// `[upstream]`: where the link goes.
     pub upstream: Upstream,
-    /// `[vars]`, `[command.NAME]`, `[[script.step]]`, `[[capture]]`, `[[reply]]`, `[sequence]`, `[rotate]`
-    /// and `[limits]`: how the server wants to be spoken to.
+    /// `[vars]`, `[command.NAME]`, `[[script.step]]`, `[[capture]]`, `[[reply]]`, `[sequence]`, `[requests]`,
+    /// `[rotate]` and `[limits]`: how the server wants to be spoken to.
     pub terms: Terms,
     /// `[heartbeat]`: how the link proves that it lives.
     pub heartbeat: Heartbeat,

@@ -17,6 +17,7 @@ pub(super) mod proxy;
 pub(super) mod reconnect;
 pub(super) mod reject;
 pub(super) mod reply;
+pub(super) mod requests;
 pub(super) mod rights;
 pub(super) mod rotate;
 pub(super) mod rule;

@@ -66,9 +66,13 @@ impl Hub {
 
     /// Tells of what the link never took.
     pub(super) fn refuse(&self, command: Command) {
-        if let Command::Send(send) = command {
-            let state = self.link().state;
-            send.ticket.settle(Fate::LinkDown(state)); // it was never begun
+        match command {
+            Command::Send(send) => {
+                let state = self.link().state;
+                send.ticket.settle(Fate::LinkDown(state)); // it was never begun
+            }
+            Command::Cancel(cancellation) => (cancellation.tell)(false),
+            Command::Open | Command::Reconnect | Command::Close | Command::Stop => {}
         }
     }
 }

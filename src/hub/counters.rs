@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{Fate, Hole, LinkState, LinkStatus};
+use super::{Fate, Hole, LinkState, LinkStatus, MayAnswer, NoAnswer};
 use crate::protocol::{Bye, Why, status};
 
 /// All counters, kept as `status` shows them.
@@ -135,9 +135,47 @@ impl Counters {
                 Fate::OutboxFull => sends.outbox_full += 1,
                 Fate::TooLarge(_) | Fate::TooMany(_) => sends.too_large += 1,
                 Fate::RateLimited => sends.rate_limited += 1,
+                Fate::Answered => sends.answered += 1,
+                Fate::NotAnswerer(MayAnswer::Claimed(_)) => sends.answerer_taken += 1,
+                Fate::NotAnswerer(_) => sends.forbidden += 1,
                 Fate::Unknown => sends.unknown += 1,
             }
         });
+    }
+
+    /// Counts a request that has its answer, the first if there are several.
+    pub fn answered(&self) {
+        self.count(|counters| counters.requests.answered += 1);
+    }
+
+    /// Counts a request that gets no answer, or no other.
+    pub fn no_answer(&self, why: NoAnswer) {
+        self.count(|counters| {
+            let requests = &mut counters.requests;
+            match why {
+                NoAnswer::Timeout { .. } => requests.timeout += 1,
+                NoAnswer::Fate(Fate::Unknown) => requests.unknown += 1,
+                NoAnswer::Fate(Fate::LinkDown(_)) | NoAnswer::Ended => requests.link_down += 1,
+                NoAnswer::Cancelled => requests.cancelled += 1,
+                NoAnswer::Overrun => requests.overrun += 1,
+                // those that were never sent are among the sends, or nothing came of the line
+                NoAnswer::Fate(_)
+                | NoAnswer::Unsupported
+                | NoAnswer::NoPlace
+                | NoAnswer::Twice
+                | NoAnswer::TooMany => {}
+            }
+        });
+    }
+
+    /// Counts an answer that came when nobody waited for it any more.
+    pub(super) fn late_answer(&self) {
+        self.count(|counters| counters.requests.late += 1);
+    }
+
+    /// Counts a request of the server's that nobody has answered in time.
+    pub(super) fn unanswered(&self) {
+        self.count(|counters| counters.requests.unanswered += 1);
     }
 
     /// Counts a send that failed when its client had gone, so that nobody could be told.
@@ -155,7 +193,7 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::status::{CutCounts, GapCounts, HoleCounts, LinkCounts, SendCounts};
+    use crate::protocol::status::{CutCounts, GapCounts, HoleCounts, LinkCounts, RequestCounts, SendCounts};
 
     #[test]
     fn what_the_link_tells_is_counted_by_cause() {
@@ -223,10 +261,28 @@ mod tests {
             Fate::TooLarge(1),
             Fate::TooMany(1),
             Fate::RateLimited,
+            Fate::Answered,
+            Fate::NotAnswerer(MayAnswer::OfOthers),
+            Fate::NotAnswerer(MayAnswer::Claimed(1)),
             Fate::Unknown,
         ] {
             counters.fate(fate);
         }
+        counters.answered();
+        for why in [
+            NoAnswer::Timeout { written: true },
+            NoAnswer::Timeout { written: false },
+            NoAnswer::Fate(Fate::Unknown),
+            NoAnswer::Fate(Fate::LinkDown(LinkState::Waiting)),
+            NoAnswer::Ended,
+            NoAnswer::Cancelled,
+            NoAnswer::Overrun,
+            NoAnswer::NoPlace,
+        ] {
+            counters.no_answer(why);
+        }
+        counters.late_answer();
+        counters.unanswered();
         let all = status::Counters {
             link: LinkCounts::default(),
             gaps: GapCounts { slow_client: 1, expired: 1, epoch: 1, entries: 12 },
@@ -239,7 +295,20 @@ mod tests {
                 outbox_full: 1,
                 too_large: 2,
                 rate_limited: 1,
+                answered: 1,
+                forbidden: 1,
+                answerer_taken: 1,
                 unknown: 1,
+            },
+            requests: RequestCounts {
+                answered: 1,
+                timeout: 2,
+                unknown: 1,
+                link_down: 2,
+                cancelled: 1,
+                overrun: 1,
+                late: 1,
+                unanswered: 1,
             },
             upstream_gaps: HoleCounts { declared: 1, messages: 4 },
         };

@@ -14,6 +14,8 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{config, protocol};
 
+use request::Answerers;
+
 mod asking;
 mod configured;
 mod counters;
@@ -26,8 +28,10 @@ mod log;
 mod names;
 mod origin;
 mod publisher;
+mod quotas;
 mod reader;
 mod reload;
+mod request;
 mod send;
 mod shared_topics;
 mod stage;
@@ -47,8 +51,10 @@ pub use log::{Log, NotTaken, Picked, Retention, TopicOf};
 pub use names::{Claim, KeptPlace, Names};
 pub use origin::Origin;
 pub use publisher::{Commands, Publisher};
+pub use quotas::{Quota, Quotas};
 pub use reader::Reader;
 pub use reload::{Changes, Reload, ReloadResult};
+pub use request::{Asks, Caller, Cancellation, MayAnswer, NoAnswer, Told};
 pub use send::{Fate, Payload, Send, Ticket};
 pub use stage::Stage;
 pub use subscriptions::{
@@ -64,6 +70,8 @@ pub use windows::Windows;
 pub enum Command {
     /// Send this upstream, and tell its fate.
     Send(Send),
+    /// A client wants no more answers to a request.
+    Cancel(Cancellation),
     /// Open the link: from `closed` or `failed`, start; while `waiting`, try at once.
     Open,
     /// Drop the present connection, or the delay, and connect anew.
@@ -93,6 +101,12 @@ struct Shared {
     /// What leads to the link; `None` while there is none.
     commands: RefCell<Option<mpsc::Sender<Command>>>,
     lane: Lane,
+    /// How many requests wait for their answers.
+    quotas: Quotas,
+    /// Sends may be requests.
+    rewrites: Cell<bool>,
+    /// Who answers the server.
+    answerers: Cell<Answerers>,
     /// The last reload, and the keys that wait for a restart.
     reload: RefCell<Option<Reload>>,
     /// Who asked for a reload, to be told what came of it.
@@ -139,6 +153,9 @@ impl Hub {
             max_entry: Cell::new(protocol::longest(0)),
             commands: RefCell::default(),
             lane: Lane::default(),
+            quotas: Quotas::default(),
+            rewrites: Cell::default(),
+            answerers: Cell::default(),
             reload: RefCell::default(),
             reloads: RefCell::default(),
             reload_asked: Notify::new(),

@@ -161,18 +161,24 @@ impl Publisher {
         self.hub.counters().failed_takeover();
     }
 
+    /// Counts an answer that came when nobody waited for it any more.
+    pub fn count_late_answer(&self) {
+        self.hub.counters().late_answer();
+    }
+
+    /// Counts a request of the server's that nobody has answered in time.
+    pub fn count_unanswered(&self) {
+        self.hub.counters().unanswered();
+    }
+
     /// Tells how many sends wait in the outbox.
     pub fn set_waiting(&self, sends: usize) {
         self.hub.0.waiting.set(sends);
     }
 
-    /// Waits until clients have left, and returns them as [`Publisher::take_left`] does. Cancel-safe.
-    pub async fn left(&self) -> Vec<Rc<Origin>> {
-        loop {
-            let left = self.take_left();
-            if !left.is_empty() {
-                return left;
-            }
+    /// Waits until clients have left, of whom [`Publisher::take_left`] then tells. Cancel-safe.
+    pub async fn left(&self) {
+        while self.hub.0.left.borrow().is_empty() {
             self.hub.0.client_left.notified().await;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc};
 
-use super::{Lane, LinkState, Origin, Permit};
+use super::{Asks, Lane, LinkState, MayAnswer, Origin, Permit};
 
 /// What a client sends upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,11 @@ pub enum Fate {
     TooMany(usize),
     /// It is more than `limits.messages` let out, and `limits.excess` is `refuse`.
     RateLimited,
+    /// It answers a request of the server's that isn't open: somebody has answered it.
+    Answered,
+    /// It answers a request of the server's, which others do: the clients of other listeners, or the one that has
+    /// claimed it.
+    NotAnswerer(MayAnswer),
     /// The connection ended while it was being written: it may have arrived, or not.
     Unknown,
 }
@@ -70,12 +75,16 @@ pub struct Send {
     pub ticket: Ticket,
     /// Bytes beside the payload that are kept for it: those of its id.
     pub extra: usize,
+    /// What goes with one that may be a request; none where no answer is awaited.
+    pub asks: Option<Box<Asks>>,
+    /// Whether it may be an answer to the server's request.
+    pub may_answer: MayAnswer,
 }
 
 impl Send {
     /// One message.
     pub fn new(payload: Payload, ticket: Ticket, extra: usize) -> Send {
-        Send { payload, rest: Vec::new(), ticket, extra }
+        Send { payload, rest: Vec::new(), ticket, extra, asks: None, may_answer: MayAnswer::Yes }
     }
 
     /// One message that nobody waits to hear of: wsfan's own.
@@ -141,6 +150,11 @@ impl Ticket {
         if let Some(tell) = &self.tell {
             tell(Fate::Queued);
         }
+    }
+
+    /// Lets go of what has been told of it in another way.
+    pub fn drop_told(mut self) {
+        self.tell = None;
     }
 
     /// Tells the fate, for good.

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     cell::RefCell,
+    collections::BTreeSet,
     io::{self, Read},
     os::unix::net::UnixStream,
     rc::Rc,
@@ -11,6 +12,8 @@ use std::{
 
 use serde_json::value::RawValue;
 use tokio::{sync::Notify, task::coop::consume_budget};
+
+mod asking;
 
 use super::{
     access::Access,
@@ -65,11 +68,14 @@ pub(super) struct ClientReader {
     pub(super) dismissed: Rc<Notify>,
     /// When the daemon started, for `status`.
     pub(super) started: std::time::Instant,
+    /// The ids of its requests that wait for their answers.
+    pub(super) asked: Rc<RefCell<BTreeSet<Box<str>>>>,
 }
 
 impl Drop for ClientReader {
     /// However the reader ends, its client leaves with it.
     fn drop(&mut self) {
+        self.hub.unclaim_answers(self.id);
         self.hub.leave(&self.from, now());
         self.fanout.leave(self.id);
     }
@@ -211,8 +217,15 @@ impl ClientReader {
                 let Some(first) = payloads.next() else { return }; // it has one: see `parse`
                 self.send(id.map(RawValue::to_owned), first, payloads.collect()).await;
             }
-            Op::Attach(Attach { since, name, takeover, topics }) => {
-                self.attach(id, since, name.as_deref().map(|name| (name, takeover)), topics)
+            Op::Request { json, timeout_ms } => {
+                let Some(id) = id else { return }; // it has one: see `parse`
+                self.ask(id, json, timeout_ms.map(Duration::from_millis)).await;
+            }
+            Op::Cancel { request } => self.cancel(id, request).await,
+            Op::Attach(Attach { since, name, takeover, topics, answers }) => {
+                if !answers || self.claim(id) {
+                    self.attach(id, since, name.as_deref().map(|name| (name, takeover)), topics);
+                }
             }
             Op::Ack { seq } => self.acknowledge(id, seq),
             Op::Subscribe { topics, json } => self.subscribe(id, topics, json),
@@ -272,16 +285,19 @@ impl ClientReader {
         let extra = id.as_ref().map_or(0, |id| id.get().len());
         let Some(permit) = self.admit(Send::cost_of(&payload, &rest, extra)).await else { return };
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
+        let own_id = id.clone();
         let ticket = Ticket::new(permit, move |fate| {
             hub.counters().fate(fate);
-            if let Some(line) = replies::fate(id.as_deref(), fate) {
+            if let Some(line) = replies::fate(own_id.as_deref(), fate) {
                 fanout.reply(client, &line);
             }
             if fate.is_failure() && !fanout.can_be_told(client) {
                 dropped(&hub, &fanout, client);
             }
         });
-        self.hub.command(Command::Send(Send { payload, rest, ticket, extra })).await;
+        let asks = self.asks(id.clone());
+        let may_answer = self.may_answer();
+        self.hub.command(Command::Send(Send { payload, rest, ticket, extra, asks, may_answer })).await;
     }
 
     /// A line from a client of a raw listener is a text message. There is no line to tell an error
@@ -309,7 +325,9 @@ impl ClientReader {
                 fanout.dismiss(client, Bye::BadClient);
             }
         });
-        self.hub.command(Command::Send(Send::new(payload, ticket, 0))).await;
+        let (asks, may_answer) = (self.asks(None), self.may_answer());
+        let send = Send { asks, may_answer, ..Send::new(payload, ticket, 0) };
+        self.hub.command(Command::Send(send)).await;
     }
 
     /// Waits for room in the lane. `None`: the client has gone so long ago that its sends are dropped.

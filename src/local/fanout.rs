@@ -49,6 +49,20 @@ pub(super) use member::About;
 use member::{Member, bye};
 use raw::RawForm;
 
+/// So many bytes of answers and other replies may lie unread for one client; a single longer one may, too.
+const MAX_ANSWERS: usize = 1 << 20;
+
+/// What became of an answer on its way to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// It is among what the client reads next.
+    Taken,
+    /// The client isn't there any more, or isn't spoken to.
+    Gone,
+    /// It reads too slowly.
+    Overrun,
+}
+
 /// Writes to all clients. Clones are handles to the same fan-out.
 #[derive(Clone)]
 pub(crate) struct Fanout(Rc<Shared>);
@@ -279,6 +293,21 @@ impl Fanout {
             fanout.pump_and_hold(id, client)
         });
         self.shed();
+    }
+
+    /// Sends an answer of the server's to a client, ahead of data, unless it has left too many unread.
+    pub(super) fn answer(&self, id: u64, line: &[u8]) -> Answered {
+        let unread = match self.0.clients.borrow().get(id) {
+            Some(client) if !client.outgoing.is_deaf() && !client.outgoing.is_cut_off() => {
+                client.outgoing.unread_replies()
+            }
+            _ => return Answered::Gone,
+        };
+        if unread > 0 && unread + line.len() > MAX_ANSWERS {
+            return Answered::Overrun;
+        }
+        self.reply(id, line);
+        Answered::Taken
     }
 
     /// Notes what the line that a client has begun takes now. Who takes too much of what there is for

@@ -197,6 +197,7 @@ impl Listener {
             max_line,
             dismissed,
             started: self.started,
+            asked: Rc::default(),
         };
         readers.spawn_local(reader.run());
         Ok(())

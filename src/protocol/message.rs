@@ -107,7 +107,9 @@ impl Message<'_> {
 }
 
 /// A value that is there, even if it is `null`: a message may well be the JSON text `null`.
-fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+pub(super) fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -230,7 +232,7 @@ fn head(seq: u64, time_us: u64, line: &mut impl Sink) {
 }
 
 /// Appends `text` with each line break as a space.
-fn one_line(text: &str, out: &mut impl Sink) {
+pub(super) fn one_line(text: &str, out: &mut impl Sink) {
     let mut rest = text.as_bytes();
     // looked for before the copy: reading right after it would wait for the stores
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {

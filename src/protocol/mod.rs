@@ -6,6 +6,7 @@
 //!
 //! `docs/protocol.md` is the description. `docs/protocol.schema.json` is made of these types, by their tests.
 
+mod answer;
 mod gap;
 mod hello;
 mod json;
@@ -20,6 +21,7 @@ mod schema;
 pub mod status;
 mod topic;
 
+pub use answer::{Answer, answer_line};
 pub use gap::{Gap, UpstreamGap, Why};
 pub use hello::{Hello, SERVER, VERSION};
 #[cfg(feature = "fuzzing")]

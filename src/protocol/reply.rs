@@ -26,6 +26,8 @@ names! {
         Accepted = "accepted",
         /// An answer.
         Pong = "pong",
+        /// A `cancel`: no other answer follows to the request.
+        Cancelled = "cancelled",
         /// A reload: the new configuration is in force, but for what waits for a restart.
         Applied = "applied",
         /// The same, but for listeners that couldn't be bound or changed.
@@ -66,9 +68,15 @@ names! {
         TooLarge = "too_large",
         /// Over the server's limit of messages; or too many ask for `status`, or wait for a reload.
         RateLimited = "rate_limited",
-        /// The connection ended while the send was being written: it may have arrived or not.
+        /// Answers to a request came faster than the client read.
+        Overrun = "overrun",
+        /// A request of the server's was answered already.
+        Answered = "answered",
+        /// Another client has claimed the answers to the server's requests.
+        AnswererTaken = "answerer_taken",
+        /// The connection ended while the send was being written, or before a request's answer: it may have arrived or not.
         Unknown = "unknown",
-        /// The configuration has nothing for this: no `topics.subscribe`.
+        /// The configuration has nothing for this: no `topics.subscribe`, or no `[requests]`.
         Unsupported = "unsupported",
         /// The server refused topics, or they can't be said.
         Refused = "refused",

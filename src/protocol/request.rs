@@ -17,6 +17,9 @@ pub const MAX_UNIT: usize = 1000;
 /// The longest name of a client, in characters.
 pub const MAX_NAME: usize = 64;
 
+/// The longest wait for an answer, in milliseconds: a day.
+const MAX_TIMEOUT_MS: u64 = 86_400_000;
+
 /// A request: one line from a client.
 #[derive(Debug, Clone)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -42,9 +45,13 @@ impl Request<'_> {
             Op::Unit { messages } => {
                 fields.messages = Some(messages.iter().map(raw).map(Cow::Owned).collect())
             }
-            Op::Attach(Attach { since, name, takeover, topics }) => {
+            Op::Request { json, timeout_ms } => {
+                (fields.json, fields.timeout_ms) = (Some(*json), *timeout_ms);
+            }
+            Op::Cancel { request } => fields.request = Some(request),
+            Op::Attach(Attach { since, name, takeover, topics, answers }) => {
                 (fields.since, fields.name) = (since.clone(), name.as_deref().map(Cow::Borrowed));
-                (fields.takeover, fields.topics) = (*takeover, topics.clone());
+                (fields.takeover, fields.topics, fields.answers) = (*takeover, topics.clone(), *answers);
             }
             Op::Ack { seq } => fields.seq = Some(*seq),
             Op::Subscribe { topics, json } => (fields.topics, fields.json) = (Some(topics.clone()), *json),
@@ -89,6 +96,19 @@ pub enum Op<'a> {
         #[cfg_attr(test, schemars(length(min = 1)))]
         topics: Vec<Cow<'a, str>>,
     },
+    /// Send this upstream, and tell its answer to this client alone.
+    Request {
+        /// The request.
+        json: &'a RawValue,
+        /// For so long its answer is awaited, in milliseconds; left out, for as long as is configured.
+        #[cfg_attr(test, schemars(range(min = 1, max = MAX_TIMEOUT_MS)))]
+        timeout_ms: Option<u64>,
+    },
+    /// Take no more answers to a request.
+    Cancel {
+        /// The request's id.
+        request: &'a RawValue,
+    },
     /// Tell the state of everything.
     Status,
     /// Drop the connection and connect anew.
@@ -112,6 +132,8 @@ impl Op<'_> {
             Op::Ack { .. } => "ack",
             Op::Subscribe { .. } => "subscribe",
             Op::Unsubscribe { .. } => "unsubscribe",
+            Op::Request { .. } => "request",
+            Op::Cancel { .. } => "cancel",
             Op::Status => "status",
             Op::Reconnect => "reconnect",
             Op::Close => "close",
@@ -138,6 +160,9 @@ pub struct Attach<'a> {
     /// any. Left out: all that the listener lets through.
     #[cfg_attr(test, schemars(length(max = 1000)))]
     pub topics: Option<Vec<Cow<'a, str>>>,
+    /// Whether it claims the answers to the server's requests for itself alone.
+    #[cfg_attr(test, schemars(default))]
+    pub answers: bool,
 }
 
 /// What to send, as it stands in the line.
@@ -253,9 +278,20 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
             if fields.takeover && fields.name.is_none() {
                 return bad(id, Code::BadRequest, "`takeover` goes with `name`".to_owned());
             }
-            let Fields { since, name, takeover, topics, .. } = fields;
-            Op::Attach(Attach { since, name, takeover, topics })
+            let Fields { since, name, takeover, topics, answers, .. } = fields;
+            Op::Attach(Attach { since, name, takeover, topics, answers })
         }
+        Some("request") => match request(&fields) {
+            Ok(op) => op,
+            Err(message) => return bad(id, Code::BadRequest, message),
+        },
+        Some("cancel") => match fields.request {
+            Some(request) => Op::Cancel { request },
+            None => {
+                let message = "a cancel needs `request`, the id of the request that it is about";
+                return bad(id, Code::BadRequest, message.to_owned());
+            }
+        },
         Some("ack") => match fields.seq {
             Some(seq) => Op::Ack { seq },
             None => {
@@ -283,14 +319,32 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         Some("reload") => Op::Reload,
         Some("ping") => Op::Ping,
         Some(other) => {
-            let known =
-                "send, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, reload and ping";
+            let known = "send, request, cancel, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, reload and \
+                         ping";
             let shown: String = other.chars().take(40).collect();
             return bad(id, Code::UnknownOp, format!("there is no op {shown:?}; there are {known}"));
         }
         None => return bad(id, Code::BadRequest, "the line has no `op`".to_owned()),
     };
     Ok(Request { id, op })
+}
+
+/// A request, whose answer needs a name.
+fn request<'a>(fields: &Fields<'a>) -> Result<Op<'a>, String> {
+    let Fields { id, json, text, binary, messages, timeout_ms, .. } = fields;
+    let Some(json) = *json else {
+        return Err("a request needs `json`".to_owned());
+    };
+    if text.is_some() || binary.is_some() || messages.is_some() {
+        return Err("a request has `json` alone: only JSON has a place for an id".to_owned());
+    }
+    if id.is_none_or(|id| id.get() == "null") {
+        return Err("a request needs an `id`, which its answer carries".to_owned());
+    }
+    if timeout_ms.is_some_and(|millis| !(1..=MAX_TIMEOUT_MS).contains(&millis)) {
+        return Err(format!("`timeout_ms` is from 1 to {MAX_TIMEOUT_MS}"));
+    }
+    Ok(Op::Request { json, timeout_ms: *timeout_ms })
 }
 
 /// The messages of a unit, each an object with its payload.
@@ -329,13 +383,15 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
             let there = match op_of(line).as_deref() {
                 Some("send") => "a send has `op`, `id`, and one of `json`, `text`, `binary` and `messages`",
                 Some("attach") => {
-                    "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover` and `topics`"
+                    "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover`, `topics` and `answers`"
                 }
                 Some("ack") => "an ack has `op`, `id` and `seq`",
                 Some("subscribe") => {
                     "a subscribe has `op`, `id`, `topics`, and `json` where the server wants a payload"
                 }
                 Some("unsubscribe") => "an unsubscribe has `op`, `id` and `topics`",
+                Some("request") => "a request has `op`, `id`, `json` and `timeout_ms`",
+                Some("cancel") => "a cancel has `op`, `id` and `request`",
                 _ => {
                     "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, for an attach `since` and `topics`, and for a subscribe `topics` and `json`"
                 }
@@ -402,6 +458,12 @@ struct Fields<'a> {
     takeover: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    answers: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<u64>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    request: Option<&'a RawValue>,
 }
 
 /// A field that is there, whatever it holds: `null` is a payload like any other.
@@ -500,7 +562,7 @@ mod tests {
             ),
             (
                 r#"{"op":"attach","from":1}"#,
-                "unknown field `from`: an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover` and `topics`",
+                "unknown field `from`: an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover`, `topics` and `answers`",
             ),
         ] {
             assert_eq!(bad(line).2, sentence, "{line}");
@@ -518,25 +580,34 @@ mod tests {
                 "Unit { messages: [Json(RawValue([1])), Text(\"a\"), Binary([0]), Json(RawValue(null))] }",
             ),
             (
+                r#"{"op":"attach","answers":true}"#,
+                "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: true })",
+            ),
+            (
+                r#"{"op":"request","id":1,"json":{},"timeout_ms":5}"#,
+                "Request { json: RawValue({}), timeout_ms: Some(5) }",
+            ),
+            (r#"{"op":"cancel","request":"a"}"#, r#"Cancel { request: RawValue("a") }"#),
+            (
                 r#"{"op":"attach","topics":["a.*","b\n"]}"#,
-                r#"Attach(Attach { since: None, name: None, takeover: false, topics: Some(["a.*", "b\n"]) })"#,
+                r#"Attach(Attach { since: None, name: None, takeover: false, topics: Some(["a.*", "b\n"]), answers: false })"#,
             ),
             (
                 r#"{"op":"attach"}"#,
-                "Attach(Attach { since: None, name: None, takeover: false, topics: None })",
+                "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: false })",
             ),
             (
                 r#"{"op":"attach","since":null}"#,
-                "Attach(Attach { since: None, name: None, takeover: false, topics: None })",
+                "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: false })",
             ),
             (
                 r#"{"op":"attach","name":"b\u00f6t","takeover":true}"#,
-                "Attach(Attach { since: None, name: Some(\"böt\"), takeover: true, topics: None })",
+                "Attach(Attach { since: None, name: Some(\"böt\"), takeover: true, topics: None, answers: false })",
             ),
             (r#"{"op":"ack","seq":7}"#, "Ack { seq: 7 }"),
             (
                 r#"{"op":"attach","since":{"epoch":"e","seq":3}}"#,
-                r#"Attach(Attach { since: Some(Since { epoch: "e", seq: 3 }), name: None, takeover: false, topics: None })"#,
+                r#"Attach(Attach { since: Some(Since { epoch: "e", seq: 3 }), name: None, takeover: false, topics: None, answers: false })"#,
             ),
             (
                 r#"{"op":"subscribe","topics":["a","b"],"json":null}"#,
@@ -618,6 +689,14 @@ mod tests {
                 Code::BadRequest,
                 "field `topic`: a subscribe has",
             ),
+            (r#"{"op":"request","id":1}"#, Code::BadRequest, "needs `json`"),
+            (r#"{"op":"request","json":{}}"#, Code::BadRequest, "needs an `id`"),
+            (r#"{"op":"request","id":1,"json":{},"timeout_ms":0}"#, Code::BadRequest, "from 1 to 86400000"),
+            (r#"{"op":"request","id":1,"json":{},"timeout_ms":86400001}"#, Code::BadRequest, "from 1 to"),
+            (r#"{"op":"request","id":1,"json":{},"timeout_ms":-1}"#, Code::BadRequest, "expected u64"),
+            (r#"{"op":"request","id":1,"text":"x"}"#, Code::BadRequest, "needs `json`"),
+            (r#"{"op":"request","id":1,"json":1,"text":"x"}"#, Code::BadRequest, "`json` alone"),
+            (r#"{"op":"cancel","id":1}"#, Code::BadRequest, "needs `request`"),
             (r#"{"op":"attach","id":1,"since":3}"#, Code::BadRequest, "expected an object with `epoch` and"),
             (r#"{"op":"attach","id":1,"since":["e",3]}"#, Code::BadRequest, "expected an object with"),
             (r#"{"op":"attach","id":1,"since":{"epoch":"e","seq":3,"x":1}}"#, Code::BadRequest, "field `x`"),
@@ -688,6 +767,9 @@ mod tests {
             r#"{"op":"attach","id":1}"#,
             r#"{"op":"attach","id":1,"name":"bot","takeover":true}"#,
             r#"{"op":"ack","id":1,"seq":3}"#,
+            r#"{"op":"attach","id":1,"answers":true}"#,
+            r#"{"op":"request","id":1,"json":{"a": 1.10},"timeout_ms":5000}"#,
+            r#"{"op":"cancel","id":2,"request":1}"#,
             r#"{"op":"status","id":1}"#,
             r#"{"op":"reconnect"}"#,
             r#"{"op":"close"}"#,

@@ -202,6 +202,8 @@ pub struct Counters {
     pub refused_clients: u64,
     /// Sends that failed, by the code that their clients were told; those of clients that had gone too.
     pub failed_sends: SendCounts,
+    /// Requests, by what came of them.
+    pub requests: RequestCounts,
     /// Holes in the server's own count of its messages.
     pub upstream_gaps: HoleCounts,
     /// Messages whose topic was too long, or had control characters in it.
@@ -276,8 +278,37 @@ pub struct SendCounts {
     pub too_large: u64,
     /// They were over `limits.messages`.
     pub rate_limited: u64,
+    /// They answered a request of the server's that somebody had answered.
+    pub answered: u64,
+    /// They answered a request of the server's, which clients of other listeners do.
+    pub forbidden: u64,
+    /// They answered a request of the server's, which another client had claimed.
+    pub answerer_taken: u64,
     /// The connection ended while they were being written.
     pub unknown: u64,
+}
+
+/// Requests, by what came of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct RequestCounts {
+    /// They have their answer, or the first of several.
+    pub answered: u64,
+    /// None came in time.
+    pub timeout: u64,
+    /// The connection ended after they were written, or while they were.
+    pub unknown: u64,
+    /// The link wasn't up; or their further answers ended with the connection.
+    pub link_down: u64,
+    /// Their clients wanted no more.
+    pub cancelled: u64,
+    /// Their answers came faster than their clients read.
+    pub overrun: u64,
+    /// Answers that came when nobody waited for them any more.
+    pub late: u64,
+    /// Requests from the server that nobody answered in time.
+    pub unanswered: u64,
 }
 
 /// Holes in the server's own count of its messages.

@@ -119,6 +119,7 @@ impl Listeners {
     pub(super) fn settle(&mut self) {
         self.parting.drain(..).for_each(Handle::end);
         self.active.iter().for_each(|active| active.handle.withdraw());
+        self.tell_answering();
         // those who stay with it have it to their end
         self.fanout.offer_raw(self.active.iter().any(|active| active.handle.config().format == Format::Raw));
     }
@@ -148,15 +149,22 @@ impl Listeners {
         }
         let (accepts, over) = oneshot::channel::<()>();
         self.active.push(Active { handle: listener.handle(), _accepts: accepts });
+        self.tell_answering();
         self.tasks.spawn_local(listener.run(async move {
             let _ = over.await; // dropped, never sent
         }));
+    }
+
+    /// Says whether some listeners, and they alone, are for answers to the server.
+    fn tell_answering(&self) {
+        self.hub.set_answering(self.active.iter().any(|active| active.handle.config().answers));
     }
 
     fn change(&mut self, config: config::Listener, ids: Option<Ids>) -> Result<(), BindError> {
         let raw = config.format == Format::Raw;
         let active = self.active.iter().find(|active| active.handle.path() == config.path);
         active.map_or(Ok(()), |active| active.handle.change(config, ids))?;
+        self.tell_answering();
         if raw {
             self.fanout.offer_raw(true);
         }

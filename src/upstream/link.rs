@@ -10,12 +10,12 @@ use tokio::{sync::watch, time};
 
 use super::{
     attempt::{AttemptResult, Attempted, Dial, attempt},
-    machine::{Action, Input, Machine, Reached, Slot},
+    machine::{Action, Input, Kind, Machine, Reached, Slot},
     settings::{Exit, Settings},
     websocket::{Batch, Connection, ConnectionEnd, Listen},
     wire::track::Track,
 };
-use crate::hub::{Command, Commands, Fate, LinkState, Publisher, Send, now_us};
+use crate::hub::{Cancellation, Command, Commands, Fate, LinkState, Publisher, Send, now_us};
 
 pub(super) mod backlog;
 mod exchange;
@@ -99,6 +99,7 @@ enum Event {
 
 impl<D: Dial + 'static> Link<D> {
     async fn run(mut self) -> Exit {
+        self.tell_rewrites();
         self.machine.count_on(self.hub.status().conn);
         if let Some(past) = self.legacy.take() {
             self.machine.go_on_from(past);
@@ -148,7 +149,7 @@ impl<D: Dial + 'static> Link<D> {
             event = settings_changed(settings) => event,
             () = hub.ready(), if !ready => Event::Round,
             () = hub.topics_changed() => Event::Round,
-            _ = hub.left() => Event::Round,
+            () = hub.left() => Event::Round,
             () = sleep_until(deadline) => Event::Round,
         }
     }
@@ -203,7 +204,7 @@ impl<D: Dial + 'static> Link<D> {
             self.command(Some(command));
             self.act();
         }
-        self.hub.take_left(); // the next round asks anew how long sends wait
+        self.part(); // the next round asks anew how long sends wait
         if self.settings.as_ref().is_some_and(|settings| settings.has_changed().unwrap_or(false)) {
             self.change_settings();
             self.act();
@@ -232,6 +233,7 @@ impl<D: Dial + 'static> Link<D> {
         let now = now();
         match command {
             Some(Command::Send(send)) => self.send(now, send),
+            Some(Command::Cancel(cancellation)) => self.cancel(now, cancellation),
             Some(Command::Open) => self.machine.handle(now, Input::Open),
             Some(Command::Reconnect) => self.machine.handle(now, Input::Reconnect),
             Some(Command::Close) => self.machine.handle(now, Input::Close),
@@ -240,6 +242,7 @@ impl<D: Dial + 'static> Link<D> {
     }
 
     fn send(&mut self, now: Instant, send: Send) {
+        let Some((send, kind)) = self.machine.take(now, send) else { return };
         let limits = &self.present.terms.limits;
         if let Some(max) = limits.max_message.filter(|max| send.largest() > *max) {
             send.ticket.settle(Fate::TooLarge(max));
@@ -248,9 +251,24 @@ impl<D: Dial + 'static> Link<D> {
         } else if self.machine.refuses(now, self.backlog.ahead(), send.count()) {
             send.ticket.settle(Fate::RateLimited);
         } else if self.machine.sender().is_some() || self.is_draining() {
-            self.backlog.push(send);
+            self.backlog.push(send, &kind);
         } else {
             self.backlog.hold(now, send, self.machine.state_for_sends());
+        }
+    }
+
+    /// A client wants no more answers to a request.
+    fn cancel(&mut self, now: Instant, cancellation: Cancellation) {
+        let Cancellation { from, request, tell } = cancellation;
+        let is_there = self.backlog.cancel(from.client, request.get())
+            || self.machine.cancel(now, from.client, request.get());
+        tell(is_there);
+    }
+
+    /// Clients that have left take no answers any more.
+    fn part(&mut self) {
+        for from in self.hub.take_left() {
+            self.machine.part(now(), from.client);
         }
     }
 
@@ -258,6 +276,12 @@ impl<D: Dial + 'static> Link<D> {
     fn is_over(&self, now: Instant, send: &Send) -> Option<usize> {
         let most = (!send.rest.is_empty()).then(|| self.machine.leeway(now).most)?;
         (send.count() > most).then_some(most)
+    }
+
+    /// Says whether sends may be requests.
+    fn tell_rewrites(&self) {
+        let requests = self.present.terms.requests.as_ref();
+        self.hub.set_rewrites(requests.is_some_and(|requests| requests.rewrite_sends));
     }
 
     fn change_settings(&mut self) {
@@ -270,6 +294,7 @@ impl<D: Dial + 'static> Link<D> {
         }
         self.present = new.clone();
         self.backlog.set_limits(new.outbox);
+        self.tell_rewrites();
         self.machine.handle(now(), Input::Settings(Box::new(new)));
     }
 
@@ -345,7 +370,7 @@ impl<D: Dial + 'static> Link<D> {
         // closed, it ends with the last that was on its way
         while let Some(command) = self.commands.recv().await {
             if let Command::Send(send) = command {
-                self.backlog.push(send);
+                self.backlog.push(send, &Kind::Plain);
             }
         }
         let unsent = self.backlog.give_up(state);

@@ -26,6 +26,7 @@ use crate::{
     hub::{Data, LinkState, LinkStatus, Payload},
 };
 
+mod asked;
 mod backoff;
 mod channel;
 mod dedupe;
@@ -33,9 +34,9 @@ mod dialling;
 mod events;
 mod fault;
 mod heartbeat;
+mod orders;
 mod pacing;
 mod past;
-mod requests;
 mod rotation;
 mod sends;
 mod state;
@@ -44,6 +45,7 @@ mod trial;
 mod verdict;
 mod world;
 
+pub(super) use crate::upstream::session::{Stray, requests::Kind};
 use channel::{Channel, Doing, Timeout};
 pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};
 use fault::Fault;
@@ -295,6 +297,7 @@ impl Machine {
                 Doing::RoundTrip(round_trip) => self.note_round_trip(slot, round_trip),
                 Doing::Effect(Effect::Ready) => self.script_done(now, slot),
                 Doing::Effect(Effect::Rotate { why }) if is_main => self.rotate(now, why),
+                Doing::Effect(Effect::Stray(stray)) => self.news.push_back(News::Note(Note::Stray(stray))),
                 Doing::Effect(Effect::PutOff { why, delay }) => self.put_off(is_main, why, delay),
                 Doing::Effect(Effect::Failed { error, then }) => {
                     self.session_failed(now, slot, error, then);

@@ -15,17 +15,20 @@ use std::{
 use super::secrets::Secrets;
 use crate::{
     config::{Pointer, Remedy, Say, format_duration},
-    hub::{Data, Hole, MessageTopic, Payload},
+    hub::{Data, Hole, MessageTopic},
 };
 
+mod asked;
 pub(super) mod context;
 mod count;
 pub(super) mod destination;
+pub(super) mod draft;
 mod mark;
 pub(super) mod matcher;
 pub(super) mod memory;
 mod naming;
 pub(super) mod probe;
+pub(super) mod requests;
 mod rules;
 mod script;
 pub(super) mod sequence;
@@ -38,7 +41,9 @@ use self::{
     script::{Heeded, Progress},
 };
 pub(super) use context::Context;
+use draft::Draft;
 use matcher::Look;
+use requests::{calls::Calls, serving::Serving};
 use sequence::Counts;
 pub(super) use topics::{OfTopics, Unsaid};
 
@@ -74,6 +79,10 @@ pub(super) struct Session {
     /// Which topic that message is of.
     topic: MessageTopic,
     next_id: u64,
+    /// The requests that wait for their answers.
+    calls: Calls,
+    /// What the server asked.
+    serving: Serving,
     counts: Counts,
     /// Where this connection's counts begin that another one's, still heard, don't reach yet.
     joins: BTreeMap<String, u64>,
@@ -99,11 +108,20 @@ pub(super) enum Purpose {
     Heartbeat,
 }
 
+/// A request that came to its end without being of use to anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stray {
+    /// An answer came when nobody waited for it any more.
+    Late,
+    /// Nobody has answered the server in time.
+    Unanswered,
+}
+
 /// What a session wants done.
 #[derive(Debug, PartialEq)]
 pub(super) enum Effect {
     /// Send this.
-    Send(Payload, Purpose),
+    Send(Draft, Purpose),
     /// The script is done: the connection is good for clients.
     Ready,
     /// The server puts the step under way off, in the words of the sentence: it is said anew after `delay`,
@@ -119,6 +137,8 @@ pub(super) enum Effect {
     HeartbeatAnswered,
     /// The server said how often the heartbeat beats.
     BeatInterval(Duration),
+    /// A request came to its end without being of use to anybody.
+    Stray(Stray),
     /// How the script goes: only where it is followed.
     Script(Mark),
 }
@@ -138,6 +158,8 @@ impl Session {
             of_topics: OfTopics::default(),
             topic: MessageTopic::None,
             next_id: 1,
+            calls: Calls::default(),
+            serving: Serving::default(),
             counts: Counts::default(),
             joins: BTreeMap::new(),
             presence: None,
@@ -166,10 +188,11 @@ impl Session {
             Data::Binary(bytes) => bytes,
         };
         let rules = Rc::clone(&self.rules);
+        let is_passed_over = self.progress == Progress::Done && !self.may_concern(&rules, bytes);
         let probe = match self.progress {
             Progress::Before | Progress::Failed => return Publish::Yes,
             Progress::Waits { .. } | Progress::Again { .. } => &rules.during,
-            Progress::Done if !rules.sieve.may_concern(bytes, &mut self.scratch) => return Publish::Yes,
+            Progress::Done if is_passed_over => return Publish::Yes,
             Progress::Done => &rules.after,
         };
         let text = match message {
@@ -185,6 +208,7 @@ impl Session {
 
     /// Does what is due. `is_held`: what was to be said still waits for `limits.messages`.
     pub(super) fn timeout(&mut self, context: &mut Context<'_>, is_held: bool) {
+        self.expire_requests(context.now);
         if let Progress::Again { step, at } = self.progress
             && at <= context.now
         {
@@ -233,11 +257,12 @@ impl Session {
 
     /// When to call [`Session::timeout`].
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        match self.progress {
+        let step = match self.progress {
             Progress::Waits { until, .. } => Some(until),
             Progress::Again { at, .. } => Some(at),
             _ => None,
-        }
+        };
+        [step, self.calls.next_timeout(), self.serving.next_timeout()].into_iter().flatten().min()
     }
 
     /// Whether messages matter to it.
@@ -245,7 +270,7 @@ impl Session {
         match self.progress {
             Progress::Before | Progress::Failed => false,
             Progress::Waits { .. } | Progress::Again { .. } => true,
-            Progress::Done => !self.rules.sieve.is_empty(),
+            Progress::Done => !self.rules.sieve.is_empty() || self.has_requests(&self.rules),
         }
     }
 
@@ -259,11 +284,11 @@ impl Session {
     ///
     /// # Errors
     /// Something in it has no value: a sentence.
-    pub(super) fn beat(&mut self, context: &mut Context<'_>) -> Result<Payload, String> {
+    pub(super) fn beat(&mut self, context: &mut Context<'_>) -> Result<Draft, String> {
         let rules = Rc::clone(&self.rules);
         let payload = match rules.beat.as_ref().ok_or("heartbeat.message is not there")? {
-            Say::Binary(bytes) => self.fitting(Payload::Binary(bytes.clone())),
-            Say::Text(template) => self.render(context, template, None),
+            Say::Binary(bytes) => self.as_it_is(bytes),
+            Say::Text(template) => self.render(context, template, None, None),
         };
         payload.map_err(|why| format!("the heartbeat can't be sent: {why}"))
     }
@@ -292,8 +317,9 @@ impl Session {
         if let Some(topics) = rules.topics.as_ref().filter(|_| self.progress == Progress::Done) {
             self.of_topics = self.of_topics(context, topics, look);
         }
+        let is_private = self.hear_requests(context, rules, look);
         let Heeded { publish, is_taken } = self.hear_step(context, rules, look);
-        let mut publish = publish;
+        let mut publish = if is_private { Publish::No } else { publish };
         if !is_taken && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look)) {
             let said = self.quote(context, look);
             let error = format!("the server said what a reconnect.rule is about, {words}: {said}");
@@ -307,7 +333,7 @@ impl Session {
                 if !reply.publish {
                     publish = Publish::No;
                 }
-                match self.render(context, &reply.send, Some(look)) {
+                match self.render(context, &reply.send, Some(look), None) {
                     Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
                     Err(why) => self.fail(format!("a reply can't be sent: {why}"), Remedy::Retry),
                 }
@@ -316,6 +342,9 @@ impl Session {
         if self.progress != Progress::Failed {
             if rules.answer.as_ref().is_some_and(|answer| answer.matches(look)) {
                 self.effects.push_back(Effect::HeartbeatAnswered);
+                if !rules.publish_answer {
+                    publish = Publish::No;
+                }
             }
             if let Some((when, words)) = &rules.rotate
                 && when.matches(look)

@@ -107,7 +107,7 @@ fn unknown_keys() {
         (
             "x = 1",
             "line 2: unknown key `x`: the keys here are capture, command, heartbeat, history, limits, listener, \
-             log, memory, names, outbox, profile, reconnect, reply, rotate, script, sequence, shutdown, topics, upstream, vars",
+             log, memory, names, outbox, profile, reconnect, reply, requests, rotate, script, sequence, shutdown, topics, upstream, vars",
         ),
         (
             "[history]\nlog.level = \"debug\"",
@@ -189,7 +189,7 @@ fn upstream_urls() {
         ),
         (
             "\"ws://${foo:X}\"",
-            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, last, field and topic, and without a name now_ms, now_s, uuid, next_id, topic, topics, payload and subscribed_id",
+            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, last, field and topic, and without a name now_ms, now_s, uuid, next_id, topic, topics, payload, key and subscribed_id",
         ),
         ("7", "upstream.url is an integer: write text in quotes, or a list of texts"),
         ("[\"ws://a\", 7]", "upstream.url[1] is an integer: write text in quotes"),
@@ -692,7 +692,7 @@ fn listeners() {
         ),
         (
             "[[listener]]\nops = [\"fly\"]",
-            "line 3: listener[0].ops[0] is \"fly\": there are send, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, reload, ping",
+            "line 3: listener[0].ops[0] is \"fly\": there are send, request, cancel, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, reload, ping",
         ),
         (
             "[[listener]]\nops = [\"ping\", \"ping\"]",
@@ -982,6 +982,8 @@ fn the_samples_examples_are_valid() {
     let config = parse(&with_examples()).unwrap();
     assert_eq!((config.terms.script.steps.len(), config.reconnect.rules.len()), (2, 2));
     assert!(config.terms.sequence.is_some() && config.terms.replies.len() == 1);
+    let requests = config.terms.requests.unwrap();
+    assert!(requests.streams.len() == 1 && requests.server.is_some());
     assert!(config.terms.subscriptions.is_some_and(|topics| topics.answer.is_some()));
 }
 
@@ -995,17 +997,27 @@ fn the_sample_has_every_key() {
     };
     let mut sections = known("");
     sections.sort_unstable();
-    assert_eq!(sections.len(), 20, "{sections:?}");
+    assert_eq!(sections.len(), 21, "{sections:?}");
     assert!(SAMPLE.contains("profile = \"NAME\""));
     let header = |section: &str| match section {
-        "listener" | "capture" | "reply" | "script.step" | "reconnect.rule" => format!("[[{section}]]"),
+        "listener" | "capture" | "reply" | "script.step" | "reconnect.rule" | "requests.stream" => {
+            format!("[[{section}]]")
+        }
         section => format!("[{section}]"),
     };
     let sample = with_examples();
     // these hold the user's own names, or lists that have a section of their own here
     let sections =
         sections.iter().filter(|section| !["profile", "vars", "command", "script"].contains(&&***section));
-    let others = ["upstream.tls", "command.sign", "script.step", "reconnect.rule", "topics.answer"];
+    let others = [
+        "upstream.tls",
+        "command.sign",
+        "script.step",
+        "reconnect.rule",
+        "requests.stream",
+        "requests.server",
+        "topics.answer",
+    ];
     for section in sections.map(String::as_str).chain(others) {
         let header = header(section);
         // of all the tables with this header

@@ -19,6 +19,7 @@ mod names;
 mod profiles;
 mod protocol;
 mod reload;
+mod requests;
 mod rights;
 mod secrets;
 mod sends;

@@ -56,6 +56,8 @@ pub(in crate::config) enum Use {
     Subscribe,
     /// In `topics.unsubscribe`.
     Unsubscribe,
+    /// In `requests.stream.cancel`.
+    Cancel,
     /// In `topics.item`.
     Topic,
     /// In the `name` of a `[[topics.rule]]`.
@@ -253,6 +255,11 @@ impl Names {
             Placeholder::SubscribedId if used != Use::Unsubscribe => {
                 return Err(
                     "is known once a topic is subscribed to: it goes in topics.unsubscribe only".to_owned()
+                );
+            }
+            Placeholder::Key if used != Use::Cancel => {
+                return Err(
+                    "is what a stream's messages carry: it goes in requests.stream.cancel only".to_owned()
                 );
             }
             Placeholder::Topics if used == Use::Topic => {

@@ -20,7 +20,7 @@ const O_NONBLOCK: i32 = 0o4000;
 /// The kinds that have a name, for errors.
 const KINDS: &str = "credential, env, file, command, var, capture, last, field and topic";
 /// The kinds that have none.
-const BARE_KINDS: &str = "now_ms, now_s, uuid, next_id, topic, topics, payload and subscribed_id";
+const BARE_KINDS: &str = "now_ms, now_s, uuid, next_id, topic, topics, payload, key and subscribed_id";
 
 /// Where a part of a template comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,8 @@ pub enum Placeholder {
     Topics,
     /// The JSON that a client gave with a topic.
     Payload,
+    /// What the messages of a stream carry: see `requests.stream.cancel`.
+    Key,
     /// The id of the message by which a topic was subscribed to.
     SubscribedId,
 }
@@ -72,6 +74,7 @@ impl Placeholder {
                 "topic" => Ok(Self::Topic(None)),
                 "topics" => Ok(Self::Topics),
                 "payload" => Ok(Self::Payload),
+                "key" => Ok(Self::Key),
                 "subscribed_id" => Ok(Self::SubscribedId),
                 _ => {
                     refuse("has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`")
@@ -116,7 +119,7 @@ impl Placeholder {
             },
             "var" => Ok(Self::Var(name)),
             "capture" => Ok(Self::Capture(name)),
-            "now_ms" | "now_s" | "uuid" | "next_id" | "topics" | "payload" | "subscribed_id" => {
+            "now_ms" | "now_s" | "uuid" | "next_id" | "topics" | "payload" | "key" | "subscribed_id" => {
                 refuse("has a name, but needs none: take out the colon")
             }
             _ => refuse(&format!(
@@ -192,6 +195,7 @@ impl fmt::Display for Placeholder {
             Self::Topic(Some(part)) => write!(f, "${{topic:{part}}}"),
             Self::Topics => f.write_str("${topics}"),
             Self::Payload => f.write_str("${payload}"),
+            Self::Key => f.write_str("${key}"),
             Self::SubscribedId => f.write_str("${subscribed_id}"),
         }
     }

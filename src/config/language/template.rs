@@ -132,13 +132,26 @@ impl Template {
         &self,
         mut value: impl FnMut(&Placeholder) -> Result<Value, String>,
     ) -> Result<Secret, TemplateError> {
+        self.render_at(|placeholder, _| value(placeholder))
+    }
+
+    /// As [`Template::render`]; `value` also gets how many bytes of text stand before the value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Template::render`].
+    pub fn render_at(
+        &self,
+        mut value: impl FnMut(&Placeholder, usize) -> Result<Value, String>,
+    ) -> Result<Secret, TemplateError> {
         let mut whole = String::new();
         for segment in &self.0 {
             match segment {
                 Segment::Text(text) => whole.push_str(text),
                 Segment::Placeholder(placeholder, position) => {
                     let refuse = |why| TemplateError(format!("`{placeholder}` {why}"));
-                    positions::write(&mut whole, &value(placeholder).map_err(refuse)?, *position);
+                    let value = value(placeholder, whole.len()).map_err(refuse)?;
+                    positions::write(&mut whole, &value, *position);
                 }
             }
         }
@@ -293,8 +306,8 @@ mod tests {
             (
                 "${enw:A}",
                 "`${enw:A}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, \
-                 last, field and topic, and without a name now_ms, now_s, uuid, next_id, topic, topics, payload and \
-                 subscribed_id",
+                 last, field and topic, and without a name now_ms, now_s, uuid, next_id, topic, topics, payload, key \
+                 and subscribed_id",
             ),
             ("${uuid:A}", "`${uuid:A}` has a name, but needs none: take out the colon"),
             ("${var:}", "`${var:}` has no name after the colon"),

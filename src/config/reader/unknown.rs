@@ -3,7 +3,7 @@
 use super::{home, report::Report};
 
 /// The tables of the file, as [`super::Config`] reads them.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "capture",
     "command",
     "heartbeat",
@@ -16,6 +16,7 @@ const TABLES: [&str; 19] = [
     "outbox",
     "reconnect",
     "reply",
+    "requests",
     "rotate",
     "script",
     "sequence",

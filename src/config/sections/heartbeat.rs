@@ -37,6 +37,8 @@ pub struct Heartbeat {
     pub timeout: Duration,
     /// `idle_timeout`: no inbound frame at all for so long means dead; 1 s to 365 d. Off by default.
     pub idle_timeout: Option<Duration>,
+    /// `publish`: whether clients get the messages that `expect` names. Default true.
+    pub publish: bool,
     /// `close_code`: what the dead connection is closed with; 1000 or 3000 to 4999. None by default: TCP
     /// is dropped.
     pub close_code: Option<u16>,
@@ -91,6 +93,7 @@ impl Default for Heartbeat {
             only_when_idle: false,
             timeout: Duration::from_secs(10),
             idle_timeout: None,
+            publish: true,
             close_code: None,
         }
     }
@@ -138,11 +141,23 @@ impl Heartbeat {
             idle_timeout: section
                 .duration_or_off("idle_timeout", Duration::from_secs(1)..=365 * DAY)
                 .flatten(),
+            publish: read_publish(&section),
             close_code: read_close_code(&section),
         };
         section.finish();
         heartbeat
     }
+}
+
+fn read_publish(section: &Section<'_>) -> bool {
+    let publish = section.truth("publish").unwrap_or(true);
+    if !publish && section.item("expect").is_none() {
+        section.problem(
+            "publish",
+            "is false, but only `expect` tells which messages are the heartbeat's: write it",
+        );
+    }
+    publish
 }
 
 /// `interval = "${capture:NAME}"`, with its unit.

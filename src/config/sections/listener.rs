@@ -46,6 +46,9 @@ pub struct Listener {
     /// `max_line`: the longest line from a client, in bytes without its end; 64 bytes to 64 MiB.
     /// Default 1 MiB.
     pub max_line: usize,
+    /// `answers`: whether its clients, and those of no listener without it, may answer the server's requests. Default
+    /// false: where no listener has it, all may who may send.
+    pub answers: bool,
     /// `topics`: its clients get messages of these topics only. None by default: they get all.
     pub topics: Option<Vec<TopicPattern>>,
 }
@@ -84,6 +87,7 @@ impl Listener {
             max_clients: 1024,
             max_clients_per_user: None,
             max_line: 1 << 20,
+            answers: false,
             topics: None,
         }
     }
@@ -154,6 +158,7 @@ impl Listener {
             max_clients: section.integer("max_clients", 1..=1_000_000).unwrap_or(default.max_clients),
             max_clients_per_user: section.integer("max_clients_per_user", 1..=1_000_000),
             max_line: section.size("max_line", 64..=64 << 20).unwrap_or(default.max_line),
+            answers: section.truth("answers").unwrap_or(default.answers),
             topics: read_topics(&section),
             ..default
         };

@@ -65,6 +65,8 @@ impl Ops {
     /// All ops of the local protocol; a test of the local room holds the two together.
     pub const NAMES: &[&str] = &[
         "send",
+        "request",
+        "cancel",
         "attach",
         "ack",
         "subscribe",

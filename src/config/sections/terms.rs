@@ -5,6 +5,7 @@ use super::{
     command::{self, Programs},
     limits::Limits,
     reply::Reply,
+    requests::Requests,
     rotate::Rotate,
     script::Script,
     sequence::Sequence,
@@ -30,6 +31,8 @@ pub struct Terms {
     pub replies: Vec<Reply>,
     /// `[sequence]`.
     pub sequence: Option<Sequence>,
+    /// `[requests]`.
+    pub requests: Option<Requests>,
     /// `[topics]`: which topic each message is of.
     pub topics: Topics,
     /// `[topics]`: subscriptions that clients share.
@@ -55,6 +58,7 @@ impl Terms {
             captures: Capture::read_all(root),
             replies: Reply::read_all(root, names),
             sequence: Sequence::read(root, names),
+            requests: Requests::read(root, names),
             rotate: Rotate::read(root.section("rotate")),
             limits: Limits::read(root.section("limits")),
         }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::{
-    hub::{Fate, LinkState, Lost, Payload, Reload, ReloadResult, Trouble, Word},
-    protocol::{Bye, Code, Content, Done, Farewell, Gap, Line, Refusal, Success, Why},
+    hub::{Fate, LinkState, Lost, MayAnswer, NoAnswer, Payload, Reload, ReloadResult, Trouble, Word},
+    protocol::{self, Bye, Code, Content, Done, Farewell, Gap, Line, Refusal, Success, Why},
 };
 
 /// Says that a request is done.
@@ -103,6 +103,60 @@ pub(in crate::local) fn epoch_gap(to: u64) -> Vec<u8> {
     Line::Gap(Gap { from, to, count: None, why: Why::Epoch.into() }).write()
 }
 
+/// The line with an answer to a request.
+pub(in crate::local) fn answer(id: Option<&RawValue>, payload: &str, more: bool, failed: bool) -> Vec<u8> {
+    protocol::answer_line(id, payload, more, failed)
+}
+
+/// The line that says why there is no answer, or no other.
+pub(in crate::local) fn no_answer(id: &RawValue, why: NoAnswer) -> Vec<u8> {
+    let (code, message) = match why {
+        NoAnswer::Fate(why) => return fate(Some(id), why).unwrap_or_default(),
+        NoAnswer::Timeout { written: true } => {
+            (Code::Timeout, "no answer came in time; the server may have done it all the same")
+        }
+        NoAnswer::Timeout { written: false } => (
+            Code::Timeout,
+            "it had to wait for so long that it isn't sent: others await their answers, or limits.messages let no more out",
+        ),
+        NoAnswer::Cancelled => (Code::Cancelled, "it is cancelled, and no other answer follows"),
+        NoAnswer::Ended => (
+            Code::LinkDown,
+            "the connection that its answers came over has ended: ask again when a `link` line says up",
+        ),
+        NoAnswer::Overrun => (
+            Code::Overrun,
+            "answers came faster than they were read, and no other follows: read them, and ask again",
+        ),
+        NoAnswer::Unsupported => (
+            Code::Unsupported,
+            "no [requests] are configured, which say where an id is: send it, and look for the answer among the messages",
+        ),
+        NoAnswer::NoPlace => (
+            Code::BadRequest,
+            "`json` has neither an id where requests.id is, nor an object there that one can be put into",
+        ),
+        NoAnswer::Twice => (Code::BadRequest, "a request with this id waits already: give each one its own"),
+        NoAnswer::TooMany => (
+            Code::RateLimited,
+            "1000 requests of this client wait for their answers, or 10000 of all: ask again when some have come",
+        ),
+    };
+    error(Some(id), code, message)
+}
+
+/// The same of a send, which may have no id.
+pub(in crate::local) fn overrun(id: Option<&RawValue>) -> Vec<u8> {
+    error(id, Code::Overrun, "answers came faster than they were read, and no other follows")
+}
+
+/// An answer as a raw listener's client gets it.
+pub(in crate::local) fn raw_answer(payload: &str) -> Vec<u8> {
+    let mut line = payload.replace(['\n', '\r'], " ").into_bytes();
+    line.push(b'\n');
+    line
+}
+
 /// The last line to a client.
 pub(in crate::local) fn bye(why: Bye) -> Vec<u8> {
     Line::Bye(Farewell { why: why.into() }).write()
@@ -136,6 +190,17 @@ pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8
         Fate::RateLimited => (
             Code::RateLimited,
             "more messages were sent than limits.messages let out: send again later".into(),
+        ),
+        Fate::Answered => (
+            Code::Answered,
+            "the server has no open request with this id: somebody has answered it, or it was open for too long".into(),
+        ),
+        Fate::NotAnswerer(MayAnswer::Claimed(client)) => {
+            (Code::AnswererTaken, format!("client {client} has claimed the answers to the server's requests").into())
+        }
+        Fate::NotAnswerer(_) => (
+            Code::Forbidden,
+            "only clients of a listener with `answers = true` answer the server's requests".into(),
         ),
         Fate::Unknown => (
             Code::Unknown,

@@ -7,7 +7,7 @@ use serde::de::{self, Deserialize, Deserializer, Error as _};
 use crate::{
     config::{Grant, Listener, Rights},
     hub::Payload,
-    protocol::{Code, Op},
+    protocol::{Attach, Code, Op},
 };
 
 /// Who a client is, as the rules of a listener look at it.
@@ -54,7 +54,9 @@ pub(in crate::local) fn of<'a>(
 pub(in crate::local) fn missing(grant: &Grant, op: &Op<'_>) -> Option<String> {
     let Rights { receive, send, control } = grant.rights;
     let (has, right) = match op {
-        Op::Send(_) | Op::Unit { .. } | Op::Subscribe { .. } | Op::Unsubscribe { .. } => (send, "send"),
+        Op::Send(_) | Op::Unit { .. } | Op::Request { .. } | Op::Cancel { .. } => (send, "send"),
+        Op::Subscribe { .. } | Op::Unsubscribe { .. } => (send, "send"),
+        Op::Attach(Attach { answers: true, .. }) if !send => (false, "send"),
         Op::Attach(_) | Op::Ack { .. } => (receive, "receive"),
         Op::Reconnect | Op::Close | Op::Open | Op::Reload => (control, "control"),
         Op::Status | Op::Ping => (true, ""),
@@ -188,11 +190,14 @@ mod tests {
         Config::parse(&text, &Environment::fixed([])).unwrap().listeners.remove(0)
     }
 
-    fn ops() -> [(Op<'static>, Option<&'static str>); 12] {
+    fn ops() -> [(Op<'static>, Option<&'static str>); 15] {
         [
             (Op::Send(Content::Text("".into())), Some("send")),
             (Op::Unit { messages: vec![] }, Some("send")),
+            (Op::Request { json: serde_json::value::RawValue::NULL, timeout_ms: None }, Some("send")),
+            (Op::Cancel { request: serde_json::value::RawValue::NULL }, Some("send")),
             (Op::Attach(Attach::default()), Some("receive")),
+            (Op::Attach(Attach { answers: true, ..Attach::default() }), Some("send")),
             (Op::Ack { seq: 1 }, Some("receive")),
             (Op::Subscribe { topics: Vec::new(), json: None }, Some("send")),
             (Op::Unsubscribe { topics: Vec::new() }, Some("send")),

@@ -1,15 +1,15 @@
 //! Sends that aren't handed to the connection yet, and what they are told. No sockets, no clocks.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use crate::{
     config,
-    hub::{Fate, LinkState, Send, Turns},
-    upstream::machine::Leeway,
+    hub::{Fate, LinkState, NoAnswer, Send, Turns},
+    upstream::machine::{Kind, Leeway},
 };
 
 /// What waits for the connection that is up, and the outbox for when none is. Users take turns, and of each its
@@ -20,6 +20,10 @@ pub(in crate::upstream) struct Backlog {
     /// Those that aren't in the outbox are bounded by the lane: each holds its room there until its fate is
     /// told.
     waiting: Turns<Waiting>,
+    /// Answers to the server's requests, which may wait for one: they go before everything else.
+    answers: VecDeque<Waiting>,
+    /// When requests that wait here have waited for too long, with their numbers.
+    ends: BTreeSet<(Instant, u64)>,
     /// What the outbox has: in all, of each user, and of each client.
     outbox: Share,
     users: BTreeMap<u32, Share>,
@@ -40,6 +44,10 @@ struct Waiting {
     send: Send,
     /// In the order of their coming.
     number: u64,
+    /// Its answer is awaited, so that it may have to wait for those of others.
+    is_request: bool,
+    /// It is of no use on another connection.
+    is_bound: bool,
     /// Since when it is in the outbox. What is there is older than what else its client has waiting.
     since: Option<Instant>,
 }
@@ -67,6 +75,8 @@ impl Backlog {
         Backlog {
             limits,
             waiting: Turns::default(),
+            answers: VecDeque::new(),
+            ends: BTreeSet::new(),
             outbox: Share::default(),
             users: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -84,21 +94,40 @@ impl Backlog {
     }
 
     /// Takes a send for the connection that is up.
-    pub(in crate::upstream) fn push(&mut self, send: Send) {
-        let waiting = Waiting { send, number: self.next_number, since: None };
-        self.next_number += 1;
+    pub(in crate::upstream) fn push(&mut self, send: Send, kind: &Kind) {
+        let waiting = self.numbered(send, kind);
+        if let Kind::Answer(_) = kind {
+            self.messages += waiting.send.count();
+            return self.answers.push_back(waiting);
+        }
         self.add(waiting);
     }
 
-    /// The next send to write, as far as the limits let it out. One that waited for its turn for too long after its
+    fn numbered(&mut self, send: Send, kind: &Kind) -> Waiting {
+        let number = self.next_number;
+        self.next_number += 1;
+        let asks = send.asks.as_deref();
+        let is_request = *kind == Kind::Request || asks.is_some();
+        let is_bound = matches!(kind, Kind::Answer(_)) || asks.is_some_and(|asks| asks.is_request);
+        Waiting { send, number, is_request, is_bound, since: None }
+    }
+
+    /// The next send to write, as far as the limits let it out, and a request only where there `is_room` for it. One that waited for its turn for too long after its
     /// client had gone is none.
-    pub(in crate::upstream) fn next(&mut self, now: Instant, leeway: Leeway) -> Option<Send> {
+    pub(in crate::upstream) fn next(&mut self, now: Instant, leeway: Leeway, is_room: bool) -> Option<Send> {
+        let closing = self.closing.unwrap_or(u64::MAX);
+        let fits = |answer: &Waiting| answer.number < closing && answer.send.count() <= leeway.free;
+        if self.answers.front().is_some_and(fits) {
+            let answer = self.answers.pop_front()?;
+            self.messages -= answer.send.count();
+            return Some(answer.send);
+        }
         while leeway.free > self.saving.map_or(0, |saving| saving.saved) {
-            let closing = self.closing.unwrap_or(u64::MAX);
             let saving = self.saving;
             let may_go = |waiting: &Waiting| {
                 let may_save = || saving.is_none_or(|saving| saving.number == waiting.number);
-                waiting.number < closing && (waiting.send.rest.is_empty() || may_save())
+                let may_ask = is_room || !waiting.is_request;
+                waiting.number < closing && may_ask && (waiting.send.rest.is_empty() || may_save())
             };
             let waiting = self.waiting.pop(may_go)?;
             let messages = waiting.send.count();
@@ -124,6 +153,9 @@ impl Backlog {
 
     /// How many messages the limits must let out for [`Backlog::next`] to have anything to do.
     pub(in crate::upstream) fn wants(&self) -> Option<usize> {
+        if let Some(answer) = self.answers.front() {
+            return Some(answer.send.count());
+        }
         let saved = self.saving.map_or(0, |saving| saving.saved);
         (!self.waiting.is_empty()).then_some(saved + 1)
     }
@@ -138,19 +170,25 @@ impl Backlog {
     /// connection that has gone hadn't begun goes before it.
     pub(in crate::upstream) fn hold(&mut self, now: Instant, send: Send, state: LinkState) {
         self.requeue(now, state);
-        let waiting = Waiting { send, number: self.next_number, since: None };
-        self.next_number += 1;
+        let waiting = self.numbered(send, &Kind::Plain);
         self.put_by(now, waiting, state);
     }
 
     /// The connection is gone: what it hadn't begun waits for the next one.
     pub(in crate::upstream) fn requeue(&mut self, now: Instant, state: LinkState) {
         (self.closing, self.saving) = (None, None);
+        for answer in std::mem::take(&mut self.answers) {
+            self.messages -= answer.send.count();
+            answer.send.ticket.settle(Fate::LinkDown(state));
+        }
         if self.waiting.len() == self.outbox.sends {
             return;
         }
         let mut rest = self.waiting.take_all(|waiting| waiting.since.is_none());
-        rest.iter().for_each(|waiting| self.messages -= waiting.send.count());
+        for waiting in &rest {
+            self.messages -= waiting.send.count();
+            self.forget_end(waiting);
+        }
         rest.sort_unstable_by_key(|waiting| waiting.number);
         for waiting in rest {
             self.put_by(now, waiting, state);
@@ -159,7 +197,9 @@ impl Backlog {
 
     /// When [`Backlog::expire`] has something to do.
     pub(in crate::upstream) fn next_expiry(&self) -> Option<Instant> {
-        self.waiting.fronts().filter_map(|waiting| waiting.end(self.limits.ttl)).min()
+        let request = self.ends.first().map(|(at, _)| *at);
+        let front = self.waiting.fronts().filter_map(|waiting| waiting.end(self.limits.ttl)).min();
+        [request, front].into_iter().flatten().min()
     }
 
     /// How many messages would be written before the next send.
@@ -174,6 +214,7 @@ impl Backlog {
 
     /// Tells those that waited for too long, and returns how many they were.
     pub(in crate::upstream) fn expire(&mut self, now: Instant) -> usize {
+        self.end_requests(now);
         let ttl = self.limits.ttl;
         let expired = self.waiting.take_fronts(|waiting| waiting.end(ttl).is_some_and(|end| end <= now));
         let count = expired.len();
@@ -187,17 +228,58 @@ impl Backlog {
     /// There won't be another connection. Returns how many sends are left unsent.
     pub(in crate::upstream) fn give_up(&mut self, state: LinkState) -> usize {
         self.closing = None;
-        let left = self.waiting.take_all(|_| true);
+        let mut left = self.waiting.take_all(|_| true);
         left.iter().for_each(|waiting| self.remove(waiting));
+        for answer in std::mem::take(&mut self.answers) {
+            self.messages -= answer.send.count();
+            left.push(answer);
+        }
         let count = left.len();
         left.into_iter().for_each(|waiting| waiting.send.ticket.settle(Fate::LinkDown(state)));
         count
     }
 
+    /// Tells those requests whose time is over that they aren't sent.
+    fn end_requests(&mut self, now: Instant) {
+        if self.ends.first().is_none_or(|(at, _)| *at > now) {
+            return;
+        }
+        let is_over = |waiting: &Waiting| waiting.until().is_some_and(|until| until <= now);
+        self.take_back(is_over, NoAnswer::Timeout { written: false });
+    }
+
+    /// A client cancels the request that it names so. False where it isn't here.
+    pub(in crate::upstream) fn cancel(&mut self, client: u64, name: &str) -> bool {
+        let is_it = |waiting: &Waiting| {
+            let asks = waiting.send.asks.as_deref().filter(|asks| asks.is_request);
+            asks.is_some_and(|asks| asks.caller.from().client == client && asks.caller.id() == Some(name))
+        };
+        self.take_back(is_it, NoAnswer::Cancelled) > 0
+    }
+
+    fn take_back(&mut self, which: impl Fn(&Waiting) -> bool, why: NoAnswer) -> usize {
+        let back = self.waiting.take_all(which);
+        back.iter().for_each(|waiting| self.remove(waiting));
+        let count = back.len();
+        for waiting in back {
+            if let Some(asks) = &waiting.send.asks {
+                asks.caller.fail(why);
+            }
+            waiting.send.ticket.drop_told();
+        }
+        count
+    }
+
+    fn forget_end(&mut self, waiting: &Waiting) {
+        if let Some(until) = waiting.until() {
+            self.ends.remove(&(until, waiting.number));
+        }
+    }
+
     /// Puts a send into the outbox. Where that is full, the newest of who has the most there makes room, if it
     /// has more than the send's own user, or client, would then have.
     fn put_by(&mut self, now: Instant, mut waiting: Waiting, state: LinkState) {
-        if self.limits.max_messages == 0 {
+        if self.limits.max_messages == 0 || waiting.is_bound {
             return waiting.send.ticket.settle(Fate::LinkDown(state));
         }
         let share = waiting.share();
@@ -247,6 +329,9 @@ impl Backlog {
     fn add(&mut self, waiting: Waiting) {
         let from = Rc::clone(waiting.send.ticket.from());
         self.messages += waiting.send.count();
+        if let Some(until) = waiting.until() {
+            self.ends.insert((until, waiting.number));
+        }
         if waiting.since.is_some() {
             let share = waiting.share();
             self.outbox = self.outbox.plus(share);
@@ -261,6 +346,7 @@ impl Backlog {
     /// Notes that one was taken out.
     fn remove(&mut self, waiting: &Waiting) {
         self.messages -= waiting.send.count();
+        self.forget_end(waiting);
         self.saving = self.saving.filter(|saving| saving.number != waiting.number);
         if waiting.since.is_none() {
             return;
@@ -305,6 +391,11 @@ impl Waiting {
         self.since.map(|since| since + ttl).or_else(|| self.send.ticket.from().end())
     }
 
+    /// When a request has waited for too long.
+    fn until(&self) -> Option<Instant> {
+        self.send.asks.as_ref().filter(|asks| asks.is_request).and_then(|asks| asks.until)
+    }
+
     /// Whether it waits for its turn, and its client has gone for so long that it isn't sent any more.
     fn is_left(&self, now: Instant) -> bool {
         self.since.is_none() && self.send.ticket.from().end().is_some_and(|end| end <= now)
@@ -344,7 +435,7 @@ mod tests {
     }
 
     fn texts_at(backlog: &mut Backlog, now: Instant) -> Vec<String> {
-        let taken = std::iter::from_fn(|| backlog.next(now, ALL));
+        let taken = std::iter::from_fn(|| backlog.next(now, ALL, true));
         taken.map(|send| if let Payload::Text(text) = send.payload { text } else { unreachable!() }).collect()
     }
 
@@ -356,10 +447,10 @@ mod tests {
     fn a_connection_that_closes_gets_what_was_there_and_no_more() {
         let (fates, mut backlog, now) = (Fates::default(), backlog(10), Instant::now());
         backlog.hold(now, send(&fates, "old"), LinkState::Waiting);
-        backlog.push(send(&fates, "a"));
+        backlog.push(send(&fates, "a"), &Kind::Plain);
         backlog.close();
-        backlog.push(send(&fates, "b"));
-        backlog.push(send_of(&fates, &client(1, 1), "another's"));
+        backlog.push(send(&fates, "b"), &Kind::Plain);
+        backlog.push(send_of(&fates, &client(1, 1), "another's"), &Kind::Plain);
         assert_eq!(texts(&mut backlog), ["old", "a"]);
         backlog.requeue(now, LinkState::Connecting);
         assert_eq!(texts(&mut backlog), ["b", "another's"]);
@@ -368,8 +459,8 @@ mod tests {
     #[test]
     fn what_a_connection_that_has_gone_had_not_begun_goes_before_what_comes_then() {
         let (mut backlog, fates) = (backlog(9), Fates::default());
-        backlog.push(send(&fates, "a"));
-        backlog.push(send(&fates, "b"));
+        backlog.push(send(&fates, "a"), &Kind::Plain);
+        backlog.push(send(&fates, "b"), &Kind::Plain);
         // a send is looked at before anything else is
         backlog.hold(Instant::now(), send(&fates, "c"), LinkState::Waiting);
         assert_eq!(texts(&mut backlog), ["a", "b", "c"]);
@@ -379,9 +470,9 @@ mod tests {
     fn sends_keep_their_order_and_hear_once_that_they_wait_when_a_close_is_cut_short() {
         let (fates, mut backlog, now) = (Fates::default(), backlog(10), Instant::now());
         backlog.hold(now, send(&fates, "old"), LinkState::Waiting);
-        backlog.push(send(&fates, "a"));
+        backlog.push(send(&fates, "a"), &Kind::Plain);
         backlog.close();
-        backlog.push(send(&fates, "b"));
+        backlog.push(send(&fates, "b"), &Kind::Plain);
         backlog.requeue(now + Duration::from_secs(1), LinkState::Waiting);
         let queued =
             |text: &str| fates.borrow().iter().filter(|told| **told == (text.into(), Fate::Queued)).count();
@@ -403,7 +494,7 @@ mod tests {
     /// What goes out now, by its first message, where so many messages may of so many ever.
     fn out(backlog: &mut Backlog, free: usize, most: usize) -> Vec<String> {
         let (mut free, mut texts) = (free, Vec::new());
-        while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }) {
+        while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }, true) {
             assert!(send.count() <= free, "more than may");
             free -= send.count();
             let Payload::Text(text) = send.payload else { unreachable!() };
@@ -416,9 +507,9 @@ mod tests {
     fn a_unit_waits_for_all_of_it_and_others_go_on_by_turns_meanwhile() {
         let (fates, mut backlog) = (Fates::default(), backlog(0));
         let (one, other) = (client(1, 1), client(2, 2));
-        backlog.push(unit_of(&fates, &one, "unit", 3));
-        backlog.push(send_of(&fates, &one, "behind it"));
-        (0..5).for_each(|n| backlog.push(send_of(&fates, &other, &n.to_string())));
+        backlog.push(unit_of(&fates, &one, "unit", 3), &Kind::Plain);
+        backlog.push(send_of(&fates, &one, "behind it"), &Kind::Plain);
+        (0..5).for_each(|n| backlog.push(send_of(&fates, &other, &n.to_string()), &Kind::Plain));
         assert_eq!(backlog.ahead(), 9);
         assert_eq!(backlog.wants(), Some(1));
         assert_eq!(out(&mut backlog, 2, 4), ["0"], "its turn saves it one");
@@ -434,9 +525,9 @@ mod tests {
     #[test]
     fn a_unit_that_the_limits_no_longer_ever_let_out_hears_so() {
         let (fates, mut backlog) = (Fates::default(), backlog(0));
-        backlog.push(unit_of(&fates, &client(1, 1), "unit", 5));
+        backlog.push(unit_of(&fates, &client(1, 1), "unit", 5), &Kind::Plain);
         assert!(out(&mut backlog, 3, 5).is_empty());
-        backlog.push(send_of(&fates, &client(1, 1), "next"));
+        backlog.push(send_of(&fates, &client(1, 1), "next"), &Kind::Plain);
         assert_eq!(out(&mut backlog, 4, 4), ["next"]);
         assert_eq!(fates.borrow()[0], ("unit".to_owned(), Fate::TooMany(4)));
     }
@@ -476,7 +567,7 @@ mod tests {
             let clients: Vec<_> = (0..4).map(|id| client((id / 2) as u32, id)).collect();
             let mut due: BTreeMap<u64, Vec<String>> = BTreeMap::new();
             for (n, (id, count)) in sends.iter().enumerate() {
-                backlog.push(unit_of(&fates, &clients[*id as usize], &n.to_string(), *count));
+                backlog.push(unit_of(&fates, &clients[*id as usize], &n.to_string(), *count), &Kind::Plain);
                 if *count <= most {
                     due.entry(*id).or_default().push(n.to_string());
                 }
@@ -488,7 +579,7 @@ mod tests {
                 free = most.min(free + freed[rounds % freed.len()]);
                 rounds += 1;
                 prop_assert!(rounds <= 2 * all + 2, "it takes for ever");
-                while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }) {
+                while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }, true) {
                     prop_assert!(send.count() <= free);
                     free -= send.count();
                     let Payload::Text(text) = &send.payload else { unreachable!() };
@@ -504,7 +595,7 @@ mod tests {
     #[test]
     fn without_an_outbox_what_is_left_hears_that_the_link_is_down() {
         let (fates, mut backlog) = (Fates::default(), backlog(0));
-        backlog.push(send(&fates, "a"));
+        backlog.push(send(&fates, "a"), &Kind::Plain);
         backlog.requeue(Instant::now(), LinkState::Closed);
         assert_eq!(*fates.borrow(), [("a".to_owned(), Fate::LinkDown(LinkState::Closed))]);
     }
@@ -513,10 +604,10 @@ mod tests {
     fn a_flood_delays_another_s_send_by_one_of_its_own() {
         let (fates, mut backlog) = (Fates::default(), backlog(0));
         for n in 0..100 {
-            backlog.push(send_of(&fates, &client(1, 1), &format!("flood {n}")));
+            backlog.push(send_of(&fates, &client(1, 1), &format!("flood {n}")), &Kind::Plain);
         }
-        backlog.push(send_of(&fates, &client(1, 2), "another"));
-        backlog.push(send_of(&fates, &client(2, 3), "another user's"));
+        backlog.push(send_of(&fates, &client(1, 2), "another"), &Kind::Plain);
+        backlog.push(send_of(&fates, &client(2, 3), "another user's"), &Kind::Plain);
         let mut first = texts(&mut backlog);
         first.truncate(4);
         assert_eq!(first, ["flood 0", "another user's", "another", "flood 1"]);
@@ -527,11 +618,11 @@ mod tests {
         let (fates, mut backlog, now) = (Fates::default(), backlog(0), Instant::now());
         let (gone, there) = (client(1, 1), client(1, 2));
         for text in ["a", "b", "c"] {
-            backlog.push(send_of(&fates, &gone, text));
+            backlog.push(send_of(&fates, &gone, text), &Kind::Plain);
         }
-        backlog.push(send_of(&fates, &there, "d"));
+        backlog.push(send_of(&fates, &there, "d"), &Kind::Plain);
         gone.leave(now);
-        assert!(backlog.next(now, ALL).is_some());
+        assert!(backlog.next(now, ALL, true).is_some());
         assert_eq!(backlog.next_expiry(), Some(now + Origin::AFTERLIFE));
         assert_eq!(texts_at(&mut backlog, now + Origin::AFTERLIFE), ["d"]);
         let expired = fates.borrow().iter().filter(|(_, fate)| *fate == Fate::Expired).count();
@@ -546,7 +637,7 @@ mod tests {
         let (fates, mut backlog, gone) = (Fates::default(), Backlog::new(limits), client(1, 1));
         // one was sent while the link was down, the other waited for its turn when it went down
         backlog.hold(now, send_of(&fates, &gone, "held"), LinkState::Waiting);
-        backlog.push(send_of(&fates, &gone, "requeued"));
+        backlog.push(send_of(&fates, &gone, "requeued"), &Kind::Plain);
         gone.leave(now);
         assert_eq!(backlog.next_expiry(), Some(now + hour));
         backlog.requeue(now, LinkState::Waiting);

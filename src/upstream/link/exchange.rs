@@ -81,9 +81,10 @@ impl Exchange for LinkExchange<'_> {
         if !waits {
             return None;
         }
-        let send = self.backlog.next(now, self.machine.leeway(now))?;
+        let is_room = self.machine.has_room(self.slot);
+        let send = self.backlog.next(now, self.machine.leeway(now), is_room)?;
         self.machine.sent(now, send.count());
-        Some(send)
+        Some(self.machine.write(now, self.slot, send))
     }
 
     fn written(&mut self, messages: usize, bytes: usize) {

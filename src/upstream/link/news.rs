@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{now, topics};
 use crate::{
     hub::{Hole, LinkState, LinkStatus, Publisher, now_us},
-    upstream::machine::{Machine, News, Note},
+    upstream::machine::{Machine, News, Note, Stray},
 };
 
 /// Tells clients and people what there is to tell.
@@ -37,6 +37,14 @@ fn note(hub: &Publisher, note: Note) {
             hub.update_link(|status| status.heartbeat_rtt = Some(round_trip));
         }
         Note::Stable => hub.update_link(|status| status.attempt = 0),
+        Note::Stray(Stray::Late) => {
+            hub.count_late_answer();
+            tracing::debug!("an answer came when nobody waited for it any more");
+        }
+        Note::Stray(Stray::Unanswered) => {
+            hub.count_unanswered();
+            tracing::debug!("nobody has answered a request of the server's in time");
+        }
         Note::PutOff(why) => tracing::info!(why, "the server isn't ready yet"),
         Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
         Note::RotationFailed { error, retry_in } => {

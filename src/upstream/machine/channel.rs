@@ -16,7 +16,7 @@ use crate::{
     hub::{Data, Payload},
     upstream::{
         failure::Failure,
-        session::{Effect, Publish, Purpose, Rules, Session},
+        session::{Effect, Publish, Purpose, Rules, Session, draft::Draft},
         settings::Settings,
     },
 };
@@ -43,8 +43,19 @@ pub(super) struct Channel {
     /// A message came in since it is up.
     pub(super) heard: bool,
     /// What wsfan itself has to say, oldest first.
-    outgoing: VecDeque<(Payload, Purpose)>,
+    outgoing: VecDeque<Own>,
     outgoing_bytes: usize,
+    /// Whether the last beat was a request; until there was one, it may be.
+    beat_asks: bool,
+}
+
+/// Something of wsfan's own that waits to go out.
+#[derive(Debug)]
+struct Own {
+    draft: Draft,
+    why: Purpose,
+    /// Its answer is awaited, so that it waits for `requests.max_in_flight`.
+    is_request: bool,
 }
 
 /// What a connection's timeout came to.
@@ -79,6 +90,7 @@ impl Channel {
             heard: false,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
+            beat_asks: true,
         };
         channel.session.start(&mut world.context(now, slot));
         channel
@@ -116,25 +128,36 @@ impl Channel {
     }
 
     /// Something that wsfan itself has to say.
-    fn say(&mut self, payload: Payload, why: Purpose) {
-        self.outgoing_bytes += payload.len();
-        self.outgoing.push_back((payload, why));
+    fn say(&mut self, draft: Draft, why: Purpose) {
+        let is_request = self.session.plan(&draft);
+        self.outgoing_bytes += draft.len();
+        self.outgoing.push_back(Own { draft, why, is_request });
     }
 
     /// The next thing that wsfan itself has to say, as far as the limits let it out.
     pub(super) fn next_own(&mut self, now: Instant, world: &mut World) -> Option<Payload> {
-        if !self.has_to_say() || world.pacing.message_at(now, Sender::Link) > now {
+        let next = self.next_to_say()?;
+        if world.pacing.message_at(now, Sender::Link) > now {
             return None;
         }
-        let (payload, _) = self.outgoing.pop_front()?;
-        self.outgoing_bytes -= payload.len();
+        let Own { draft, .. } = self.outgoing.remove(next)?;
+        self.outgoing_bytes -= draft.len();
         world.pacing.sent(now);
-        Some(payload)
+        Some(self.session.write_own(now, draft))
+    }
+
+    /// What goes out next of all that waits. Where so many requests await their answers that no other may go, what is
+    /// none passes them.
+    fn next_to_say(&self) -> Option<usize> {
+        match self.session.has_room() {
+            true => (!self.outgoing.is_empty()).then_some(0),
+            false => self.outgoing.iter().position(|own| !own.is_request),
+        }
     }
 
     /// When the limits let out what waits to be said: `now`, or later.
     pub(super) fn let_out(&self, now: Instant, world: &World) -> Option<Instant> {
-        self.has_to_say().then(|| world.pacing.message_at(now, Sender::Link))
+        self.next_to_say().map(|_| world.pacing.message_at(now, Sender::Link))
     }
 
     /// Nothing that waits is said any more.
@@ -155,15 +178,15 @@ impl Channel {
 
     /// When [`Channel::timeout`] has something to do.
     pub(super) fn next_timeout(&self, now: Instant, world: &World) -> Option<Instant> {
-        let free = world.pacing.message_at(now, Sender::Link);
+        let free = self.beat_at(now, world);
         [self.session.next_timeout(), self.heartbeat.next_timeout(free)].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub(super) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
-        let free = world.pacing.message_at(now, Sender::Link);
+        let free = self.beat_at(now, world);
         if self.session.next_timeout().is_some_and(|at| at <= now) {
-            let is_held = self.has_to_say() && free > now;
+            let is_held = self.has_to_say() && self.let_out(now, world).is_none_or(|at| at > now);
             self.session.timeout(&mut world.context(now, self.slot), is_held);
         }
         match self.heartbeat.due(now, free)? {
@@ -172,8 +195,8 @@ impl Channel {
                 Some(Timeout::Ping(payload))
             }
             Due::Message => match self.session.beat(&mut world.context(now, self.slot)) {
-                Ok(payload) => {
-                    self.beat(payload);
+                Ok(draft) => {
+                    self.beat(draft);
                     None
                 }
                 Err(error) => Some(Timeout::Unable(error)),
@@ -184,22 +207,45 @@ impl Channel {
 
     /// A heartbeat goes before everything else that waits but the script, which a server may want to hear
     /// first, and instead of an older one.
-    fn beat(&mut self, payload: Payload) {
-        let older = self.outgoing.iter().position(|(_, why)| *why == Purpose::Heartbeat);
-        if let Some((older, _)) = older.and_then(|at| self.outgoing.remove(at)) {
-            self.outgoing_bytes -= older.len();
+    fn beat(&mut self, draft: Draft) {
+        let older = self.outgoing.iter().position(|own| own.why == Purpose::Heartbeat);
+        if let Some(older) = older.and_then(|at| self.outgoing.remove(at)) {
+            self.outgoing_bytes -= older.draft.len();
         }
-        let script = self.outgoing.iter().rposition(|(_, why)| *why == Purpose::Script);
-        self.outgoing_bytes += payload.len();
-        self.outgoing.insert(script.map_or(0, |at| at + 1), (payload, Purpose::Heartbeat));
+        let script = self.outgoing.iter().rposition(|own| own.why == Purpose::Script);
+        self.outgoing_bytes += draft.len();
+        let is_request = self.session.plan(&draft);
+        self.beat_asks = is_request;
+        let own = Own { draft, why: Purpose::Heartbeat, is_request };
+        self.outgoing.insert(script.map_or(0, |at| at + 1), own);
+    }
+
+    /// When a beat may be: `now`, or later. One that is a request waits until others have their answers, and its own
+    /// answer isn't awaited before it is said.
+    fn beat_at(&self, now: Instant, world: &World) -> Instant {
+        const LATER: Duration = Duration::from_secs(3_600);
+        match self.heartbeat.is_message() && self.beat_asks && !self.session.has_room() {
+            true => now + LATER,
+            false => world.pacing.message_at(now, Sender::Link),
+        }
+    }
+
+    /// A client cancels the request that it names so. False where none of it waits here.
+    pub(super) fn cancel(&mut self, now: Instant, world: &mut World, client: u64, name: &str) -> bool {
+        self.session.cancel(&mut world.context(now, self.slot), client, name)
+    }
+
+    /// A client has left.
+    pub(super) fn leave(&mut self, now: Instant, world: &mut World, client: u64) {
+        self.session.leave(&mut world.context(now, self.slot), client);
     }
 
     /// The next effect that is for the machine; what is only this connection's own business is done.
     pub(super) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
         loop {
             return Some(match self.session.poll_effect()? {
-                Effect::Send(payload, why) => {
-                    self.say(payload, why);
+                Effect::Send(draft, why) => {
+                    self.say(draft, why);
                     continue;
                 }
                 Effect::BeatInterval(interval) => {

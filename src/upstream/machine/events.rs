@@ -7,7 +7,7 @@ use crate::{
     upstream::{
         failure::Failure,
         secrets::Secrets,
-        session::{OfTopics, destination::Destination},
+        session::{OfTopics, Stray, destination::Destination},
         settings::{Exit, Settings},
     },
 };
@@ -133,6 +133,8 @@ pub(in crate::upstream) enum Note {
     Stable,
     /// The server has a step of the script wait, in the words of this sentence.
     PutOff(String),
+    /// A request came to its end without being of use to anybody.
+    Stray(Stray),
     /// A new connection is being made, to take over, for this reason.
     Rotating(String),
     /// It came to nothing; the next attempt is so far away, if there is to be one.

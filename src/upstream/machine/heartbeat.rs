@@ -212,7 +212,7 @@ impl Heartbeat {
         }
     }
 
-    fn is_message(&self) -> bool {
+    pub(super) fn is_message(&self) -> bool {
         matches!(self.settings.kind, HeartbeatKind::Message { .. })
     }
 

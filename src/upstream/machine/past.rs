@@ -1,6 +1,6 @@
 //! What one machine leaves to the next, when a link follows another.
 
-use super::{Machine, pacing::Pacing, requests::is_another_session};
+use super::{Machine, orders::is_another_session, pacing::Pacing};
 use crate::upstream::{session::memory::Memory, settings::Settings};
 
 /// What must go on when one link follows another in a process: how far the server's limits are used up, for the server

@@ -307,9 +307,10 @@ impl Machine {
 
     /// The old connection is read until the new one has said something. Where messages have names, it
     /// is read until both have said the same: the old one may be behind, and what it has still to say
-    /// may be from before the new one listened.
+    /// may be from before the new one listened. Requests that were asked on it have their answers there.
     pub(super) fn end_overlap_when_met(&mut self, now: Instant) {
-        if let (State::Up { channel, .. }, Phase::Overlap { .. }) = (&self.state, &self.rotation.phase)
+        if let (State::Up { channel, .. }, Phase::Overlap { old, .. }) = (&self.state, &self.rotation.phase)
+            && !old.session.is_asked()
             && self.rotation.seen.as_ref().map_or(channel.heard, Seen::have_met)
         {
             self.leave_old(now);

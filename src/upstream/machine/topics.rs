@@ -69,7 +69,7 @@ impl Machine {
         topics: &mut Subscriptions,
     ) -> Option<Payload> {
         let seat = slot.index();
-        while topics.has_to_say(seat) && self.lets_topics_out(now) <= now {
+        while topics.has_to_say(seat) && self.lets_topics_out(now) <= now && self.has_room(slot) {
             let Machine { state, rotation, world, .. } = self;
             let channel = find(state, rotation, slot)?;
             let saying = topics.next(seat)?;

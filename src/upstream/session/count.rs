@@ -38,7 +38,7 @@ impl Session {
     /// Says what there is to say to the server about a hole.
     fn tell_hole(&mut self, context: &mut Context<'_>, sequence: &SequenceRule, look: &Look<'_>) {
         let Some(send) = &sequence.send else { return };
-        match self.render(context, send, Some(look)) {
+        match self.render(context, send, Some(look), None) {
             Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
             Err(why) => self.fail(format!("sequence.send can't be sent: {why}"), Remedy::Retry),
         }

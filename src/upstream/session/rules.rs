@@ -6,6 +6,7 @@ use super::{
     matcher::{Matcher, Sieve, Slots},
     naming::Naming,
     probe::Probe,
+    requests::rules::RequestRules,
     topics::TopicRules,
 };
 use crate::{
@@ -28,11 +29,14 @@ pub(in crate::upstream) struct Rules {
     pub(super) naming: Option<Naming>,
     pub(super) rotate: Option<(Matcher, String)>,
     pub(super) sequence: Option<SequenceRule>,
+    pub(super) requests: Option<RequestRules>,
     pub(super) topics: Option<TopicRules>,
     /// The heartbeat's message.
     pub(super) beat: Option<Say>,
     /// What answers it.
     pub(super) answer: Option<Matcher>,
+    /// Whether clients get that.
+    pub(super) publish_answer: bool,
     pub(super) interval_from: Option<IntervalFrom>,
     /// What the script may take, where the server has had it wait: `upstream.connect_timeout`.
     pub(super) patience: Duration,
@@ -134,6 +138,11 @@ impl Rules {
             }
             HeartbeatKind::Off | HeartbeatKind::Ping => (None, None),
         };
+        let requests =
+            terms.requests.as_ref().map(|requests| RequestRules::new(requests, &mut compiler.slots));
+        requests.iter().flat_map(RequestRules::cancels).flatten().for_each(|cancel| {
+            compiler.template(cancel);
+        });
         // what is asked for by the script alone comes after what is asked for always
         let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref());
         says.for_each(|say| compiler.asks_for(say));
@@ -149,9 +158,11 @@ impl Rules {
             naming,
             rotate,
             sequence,
+            requests,
             topics,
             beat,
             answer,
+            publish_answer: settings.heartbeat.publish,
             interval_from: settings.heartbeat.interval_from.clone(),
             patience: settings.upstream.connect_timeout,
             max_message: terms.limits.max_message,

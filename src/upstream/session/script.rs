@@ -14,10 +14,7 @@ use super::{
     memory::Captures,
     rules::{Rejection, Rules, StepRule},
 };
-use crate::{
-    config::{Remedy, Say, format_duration},
-    hub::Payload,
-};
+use crate::config::{Remedy, Say, format_duration};
 
 /// So often a step is put off on one connection; then another connection follows, after the same delay.
 pub(super) const MAX_PUT_OFF: u32 = 100;
@@ -136,8 +133,8 @@ impl Session {
             self.mark(Mark::Begins(at));
             let step = &rules.steps[at];
             let payload = step.send.as_ref().map(|say| match say {
-                Say::Binary(bytes) => self.fitting(Payload::Binary(bytes.clone())),
-                Say::Text(template) => self.render(context, template, None),
+                Say::Binary(bytes) => self.as_it_is(bytes),
+                Say::Text(template) => self.render(context, template, None, None),
             });
             match payload {
                 None => {}

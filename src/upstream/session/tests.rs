@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::{memory::Memory, *};
 use crate::{
     config::{Config, Environment, Placeholder, Value},
+    hub::Payload,
     upstream::settings::Settings,
 };
 
@@ -68,7 +69,12 @@ impl Bench {
         let Bench { session, memory, random, now, .. } = self;
         let mut context = Context { now: *now, now_ms: 1_700_000_000_123, random, memory };
         let result = act(session, &mut context);
-        (result, std::iter::from_fn(|| session.poll_effect()).collect())
+        let effects: Vec<_> = std::iter::from_fn(|| session.poll_effect()).collect();
+        let written = effects.into_iter().map(|effect| match effect {
+            Effect::Send(draft, why) => Effect::Send(session.write_own(context.now, draft).into(), why),
+            effect => effect,
+        });
+        (result, written.collect())
     }
 
     fn hear(&mut self, text: &str) -> (Publish, Vec<Effect>) {
@@ -94,7 +100,8 @@ impl Bench {
     }
 
     fn beat(&mut self) -> Result<Payload, String> {
-        self.with(|session, context| session.beat(context)).0
+        let draft = self.with(|session, context| session.beat(context)).0?;
+        Ok(self.session.write_own(self.now, draft))
     }
 }
 
@@ -106,11 +113,11 @@ fn secrets() -> Secrets {
 }
 
 fn said(text: &str) -> Effect {
-    Effect::Send(Payload::Text(text.into()), Purpose::Script)
+    Effect::Send(Payload::Text(text.into()).into(), Purpose::Script)
 }
 
 fn reply(text: &str) -> Effect {
-    Effect::Send(Payload::Text(text.into()), Purpose::Reply)
+    Effect::Send(Payload::Text(text.into()).into(), Purpose::Reply)
 }
 
 fn failed(effects: &[Effect]) -> (&str, Remedy) {
@@ -218,7 +225,8 @@ fn messages_are_answered() {
     let mut bench = Bench::ready(text);
     let (publish, effects) = bench.hear(r#"{"id":[1, 2],"a":"x\n\"y"}"#);
     assert_eq!((publish, effects), (Publish::No, vec![reply(r#"{"id":[1, 2],"a":"x\n\"y"}"#)]));
-    let Some(Effect::Send(Payload::Text(pong), Purpose::Reply)) = bench.hears("ping").pop() else { panic!() };
+    let Some(Effect::Send(pong, Purpose::Reply)) = bench.hears("ping").pop() else { panic!() };
+    let pong = pong.text().to_owned();
     assert_eq!(pong.len(), "pong ".len() + 36);
     assert_eq!(bench.hears("something else"), []);
     let (_, effects) = bench.hear(r#"{"id":1}"#);

@@ -1,6 +1,6 @@
 //! What a session writes: messages from templates, and the server's words for a sentence. Pure.
 
-use super::{Session, context::Context, matcher::Look};
+use super::{Session, context::Context, draft::Draft, matcher::Look};
 use crate::{
     config::{Placeholder, Template, Value},
     hub::Payload,
@@ -13,10 +13,29 @@ impl Session {
         context: &mut Context<'_>,
         template: &Template,
         look: Option<&Look<'_>>,
-    ) -> Result<Payload, String> {
-        let rendered = template.render(|placeholder| self.value(context, placeholder, look));
+        key: Option<&str>,
+    ) -> Result<Draft, String> {
+        let mut ids = Vec::new();
+        let rendered = template.render_at(|placeholder, at| match (placeholder, key) {
+            // it is given when the message goes out
+            (Placeholder::NextId, _) => {
+                ids.push(at);
+                Ok(Value::Json(String::new()))
+            }
+            (Placeholder::Key, Some(key)) => Ok(Value::Json(key.to_owned())),
+            (placeholder, _) => self.value(context, placeholder, look),
+        });
         let text = rendered.map_err(|error| error.to_string())?;
-        self.fitting(Payload::Text(text.expose().to_owned()))
+        self.fitting_draft(Draft::new(text.expose().to_owned(), ids))
+    }
+
+    /// A message that is as configured.
+    pub(super) fn as_it_is(&self, bytes: &[u8]) -> Result<Draft, String> {
+        self.fitting(Payload::Binary(bytes.to_owned())).map(Draft::from)
+    }
+
+    fn fitting_draft(&self, draft: Draft) -> Result<Draft, String> {
+        self.fitting(draft.preview(self.next_id)).map(|_| draft)
     }
 
     /// What a placeholder stands for now.
@@ -43,6 +62,7 @@ impl Session {
                 self.next_id += 1;
                 Ok(Value::Json(id.to_string()))
             }
+            Placeholder::Key => Err("goes in requests.stream.cancel only".to_owned()),
             Placeholder::Topic(_)
             | Placeholder::Topics
             | Placeholder::Payload

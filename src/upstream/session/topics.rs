@@ -83,6 +83,9 @@ impl Session {
             Some(message.pointer(pointer.as_str())?.to_string())
         });
         let payload = self.fitting(Payload::Text(message)).map_err(Unsaid::TooLarge)?;
+        if let Some(requests) = &rules.requests {
+            self.calls.write_counted(context.now, requests, &payload);
+        }
         Ok((payload, id))
     }
 

@@ -79,7 +79,7 @@ fn a_hole_may_be_answered_with_values_of_the_message_that_showed_it() {
     assert_eq!(bench.hears(r#"{"n":1,"s":"a"}"#), []);
     let effects = bench.hears(r#"{"n":4,"s":"a"}"#);
     assert_eq!(bench.session.take_holes(), [Hole { from: 2, to: 3, per: Some("\"a\"".to_owned()) }]);
-    let answer = Payload::Text(r#"{"op":"resync","of":"a"}"#.into());
+    let answer = Payload::Text(r#"{"op":"resync","of":"a"}"#.into()).into();
     assert_eq!(effects, [Effect::Send(answer, Purpose::Reply)]);
     assert_eq!(bench.hears(r#"{"n":5,"s":"a"}"#), []);
 }

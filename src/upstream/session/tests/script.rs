@@ -72,7 +72,7 @@ fn what_was_captured_is_there_on_the_next_connection() {
     bench.memory.forget();
     assert_eq!(bench.again(), []);
     let effects = bench.hears(r#"{"op":10,"d":{"interval":100}}"#);
-    assert!(matches!(&effects[1], Effect::Send(Payload::Text(text), _) if text.contains("\"op\":2")));
+    assert!(matches!(&effects[1], Effect::Send(draft, _) if draft.text().contains("\"op\":2")));
 }
 
 #[test]
@@ -166,7 +166,12 @@ fn steps_depend_on_variables() {
     let with = |vars: &str| Bench::started(&format!("[vars]\n{vars}\n{steps}")).1;
     assert_eq!(
         with("a = \"x\"\nb = \"${env:A}\"\nn = 0"),
-        [said("ab"), Effect::Send(Payload::Binary(vec![0, 1]), Purpose::Script), ends(), Effect::Ready]
+        [
+            said("ab"),
+            Effect::Send(Payload::Binary(vec![0, 1]).into(), Purpose::Script),
+            ends(),
+            Effect::Ready
+        ]
     );
     let (a, b) = ("a = \"x\"\nb = \"\"\nn = \"\"", "a = \"\"\nb = \"\"\nn = \"\"");
     assert_eq!(with(a), [said("not b"), ends(), Effect::Ready]);

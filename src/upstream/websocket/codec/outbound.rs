@@ -217,7 +217,7 @@ impl Outbound {
 impl Partial {
     /// A send's first message, mostly its only one.
     fn first(send: Send, deflates: bool) -> Partial {
-        let Send { payload, mut rest, ticket, extra: _ } = send;
+        let Send { payload, mut rest, ticket, .. } = send;
         let bytes = payload.len() + rest.iter().map(Payload::len).sum::<usize>();
         let of = Sent { ticket, messages: 1 + rest.len(), bytes };
         rest.reverse();

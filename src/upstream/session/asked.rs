@@ -1,0 +1,189 @@
+//! What a session makes of requests: those of clients, its own and the server's. Pure.
+
+use std::{rc::Rc, time::Instant};
+
+use super::{
+    Context, Draft, Effect, Purpose, Rules, Session, Stray,
+    matcher::Look,
+    requests::{
+        Key, Kind,
+        calls::{Cancel, Heard},
+    },
+};
+use crate::{
+    config::Remedy,
+    hub::{NoAnswer, Payload, Send},
+};
+
+impl Session {
+    /// Whether a message may be anybody's answer, or the server's request.
+    pub(super) fn has_requests(&self, rules: &Rules) -> bool {
+        rules.requests.as_ref().is_some_and(|requests| requests.serves() || !self.calls.is_empty())
+    }
+
+    /// Whether a message may be of concern once the script is done.
+    pub(super) fn may_concern(&mut self, rules: &Rules, message: &[u8]) -> bool {
+        let requests = rules.requests.as_ref().filter(|_| self.has_requests(rules));
+        rules.sieve.may_concern(message, &mut self.scratch)
+            || requests.is_some_and(|requests| requests.sieve.may_concern(message, &mut self.scratch))
+    }
+
+    /// Looks whether a message is an answer, or a request. Whether it is only for those who wait for it.
+    pub(super) fn hear_requests(
+        &mut self,
+        context: &mut Context<'_>,
+        rules: &Rules,
+        look: &Look<'_>,
+    ) -> bool {
+        let Some(requests) = &rules.requests else { return false };
+        for _ in 0..self.serving.hear(context.now, requests, look) {
+            self.effects.push_back(Effect::Stray(Stray::Unanswered));
+        }
+        let Heard { is_answer, is_late, cancel } = self.calls.hear(requests, look);
+        if is_late {
+            self.effects.push_back(Effect::Stray(Stray::Late));
+        }
+        if let Some(cancel) = cancel {
+            self.say_cancel(context, &cancel);
+        }
+        is_answer && !requests.publish
+    }
+
+    /// Tells those who have waited for too long.
+    pub(super) fn expire_requests(&mut self, now: Instant) {
+        self.calls.expire(now);
+        for _ in 0..self.serving.expire(now) {
+            self.effects.push_back(Effect::Stray(Stray::Unanswered));
+        }
+    }
+
+    /// What a client's send is; the first of its messages that is more than plain says it. A unit is a request where
+    /// any of its messages is.
+    ///
+    /// # Errors
+    /// It was asked as a request and can't be one.
+    pub(in crate::upstream) fn kind(&self, send: &Send) -> Result<Kind, NoAnswer> {
+        kind_of(&self.rules, send)
+    }
+
+    /// Somebody answers the server's request of this id. False where none is open.
+    pub(in crate::upstream) fn answer(&mut self, key: &Key) -> bool {
+        self.serving.answer(key)
+    }
+
+    /// Whether one more request may go out.
+    pub(in crate::upstream) fn has_room(&self) -> bool {
+        self.rules.requests.as_ref().is_none_or(|requests| self.calls.has_room(requests))
+    }
+
+    /// Whether a client waits for a first answer.
+    pub(in crate::upstream) fn is_asked(&self) -> bool {
+        self.calls.has_clients()
+    }
+
+    /// A client's send goes out now: its requests get their ids.
+    pub(in crate::upstream) fn write(&mut self, now: Instant, send: Send) -> Send {
+        let rules = Rc::clone(&self.rules);
+        let Some(requests) = &rules.requests else { return send };
+        let Send { payload, rest, ticket, extra, asks, may_answer } = send;
+        if !requests.looks_at_sends() && asks.is_none() {
+            return Send { payload, rest, ticket, extra, asks: None, may_answer };
+        }
+        let is_request = asks.as_ref().is_some_and(|asks| asks.is_request);
+        let mut asks = asks;
+        let mut write = |session: &mut Session, payload: Payload| {
+            let is_one = requests.kind(&payload, is_request) == Some(Kind::Request);
+            let asks = match &mut asks {
+                Some(asks) if is_one => Some(asks.again()),
+                _ => None,
+            };
+            match asks {
+                Some(asks) => {
+                    let Session { calls, next_id, .. } = session;
+                    calls.write(now, requests, payload, Box::new(asks), || take_id(next_id))
+                }
+                None => {
+                    session.calls.write_counted(now, requests, &payload);
+                    payload
+                }
+            }
+        };
+        let payload = write(self, payload);
+        let rest = rest.into_iter().map(|payload| write(self, payload)).collect();
+        Send { payload, rest, ticket, extra, asks: None, may_answer }
+    }
+
+    /// Whether something of wsfan's own is a request. One that answers the server is the answer from now on.
+    pub(in crate::upstream) fn plan(&mut self, draft: &Draft) -> bool {
+        let rules = Rc::clone(&self.rules);
+        let Some(requests) = &rules.requests else { return false };
+        match requests.kind(&draft.preview(self.next_id), false) {
+            Some(Kind::Request) => true,
+            Some(Kind::Answer(key)) => {
+                self.serving.answer(&key);
+                false
+            }
+            Some(Kind::Plain) | None => false,
+        }
+    }
+
+    /// Something of wsfan's own goes out now.
+    pub(in crate::upstream) fn write_own(&mut self, now: Instant, draft: Draft) -> Payload {
+        let next_id = &mut self.next_id;
+        let payload = draft.finish(|| take_id(next_id));
+        if let Some(requests) = &self.rules.requests {
+            self.calls.write_own(now, requests, &payload);
+        }
+        payload
+    }
+
+    /// A client cancels the request that it names so. False where none of it waits here.
+    pub(in crate::upstream) fn cancel(&mut self, context: &mut Context<'_>, client: u64, name: &str) -> bool {
+        let Some(cancel) = self.calls.cancel(client, name) else { return false };
+        if let Some(cancel) = cancel {
+            self.say_cancel(context, &cancel);
+        }
+        true
+    }
+
+    /// A client has left.
+    pub(in crate::upstream) fn leave(&mut self, context: &mut Context<'_>, client: u64) {
+        for cancel in self.calls.leave(client) {
+            self.say_cancel(context, &cancel);
+        }
+    }
+
+    fn say_cancel(&mut self, context: &mut Context<'_>, cancel: &Cancel) {
+        let rules = Rc::clone(&self.rules);
+        let stream = rules.requests.as_ref().and_then(|requests| requests.cancels().nth(cancel.stream));
+        let Some(template) = stream.and_then(Option::as_ref) else { return };
+        match self.render(context, template, None, Some(&cancel.key)) {
+            Ok(draft) => self.effects.push_back(Effect::Send(draft, Purpose::Reply)),
+            Err(why) => self.fail(format!("requests.stream.cancel can't be sent: {why}"), Remedy::Retry),
+        }
+    }
+}
+
+/// What a client's send is by these rules, whatever is open.
+fn kind_of(rules: &Rules, send: &Send) -> Result<Kind, NoAnswer> {
+    let is_request = send.asks.as_ref().is_some_and(|asks| asks.is_request);
+    let Some(requests) = &rules.requests else {
+        return if is_request { Err(NoAnswer::Unsupported) } else { Ok(Kind::Plain) };
+    };
+    if !is_request && !requests.looks_at_sends() {
+        return Ok(Kind::Plain);
+    }
+    let mut kinds = std::iter::once(&send.payload)
+        .chain(&send.rest)
+        .map(|payload| requests.kind(payload, is_request).ok_or(NoAnswer::NoPlace));
+    kinds.try_fold(Kind::Plain, |kind, next| match (kind, next?) {
+        (Kind::Plain, next) => Ok(next),
+        (kind, _) => Ok(kind),
+    })
+}
+
+fn take_id(next: &mut u64) -> u64 {
+    let id = *next;
+    *next += 1;
+    id
+}

@@ -1,0 +1,433 @@
+//! The requests that wait for their answers on one connection. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Instant,
+};
+
+use super::{
+    Kind,
+    rules::RequestRules,
+    splice::{self, Key, key_of},
+};
+use crate::{
+    hub::{Asks, Fate, NoAnswer, Payload},
+    upstream::session::matcher::Look,
+};
+
+/// So many requests that nobody waits for any more are remembered, so that their answers go to nobody.
+const MAX_GHOSTS: usize = 1_000;
+
+/// What waits for an answer.
+#[derive(Debug, Default)]
+pub(in crate::upstream::session) struct Calls {
+    calls: BTreeMap<Key, Call>,
+    /// Under which keys the messages of streams come, by the streams' numbers.
+    keys: BTreeMap<(usize, Key), Key>,
+    ends: BTreeSet<(Instant, Key)>,
+    /// How many wait for their first answer.
+    in_flight: usize,
+    ghosts: VecDeque<Key>,
+}
+
+#[derive(Debug)]
+struct Call {
+    who: Who,
+    /// The client's own id in the message, as it came.
+    own_id: Option<Box<str>>,
+    /// Which stream it began.
+    stream: Option<usize>,
+    /// wsfan's id in it, as it is written.
+    written: String,
+    /// The stream's number, and the key of its messages, also as it is written.
+    key: Option<(usize, Key, String)>,
+    /// The stream that it ends, once it is done.
+    stops: Option<Key>,
+    /// The first answer is there.
+    is_answered: bool,
+    until: Option<Instant>,
+    /// Once its stream's key is known, it is cancelled.
+    is_cancelled: bool,
+}
+
+/// Who waits.
+#[derive(Debug)]
+enum Who {
+    Client(Box<Asks>),
+    /// wsfan itself: what is made of its answer is the session's business.
+    Own,
+    /// A client's send that keeps its own id, and is only counted.
+    Counted,
+    /// Nobody any more.
+    Nobody,
+}
+
+/// What a message is to those who wait.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::upstream::session) struct Heard {
+    /// It is an answer, which others don't get unless that is configured.
+    pub(in crate::upstream::session) is_answer: bool,
+    /// Nobody waited for it any more.
+    pub(in crate::upstream::session) is_late: bool,
+    /// A stream whose messages nobody takes any more.
+    pub(in crate::upstream::session) cancel: Option<Cancel>,
+}
+
+/// A stream is to be cancelled.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::upstream::session) struct Cancel {
+    /// Its number among the rules.
+    pub(in crate::upstream::session) stream: usize,
+    /// Its key, as it is written in JSON.
+    pub(in crate::upstream::session) key: String,
+}
+
+impl Calls {
+    /// Whether nothing is awaited, and nothing that comes could be anybody's.
+    pub(in crate::upstream::session) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Whether a client waits, for a first answer or for more.
+    pub(in crate::upstream::session) fn has_clients(&self) -> bool {
+        self.calls.values().any(|call| matches!(call.who, Who::Client(_)) && !call.is_answered)
+    }
+
+    /// Whether one more may be asked.
+    pub(in crate::upstream::session) fn has_room(&self, rules: &RequestRules) -> bool {
+        rules.max_in_flight == 0 || self.in_flight < rules.max_in_flight
+    }
+
+    /// When [`Calls::expire`] has something to do.
+    pub(in crate::upstream::session) fn next_timeout(&self) -> Option<Instant> {
+        self.ends.first().map(|(at, _)| *at)
+    }
+
+    // --- what goes out -----------------------------------------------------------------------------
+
+    /// Something of wsfan's own goes out.
+    pub(in crate::upstream::session) fn write_own(
+        &mut self,
+        now: Instant,
+        rules: &RequestRules,
+        payload: &Payload,
+    ) {
+        self.note(now, rules, payload, Who::Own);
+    }
+
+    /// A client's send goes out with the id that it has.
+    pub(in crate::upstream::session) fn write_counted(
+        &mut self,
+        now: Instant,
+        rules: &RequestRules,
+        payload: &Payload,
+    ) {
+        if rules.max_in_flight > 0 {
+            self.note(now, rules, payload, Who::Counted);
+        }
+    }
+
+    fn note(&mut self, now: Instant, rules: &RequestRules, payload: &Payload, who: Who) {
+        let Some(outgoing) = rules.out.look(payload) else { return };
+        if outgoing.kind(&rules.out) != Kind::Request {
+            return;
+        }
+        let Some(key) = outgoing.id(&rules.out).and_then(key_of) else { return };
+        self.insert(key, Call::new(who, Some(now + rules.timeout)));
+    }
+
+    /// A client's request goes out, with an id that `next` gives.
+    pub(in crate::upstream::session) fn write(
+        &mut self,
+        now: Instant,
+        rules: &RequestRules,
+        payload: Payload,
+        asks: Box<Asks>,
+        mut next: impl FnMut() -> u64,
+    ) -> Payload {
+        let Some(outgoing) = rules.out.look(&payload) else { return payload };
+        let (key, id) = loop {
+            let id = splice::written(next(), rules.kind);
+            // one that wsfan's own configuration has as it is
+            match key_of(&id).filter(|key| !self.calls.contains_key(key)) {
+                Some(key) => break (key, id),
+                None => continue,
+            }
+        };
+        let mut call = Call::new(Who::Client(asks), None);
+        call.own_id = outgoing.id(&rules.out).map(Into::into);
+        call.stream = outgoing.stream(&rules.out);
+        let mut renamed = None;
+        if let Some((stream, name)) = outgoing.stops(&rules.out)
+            && let Some((stopped, known_as)) = self.named(call.client(), stream, name)
+        {
+            call.stops = Some(stopped);
+            renamed = known_as.map(|known_as| (name, known_as));
+        }
+        let text = outgoing.with(
+            &rules.out,
+            &id,
+            renamed.as_ref().map(|(name, known_as)| (*name, known_as.as_str())),
+        );
+        call.until = match &call.who {
+            Who::Client(asks) => asks.until.or(Some(now + rules.timeout)),
+            _ => None,
+        };
+        if let Some(stream) = call.stream.filter(|stream| rules.streams[*stream].key_from.is_none()) {
+            call.key = Some((stream, key.clone(), id.clone()));
+            self.keys.insert((stream, key.clone()), key.clone());
+        }
+        call.written = id;
+        self.insert(key, call);
+        match payload {
+            Payload::Text(_) => Payload::Text(text),
+            Payload::Binary(_) => Payload::Binary(text.into_bytes()),
+        }
+    }
+
+    /// A client's stream, by the name that the client has for it; with the id that the server knows it by, where that
+    /// is another.
+    fn named(&self, client: Option<u64>, stream: usize, name: &str) -> Option<(Key, Option<String>)> {
+        let named = key_of(name)?;
+        let own = |(id, call): (&Key, &Call)| {
+            let is_theirs = call.stream == Some(stream) && call.client() == client && client.is_some();
+            let by_id = || call.own_id.as_deref().and_then(key_of).as_ref() == Some(&named);
+            match &call.key {
+                _ if !is_theirs => None,
+                // by the server's own name for it, which the client has from the first answer
+                Some((_, key, _)) if key != id => (*key == named).then(|| (id.clone(), None)),
+                _ => by_id().then(|| (id.clone(), Some(call.written.clone()))),
+            }
+        };
+        self.calls.iter().rev().find_map(own)
+    }
+
+    fn insert(&mut self, id: Key, call: Call) {
+        self.remove(&id); // an id that comes again
+        if let Some(until) = call.until {
+            self.ends.insert((until, id.clone()));
+        }
+        self.in_flight += 1;
+        self.calls.insert(id, call);
+    }
+
+    fn remove(&mut self, id: &Key) -> Option<Call> {
+        let call = self.calls.remove(id)?;
+        self.settle(id, call.until, !call.is_answered && !matches!(call.who, Who::Nobody));
+        if let Some((stream, key, _)) = &call.key {
+            self.keys.remove(&(*stream, key.clone()));
+        }
+        if let Who::Nobody = call.who {
+            self.ghosts.retain(|ghost| ghost != id);
+        }
+        Some(call)
+    }
+
+    fn settle(&mut self, id: &Key, until: Option<Instant>, was_in_flight: bool) {
+        if let Some(until) = until {
+            self.ends.remove(&(until, id.clone()));
+        }
+        self.in_flight -= usize::from(was_in_flight);
+    }
+
+    /// Nobody waits for it any more, but its answer may still come.
+    fn let_go(&mut self, id: &Key) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let until = call.until.take();
+        let was_in_flight = !call.is_answered && !matches!(call.who, Who::Nobody);
+        call.who = Who::Nobody;
+        self.settle(id, until, was_in_flight);
+        self.ghosts.push_back(id.clone());
+        if self.ghosts.len() > MAX_GHOSTS
+            && let Some(oldest) = self.ghosts.front().cloned()
+        {
+            self.remove(&oldest);
+        }
+    }
+
+    // --- what comes in -----------------------------------------------------------------------------
+
+    /// A message came in.
+    pub(in crate::upstream::session) fn hear(&mut self, rules: &RequestRules, look: &Look<'_>) -> Heard {
+        let by_id = look.get(rules.answer_id).and_then(key_of).filter(|id| {
+            let is_one = rules.answer.as_ref().is_none_or(|answer| answer.matches(look));
+            is_one && self.calls.get(id).is_some_and(|call| !call.is_answered)
+        });
+        let by_key = || {
+            rules.streams.iter().enumerate().find_map(|(at, stream)| {
+                let key = look.get(stream.key).and_then(key_of)?;
+                self.keys.get(&(at, key)).cloned()
+            })
+        };
+        match by_id.or_else(|| if self.keys.is_empty() { None } else { by_key() }) {
+            Some(id) => self.answer(rules, look, id),
+            None => Heard::default(),
+        }
+    }
+
+    fn answer(&mut self, rules: &RequestRules, look: &Look<'_>, id: Key) -> Heard {
+        let Calls { calls, keys, .. } = self;
+        let Some(call) = calls.get_mut(&id) else { return Heard::default() };
+        let failed = rules.error.as_ref().is_some_and(|error| error.matches(look));
+        let stream = call.stream.map(|at| (at, &rules.streams[at]));
+        let mut more = stream.is_some() && !failed;
+        let first = !std::mem::replace(&mut call.is_answered, true);
+        if first && let Some((at, rule)) = stream.filter(|_| more) {
+            if let Some(from) = rule.key_from {
+                match look.get(from).and_then(|json| Some((key_of(json)?, json))) {
+                    Some((key, json)) => {
+                        call.key = Some((at, key.clone(), json.to_owned()));
+                        keys.insert((at, key), id.clone());
+                    }
+                    None => more = false,
+                }
+            }
+        }
+        if stream.and_then(|(_, rule)| rule.end.as_ref()).is_some_and(|end| end.matches(look)) {
+            more = false;
+        }
+        let (until, was_in_flight) = (call.until.take(), first && !matches!(call.who, Who::Nobody));
+        let mut heard = Heard { is_answer: true, is_late: matches!(call.who, Who::Nobody), cancel: None };
+        let is_reached = match &call.who {
+            Who::Client(asks) => {
+                let restored = call.restored(rules, look, &id);
+                asks.caller.answer(restored.as_deref().unwrap_or(look.text), more, failed)
+            }
+            Who::Counted => {
+                heard.is_answer = false;
+                true
+            }
+            Who::Own | Who::Nobody => true,
+        };
+        let (is_cancelled, stops) = (std::mem::take(&mut call.is_cancelled), call.stops.take());
+        self.settle(&id, until, was_in_flight);
+        if let Some(stopped) = stops.filter(|_| !failed)
+            && let Some(stopped) = self.remove(&stopped)
+        {
+            stopped.fail(NoAnswer::Cancelled);
+        }
+        if !more {
+            self.remove(&id);
+        } else if !is_reached {
+            heard.cancel = self.cancel_of(&id);
+            self.let_go(&id);
+        } else if is_cancelled {
+            heard.cancel = self.cancel_of(&id);
+        }
+        heard
+    }
+
+    /// How its stream is cancelled, if its key is known.
+    fn cancel_of(&self, id: &Key) -> Option<Cancel> {
+        let (stream, _, key) = self.calls.get(id)?.key.as_ref()?;
+        Some(Cancel { stream: *stream, key: key.clone() })
+    }
+
+    // --- who waits no longer ------------------------------------------------------------------------
+
+    /// A client wants no more answers to the request that it names so. None where there is no such request.
+    pub(in crate::upstream::session) fn cancel(&mut self, client: u64, name: &str) -> Option<Option<Cancel>> {
+        let is_it = |call: &Call| match &call.who {
+            Who::Client(asks) => {
+                asks.caller.from().client == client
+                    && asks.caller.id() == Some(name)
+                    && !asks.caller.is_over()
+            }
+            _ => false,
+        };
+        let id = self.calls.iter().find(|(_, call)| is_it(call)).map(|(id, _)| id.clone())?;
+        Some(self.give_up(&id))
+    }
+
+    /// A client has left.
+    pub(in crate::upstream::session) fn leave(&mut self, client: u64) -> Vec<Cancel> {
+        let own = self.calls.iter().filter(|(_, call)| call.client() == Some(client));
+        let ids: Vec<_> = own.map(|(id, _)| id.clone()).collect();
+        ids.iter().filter_map(|id| self.give_up(id)).collect()
+    }
+
+    fn give_up(&mut self, id: &Key) -> Option<Cancel> {
+        let call = self.calls.get_mut(id)?;
+        call.fail(NoAnswer::Cancelled);
+        call.is_cancelled = call.stream.is_some() && call.key.is_none();
+        let cancel = self.cancel_of(id);
+        self.let_go(id);
+        cancel
+    }
+
+    /// Tells those whose time is over.
+    pub(in crate::upstream::session) fn expire(&mut self, now: Instant) {
+        while let Some((_, id)) = self.ends.first().filter(|(at, _)| *at <= now).cloned() {
+            match self.calls.get(&id).map(|call| &call.who) {
+                Some(Who::Counted) | None => {
+                    self.ends.pop_first();
+                    self.remove(&id);
+                }
+                Some(Who::Client(asks)) => {
+                    asks.caller.fail(NoAnswer::Timeout { written: true });
+                    // what begins all the same has nobody to take it
+                    if let Some(call) = self.calls.get_mut(&id) {
+                        call.is_cancelled = call.stream.is_some();
+                    }
+                    self.let_go(&id);
+                }
+                Some(Who::Own | Who::Nobody) => self.let_go(&id),
+            }
+        }
+    }
+}
+
+impl Call {
+    fn new(who: Who, until: Option<Instant>) -> Call {
+        Call {
+            who,
+            own_id: None,
+            written: String::new(),
+            stream: None,
+            key: None,
+            stops: None,
+            is_answered: false,
+            until,
+            is_cancelled: false,
+        }
+    }
+
+    fn client(&self) -> Option<u64> {
+        match &self.who {
+            Who::Client(asks) => Some(asks.caller.from().client),
+            _ => None,
+        }
+    }
+
+    fn fail(&self, why: NoAnswer) {
+        if let Who::Client(asks) = &self.who {
+            asks.caller.fail(why);
+        }
+    }
+
+    /// The message with the client's own id where wsfan's is.
+    fn restored(&self, rules: &RequestRules, look: &Look<'_>, id: &Key) -> Option<String> {
+        let own = self.own_id.as_deref()?;
+        let stream = self.stream.map(|at| &rules.streams[at]).filter(|stream| stream.key_from.is_none());
+        let slots = [Some(rules.answer_id), stream.map(|stream| stream.key)];
+        let there = slots.into_iter().flatten().filter_map(|slot| look.get(slot));
+        let places = there.filter(|value| key_of(value).as_ref() == Some(id));
+        let places: Vec<_> = places.map(|value| (splice::place(look.text, value), own)).collect();
+        (!places.is_empty()).then(|| splice::spliced(look.text, places))
+    }
+}
+
+impl Drop for Calls {
+    /// The connection is gone, and so are the answers.
+    fn drop(&mut self) {
+        for call in self.calls.values() {
+            call.fail(match call.is_answered {
+                true => NoAnswer::Ended,
+                false => NoAnswer::Fate(Fate::Unknown),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

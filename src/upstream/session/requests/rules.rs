@@ -1,0 +1,227 @@
+//! What `[requests]` says, compiled. Pure.
+
+use std::time::Duration;
+
+use super::{
+    Kind,
+    splice::{self, key_of},
+};
+use crate::{
+    config::{IdKind, Pointer, Requests, Template},
+    hub::Payload,
+    upstream::session::{
+        matcher::{Look, Matcher, Sieve, Slots},
+        probe::{Probe, Probed},
+    },
+};
+
+/// The rules about requests.
+#[derive(Debug)]
+pub(in crate::upstream::session) struct RequestRules {
+    pub(super) timeout: Duration,
+    pub(super) max_in_flight: usize,
+    pub(in crate::upstream::session) rewrites: bool,
+    pub(in crate::upstream::session) publish: bool,
+    pub(super) kind: IdKind,
+    /// Of what comes in, by the numbers of its pointers among all that a session looks for.
+    pub(super) answer_id: usize,
+    pub(super) answer: Option<Matcher>,
+    pub(super) error: Option<Matcher>,
+    pub(super) streams: Vec<StreamRule>,
+    pub(super) server: Option<ServerRule>,
+    /// What of it is of concern.
+    pub(in crate::upstream::session) sieve: Sieve,
+    /// Of what goes out.
+    pub(super) out: Out,
+}
+
+#[derive(Debug)]
+pub(super) struct StreamRule {
+    pub(super) key_from: Option<usize>,
+    pub(super) key: usize,
+    pub(super) end: Option<Matcher>,
+    pub(super) cancel: Option<Template>,
+}
+
+#[derive(Debug)]
+pub(super) struct ServerRule {
+    pub(super) when: Matcher,
+    pub(super) id: usize,
+    pub(super) timeout: Duration,
+}
+
+/// What is looked for in what goes out.
+#[derive(Debug)]
+pub(super) struct Out {
+    probe: Probe,
+    pointer: Pointer,
+    id: usize,
+    parent: usize,
+    when: Option<Matcher>,
+    streams: Vec<Matcher>,
+    stops: Vec<Option<(Matcher, usize)>>,
+    answer: Option<(Matcher, usize)>,
+}
+
+/// Something that goes out, looked at.
+pub(super) struct Outgoing<'m> {
+    text: &'m str,
+    found: Probed<'m>,
+}
+
+impl RequestRules {
+    /// Compiles them; `slots` are the pointers that the session looks for in what comes in.
+    pub(in crate::upstream::session) fn new(requests: &Requests, slots: &mut Slots) -> RequestRules {
+        let mut sieve = Sieve::default();
+        sieve.value(&requests.answer_id);
+        let streams = requests.streams.iter().map(|stream| {
+            sieve.value(&stream.key);
+            StreamRule {
+                key_from: stream.key_from.as_ref().map(|pointer| slots.of(pointer)),
+                key: slots.of(&stream.key),
+                end: stream.end.as_ref().map(|end| Matcher::new(end, slots)),
+                cancel: stream.cancel.clone(),
+            }
+        });
+        let streams = streams.collect();
+        let server = requests.server.as_ref().map(|server| {
+            sieve.pattern(&server.when);
+            ServerRule {
+                when: Matcher::new(&server.when, slots),
+                id: slots.of(&server.id),
+                timeout: server.timeout,
+            }
+        });
+        RequestRules {
+            timeout: requests.timeout,
+            max_in_flight: requests.max_in_flight,
+            rewrites: requests.rewrite_sends,
+            publish: requests.publish,
+            kind: requests.id_kind,
+            answer_id: slots.of(&requests.answer_id),
+            answer: requests.answer.as_ref().map(|answer| Matcher::new(answer, slots)),
+            error: requests.error.as_ref().map(|error| Matcher::new(error, slots)),
+            streams,
+            server,
+            sieve,
+            out: Out::new(requests),
+        }
+    }
+
+    /// Whether anything has to be known of what goes out that nobody asked as a request.
+    pub(in crate::upstream::session) fn looks_at_sends(&self) -> bool {
+        self.rewrites || self.max_in_flight > 0 || self.server.is_some()
+    }
+
+    /// Whether the server's requests are looked for.
+    pub(in crate::upstream::session) fn serves(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// What something that goes out is; `is_asked`: it was asked as a request.
+    pub(in crate::upstream::session) fn kind(&self, payload: &Payload, is_asked: bool) -> Option<Kind> {
+        let Some(outgoing) = self.out.look(payload) else { return (!is_asked).then_some(Kind::Plain) };
+        if is_asked {
+            return (outgoing.id(&self.out).is_some() || outgoing.room(&self.out).is_some())
+                .then_some(Kind::Request);
+        }
+        Some(outgoing.kind(&self.out))
+    }
+
+    /// What is said when streams are cancelled.
+    pub(in crate::upstream::session) fn cancels(&self) -> impl Iterator<Item = &Option<Template>> {
+        self.streams.iter().map(|stream| &stream.cancel)
+    }
+}
+
+impl Out {
+    fn new(requests: &Requests) -> Out {
+        let mut slots = Slots::default();
+        let slots = &mut slots;
+        let (id, parent) = (slots.of(&requests.id), slots.of(&splice::parent(&requests.id)));
+        let when = requests.rewrite_when.as_ref().map(|when| Matcher::new(when, slots));
+        let streams = requests.streams.iter().map(|stream| Matcher::new(&stream.when, slots)).collect();
+        let stops = requests.streams.iter().map(|stream| {
+            let (stop, id) = stream.stop.as_ref().zip(stream.stop_id.as_ref())?;
+            Some((Matcher::new(stop, slots), slots.of(id)))
+        });
+        let stops = stops.collect();
+        let answer = requests
+            .server
+            .as_ref()
+            .map(|server| (Matcher::new(&server.answer, slots), slots.of(&server.answer_id)));
+        let pointer = requests.id.clone();
+        Out { probe: Probe::new(slots.pointers()), pointer, id, parent, when, streams, stops, answer }
+    }
+
+    /// Looks at a message; none where it isn't JSON.
+    pub(super) fn look<'m>(&self, payload: &'m Payload) -> Option<Outgoing<'m>> {
+        let text = match payload {
+            Payload::Text(text) => text,
+            Payload::Binary(bytes) => str::from_utf8(bytes).ok()?,
+        };
+        Some(Outgoing { text, found: self.probe.look(text)? })
+    }
+}
+
+impl<'m> Outgoing<'m> {
+    fn as_look(&self) -> Look<'_> {
+        Look { text: self.text, found: Some(&self.found) }
+    }
+
+    /// What it has where an id is.
+    pub(super) fn id(&self, out: &Out) -> Option<&'m str> {
+        self.found.get(out.id)
+    }
+
+    fn room(&self, out: &Out) -> Option<(usize, String, &'static str)> {
+        splice::room(self.text, self.found.get(out.parent), &out.pointer)
+    }
+
+    pub(super) fn kind(&self, out: &Out) -> Kind {
+        let look = self.as_look();
+        if let Some((answer, id)) = &out.answer
+            && answer.matches(&look)
+        {
+            return look.get(*id).and_then(key_of).map_or(Kind::Plain, Kind::Answer);
+        }
+        let has_id = self.id(out).is_some_and(|id| id != "null");
+        match has_id && out.when.as_ref().is_none_or(|when| when.matches(&look)) {
+            true => Kind::Request,
+            false => Kind::Plain,
+        }
+    }
+
+    /// Which of the streams it begins.
+    pub(super) fn stream(&self, out: &Out) -> Option<usize> {
+        out.streams.iter().position(|when| when.matches(&self.as_look()))
+    }
+
+    /// Which of the streams it ends, and how it names it.
+    pub(super) fn stops(&self, out: &Out) -> Option<(usize, &'m str)> {
+        let look = self.as_look();
+        out.stops.iter().enumerate().find_map(|(at, stop)| {
+            let (_, id) = stop.as_ref().filter(|(stop, _)| stop.matches(&look))?;
+            Some((at, self.found.get(*id)?))
+        })
+    }
+
+    /// The message with another id, and with another name for what it stops.
+    pub(super) fn with(&self, out: &Out, id: &str, stops: Option<(&str, &str)>) -> String {
+        let mut places = Vec::new();
+        let inserted;
+        match self.id(out) {
+            Some(there) => places.push((splice::place(self.text, there), id)),
+            None => {
+                if let Some((at, before, behind)) = self.room(out) {
+                    inserted = format!("{before}{id}{behind}");
+                    places.push((at..at, inserted.as_str()));
+                }
+            }
+        }
+        if let Some((there, name)) = stops {
+            places.push((splice::place(self.text, there), name));
+        }
+        splice::spliced(self.text, places)
+    }
+}
