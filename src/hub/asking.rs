@@ -41,25 +41,25 @@ impl Hub {
     /// Leaves a command for the link. False when there is no link any more.
     pub async fn command(&self, command: Command) -> bool {
         let refused = match self.try_command(command) {
-            Ok(()) => return true,
-            Err((Some(commands), command)) => match commands.send(command).await {
+            Tried::Taken => return true,
+            Tried::Full(commands, command) => match commands.send(command).await {
                 Ok(()) => return true,
                 Err(refused) => refused.0,
             },
-            Err((None, command)) => command,
+            Tried::Gone(command) => command,
         };
         self.refuse(refused);
         false
     }
 
     /// Leaves a command, if there is room at once; else gives back where to wait for room, and the command.
-    fn try_command(&self, command: Command) -> Result<(), (Option<mpsc::Sender<Command>>, Command)> {
+    fn try_command(&self, command: Command) -> Tried {
         match &*self.0.commands.borrow() {
-            None => Err((None, command)),
+            None => Tried::Gone(command),
             Some(commands) => match commands.try_send(command) {
-                Ok(()) => Ok(()),
-                Err(TrySendError::Full(command)) => Err((Some(commands.clone()), command)),
-                Err(TrySendError::Closed(command)) => Err((None, command)),
+                Ok(()) => Tried::Taken,
+                Err(TrySendError::Full(command)) => Tried::Full(commands.clone(), command),
+                Err(TrySendError::Closed(command)) => Tried::Gone(command),
             },
         }
     }
@@ -75,4 +75,13 @@ impl Hub {
             Command::Open | Command::Reconnect | Command::Close | Command::Stop => {}
         }
     }
+}
+
+/// What became of a command that didn't wait.
+enum Tried {
+    Taken,
+    /// There is no room yet.
+    Full(mpsc::Sender<Command>, Command),
+    /// There is no link.
+    Gone(Command),
 }

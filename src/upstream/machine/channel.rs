@@ -184,11 +184,11 @@ impl Channel {
 
     /// Does what is due.
     pub(super) fn timeout(&mut self, now: Instant, world: &mut World) -> Option<Timeout> {
-        let free = self.beat_at(now, world);
         if self.session.next_timeout().is_some_and(|at| at <= now) {
             let is_held = self.has_to_say() && self.let_out(now, world).is_none_or(|at| at > now);
             self.session.timeout(&mut world.context(now, self.slot), is_held);
         }
+        let free = self.beat_at(now, world); // a request whose time was over has made room
         match self.heartbeat.due(now, free)? {
             Due::Ping(payload) => {
                 world.pacing.sent(now);

@@ -272,15 +272,16 @@ impl Calls {
         let stream = call.stream.map(|at| (at, &rules.streams[at]));
         let mut more = stream.is_some() && !failed;
         let first = !std::mem::replace(&mut call.is_answered, true);
-        if first && let Some((at, rule)) = stream.filter(|_| more) {
-            if let Some(from) = rule.key_from {
-                match look.get(from).and_then(|json| Some((key_of(json)?, json))) {
-                    Some((key, json)) => {
-                        call.key = Some((at, key.clone(), json.to_owned()));
-                        keys.insert((at, key), id.clone());
-                    }
-                    None => more = false,
+        if first
+            && let Some((at, rule)) = stream.filter(|_| more)
+            && let Some(from) = rule.key_from
+        {
+            match look.get(from).and_then(|json| Some((key_of(json)?, json))) {
+                Some((key, json)) => {
+                    call.key = Some((at, key.clone(), json.to_owned()));
+                    keys.insert((at, key), id.clone());
                 }
+                None => more = false,
             }
         }
         if stream.and_then(|(_, rule)| rule.end.as_ref()).is_some_and(|end| end.matches(look)) {

@@ -1,1 +1,206 @@
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
+use proptest::prelude::*;
+use serde_json::{Value, json, value::RawValue};
+
+use super::*;
+use crate::{
+    config::{Config, Environment},
+    hub::{Caller, Origin, Told},
+    upstream::session::{matcher::Slots, probe::Probe},
+};
+
+const S: Duration = Duration::from_secs(1);
+const STREAM: &str = "[[requests.stream]]\nwhen = { \"/sub\" = true }\n";
+
+/// What clients were told: who, and what.
+type Heard = Rc<RefCell<Vec<(u64, String)>>>;
+
+struct Bench {
+    rules: RequestRules,
+    probe: Probe,
+    calls: Calls,
+    now: Instant,
+    next: u64,
+    told: Heard,
+    /// Clients that take nothing any more.
+    deaf: Rc<RefCell<Vec<u64>>>,
+}
+
+impl Bench {
+    fn new(rest: &str) -> Bench {
+        let text = format!("upstream.url = \"ws://a\"\n[requests]\nid = \"/id\"\n{rest}");
+        let config = Config::parse(&text, &Environment::fixed([])).unwrap_or_else(|why| panic!("{why}"));
+        let mut slots = Slots::default();
+        let rules = RequestRules::new(&config.terms.requests.unwrap(), &mut slots);
+        let probe = Probe::new(slots.pointers());
+        let (told, deaf) = Default::default();
+        Bench { rules, probe, calls: Calls::default(), now: Instant::now(), next: 1, told, deaf }
+    }
+
+    /// A client asks; what goes out.
+    fn ask(&mut self, client: u64, name: &str, message: Value) -> Value {
+        let (told, deaf, id) = (Rc::clone(&self.told), Rc::clone(&self.deaf), name.to_owned());
+        let raw = RawValue::from_string(json!(name).to_string()).unwrap();
+        let caller = Caller::new(Rc::new(Origin::new(0, client)), Some(raw), move |what| {
+            let words = match what {
+                Told::Answer { payload, more, failed } => format!("{id} {payload} {more} {failed}"),
+                Told::Nothing(why) => format!("{id} {why:?}"),
+            };
+            told.borrow_mut().push((client, words));
+            !deaf.borrow().contains(&client)
+        });
+        let asks = Asks { caller, is_request: true, timeout: None, until: None, quota: None };
+        let Bench { rules, calls, now, next, .. } = self;
+        let take = || {
+            *next += 1;
+            *next - 1
+        };
+        let payload = calls.write(*now, rules, Payload::Text(message.to_string()), Box::new(asks), take);
+        let Payload::Text(text) = payload else { unreachable!() };
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn hear(&mut self, message: Value) -> super::Heard {
+        let text = message.to_string();
+        let found = self.probe.look(&text);
+        self.calls.hear(&self.rules, &Look { text: &text, found: found.as_ref() })
+    }
+
+    fn told(&self) -> Vec<(u64, String)> {
+        self.told.take()
+    }
+}
+
+fn told(client: u64, words: &str) -> (u64, String) {
+    (client, words.to_owned())
+}
+
+#[test]
+fn an_answer_goes_to_who_asked_once() {
+    let mut bench = Bench::new("error = { \"/ok\" = false }");
+    assert_eq!(bench.ask(1, "a", json!({"id": 1})), json!({"id": 1}));
+    assert_eq!(bench.ask(2, "b", json!({"id": 1})), json!({"id": 2}));
+    let heard = bench.hear(json!({"id": 2, "ok": false}));
+    assert!(heard.is_answer && !heard.is_late);
+    assert_eq!(bench.told(), [told(2, r#"b {"id":1,"ok":false} false true"#)]);
+    assert!(!bench.hear(json!({"id": 2})).is_answer, "nobody asks any more");
+    assert!(!bench.hear(json!({"id": 3})).is_answer && !bench.hear(json!({"x": 1})).is_answer);
+    bench.hear(json!({"id": "1"}));
+    assert_eq!(bench.told(), [told(1, r#"a {"id":1} false false"#)]);
+    assert!(bench.calls.is_empty() && bench.calls.in_flight == 0 && bench.calls.ends.is_empty());
+}
+
+#[test]
+fn an_id_that_wsfan_itself_has_used_is_passed_over() {
+    let mut bench = Bench::new("max_in_flight = 2");
+    let own = Payload::Text(r#"{"id":1,"login":true}"#.into());
+    bench.calls.write_own(bench.now, &bench.rules, &own);
+    assert_eq!(bench.ask(1, "a", json!({"id": 1})), json!({"id": 2}));
+    assert!(!bench.calls.has_room(&bench.rules), "wsfan's own counts");
+    assert!(bench.hear(json!({"id": 1})).is_answer && bench.calls.has_room(&bench.rules));
+    assert!(bench.told().is_empty());
+}
+
+#[test]
+fn who_has_waited_for_too_long_hears_so_and_a_late_answer_is_nobodys() {
+    let mut bench = Bench::new("timeout = \"5s\"");
+    bench.ask(1, "a", json!({"id": 1}));
+    assert_eq!(bench.calls.next_timeout(), Some(bench.now + 5 * S));
+    bench.calls.expire(bench.now + 5 * S - Duration::from_millis(1));
+    assert!(bench.told().is_empty());
+    bench.calls.expire(bench.now + 5 * S);
+    assert_eq!(bench.told(), [told(1, "a Timeout { written: true }")]);
+    assert_eq!((bench.calls.next_timeout(), bench.calls.in_flight), (None, 0));
+    let late = bench.hear(json!({"id": 1}));
+    assert!(late.is_answer && late.is_late && bench.told().is_empty() && bench.calls.is_empty());
+}
+
+#[test]
+fn those_that_nobody_waits_for_are_remembered_up_to_a_bound() {
+    let mut bench = Bench::new("");
+    (0..2 * MAX_GHOSTS).for_each(|n| drop(bench.ask(1, &n.to_string(), json!({"id": 1}))));
+    bench.calls.expire(bench.now + 60 * S);
+    assert_eq!((bench.calls.calls.len(), bench.calls.ghosts.len()), (MAX_GHOSTS, MAX_GHOSTS));
+    assert!(!bench.hear(json!({"id": 1})).is_answer && bench.hear(json!({"id": 2 * MAX_GHOSTS})).is_late);
+}
+
+#[test]
+fn a_stream_goes_on_until_its_client_cannot_take_it() {
+    let mut bench = Bench::new(&format!("{STREAM}cancel = '${{key}}'"));
+    bench.ask(1, "s", json!({"id": 7, "sub": true}));
+    bench.hear(json!({"id": 1, "n": 0}));
+    bench.hear(json!({"id": 1, "n": 1}));
+    let first = told(1, r#"s {"id":7,"n":0} true false"#);
+    assert_eq!(bench.told(), [first, told(1, r#"s {"id":7,"n":1} true false"#)]);
+    assert_eq!((bench.calls.in_flight, bench.calls.next_timeout()), (0, None));
+    bench.deaf.borrow_mut().push(1);
+    let cancel = Some(Cancel { stream: 0, key: "1".into() });
+    assert_eq!(bench.hear(json!({"id": 1, "n": 2})).cancel, cancel);
+    bench.told();
+    let after = bench.hear(json!({"id": 1, "n": 3}));
+    assert!(after.is_answer && after.cancel.is_none() && bench.told().is_empty());
+}
+
+#[test]
+fn a_stream_is_cancelled_by_the_key_that_is_still_to_come() {
+    let mut bench =
+        Bench::new(&format!("{STREAM}key_from = \"/result\"\nkey = \"/of\"\ncancel = '${{key}}'"));
+    bench.ask(1, "s", json!({"id": 1, "sub": true}));
+    assert_eq!(bench.calls.cancel(2, "\"s\""), None, "another's");
+    assert_eq!(bench.calls.cancel(1, "\"s\""), Some(None));
+    assert_eq!(bench.told(), [told(1, "s Cancelled")]);
+    let heard = bench.hear(json!({"id": 1, "result": "0xa"}));
+    assert_eq!(heard.cancel, Some(Cancel { stream: 0, key: "\"0xa\"".into() }));
+    assert!(bench.hear(json!({"of": "0xa"})).is_answer && bench.told().is_empty());
+    assert!(!bench.hear(json!({"of": "0xb"})).is_answer);
+}
+
+#[test]
+fn when_the_connection_goes_each_hears_what_is_known() {
+    let mut bench = Bench::new(STREAM);
+    bench.ask(1, "a", json!({"id": 1}));
+    bench.ask(2, "s", json!({"id": 1, "sub": true}));
+    bench.hear(json!({"id": 2}));
+    bench.told();
+    bench.calls = Calls::default();
+    assert_eq!(bench.told(), [told(1, "a Fate(Unknown)"), told(2, "s Ended")]);
+}
+
+proptest! {
+    /// Whatever is asked, answered, cancelled and left: nobody is told of another's request, each request that isn't a
+    /// stream has one end, and what is counted is what is there.
+    #[test]
+    fn nobody_gets_anothers_answer(steps in prop::collection::vec((0_u8..6, 0_u64..4, 1_u64..30), 1..80)) {
+        let mut bench = Bench::new(STREAM);
+        let mut owners = std::collections::BTreeMap::new();
+        let mut ends = std::collections::BTreeMap::<String, usize>::new();
+        for (step, client, id) in steps {
+            match step {
+                0 | 1 => {
+                    let name = format!("r{}", bench.next);
+                    let sent = bench.ask(client, &name, json!({"id": 1, "sub": step == 1}));
+                    owners.insert(sent["id"].as_u64().unwrap(), (client, name));
+                }
+                2 | 3 => drop(bench.hear(json!({"id": id}))),
+                4 => drop(bench.calls.cancel(client, &format!("\"r{id}\""))),
+                _ if id > 25 => drop(bench.calls.leave(client)),
+                _ => {
+                    bench.now += 7 * S;
+                    bench.calls.expire(bench.now);
+                }
+            }
+            for (who, words) in bench.told() {
+                let name = words.split(' ').next().unwrap().to_owned();
+                prop_assert!(owners.values().any(|owner| *owner == (who, name.clone())), "{who}: {words}");
+                if !words.contains(" true ") {
+                    *ends.entry(name).or_default() += 1;
+                }
+            }
+            let waiting = |call: &&Call| !call.is_answered && !matches!(call.who, Who::Nobody);
+            prop_assert_eq!(bench.calls.in_flight, bench.calls.calls.values().filter(waiting).count());
+            prop_assert_eq!(bench.calls.ends.len(), bench.calls.in_flight);
+        }
+        prop_assert!(ends.values().all(|count| *count == 1), "{:?}", ends);
+    }
+}
