@@ -19,7 +19,7 @@ pub enum TopicOf<'a> {
     Everybody,
     /// This topic.
     Topic {
-        /// Its number, below [`Topics::numbers`]; others may have it later.
+        /// Its number, below `Topics::numbers`; others may have it later.
         number: usize,
         /// No other topic ever has this.
         serial: u64,
