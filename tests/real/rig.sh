@@ -100,8 +100,9 @@ python_packages() {
     local directory=${*: -1}
     timeout 120 python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check --no-deps \
         --target "$directory/uv" "$uv" &&
-        timeout 400 "$directory/uv/bin/uv" pip install --quiet --system-certs --python "$(command -v python3)" \
-            --exclude-newer "$1" --target "$directory" "${@:2:$#-2}" && rm -rf "$directory/uv"
+        timeout 400 "$directory/uv/bin/uv" pip install --quiet --no-cache --system-certs \
+            --python "$(command -v python3)" --exclude-newer "$1" --target "$directory" "${@:2:$#-2}" &&
+        rm -rf "$directory/uv"
 }
 uv=uv==0.13.9
 

@@ -10,8 +10,8 @@
 #     --help          this text
 #
 # Needs Python 3.11 or 3.12 with pip, Node.js 20 or newer with npm, and chromium. Home Assistant (the newest that
-# Python 3.11 can run), ocpp and websockets come from PyPI, and ganache from the npm registry, the first time (a
-# minute, 680 MB); they are kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback, on ports that
+# Python 3.11 can run), ocpp and websockets come from PyPI, and ganache from the npm registry, the first time (half a
+# minute, 720 MB); they are kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback, on ports that
 # were free a moment before; everything else stays in a temporary directory.
 set -euo pipefail
 from=$PWD
@@ -57,6 +57,23 @@ day=2026-11-01 packages=(ocpp==2.1.0 websockets==15.0.1)
 python=$cache/several-$day
 installed "${packages[*]}" "$python" python_packages "$day" "${packages[@]}"
 programs() { PYTHONPATH=$python python3 "$here/several/programs.py" "$@"; }
+
+# restarted START NAME SERVER: two programs have subscribed when the server NAME is killed, and once START has started
+# it again they hear what they heard before.
+restarted() {
+    local programs heard="$work/programs.$3.log"
+    programs subscriptions "$3" "$socket" >"$heard" 2>&1 &
+    programs=$!
+    running[programs]=$programs
+    check "two programs hear of the same topic" within 60 grep -x heard "$heard"
+    kill_off "$2"
+    check "the server is killed: the end is told" within 20 heard "$(link waiting)"
+    "$1"
+    check "it starts: the link comes up again" within 60 more "$(link up)" 1
+    check "and both hear of the topic again, with nothing said by them" within 60 grep -x "heard again" "$heard"
+    check "once each" wait $programs
+    unset "running[programs]"
+}
 
 # ---------------------------------------------------------------- the servers
 

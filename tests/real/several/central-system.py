@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A central system for OCPP 1.6, made of the ocpp library: central-system.py PORT
 
-DataTransfer is answered with the data that it brought. With the vendor `ask`, the central system also sends a call of
-its own after that, DataTransfer with that data, and says what it was answered: once, and "again" for each answer more.
+DataTransfer is answered after some milliseconds, with the data that it brought. With the vendor `ask`, the central
+system also sends a call of its own after that, DataTransfer with that data. It says what it was answered, and "again"
+for each answer more; and how many calls are under way where that is more than one.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ class Point(ChargePoint):
         self.answered = {}  # how often, by the call's id
 
     @on("DataTransfer")
-    def transfer(self, vendor_id, data="", **rest):
+    async def transfer(self, vendor_id, data="", **rest):
+        await asyncio.sleep(0.01)  # what the work would take
         return call_result.DataTransfer(status="Accepted", data=data)
 
     @after("DataTransfer")
@@ -34,7 +36,20 @@ class Point(ChargePoint):
 
     @on("Heartbeat")
     def heartbeat(self):
+        print("Heartbeat", flush=True)
         return call_result.Heartbeat(current_time="2026-11-01T00:00:00Z")
+
+    async def start(self):
+        # reads on while calls are under way, to see whether there are more than one
+        under_way = set()
+        async for raw in self._connection:
+            call = asyncio.create_task(self.route_message(raw))
+            if json.loads(raw)[0] != 2:
+                continue
+            under_way.add(call)
+            call.add_done_callback(under_way.discard)
+            if len(under_way) > 1:
+                print(f"{len(under_way)} calls at once", flush=True)
 
     async def route_message(self, raw):
         message = json.loads(raw)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Home Assistant: the ids of one connection must rise, whoever sends. Sourced by ../several.sh.
 
-: "${here:?}" "${work:?}" "${cache:?}"
+: "${here:?}" "${work:?}" "${socket:?}" "${cache:?}"
 # The newest that Python 3.11 can run, with what its default integrations need, as they were then.
 hass=$cache/home-assistant-2024.3.3
 installed "Home Assistant 2024.3.3" "$hass" python_packages 2024-04-01 homeassistant==2024.3.3 \
@@ -29,3 +29,61 @@ HASS_TOKEN=$(cat "$work/hass-token")
 export HASS_TOKEN
 check "on one plain WebSocket, half of what two programs ask is refused" \
     programs plain home-assistant "ws://127.0.0.1:$port/api/websocket"
+
+config <<TOML
+[upstream]
+url = "ws://127.0.0.1:$port/api/websocket"
+[vars]
+token = "\${env:HASS_TOKEN}"
+[[script.step]]
+expect = { "/type" = "auth_required" }
+publish = false
+[[script.step]]
+name = "log in"
+send = '{"type":"auth","access_token":"\${var:token}"}'
+expect = { "/type" = "auth_ok" }
+reject = { "/type" = "auth_invalid" }
+on_fail = "stop"
+publish = false
+[heartbeat]
+kind = "message"
+interval = "1s"
+message = '{"id":\${next_id},"type":"ping"}'
+expect = { "/type" = "pong" }
+publish = false
+[reconnect]
+initial_delay = "50ms"
+max_delay = "200ms"
+[requests]
+id = "/id"
+error = { "/success" = false }
+rewrite_sends = true
+[[requests.stream]]
+when = { "/type" = "subscribe_events" }
+cancel = '{"id":\${next_id},"type":"unsubscribe_events","subscription":\${key}}'
+stop = { "/type" = "unsubscribe_events" }
+stop_id = "/subscription"
+[topics]
+subscribe = '{"id":\${next_id},"type":"subscribe_events","event_type":\${topic}}'
+unsubscribe = '{"id":\${next_id},"type":"unsubscribe_events","subscription":\${subscribed_id}}'
+id_topic = "/id"
+[topics.answer]
+accept = { "/type" = "result", "/success" = true }
+reject = { "/type" = "result", "/success" = false }
+id = "/id"
+[[listener]]
+path = "$work/raw.sock"
+format = "raw"
+TOML
+run_wsfan
+check "the link comes up" within 20 heard "$(link up)"
+check "over wsfan, with a heartbeat that has ids, three programs get their own answers alone" \
+    programs requests home-assistant "$socket"
+check "so do programs that know nothing of wsfan" programs raw home-assistant "$work/raw.sock"
+check "and events under the ids of their own subscriptions" programs streams home-assistant "$socket"
+check "also where they know nothing of wsfan" programs raw-streams home-assistant "$work/raw.sock"
+check "over the one connection" connections 1
+
+echo "== killed"
+restarted start_hass hass home-assistant
+check "the token is never logged" never_said "$HASS_TOKEN"

@@ -2,7 +2,7 @@
 # OCPP 1.6: a charge point and the central system of the ocpp library, each of which asks and answers the other, one
 # call at a time. Sourced by ../several.sh.
 
-: "${here:?}" "${work:?}" "${python:?}"
+: "${here:?}" "${work:?}" "${socket:?}" "${python:?}"
 read -r port < <(free_ports 1)
 start_central() {
     start central env PYTHONPATH="$python" python3 "$here/several/central-system.py" "$port"
@@ -16,3 +16,48 @@ echo "== each counting from 1"
 check "on one plain WebSocket, half of what two programs ask gets the other's answer" \
     programs plain ocpp "ws://127.0.0.1:$port/point"
 check "and the central system's call is answered twice" within 10 central_says "^call both is answered again"
+
+config <<TOML
+[upstream]
+url = "ws://127.0.0.1:$port/point"
+subprotocols = ["ocpp1.6"]
+[heartbeat]
+kind = "message"
+interval = "100ms"
+message = '[2,"\${uuid}","Heartbeat",{}]'
+expect = { "/2/currentTime" = { exists = true } }
+publish = false
+[reconnect]
+initial_delay = "50ms"
+max_delay = "200ms"
+[requests]
+id = "/1"
+id_kind = "text"
+answer = { "/0" = [3, 4] }
+error = { "/0" = 4 }
+max_in_flight = 1
+[requests.server]
+when = { "/0" = 2 }
+id = "/1"
+answer = { "/0" = [3, 4] }
+answer_id = "/1"
+TOML
+run_wsfan
+check "the link comes up" within 20 heard "$(link up)"
+beats=$(central_said "^Heartbeat$") at_once=$(central_said "at once$")
+check "over wsfan, three programs get their own answers alone" programs requests ocpp "$socket"
+more_beats() { [ "$(central_said "^Heartbeat$")" -gt $((beats + $1)) ]; }
+check "with heartbeats among them" within 10 more_beats 2
+check "a call of the central system's is answered by one of two programs" programs calls "$socket"
+check "once, it says" equal "$(central_said "^call (first|second) is answered")" 2
+check "by the first, and by the one who said that it would" \
+    equal "$(grep -cE 'is answered: .*(first.*"two"|second.*"one")' "$work/central.log")" 2
+check "there was never more than one call under way" equal "$(central_said "at once$")" "$at_once"
+check "over the one connection" connections 1
+
+echo "== killed"
+kill_off central
+check "the end is told" within 10 heard "$(link waiting)"
+start_central
+check "the link comes up again by itself" within 20 more "$(link up)" 1
+check "three programs get their own answers alone" programs requests ocpp "$socket"

@@ -1,133 +1,98 @@
 #!/usr/bin/env python3
 """Programs that share one link to a server, each counting its ids from 1, and what each is answered.
 
-programs.py plain SERVER URL   two programs on one plain WebSocket: succeeds where they get in one another's way as
-                               SERVER is known for. Needs the package websockets
+programs.py plain SERVER URL              two on one plain WebSocket: succeeds where they get in one another's way, as
+                                          SERVER is known for. Needs the package websockets
+programs.py requests SERVER SOCKET        three on wsfan's socket, by `request`: each must get its own answers alone
+programs.py raw SERVER SOCKET             three on wsfan's raw socket, which write and read what they would without it
+programs.py streams SERVER SOCKET         two with requests that have many answers, of which one is cancelled
+programs.py raw-streams SERVER SOCKET     the same on wsfan's raw socket, where one ends it as it would without wsfan
+programs.py subscriptions SERVER SOCKET   two with the same topic; says "heard", waits until the link is up again,
+                                          which whoever runs this sees to, and must hear more without asking for it
+programs.py calls SOCKET                  two that answer the same calls of OCPP's central system
 
 SERVER is home-assistant (with a token in HASS_TOKEN), ganache, devtools or ocpp. What was seen is printed.
 """
 
+import concurrent.futures
 import json
-import os
+import socket
 import sys
+import threading
 
-DEADLINE = 30  # seconds without anything that is waited for
+from known import SERVERS, Refused
 
-
-class HomeAssistant:
-    subprotocols = None
-    # what the manifest of an integration says is the answer, and there are enough of them
-    integrations = (
-        "api auth automation backup blueprint config counter device_automation diagnostics file_upload frontend "
-        "hardware homeassistant http image_upload input_boolean input_button input_datetime input_number input_select "
-        "input_text logger lovelace network onboarding person persistent_notification recorder repairs scene schedule "
-        "script search sun system_health system_log tag timer trace websocket_api zone cast demo hue light"
-    ).split()
-
-    @staticmethod
-    def greet(say, hear):
-        hear()
-        say({"type": "auth", "access_token": os.environ["HASS_TOKEN"]})
-        assert hear()["type"] == "auth_ok"
-
-    @classmethod
-    def ask(cls, program, n, number):
-        """What a program asks n-th, with which id; and what the answer to it must be."""
-        name = cls.integrations[(program * 7 + n) % len(cls.integrations)]
-        return {"id": number, "type": "manifest/get", "integration": name}, name
-
-    @staticmethod
-    def number(message):
-        return message.get("id") if message.get("type") == "result" else None
-
-    @staticmethod
-    def said(answer):
-        """What an answer says; an error where it is a refusal."""
-        if not answer["success"]:
-            raise Refused(answer["error"]["code"])
-        return answer["result"]["domain"]
-
-    @staticmethod
-    def in_the_way(refused, swapped, asked):
-        return refused == {"id_reuse": asked // 2}
+DEADLINE = 30  # seconds without a line, or what else is waited for
 
 
-class JsonRpc:
-    """Two programs with the same id: each sees both answers, and takes the first."""
+class Program:
+    """A client of wsfan's socket."""
 
-    subprotocols = None
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(DEADLINE)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("rb")
 
-    @staticmethod
-    def greet(say, hear):
-        pass
+    def say(self, line):
+        self.socket.sendall(json.dumps(line).encode() + b"\n")
 
-    @staticmethod
-    def number(message):
-        return message.get("id")
+    def hear(self):
+        return json.loads(self.lines.readline() or sys.exit("the connection ended"))
 
-    @staticmethod
-    def in_the_way(refused, swapped, asked):
-        return not refused and swapped == asked // 2
+    def until(self, wanted, passed_over=lambda line: True):
+        """The next line that is wanted; those before it must be such as may be passed over."""
+        while True:
+            line = self.hear()
+            if wanted(line):
+                return line
+            assert passed_over(line), line
 
+    def reply(self, number, passed_over=lambda line: True):
+        """What comes of the line with the id."""
+        fates = ("ok", "error", "answer")
+        return self.until(lambda line: line.get("id") == number and line["type"] in fates, passed_over)
 
-class Ganache(JsonRpc):
-    @staticmethod
-    def ask(program, n, number):
-        # a small program of the machine's own: push the number, store it, return it
-        value = 1000 * program + n
-        code = f"0x61{value:04x}60005260206000f3"
-        ask = {"jsonrpc": "2.0", "id": number, "method": "eth_call", "params": [{"data": code}, "latest"]}
-        return ask, value
+    def done(self, line, passed_over=lambda line: True):
+        """Says a line, and waits for its `ok`."""
+        self.say(line)
+        reply = self.reply(line["id"], passed_over)
+        assert reply["type"] == "ok", reply
 
-    @staticmethod
-    def said(answer):
-        if "error" in answer:
-            raise Refused(answer["error"]["message"])
-        return int(answer["result"], 16)
+    def request(self, payload, number, passed_over=lambda line: True):
+        """A request with one answer: what that is."""
+        self.say({"op": "request", "id": number, "json": payload})
+        reply = self.reply(number, passed_over)
+        assert reply["type"] == "answer" and "more" not in reply and "failed" not in reply, reply
+        return reply["json"]
 
-
-class DevTools(JsonRpc):
-    @staticmethod
-    def ask(program, n, number):
-        said = f"program {program}, {n}"
-        return {"id": number, "method": "Runtime.evaluate", "params": {"expression": repr(said)}}, said
-
-    @staticmethod
-    def said(answer):
-        if "error" in answer:
-            raise Refused(answer["error"]["message"])
-        return answer["result"]["result"]["value"]
-
-    @staticmethod
-    def in_the_way(refused, swapped, asked):
-        # an id is refused while the command that has it is under way
-        return sum(refused.values()) + swapped >= asked // 2
+    def nothing_more(self, passed_over):
+        """All that wsfan had for it before now may be passed over."""
+        self.done({"op": "ping", "id": "now"}, passed_over)
 
 
-class Ocpp(JsonRpc):
-    subprotocols = ["ocpp1.6"]
+def together(programs, run):
+    """run(program's number, a barrier) for each at the same time."""
+    barrier = threading.Barrier(programs, timeout=DEADLINE)
 
-    @staticmethod
-    def ask(program, n, number):
-        said = f"program {program}, {n}"
-        return [2, str(number), "DataTransfer", {"vendorId": "several", "data": said}], said
+    def one(program):
+        try:
+            return run(program, barrier)
+        except BaseException:
+            barrier.abort()
+            raise
 
-    @staticmethod
-    def number(message):
-        return int(message[1]) if message[0] in (3, 4) else None
-
-    @staticmethod
-    def said(answer):
-        if answer[0] == 4:
-            raise Refused(answer[2])
-        return answer[2]["data"]
-
-
-SERVERS = {"home-assistant": HomeAssistant, "ganache": Ganache, "devtools": DevTools, "ocpp": Ocpp}
+    with concurrent.futures.ThreadPoolExecutor(programs) as pool:
+        running = [pool.submit(one, program) for program in range(1, programs + 1)]
+        broken = [one.exception() for one in running if one.exception() is not None]
+        # those who only waited for others have less to say
+        for error in sorted(broken, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+            raise error
 
 
-class Refused(Exception):
-    pass
+def answers_somebody(server, line):
+    """Whether a line holds the server's answer to something, or wsfan's line for it."""
+    return line["type"] == "answer" or ("json" in line and server.number(line["json"]) is not None)
 
 
 def plain(server, url, each=20):
@@ -146,7 +111,7 @@ def plain(server, url, each=20):
             number = server.number(message)
             assert number is not None, message
             answers.setdefault(number, []).append(message)
-        if server is Ocpp:
+        if server is SERVERS["ocpp"]:
             # the server's call, which both programs answer, as each would on a connection of its own
             socket.send(json.dumps([2, "last", "DataTransfer", {"vendorId": "ask", "data": "both"}]))
             socket.recv(DEADLINE)
@@ -170,8 +135,194 @@ def plain(server, url, each=20):
     sys.exit(not server.in_the_way(refused, swapped, len(wanted)))
 
 
+def requests(server, path, programs=3, each=20):
+    def run(number, barrier):
+        program, wanted = Program(path), {}
+        not_others = lambda line: not answers_somebody(server, line)
+        barrier.wait()
+        for n in range(1, each + 1):
+            ask, wanted[n] = server.ask(number, n, n)
+            program.say({"op": "request", "id": n, "json": ask})
+        while wanted:
+            line = program.until(lambda line: line.get("id") in wanted, not_others)
+            assert line["type"] == "answer" and "more" not in line and "failed" not in line, line
+            assert server.number(line["json"]) == line["id"], f"not the id that was written: {line}"
+            want = wanted.pop(line["id"])
+            assert server.said(line["json"]) == want, f"should say {want!r}: {line}"
+        barrier.wait()
+        program.nothing_more(not_others)
+
+    together(programs, run)
+    print(f"{programs * each} of {programs * each}: each program got its own answers")
+
+
+def raw(server, path, programs=3, each=20):
+    def run(number, barrier):
+        program, wanted = Program(path), {}
+        barrier.wait()
+        for n in range(1, each + 1):
+            ask, wanted[n] = server.ask(number, n, n)
+            program.say(ask)
+        while wanted:
+            message = program.until(lambda message: server.number(message) is not None)
+            want = wanted.pop(server.number(message), None)
+            assert want is not None and server.said(message) == want, f"should say {want!r}: {message}"
+        # whatever was answered to others has come before the answer to this
+        barrier.wait()
+        ask, want = server.ask(number, each + 1, each + 1)
+        program.say(ask)
+        message = program.until(lambda message: server.number(message) is not None)
+        assert server.number(message) == each + 1 and server.said(message) == want, message
+
+    together(programs, run)
+    print(f"{programs * (each + 1)} of {programs * (each + 1)}: each program got its own answers")
+
+
+def streams(server, path):
+    one, two, other = (Program(path) for _ in range(3))
+    topics = {}
+    for number, program in ((1, one), (2, two)):
+        ask, topics[program] = server.stream(number)
+        program.say({"op": "request", "id": "stream", "json": ask})
+        line = program.reply("stream")
+        assert line["type"] == "answer" and line.get("more") is True and server.number(line["json"]) == 1, line
+
+    def happens(n):
+        for topic in sorted(set(topics.values())):
+            other.request(server.event(n, topic), n)
+
+    def hears(program, n):
+        told = lambda line: line["type"] == "answer" or server.happened(line.get("json", {})) is not None
+        line = program.until(told, lambda line: True)
+        assert line["type"] == "answer" and line["id"] == "stream" and line.get("more") is True, line
+        assert server.happened(line["json"]) == (n, topics[program]), line
+        assert line["json"].get("id", 1) == 1, f"not the id that was written: {line}"
+
+    happens(1)
+    hears(one, 1)
+    hears(two, 1)
+    one.say({"op": "cancel", "id": "enough", "request": "stream"})
+    ends = {}
+    while {"stream", "enough"} - ends.keys():
+        line = one.until(lambda line: line.get("id") in ("stream", "enough"))
+        ends[line["id"]] = line
+    assert ends["stream"]["type"] == "error" and ends["stream"]["code"] == "cancelled", ends
+    assert ends["enough"]["type"] == "ok", ends
+    # once this is answered, the server has read the message that cancels
+    one.request(server.ask(1, 1, 1)[0], "read")
+    happens(2)
+    hears(two, 2)
+    for program in (one, two):
+        quiet = lambda line: line["type"] != "answer" and server.happened(line.get("json", {})) is None
+        program.request(server.ask(1, 2, 2)[0], "last", quiet)
+        program.nothing_more(quiet)
+    print("each heard of its own subscription, under the id that it wrote; the one that cancelled heard no more")
+
+
+def raw_streams(server, path):
+    one, two, other = (Program(path) for _ in range(3))
+    asked = dict.fromkeys((one, two, other), 0)
+
+    def ask(program, payload, passed_over):
+        """The answer to what a program asks next."""
+        asked[program] += 1
+        program.say({**payload, "id": asked[program]})
+        answer = program.until(lambda message: server.number(message) is not None, passed_over)
+        assert server.number(answer) == asked[program] and "error" not in answer, answer
+        return answer
+
+    anything = lambda message: True
+    topics, firsts = {}, {}
+    for number, program in ((1, one), (2, two)):
+        payload, topics[program] = server.stream(number)
+        firsts[program] = ask(program, payload, anything)
+
+    def happens(n):
+        for topic in sorted(set(topics.values())):
+            ask(other, server.event(n, topic), anything)
+
+    def hears(program, n):
+        message = program.until(lambda message: server.happened(message) is not None)
+        assert server.happened(message) == (n, topics[program]), message
+        assert message.get("id", 1) == 1, f"not the id that was written: {message}"
+        if "params" in message:
+            assert message["params"]["subscription"] == firsts[program]["result"], message
+
+    quiet = lambda message: server.happened(message) is None
+    happens(1)
+    for program in (one, two):
+        hears(program, 1)
+    ask(one, server.end(firsts[one], 0), quiet)
+    happens(2)
+    hears(two, 2)
+    for program in (one, two, other):
+        ask(program, server.ask(1, 1, 1)[0], quiet)
+    print("each heard of its own subscription, under the id that it wrote; the one that ended it heard no more")
+
+
+def subscriptions(server, path):
+    one, two, other = (Program(path) for _ in range(3))
+    for program in (one, two):
+        program.done({"op": "subscribe", "id": "topic", "topics": [server.topic]})
+
+    def happens(n):
+        other.request(server.event(n, server.topic), n)
+        for program in (one, two):
+            told = lambda line: server.happened(line.get("json", {}))
+            line = program.until(told)
+            assert line["type"] == "message" and told(line) == (n, server.topic), line
+            # its own answer comes behind what was told already
+            program.request(server.ask(1, 1, 1)[0], f"after {n}", lambda line: not told(line))
+
+    happens(1)
+    print("heard", flush=True)
+    other.until(lambda line: line["type"] == "link" and line["state"] == "waiting")
+    fate = {"link_down", "unknown"}
+    other.say({"op": "request", "id": "meanwhile", "json": server.ask(1, 1, 1)[0]})
+    meanwhile = other.reply("meanwhile")
+    assert meanwhile["type"] == "error" and meanwhile["code"] in fate, meanwhile
+    other.until(lambda line: line["type"] == "link" and line["state"] == "up")
+    happens(2)
+    print("heard again", flush=True)
+
+
+def calls(path):
+    server = SERVERS["ocpp"]
+    one, two = Program(path), Program(path)
+
+    def called(data, number):
+        ask = [2, str(number), "DataTransfer", {"vendorId": "ask", "data": data}]
+        one.request(ask, number)
+        for program in (one, two):
+            program.until(lambda line: line["type"] == "message" and line["json"][:2] == [2, f"call {data}"])
+
+    def answers(program, data, who):
+        answer = [3, f"call {data}", {"status": "Accepted", "data": who}]
+        program.say({"op": "send", "id": who, "json": answer})
+        reply = program.reply(who)
+        return reply.get("code", reply["type"])
+
+    called("first", 1)
+    fates = [answers(two, "first", "two"), answers(one, "first", "one")]
+    assert fates == ["ok", "answered"], fates
+    one.done({"op": "attach", "id": "claim", "answers": True})
+    two.say({"op": "attach", "id": "claim", "answers": True})
+    line = two.reply("claim")
+    assert line["type"] == "error" and line["code"] == "answerer_taken", line
+    called("second", 2)
+    fates = [answers(two, "second", "two"), answers(one, "second", "one")]
+    assert fates[0] != "ok" and fates[1] == "ok", fates
+    # the server reads in order: what it was told before, it has heard
+    one.request(server.ask(1, 3, 3)[0], 3)
+    print(f"the second answer is refused, and that of one who isn't the answerer: {fates[0]}")
+
+
 match sys.argv[1:]:
     case ["plain", server, url]:
         plain(SERVERS[server], url)
+    case [("requests" | "raw" | "streams" | "raw-streams" | "subscriptions") as what, server, path]:
+        globals()[what.replace("-", "_")](SERVERS[server], path)
+    case ["calls", path]:
+        calls(path)
     case _:
         sys.exit(__doc__)
