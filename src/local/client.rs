@@ -27,7 +27,7 @@ use super::{
     fanout::Fanout,
     socket::{self, Peer},
     status,
-    watched::Watched,
+    sys::watched::Watched,
 };
 use crate::{
     config::{Format, MAX_TOPIC_PATTERNS, TopicPattern},

@@ -25,7 +25,7 @@ use super::{
     },
     seldom::Seldom,
     selections::{Narrowing, Selections},
-    watched::Watched,
+    sys::watched::Watched,
 };
 use crate::{
     config::{Format, History, MemoryBounds, TopicPattern},

@@ -23,7 +23,7 @@ use super::{
     fanout::{About, Fanout},
     seldom::Seldom,
     socket::{self, BindError, Bound, Ids, Peer},
-    watched::Watched,
+    sys::watched::Watched,
 };
 use crate::{
     config::{self, Format},

@@ -16,7 +16,7 @@ mod seldom;
 mod selections;
 mod socket;
 mod status;
-mod watched;
+mod sys;
 
 pub(crate) use fanout::Fanout;
 pub(crate) use listener::{Handle, Listener};

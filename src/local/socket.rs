@@ -21,11 +21,10 @@ use rustix::{
 mod bound;
 mod directory;
 mod error;
-mod groups;
 mod names;
 mod outlook;
 
-use super::dialogue::rights::Who;
+use super::{dialogue::rights::Who, sys::peer_groups};
 
 pub(super) use self::bound::Bound;
 pub(crate) use self::{error::BindError, names::Ids, outlook::outlook};
@@ -51,7 +50,7 @@ pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
 /// Who is at the other end, as rules look at it: the user, and all groups of its process when it connected.
 pub(super) fn who(stream: &UnixStream) -> io::Result<Who> {
     let credentials = socket_peercred(stream)?;
-    let mut groups = groups::of_peer(stream)?;
+    let mut groups = peer_groups::of_peer(stream)?;
     groups.push(credentials.gid.as_raw());
     groups.sort_unstable();
     groups.dedup();

@@ -8,7 +8,6 @@
 //! attempt leads through `Waiting`, which has a delay. Attempts asked for come at once, but no more
 //! often than once per `initial_delay`; and all of them keep to `limits.connects`.
 
-use dialling::Attempt;
 use std::{
     collections::VecDeque,
     rc::Rc,
@@ -47,6 +46,7 @@ mod world;
 
 pub(super) use crate::upstream::session::{Stray, requests::Kind};
 use channel::{Channel, Doing, Timeout};
+use dialling::Attempt;
 pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};
 use fault::Fault;
 use heartbeat::Heartbeat;

@@ -100,10 +100,10 @@ const NAMED_IN: [(&str, &[&str]); 9] = [
     ("tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
     // sockets, the end of a program's whole family, SIGHUP for another daemon, and what the process may
     ("rustix", &["local/socket", "upstream/attempt/commands.rs", "service/signals.rs", "service/process.rs"]),
-    ("nix", &["local/socket"]),
+    ("nix", &["local/socket", "local/sys/peer_groups.rs"]),
     ("sd_notify", &["service/notify.rs"]),
     ("x509_cert", &["upstream/wire/certificate.rs"]),
-    ("unsafe", &["local/watched.rs", "local/socket/groups.rs"]),
+    ("unsafe", &["local/sys"]),
     ("memmap2", &["hub/log/buffer.rs"]),
     // what starts a program
     ("Stdio", &["upstream/attempt/commands.rs"]),

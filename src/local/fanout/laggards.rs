@@ -10,7 +10,7 @@ use super::{Fanout, Member};
 use crate::{
     config::{Format, History, MemoryBounds, SlowClient},
     hub::Log,
-    local::{dialogue::replies, selections::Narrowing, socket, watched::Watched},
+    local::{dialogue::replies, selections::Narrowing, socket, sys::watched::Watched},
     protocol::{Bye, Why},
 };
 

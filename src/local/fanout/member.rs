@@ -11,7 +11,7 @@ use crate::{
         dialogue::{outgoing::Outgoing, replies, rights::Who},
         selections::Narrowing,
         socket::Peer,
-        watched::Watched,
+        sys::watched::Watched,
     },
     protocol::Bye,
 };

@@ -1,6 +1,5 @@
-//! The supplementary groups of who is at the other end (`SO_PEERGROUPS`). Beside `watched.rs` the one place with
-//! `unsafe`: no library that is used here has this option, whose answer is as long as it happens to be.
-#![allow(unsafe_code)]
+//! The supplementary groups of who is at the other end (`SO_PEERGROUPS`): no library that is used
+//! here has this option, whose answer is as long as it happens to be.
 
 use std::{
     io,
@@ -13,7 +12,7 @@ use nix::libc;
 const FEW: usize = 64;
 
 /// The groups that the peer's process had when it connected, beside its own.
-pub(super) fn of_peer(stream: &UnixStream) -> io::Result<Vec<u32>> {
+pub(in crate::local) fn of_peer(stream: &UnixStream) -> io::Result<Vec<u32>> {
     let mut groups = vec![0_u32; FEW];
     loop {
         let mut length = libc::socklen_t::try_from(size_of_val(&groups[..])).map_err(io::Error::other)?;

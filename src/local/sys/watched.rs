@@ -1,10 +1,9 @@
-//! A socket watched for one direction only. The one place with `unsafe`.
+//! A socket watched for one direction only.
 //!
 //! tokio's own sockets are registered for both directions, and woken for one whenever the other
 //! moves: a client's every read would wake its reader. tokio offers the choice through `AsyncFd`
 //! alone, whose constructor asks a promise about the descriptor of its caller. [`Watched`] can keep
 //! that promise, since it owns the socket and lends it by shared reference only.
-#![allow(unsafe_code)]
 
 use std::{
     io,
@@ -18,23 +17,23 @@ use futures_util::FutureExt;
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// A socket, registered with the runtime for one direction.
-pub(super) struct Watched<S: Socket>(AsyncFd<S>);
+pub(in crate::local) struct Watched<S: Socket>(AsyncFd<S>);
 
 /// The sockets that may be watched: std's own, which keep their one descriptor, open, from their
 /// making to their drop.
-pub(super) trait Socket: AsRawFd {}
+pub(in crate::local) trait Socket: AsRawFd {}
 
 impl Socket for UnixStream {}
 impl Socket for UnixListener {}
 
 impl<S: Socket> Watched<S> {
     /// Watches a non-blocking socket for reading: for bytes, or for clients.
-    pub(super) fn reading(socket: S) -> io::Result<Watched<S>> {
+    pub(in crate::local) fn reading(socket: S) -> io::Result<Watched<S>> {
         Watched::new(socket, Interest::READABLE)
     }
 
     /// Watches a non-blocking socket for writing.
-    pub(super) fn writing(socket: S) -> io::Result<Watched<S>> {
+    pub(in crate::local) fn writing(socket: S) -> io::Result<Watched<S>> {
         Watched::new(socket, Interest::WRITABLE)
     }
 
@@ -46,13 +45,13 @@ impl<S: Socket> Watched<S> {
     }
 
     /// The socket itself.
-    pub(super) fn socket(&self) -> &S {
+    pub(in crate::local) fn socket(&self) -> &S {
         self.0.get_ref()
     }
 
     /// Waits until the socket is readable, and does `io` on it, again when it would block after
     /// all. Cancel-safe: `io` has either not run, or its result is returned.
-    pub(super) async fn read<T>(&self, mut io: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
+    pub(in crate::local) async fn read<T>(&self, mut io: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
         loop {
             if let Ok(done) = self.0.readable().await?.try_io(|socket| io(socket.get_ref())) {
                 return done;
@@ -61,20 +60,20 @@ impl<S: Socket> Watched<S> {
     }
 
     /// Waits until the socket is writable.
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    pub(in crate::local) async fn writable(&self) -> io::Result<()> {
         self.0.writable().await.map(drop)
     }
 
     /// Forgets that the socket was writable: the next wait is for the kernel to say so again. Right
     /// only when a write has just filled the socket.
-    pub(super) fn forget_writable(&self) {
+    pub(in crate::local) fn forget_writable(&self) {
         if let Some(Ok(mut guard)) = self.0.writable().now_or_never() {
             guard.clear_ready();
         }
     }
 
     /// Waits until the socket becomes writable, anew with each call. A hang-up counts too.
-    pub(super) async fn becomes_writable(&self) -> io::Result<()> {
+    pub(in crate::local) async fn becomes_writable(&self) -> io::Result<()> {
         self.0.writable().await.map(|mut guard| guard.clear_ready())
     }
 }
