@@ -19,25 +19,9 @@ here=$PWD project=$(cd ../.. && pwd)
 # where Debian has servers, which isn't in everybody's PATH
 PATH=$PATH:/usr/sbin:/sbin
 
-usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' servers.sh; }
-die() { echo "tests/real/servers: $*" >&2; exit 1; }
-
-binary=$project/target/release/wsfan keep=
 servers=(nginx mosquitto nats graphql-ws socket.io)
-named=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --binary) binary=$(cd "$from" && realpath -- "$2"); shift 2 ;;
-        --keep) keep=yes; shift ;;
-        -h | --help) usage; exit ;;
-        *)
-            [[ " ${servers[*]} " == *" $1 "* ]] || { usage >&2; exit 2; }
-            named+=("$1")
-            shift
-            ;;
-    esac
-done
-[ ${#named[@]} = 0 ] || servers=("${named[@]}")
+# shellcheck source=SCRIPTDIR/arguments.sh
+. ./arguments.sh
 for tool in nginx mosquitto mosquitto_pub nats-server openssl python3 node npm; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done

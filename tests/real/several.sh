@@ -18,25 +18,9 @@ from=$PWD
 cd "$(dirname "$0")"
 here=$PWD project=$(cd ../.. && pwd)
 
-usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' several.sh; }
-die() { echo "tests/real/several: $*" >&2; exit 1; }
-
-binary=$project/target/release/wsfan keep=
 servers=(home-assistant ganache devtools ocpp)
-named=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --binary) binary=$(cd "$from" && realpath -- "$2"); shift 2 ;;
-        --keep) keep=yes; shift ;;
-        -h | --help) usage; exit ;;
-        *)
-            [[ " ${servers[*]} " == *" $1 "* ]] || { usage >&2; exit 2; }
-            named+=("$1")
-            shift
-            ;;
-    esac
-done
-[ ${#named[@]} = 0 ] || servers=("${named[@]}")
+# shellcheck source=SCRIPTDIR/arguments.sh
+. ./arguments.sh
 for tool in python3 node npm chromium; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done
