@@ -17,8 +17,10 @@ pub(super) const USAGE: u8 = 2;
 pub(super) const FAILED: u8 = 1;
 /// What was asked may have happened, or may still.
 pub(super) const UNSURE: u8 = 3;
-/// The upstream was given up (`EX_UNAVAILABLE`).
+/// The link is down, or was given up (`EX_UNAVAILABLE`).
 pub(super) const UNAVAILABLE: u8 = 69;
+/// The server didn't answer in time (as timeout(1) says it).
+pub(super) const LATE: u8 = 124;
 /// The config is bad (`EX_CONFIG`).
 pub(super) const CONFIG: u8 = 78;
 

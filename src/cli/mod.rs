@@ -1,8 +1,8 @@
 //! The command line: what a person types, and what a script may rely on.
 //!
 //! `run` and `demo` hold the daemon; every other command is a plain client of its socket, with blocking
-//! I/O and a deadline on each wait. Exit codes: 0 done, 1 failed while running, 2 usage, 69 the upstream
-//! was given up, 78 the config is bad. An error is a sentence on stderr.
+//! I/O and a deadline on each wait. Exit codes: 0 done, 1 failed while running, 2 usage, 3 it may have been done,
+//! 69 the link is down, 78 the config is bad, 124 the server didn't answer in time. An error is a sentence on stderr.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -15,9 +15,11 @@ mod demo;
 mod failure;
 mod format;
 mod pages;
+mod payload;
 mod pretty;
 mod reach;
 mod reload;
+mod request;
 mod run;
 mod send;
 mod status;
@@ -34,14 +36,15 @@ Examples:
   wsfan tail                          follow the messages
   wsfan tail | jq -c 'select(.type == \"message\").json'
   wsfan send '{\"op\":\"subscribe\",\"topic\":\"btc\"}'
+  wsfan request '{\"type\":\"get_states\"}' | jq
   wsfan status                        the link, the log, and who is connected
 
 Without --config, --instance or --socket, the socket is $WSFAN_SOCKET, else the one that \
 /etc/wsfan/wsfan.toml names, else the default of this user, else the system's. A config or an instance that \
 is named is never left for another daemon: one that says that it runs another file is refused.
 
-Exit codes: 0 done; 1 failed while running; 2 wrong usage; 69 the upstream was given up; 78 the config \
-is bad.";
+Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 it may have been done, or may still be; 69 the link is \
+down, or was given up; 78 the config is bad; 124 the server didn't answer in time. Each command says which it has.";
 
 /// One persistent WebSocket connection, fanned out to local programs.
 ///
@@ -68,6 +71,8 @@ enum Subcommand {
     Tail(tail::Args),
     /// Send a message to the upstream and say what became of it
     Send(send::Args),
+    /// Ask the server something, and print its answer
+    Request(request::Args),
     /// Show the link, the log and the clients
     Status(status::Args),
     /// Drop the connection, or the delay before the next one, and connect anew
@@ -116,6 +121,7 @@ impl Subcommand {
             Subcommand::Demo(args) => demo::demo(&args),
             Subcommand::Tail(args) => tail::tail(&args),
             Subcommand::Send(args) => send::send(&args),
+            Subcommand::Request(args) => request::request(&args),
             Subcommand::Status(args) => status::status(&args),
             Subcommand::Reconnect(args) => control::control(control::LinkOp::Reconnect, &args),
             Subcommand::Open(args) => control::control(control::LinkOp::Open, &args),

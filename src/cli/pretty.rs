@@ -106,6 +106,13 @@ impl Pretty {
     }
 }
 
+/// JSON in colour, on one line.
+pub(super) fn payload(payload: &str) -> String {
+    let mut text = String::with_capacity(payload.len());
+    json(&clean_json(payload), &mut text);
+    text
+}
+
 fn message(line: &Message<'_>, text: &mut String) {
     if let Some(topic) = line.topic.as_deref().filter(|topic| !topic.is_empty()) {
         let _ = write!(text, "{KEY}{}{KEY:#}  ", clean(topic));

@@ -1,22 +1,21 @@
 //! `wsfan send`: send messages to the upstream and say what became of them.
 
 use std::{
-    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
+    io::{self, BufRead as _, Write as _},
     time::Duration,
 };
 
 use super::{
     daemon::{DaemonArgs, Need},
-    failure::{Failure, Outcome, UNSURE, note, reason, wrote},
+    failure::{Failure, Outcome, UNSURE, note, wrote},
     format::counted,
+    payload::{Payload, given, text, unreadable, without_break},
     reach::{Pause, Way},
 };
 
 mod dialogue;
-mod payload;
 
 use dialogue::{Dialogue, Fate, Miss};
-use payload::{Payload, text, without_break};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,25 +88,11 @@ pub(super) fn send(args: &Args) -> Outcome {
 
 /// The one message to send, from the argument or all of stdin.
 fn one(args: &Args) -> Outcome<Payload> {
-    let bytes = match args.payload.as_deref() {
-        Some(payload) if payload != "-" => payload.as_bytes().to_owned(),
-        given => {
-            if given.is_none() && io::stdin().is_terminal() {
-                return Err(Failure::usage(
-                    "nothing to send: give the message as an argument, or on stdin (see `wsfan send --help`)",
-                ));
-            }
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes).map_err(unreadable)?;
-            if bytes.is_empty() {
-                return Err(Failure::failed("stdin is empty: nothing was sent"));
-            }
-            if !args.binary {
-                bytes.truncate(without_break(&bytes).len());
-            }
-            bytes
-        }
-    };
+    let mut bytes = given(args.payload.as_deref(), "send")?;
+    let is_stdins = args.payload.as_deref().is_none_or(|payload| payload == "-");
+    if is_stdins && !args.binary {
+        bytes.truncate(without_break(&bytes).len());
+    }
     match args.binary {
         true => Ok(Payload::Binary(bytes)),
         false => {
@@ -162,10 +147,6 @@ fn say(args: &Args, sentence: &str) -> Outcome {
         return Ok(());
     }
     wrote(writeln!(io::stdout().lock(), "{sentence}")).map(drop)
-}
-
-fn unreadable(error: io::Error) -> Failure {
-    Failure::failed(format!("stdin can't be read: {}", reason(&error)))
 }
 
 /// A connection that only sends, and is made anew where it may be.

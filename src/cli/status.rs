@@ -27,7 +27,7 @@ mod up;
 
 const NOTES: &str = "\
 A client's entries are those in the log since it attached, and they balance: entries = delivered + lost \
-+ ahead.
++ passed + ahead.
 
 With --up, a script learns whether the link is up, and with --within waits for it: for the daemon to be there, \
 then for the link's own lines, which needs the `receive` right.

@@ -31,6 +31,8 @@ pub use link::{Ended, Link, LinkFields, LinkState};
 pub use message::{Data, Encoder, Message, Room, Sink, longest};
 pub use name::{Name, Named};
 pub use reply::{Bye, Code, Done, Farewell, Refusal, Success};
-pub use request::{Attach, Bad, Content, MAX_ID, MAX_NAME, MAX_UNIT, Op, Request, Since, parse};
+pub use request::{
+    Attach, Bad, Content, MAX_ID, MAX_NAME, MAX_TIMEOUT_MS, MAX_UNIT, Op, Request, Since, parse,
+};
 pub use status::{Ledger, ReloadResult, Status};
 pub use topic::{MAX_TOPIC, MessageTopic};

@@ -18,7 +18,7 @@ pub const MAX_UNIT: usize = 1000;
 pub const MAX_NAME: usize = 64;
 
 /// The longest wait for an answer, in milliseconds: a day.
-const MAX_TIMEOUT_MS: u64 = 86_400_000;
+pub const MAX_TIMEOUT_MS: u64 = 86_400_000;
 
 /// A request: one line from a client.
 #[derive(Debug, Clone)]

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+mod requests;
+
 /// No wait in these tests is longer.
 const DEADLINE: Duration = Duration::from_secs(30);
 

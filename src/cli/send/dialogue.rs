@@ -8,11 +8,12 @@ use std::{
     time::Instant,
 };
 
-use super::{Args, payload::Payload};
+use super::Args;
 use crate::{
     cli::{
         failure::{Failure, Outcome, reason, refusal, wrote},
         format::clean,
+        payload::Payload,
     },
     client::{self, Client, Lines, Requests},
     protocol::{Code, Content, Done, Line, Message, Op},

@@ -1,8 +1,10 @@
-//! What `wsfan send` sends.
+//! What `wsfan send` and `wsfan request` send.
+
+use std::io::{self, IsTerminal as _, Read as _};
 
 use serde_json::value::RawValue;
 
-use crate::cli::failure::note;
+use super::failure::{Failure, Outcome, note, reason};
 
 /// What is sent.
 #[derive(Debug)]
@@ -13,18 +15,46 @@ pub(super) enum Payload {
     Binary(Vec<u8>),
 }
 
+/// The bytes of the argument, or all of stdin where there is none, or it is `-`.
+pub(super) fn given(argument: Option<&str>, command: &str) -> Outcome<Vec<u8>> {
+    match argument {
+        Some(argument) if argument != "-" => Ok(argument.as_bytes().to_owned()),
+        given => {
+            if given.is_none() && io::stdin().is_terminal() {
+                return Err(Failure::usage(format!(
+                    "nothing to send: give the message as an argument, or on stdin (see `wsfan {command} --help`)"
+                )));
+            }
+            let mut bytes = Vec::new();
+            io::stdin().lock().read_to_end(&mut bytes).map_err(unreadable)?;
+            match bytes.is_empty() {
+                true => Err(Failure::failed("stdin is empty: nothing was sent")),
+                false => Ok(bytes),
+            }
+        }
+    }
+}
+
+/// Stdin can't be read.
+pub(super) fn unreadable(error: io::Error) -> Failure {
+    Failure::failed(format!("stdin can't be read: {}", reason(&error)))
+}
+
+/// JSON on one line, otherwise as it came.
+pub(super) fn json(text: &str) -> Result<Box<RawValue>, serde_json::Error> {
+    let json = serde_json::from_str::<&RawValue>(text)?;
+    // a line break in JSON can only stand between tokens
+    RawValue::from_string(json.get().replace(['\n', '\r'], " "))
+}
+
 /// JSON if it is, else text.
 pub(super) fn text(bytes: Vec<u8>, force: bool) -> Result<Payload, String> {
     let text = String::from_utf8(bytes).map_err(|_| "the message isn't UTF-8 text".to_owned())?;
     if force {
         return Ok(Payload::Text(text));
     }
-    match serde_json::from_str::<&RawValue>(&text) {
-        // a line break in JSON can only stand between tokens
-        Ok(json) => match RawValue::from_string(json.get().replace(['\n', '\r'], " ")) {
-            Ok(json) => Ok(Payload::Json(json)),
-            Err(error) => Err(format!("the message can't stand on one line ({error})")),
-        },
+    match json(&text) {
+        Ok(json) => Ok(Payload::Json(json)),
         Err(error) => {
             if text.trim_start().starts_with(['{', '[']) {
                 note(format!("sent as text, as it isn't JSON ({error}); --text says that this is meant"));
