@@ -268,6 +268,7 @@ fn troubles(counters: Counters) -> String {
         sends.outbox_full,
         sends.too_large,
         sends.rate_limited,
+        sends.id_taken,
         sends.unknown,
     ]);
     let all = [

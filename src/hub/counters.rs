@@ -138,6 +138,7 @@ impl Counters {
                 Fate::Answered => sends.answered += 1,
                 Fate::NotAnswerer(MayAnswer::Claimed(_)) => sends.answerer_taken += 1,
                 Fate::NotAnswerer(_) => sends.forbidden += 1,
+                Fate::IdTaken => sends.id_taken += 1,
                 Fate::Unknown => sends.unknown += 1,
             }
         });
@@ -264,6 +265,7 @@ mod tests {
             Fate::Answered,
             Fate::NotAnswerer(MayAnswer::OfOthers),
             Fate::NotAnswerer(MayAnswer::Claimed(1)),
+            Fate::IdTaken,
             Fate::Unknown,
         ] {
             counters.fate(fate);
@@ -298,6 +300,7 @@ mod tests {
                 answered: 1,
                 forbidden: 1,
                 answerer_taken: 1,
+                id_taken: 1,
                 unknown: 1,
             },
             requests: RequestCounts {

@@ -52,6 +52,8 @@ pub enum Fate {
     /// It answers a request of the server's, which others do: the clients of other listeners, or the one that has
     /// claimed it.
     NotAnswerer(MayAnswer),
+    /// It has an id by which somebody else awaits an answer.
+    IdTaken,
     /// The connection ended while it was being written: it may have arrived, or not.
     Unknown,
 }
@@ -90,6 +92,11 @@ impl Send {
     /// One message that nobody waits to hear of: wsfan's own.
     pub fn unheard(payload: Payload) -> Send {
         Send::new(payload, Ticket::unheard(), 0)
+    }
+
+    /// Its messages, in their order.
+    pub fn messages(&self) -> impl Iterator<Item = &Payload> {
+        std::iter::once(&self.payload).chain(&self.rest)
     }
 
     /// How many messages it is: 1, or those of a unit.

@@ -74,6 +74,8 @@ names! {
         Answered = "answered",
         /// Another client has claimed the answers to the server's requests.
         AnswererTaken = "answerer_taken",
+        /// The send has an id by which somebody else awaits an answer.
+        IdTaken = "id_taken",
         /// The connection ended while the send was being written, or before a request's answer: it may have arrived or not.
         Unknown = "unknown",
         /// The configuration has nothing for this: no `topics.subscribe`, or no `[requests]`.

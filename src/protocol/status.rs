@@ -284,6 +284,8 @@ pub struct SendCounts {
     pub forbidden: u64,
     /// They answered a request of the server's, which another client had claimed.
     pub answerer_taken: u64,
+    /// They had an id by which somebody else awaited an answer.
+    pub id_taken: u64,
     /// The connection ended while they were being written.
     pub unknown: u64,
 }

@@ -108,6 +108,31 @@ fn what_a_program_wrote_stays_as_it_is_but_for_the_id() {
 }
 
 #[test]
+fn a_send_with_an_id_that_a_request_waits_by_is_refused_and_its_answer_is_nobody_elses() {
+    let (_server, daemon, mut upstream) = up(PLAIN);
+    let (mut asker, mut plain) = (daemon.client(), daemon.client());
+    asker.asks(json!("a"), json!({"id": 77, "ask": "a"}));
+    let ask = heard(&mut upstream);
+    let refused = plain.request(json!({"op": "send", "json": {"id": 1, "ask": "plain"}}));
+    assert_eq!(refused["code"], "id_taken", "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("requests.rewrite_sends"), "{refused}");
+    let unit = [json!({"json": {"x": 1}}), json!({"json": {"id": 1}})];
+    assert_eq!(plain.request(json!({"op": "send", "messages": unit}))["code"], "id_taken");
+    // the other way: wsfan passes over the id that a send has
+    assert_eq!(plain.request(json!({"op": "send", "json": {"id": 2, "ask": "plain"}}))["result"], "written");
+    asker.asks(json!("b"), json!({"id": 78, "ask": "b"}));
+    let (of_plain, other) = (heard(&mut upstream), heard(&mut upstream));
+    assert_eq!((&of_plain["ask"], &other), (&json!("plain"), &json!({"id": 3, "ask": "b"})));
+    [&other, &of_plain, &ask].into_iter().for_each(|ask| answer(&mut upstream, ask));
+    for (id, own) in [("b", 78), ("a", 77)] {
+        let expected = json!({"type": "answer", "id": id, "json": {"id": own, "result": id}});
+        assert_eq!(asker.until(|line| line["type"] == "answer"), expected);
+    }
+    assert_eq!(plain.message()["json"], json!({"id": 2, "result": "plain"}), "a send's is for everybody");
+    assert_eq!(plain.status()["counters"]["failed_sends"]["id_taken"], 2);
+}
+
+#[test]
 fn without_requests_configured_they_are_refused_by_name() {
     let (_server, daemon, _upstream) = up("");
     assert_eq!(daemon.client().request(json!({"op": "request", "json": {}}))["code"], "unsupported");

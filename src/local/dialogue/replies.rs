@@ -202,6 +202,12 @@ pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8
             Code::Forbidden,
             "only clients of a listener with `answers = true` answer the server's requests".into(),
         ),
+        Fate::IdTaken => (
+            Code::IdTaken,
+            "somebody awaits an answer by the id that this has: use `request`, or set requests.rewrite_sends, so \
+             that wsfan gives each its own; or send it with another id"
+                .into(),
+        ),
         Fate::Unknown => (
             Code::Unknown,
             "the connection ended while this was being written: it may have arrived, and is not sent again"

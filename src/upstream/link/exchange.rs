@@ -81,10 +81,15 @@ impl Exchange for LinkExchange<'_> {
         if !waits {
             return None;
         }
-        let is_room = self.machine.has_room(self.slot);
-        let send = self.backlog.next(now, self.machine.leeway(now), is_room)?;
-        self.machine.sent(now, send.count());
-        Some(self.machine.write(now, self.slot, send))
+        loop {
+            let is_room = self.machine.has_room(self.slot);
+            let send = self.backlog.next(now, self.machine.leeway(now), is_room)?;
+            let messages = send.count();
+            if let Some(send) = self.machine.write(now, self.slot, send) {
+                self.machine.sent(now, messages);
+                return Some(send);
+            }
+        }
     }
 
     fn written(&mut self, messages: usize, bytes: usize) {

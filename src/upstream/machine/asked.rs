@@ -55,11 +55,11 @@ impl Machine {
         self.channel(slot).is_none_or(|channel| channel.session.has_room())
     }
 
-    /// A client's send goes out on a connection: its requests get their ids.
-    pub(in crate::upstream) fn write(&mut self, now: Instant, slot: Slot, send: Send) -> Send {
+    /// A client's send goes out on a connection: its requests get their ids. None where it is told that it doesn't.
+    pub(in crate::upstream) fn write(&mut self, now: Instant, slot: Slot, send: Send) -> Option<Send> {
         match self.channel_mut(slot) {
             Some(channel) => channel.session.write(now, send),
-            None => send,
+            None => Some(send),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Remedy,
-    hub::{NoAnswer, Payload, Send},
+    hub::{Fate, NoAnswer, Payload, Send},
 };
 
 impl Session {
@@ -81,14 +81,16 @@ impl Session {
         self.calls.has_clients()
     }
 
-    /// A client's send goes out now: its requests get their ids.
-    pub(in crate::upstream) fn write(&mut self, now: Instant, send: Send) -> Send {
+    /// A client's send goes out now: its requests get their ids. None where it is told that it doesn't, since it has
+    /// ids of its own by which others await their answers.
+    pub(in crate::upstream) fn write(&mut self, now: Instant, send: Send) -> Option<Send> {
         let rules = Rc::clone(&self.rules);
-        let Some(requests) = &rules.requests else { return send };
-        let Send { payload, rest, ticket, extra, asks, may_answer } = send;
-        if !requests.looks_at_sends() && asks.is_none() {
-            return Send { payload, rest, ticket, extra, asks: None, may_answer };
+        let Some(requests) = &rules.requests else { return Some(send) };
+        if send.asks.is_none() && send.messages().any(|payload| self.calls.is_taken(requests, payload)) {
+            send.ticket.settle(Fate::IdTaken);
+            return None;
         }
+        let Send { payload, rest, ticket, extra, asks, may_answer } = send;
         let is_request = asks.as_ref().is_some_and(|asks| asks.is_request);
         let mut asks = asks;
         let mut write = |session: &mut Session, payload: Payload| {
@@ -100,17 +102,21 @@ impl Session {
             match asks {
                 Some(asks) => {
                     let Session { calls, next_id, .. } = session;
-                    calls.write(now, requests, payload, Box::new(asks), || take_id(next_id))
+                    let next = || {
+                        *next_id += 1;
+                        *next_id - 1
+                    };
+                    calls.write(now, requests, payload, Box::new(asks), next)
                 }
                 None => {
-                    session.calls.write_counted(now, requests, &payload);
+                    session.calls.write_plain(now, requests, &payload);
                     payload
                 }
             }
         };
         let payload = write(self, payload);
         let rest = rest.into_iter().map(|payload| write(self, payload)).collect();
-        Send { payload, rest, ticket, extra, asks: None, may_answer }
+        Some(Send { payload, rest, ticket, extra, asks: None, may_answer })
     }
 
     /// Whether something of wsfan's own is a request. One that answers the server is the answer from now on.
@@ -127,10 +133,18 @@ impl Session {
         }
     }
 
+    /// The next id that nothing else on this connection has.
+    pub(super) fn take_id(&mut self) -> u64 {
+        while self.calls.has(self.next_id) {
+            self.next_id += 1;
+        }
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
     /// Something of wsfan's own goes out now.
     pub(in crate::upstream) fn write_own(&mut self, now: Instant, draft: Draft) -> Payload {
-        let next_id = &mut self.next_id;
-        let payload = draft.finish(|| take_id(next_id));
+        let payload = draft.finish(|| self.take_id());
         if let Some(requests) = &self.rules.requests {
             self.calls.write_own(now, requests, &payload);
         }
@@ -170,20 +184,10 @@ fn kind_of(rules: &Rules, send: &Send) -> Result<Kind, NoAnswer> {
     let Some(requests) = &rules.requests else {
         return if is_request { Err(NoAnswer::Unsupported) } else { Ok(Kind::Plain) };
     };
-    if !is_request && !requests.looks_at_sends() {
-        return Ok(Kind::Plain);
-    }
-    let mut kinds = std::iter::once(&send.payload)
-        .chain(&send.rest)
-        .map(|payload| requests.kind(payload, is_request).ok_or(NoAnswer::NoPlace));
+    let mut kinds =
+        send.messages().map(|payload| requests.kind(payload, is_request).ok_or(NoAnswer::NoPlace));
     kinds.try_fold(Kind::Plain, |kind, next| match (kind, next?) {
         (Kind::Plain, next) => Ok(next),
         (kind, _) => Ok(kind),
     })
-}
-
-fn take_id(next: &mut u64) -> u64 {
-    let id = *next;
-    *next += 1;
-    id
 }

@@ -57,11 +57,7 @@ impl Session {
             Placeholder::NowMs => Ok(Value::Json(context.now_ms.to_string())),
             Placeholder::NowS => Ok(Value::Json((context.now_ms / 1000).to_string())),
             Placeholder::Uuid => Ok(Value::Text(context.uuid())),
-            Placeholder::NextId => {
-                let id = self.next_id;
-                self.next_id += 1;
-                Ok(Value::Json(id.to_string()))
-            }
+            Placeholder::NextId => Ok(Value::Json(self.take_id().to_string())),
             Placeholder::Key => Err("goes in requests.stream.cancel only".to_owned()),
             Placeholder::Topic(_)
             | Placeholder::Topics

@@ -40,7 +40,7 @@ impl Bench {
         let (send, kind) = self.machine.take(self.now, request(ends)).expect("it is taken");
         assert_eq!(kind, Kind::Request);
         assert!(self.machine.has_room(Slot::A));
-        text(self.machine.write(self.now, Slot::A, send).payload)
+        text(self.machine.write(self.now, Slot::A, send).expect("it goes out").payload)
     }
 
     fn own(&mut self) -> Option<String> {
@@ -97,6 +97,19 @@ fn ids_rise_in_the_order_in_which_they_are_written() {
     bench.tell(inbound());
     bench.now += 10 * S;
     assert_eq!(bench.own().as_deref(), Some(r#"{"id":3}"#));
+}
+
+#[test]
+fn wsfans_own_ids_pass_over_those_that_plain_sends_have() {
+    let replies = "[[reply]]\nmatch = \"ask\"\nsend = '{\"id\":${next_id}}'\n[requests]\nid = \"/id\"\n";
+    let mut bench = Bench::up(toml(replies));
+    let from = Rc::new(Origin::new(1, 1));
+    let ticket = Ticket::new(Permit::of(&from), |fate| assert_eq!(fate, crate::hub::Fate::Unknown));
+    let send = Send::new(Payload::Text(r#"{"id":1}"#.into()), ticket, 0);
+    let (send, _) = bench.machine.take(bench.now, send).expect("it is taken");
+    assert!(bench.machine.write(bench.now, Slot::A, send).is_some());
+    bench.machine.hear(bench.now, Slot::A, Data::Text("ask"));
+    assert_eq!(bench.own().as_deref(), Some(r#"{"id":2}"#));
 }
 
 #[test]

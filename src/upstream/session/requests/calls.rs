@@ -1,7 +1,7 @@
 //! The requests that wait for their answers on one connection. Pure.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Instant,
 };
 
@@ -17,22 +17,30 @@ use crate::{
 
 /// So many requests that nobody waits for any more are remembered, so that their answers go to nobody.
 const MAX_GHOSTS: usize = 1_000;
+/// So many requests among the sends that keep their own ids are remembered: as many as there may be of the others.
+const MAX_PLAIN: usize = 10_000;
 
 /// What waits for an answer.
 #[derive(Debug, Default)]
 pub(in crate::upstream::session) struct Calls {
     calls: BTreeMap<Key, Call>,
-    /// Under which keys the messages of streams come, by the streams' numbers.
-    keys: BTreeMap<(usize, Key), Key>,
+    /// Under which keys the messages of streams come, by the streams' numbers, and for whom: for several, where a
+    /// server has one name for what several have asked for.
+    keys: BTreeSet<(usize, Key, Key)>,
     ends: BTreeSet<(Instant, Key)>,
     /// How many wait for their first answer.
     in_flight: usize,
-    ghosts: VecDeque<Key>,
+    /// Those that nobody waits for, and those that keep their own ids, by their numbers: oldest first.
+    ghosts: BTreeMap<u64, Key>,
+    plain: BTreeMap<u64, Key>,
+    next_number: u64,
 }
 
 #[derive(Debug)]
 struct Call {
     who: Who,
+    /// In the order in which they were written.
+    number: u64,
     /// The client's own id in the message, as it came.
     own_id: Option<Box<str>>,
     /// Which stream it began.
@@ -56,8 +64,8 @@ enum Who {
     Client(Box<Asks>),
     /// wsfan itself: what is made of its answer is the session's business.
     Own,
-    /// A client's send that keeps its own id, and is only counted.
-    Counted,
+    /// A client's send that keeps its own id: its answer is for everybody, and nobody else gets the id meanwhile.
+    Plain,
     /// Nobody any more.
     Nobody,
 }
@@ -80,6 +88,17 @@ pub(in crate::upstream::session) struct Cancel {
     pub(in crate::upstream::session) stream: usize,
     /// Its key, as it is written in JSON.
     pub(in crate::upstream::session) key: String,
+}
+
+impl Heard {
+    /// What a message is that is for several.
+    fn and(self, other: Heard) -> Heard {
+        Heard {
+            is_answer: self.is_answer && other.is_answer,
+            is_late: self.is_late && other.is_late,
+            cancel: self.cancel.or(other.cancel),
+        }
+    }
 }
 
 impl Calls {
@@ -116,15 +135,13 @@ impl Calls {
     }
 
     /// A client's send goes out with the id that it has.
-    pub(in crate::upstream::session) fn write_counted(
+    pub(in crate::upstream::session) fn write_plain(
         &mut self,
         now: Instant,
         rules: &RequestRules,
         payload: &Payload,
     ) {
-        if rules.max_in_flight > 0 {
-            self.note(now, rules, payload, Who::Counted);
-        }
+        self.note(now, rules, payload, Who::Plain);
     }
 
     fn note(&mut self, now: Instant, rules: &RequestRules, payload: &Payload, who: Who) {
@@ -132,8 +149,44 @@ impl Calls {
         if outgoing.kind(&rules.out) != Kind::Request {
             return;
         }
-        let Some(key) = outgoing.id(&rules.out).and_then(key_of) else { return };
-        self.insert(key, Call::new(who, Some(now + rules.timeout)));
+        let Some(id) = outgoing.id(&rules.out) else { return };
+        let Some(key) = key_of(id) else { return };
+        let mut call = Call::new(who, Some(now + rules.timeout));
+        if let Who::Plain = call.who {
+            // as long as the server says something by it, it isn't anybody else's
+            call.begin_stream(rules, outgoing.stream(&rules.out), &key, id);
+            call.stops = outgoing.stops(&rules.out).and_then(|(stream, name)| {
+                let ids = self.by_key(stream, &key_of(name)?);
+                ids.into_iter().find(|id| self.is_plain(id))
+            });
+        }
+        self.insert(key, call);
+    }
+
+    /// Whether somebody else awaits what comes by the id that a client's send has of its own.
+    pub(in crate::upstream::session) fn is_taken(&self, rules: &RequestRules, payload: &Payload) -> bool {
+        if self.calls.is_empty() {
+            return false;
+        }
+        let Some(outgoing) = rules.out.look(payload) else { return false };
+        let id = outgoing.id(&rules.out).filter(|_| outgoing.kind(&rules.out) == Kind::Request);
+        id.and_then(key_of).is_some_and(|key| self.calls.contains_key(&key) && !self.is_plain(&key))
+    }
+
+    /// Whether an id is in use, so that no other message gets it.
+    pub(in crate::upstream::session) fn has(&self, id: u64) -> bool {
+        !self.calls.is_empty() && self.calls.contains_key(itoa::Buffer::new().format(id))
+    }
+
+    fn is_plain(&self, id: &Key) -> bool {
+        self.calls.get(id).is_some_and(|call| matches!(call.who, Who::Plain))
+    }
+
+    /// For whom a stream's messages with this key are.
+    fn by_key(&self, stream: usize, key: &Key) -> Vec<Key> {
+        let first = (stream, key.clone(), Key::default());
+        let own = self.keys.range(first..).take_while(|(at, named, _)| *at == stream && named == key);
+        own.map(|(_, _, id)| id.clone()).collect()
     }
 
     /// A client's request goes out, with an id that `next` gives.
@@ -156,7 +209,6 @@ impl Calls {
         };
         let mut call = Call::new(Who::Client(asks), None);
         call.own_id = outgoing.id(&rules.out).map(Into::into);
-        call.stream = outgoing.stream(&rules.out);
         let mut renamed = None;
         if let Some((stream, name)) = outgoing.stops(&rules.out)
             && let Some((stopped, known_as)) = self.named(call.client(), stream, name)
@@ -173,10 +225,7 @@ impl Calls {
             Who::Client(asks) => asks.until.or(Some(now + rules.timeout)),
             _ => None,
         };
-        if let Some(stream) = call.stream.filter(|stream| rules.streams[*stream].key_from.is_none()) {
-            call.key = Some((stream, key.clone(), id.clone()));
-            self.keys.insert((stream, key.clone()), key.clone());
-        }
+        call.begin_stream(rules, outgoing.stream(&rules.out), &key, &id);
         call.written = id;
         self.insert(key, call);
         match payload {
@@ -202,23 +251,41 @@ impl Calls {
         self.calls.iter().rev().find_map(own)
     }
 
-    fn insert(&mut self, id: Key, call: Call) {
-        self.remove(&id); // an id that comes again
+    fn insert(&mut self, id: Key, mut call: Call) {
+        // an id that wsfan itself says again, as configured: nobody knows whose the answer will be
+        if let Some(before) = self.remove(&id) {
+            before.fail(NoAnswer::Fate(Fate::Unknown));
+        }
+        call.number = self.next_number;
+        self.next_number += 1;
         if let Some(until) = call.until {
             self.ends.insert((until, id.clone()));
         }
+        if let Some((stream, key, _)) = &call.key {
+            self.keys.insert((*stream, key.clone(), id.clone()));
+        }
+        if let Who::Plain = call.who {
+            self.plain.insert(call.number, id.clone());
+        }
         self.in_flight += 1;
         self.calls.insert(id, call);
+        if self.plain.len() > MAX_PLAIN
+            && let Some((_, oldest)) = self.plain.pop_first()
+        {
+            self.remove(&oldest);
+        }
     }
 
     fn remove(&mut self, id: &Key) -> Option<Call> {
         let call = self.calls.remove(id)?;
         self.settle(id, call.until, !call.is_answered && !matches!(call.who, Who::Nobody));
         if let Some((stream, key, _)) = &call.key {
-            self.keys.remove(&(*stream, key.clone()));
+            self.keys.remove(&(*stream, key.clone(), id.clone()));
         }
-        if let Who::Nobody = call.who {
-            self.ghosts.retain(|ghost| ghost != id);
+        match call.who {
+            Who::Nobody => drop(self.ghosts.remove(&call.number)),
+            Who::Plain => drop(self.plain.remove(&call.number)),
+            Who::Client(_) | Who::Own => {}
         }
         Some(call)
     }
@@ -236,10 +303,10 @@ impl Calls {
         let until = call.until.take();
         let was_in_flight = !call.is_answered && !matches!(call.who, Who::Nobody);
         call.who = Who::Nobody;
+        self.ghosts.insert(call.number, id.clone());
         self.settle(id, until, was_in_flight);
-        self.ghosts.push_back(id.clone());
         if self.ghosts.len() > MAX_GHOSTS
-            && let Some(oldest) = self.ghosts.front().cloned()
+            && let Some((_, oldest)) = self.ghosts.first_key_value().map(|(at, id)| (*at, id.clone()))
         {
             self.remove(&oldest);
         }
@@ -249,20 +316,25 @@ impl Calls {
 
     /// A message came in.
     pub(in crate::upstream::session) fn hear(&mut self, rules: &RequestRules, look: &Look<'_>) -> Heard {
+        if rules.server.as_ref().is_some_and(|server| server.when.matches(look)) {
+            return Heard::default(); // the server counts its own requests as it likes
+        }
         let by_id = look.get(rules.answer_id).and_then(key_of).filter(|id| {
             let is_one = rules.answer.as_ref().is_none_or(|answer| answer.matches(look));
             is_one && self.calls.get(id).is_some_and(|call| !call.is_answered)
         });
-        let by_key = || {
-            rules.streams.iter().enumerate().find_map(|(at, stream)| {
-                let key = look.get(stream.key).and_then(key_of)?;
-                self.keys.get(&(at, key)).cloned()
-            })
-        };
-        match by_id.or_else(|| if self.keys.is_empty() { None } else { by_key() }) {
-            Some(id) => self.answer(rules, look, id),
-            None => Heard::default(),
+        if let Some(id) = by_id {
+            return self.answer(rules, look, id);
         }
+        if self.keys.is_empty() {
+            return Heard::default();
+        }
+        let by_key = rules.streams.iter().enumerate().find_map(|(at, stream)| {
+            let ids = self.by_key(at, &look.get(stream.key).and_then(key_of)?);
+            (!ids.is_empty()).then_some(ids)
+        });
+        let all = by_key.into_iter().flatten().map(|id| self.answer(rules, look, id));
+        all.reduce(Heard::and).unwrap_or_default()
     }
 
     fn answer(&mut self, rules: &RequestRules, look: &Look<'_>, id: Key) -> Heard {
@@ -279,7 +351,7 @@ impl Calls {
             match look.get(from).and_then(|json| Some((key_of(json)?, json))) {
                 Some((key, json)) => {
                     call.key = Some((at, key.clone(), json.to_owned()));
-                    keys.insert((at, key), id.clone());
+                    keys.insert((at, key, id.clone()));
                 }
                 None => more = false,
             }
@@ -294,7 +366,7 @@ impl Calls {
                 let restored = call.restored(rules, look, &id);
                 asks.caller.answer(restored.as_deref().unwrap_or(look.text), more, failed)
             }
-            Who::Counted => {
+            Who::Plain => {
                 heard.is_answer = false;
                 true
             }
@@ -318,10 +390,12 @@ impl Calls {
         heard
     }
 
-    /// How its stream is cancelled, if its key is known.
+    /// How its stream is cancelled, if its key is known, and nobody else takes what comes by it.
     fn cancel_of(&self, id: &Key) -> Option<Cancel> {
-        let (stream, _, key) = self.calls.get(id)?.key.as_ref()?;
-        Some(Cancel { stream: *stream, key: key.clone() })
+        let (stream, key, written) = self.calls.get(id)?.key.as_ref()?;
+        let takes = |id: &Key| self.calls.get(id).is_some_and(|call| !matches!(call.who, Who::Nobody));
+        let is_others = self.by_key(*stream, key).iter().any(|other| other != id && takes(other));
+        (!is_others).then(|| Cancel { stream: *stream, key: written.clone() })
     }
 
     // --- who waits no longer ------------------------------------------------------------------------
@@ -360,7 +434,7 @@ impl Calls {
     pub(in crate::upstream::session) fn expire(&mut self, now: Instant) {
         while let Some((_, id)) = self.ends.first().filter(|(at, _)| *at <= now).cloned() {
             match self.calls.get(&id).map(|call| &call.who) {
-                Some(Who::Counted) | None => {
+                Some(Who::Plain) | None => {
                     self.ends.pop_first();
                     self.remove(&id);
                 }
@@ -382,6 +456,7 @@ impl Call {
     fn new(who: Who, until: Option<Instant>) -> Call {
         Call {
             who,
+            number: 0,
             own_id: None,
             written: String::new(),
             stream: None,
@@ -390,6 +465,14 @@ impl Call {
             is_answered: false,
             until,
             is_cancelled: false,
+        }
+    }
+
+    /// Notes which stream it begins; its key, where that is its id, as it is written.
+    fn begin_stream(&mut self, rules: &RequestRules, stream: Option<usize>, id: &Key, written: &str) {
+        self.stream = stream;
+        if let Some(stream) = stream.filter(|stream| rules.streams[*stream].key_from.is_none()) {
+            self.key = Some((stream, id.clone(), written.to_owned()));
         }
     }
 

@@ -20,7 +20,6 @@ use crate::{
 pub(in crate::upstream::session) struct RequestRules {
     pub(super) timeout: Duration,
     pub(super) max_in_flight: usize,
-    pub(in crate::upstream::session) rewrites: bool,
     pub(in crate::upstream::session) publish: bool,
     pub(super) kind: IdKind,
     /// Of what comes in, by the numbers of its pointers among all that a session looks for.
@@ -95,7 +94,6 @@ impl RequestRules {
         RequestRules {
             timeout: requests.timeout,
             max_in_flight: requests.max_in_flight,
-            rewrites: requests.rewrite_sends,
             publish: requests.publish,
             kind: requests.id_kind,
             answer_id: slots.of(&requests.answer_id),
@@ -106,11 +104,6 @@ impl RequestRules {
             sieve,
             out: Out::new(requests),
         }
-    }
-
-    /// Whether anything has to be known of what goes out that nobody asked as a request.
-    pub(in crate::upstream::session) fn looks_at_sends(&self) -> bool {
-        self.rewrites || self.max_in_flight > 0 || self.server.is_some()
     }
 
     /// Whether the server's requests are looked for.

@@ -61,6 +61,16 @@ impl Bench {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// A client sends a message that keeps its own id. False where that is refused.
+    fn plain(&mut self, message: Value) -> bool {
+        let payload = Payload::Text(message.to_string());
+        let is_taken = self.calls.is_taken(&self.rules, &payload);
+        if !is_taken {
+            self.calls.write_plain(self.now, &self.rules, &payload);
+        }
+        !is_taken
+    }
+
     fn hear(&mut self, message: Value) -> super::Heard {
         let text = message.to_string();
         let found = self.probe.look(&text);
@@ -100,6 +110,84 @@ fn an_id_that_wsfan_itself_has_used_is_passed_over() {
     assert!(!bench.calls.has_room(&bench.rules), "wsfan's own counts");
     assert!(bench.hear(json!({"id": 1})).is_answer && bench.calls.has_room(&bench.rules));
     assert!(bench.told().is_empty());
+}
+
+#[test]
+fn a_plain_send_never_has_the_id_of_a_request_that_waits_and_the_other_way() {
+    let mut bench = Bench::new(STREAM);
+    bench.ask(1, "a", json!({"id": 9}));
+    for taken in [json!({"id": 1}), json!({"id": "1"}), json!({"id": 1.0}), json!({"\u{69}d": 1})] {
+        assert!(!bench.plain(taken.clone()), "{taken}");
+    }
+    assert!(bench.plain(json!({"id": 2})) && bench.plain(json!({"id": "3"})) && bench.plain(json!({"x": 1})));
+    assert_eq!(bench.ask(2, "b", json!({"id": 1})), json!({"id": 4}), "2 and 3 are in use");
+    assert!(bench.plain(json!({"id": 2})), "what two that keep their ids do is theirs");
+    let heard = bench.hear(json!({"id": 2}));
+    assert!(!heard.is_answer && bench.told().is_empty(), "its answer is for everybody");
+    // what nobody waits for any more may still be answered
+    bench.calls.cancel(1, "\"a\"");
+    assert!(!bench.plain(json!({"id": 1})));
+    assert!(bench.hear(json!({"id": 1})).is_late && bench.plain(json!({"id": 1})));
+    bench.calls.expire(bench.now + 60 * S);
+    assert_eq!((bench.calls.plain.len(), bench.calls.in_flight), (0, 0));
+}
+
+#[test]
+fn a_plain_sends_stream_keeps_its_id_until_it_ends() {
+    let mut bench =
+        Bench::new(&format!("{STREAM}stop = {{ \"/stop\" = {{ exists = true }} }}\nstop_id = \"/stop\""));
+    assert!(bench.plain(json!({"id": 1, "sub": true})));
+    assert!(!bench.hear(json!({"id": 1})).is_answer);
+    bench.calls.expire(bench.now + 60 * S);
+    assert_eq!(bench.ask(1, "a", json!({"id": 1})), json!({"id": 2}), "events still come by it");
+    assert!(!bench.hear(json!({"id": 1, "event": true})).is_answer && bench.told().is_empty());
+    assert!(bench.plain(json!({"id": 7, "stop": 1})) && !bench.hear(json!({"id": 7})).is_answer);
+    bench.next = 1;
+    assert_eq!(bench.ask(1, "b", json!({"id": 1})), json!({"id": 1}), "it has ended");
+}
+
+#[test]
+fn plain_sends_are_remembered_up_to_a_bound() {
+    let mut bench = Bench::new("");
+    (1..=MAX_PLAIN + 5).for_each(|id| assert!(bench.plain(json!({"id": id}))));
+    assert_eq!((bench.calls.plain.len(), bench.calls.in_flight), (MAX_PLAIN, MAX_PLAIN));
+    assert_eq!(bench.ask(1, "a", json!({"id": 1})), json!({"id": 1}), "the oldest is forgotten");
+}
+
+#[test]
+fn what_two_have_asked_for_by_one_name_goes_to_both_and_the_last_to_leave_cancels_it() {
+    let rest = format!("{STREAM}key_from = \"/result\"\nkey = \"/of\"\ncancel = '${{key}}'");
+    let mut bench = Bench::new(&rest);
+    bench.ask(1, "a", json!({"id": 1, "sub": true}));
+    bench.ask(2, "b", json!({"id": 1, "sub": true}));
+    bench.hear(json!({"id": 1, "result": "btc"}));
+    bench.hear(json!({"id": 2, "result": "btc"}));
+    bench.told();
+    assert!(bench.hear(json!({"of": "btc"})).is_answer);
+    let event = |name: &str| format!("{name} {{\"of\":\"btc\"}} true false");
+    assert_eq!(bench.told(), [told(1, &event("a")), told(2, &event("b"))]);
+    assert!(bench.calls.leave(1).is_empty(), "another takes it");
+    bench.hear(json!({"of": "btc"}));
+    assert_eq!(bench.told(), [told(1, "a Cancelled"), told(2, &event("b"))]);
+    assert_eq!(bench.calls.leave(2), [Cancel { stream: 0, key: "\"btc\"".into() }]);
+}
+
+#[test]
+fn the_servers_own_request_is_nobodys_answer() {
+    let server = "[requests.server]\nwhen = { \"/method\" = \"ask\" }\nid = \"/id\"\nanswer = { \"/r\" = 1 }";
+    let mut bench = Bench::new(server);
+    bench.ask(1, "a", json!({"id": 1}));
+    assert!(!bench.hear(json!({"id": 1, "method": "ask"})).is_answer && bench.told().is_empty());
+    assert!(bench.hear(json!({"id": 1, "result": 2})).is_answer);
+}
+
+#[test]
+fn an_id_that_wsfan_says_again_leaves_nobody_without_a_word() {
+    let mut bench = Bench::new("");
+    bench.ask(1, "a", json!({"id": 1}));
+    bench.calls.write_own(bench.now, &bench.rules, &Payload::Text(r#"{"id":1}"#.into()));
+    assert_eq!(bench.told(), [told(1, "a Fate(Unknown)")]);
+    assert!(bench.hear(json!({"id": 1})).is_answer && bench.told().is_empty());
 }
 
 #[test]
