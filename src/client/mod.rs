@@ -39,6 +39,8 @@
 //!     Ok(reply) // the line that says what became of it
 //! }
 //! ```
+//!
+//! [`Client::request`] asks the server itself, and gives its [`Answers`].
 
 use std::{
     io,
@@ -51,12 +53,14 @@ use std::{
 
 use crate::protocol::{Attach, Hello, Line, Op, VERSION};
 
+mod answers;
 mod error;
 mod lines;
 mod place;
 mod requests;
 mod unreachable;
 
+pub use answers::Answers;
 pub use error::Error;
 pub(crate) use error::reason;
 pub use lines::{Lines, is_reply};

@@ -87,6 +87,54 @@ fn a_refusal_is_told_from_the_end_of_the_connection() {
 }
 
 #[test]
+fn a_request_has_its_answers_and_what_comes_between_is_skipped() {
+    let replies = &[
+        concat!(
+            r#"{"type":"message","seq":10,"time_us":1,"json":0}"#,
+            "\n",
+            r#"{"type":"answer","id":1,"json":{"id": 1},"more":true}"#,
+            "\n",
+            r#"{"type":"answer","id":9,"json":"another's"}"#,
+            "\n",
+            r#"{"type":"answer","id":1,"json":null,"failed":true}"#,
+            "\n"
+        ),
+        "{\"type\":\"error\",\"id\":2,\"code\":\"timeout\",\"message\":\"none came\"}\n",
+        concat!(
+            r#"{"type":"answer","id":3,"json":7,"more":true}"#,
+            "\n",
+            r#"{"type":"error","id":3,"code":"cancelled","message":"it is"}"#,
+            "\n",
+            r#"{"type":"ok","id":4,"result":"cancelled"}"#,
+            "\n"
+        ),
+        "",
+        "{\"type\":\"bye\",\"why\":\"shutdown\"}\n",
+    ];
+    let (directory, thread) = daemon(&(HELLO.replace(":60}", ":600}") + "\n"), replies);
+    let mut client = Client::connect(&directory.path().join("s")).unwrap();
+    let json = serde_json::value::RawValue::from_string("{\"a\": 1.0}".to_owned()).unwrap();
+    let mut answers = client.request(&json, Some(Duration::from_micros(1500)), soon()).unwrap();
+    let first = answers.next(Some(soon())).unwrap().unwrap();
+    assert_eq!((first.json.unwrap().get(), first.more, first.failed), (r#"{"id": 1}"#, true, false));
+    let last = answers.next(None).unwrap().unwrap();
+    assert_eq!((last.json.unwrap().get(), last.more, last.failed), ("null", false, true));
+    assert!(answers.next(None).unwrap().is_none());
+    let mut answers = client.request(&json, None, soon()).unwrap();
+    let error = answers.next(None).unwrap_err();
+    assert!(matches!(&error, Error::Refused { code, .. } if code == Code::Timeout.name()), "{error}");
+    assert!(answers.next(None).unwrap().is_none(), "it is over");
+    let mut answers = client.request(&json, None, soon()).unwrap();
+    assert!(answers.next(None).unwrap().unwrap().more);
+    answers.cancel(soon()).unwrap();
+    let error = client.request(&json, None, soon()).unwrap().next(None).unwrap_err();
+    assert!(matches!(error, Error::Bye { .. }), "{error}");
+    let heard = thread.join().unwrap();
+    assert_eq!(heard[0], r#"{"op":"request","id":1,"json":{"a": 1.0},"timeout_ms":2}"#);
+    assert_eq!(heard[3], r#"{"op":"cancel","id":4,"request":3}"#);
+}
+
+#[test]
 fn what_greets_otherwise_is_explained() {
     for (first, sentence) in [
         ("", "closed the connection at once"),
