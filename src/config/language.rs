@@ -1,6 +1,7 @@
 //! What values may say: templates with placeholders, patterns, pointers, and the names that they use.
 
 pub(super) mod environment;
+pub(super) mod expression;
 pub(super) mod names;
 pub(super) mod pattern;
 pub(super) mod placeholder;

@@ -25,6 +25,7 @@ pub use self::{
     change::{Key, Takes},
     language::{
         environment::Environment,
+        expression::{Expression, MAX_SEARCHED},
         pattern::{Pattern, Test},
         placeholder::Placeholder,
         pointer::{Pointer, array_index},

@@ -16,9 +16,14 @@ pub enum Payload {
 impl Payload {
     /// The payload's size in bytes.
     pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// What it is made of.
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Payload::Text(text) => text.len(),
-            Payload::Binary(bytes) => bytes.len(),
+            Payload::Text(text) => text.as_bytes(),
+            Payload::Binary(bytes) => bytes,
         }
     }
 

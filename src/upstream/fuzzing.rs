@@ -17,8 +17,8 @@ pub fn pattern(pattern: &Pattern, message: &str) {
     let mut slots = Slots::default();
     let matcher = Matcher::new(pattern, &mut slots);
     let found = Probe::new(slots.pointers()).look(message);
-    let matches = pattern.matches(message);
-    assert_eq!(matcher.matches(&Look { text: message, found: found.as_ref() }), matches);
+    let matches = pattern.matches(message.as_bytes());
+    assert_eq!(matcher.matches(&Look::at(message, found.as_ref())), matches);
     let mut sieve = Sieve::default();
     sieve.pattern(pattern);
     assert!(!matches || sieve.may_concern(message.as_bytes(), &mut Vec::new()), "the sieve held it back");

@@ -197,13 +197,10 @@ impl Session {
         };
         let text = match message {
             Data::Text(text) => text,
-            Data::Binary(bytes) => match str::from_utf8(bytes) {
-                Ok(text) => text,
-                Err(_) => return Publish::Yes,
-            },
+            Data::Binary(bytes) => str::from_utf8(bytes).unwrap_or_default(),
         };
         let found = probe.look(text);
-        self.take(context, &rules, &Look { text, found: found.as_ref() })
+        self.take(context, &rules, &Look { bytes, text, found: found.as_ref() })
     }
 
     /// Does what is due. `is_held`: what was to be said still waits for `limits.messages`.

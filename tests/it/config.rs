@@ -439,7 +439,7 @@ fn heartbeat() {
         ),
         (
             "heartbeat.message = \"\"",
-            "line 2: heartbeat.message is empty: write the text to send, or leave it out",
+            "line 2: heartbeat.message only goes with heartbeat.kind = \"message\": change the kind, or leave it out",
         ),
         (
             "heartbeat.expect = { \"/a\" = 1 }",
@@ -532,7 +532,7 @@ fn heartbeat() {
     let HeartbeatKind::Message { message, expect } = beat(lines).kind else { panic!("no message") };
     assert_eq!(message, Say::Text(Template::literal("ping")));
     let answer = r#"{"f":1.5,"n":16,"t":"pong","a/b":true}"#;
-    assert!(expect.unwrap().matches(answer));
+    assert!(expect.unwrap().matches(answer.as_bytes()));
 
     let lines = "[heartbeat]\nkind = \"message\"\nmessage_binary = \"wAA=\"";
     let HeartbeatKind::Message { message, expect } = beat(lines).kind else { panic!("no message") };
@@ -699,8 +699,12 @@ fn listeners() {
             "line 3: listener[0].ops[1] is \"ping\" again: list each one once",
         ),
         (
-            "[[listener]]\nsend_when = \"\"",
-            "line 3: listener[0].send_when is empty, which every message would match: write a text that is in it",
+            "[[listener]]\nsend_when = { regex = \"a(b\" }",
+            "line 3: listener[0].send_when.regex is no regular expression: unclosed group, at its character 2",
+        ),
+        (
+            "[[listener]]\nsend_when = { regex = 'a', \"/a\" = 1 }",
+            "line 3: unknown key `listener[0].send_when.\"/a\"`: the keys here are regex",
         ),
         ("[[listener]]\nmax_message = 0", "line 3: listener[0].max_message is 0: write 1B to 512MiB"),
         (

@@ -4,7 +4,7 @@ use std::fmt;
 
 use toml::de::DeValue;
 
-use super::pointer::Pointer;
+use super::{expression::Expression, pointer::Pointer};
 use crate::config::reader::{
     Item, Section,
     values::{json_scalar, kind, quoted},
@@ -12,11 +12,15 @@ use crate::config::reader::{
 
 /// Which messages are meant: those with a text in them, or JSON with certain values at certain places.
 ///
-/// A binary message is looked at as a text one, where it is UTF-8; else it matches nothing.
+/// Of a binary message the bytes are looked at, as of a text one; JSON is UTF-8 in either.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pattern {
-    /// The message holds this text somewhere. Never empty.
+    /// The message holds this text somewhere, as UTF-8. Never empty.
     Text(String),
+    /// The message is empty.
+    Empty,
+    /// The message has something in it that the expression matches.
+    Regex(Expression),
     /// The message is JSON, and all of these hold. Never empty, each pointer once.
     Json(Vec<(Pointer, Test)>),
     /// At least one of these matches. Never empty.
@@ -32,15 +36,19 @@ pub enum Test {
     Exists(bool),
     /// The value is a string with this text in it.
     Contains(String),
+    /// The value is a string with something in it that the expression matches.
+    Regex(Expression),
 }
 
 impl Pattern {
     /// Whether `message` is meant. Parses the whole of it: what looks at every message of a busy
     /// server has compiled its patterns instead.
-    pub fn matches(&self, message: &str) -> bool {
-        let json = || serde_json::from_str(message).ok();
+    pub fn matches(&self, message: &[u8]) -> bool {
+        let json = || serde_json::from_slice(message).ok();
         match self {
-            Self::Text(text) => message.contains(text),
+            Self::Text(text) => memchr::memmem::find(message, text.as_bytes()).is_some(),
+            Self::Empty => message.is_empty(),
+            Self::Regex(expression) => expression.is_match(message),
             Self::Json(tests) => json().is_some_and(|json: serde_json::Value| {
                 tests.iter().all(|(pointer, test)| test.holds(json.pointer(pointer.as_str())))
             }),
@@ -57,6 +65,9 @@ impl Test {
             (_, None) => false,
             (Self::OneOf(scalars), Some(value)) => scalars.iter().any(|scalar| same(scalar, value)),
             (Self::Contains(text), Some(value)) => value.as_str().is_some_and(|whole| whole.contains(text)),
+            (Self::Regex(expression), Some(value)) => {
+                value.as_str().is_some_and(|whole| expression.is_match(whole.as_bytes()))
+            }
         }
     }
 }
@@ -75,6 +86,8 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(&quoted(text)),
+            Self::Empty => f.write_str("an empty message"),
+            Self::Regex(expression) => write!(f, "what /{expression}/ matches"),
             Self::Json(tests) => {
                 let place = |pointer: &Pointer| match pointer.as_str() {
                     "" => "the whole".to_owned(),
@@ -102,6 +115,7 @@ impl fmt::Display for Test {
             Self::Exists(true) => f.write_str("is there"),
             Self::Exists(false) => f.write_str("is not there"),
             Self::Contains(text) => write!(f, "has {} in it", quoted(text)),
+            Self::Regex(expression) => write!(f, "has what /{expression}/ matches in it"),
         }
     }
 }
@@ -128,11 +142,14 @@ impl Pattern {
 
     fn one(item: &Item<'_>) -> Option<Self> {
         match item.value {
-            DeValue::String(text) if text.is_empty() => {
-                item.problem("is empty, which every message would match: write a text that is in it");
-                None
-            }
+            DeValue::String(text) if text.is_empty() => Some(Self::Empty),
             DeValue::String(text) => Some(Self::Text(text.to_string())),
+            DeValue::Table(table) if table.contains_key("regex") => {
+                let section = item.section();
+                let regex = section.item("regex").and_then(|item| Expression::read(&item));
+                section.finish();
+                regex.map(Self::Regex)
+            }
             DeValue::Table(_) => read_table(item).map(Self::Json),
             other => {
                 item.problem(format_args!(
@@ -201,20 +218,24 @@ fn read_test(item: &Item<'_>) -> Option<Test> {
         DeValue::Table(_) => {
             let section = item.section();
             let (exists, contains) = (section.truth("exists"), section.text("matches"));
-            let both = section.item("exists").is_some() as u8 + section.item("matches").is_some() as u8;
+            let keys = ["exists", "matches", "regex"].into_iter().filter(|key| section.item(key).is_some());
+            let regex = section.item("regex").map(|item| Expression::read(&item));
             let before = section.problems();
-            if both != 1 {
-                item.problem("is a table without exactly one of its keys: write { exists = true } or { matches = \"text\" }");
+            if keys.count() != 1 {
+                item.problem(
+                    "is a table without exactly one of its keys: write { exists = true }, { matches = \"text\" } or \
+                     { regex = '…' }",
+                );
             } else if contains == Some("") {
                 item.problem("is empty: write a text that is in the value, or { exists = true }");
             }
             let sound = section.problems() == before;
             section.finish();
-            match (exists, contains) {
+            match (exists, contains, regex) {
                 _ if !sound => None,
-                (Some(exists), _) => Some(Test::Exists(exists)),
-                (_, Some(text)) => Some(Test::Contains(text.to_owned())),
-                _ => None,
+                (Some(exists), ..) => Some(Test::Exists(exists)),
+                (_, Some(text), _) => Some(Test::Contains(text.to_owned())),
+                (.., regex) => regex.flatten().map(Test::Regex),
             }
         }
         _ => scalar(item).map(|value| Test::OneOf(vec![value])),
@@ -254,9 +275,9 @@ mod tests {
             (r#"{"t":"ping","a":{"b":1}}"#, false),
             ("pong", false),
         ] {
-            assert_eq!(pattern.matches(message), matches, "{message}");
+            assert_eq!(pattern.matches(message.as_bytes()), matches, "{message}");
         }
-        assert!(json_pattern(&[("", one_of(json!("pong")))]).matches("\"pong\""));
+        assert!(json_pattern(&[("", one_of(json!("pong")))]).matches(b"\"pong\""));
     }
 
     #[test]
@@ -271,10 +292,37 @@ mod tests {
             (r#"{"b":1}"#, [false, true, false]),
             ("not JSON", [false, false, false]),
         ] {
-            assert_eq!([&there, &not, &contains].map(|pattern| pattern.matches(message)), is, "{message}");
+            assert_eq!(
+                [&there, &not, &contains].map(|pattern| pattern.matches(message.as_bytes())),
+                is,
+                "{message}"
+            );
         }
         let any = Pattern::Any(vec![Pattern::Text("x".into()), there]);
-        assert!(any.matches("x") && any.matches(r#"{"a":1}"#) && !any.matches("{}"));
+        assert!(any.matches(b"x") && any.matches(br#"{"a":1}"#) && !any.matches(b"{}"));
+    }
+
+    #[test]
+    fn a_text_is_bytes_and_an_empty_message_is_one() {
+        let text = Pattern::Text("é{".into());
+        assert!(text.matches("\u{0}é{\"a\"".as_bytes()));
+        assert!(text.matches(b"\xff\xc3\xa9{\xfe") && !text.matches(b"\xe9{"), "UTF-8, in what isn't");
+        assert!(Pattern::Empty.matches(b"") && !Pattern::Empty.matches(b" "));
+        assert!(!json_pattern(&[("/a", Test::Exists(true))]).matches(b"{\"a\":1}\xff"));
+    }
+
+    #[test]
+    fn an_expression_is_searched_for() {
+        let expression = |text: &str| Expression::new(text).unwrap();
+        let whole = Pattern::Regex(expression("^id: [0-9]+:"));
+        assert!(whole.matches(b"id: 1795476208:0\n\n{}") && !whole.matches(b"x id: 1:0"));
+        let value = json_pattern(&[("/a", Test::Regex(expression("^p.ng$")))]);
+        for (message, is) in
+            [(r#"{"a":"p\u006fng"}"#, true), (r#"{"a":"pongo"}"#, false), (r#"{"a":1}"#, false)]
+        {
+            assert_eq!(value.matches(message.as_bytes()), is, "{message}");
+        }
+        assert_eq!(whole.to_string(), "what /^id: [0-9]+:/ matches");
     }
 
     #[test]

@@ -193,7 +193,7 @@ pub(in crate::config) fn read_close_code(section: &Section<'_>) -> Option<u16> {
 fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
     let before = section.problems();
     let message = match section.item("message") {
-        Some(item) => names.message(&item, Use::Message),
+        Some(item) => names.text(&item, Use::Message),
         None => None,
     };
     let is_told = section.problems() > before;

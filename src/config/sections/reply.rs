@@ -29,7 +29,7 @@ impl Reply {
 
     fn read(section: Section<'_>, names: &Names) -> Option<Self> {
         let pattern = Pattern::read(&section, "match");
-        let send = section.item("send").and_then(|item| names.message(&item, Use::Reply));
+        let send = section.item("send").and_then(|item| names.text(&item, Use::Reply));
         let publish = section.truth("publish").unwrap_or(true);
         if !section.is_refused() {
             if section.item("match").is_none() {

@@ -210,7 +210,7 @@ fn read_send(section: &Section<'_>, names: &Names) -> Option<Say> {
         );
     }
     if let Some(item) = text {
-        return names.message(&item, Use::Message).map(Say::Text);
+        return names.text(&item, Use::Message).map(Say::Text);
     }
     decode(&binary?).map(Say::Binary)
 }

@@ -61,7 +61,7 @@ impl Address {
 
     /// The failure that the program's output stands for, if `reject` knows it.
     pub(in crate::upstream) fn rejected(printed: &str, command: &UrlCommand) -> Option<Failure> {
-        let reject = command.reject.iter().find(|reject| reject.pattern.matches(printed))?;
+        let reject = command.reject.iter().find(|reject| reject.pattern.matches(printed.as_bytes()))?;
         let why = format!("what `reject` is about{}", quoted_error(printed));
         Some(Failure { then: Some(remedy(printed, reject, command)), ..refused(command, &why) })
     }

@@ -3,7 +3,7 @@
 use memchr::memmem::Finder;
 
 use super::probe::Probed;
-use crate::config::{Pattern, Pointer, Test, array_index};
+use crate::config::{Expression, Pattern, Pointer, Test, array_index};
 
 /// The pointers of all patterns, each once, by their numbers.
 #[derive(Debug, Default)]
@@ -29,6 +29,10 @@ impl Slots {
 pub(in crate::upstream) enum Matcher {
     /// The message has this text in it.
     Text(Box<Finder<'static>>),
+    /// The message is empty.
+    Empty,
+    /// The message has what this matches in it.
+    Regex(Expression),
     /// All of these hold, by the numbers of their pointers.
     Json(Vec<(usize, Test)>),
     /// One of these matches.
@@ -38,11 +42,18 @@ pub(in crate::upstream) enum Matcher {
 /// A message, and what was found in it; none where it isn't JSON.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::upstream) struct Look<'m> {
+    pub(in crate::upstream) bytes: &'m [u8],
+    /// Its text; empty where it is none.
     pub(in crate::upstream) text: &'m str,
     pub(in crate::upstream) found: Option<&'m Probed<'m>>,
 }
 
-impl Look<'_> {
+impl<'m> Look<'m> {
+    /// The look at a text.
+    pub(in crate::upstream) fn at(text: &'m str, found: Option<&'m Probed<'m>>) -> Self {
+        Look { bytes: text.as_bytes(), text, found }
+    }
+
     /// The value at the pointer of this number, as the message has it.
     pub(in crate::upstream) fn get(&self, slot: usize) -> Option<&str> {
         self.found?.get(slot)
@@ -53,6 +64,8 @@ impl Matcher {
     pub(in crate::upstream) fn new(pattern: &Pattern, slots: &mut Slots) -> Matcher {
         match pattern {
             Pattern::Text(text) => Matcher::Text(Box::new(Finder::new(text).into_owned())),
+            Pattern::Empty => Matcher::Empty,
+            Pattern::Regex(expression) => Matcher::Regex(expression.clone()),
             Pattern::Json(tests) => {
                 Matcher::Json(tests.iter().map(|(pointer, test)| (slots.of(pointer), test.clone())).collect())
             }
@@ -65,7 +78,9 @@ impl Matcher {
     /// Whether the message is meant.
     pub(in crate::upstream) fn matches(&self, look: &Look<'_>) -> bool {
         match self {
-            Matcher::Text(finder) => finder.find(look.text.as_bytes()).is_some(),
+            Matcher::Text(finder) => finder.find(look.bytes).is_some(),
+            Matcher::Empty => look.bytes.is_empty(),
+            Matcher::Regex(expression) => expression.is_match(look.bytes),
             Matcher::Json(tests) => {
                 look.found.is_some_and(|found| tests.iter().all(|(slot, test)| holds(test, found.get(*slot))))
             }
@@ -81,7 +96,7 @@ fn holds(test: &Test, raw: Option<&str>) -> bool {
         Test::Exists(there) => *there,
         // a list or an object is no scalar, and may be large
         _ if raw.starts_with(['{', '[']) => false,
-        Test::OneOf(_) | Test::Contains(_) => {
+        Test::OneOf(_) | Test::Contains(_) | Test::Regex(_) => {
             serde_json::from_str(raw).is_ok_and(|value: serde_json::Value| test.holds(Some(&value)))
         }
     }
@@ -96,6 +111,8 @@ pub(in crate::upstream) struct Sieve {
     needles: Vec<Needle>,
     /// For each concern, the needles that all must be there.
     concerns: Vec<Vec<usize>>,
+    /// A message without anything in it is of concern.
+    empty: bool,
 }
 
 #[derive(Debug)]
@@ -124,6 +141,9 @@ impl Sieve {
                 let needle = self.needle(text.as_bytes(), Escapes::None);
                 self.concerns.push(vec![needle]);
             }
+            Pattern::Empty => self.empty = true,
+            // what it needs can't be told
+            Pattern::Regex(_) => self.concern(Vec::new()),
             Pattern::Json(tests) => {
                 let mut needles = Vec::new();
                 for (pointer, test) in tests.iter().filter(|(_, test)| *test != Test::Exists(false)) {
@@ -135,7 +155,7 @@ impl Sieve {
                             }
                         }
                         Test::Contains(text) => needles.push(self.needle(text.as_bytes(), escapes_of(text))),
-                        Test::Exists(_) => {}
+                        Test::Exists(_) | Test::Regex(_) => {}
                     }
                 }
                 self.concern(needles);
@@ -153,11 +173,14 @@ impl Sieve {
 
     /// Whether nothing is of concern.
     pub(in crate::upstream) fn is_empty(&self) -> bool {
-        self.concerns.is_empty()
+        self.concerns.is_empty() && !self.empty
     }
 
     /// Whether a message may be of concern. `scratch` is for the look's own notes, kept from one to the next.
     pub(in crate::upstream) fn may_concern(&self, message: &[u8], scratch: &mut Vec<Option<bool>>) -> bool {
+        if message.is_empty() && self.empty {
+            return true;
+        }
         scratch.clear();
         scratch.resize(self.needles.len(), None);
         let mut escapes = [None; 2];
@@ -235,7 +258,7 @@ mod tests {
         let matcher = Matcher::new(pattern, &mut slots);
         let probe = Probe::new(slots.pointers());
         let found = probe.look(message);
-        matcher.matches(&Look { text: message, found: found.as_ref() })
+        matcher.matches(&Look::at(message, found.as_ref()))
     }
 
     fn may_match(pattern: &Pattern, message: &str) -> bool {
@@ -269,10 +292,16 @@ mod tests {
             prop::collection::vec(scalar, 1..3).prop_map(Test::OneOf),
             any::<bool>().prop_map(Test::Exists),
             "a|/|\"|é".prop_map(Test::Contains),
+            "\\^?(a|/|é)".prop_map(|text| Test::Regex(Expression::new(&text).unwrap())),
         ];
         let pointer = "(/(a|b|0|é|~1)){0,2}".prop_map(|text| Pointer::parse(&text).unwrap());
         let json = prop::collection::vec((pointer, test), 1..3).prop_map(Pattern::Json);
-        let one = prop_oneof![4 => json, 1 => "a|1|\"".prop_map(Pattern::Text)];
+        let one = prop_oneof![
+            8 => json,
+            2 => "a|1|\"".prop_map(Pattern::Text),
+            1 => Just(Pattern::Empty),
+            1 => "[a1]\"?".prop_map(|text| Pattern::Regex(Expression::new(&text).unwrap())),
+        ];
         one.prop_recursive(1, 4, 3, |inner| prop::collection::vec(inner, 1..3).prop_map(Pattern::Any))
     }
 
@@ -309,12 +338,12 @@ mod tests {
 
         #[test]
         fn a_compiled_pattern_means_the_same(pattern in any_pattern(), message in any_message()) {
-            prop_assert_eq!(matches(&pattern, &message), pattern.matches(&message));
+            prop_assert_eq!(matches(&pattern, &message), pattern.matches(message.as_bytes()));
         }
 
         #[test]
         fn the_sieve_holds_back_nothing_that_matches(pattern in any_pattern(), message in any_message()) {
-            if pattern.matches(&message) {
+            if pattern.matches(message.as_bytes()) {
                 prop_assert!(may_match(&pattern, &message));
             }
         }

@@ -248,13 +248,36 @@ fn a_reply_has_what_its_message_brought() {
 }
 
 #[test]
-fn binary_messages_count_where_they_are_text() {
+fn binary_messages_are_searched_for_bytes() {
     let mut bench = Bench::ready("[[reply]]\nmatch = \"ping\"\nsend = \"pong\"");
     let hear = |bench: &mut Bench, bytes: &[u8]| {
         bench.with(|session, context| session.heard(context, Data::Binary(bytes))).1
     };
     assert_eq!(hear(&mut bench, b"a ping"), [reply("pong")]);
-    assert_eq!(hear(&mut bench, b"ping\xff"), []);
+    assert_eq!(hear(&mut bench, b"\0\xffping\xff"), [reply("pong")]);
+    assert_eq!(hear(&mut bench, b"\0\xffpin\xff"), []);
+    let mut bench = Bench::ready("[[reply]]\nmatch = { \"/a\" = 1 }\nsend = \"pong\"");
+    assert_eq!(hear(&mut bench, b"{\"a\":1}"), [reply("pong")]);
+    assert_eq!(hear(&mut bench, b"{\"a\":1}\xff"), [], "JSON is UTF-8");
+}
+
+#[test]
+fn an_empty_message_is_heard_and_answered_with_one() {
+    let mut bench = Bench::ready("[[reply]]\nmatch = \"\"\nsend = \"\"");
+    assert_eq!(bench.hears(""), [reply("")]);
+    assert_eq!(bench.hears("x"), []);
+}
+
+#[test]
+fn a_regular_expression_says_what_a_search_cannot() {
+    let mut bench = Bench::ready(
+        "[[reply]]\nmatch = { regex = '^#(\\d+)$' }\nsend = \"whole\"\n\
+         [[reply]]\nmatch = { \"/t\" = { regex = '^a.*z$' } }\nsend = \"value\"",
+    );
+    assert_eq!(bench.hears("#12"), [reply("whole")]);
+    assert_eq!(bench.hears("#12 "), []);
+    assert_eq!(bench.hears(r#"{"t":"a\nz"}"#), []);
+    assert_eq!(bench.hears(r#"{"t":"abz"}"#), [reply("value")]);
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl Session {
         match clean(&text) {
             // what is no text, such as an MQTT CONNACK
             words if words.is_empty() => {
-                let bytes: Vec<_> = text.bytes().take(32).map(|byte| format!("{byte:02x}")).collect();
+                let bytes = if look.text.is_empty() { look.bytes } else { text.as_bytes() };
+                let bytes: Vec<_> = bytes.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
                 format!("the bytes [{}]", bytes.join(" "))
             }
             words => words,

@@ -159,7 +159,7 @@ impl Out {
 
 impl<'m> Outgoing<'m> {
     fn as_look(&self) -> Look<'_> {
-        Look { text: self.text, found: Some(&self.found) }
+        Look::at(self.text, Some(&self.found))
     }
 
     /// What it has where an id is.

@@ -74,7 +74,7 @@ impl Bench {
     fn hear(&mut self, message: Value) -> super::Heard {
         let text = message.to_string();
         let found = self.probe.look(&text);
-        self.calls.hear(&self.rules, &Look { text: &text, found: found.as_ref() })
+        self.calls.hear(&self.rules, &Look::at(&text, found.as_ref()))
     }
 
     fn told(&self) -> Vec<(u64, String)> {
