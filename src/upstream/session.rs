@@ -302,10 +302,9 @@ impl Session {
                 context.memory.hear(pointer, json);
             }
         }
-        for (matcher, values) in &rules.captures {
-            if matcher.matches(look)
-                && let Err(why) = self.capture(context, values, look)
-            {
+        for rule in rules.captures.iter().filter(|rule| rule.matcher.matches(look)) {
+            let groups = rule.regex.as_ref().and_then(|regex| regex.named(look.bytes));
+            if let Err(why) = self.capture(context, &rule.values, &groups.unwrap_or_default(), look) {
                 self.fail(why, Remedy::Retry);
                 return Publish::Yes;
             }
@@ -353,12 +352,20 @@ impl Session {
         publish
     }
 
-    /// Keeps values of a message by name.
-    fn capture(&mut self, context: &mut Context<'_>, values: &Values, look: &Look<'_>) -> Result<(), String> {
-        for (name, slot) in values {
-            let Some(json) = look.get(*slot) else { continue };
-            context.memory.capture(name, json).map_err(|why| format!("the captured `{name}` {why}"))?;
-            if self.rules.interval_from.as_ref().is_some_and(|from| from.capture == *name) {
+    /// Keeps values of a message by name: those at pointers, and the texts that an expression's groups matched.
+    fn capture(
+        &mut self,
+        context: &mut Context<'_>,
+        values: &Values,
+        groups: &[(&str, &str)],
+        look: &Look<'_>,
+    ) -> Result<(), String> {
+        let at_pointers =
+            values.iter().filter_map(|(name, slot)| Some((&**name, look.get(*slot)?.to_owned())));
+        let texts = groups.iter().map(|(name, text)| (*name, serde_json::Value::from(*text).to_string()));
+        for (name, json) in at_pointers.chain(texts) {
+            context.memory.capture(name, &json).map_err(|why| format!("the captured `{name}` {why}"))?;
+            if self.rules.interval_from.as_ref().is_some_and(|from| from.capture == name) {
                 self.tell_interval(context);
             }
         }

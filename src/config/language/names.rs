@@ -8,6 +8,7 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    expression::Expression,
     placeholder::Placeholder,
     template::{Position, Template, TemplateError},
 };
@@ -74,9 +75,19 @@ impl Names {
             let named = tables.filter_map(|table| table.get(key)?.get_ref().as_table());
             named.flat_map(keys).collect()
         };
+        let groups = |value: Option<&toml::Spanned<DeValue<'_>>>, key: &str| -> Vec<String> {
+            let list = value.and_then(|value| value.get_ref().as_array());
+            let tables = list.into_iter().flatten().filter_map(|element| element.get_ref().as_table());
+            let texts = tables.filter_map(|table| table.get(key)?.get_ref().as_str());
+            let expressions = texts.filter_map(|text| Expression::new(text).ok());
+            expressions.flat_map(|it| it.names().map(str::to_owned).collect::<Vec<_>>()).collect()
+        };
         let mut captures: BTreeSet<_> = lists(root.get("capture"), "values").into_iter().collect();
+        captures.extend(groups(root.get("capture"), "regex"));
         for key in ["step", "then"] {
-            captures.extend(lists(table("script").and_then(|script| script.get(key)), "capture"));
+            let steps = table("script").and_then(|script| script.get(key));
+            captures.extend(lists(steps, "capture"));
+            captures.extend(groups(steps, "capture_regex"));
         }
         let vars = table("vars").into_iter().flatten();
         Self {

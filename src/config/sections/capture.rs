@@ -1,8 +1,8 @@
 //! `[[capture]]`: what is kept of messages.
 
-use super::script::read_values;
+use super::script::{read_regex, read_values};
 use crate::config::{
-    language::{pattern::Pattern, pointer::Pointer},
+    language::{expression::Expression, pattern::Pattern, pointer::Pointer},
     reader::Section,
 };
 
@@ -11,11 +11,12 @@ use crate::config::{
 /// What is captured outlives the connection, until a rule, a hole or a step says `forget`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Capture {
-    /// `match`: which messages.
+    /// `match`: which messages. Where it is left out, those that `regex` matches.
     pub pattern: Pattern,
-    /// `values`: names, and where their values are. Never empty. Where the message has no value, what was
-    /// captured before stays.
+    /// `values`: names, and where their values are. Where the message has no value, what was captured before stays.
     pub values: Vec<(String, Pointer)>,
+    /// `regex`: its named groups are names, whose values are texts. There is this, or `values`, or both.
+    pub regex: Option<Expression>,
 }
 
 impl Capture {
@@ -25,19 +26,23 @@ impl Capture {
     }
 
     fn read(section: Section<'_>) -> Option<Self> {
-        let pattern = Pattern::read(&section, "match");
         let before = section.problems();
         let values = read_values(section.section("values"));
-        if !section.is_refused() {
-            if section.item("match").is_none() {
-                section.problem("match", "is missing: write of which messages");
-            }
-            if values.is_empty() && section.problems() == before {
-                section
-                    .problem("values", "is missing: write a name and a pointer, such as { id = \"/d/id\" }");
-            }
+        let regex = read_regex(&section, "regex");
+        if values.is_empty() && regex.is_none() && section.problems() == before && !section.is_refused() {
+            section.problem(
+                "values",
+                "is missing: write a name and a pointer, such as { id = \"/d/id\" }, or a `regex` with named groups",
+            );
+        }
+        let pattern = match section.item("match") {
+            Some(item) => Pattern::of(&item),
+            None => regex.clone().map(Pattern::Regex),
+        };
+        if pattern.is_none() && section.item("match").is_none() && !section.is_refused() {
+            section.problem("match", "is missing: write of which messages");
         }
         section.finish();
-        Some(Self { pattern: pattern?, values })
+        Some(Self { pattern: pattern?, values, regex })
     }
 }

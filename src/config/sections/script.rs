@@ -11,6 +11,7 @@ use super::{
 };
 use crate::config::{
     language::{
+        expression::Expression,
         names::{Names, Use, check_name, is_name},
         pattern::Pattern,
         pointer::Pointer,
@@ -49,6 +50,8 @@ pub struct Step {
     pub reject: Vec<Reject>,
     /// `capture`: what is kept of the expected message, by name.
     pub capture: Vec<(String, Pointer)>,
+    /// `capture_regex`: what is kept of the expected message by an expression's named groups, as texts.
+    pub capture_regex: Option<Expression>,
     /// `publish`: whether the expected or rejected message is given to clients, and a refusal's words to the
     /// log. Default true.
     pub publish: bool,
@@ -72,6 +75,7 @@ impl Step {
             expect: None,
             reject: Vec::new(),
             capture: Vec::new(),
+            capture_regex: None,
             publish: true,
             timeout: None,
             on_fail: Remedy::Retry,
@@ -133,13 +137,14 @@ impl Step {
             expect: Pattern::read(&section, "expect"),
             reject: Reject::read_all(&section, "reject", RejectOf::Step),
             capture: read_values(section.section("capture")),
+            capture_regex: read_regex(&section, "capture_regex"),
             publish: section.truth("publish").unwrap_or(default.publish),
             timeout: section.duration("timeout", timeouts),
             on_fail: section.one_of("on_fail", &ON_FAIL).unwrap_or(default.on_fail),
             ..default
         };
         if section.item("expect").is_none() {
-            for key in ["reject", "capture", "timeout", "publish"] {
+            for key in ["reject", "capture", "capture_regex", "timeout", "publish"] {
                 if section.item(key).is_some() {
                     section.problem(
                         key,
@@ -176,6 +181,21 @@ pub(in crate::config) fn read_values(section: Section<'_>) -> Vec<(String, Point
         }
     }
     values
+}
+
+/// An expression with named groups, as a capture has it.
+pub(in crate::config) fn read_regex(section: &Section<'_>, key: &'static str) -> Option<Expression> {
+    let item = section.item(key)?;
+    let regex = Expression::read(&item)?;
+    if let Some(name) = regex.names().find(|name| !is_name(name)) {
+        item.problem(format_args!("names {}: write a name of letters, digits, `_` and `-`", quoted(name)));
+        return None;
+    }
+    if regex.names().next().is_none() {
+        item.problem("has no named group, so that nothing would be kept: write such as `(?<id>[^ ]+)`");
+        return None;
+    }
+    Some(regex)
 }
 
 /// A name or a list of names, each of which is known.

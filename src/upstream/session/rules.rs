@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     config::{
-        DelayFrom, HeartbeatKind, IntervalFrom, OnHole, Pattern, Placeholder, Pointer, Reject, Remedy, Say,
-        Subscriptions, Template,
+        DelayFrom, Expression, HeartbeatKind, IntervalFrom, OnHole, Pattern, Placeholder, Pointer, Reject,
+        Remedy, Say, Subscriptions, Template,
     },
     hub::Verdict,
     upstream::settings::Settings,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::upstream) struct Rules {
     pub(super) steps: Vec<StepRule>,
-    pub(super) captures: Vec<(Matcher, Values)>,
+    pub(super) captures: Vec<CaptureRule>,
     pub(super) replies: Vec<ReplyRule>,
     /// Messages that make the connection useless.
     pub(super) faults: Vec<(Matcher, String, Remedy)>,
@@ -57,6 +57,14 @@ pub(in crate::upstream) struct Rules {
 /// Names, and the numbers of their pointers.
 pub(super) type Values = Vec<(String, usize)>;
 
+/// What is kept of messages.
+#[derive(Debug)]
+pub(super) struct CaptureRule {
+    pub(super) matcher: Matcher,
+    pub(super) values: Values,
+    pub(super) regex: Option<Expression>,
+}
+
 /// A step of the script.
 #[derive(Debug)]
 pub(super) struct StepRule {
@@ -68,6 +76,7 @@ pub(super) struct StepRule {
     pub(super) expect: Option<(Matcher, String)>,
     pub(super) reject: Vec<Rejection>,
     pub(super) capture: Values,
+    pub(super) capture_regex: Option<Expression>,
     pub(super) publish: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) on_fail: Remedy,
@@ -104,9 +113,10 @@ impl Rules {
     pub(in crate::upstream) fn new(settings: &Settings) -> Rules {
         let mut compiler = Compiler::default();
         let terms = &settings.terms;
-        let captures = terms.captures.iter().map(|capture| {
-            let matcher = compiler.pattern(&capture.pattern);
-            (matcher, compiler.values(&capture.values))
+        let captures = terms.captures.iter().map(|capture| CaptureRule {
+            matcher: compiler.pattern(&capture.pattern),
+            values: compiler.values(&capture.values),
+            regex: capture.regex.clone(),
         });
         let captures = captures.collect();
         let replies = terms.replies.iter().map(|reply| ReplyRule {
@@ -263,6 +273,7 @@ impl Compiler {
             expect: expect.map(|pattern| (Matcher::new(pattern, &mut self.slots), pattern.to_string())),
             reject,
             capture: self.values(&step.capture),
+            capture_regex: step.capture_regex.clone(),
             publish: step.publish,
             timeout: step.timeout,
             on_fail: step.on_fail,

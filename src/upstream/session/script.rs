@@ -82,7 +82,14 @@ impl Session {
                 return Heeded { publish, is_taken: true };
             }
         }
-        match self.capture(context, &step.capture, look) {
+        let groups = step.capture_regex.as_ref().map(|regex| (regex.named(look.bytes), regex));
+        if let Some((None, regex)) = groups {
+            let why = format!("the expected message has nothing that capture_regex, /{regex}/, matches");
+            self.fail_step(step, &why, step.on_fail);
+            return Heeded { publish, is_taken: true };
+        }
+        let groups = groups.and_then(|(groups, _)| groups).unwrap_or_default();
+        match self.capture(context, &step.capture, &groups, look) {
             Ok(()) => {
                 self.mark(Mark::Met(at));
                 if std::mem::take(&mut self.put_off) > 0 {

@@ -269,6 +269,27 @@ fn an_empty_message_is_heard_and_answered_with_one() {
 }
 
 #[test]
+fn what_a_named_group_matched_is_captured_as_a_text() {
+    let text = "[[capture]]\nregex = '(?s)^id: (?<id>[^\\n]+)\\n'\n\
+                [[capture]]\nmatch = \"both\"\nregex = '\"(?<word>\\w+)\"'\nvalues = { number = \"/n\" }\n\
+                [[script.step]]\nexpect = \"hi\"\ncapture_regex = '^hi (?<name>\\S+)(?: (?<more>\\S+))?'";
+    let (mut bench, _) = Bench::started(text);
+    assert_eq!(bench.hears("hi \"you\""), [Effect::Ready]);
+    bench.hears("id: 1795476208:0\n\n{}");
+    bench.hears(r#"{"both":"x","n":[1]}"#);
+    let captures = bench.memory.captures();
+    let kept = |name| captures.json(name);
+    assert_eq!(kept("name"), Some(r#""\"you\"""#));
+    assert_eq!(kept("more"), None, "a group that takes no part keeps nothing");
+    assert_eq!(kept("id"), Some("\"1795476208:0\""));
+    assert_eq!((kept("word"), kept("number")), (Some("\"both\""), Some("[1]")));
+    let (mut bench, _) = Bench::started(text);
+    let effects = bench.hears("oh hi");
+    let (error, _) = failed(&effects);
+    assert!(error.contains("has nothing that capture_regex"), "{error}");
+}
+
+#[test]
 fn a_regular_expression_says_what_a_search_cannot() {
     let mut bench = Bench::ready(
         "[[reply]]\nmatch = { regex = '^#(\\d+)$' }\nsend = \"whole\"\n\
