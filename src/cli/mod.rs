@@ -23,6 +23,7 @@ mod request;
 mod run;
 mod send;
 mod status;
+mod subscribe;
 mod tail;
 
 use failure::Outcome;
@@ -35,6 +36,7 @@ Examples:
   wsfan run --config wsfan.toml       the daemon, in the foreground
   wsfan tail                          follow the messages
   wsfan tail | jq -c 'select(.type == \"message\").json'
+  wsfan subscribe btc.trades          have the server send a topic, and follow it
   wsfan send '{\"op\":\"subscribe\",\"topic\":\"btc\"}'
   wsfan request '{\"type\":\"get_states\"}' | jq
   wsfan status                        the link, the log, and who is connected
@@ -73,6 +75,8 @@ enum Subcommand {
     Send(send::Args),
     /// Ask the server something, and print its answer
     Request(request::Args),
+    /// Have the server send topics, and follow their messages
+    Subscribe(subscribe::Args),
     /// Show the link, the log and the clients
     Status(status::Args),
     /// Drop the connection, or the delay before the next one, and connect anew
@@ -122,6 +126,7 @@ impl Subcommand {
             Subcommand::Tail(args) => tail::tail(&args),
             Subcommand::Send(args) => send::send(&args),
             Subcommand::Request(args) => request::request(&args),
+            Subcommand::Subscribe(args) => subscribe::subscribe(&args),
             Subcommand::Status(args) => status::status(&args),
             Subcommand::Reconnect(args) => control::control(control::LinkOp::Reconnect, &args),
             Subcommand::Open(args) => control::control(control::LinkOp::Open, &args),

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead as _, Write as _},
+    iter,
     time::Duration,
 };
 
@@ -12,10 +13,11 @@ use super::{
     payload::{Payload, given, text, unreadable, without_break},
     reach::{Pause, Way},
 };
+use crate::protocol::MAX_UNIT;
 
 mod dialogue;
 
-use dialogue::{Dialogue, Fate, Miss};
+use dialogue::{Dialogue, Fate, Message, Miss};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +25,11 @@ Examples:
   echo hello | wsfan send --text
   wsfan send --binary < frame.bin
   producer | wsfan send --lines       a message for each line, as it comes
+  wsfan send --unit '{\"header\":1}' '{\"content\":2}'     both, with nothing between
   wsfan send --lines --from-line 18 < orders.jsonl
+
+With --unit, nothing comes between the messages, whoever else sends, and they have one fate. Each argument is one, or \
+each line of stdin.
 
 With --lines, what ends it is told with the number of its line. A line that wasn't sent (exit code 1) can be \
 begun with again, by --from-line; one that may have gone (3) is for you to judge. With --retry, a line that \
@@ -41,6 +47,12 @@ pub(super) struct Args {
     /// What to send; `-` or nothing reads it from stdin
     #[arg(allow_hyphen_values = true)]
     payload: Option<String>,
+    /// With --unit, further messages
+    #[arg(value_name = "PAYLOAD")]
+    more: Vec<String>,
+    /// Send several messages as a unit: up to 1000, one right after another, with one fate
+    #[arg(long, conflicts_with = "lines")]
+    unit: bool,
     /// A text message as it is, whether it is JSON or not
     #[arg(long)]
     text: bool,
@@ -69,11 +81,20 @@ pub(super) struct Args {
 
 pub(super) fn send(args: &Args) -> Outcome {
     // what to send is found out before the daemon is troubled
-    let payload = if args.lines { None } else { Some(one(args)?) };
+    let message = match args {
+        Args { lines: true, .. } => None,
+        Args { unit: true, .. } => Some(Message::Unit(unit(args)?)),
+        Args { more, .. } if !more.is_empty() => {
+            return Err(Failure::usage(
+                "several messages are given: --unit sends them together; quote one that has blanks in it",
+            ));
+        }
+        _ => Some(Message::One(one(args)?)),
+    };
     let mut sending = Sending::new(args.daemon.way(Need::Send)?, args)?;
-    match payload {
-        Some(payload) => {
-            match sending.send(&payload)? {
+    match message {
+        Some(message) => {
+            match sending.send(&message)? {
                 Fate::Written => say(args, "written to the upstream"),
                 // nobody stays to hear what becomes of it
                 Fate::Queued => Err(Failure::with_code(
@@ -93,6 +114,31 @@ fn one(args: &Args) -> Outcome<Payload> {
     if is_stdins && !args.binary {
         bytes.truncate(without_break(&bytes).len());
     }
+    read(args, bytes)
+}
+
+/// The messages of a unit, from the arguments or the lines of stdin.
+fn unit(args: &Args) -> Outcome<Vec<Payload>> {
+    let messages: Vec<Vec<u8>> = match args.payload.as_deref() {
+        Some(first) if first != "-" || !args.more.is_empty() => {
+            let all = iter::once(first).chain(args.more.iter().map(String::as_str));
+            all.map(|message| message.as_bytes().to_owned()).collect()
+        }
+        stdin => {
+            let bytes = given(stdin, "send")?;
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n').map(without_break);
+            lines.filter(|line| !line.is_empty()).map(<[u8]>::to_owned).collect()
+        }
+    };
+    match messages.len() {
+        1..=MAX_UNIT => messages.into_iter().map(|bytes| read(args, bytes)).collect(),
+        0 => Err(Failure::failed("stdin has no message: nothing was sent")),
+        many => Err(Failure::failed(format!("{many} messages are more than the {MAX_UNIT} of a unit"))),
+    }
+}
+
+/// What a message's bytes are sent as.
+fn read(args: &Args, bytes: Vec<u8>) -> Outcome<Payload> {
     match args.binary {
         true => Ok(Payload::Binary(bytes)),
         false => {
@@ -122,7 +168,7 @@ fn lines(args: &Args, sending: &mut Sending) -> Outcome {
         }
         let fate = text(bytes.to_owned(), args.text)
             .map_err(Failure::failed)
-            .and_then(|payload| sending.send(&payload))
+            .and_then(|payload| sending.send(&Message::One(payload)))
             .map_err(|failure| {
                 let so_far = so_far(written, queued);
                 let on = match failure.code() {
@@ -171,10 +217,10 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends a message; with `--retry` until it is sent, or may have been.
-    fn send(&mut self, payload: &Payload) -> Outcome<Fate> {
+    fn send(&mut self, message: &Message) -> Outcome<Fate> {
         let (mut pause, mut told) = (Pause::default(), String::new());
         loop {
-            let miss = match self.attempt(payload) {
+            let miss = match self.attempt(message) {
                 Ok(fate) => return Ok(fate),
                 Err(miss) => miss,
             };
@@ -199,11 +245,11 @@ impl<'a> Sending<'a> {
         }
     }
 
-    fn attempt(&mut self, payload: &Payload) -> Result<Fate, Miss> {
+    fn attempt(&mut self, message: &Message) -> Result<Fate, Miss> {
         let dialogue = match &mut self.line {
             Some(dialogue) => dialogue,
             none => none.insert(self.way.connect().and_then(Dialogue::new).map_err(Miss::Gone)?),
         };
-        dialogue.send(payload, self.args)
+        dialogue.send(message, self.args)
     }
 }

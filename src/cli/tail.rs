@@ -1,22 +1,26 @@
 //! `wsfan tail`: follow the messages.
 
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, IsTerminal as _};
 
 use super::{
     daemon::{DaemonArgs, Need},
     failure::{Failure, Outcome, note},
-    format::{clean, now_us},
-    pretty::Pretty,
+    format::clean,
     reach::{Pause, Way},
 };
 use crate::{client::Client, config::TopicPattern};
 
+mod fields;
 mod follow;
+mod form;
 mod recall;
 mod start;
+mod subscription;
 
-use follow::{End, Form, Tail};
+use follow::{End, Tail};
+pub(super) use form::FormArgs;
 use start::Start;
+pub(super) use subscription::Subscription;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,11 +31,12 @@ Examples:
   wsfan tail --since oldest --messages 100
   wsfan tail --raw | jq .price        only the payloads
   wsfan tail --topic 'btc.*'          only messages of these topics
+  wsfan tail --topic 'btc.*' --fields topic,/price,/size
   wsfan tail --since 9f2c51d0:41823   go on after that entry
   wsfan tail --retry >> all.jsonl     over restarts of the daemon
 
 In a pipe, each line is one of the local protocol. A gap (entries lost to this reader) is always told: \
-as a line of its own, and with --raw on stderr.
+as a line of its own, and with --raw or --fields on stderr.
 
 With --retry, what ends the connection, or keeps it from the daemon, is told on stderr, and the daemon is \
 dialled again until it answers; then it goes on after the last entry shown. Each connection begins with a hello line, and what \
@@ -45,16 +50,8 @@ connection broke, or the daemon cut it.";
 pub(super) struct Args {
     #[command(flatten)]
     daemon: DaemonArgs,
-    /// Plain protocol lines, also on a terminal
-    #[arg(long, group = "form")]
-    json: bool,
-    /// Text for people, also in a pipe
-    #[arg(long, group = "form")]
-    pretty: bool,
-    /// Only the messages' payloads, a line each (binary in base64); byte for byte, but on a terminal escaped where
-    /// they could steer it
-    #[arg(long, group = "form")]
-    raw: bool,
+    #[command(flatten)]
+    form: FormArgs,
     /// The last so many messages that are held; then end, unless --follow
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "since", value_parser = number)]
     last: Option<u64>,
@@ -77,7 +74,7 @@ pub(super) struct Args {
 }
 
 /// Which topics.
-fn topic(text: &str) -> Result<TopicPattern, String> {
+pub(super) fn topic(text: &str) -> Result<TopicPattern, String> {
     TopicPattern::parse(text).map_err(|why| format!("it {why}"))
 }
 
@@ -87,54 +84,88 @@ fn number(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn tail(args: &Args) -> Outcome {
-    let form = match args {
-        Args { raw: true, .. } => Form::Raw,
-        Args { json: true, .. } => Form::Plain,
-        Args { pretty: true, .. } => Form::Pretty(Pretty::new(now_us())),
-        _ if io::stdout().is_terminal() => Form::Pretty(Pretty::new(now_us())),
-        _ => Form::Plain,
-    };
-    let stdout: Box<dyn Write> = match form {
-        Form::Pretty(_) => Box::new(anstream::stdout().lock()),
-        // every byte is the daemon's, and stays, but for what would steer a terminal
-        Form::Plain | Form::Raw => Box::new(io::stdout().lock()),
-    };
-    let way = args.daemon.way(Need::Receive)?;
-    let mut pause = Pause::default();
-    let mut client = match way.connect() {
-        Err(failure) if args.retry => {
-            note(format!("{failure}; dialling until it answers"));
-            dial_again(&way, &mut pause, failure.to_string())
-        }
-        client => client?,
-    };
-    let mut tail = Tail {
-        form,
-        left: args.messages,
+    let following = Following {
+        messages: args.messages,
         start: args.since.clone(),
-        is_terminal: io::stdout().is_terminal(),
         last: args.last,
-        follow: args.last.is_none() || args.follow,
-        skip: None,
+        ends: args.last.is_some() && !args.follow,
         topics: args.topic.clone(),
-        out: BufWriter::with_capacity(64 << 10, stdout),
+        subscription: None,
+        retry: args.retry,
     };
-    loop {
-        let before = tail.start.clone();
-        let why = match tail.follow(&mut client)? {
-            End::Enough => return Ok(()),
-            // the same again would end the same
-            End::Bye(why) if !args.retry || why == "bad_client" => return bye(&why),
-            End::Lost(failure) if !args.retry => return Err(failure),
-            End::Bye(why) => farewell(&why),
-            End::Lost(failure) => failure.to_string(),
+    following.run(&args.daemon.way(Need::Receive)?, &args.form)
+}
+
+/// What is to be followed.
+#[derive(Default)]
+pub(super) struct Following {
+    /// So many messages at most.
+    messages: Option<u64>,
+    /// Where to begin.
+    start: Option<Start>,
+    /// So many of the last messages to begin with.
+    last: Option<u64>,
+    /// It ends with these.
+    ends: bool,
+    /// The topics that are wanted; none for all.
+    topics: Vec<TopicPattern>,
+    /// Topics that the server is to send.
+    subscription: Option<Subscription>,
+    /// Over ends of the connection.
+    retry: bool,
+}
+
+impl Following {
+    /// What comes from now on of a subscription.
+    pub(super) fn of(
+        subscription: Subscription,
+        topics: Vec<TopicPattern>,
+        messages: Option<u64>,
+        retry: bool,
+    ) -> Following {
+        Following { messages, topics, subscription: Some(subscription), retry, ..Following::default() }
+    }
+
+    /// Shows what comes, to the end.
+    pub(super) fn run(self, way: &Way, form: &FormArgs) -> Outcome {
+        let (form, retry) = (form.form(), self.retry);
+        let mut pause = Pause::default();
+        let mut client = match way.connect() {
+            Err(failure) if retry => {
+                note(format!("{failure}; dialling until it answers"));
+                dial_again(way, &mut pause, failure.to_string())
+            }
+            client => client?,
         };
-        note(format!("{why}; dialling again until it answers"));
-        // a daemon that takes us only to drop us isn't dialled ever faster
-        if tail.start != before {
-            pause = Pause::default();
+        let mut tail = Tail {
+            left: self.messages,
+            start: self.start,
+            is_terminal: io::stdout().is_terminal(),
+            last: self.last,
+            follow: !self.ends,
+            skip: None,
+            topics: self.topics,
+            subscription: self.subscription,
+            out: BufWriter::with_capacity(64 << 10, form.stdout()),
+            form,
+        };
+        loop {
+            let before = tail.start.clone();
+            let why = match tail.follow(&mut client)? {
+                End::Enough => return Ok(()),
+                // the same again would end the same
+                End::Bye(why) if !retry || why == "bad_client" => return bye(&why),
+                End::Lost(failure) if !retry => return Err(failure),
+                End::Bye(why) => farewell(&why),
+                End::Lost(failure) => failure.to_string(),
+            };
+            note(format!("{why}; dialling again until it answers"));
+            // a daemon that takes us only to drop us isn't dialled ever faster
+            if tail.start != before {
+                pause = Pause::default();
+            }
+            client = dial_again(way, &mut pause, String::new());
         }
-        client = dial_again(&way, &mut pause, String::new());
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 mod requests;
+mod topics;
 
 /// No wait in these tests is longer.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -16,8 +16,15 @@ use crate::{
         payload::Payload,
     },
     client::{self, Client, Lines, Requests},
-    protocol::{Code, Content, Done, Line, Message, Op},
+    protocol::{self, Code, Content, Done, Line, Op},
 };
+
+/// What is sent with one fate.
+#[derive(Debug)]
+pub(super) enum Message {
+    One(Payload),
+    Unit(Vec<Payload>),
+}
 
 /// What became of a message that didn't fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +67,14 @@ impl Dialogue {
     }
 
     /// Sends a message and waits, for as long as it may take, to hear what became of it.
-    pub(super) fn send(&mut self, payload: &Payload, args: &Args) -> Result<Fate, Miss> {
-        let content = match payload {
-            Payload::Json(json) => Content::Json(json),
-            Payload::Text(text) => Content::Text(text.into()),
-            Payload::Binary(bytes) => Content::Binary(bytes.into()),
+    pub(super) fn send(&mut self, message: &Message, args: &Args) -> Result<Fate, Miss> {
+        let op = match message {
+            Message::One(payload) => Op::Send(content(payload)),
+            Message::Unit(payloads) => Op::Unit { messages: payloads.iter().map(content).collect() },
         };
         let deadline = Instant::now() + args.timeout;
         let gone = |error: client::Error| Miss::Gone(error.into());
-        let line = self.requests.line(Op::Send(content)).map_err(|error| Miss::Never(error.into()))?;
+        let line = self.requests.line(op).map_err(|error| Miss::Never(error.into()))?;
         // what came while nothing was asked ends the connection, or is nobody's
         while let Ok(came) = self.replies.try_recv() {
             client::is_reply(&came.map_err(gone)?, 0, &self.path).map_err(gone)?;
@@ -114,6 +120,14 @@ impl Dialogue {
     }
 }
 
+fn content(payload: &Payload) -> Content<'_> {
+    match payload {
+        Payload::Json(json) => Content::Json(json),
+        Payload::Text(text) => Content::Text(text.into()),
+        Payload::Binary(bytes) => Content::Binary(bytes.into()),
+    }
+}
+
 /// What an ending means for a message that had no answer yet.
 fn unsure(error: client::Error) -> Failure {
     Failure::failed(format!("perhaps sent: {}", Failure::from(error)))
@@ -124,7 +138,7 @@ fn forward(mut lines: Lines, to: &mpsc::Sender<Result<Vec<u8>, client::Error>>) 
     let mut line = Vec::new();
     loop {
         match lines.read(&mut line, None) {
-            Ok(()) if Message::is_one(&line) => {}
+            Ok(()) if protocol::Message::is_one(&line) => {}
             Ok(())
                 if matches!(
                     Line::parse(&line),

@@ -6,14 +6,17 @@ use std::{
 };
 
 use super::{
+    fields,
+    form::Form,
     recall::{Recalled, Skip, Skipping},
     start::Start,
+    subscription::{Said, Subscription},
 };
 use crate::{
     cli::{
         failure::{Failure, Outcome, Wrote, note, wrote},
         format::{clean, clean_json, now_us},
-        pretty::{self, Pretty},
+        pretty,
     },
     client::{self, Client, Place},
     config::{TopicPattern, TopicView},
@@ -22,13 +25,6 @@ use crate::{
 
 /// How long the daemon may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
-
-/// How lines are shown.
-pub(super) enum Form {
-    Plain,
-    Pretty(Pretty),
-    Raw,
-}
 
 /// Why the following ended.
 #[derive(Debug)]
@@ -56,6 +52,8 @@ pub(super) struct Tail<W> {
     pub(super) skip: Option<Skip>,
     /// The topics that are wanted; none for all.
     pub(super) topics: Vec<TopicPattern>,
+    /// The topics that are subscribed to.
+    pub(super) subscription: Option<Subscription>,
     pub(super) out: W,
 }
 
@@ -91,6 +89,11 @@ impl<W: Write> Tail<W> {
                 }
             }
             None => self.moved(Place::newest(&client.hello)),
+        }
+        if let Some(subscription) = &mut self.subscription
+            && let Err(error) = subscription.ask(&mut client.requests)
+        {
+            return self.end(End::Lost(error.into()));
         }
         let mut line = Vec::new();
         loop {
@@ -236,6 +239,17 @@ impl<W: Write> Tail<W> {
         }
         let Some(parsed) = Line::parse(line) else { return self.shown(line) };
         self.pass(&parsed);
+        if let Some(subscription) = &mut self.subscription {
+            match subscription.hear(&parsed) {
+                Said::Nothing => {}
+                Said::Note(said) => return self.told(line, &said),
+                Said::Failed(failure) => {
+                    self.told(line, "")?;
+                    wrote(self.out.flush())?;
+                    return Err(failure);
+                }
+            }
+        }
         match parsed {
             Line::Message(_) => self.message(line),
             Line::Bye(bye) => {
@@ -251,8 +265,20 @@ impl<W: Write> Tail<W> {
         }
     }
 
+    /// Tells what a line about the subscription says: for programs the line, and for people what it `said`.
+    fn told(&mut self, line: &[u8], said: &str) -> Outcome<Option<End>> {
+        if matches!(self.form, Form::Plain) {
+            return self.shown(line);
+        }
+        if !said.is_empty() {
+            let _ = self.out.flush();
+            note(said);
+        }
+        Ok(None)
+    }
+
     fn gap(&mut self, line: &[u8], said: &str) -> Outcome<Option<End>> {
-        if matches!(self.form, Form::Raw) {
+        if self.form.is_bare() {
             let _ = self.out.flush();
             note(said);
         }
@@ -280,13 +306,23 @@ impl<W: Write> Tail<W> {
             }
             Form::Plain => self.out.write_all(line).and_then(|()| self.out.write_all(b"\n")),
             Form::Pretty(pretty) => self.out.write_all(pretty.line(line).as_bytes()),
-            Form::Raw => match Line::parse(line) {
-                Some(Line::Message(message)) if self.is_terminal => {
-                    writeln!(self.out, "{}", clean(&message.raw()))
+            bare => {
+                let Some(Line::Message(message)) = Line::parse(line) else { return Ok(Wrote::More) };
+                match bare {
+                    Form::Fields(fields) => {
+                        let row = fields::row(fields, &message);
+                        match self.is_terminal {
+                            true => {
+                                let columns: Vec<_> = row.split('\t').map(clean).collect();
+                                writeln!(self.out, "{}", columns.join("\t"))
+                            }
+                            false => writeln!(self.out, "{row}"),
+                        }
+                    }
+                    _ if self.is_terminal => writeln!(self.out, "{}", clean(&message.raw())),
+                    _ => writeln!(self.out, "{}", message.raw()),
                 }
-                Some(Line::Message(message)) => writeln!(self.out, "{}", message.raw()),
-                _ => Ok(()),
-            },
+            }
         })
     }
 }
@@ -306,6 +342,7 @@ mod tests {
             follow: true,
             skip,
             topics: Vec::new(),
+            subscription: None,
             out: Vec::new(),
         }
     }
