@@ -329,11 +329,18 @@ impl Outgoing {
         !self.deaf && self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
     }
 
-    /// The client's balance; all zero for one that may not receive.
+    /// The client's balance; all zero for one that may not receive. A move that waits is done, as the client hears: its
+    /// answer stands before whatever has this balance in it.
     pub(in crate::local) fn ledger(&self, log: &Log) -> Ledger {
-        match &self.cursor {
-            Some(cursor) => cursor.ledger(log),
-            None => Ledger::default(),
+        match (&self.cursor, &self.seek) {
+            (Some(_), Some(Seek { after, start, .. })) => Ledger {
+                entries: log.head() - after,
+                lost: start - after,
+                ahead: log.head() - start,
+                ..Ledger::default()
+            },
+            (Some(cursor), None) => cursor.ledger(log),
+            (None, _) => Ledger::default(),
         }
     }
 

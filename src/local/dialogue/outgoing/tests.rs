@@ -59,6 +59,22 @@ fn a_seek_waits_for_the_end_of_the_line_under_way() {
 }
 
 #[test]
+fn a_ledger_begins_with_the_attach_that_was_answered() {
+    let mut log = log();
+    (0..3).for_each(|_| append(&mut log, 10));
+    let mut outgoing = receiver();
+    write(&mut outgoing, &mut log, 15); // into the second line
+    assert_eq!(outgoing.ledger(&log).delivered, 1);
+    outgoing.seek(b"attached\n", Seek { after: 1, start: 2, narrow: None });
+    // the line under way is still to be ended
+    let now = outgoing.ledger(&log);
+    assert_eq!(now, Ledger { entries: 2, lost: 1, ahead: 1, ..Ledger::default() });
+    assert!(now.balances());
+    all(&mut outgoing, &mut log);
+    assert_eq!(outgoing.ledger(&log), Ledger { delivered: 1, ahead: 0, ..now });
+}
+
+#[test]
 fn what_a_seek_declares_lost_counts_and_what_is_lost_later_is_lost_after_it() {
     let (mut log, mut outgoing) = (log(), receiver());
     let fill = |log: &mut Log| (0..10).for_each(|_| append(log, 20_000));
