@@ -25,6 +25,7 @@ mod record;
 mod run;
 mod server;
 mod specimen;
+mod topics;
 
 use plan::Plan;
 

@@ -21,9 +21,10 @@ use serde_json::Value;
 use super::{
     oracle::{Head, head},
     payload::{send, send_line},
-    plan::Program,
-    record::Session,
+    plan::{Program, Want},
+    record::{Attach, Session},
     server::pause,
+    topics::OF_LISTENER,
 };
 use crate::common::DEADLINE;
 
@@ -91,15 +92,15 @@ impl Shared {
         let mut sessions = Vec::new();
         if let Program::Drops { sends, pause: time, deaf } = program {
             while !self.calm()
-                && let Some(stream) = self.connect(false)
+                && let Some(stream) = self.connect(program)
             {
                 sessions.push(self.drop_in(stream, program, *sends, *deaf));
                 pause(*time);
             }
             return sessions;
         }
-        while let Some(stream) = self.connect(program == &Program::Raw) {
-            let place = sessions.last().and_then(place);
+        while let Some(stream) = self.connect(program) {
+            let place = sessions.last().and_then(|session| place(&session.lines));
             sessions.push(self.session(stream, program, place));
             if let Program::Hoards { time, .. } = program {
                 // it had its time, or there was no room for it
@@ -110,8 +111,10 @@ impl Shared {
     }
 
     /// `None` when the storm is over.
-    fn connect(&self, raw: bool) -> Option<UnixStream> {
-        let path = if raw { self.socket.with_extension("sock.raw") } else { self.socket.clone() };
+    fn connect(&self, program: &Program) -> Option<UnixStream> {
+        let kind = if is_raw(program) { ".raw" } else { "" };
+        let part = if is_narrowed(program) { ".some" } else { "" };
+        let path = self.socket.with_extension(format!("sock{kind}{part}"));
         let end = Instant::now() + DEADLINE;
         while !self.last.load(Ordering::SeqCst) {
             if let Ok(stream) = UnixStream::connect(&path) {
@@ -140,7 +143,8 @@ impl Shared {
         let mut session = Session {
             number,
             what: format!("{program:?}"),
-            raw: program == &Program::Raw,
+            raw: is_raw(program),
+            taste: is_narrowed(program).then(|| OF_LISTENER.map(str::to_owned).to_vec()),
             time: (self.begun.elapsed(), Duration::MAX),
             ..Session::default()
         };
@@ -234,13 +238,22 @@ impl Shared {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return false,
                 Err(error) => panic!("{program:?} heard nothing: {error}"),
             }
-            if let Head::Other = head(&line)
-                && let Some((id, true)) = fate(&line)
-                && asked.lock().unwrap().open.remove(&id)
-            {
-                self.closed(1);
+            match head(&line) {
+                Head::Entry(seq) => {
+                    asked.lock().unwrap().place.iter_mut().for_each(|place| place.1 = seq);
+                }
+                Head::Other => {
+                    if let Some((id, true)) = fate(&line)
+                        && asked.lock().unwrap().open.remove(&id)
+                    {
+                        self.closed(1);
+                    }
+                }
             }
             lines.push(line);
+            if lines.len() == 1 {
+                asked.lock().unwrap().place = place(lines);
+            }
         }
     }
 
@@ -254,11 +267,21 @@ impl Shared {
     }
 }
 
+fn is_raw(program: &Program) -> bool {
+    matches!(program, Program::Raw { .. })
+}
+
+fn is_narrowed(program: &Program) -> bool {
+    matches!(program, Program::Raw { narrowed: true } | Program::Narrows { narrowed: true, .. })
+}
+
 /// What a session has asked for.
 #[derive(Default)]
 struct Asked {
     sends: BTreeMap<String, u64>,
-    attaches: BTreeMap<String, (String, u64)>,
+    attaches: BTreeMap<String, Attach>,
+    /// The epoch and the last entry that it has read, once it knows.
+    place: Option<(String, u64)>,
     /// Sends whose fate isn't told.
     open: BTreeSet<String>,
     /// How much it has written, in bytes.
@@ -284,9 +307,26 @@ impl Writer {
         self.stream.write_all(bytes)
     }
 
+    fn attach(&mut self, id: &str, attach: Attach) -> io::Result<()> {
+        let line = attach.line(id);
+        self.asked.lock().unwrap().attaches.insert(id.into(), attach);
+        self.say(line.as_bytes())
+    }
+
     fn requests(&mut self, program: &Program, place: Option<(String, u64)>) -> io::Result<()> {
         match program {
-            Program::Reader | Program::Slow(_) | Program::Stalled(_) | Program::Raw => {}
+            Program::Reader | Program::Slow(_) | Program::Stalled(_) | Program::Raw { .. } => {}
+            Program::Narrows { wants, pause: time, .. } => {
+                for (k, Want { topics, on }) in wants.iter().enumerate() {
+                    if self.shared.calm() {
+                        break;
+                    }
+                    let since = if *on { self.asked.lock().unwrap().place.clone() } else { None };
+                    self.attach(&format!("t{k}"), Attach { since, topics: topics.clone() })?;
+                    pause(*time);
+                    self.say(format!("{{\"op\":\"status\",\"id\":\"q{k}\"}}\n").as_bytes())?;
+                }
+            }
             Program::Drops { .. } => unreachable!("it has no reader, and no writer beside one"),
             Program::Sender { sends, pause: time } => {
                 for k in (0..*sends).take_while(|_| !self.shared.calm()).collect::<Vec<_>>() {
@@ -307,12 +347,8 @@ impl Writer {
                 }
             }
             Program::Reattacher { .. } => {
-                if let Some((epoch, seq)) = place {
-                    let line = format!(
-                        "{{\"op\":\"attach\",\"id\":\"t\",\"since\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}}}}\n"
-                    );
-                    self.asked.lock().unwrap().attaches.insert("t".into(), (epoch, seq));
-                    self.say(line.as_bytes())?;
+                if place.is_some() {
+                    self.attach("t", Attach { since: place, topics: None })?;
                 }
             }
             Program::HangsUp(_) => {
@@ -359,10 +395,10 @@ fn fate(line: &[u8]) -> Option<(String, bool)> {
 }
 
 /// The last entry that a session has worked off: where it goes on.
-fn place(session: &Session) -> Option<(String, u64)> {
-    let hello: Value = serde_json::from_slice(session.lines.first()?).ok()?;
+fn place(lines: &[Vec<u8>]) -> Option<(String, u64)> {
+    let hello: Value = serde_json::from_slice(lines.first()?).ok()?;
     let epoch = hello["epoch"].as_str()?.to_owned();
-    let last = session.lines.iter().rev().find_map(|line| match head(line) {
+    let last = lines.iter().rev().find_map(|line| match head(line) {
         Head::Entry(seq) => Some(seq),
         Head::Other => None,
     });

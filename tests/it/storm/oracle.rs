@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::{payload::digits, record::Record};
+use super::{payload::digits, record::Record, topics::Taste};
 
 mod history;
 mod link;
@@ -28,10 +28,30 @@ pub(crate) fn judge(record: &Record) -> Vec<String> {
 }
 
 /// The entries of each life's log that anybody saw.
-type Logs<'a> = BTreeMap<&'a str, BTreeMap<u64, &'a [u8]>>;
+type Logs<'a> = BTreeMap<&'a str, BTreeMap<u64, Entry<'a>>>;
 
-/// Where each message stands among those of its life's log that anybody saw: the life, and how many are before.
-type Places = HashMap<u64, (usize, usize)>;
+/// An entry of a log.
+#[derive(Debug, Clone, PartialEq)]
+struct Entry<'a> {
+    line: &'a [u8],
+    /// Of a message: what topic its line has, if any. No topic, of an entry that isn't a message, goes to everybody.
+    topic: Option<Option<&'a str>>,
+}
+
+impl Entry<'_> {
+    fn is_wanted(&self, taste: &Taste) -> bool {
+        self.topic.is_none_or(|topic| taste.wants(topic))
+    }
+}
+
+/// Where each message stands among those of its life's log that anybody saw.
+#[derive(Default)]
+struct Places {
+    /// By number: the life, and how many are before.
+    by_number: HashMap<u64, (usize, usize)>,
+    /// Of each life, whether each of its messages has a topic in its line, and which.
+    topics: Vec<Vec<Option<String>>>,
+}
 
 #[derive(Default)]
 struct Faults(BTreeSet<String>);

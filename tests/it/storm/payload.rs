@@ -39,8 +39,9 @@ pub(crate) fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// Message `n` of a storm from the server: JSON, text or binary. Some call for the next connection.
-pub(crate) fn message(seed: u64, n: u64) -> Payload {
+/// Message `n` of a storm from the server: JSON, text or binary. JSON has the topic, if there is one. Some call for
+/// the next connection.
+pub(crate) fn message(seed: u64, n: u64, topic: Option<&str>) -> Payload {
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n);
     let length = match rng.u32(0..200) {
         0 => rng.usize(100_000..LARGEST - 100),
@@ -66,8 +67,10 @@ pub(crate) fn message(seed: u64, n: u64) -> Payload {
             // drawn apart, so that the rest of a message doesn't hang on it
             let turns = Rng::with_seed(seed.rotate_left(32) ^ !n).u32(0..25) == 0;
             let turn = if turns { "\"turn\":true," } else { "" };
+            let topic = topic.map(|topic| serde_json::to_string(topic).expect("text is JSON"));
+            let topic = topic.map_or(String::new(), |topic| format!("\"topic\":{blank}{topic},"));
             Payload::Text(format!(
-                "{{\"n\":{blank}{n},{turn}{blank}\"big\":12345678901234567890.10,\"n\":0,\"pad\":\"{pad}\"{blank}}}"
+                "{{\"n\":{blank}{n},{turn}{topic}{blank}\"big\":12345678901234567890.10,\"n\":0,\"pad\":\"{pad}\"{blank}}}"
             ))
         }
     }

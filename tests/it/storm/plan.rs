@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::topics;
+
 /// A whole storm.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
@@ -17,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) tight: bool,
     /// New connections take over from those that still work, when a message says so or when these are old.
     pub(crate) rotates: bool,
+    /// `[topics]` names the topics of messages, and some clients and listeners narrow.
+    pub(crate) topics: bool,
     /// `memory.unfinished_lines`, if it is so small that clients are refused for it; `listener.max_line` is the
     /// largest that goes with it.
     pub(crate) unfinished: Option<usize>,
@@ -76,8 +80,10 @@ pub(crate) enum Program {
     Slow(Duration),
     /// Reads nothing for so long at first.
     Stalled(Duration),
-    /// Reads on a raw listener.
-    Raw,
+    /// Reads on a raw listener, one that narrows or one that doesn't.
+    Raw { narrowed: bool },
+    /// Reads on a listener, wants some topics, and after each pause others; and asks for its ledger.
+    Narrows { narrowed: bool, wants: Vec<Want>, pause: Duration },
     /// Sends, each after a pause, and reads.
     Sender { sends: u64, pause: Duration },
     /// Leaves after so many lines, comes back and goes on where it was.
@@ -93,6 +99,15 @@ pub(crate) enum Program {
     Pipeliner { asks: usize },
     /// Asks for the status.
     Asker { pause: Duration },
+}
+
+/// What a client wants for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Want {
+    /// `None`: all topics.
+    pub(crate) topics: Option<Vec<String>>,
+    /// From where it is, or else from the newest entry on.
+    pub(crate) on: bool,
 }
 
 /// What is done to the daemon.
@@ -126,6 +141,10 @@ impl Plan {
         let rotate = if rotates { rotation(&mut more) } else { String::new() };
         let unfinished = (more.u32(0..4) == 0).then_some(576 << 10);
         let memory = unfinished.map_or(String::new(), |most| format!("unfinished_lines = {most}\n"));
+        // and so was this
+        let mut third = Rng::with_seed(seed.rotate_left(23) ^ 0x70_71c5);
+        let has_topics = third.u32(0..4) > 0;
+        let topics = if has_topics { "[topics]\npointer = \"/topic\"\n" } else { "" };
         let section = |beat: u64, initial: u64, outbox: u64, header: &str| {
             format!(
                 "[upstream]\nurl = URLS\ncompression = {compression}\nconnect_timeout = \"500ms\"\nproxy = \"off\"\n\
@@ -136,7 +155,7 @@ impl Plan {
                  {rotate}[memory]\n{memory}stalled_lines = \"{}\"\n\
                  [outbox]\nmax_messages = {outbox}\nmax_bytes = \"256KiB\"\nttl = \"400ms\"\n\
                  [limits]\nmessages = {limits}\nexcess = \"{excess}\"\n\
-                 [shutdown]\ntimeout = \"10s\"\n[log]\nlevel = \"debug\"\n",
+                 {topics}[shutdown]\ntimeout = \"10s\"\n[log]\nlevel = \"debug\"\n",
                 if tight { "1MiB" } else { "32MiB" },
             )
         };
@@ -147,11 +166,15 @@ impl Plan {
             section(300, 10, outbox, "headers = { X-Storm = \"2\" }\n"),
         ];
         let scripts = (0..60).map(|_| Script::draw(&mut rng)).collect();
-        let mut clients = vec![Program::Reader, Program::Raw, Program::draw_sender(&mut rng)];
+        let mut clients =
+            vec![Program::Reader, Program::Raw { narrowed: false }, Program::draw_sender(&mut rng)];
         clients.extend((0..rng.usize(3..8)).map(|_| Program::draw(&mut rng)));
         clients.extend((0..more.usize(1..3)).map(|_| Program::draw_dropper(&mut more)));
         if unfinished.is_some() {
             clients.extend((0..more.usize(2..4)).map(|_| Program::draw_hoarder(&mut more)));
+        }
+        if has_topics {
+            clients.extend((0..third.usize(2..6)).map(|_| Program::draw_narrowed(&mut third)));
         }
         let acts = (0..rng.usize(2..6)).map(|_| (ms(&mut rng, 20..400), Act::draw(&mut rng))).collect();
         Plan {
@@ -161,6 +184,7 @@ impl Plan {
             slow_client,
             tight,
             rotates,
+            topics: has_topics,
             unfinished,
             history,
             scripts,
@@ -214,7 +238,7 @@ impl Program {
             0 => Program::Reader,
             1 => Program::Slow(ms(rng, 1..20)),
             2 => Program::Stalled(ms(rng, 100..900)),
-            3 => Program::Raw,
+            3 => Program::Raw { narrowed: false },
             4 | 5 => Program::draw_sender(rng),
             6 => Program::Reattacher { lines: rng.usize(5..80) },
             7 => Program::HangsUp(ms(rng, 1..100)),
@@ -229,6 +253,15 @@ impl Program {
 
     fn draw_dropper(rng: &mut Rng) -> Program {
         Program::Drops { sends: rng.u64(1..12), pause: ms(rng, 20..150), deaf: rng.u32(0..3) > 0 }
+    }
+
+    fn draw_narrowed(rng: &mut Rng) -> Program {
+        let narrowed = rng.u32(0..3) == 0;
+        if rng.u32(0..6) == 0 {
+            return Program::Raw { narrowed };
+        }
+        let wants = (0..rng.usize(1..12)).map(|_| Want { topics: topics::draw_taste(rng), on: rng.bool() });
+        Program::Narrows { narrowed, wants: wants.collect(), pause: ms(rng, 5..150) }
     }
 
     fn draw_hoarder(rng: &mut Rng) -> Program {

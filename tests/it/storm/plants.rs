@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use serde_json::Value;
 
 use super::{
     oracle::{Head, head, judge, number},
@@ -17,7 +18,7 @@ use super::{
 type Plant = fn(&mut Record, &mut Rng) -> bool;
 
 /// What is planted, the beginning of the judge's sentence about it, and how.
-const PLANTS: [(&str, &[&str], Plant); 34] = [
+const PLANTS: [(&str, &[&str], Plant); 38] = [
     ("an entry is dropped", &["order"], |record, rng| entry(record, rng, |lines, at| drop(lines.remove(at)))),
     ("an entry comes twice", &["order"], |record, rng| {
         entry(record, rng, |lines, at| lines.insert(at, lines[at].clone()))
@@ -90,10 +91,12 @@ const PLANTS: [(&str, &[&str], Plant); 34] = [
     ("an attach goes on elsewhere", &["order"], |record, _| {
         let mut there = record.sessions.iter_mut().filter(|session| {
             let hello = String::from_utf8_lossy(session.lines.first().map_or(&[], Vec::as_slice));
-            session.attaches.values().any(|(epoch, _)| hello.contains(epoch.as_str()))
+            let mut since = session.attaches.values().filter_map(|attach| attach.since.as_ref());
+            since.any(|(epoch, _)| hello.contains(epoch.as_str()))
         });
         there.any(|session| {
-            session.attaches.values_mut().for_each(|(_, seq)| *seq -= 1);
+            let since = session.attaches.values_mut().filter_map(|attach| attach.since.as_mut());
+            since.for_each(|(_, seq)| *seq -= 1);
             true
         })
     }),
@@ -206,7 +209,7 @@ const PLANTS: [(&str, &[&str], Plant); 34] = [
         attempt.begun += 1;
         for session in of_life(record, &epoch) {
             session.lines.iter_mut().filter(|line| head(line) == Head::Entry(seq)).for_each(|line| {
-                *line = specimen::line(seed, seq, other * EACH + at);
+                *line = specimen::line(seed, seq, other * EACH + at, None);
             });
         }
         true
@@ -243,6 +246,35 @@ const PLANTS: [(&str, &[&str], Plant); 34] = [
             }
         }
         false
+    }),
+    ("a message is given another topic", &["topic"], |record, _| {
+        let topics = record.attempts.iter_mut().flat_map(|attempt| &mut attempt.topics);
+        topics.flatten().map(|topic| *topic = "another".into()).count() > 0
+    }),
+    ("a client that narrows doesn't get what it wants", &["order"], |record, _| {
+        narrowed(record, |lines, at| drop(lines.remove(at)))
+    }),
+    ("a client that narrows gets what it doesn't want", &["order"], |record, _| {
+        let narrow = record.sessions.iter_mut().flat_map(|session| session.attaches.values_mut());
+        let narrow = narrow.filter_map(|attach| attach.topics.as_mut()).filter(|topics| !topics.is_empty());
+        narrow.map(|topics| *topics = vec!["nothing".into()]).count() > 0
+    }),
+    ("what a client doesn't want counts as delivered", &["ledger"], |record, _| {
+        let mut narrow = record.sessions.iter_mut().filter(|session| !session.attaches.is_empty());
+        narrow.any(|session| {
+            let mut statuses = session.lines.iter_mut().filter(|line| is_status(line));
+            statuses.any(|line| {
+                let Ok(mut status) = serde_json::from_slice::<Value>(line) else { return false };
+                let rows = status["clients"].as_array_mut().into_iter().flatten();
+                let mut own = rows.filter(|row| row["you"] == true && row["ledger"]["passed"] != 0);
+                let Some(ledger) = own.next().map(|row| &mut row["ledger"]) else { return false };
+                let of = |name: &str| ledger[name].as_u64().unwrap_or(0);
+                let (delivered, passed) = (of("delivered"), of("passed"));
+                (ledger["delivered"], ledger["passed"]) = ((delivered + 1).into(), (passed - 1).into());
+                *line = status.to_string().into_bytes();
+                true
+            })
+        })
     }),
     ("more memory is taken", &["memory"], |record, _| {
         record.memory.0 = record.memory.1 + 1;
@@ -316,6 +348,17 @@ fn line(
         places.extend(so.map(|(at, _)| (of, at)));
     }
     pick(record, rng, &places, change)
+}
+
+/// Changes the lines of one that narrows, at a message that it wants.
+fn narrowed(record: &mut Record, change: fn(&mut Vec<Vec<u8>>, usize)) -> bool {
+    let narrows = |session: &&mut Session| session.attaches.values().any(|attach| attach.topics.is_some());
+    let mut narrow = record.sessions.iter_mut().filter(narrows);
+    narrow.any(|session| {
+        let is_message = |line: &Vec<u8>| line.starts_with(b"{\"type\":\"message\"");
+        let at = session.lines.windows(2).position(|two| two.iter().all(is_message));
+        at.inspect(|at| change(&mut session.lines, *at)).is_some()
+    })
 }
 
 fn pick(

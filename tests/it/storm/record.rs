@@ -17,6 +17,8 @@ pub(crate) struct Record {
     pub(crate) interventions: Vec<(Duration, Duration)>,
     /// `history.slow_client`.
     pub(crate) slow_client: &'static str,
+    /// `[topics]` names the topics of messages.
+    pub(crate) topics: bool,
     /// `[rotate]` is in force: two connections may be heard at once.
     pub(crate) rotates: bool,
     /// `memory.unfinished_lines`, if it is so small that clients may be refused for it, in bytes.
@@ -74,6 +76,8 @@ pub(crate) struct Attempt {
     pub(crate) upgraded: bool,
     /// How many messages it began to say.
     pub(crate) begun: u64,
+    /// Of what topic each of them was, if it was of one.
+    pub(crate) topics: Vec<Option<String>>,
     /// How many of them went out whole.
     pub(crate) whole: u64,
     /// What clients' messages came, in order.
@@ -85,6 +89,26 @@ pub(crate) struct Attempt {
     /// The reason in the daemon's close frame, when that came first and was answered. All that went out
     /// whole did so before the answer.
     pub(crate) answered: Option<String>,
+}
+
+/// What a client asked for with `attach`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Attach {
+    /// The epoch and the entry after which it goes on.
+    pub(crate) since: Option<(String, u64)>,
+    pub(crate) topics: Option<Vec<String>>,
+}
+
+impl Attach {
+    /// The line that asks for it.
+    pub(crate) fn line(&self, id: &str) -> String {
+        let since = self.since.as_ref();
+        let since = since.map_or(String::new(), |(epoch, seq)| {
+            format!(",\"since\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}}")
+        });
+        let topics = self.topics.as_ref().map_or(String::new(), |topics| format!(",\"topics\":{topics:?}"));
+        format!("{{\"op\":\"attach\",\"id\":\"{id}\"{since}{topics}}}\n")
+    }
 }
 
 /// One connection of a client.
@@ -100,8 +124,10 @@ pub(crate) struct Session {
     pub(crate) lines: Vec<Vec<u8>>,
     /// Its sends, by their ids.
     pub(crate) sends: BTreeMap<String, u64>,
+    /// What its listener lets through; nothing, if that is all.
+    pub(crate) taste: Option<Vec<String>>,
     /// Where it attached, by its ids.
-    pub(crate) attaches: BTreeMap<String, (String, u64)>,
+    pub(crate) attaches: BTreeMap<String, Attach>,
     /// Of one that closes without reading: how many of its sends went out whole before.
     pub(crate) whole: u64,
     /// How much it has written, in bytes.

@@ -15,6 +15,7 @@ use super::{
     plan::{Act, Plan},
     record::{Life, Record},
     server::{CALM, Server, pause},
+    topics::OF_LISTENER,
 };
 use crate::common::{DEADLINE, Daemon};
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
@@ -34,6 +35,7 @@ pub(crate) fn run(plan: &Plan) -> Record {
         config.replace("URLS", &urls)
             + &format!("[[listener]]\npath = \"SOCKET\"\n{max_line}")
             + &format!("[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n{max_line}")
+            + &narrowed(plan, &max_line)
     };
     let config = complete(&plan.config);
     let mut stage = Stage { daemon: Daemon::start(&config), record: Record::default(), server, begun };
@@ -83,6 +85,7 @@ pub(crate) fn run(plan: &Plan) -> Record {
     let Stage { mut record, server, .. } = stage;
     record.seed = plan.seed;
     record.slow_client = plan.slow_client;
+    record.topics = plan.topics;
     record.rotates = plan.rotates;
     record.unfinished = plan.unfinished;
     // with those who control the daemon
@@ -92,6 +95,16 @@ pub(crate) fn run(plan: &Plan) -> Record {
     record.lives.last_mut().expect("it lived").attempts.end = record.attempts.len();
     record.memory.1 = bound(plan);
     record
+}
+
+/// The listeners that let some topics through.
+fn narrowed(plan: &Plan, max_line: &str) -> String {
+    if !plan.topics {
+        return String::new();
+    }
+    let topics = format!("topics = {OF_LISTENER:?}\n{max_line}");
+    format!("[[listener]]\npath = \"SOCKET.some\"\n{topics}")
+        + &format!("[[listener]]\npath = \"SOCKET.raw.some\"\nformat = \"raw\"\n{topics}")
 }
 
 /// What somebody panicked with.
@@ -183,7 +196,9 @@ fn bound(plan: &Plan) -> usize {
     let lines = plan.unfinished.unwrap_or(0);
     let names = if plan.rotates { 4 * MIB } else { 0 };
     let beside = 8 * MIB + clients * 70 * 1024;
-    history + stalled + sends + 2 * connection + lines + names + beside
+    // what is laid end to end for those who narrow, of which there is one batch
+    let narrowing = if plan.topics { MIB } else { 0 };
+    narrowing + history + stalled + sends + 2 * connection + lines + names + beside
 }
 
 /// An address where nobody listens, and what keeps it so.

@@ -20,6 +20,7 @@ use super::{
     payload::{EACH, Payload, message},
     plan::{Deed, Script},
     record::Attempt,
+    topics,
 };
 use crate::common::DEADLINE;
 
@@ -251,12 +252,16 @@ impl Peer {
         if pen.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let mut at = 0;
+        let seed = self.state.seed;
+        let mut payload = None;
         self.note(|attempt| {
-            at = attempt.begun;
+            let n = self.index as u64 * EACH + attempt.begun;
+            let topic = topics::draw(seed, n);
+            payload = Some(message(seed, n, topic.as_deref()));
+            attempt.topics.push(topic);
             attempt.begun += 1;
         });
-        let payload = message(self.state.seed, self.index as u64 * EACH + at);
+        let payload = payload.expect("it is noted");
         let kind = if matches!(payload, Payload::Text(_)) { 1 } else { 2 };
         let (flag, body) = match &mut pen.deflater {
             Some(deflater) => (0x40, deflater.deflate(payload.bytes())),

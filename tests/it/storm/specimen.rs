@@ -6,14 +6,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     payload::{EACH, Payload, message, one_line, send},
-    record::{Attempt, Life, Record, Session},
+    record::{Attach, Attempt, Life, Record, Session},
 };
 
 /// Its messages are of all three kinds, and small.
 const SEED: u64 = 896;
 const EPOCH: &str = "e1e1e1e1";
 
-/// Two connections, with a Retry-After between them, and nine clients.
+/// Two connections, with a Retry-After between them, and ten clients.
 pub(crate) fn record() -> Record {
     let log = log();
     assert!(log.iter().all(|line| line.len() < 10_000), "small, so that trials are quick");
@@ -55,7 +55,38 @@ pub(crate) fn record() -> Record {
     let asker = [vec![hello(2, 6)], entries(3, 6), vec![text(&status)], entries(7, 18), vec![bye()]].concat();
     let asks = vec![hello(16, 7), ok("p0", "\"result\":\"pong\""), ok("p1", "\"result\":\"pong\"")];
     let asks = [asks, entries(17, 18), vec![bye()]].concat();
-    let raw: Vec<_> = (0..6).chain(2 * EACH..2 * EACH + 4).map(|n| message(SEED, n).raw_line()).collect();
+    // it wants half of the messages, by one pattern and then by another
+    let of = |log: &[Vec<u8>]| {
+        let lines = log.iter().filter(|line| {
+            let line = String::from_utf8_lossy(line);
+            !line.starts_with("{\"type\":\"message\"") || line.contains("\"topic\":\"btc.trades\"")
+        });
+        lines.cloned().collect::<Vec<_>>()
+    };
+    let (wanted, others) = (of(&log[2..8]), of(&log[12..17]));
+    let ledger = |entries: usize, of: &[Vec<u8>]| {
+        let (delivered, passed) = (of.len(), entries - of.len());
+        format!(
+            "\"ledger\":{{\"entries\":{entries},\"delivered\":{delivered},\"lost\":0,\"passed\":{passed},\"ahead\":0}}"
+        )
+    };
+    let status = |id: &str, ledger: &str| {
+        text(&format!(
+            "{{\"type\":\"status\",\"id\":\"{id}\",\"clients\":[{{\"client\":10,\"you\":true,{ledger}}}]}}"
+        ))
+    };
+    let narrowed = [
+        vec![hello(1, 10), ok("t0", "\"result\":\"attached\",\"seq\":2")],
+        wanted.clone(),
+        vec![status("q0", &ledger(6, &wanted)), ok("t1", "\"result\":\"attached\",\"seq\":12")],
+        others.clone(),
+        vec![status("q1", &ledger(5, &others))],
+        entries(18, 18),
+        vec![bye()],
+    ]
+    .concat();
+    let raw: Vec<_> =
+        (0..6).chain(2 * EACH..2 * EACH + 4).map(|n| message(SEED, n, topic(n)).raw_line()).collect();
 
     let session = |number: u64, lines: Vec<Vec<u8>>| Session {
         number,
@@ -64,8 +95,18 @@ pub(crate) fn record() -> Record {
         ..Session::default()
     };
     let sends = (0..5).map(|k| (format!("s{k}"), k)).collect::<BTreeMap<_, _>>();
-    let at = |epoch: &str, seq| BTreeMap::from([("t".to_owned(), (epoch.to_owned(), seq))]);
+    let at = |epoch: &str, seq| {
+        let attach = Attach { since: Some((epoch.to_owned(), seq)), ..Attach::default() };
+        BTreeMap::from([("t".to_owned(), attach)])
+    };
+    let want = |topics: &[&str]| {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        Attach { topics: Some(topics), ..Attach::default() }
+    };
+    let wants =
+        BTreeMap::from([("t0".to_owned(), want(&["btc.*"])), ("t1".to_owned(), want(&["**.trades"]))]);
     Record {
+        topics: true,
         seed: SEED,
         lives: vec![Life {
             epoch: EPOCH.into(),
@@ -83,6 +124,7 @@ pub(crate) fn record() -> Record {
             session(6, asker),
             session(7, asks),
             Session { raw: true, ..session(8, raw) },
+            Session { attaches: wants, ..session(10, narrowed) },
             Session {
                 sends: BTreeMap::from([("s0".to_owned(), 0)]),
                 whole: 1,
@@ -92,14 +134,15 @@ pub(crate) fn record() -> Record {
             },
         ],
         slow_client: "gap",
-        clients: 9,
+        clients: 10,
         memory: (1, 2),
         ..Record::default()
     }
 }
 
 fn attempts() -> Vec<Attempt> {
-    let talked = |at: f32, begun: u64, sends: &[(u64, u64)]| Attempt {
+    let talked = |from: u64, at: f32, begun: u64, sends: &[(u64, u64)]| Attempt {
+        topics: (0..begun).map(|at| topic(from * EACH + at).map(str::to_owned)).collect(),
         at: Duration::from_secs_f32(at),
         upgraded: true,
         begun,
@@ -109,13 +152,13 @@ fn attempts() -> Vec<Attempt> {
         ..Attempt::default()
     };
     vec![
-        Attempt { closed: Some("storm 0".into()), ..talked(0.1, 6, &[(2, 0), (9, 0), (2, 1)]) },
+        Attempt { closed: Some("storm 0".into()), ..talked(0, 0.1, 6, &[(2, 0), (9, 0), (2, 1)]) },
         Attempt {
             at: Duration::from_secs(1),
             retry_after: Some(Duration::from_secs(1)),
             ..Attempt::default()
         },
-        talked(2.5, 4, &[(2, 3), (2, 4)]),
+        talked(2, 2.5, 4, &[(2, 3), (2, 4)]),
     ]
 }
 
@@ -139,17 +182,25 @@ fn log() -> Vec<Vec<u8>> {
 }
 
 fn said(log: &mut Vec<Vec<u8>>, n: u64) {
-    log.push(line(SEED, log.len() as u64 + 1, n));
+    log.push(line(SEED, log.len() as u64 + 1, n, topic(n)));
 }
 
-/// The line of a log that holds message `n` of a storm.
-pub(crate) fn line(seed: u64, seq: u64, n: u64) -> Vec<u8> {
-    let payload = match message(seed, n) {
+/// Every second message is of one.
+fn topic(n: u64) -> Option<&'static str> {
+    n.is_multiple_of(2).then_some("btc.trades")
+}
+
+/// The line of a log that holds message `n` of a storm, which was said to be of a topic.
+pub(crate) fn line(seed: u64, seq: u64, n: u64, topic: Option<&str>) -> Vec<u8> {
+    let message = message(seed, n, topic);
+    let is_json = matches!(&message, Payload::Text(text) if text.starts_with('{'));
+    let topic = topic.filter(|_| is_json).map_or(String::new(), |topic| format!("\"topic\":\"{topic}\","));
+    let payload = match message {
         Payload::Text(text) if text.starts_with('{') => format!("\"json\":{}", one_line(&text)),
         Payload::Text(text) => format!("\"text\":{}", serde_json::to_string(&text).expect("text is JSON")),
         Payload::Binary(bytes) => format!("\"binary\":\"{}\"", STANDARD.encode(bytes)),
     };
-    text(&format!("{{\"type\":\"message\",\"seq\":{seq},\"time_us\":1,{payload}}}"))
+    text(&format!("{{\"type\":\"message\",\"seq\":{seq},\"time_us\":1,{topic}{payload}}}"))
 }
 
 fn hello(seq: u64, client: u64) -> Vec<u8> {

@@ -11,8 +11,9 @@ use super::{
     super::{
         payload::{EACH, Payload, digits, message, one_line},
         record::{Attempt, Record},
+        topics::kept,
     },
-    Faults, Logs, Places, parse, shown,
+    Entry, Faults, Logs, Places, parse, shown,
 };
 
 #[derive(Deserialize)]
@@ -21,6 +22,12 @@ struct Line<'a> {
     json: Option<&'a RawValue>,
     text: Option<String>,
     binary: Option<String>,
+}
+
+/// What the server said in JSON.
+#[derive(Deserialize)]
+struct Said {
+    topic: Option<String>,
 }
 
 /// What was heard of one of the server's connections, in one life's log.
@@ -37,8 +44,9 @@ struct Heard {
 type Heards = BTreeMap<u64, Heard>;
 
 pub(super) fn judge(record: &Record, logs: &Logs, faults: &mut Faults) -> Places {
-    let mut places = Places::new();
+    let mut places = Places::default();
     for (which, life) in record.lives.iter().enumerate() {
+        places.topics.push(Vec::new());
         let epoch = &*life.epoch;
         let Some(log) = logs.get(epoch) else { continue };
         let mut heards = Heards::new();
@@ -49,18 +57,25 @@ pub(super) fn judge(record: &Record, logs: &Logs, faults: &mut Faults) -> Places
         let mut unseen_then = 0;
         // the last connection that was up, and how many nobody had seen then
         let (mut conn, mut unseen_up) = (0, 0);
-        for (&seq, &line) in log {
+        for (&seq, &Entry { line, topic }) in log {
             unseen += seq - before - 1;
             before = seq;
-            if line.starts_with(b"{\"type\":\"message\"") {
+            if let Some(topic) = topic {
                 let Some(number) = identified(record.seed, line) else {
                     faults.add(format!("message: {epoch} {seq} isn't what the server said: {}", shown(line)));
                     continue;
                 };
-                places.insert(number, (which, messages));
+                places.by_number.insert(number, (which, messages));
+                places.topics[which].push(topic.map(str::to_owned));
                 messages += 1;
                 let (from, at) = (number / EACH, number % EACH);
-                let begun = record.attempts.get(from as usize).map_or(0, |attempt| attempt.begun);
+                let attempt = record.attempts.get(from as usize);
+                let begun = attempt.map_or(0, |attempt| attempt.begun);
+                let said = attempt.and_then(|attempt| attempt.topics.get(at as usize)?.as_deref());
+                let said = said.filter(|_| record.topics && has_topic(record.seed, number)).map(kept);
+                faults.check(topic == said, || {
+                    format!("topic: {epoch} {seq} is of {said:?}, and its line says {topic:?}")
+                });
                 faults.check(at < begun, || format!("message: {epoch} {seq} was never said: {number}"));
                 faults.check(life.attempts.contains(&(from as usize)), || {
                     format!("message: {epoch} {seq} is of a connection that another life had: {number}")
@@ -146,23 +161,29 @@ fn all_came(record: &Record, from: usize, heards: &Heards, unseen: u64, faults: 
     });
 }
 
+/// Whether a message is one that can have a topic.
+fn has_topic(seed: u64, number: u64) -> bool {
+    matches!(message(seed, number, None), Payload::Text(text) if text.starts_with('{'))
+}
+
 /// The number of the message in a line, if it is that message byte for byte.
 pub(super) fn identified(seed: u64, line: &[u8]) -> Option<u64> {
     let line: Line = serde_json::from_slice(line).ok()?;
     match (line.json, line.text, line.binary) {
         (Some(json), None, None) => {
             let number = digits(json.get().as_bytes())?;
-            let Payload::Text(text) = message(seed, number) else { return None };
+            let said: Said = serde_json::from_str(json.get()).ok()?;
+            let Payload::Text(text) = message(seed, number, said.topic.as_deref()) else { return None };
             (text.starts_with('{') && one_line(&text) == json.get()).then_some(number)
         }
         (None, Some(text), None) => {
             let number = digits(text.as_bytes())?;
-            (text.starts_with('#') && message(seed, number) == Payload::Text(text)).then_some(number)
+            (text.starts_with('#') && message(seed, number, None) == Payload::Text(text)).then_some(number)
         }
         (None, None, Some(binary)) => {
             let bytes = STANDARD.decode(binary).ok()?;
             let number = u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
-            (message(seed, number) == Payload::Binary(bytes)).then_some(number)
+            (message(seed, number, None) == Payload::Binary(bytes)).then_some(number)
         }
         _ => None,
     }

@@ -39,8 +39,8 @@ fn told(record: &Record, life: &Life, logs: &Logs, faults: &mut Faults) {
     let Some(log) = logs.get(&*life.epoch) else { return };
     let Some(attempts) = record.attempts.get(life.attempts.clone()) else { return };
     let (mut connecting, mut up) = (0, 0);
-    for line in log.values().filter(|line| line.starts_with(b"{\"type\":\"link\"")) {
-        match parse(line)["state"].as_str() {
+    for entry in log.values().filter(|entry| entry.line.starts_with(b"{\"type\":\"link\"")) {
+        match parse(entry.line)["state"].as_str() {
             Some("connecting") => connecting += 1,
             Some("up") => up += 1,
             _ => {}

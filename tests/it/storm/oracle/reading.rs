@@ -1,15 +1,16 @@
 //! What each client read: every entry in its turn, or a gap in its place; answers; and how it ended.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde_json::Value;
 
 use super::{
     super::{
         payload::{EACH, message, raw_number},
-        record::{Life, Record, Session},
+        record::{Attach, Life, Record, Session},
+        topics::{Taste, kept},
     },
-    Faults, Head, Logs, Places, head, parse, shown,
+    Entry, Faults, Head, Logs, Places, head, parse, shown,
 };
 
 /// Puts together what all clients saw of each life's log, which must be the same.
@@ -28,14 +29,23 @@ pub(super) fn logs<'a>(record: &'a Record, faults: &mut Faults) -> Logs<'a> {
         let log = logs.get_mut(life.epoch.as_str()).expect("every life has a log");
         for line in &session.lines {
             if let Head::Entry(seq) = head(line) {
-                let first = log.entry(seq).or_insert(line);
-                faults.check(first == line, || {
-                    format!("entries: {epoch} {seq} is both {} and {}", shown(first), shown(line))
+                let first = log.entry(seq).or_insert_with(|| Entry { line, topic: topic(line) });
+                faults.check(first.line == line, || {
+                    format!("entries: {epoch} {seq} is both {} and {}", shown(first.line), shown(line))
                 });
             }
         }
     }
     logs
+}
+
+/// The topic in a message's line. Those of a storm are written without escapes.
+fn topic(line: &[u8]) -> Option<Option<&str>> {
+    let rest = line.strip_prefix(b"{\"type\":\"message\"")?;
+    let mut fields = rest[..rest.len().min(400)].splitn(4, |byte| *byte == b',').skip(3);
+    let topic = fields.next().and_then(|field| field.strip_prefix(b"\"topic\":\""));
+    let topic = topic.and_then(|topic| topic.split(|byte| *byte == b'"').next());
+    Some(topic.map(|topic| std::str::from_utf8(topic).unwrap_or("not a topic of a storm's")))
 }
 
 pub(super) fn judge(record: &Record, logs: &Logs, places: &Places, faults: &mut Faults) {
@@ -46,12 +56,17 @@ pub(super) fn judge(record: &Record, logs: &Logs, places: &Places, faults: &mut 
         } else if let Some((hello, lines)) = session.lines.split_first() {
             let hello = parse(hello);
             let Some(log) = hello["epoch"].as_str().and_then(|epoch| logs.get(epoch)) else { continue };
+            let start = hello["seq"].as_u64().unwrap_or(0);
             let mut walk = Walk {
                 record,
                 session,
                 faults,
+                log,
                 newest: log.last_key_value().map_or(0, |(seq, _)| *seq),
-                expected: hello["seq"].as_u64().unwrap_or(0) + 1,
+                taste: Taste { of_listener: session.taste.clone(), own: None },
+                since: Some(start),
+                gaps: Vec::new(),
+                expected: start + 1,
                 received: 0,
                 link_due: false,
                 epoch_gap_due: false,
@@ -72,6 +87,13 @@ struct Walk<'a> {
     session: &'a Session,
     faults: &'a mut Faults,
     hello: Value,
+    log: &'a BTreeMap<u64, Entry<'a>>,
+    /// What it wants now.
+    taste: Taste,
+    /// The entry after which its ledger begins, where that can be known.
+    since: Option<u64>,
+    /// What it was told since then that it has lost.
+    gaps: Vec<RangeInclusive<u64>>,
     /// The newest entry of the log that anybody saw.
     newest: u64,
     /// The next entry.
@@ -99,7 +121,8 @@ impl Walk<'_> {
         }
         match head(line) {
             Head::Entry(seq) => {
-                if seq != self.expected || self.link_due || self.epoch_gap_due {
+                let follows = self.is_next(seq) && self.is_wanted(seq);
+                if !follows || self.link_due || self.epoch_gap_due {
                     let (expected, due) = (self.expected, (self.link_due, self.epoch_gap_due));
                     self.wrong("order", &format!("it got entry {seq} and not {expected}, {due:?} being due"));
                 }
@@ -116,7 +139,7 @@ impl Walk<'_> {
         match line["type"].as_str().unwrap_or_default() {
             "gap" => self.gap(line),
             "link" if self.link_due => self.link_due = false,
-            "ok" if id == "t" => self.attached(line),
+            "ok" if id.starts_with('t') => self.attached(id, line),
             "ok" if id.starts_with('p') => {
                 if id != format!("p{}", self.pings) {
                     self.wrong("answers", &format!("{id} was answered in the place of p{}", self.pings));
@@ -135,6 +158,22 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether nothing that it wants lies between what it has and this entry.
+    fn is_next(&self, seq: u64) -> bool {
+        match self.taste.is_all() {
+            true => seq == self.expected,
+            false => seq >= self.expected && !(self.expected..seq).any(|seq| self.is_wanted_and_seen(seq)),
+        }
+    }
+
+    fn is_wanted(&self, seq: u64) -> bool {
+        self.log.get(&seq).is_none_or(|entry| entry.is_wanted(&self.taste))
+    }
+
+    fn is_wanted_and_seen(&self, seq: u64) -> bool {
+        self.log.get(&seq).is_some_and(|entry| entry.is_wanted(&self.taste))
+    }
+
     fn gap(&mut self, gap: &Value) {
         let number = |name: &str| gap[name].as_u64();
         let (from, to) = (number("from").unwrap_or(0), number("to").unwrap_or(0));
@@ -149,7 +188,7 @@ impl Walk<'_> {
                 _ => false,
             };
             if !may
-                || from != self.expected
+                || !self.is_next(from)
                 || to < from
                 || number("count") != Some((to + 1).wrapping_sub(from))
             {
@@ -157,13 +196,23 @@ impl Walk<'_> {
             }
         }
         self.expected = to + 1;
+        self.gaps.push(from..=to);
         self.link_due = true;
     }
 
-    fn attached(&mut self, answer: &Value) {
-        let Some((epoch, since)) = self.session.attaches.get("t").cloned() else {
+    fn attached(&mut self, id: &str, answer: &Value) {
+        let Some(Attach { since, topics }) = self.session.attaches.get(id).cloned() else {
             return self.wrong("answers", "it never attached");
         };
+        self.taste.own = topics;
+        self.gaps.clear();
+        self.received = 0;
+        let Some((epoch, since)) = since else {
+            self.since = answer["seq"].as_u64();
+            self.expected = answer["seq"].as_u64().unwrap_or(0) + 1;
+            return;
+        };
+        self.since = (self.hello["epoch"] == epoch.as_str()).then_some(since);
         if self.hello["epoch"] == epoch.as_str() {
             if answer["seq"].as_u64() < Some(since) {
                 self.wrong("attach", &format!("after {since} it goes on at {answer}"));
@@ -186,6 +235,33 @@ impl Walk<'_> {
                 let received = self.received;
                 self.wrong("ledger", &format!("it has got {received} entries, and is told {client}"));
             }
+            if client["you"] == true {
+                self.ledger(&client["ledger"]);
+            }
+        }
+    }
+
+    /// Its own ledger against the log: what it is given and what is passed over are those entries that it wants, and
+    /// those that it doesn't.
+    fn ledger(&mut self, ledger: &Value) {
+        let of = |name: &str| ledger[name].as_u64().unwrap_or(u64::MAX / 8);
+        let Some(since) = self.since else { return };
+        let passed = ledger["passed"].as_u64().unwrap_or(0);
+        let at = since + of("delivered") + of("lost") + passed;
+        if (self.expected..=at).any(|seq| self.is_wanted_and_seen(seq)) {
+            let expected = self.expected;
+            return self.wrong("ledger", &format!("it is said to be at {at}, before {expected}: {ledger}"));
+        }
+        let lost: u64 = self.gaps.iter().map(|gap| gap.end() + 1 - gap.start()).sum();
+        let is_lost = |seq: &u64| self.gaps.iter().any(|gap| gap.contains(seq));
+        let is_known = (since + 1..=at).all(|seq| self.log.contains_key(&seq));
+        if lost != of("lost") || !is_known {
+            return;
+        }
+        let others = (since + 1..=at).filter(|seq| !is_lost(seq));
+        let unwanted = others.filter(|seq| !self.is_wanted(*seq)).count() as u64;
+        if unwanted != passed {
+            self.wrong("ledger", &format!("{unwanted} were none that it wants, and it is told {ledger}"));
         }
     }
 
@@ -194,7 +270,7 @@ impl Walk<'_> {
         let killed = life.is_none_or(|life| life.killed);
         match self.ended.as_deref() {
             Some("shutdown") => {
-                if killed || self.epoch_gap_due || self.expected != self.newest + 1 {
+                if killed || self.epoch_gap_due || !self.is_next(self.newest + 1) {
                     let (expected, newest) = (self.expected, self.newest);
                     self.wrong(
                         "bye",
@@ -260,11 +336,23 @@ type RawLines = BTreeMap<u64, Vec<u8>>;
 
 /// A raw listener's lines: each message after the one before, byte for byte.
 fn raw(record: &Record, session: &Session, places: &Places, said: &mut RawLines, faults: &mut Faults) {
+    let taste = Taste { of_listener: session.taste.clone(), own: None };
+    // of a message of the server's, by number
+    let topic = |number: u64| {
+        let attempt = record.attempts.get((number / EACH) as usize)?;
+        attempt.topics.get((number % EACH) as usize)?.as_deref()
+    };
+    let is_wanted = |number: u64| {
+        let is_json = message(record.seed, number, None).raw_line().starts_with(b"{");
+        taste.wants(topic(number).filter(|_| is_json).map(kept))
+    };
     let mut of_connections = BTreeMap::<u64, u64>::new();
     let mut last_place: Option<(usize, usize)> = None;
     for line in &session.lines {
         let is_said = |number: &u64| {
-            let said = said.entry(*number).or_insert_with(|| message(record.seed, *number).raw_line());
+            let said = said
+                .entry(*number)
+                .or_insert_with(|| message(record.seed, *number, topic(*number)).raw_line());
             said == line
         };
         let number = raw_number(line).filter(is_said);
@@ -278,18 +366,24 @@ fn raw(record: &Record, session: &Session, places: &Places, said: &mut RawLines,
         };
         let (from, at) = (number / EACH, number % EACH);
         let follows = match of_connections.insert(from, at) {
-            Some(last) => at == last + 1,
+            Some(last) => {
+                let between = from * EACH + last + 1..number;
+                last < at && between.into_iter().all(|number| !taste.is_all() && !is_wanted(number))
+            }
             // two connections may have been under way when it came
-            None => at == 0 || of_connections.len() <= 1 + usize::from(record.rotates),
+            None => at == 0 || !taste.is_all() || of_connections.len() <= 1 + usize::from(record.rotates),
         };
         // nothing that others got is left out
-        let place = places.get(&number).copied();
+        let place = places.by_number.get(&number).copied();
         let in_turn = match (last_place, place) {
-            (Some((life, at)), Some(now)) => now == (life, at + 1),
+            (Some((life, last)), Some((now, at))) => {
+                let between = || places.topics[life][last + 1..at].iter();
+                now == life && last < at && between().all(|topic| !taste.wants(topic.as_deref()))
+            }
             _ => true,
         };
         last_place = place.or(last_place);
-        faults.check(follows && in_turn, || {
+        faults.check(follows && in_turn && (taste.is_all() || is_wanted(number)), || {
             format!("raw: session {} got {number} out of its turn, after {of_connections:?}", session.number)
         });
     }
