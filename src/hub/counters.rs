@@ -94,6 +94,7 @@ impl Counters {
             let gaps = &mut counters.gaps;
             match why {
                 Why::SlowClient => gaps.slow_client += 1,
+                Why::Discarded => gaps.discarded += 1,
                 Why::Expired => gaps.expired += 1,
                 Why::Epoch => gaps.epoch += 1,
                 Why::Upstream => return,
@@ -106,6 +107,7 @@ impl Counters {
     pub fn cut_off(&self, why: Bye) {
         self.count(|counters| match why {
             Bye::SlowClient => counters.cut_off.slow_client += 1,
+            Bye::Discarded => counters.cut_off.discarded += 1,
             Bye::BadClient => counters.cut_off.bad_client += 1,
             Bye::Reconfigured => counters.cut_off.reconfigured += 1,
             Bye::TakenOver => counters.cut_off.taken_over += 1,
@@ -243,10 +245,23 @@ mod tests {
     #[test]
     fn each_cause_has_its_counter() {
         let counters = Counters::default();
-        for (why, entries) in [(Why::SlowClient, 5), (Why::Expired, 7), (Why::Epoch, 0), (Why::Upstream, 9)] {
+        for (why, entries) in [
+            (Why::SlowClient, 5),
+            (Why::Discarded, 3),
+            (Why::Expired, 7),
+            (Why::Epoch, 0),
+            (Why::Upstream, 9),
+        ] {
             counters.gap(why, entries);
         }
-        for why in [Bye::SlowClient, Bye::BadClient, Bye::Reconfigured, Bye::TakenOver, Bye::Shutdown] {
+        for why in [
+            Bye::SlowClient,
+            Bye::Discarded,
+            Bye::BadClient,
+            Bye::Reconfigured,
+            Bye::TakenOver,
+            Bye::Shutdown,
+        ] {
             counters.cut_off(why);
         }
         counters.shed();
@@ -287,8 +302,15 @@ mod tests {
         counters.unanswered();
         let all = status::Counters {
             link: LinkCounts::default(),
-            gaps: GapCounts { slow_client: 1, expired: 1, epoch: 1, entries: 12 },
-            cut_off: CutCounts { slow_client: 1, bad_client: 1, reconfigured: 1, taken_over: 1, stalled: 1 },
+            gaps: GapCounts { slow_client: 1, discarded: 1, expired: 1, epoch: 1, entries: 15 },
+            cut_off: CutCounts {
+                slow_client: 1,
+                discarded: 1,
+                bad_client: 1,
+                reconfigured: 1,
+                taken_over: 1,
+                stalled: 1,
+            },
             unfit_topics: 1,
             refused_clients: 1,
             failed_sends: SendCounts {

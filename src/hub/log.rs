@@ -11,7 +11,7 @@
 //! Entries may be staged: they have their `seq` and their bytes, but nobody sees them before they are committed, and
 //! till then they can be cut. They may also come with the `seq` that another log gave them.
 
-use std::rc::Rc;
+use std::{ops::Range, rc::Rc};
 
 use crate::{
     config::Format,
@@ -63,6 +63,8 @@ pub struct Log {
     topics: Option<Box<Topics>>,
     /// The oldest entry that is handed out; within the oldest chunk, or one past the newest entry.
     oldest: u64,
+    /// What the newest hole took: itself, and what was held before it.
+    discarded: Range<u64>,
     /// Entries from here on are kept, whatever the limits say.
     needed: u64,
     /// Entries from here on are staged; `u64::MAX` where each is committed as it comes.
@@ -90,6 +92,7 @@ impl Log {
             kept: Vec::new(),
             topics: None,
             oldest: first,
+            discarded: first..first,
             needed: u64::MAX,
             staged: u64::MAX,
         }

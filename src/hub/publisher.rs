@@ -120,7 +120,8 @@ impl Publisher {
 
     /// Declares that the entries up to `seq`, which [`Publisher::put`] brings next, will never be had; how many they
     /// are. Waits until all readers have offered what is there, since it leaves the log. Then every client that isn't
-    /// past the hole is told of it as of any other loss. Cancel-safe.
+    /// past the hole is told of it with the next [`Publisher::flush`], as [discarded](crate::protocol::Why): nobody was too
+    /// slow. Cancel-safe.
     ///
     /// # Errors
     /// That entry is there already, or others are staged. Nothing is changed.

@@ -406,9 +406,9 @@ impl ClientReader {
             self.hub.counters().gap(Why::Epoch, 0);
             lines.extend_from_slice(&self.fanout.gap(&replies::epoch_gap(start)));
         } else if start > after {
-            let lost = Lost { from: after + 1, to: start };
-            self.hub.counters().gap(Why::Expired, lost.count());
-            lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost, Why::Expired)));
+            let lost = Lost { from: after + 1, to: start, why: Why::Expired };
+            self.hub.counters().gap(lost.why, lost.count());
+            lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost)));
         }
         self.fanout.seek(self.id, Seek { after, start, narrow: None }, &lines);
     }

@@ -12,6 +12,8 @@ names! {
     pub enum Why {
         /// The client read too slowly, and the log moved on.
         SlowClient = "slow_client",
+        /// Another log, which this one goes on with, let go of them before they came here: nobody was too slow.
+        Discarded = "discarded",
         /// It asked for entries that the log no longer holds.
         Expired = "expired",
         /// It asked for entries of another life of the log; how many of those it missed can't be known.

@@ -102,6 +102,9 @@ names! {
         Shutdown = "shutdown",
         /// The client fell out of the log, and `slow_client` is `disconnect`.
         SlowClient = "slow_client",
+        /// Entries were discarded before they came here, and a `raw` listener has no line that could say so. Nor has it one
+        /// for this: it is counted, and said in the daemon's log.
+        Discarded = "discarded",
         /// A reload took away the listener, or the right to receive.
         Reconfigured = "reconfigured",
         /// Another connection took over the client's name.

@@ -238,6 +238,8 @@ pub struct LinkCounts {
 pub struct GapCounts {
     /// Clients that fell out of the log.
     pub slow_client: u64,
+    /// Clients for whom entries never came here.
+    pub discarded: u64,
     /// Clients that came back too late.
     pub expired: u64,
     /// Clients that came back after a restart.
@@ -253,6 +255,8 @@ pub struct GapCounts {
 pub struct CutCounts {
     /// They fell out of the log.
     pub slow_client: u64,
+    /// They are `raw` ones, and can't be told of entries that never came here.
+    pub discarded: u64,
     /// They sent what ends a connection.
     pub bad_client: u64,
     /// A reload took away their listener, or their right to receive.

@@ -1,9 +1,9 @@
 //! A client's place in the log, and its ledger. Pure.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, ops::Range, rc::Rc};
 
 use super::{Kept, Log, Picked, Pin};
-use crate::config::Format;
+use crate::{config::Format, protocol::Why};
 
 pub use crate::protocol::Ledger;
 
@@ -80,6 +80,8 @@ pub struct Lost {
     pub from: u64,
     /// The last of them.
     pub to: u64,
+    /// Why, one cause for all of them.
+    pub why: Why,
 }
 
 impl Lost {
@@ -166,7 +168,18 @@ impl Cursor {
 
     /// Whether an entry that lies ahead is no longer held. The one under way is: the cursor keeps it.
     pub fn is_lost(&self, log: &Log) -> bool {
-        self.place() + u64::from(!self.at_line_start()) < log.oldest_of(self.format)
+        !self.lost(log).is_empty()
+    }
+
+    /// Whether one of those is lost since the client read too slowly.
+    pub fn is_too_slow(&self, log: &Log) -> bool {
+        let Range { start, end } = self.lost(log);
+        start < end && log.why_gone(start, end) != (Why::Discarded, end)
+    }
+
+    /// The entries that lie ahead and are no longer held.
+    fn lost(&self, log: &Log) -> Range<u64> {
+        self.place() + u64::from(!self.at_line_start())..log.oldest_of(self.format)
     }
 
     /// What to write next.
@@ -297,17 +310,18 @@ impl Cursor {
         }
     }
 
-    /// Declares what is lost, and moves past it. `None` when nothing is.
+    /// Declares what is lost next, all for one cause, and moves past it. `None` when nothing is.
     pub fn skip_lost(&mut self, log: &Log) -> Option<Lost> {
         self.settle();
         let oldest = log.oldest_of(self.format);
         if self.pin.is_some() || self.next >= oldest {
             return None;
         }
-        let lost = Lost { from: self.next, to: oldest - 1 };
+        let (why, end) = log.why_gone(self.next, oldest);
+        let lost = Lost { from: self.next, to: end - 1, why };
         self.narrow.iter_mut().for_each(|narrow| narrow.is_picked = false);
         self.lost += lost.count();
-        self.next = oldest;
+        self.next = end;
         Some(lost)
     }
 

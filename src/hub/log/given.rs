@@ -1,8 +1,9 @@
 //! Entries that another log has had: their `seq` and their line are given. Pure.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use super::{Log, series::Series};
+use crate::protocol::Why;
 
 /// Why an entry, or a hole before one, isn't taken. Nothing is changed then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Log {
 
     /// Declares a hole: the next entry will have this `seq`, and those between will never be had; how many they are.
     /// Lets go of all that is held, since the log is one stretch, and since what is older than entries that were
-    /// let go elsewhere would have been let go here. Who is behind finds what it misses lost, in one piece.
+    /// let go elsewhere would have been let go here. Who is behind finds all of it lost, as [discarded](Why::Discarded).
     ///
     /// # Errors
     /// That entry is there already, or some are staged.
@@ -68,12 +69,25 @@ impl Log {
             let before = series.open().before() + series.open().lines().len() as u64;
             kept.extend(std::mem::replace(series, Series::from(seq, before)).dissolve(pool));
         }
+        // of holes between which entries were let go, who is behind the older one was too slow as well
+        let is_one = self.discarded.end == self.oldest && !self.discarded.is_empty();
+        self.discarded = if is_one { self.discarded.start } else { self.oldest }..seq;
         self.oldest = seq;
         self.topics.iter_mut().for_each(|topics| topics.forget_before(seq));
         if self.is_staging() {
             self.staged = seq;
         }
         Ok(missing)
+    }
+
+    /// Why an entry isn't held any more, and one past the last that is gone for the same reason, as far as `end`.
+    pub(super) fn why_gone(&self, seq: u64, end: u64) -> (Why, u64) {
+        let Range { start, end: kept } = self.discarded;
+        match seq {
+            _ if seq < start => (Why::SlowClient, end.min(start)),
+            _ if seq < kept => (Why::Discarded, end.min(kept)),
+            _ => (Why::SlowClient, end),
+        }
     }
 
     fn has_nothing_staged(&self) -> Result<(), NotTaken> {

@@ -308,8 +308,11 @@ fn what_is_staged_stays_and_is_cut_over_many_chunks() {
 }
 
 #[test]
-fn entries_that_will_never_be_had_are_lost_in_one_piece() {
-    use crate::hub::{Ahead, Cursor, Lost};
+fn entries_that_will_never_be_had_are_lost_in_one_piece_and_nobody_was_too_slow() {
+    use crate::{
+        hub::{Ahead, Cursor, Lost},
+        protocol::Why,
+    };
     let mut log = log(1 << 20, None);
     let mut cursor = Cursor::new(Format::Envelope, 0);
     (0..3).for_each(|_| {
@@ -321,11 +324,48 @@ fn entries_that_will_never_be_had_are_lost_in_one_piece() {
     assert_eq!((log.oldest(), log.head(), log.next()), (10, 9, 10));
     cursor.wrote(&mut log, 5);
     assert_eq!(cursor.ahead(&log), Ahead::Lost);
-    assert_eq!(cursor.skip_lost(&log), Some(Lost { from: 3, to: 9 }));
+    assert!(cursor.is_lost(&log) && !cursor.is_too_slow(&log));
+    assert_eq!(cursor.skip_lost(&log), Some(Lost { from: 3, to: 9, why: Why::Discarded }));
     assert_eq!(append(&mut log, 0, 10), 10);
     assert!(matches!(cursor.ahead(&log), Ahead::Bytes(bytes) if bytes.len() == 10));
     let ledger = cursor.ledger(&log);
     assert_eq!((ledger.entries, ledger.delivered, ledger.lost, ledger.ahead), (10, 2, 7, 1));
+}
+
+#[test]
+fn what_a_hole_takes_and_what_slowness_costs_are_told_apart() {
+    use crate::{
+        hub::{Cursor, Lost},
+        protocol::Why,
+    };
+    let mut log = log(64 << 10, None);
+    let grow = |log: &mut Log, entries: u64| {
+        (0..entries).for_each(|_| {
+            append(log, 0, 1000);
+            log.trim(u64::MAX);
+        });
+    };
+    let lost = |cursor: &mut Cursor, log: &Log| {
+        std::iter::from_fn(|| cursor.skip_lost(log)).map(|Lost { from, to, why }| (from, to, why)).collect()
+    };
+    let all = |log: &Log, place: u64| -> Vec<_> { lost(&mut Cursor::new(Format::Envelope, place), log) };
+    grow(&mut log, 3);
+    assert_eq!(log.skip_to(10), Ok(6));
+    assert_eq!(log.skip_to(20), Ok(10));
+    assert_eq!(all(&log, 2), [(3, 19, Why::Discarded)], "two holes with nothing between are one");
+    grow(&mut log, 5);
+    assert_eq!(log.skip_to(30), Ok(5));
+    assert_eq!(all(&log, 0), [(1, 29, Why::Discarded)], "what lay between has left with the second one");
+    grow(&mut log, 200);
+    let oldest = log.oldest();
+    assert!(oldest > 30);
+    assert_eq!(all(&log, 2), [(3, 29, Why::Discarded), (30, oldest - 1, Why::SlowClient)]);
+    assert!(Cursor::new(Format::Envelope, 2).is_too_slow(&log), "what came after the hole it could have had");
+    assert_eq!(log.skip_to(1_000), Ok(770));
+    let since = |place| all(&log, place);
+    assert_eq!(since(29), [(30, oldest - 1, Why::SlowClient), (oldest, 999, Why::Discarded)]);
+    assert_eq!(since(oldest), [(oldest + 1, 999, Why::Discarded)]);
+    assert_eq!(since(999), []);
 }
 
 #[test]

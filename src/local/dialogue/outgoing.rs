@@ -303,7 +303,7 @@ impl Outgoing {
         self.total
     }
 
-    /// Declares what is lost: `lines` makes the words of it.
+    /// Declares what is lost next, all for one cause: `lines` makes the words of it.
     pub(in crate::local) fn declare(&mut self, log: &Log, lines: impl FnOnce(Lost) -> Vec<u8>) {
         if let Some(lost) = self.cursor.as_mut().and_then(|cursor| cursor.skip_lost(log)) {
             // not bounded as replies are: one is due only when all before it is out
@@ -327,6 +327,11 @@ impl Outgoing {
     /// Whether an entry that the client is to get is no longer held.
     pub(in crate::local) fn is_lost(&self, log: &Log) -> bool {
         !self.deaf && self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
+    }
+
+    /// Whether one of those is lost since it read too slowly.
+    pub(in crate::local) fn is_too_slow(&self, log: &Log) -> bool {
+        !self.deaf && self.cursor.as_ref().is_some_and(|cursor| cursor.is_too_slow(log))
     }
 
     /// The client's balance; all zero for one that may not receive. A move that waits is done, as the client hears: its

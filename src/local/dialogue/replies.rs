@@ -90,9 +90,9 @@ fn code(trouble: Trouble) -> Code {
 }
 
 /// Declares entries that the client will not get.
-pub(in crate::local) fn gap(lost: Lost, why: Why) -> Vec<u8> {
+pub(in crate::local) fn gap(lost: Lost) -> Vec<u8> {
     let (from, to, count) = (Some(lost.from), Some(lost.to), Some(lost.count()));
-    Line::Gap(Gap { from, to, count, why: why.into() }).write()
+    Line::Gap(Gap { from, to, count, why: lost.why.into() }).write()
 }
 
 /// Declares that what another life of the log had later is lost, and of this one's entries those up to

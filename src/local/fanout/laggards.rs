@@ -117,11 +117,8 @@ impl Fanout {
 
     /// Cuts a laggard off under `disconnect` as soon as its next entry is gone.
     pub(super) fn watch_bound(&self, id: u64, client: &mut Member) -> bool {
-        if self.disconnects(client)
-            && !client.outgoing.is_finishing()
-            && client.outgoing.is_lost(&self.0.hub.log())
-        {
-            self.cut_off(id, client, Bye::SlowClient);
+        if let Some(why) = self.cuts_for_loss(client).filter(|_| !client.outgoing.is_finishing()) {
+            self.cut_off(id, client, why);
             return self.pump(id, client);
         }
         true
@@ -169,13 +166,15 @@ impl Fanout {
 
     /// The client's next entry is gone: tells it, or cuts it off.
     pub(super) fn lost(&self, id: u64, client: &mut Member) {
-        if self.disconnects(client) {
-            return self.cut_off(id, client, Bye::SlowClient);
+        if let Some(why) = self.cuts_for_loss(client) {
+            return self.cut_off(id, client, why);
         }
         let log = self.0.hub.log();
         client.outgoing.declare(&log, |lost| {
-            self.0.hub.counters().gap(Why::SlowClient, lost.count());
-            if let Some(unsaid) = self.0.gaps_said.due() {
+            self.0.hub.counters().gap(lost.why, lost.count());
+            if lost.why == Why::SlowClient
+                && let Some(unsaid) = self.0.gaps_said.due()
+            {
                 tracing::warn!(
                     client = id,
                     name = client.named.as_deref().map(|named| &**named.name()),
@@ -184,7 +183,7 @@ impl Fanout {
                     "a slow client lost entries, and is told so"
                 );
             }
-            self.gap(&replies::gap(lost, Why::SlowClient))
+            self.gap(&replies::gap(lost))
         });
     }
 
@@ -194,10 +193,18 @@ impl Fanout {
         [gap, &self.0.hub.link_line()].concat()
     }
 
-    /// Whether a client that falls out of the log is cut off. The raw format has no line to declare
-    /// a gap with, and a silent one must not be.
-    fn disconnects(&self, client: &Member) -> bool {
-        self.0.policy.get().slow_client == SlowClient::Disconnect || client.about.format == Format::Raw
+    /// Why a client is cut off for entries that are no longer held, if it is. The raw format has no line to declare
+    /// a gap with, and a silent one must not be; another client is cut off for its own slowness alone.
+    fn cuts_for_loss(&self, client: &Member) -> Option<Bye> {
+        let is_raw = client.about.format == Format::Raw;
+        if !is_raw && self.0.policy.get().slow_client != SlowClient::Disconnect {
+            return None;
+        }
+        let log = self.0.hub.log();
+        match client.outgoing.is_too_slow(&log) {
+            true => Some(Bye::SlowClient),
+            false => (is_raw && client.outgoing.is_lost(&log)).then_some(Bye::Discarded),
+        }
     }
 
     pub(super) fn cut_off(&self, id: u64, client: &mut Member, why: Bye) {

@@ -7,13 +7,13 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{History, MemoryBounds},
-    hub::{Command, Commands, Fate, Payload, Publisher},
+    config::{History, MemoryBounds, SlowClient},
+    hub::{Command, Commands, Data, Fate, MessageTopic, Payload, Publisher},
 };
 
 struct Rig {
     hub: Hub,
-    _publisher: Publisher,
+    publisher: Publisher,
     commands: Commands,
     fanout: Fanout,
     handle: Handle,
@@ -24,8 +24,13 @@ struct Rig {
 
 impl Rig {
     fn start(format: Format) -> Rig {
+        Rig::with(format, SlowClient::Gap)
+    }
+
+    fn with(format: Format, slow_client: SlowClient) -> Rig {
         let directory = tempfile::tempdir().unwrap();
-        let (history, memory) = (History::default(), MemoryBounds::default());
+        let history = History { slow_client, ..History::default() };
+        let memory = MemoryBounds::default();
         let hub = Hub::new("e".to_owned(), &history, false);
         let (publisher, commands) = hub.publisher().expect("there is no other link");
         let fanout = Fanout::new(hub.clone(), &history, &memory);
@@ -38,7 +43,7 @@ impl Rig {
         let task = tokio::task::spawn_local(listener.run(async {
             let _ = over.await;
         }));
-        Rig { hub, _publisher: publisher, commands, fanout, handle, stop, task, directory }
+        Rig { hub, publisher, commands, fanout, handle, stop, task, directory }
     }
 
     fn connect(&self) -> UnixStream {
@@ -63,6 +68,25 @@ impl Rig {
         };
         tokio::time::timeout(Duration::from_secs(10), there).await.expect("all have come");
     }
+}
+
+/// Reads until a client has heard this.
+async fn hears(client: &mut UnixStream, what: &str) -> String {
+    client.set_nonblocking(true).unwrap();
+    let mut heard = String::new();
+    let read = async {
+        while !heard.contains(what) {
+            let mut some = [0; 1024];
+            match client.read(&mut some) {
+                Ok(read) => heard.push_str(std::str::from_utf8(&some[..read]).unwrap()),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), read).await.unwrap_or_else(|_| panic!("no {what}"));
+    client.set_nonblocking(false).unwrap();
+    heard
 }
 
 /// Reads all that a client still gets.
@@ -128,6 +152,49 @@ async fn a_client_that_only_writes_is_there_for_as_long_as_it_writes() {
     let Ok(Some(Command::Send(send))) = command else { panic!("it is heard to its end") };
     rig.clients(0).await;
     assert!(send.ticket.from().end().is_some(), "now it has gone");
+}
+
+/// Entries that another log has discarded before they came here: who can be told is told, and stays.
+#[tokio::test(flavor = "local")]
+async fn entries_that_never_came_here_are_nobodys_slowness() {
+    for (format, slow_client) in [
+        (Format::Envelope, SlowClient::Gap),
+        (Format::Envelope, SlowClient::Disconnect),
+        (Format::Envelope, SlowClient::Block),
+        (Format::Raw, SlowClient::Gap),
+    ] {
+        let rig = Rig::with(format, slow_client);
+        let mut client = rig.connect();
+        rig.clients(1).await;
+        if format == Format::Envelope {
+            client.write_all(b"{\"op\":\"attach\",\"id\":1}\n").unwrap();
+            hears(&mut client, "attached").await; // nothing is held back from it any more
+        }
+        rig.publisher.publish(1, Data::Text("1"), &MessageTopic::None);
+        rig.publisher.flush();
+        let skipped = tokio::time::timeout(Duration::from_secs(10), rig.publisher.skip_to(10)).await;
+        assert_eq!(skipped.expect("all have been offered what there was"), Ok(8));
+        rig.publisher.publish(1, Data::Text("10"), &MessageTopic::None);
+        rig.publisher.flush();
+        tokio::time::timeout(Duration::from_secs(10), rig.publisher.ready()).await.expect("it is offered");
+        let counters = rig.hub.counters().troubles();
+        if format == Format::Raw {
+            assert_eq!(
+                (counters.cut_off.discarded, counters.cut_off.slow_client),
+                (1, 0),
+                "it can't be told"
+            );
+            rig.clients(0).await;
+            assert_eq!(rest(client), "1\n");
+            continue;
+        }
+        assert_eq!((rig.fanout.count(), counters.gaps.discarded, counters.gaps.entries), (1, 1, 8));
+        assert_eq!((counters.gaps.slow_client, counters.cut_off.slow_client), (0, 0), "{slow_client:?}");
+        let text = hears(&mut client, "\"seq\":10,").await;
+        let gap = r#"{"type":"gap","from":2,"to":9,"count":8,"why":"discarded"}"#;
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} in {text}"));
+        assert!(at("\"seq\":1,") < at(gap) && at(gap) < at("\"seq\":10,"), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "local")]

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -111,7 +111,7 @@ fn is_untrimmed(step: &Step) -> bool {
 proptest! {
     /// Whatever comes, is read and is cut short: every client gets whole lines in order, what it
     /// doesn't get is declared, and its ledger balances after each step, also where the raw form isn't kept
-    /// all the time. The place of what lies ahead names those bytes, and no others, for ever. Of what is
+    /// all the time. What it says of the cause is true: what a hole took is nobody's slowness. The place of what lies ahead names those bytes, and no others, for ever. Of what is
     /// staged nobody gets anything before it is committed, nor ever of what is cut.
     #[test]
     fn the_ledger_balances_and_lines_come_whole_and_in_order(
@@ -125,6 +125,8 @@ proptest! {
         let mut lines = BTreeMap::new();
         // where in them each entry's lines begin
         let mut lengths: Vec<(u64, [usize; 2])> = Vec::new();
+        // what holes have taken, which is nobody's slowness
+        let mut discarded = BTreeSet::new();
         let mut ever = [Format::Envelope, Format::Raw].map(|format| (format, Vec::<u8>::new()));
         for step in steps {
             match step.clone() {
@@ -178,6 +180,7 @@ proptest! {
                         Ok(missing) => {
                             prop_assert!(!is_staged && missing == entries);
                             prop_assert_eq!(log.next(), next + entries);
+                            discarded.extend((entries > 0).then_some(oldest..log.next()).into_iter().flatten());
                             prop_assert_eq!(log.oldest(), if entries == 0 { oldest } else { log.next() });
                             prop_assert_eq!(log.skip_to(log.next() - 1), Err(NotTaken::Next(log.next())));
                         }
@@ -204,7 +207,14 @@ proptest! {
                     match cursor.ahead(&log) {
                         Ahead::Nothing | Ahead::ToPick(_) => {}
                         Ahead::Lost => {
+                            let is_too_slow = cursor.is_too_slow(&log);
                             let lost = cursor.skip_lost(&log).unwrap();
+                            let is_discarded = (lost.from..=lost.to).all(|seq| discarded.contains(&seq));
+                            prop_assert_eq!(lost.why == Why::Discarded, is_discarded, "{:?}", lost);
+                            // nobody is blamed for what no client could have had
+                            let is_lost_still = cursor.is_lost(&log);
+                            prop_assert!(is_too_slow || is_discarded && !is_lost_still, "{:?}", lost);
+                            prop_assert!(!is_too_slow || !is_discarded || is_lost_still, "{:?}", lost);
                             seen.extend(format!("lost {} {}\n", lost.from, lost.to).bytes());
                         }
                         Ahead::Bytes(ahead) => {
