@@ -77,12 +77,20 @@ impl Pretty {
                 let (message, name) = (clean(&line.message), clean(line.code.name()));
                 let _ = write!(text, "{BAD}error{BAD:#} {message} ({name})");
             }
+            Line::Snapshot(line) => {
+                let dropped = match line.dropped {
+                    0 => String::new(),
+                    dropped => format!("; {dropped} were let go for want of room"),
+                };
+                let _ = write!(text, "{DIM}{} last values{DIM:#}{dropped}", line.count);
+            }
             Line::Ok(_) | Line::Answer(_) | Line::Status(_) | Line::Other(_) => {
                 text.push_str(&clean(&String::from_utf8_lossy(line)));
             }
         }
         text.push('\n');
-        if let (Some(seq), Some(_)) = (parsed.seq(), parsed.time_us()) {
+        let is_old = matches!(&parsed, Line::Message(Message { snapshot: true, .. }));
+        if let (Some(seq), Some(_), false) = (parsed.seq(), parsed.time_us(), is_old) {
             self.last = Some(seq);
         }
         text
@@ -114,6 +122,9 @@ pub(super) fn payload(payload: &str) -> String {
 }
 
 fn message(line: &Message<'_>, text: &mut String) {
+    if line.snapshot {
+        let _ = write!(text, "{DIM}last{DIM:#}  ");
+    }
     if let Some(topic) = line.topic.as_deref().filter(|topic| !topic.is_empty()) {
         let _ = write!(text, "{KEY}{}{KEY:#}  ", clean(topic));
     }

@@ -17,8 +17,8 @@ use crate::{
     protocol::{
         Ledger, Line, LinkState, Op, Status,
         status::{
-            ClientRow, Configuration, Counters, Held, LinkNow, Outbox, Sends, Subscriptions, TopicState,
-            Traffic,
+            ClientRow, Configuration, Counters, Held, LinkNow, Outbox, Retained, Sends, Subscriptions,
+            TopicState, Traffic,
         },
     },
 };
@@ -115,6 +115,7 @@ fn text(status: &Status<'_>, socket: &str, now_us: u64) -> String {
     row("dropped", dropped(status.sends));
     row("troubles", troubles(status.counters));
     row("log", held(status.log, &status.epoch));
+    row("retained", status.retained.map_or(String::new(), retained));
     row("topics", status.subscriptions.as_ref().map_or(String::new(), topics));
     row("daemon", daemon(status));
     row("socket", clean(socket).into_owned());
@@ -134,6 +135,20 @@ fn text(status: &Status<'_>, socket: &str, now_us: u64) -> String {
         clients(&status.clients, &mut text);
     }
     text
+}
+
+/// The last values that are retained.
+fn retained(retained: Retained) -> String {
+    let dropped = match retained.dropped {
+        0 => String::new(),
+        dropped => format!("; {} let go for want of room", count(dropped)),
+    };
+    format!(
+        "{} in {} of {}{dropped}",
+        counted(retained.values, "last value", "last values"),
+        bytes(retained.bytes),
+        bytes(retained.max_bytes)
+    )
 }
 
 /// The topics that clients subscribe to, the first of them by name.

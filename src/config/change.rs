@@ -23,6 +23,7 @@ use super::{
         shutdown::Shutdown,
         subscriptions::Subscriptions,
         terms::Terms,
+        topics::Topics,
         upstream::Upstream,
     },
 };
@@ -183,6 +184,8 @@ const REQUESTS: Key = Key {
 const REQUESTS_PACE: Key =
     Key { name: "requests.timeout, max_in_flight, rewrite_sends and publish", takes: Takes::Nothing };
 const TOPIC_NAMES: Key = Key { name: "topics.pointer, join and rule", takes: Takes::Nothing };
+const TOPIC_RETAIN: Key =
+    Key { name: "topics.retain, retain_key, retain_max and retain_bytes", takes: Takes::Nothing };
 /// Topics are said again by the new words.
 const TOPICS: Key = Key {
     name: "topics.subscribe, unsubscribe, item, payload, answer and id_topic",
@@ -243,6 +246,7 @@ impl Config {
             &REQUESTS,
             &REQUESTS_PACE,
             &TOPIC_NAMES,
+            &TOPIC_RETAIN,
             &TOPICS,
             &TOPICS_LIMITS,
         ];
@@ -299,7 +303,8 @@ impl Terms {
             (*captures != new.captures).then_some(&CAPTURES),
             (*replies != new.replies).then_some(&REPLIES),
             (*sequence != new.sequence).then_some(&SEQUENCE),
-            (*names != new.topics).then_some(&TOPIC_NAMES),
+            (*names != names_of(&new.topics, names)).then_some(&TOPIC_NAMES),
+            (new.topics != names_of(&new.topics, names)).then_some(&TOPIC_RETAIN),
         ];
         let mut keys: Vec<_> = whole.into_iter().flatten().collect();
         keys.extend(asked);
@@ -355,6 +360,12 @@ impl Listener {
         keys.extend(grant(&self.grant, &new.grant));
         keys
     }
+}
+
+/// These topics, retained as the others are.
+fn names_of(topics: &Topics, retained: &Topics) -> Topics {
+    let Topics { retain, retain_key, bounds, .. } = retained.clone();
+    Topics { retain, retain_key, bounds, ..topics.clone() }
 }
 
 fn changed_requests(old: Option<&Requests>, new: Option<&Requests>) -> Option<&'static Key> {
@@ -419,6 +430,11 @@ mod tests {
             ("[rotate]\nafter = \"1h\"", "rotate.after", Takes::Nothing),
             ("[limits]\nmax_message = \"1KiB\"", "limits.max_message", Takes::Nothing),
             ("[history]\nmax_age = \"1h\"", "history.max_age", Takes::Nothing),
+            (
+                "[topics]\nretain = true\nretain_key = \"/id\"",
+                "topics.retain, retain_key, retain_max and retain_bytes",
+                Takes::Nothing,
+            ),
             ("[outbox]\nttl = \"1s\"", "outbox.ttl", Takes::Nothing),
             ("[shutdown]\ntimeout = \"3s\"", "shutdown.timeout", Takes::Nothing),
             ("[log]\nlevel = \"warn\"", "log.level", Takes::Nothing),

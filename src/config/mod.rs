@@ -69,7 +69,7 @@ pub use self::{
         subscriptions::{MAX_PAYLOAD, MAX_TOPIC, Resubscribe, SubscriptionAnswer, Subscriptions},
         terms::Terms,
         tls::Tls,
-        topics::{TopicRule, Topics},
+        topics::{RetainBounds, TopicRule, Topics},
         upstream::{Upstream, check_header},
         vars::{Var, Vars},
     },

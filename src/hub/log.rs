@@ -24,6 +24,7 @@ pub(super) mod cursor;
 mod given;
 mod picked;
 mod pin;
+mod retained;
 mod series;
 mod staged;
 mod topics;
@@ -33,6 +34,8 @@ pub(super) use chunk::{Chunk, Space};
 pub use given::NotTaken;
 pub use picked::Picked;
 pub(super) use pin::{Kept, Pin};
+use retained::Values;
+pub use retained::{LastValue, Retain, RetainAs, Retained};
 use series::Series;
 pub use topics::TopicOf;
 use topics::Topics;
@@ -61,6 +64,8 @@ pub struct Log {
     kept: Vec<Rc<Pin>>,
     /// Which topic each entry is of, from the first on that was of any.
     topics: Option<Box<Topics>>,
+    /// Last values, from the first time on that some were to be retained.
+    retained: Option<Box<Values>>,
     /// The oldest entry that is handed out; within the oldest chunk, or one past the newest entry.
     oldest: u64,
     /// What the newest hole took: itself, and what was held before it.
@@ -91,6 +96,7 @@ impl Log {
             pool: Pool::new(chunk_bytes(retention)),
             kept: Vec::new(),
             topics: None,
+            retained: None,
             oldest: first,
             discarded: first..first,
             needed: u64::MAX,
@@ -257,11 +263,12 @@ impl Log {
         self.series().map(Series::bytes).sum::<usize>() + self.topic_bytes()
     }
 
-    /// The bytes of lines that have left, and that clients are in the middle of. What clients have
+    /// The bytes of lines that have left, or are retained no longer, and that clients are in the middle of. What clients have
     /// finished since the last call counts no more.
     pub fn kept_bytes(&mut self) -> usize {
         self.kept.retain(Pin::is_needed);
-        self.kept.iter().map(|pin| pin.memory()).sum()
+        let last_values = self.retained.as_mut().map_or(0, |values| values.left_bytes());
+        last_values + self.kept.iter().map(|pin| pin.memory()).sum::<usize>()
     }
 
     /// The present bounds.

@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, MessageTopic, NotTaken, Origin, now_us};
+use super::{
+    Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, MessageTopic, NotTaken, Origin, Retain, RetainAs,
+    now_us,
+};
 use crate::protocol::{Encoder, Message};
 
 /// Publishes into the log, and says how the link is. Whoever has it is the link: there is one at a time, and another
@@ -94,6 +97,30 @@ impl Publisher {
         self.hub.0.log.borrow_mut().append(time_us, message.room(), Some(topic), |seq, envelope, raw| {
             message.write(seq, time_us, envelope, raw);
         });
+    }
+
+    /// The same; and the message is retained so, if such messages are.
+    pub fn publish_retained(
+        &self,
+        time_us: u64,
+        data: Data<'_>,
+        topic: &MessageTopic,
+        retain_as: Option<&RetainAs>,
+    ) {
+        self.publish(time_us, data, topic);
+        if let Some(retain_as) = retain_as {
+            self.hub.0.log.borrow_mut().retain_newest(topic, retain_as);
+        }
+    }
+
+    /// Says which messages are retained from now on. What was retained otherwise is let go, and what is too much.
+    pub fn set_retain(&self, retain: Retain) {
+        self.hub.0.log.borrow_mut().set_retain(retain);
+    }
+
+    /// Lets go of all that is retained: it is another server's.
+    pub fn forget_retained(&self) {
+        self.hub.0.log.borrow_mut().forget_retained();
     }
 
     /// Appends the declaration of a hole in the server's messages. Clients hear of it at the next

@@ -222,9 +222,9 @@ impl ClientReader {
                 self.ask(id, json, timeout_ms.map(Duration::from_millis)).await;
             }
             Op::Cancel { request } => self.cancel(id, request).await,
-            Op::Attach(Attach { since, name, takeover, topics, answers }) => {
+            Op::Attach(Attach { since, name, takeover, topics, answers, snapshot }) => {
                 if !answers || self.claim(id) {
-                    self.attach(id, since, name.as_deref().map(|name| (name, takeover)), topics);
+                    self.attach(id, since, name.as_deref().map(|name| (name, takeover)), topics, snapshot);
                 }
             }
             Op::Ack { seq } => self.acknowledge(id, seq),
@@ -356,6 +356,7 @@ impl ClientReader {
         since: Option<Since<'_>>,
         name: Option<(&str, bool)>,
         topics: Option<Vec<Cow<'_, str>>>,
+        snapshot: bool,
     ) {
         let topics = match topics.map(|topics| patterns(&topics)).transpose() {
             Ok(topics) => topics,
@@ -378,6 +379,10 @@ impl ClientReader {
         {
             let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
             return refuse(Code::BadRequest, &message);
+        }
+        if snapshot && self.hub.log().retained().is_none() {
+            let message = "nothing is retained: topics.retain isn't configured, nor a step's `retain`";
+            return refuse(Code::Unsupported, message);
         }
         let claimed = name.map(|(name, takeover)| self.fanout.claim(self.id, self.peer.uid, name, takeover));
         let (kept, is_new) = match claimed.transpose() {
@@ -410,7 +415,7 @@ impl ClientReader {
             self.hub.counters().gap(lost.why, lost.count());
             lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost)));
         }
-        self.fanout.seek(self.id, Seek { after, start, narrow: None }, &lines);
+        self.fanout.seek(self.id, Seek { after, start, snapshot, narrow: None }, &lines);
     }
 
     fn acknowledge(&self, id: Option<&RawValue>, seq: u64) {

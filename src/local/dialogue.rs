@@ -4,4 +4,5 @@ pub(super) mod lines;
 pub(super) mod outgoing;
 pub(super) mod replies;
 pub(super) mod rights;
+mod snapshot;
 mod trail;

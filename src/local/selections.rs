@@ -50,6 +50,20 @@ impl Narrowing {
             .all(|patterns| patterns.iter().any(|pattern| pattern.matches(view)))
     }
 
+    /// Whether a message is wanted whose topic stands so on its line.
+    pub(super) fn wants_on(&self, topic: Option<&str>) -> bool {
+        match topic {
+            None => self.is_all(),
+            Some("") => true, // nobody can say that it isn't meant
+            Some(topic) => self.is_all() || self.wants(&TopicView::new(topic)),
+        }
+    }
+
+    /// How many patterns there are to look at.
+    pub(super) fn patterns(&self) -> usize {
+        [&self.listener, &self.client].into_iter().flatten().map(|patterns| patterns.len()).sum()
+    }
+
     /// What the patterns take that the client asks for, in bytes.
     pub(super) fn memory(&self) -> usize {
         let patterns = self.client.iter().flat_map(|patterns| patterns.iter());

@@ -13,8 +13,8 @@ use crate::{
     protocol::{
         Line, SERVER, Status,
         status::{
-            Configuration, Held, LastEnd, LastReload, LinkNow, NameRow, Outbox, Sends, Subscriptions,
-            TopicRow, TopicState,
+            Configuration, Held, LastEnd, LastReload, LinkNow, NameRow, Outbox, Retained, Sends,
+            Subscriptions, TopicRow, TopicState,
         },
     },
 };
@@ -69,6 +69,12 @@ pub(super) fn answer(
             max_bytes: log.retention().max_bytes as u64,
             topics: log.topics().map(|topics| topics as u64),
         },
+        retained: log.retained().zip(log.retains()).map(|(retained, retain)| Retained {
+            values: retained.values as u64,
+            bytes: retained.bytes as u64,
+            max_bytes: retain.bounds.bytes as u64,
+            dropped: retained.dropped,
+        }),
         subscriptions: topics.terms().map(|terms| Subscriptions {
             topics: topics.len() as u64,
             max: terms.max as u64,

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{Answer, Farewell, Gap, Hello, Link, Message, Refusal, Status, Success, UpstreamGap};
+use super::{
+    Answer, Farewell, Gap, Hello, Link, Message, Refusal, SnapshotEnd, Status, Success, UpstreamGap,
+};
 
 /// A line from the daemon.
 #[derive(Debug, Serialize)]
@@ -23,6 +25,8 @@ pub enum Line<'a> {
     /// An entry: messages that never came from the server.
     #[serde(rename = "gap")]
     UpstreamGap(UpstreamGap<'a>),
+    /// All last values are said that an `attach` asked for.
+    Snapshot(SnapshotEnd),
     /// A request is done.
     Ok(Success<'a>),
     /// An answer of the server's to a request.
@@ -65,6 +69,7 @@ impl<'a> Line<'a> {
             "link" => read(line).map(Line::Link),
             "gap" if tag.seq.is_none() => read(line).map(Line::Gap),
             "gap" => read(line).map(Line::UpstreamGap),
+            "snapshot" => read(line).map(Line::Snapshot),
             "ok" => read(line).map(Line::Ok),
             "answer" => read(line).map(Line::Answer),
             "status" => read(line).map(Line::Status),

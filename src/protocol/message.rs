@@ -60,6 +60,18 @@ pub struct Message<'a> {
     /// A binary message, in base64 (RFC 4648, with padding).
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub binary: Option<Cow<'a, str>>,
+    /// It is a last value, told again: see `attach`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot: bool,
+}
+
+/// What marks a message as a last value that is told again: the last member of its line.
+pub const SNAPSHOT_MARK: &str = ",\"snapshot\":true";
+
+/// A message's line, marked.
+pub fn mark_snapshot(line: &[u8]) -> Vec<u8> {
+    let open = line.strip_suffix(b"}\n").unwrap_or(line);
+    [open, SNAPSHOT_MARK.as_bytes(), b"}\n"].concat()
 }
 
 /// How the line of a message begins. The daemon writes the type first, so most lines need no parsing.

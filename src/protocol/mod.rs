@@ -18,6 +18,7 @@ mod reply;
 mod request;
 #[cfg(test)]
 mod schema;
+mod snapshot;
 pub mod status;
 mod topic;
 
@@ -28,11 +29,12 @@ pub use hello::{Hello, SERVER, VERSION};
 pub(crate) use json::{Json, json};
 pub use line::Line;
 pub use link::{Ended, Link, LinkFields, LinkState};
-pub use message::{Data, Encoder, Message, Room, Sink, longest};
+pub use message::{Data, Encoder, Message, Room, SNAPSHOT_MARK, Sink, longest, mark_snapshot};
 pub use name::{Name, Named};
 pub use reply::{Bye, Code, Done, Farewell, Refusal, Success};
 pub use request::{
     Attach, Bad, Content, MAX_ID, MAX_NAME, MAX_TIMEOUT_MS, MAX_UNIT, Op, Request, Since, parse,
 };
+pub use snapshot::SnapshotEnd;
 pub use status::{Ledger, ReloadResult, Status};
 pub use topic::{MAX_TOPIC, MessageTopic};

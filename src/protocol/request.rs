@@ -49,9 +49,10 @@ impl Request<'_> {
                 (fields.json, fields.timeout_ms) = (Some(*json), *timeout_ms);
             }
             Op::Cancel { request } => fields.request = Some(request),
-            Op::Attach(Attach { since, name, takeover, topics, answers }) => {
+            Op::Attach(Attach { since, name, takeover, topics, answers, snapshot }) => {
                 (fields.since, fields.name) = (since.clone(), name.as_deref().map(Cow::Borrowed));
                 (fields.takeover, fields.topics, fields.answers) = (*takeover, topics.clone(), *answers);
+                fields.snapshot = *snapshot;
             }
             Op::Ack { seq } => fields.seq = Some(*seq),
             Op::Subscribe { topics, json } => (fields.topics, fields.json) = (Some(topics.clone()), *json),
@@ -163,6 +164,9 @@ pub struct Attach<'a> {
     /// Whether it claims the answers to the server's requests for itself alone.
     #[cfg_attr(test, schemars(default))]
     pub answers: bool,
+    /// Whether it gets the last values before what follows.
+    #[cfg_attr(test, schemars(default))]
+    pub snapshot: bool,
 }
 
 /// What to send, as it stands in the line.
@@ -278,8 +282,8 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
             if fields.takeover && fields.name.is_none() {
                 return bad(id, Code::BadRequest, "`takeover` goes with `name`".to_owned());
             }
-            let Fields { since, name, takeover, topics, answers, .. } = fields;
-            Op::Attach(Attach { since, name, takeover, topics, answers })
+            let Fields { since, name, takeover, topics, answers, snapshot, .. } = fields;
+            Op::Attach(Attach { since, name, takeover, topics, answers, snapshot })
         }
         Some("request") => match request(&fields) {
             Ok(op) => op,
@@ -383,7 +387,7 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
             let there = match op_of(line).as_deref() {
                 Some("send") => "a send has `op`, `id`, and one of `json`, `text`, `binary` and `messages`",
                 Some("attach") => {
-                    "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover`, `topics` and `answers`"
+                    "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover`, `topics`, `answers` and `snapshot`"
                 }
                 Some("ack") => "an ack has `op`, `id` and `seq`",
                 Some("subscribe") => {
@@ -460,6 +464,8 @@ struct Fields<'a> {
     seq: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     answers: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    snapshot: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]

@@ -62,6 +62,9 @@ pub struct Status<'a> {
     pub counters: Counters,
     /// What is held.
     pub log: Held,
+    /// Last values; none where nothing is retained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retained: Option<Retained>,
     /// The topics that clients subscribe to; none where `topics.subscribe` isn't configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<Subscriptions<'a>>,
@@ -344,6 +347,21 @@ pub struct Held {
     /// How many topics the messages held are of; none where none ever was of any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topics: Option<u64>,
+}
+
+/// The last values that are retained.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Retained {
+    /// How many there are.
+    pub values: u64,
+    /// What they take, in bytes.
+    pub bytes: u64,
+    /// The most that they may take (`topics.retain_bytes`).
+    pub max_bytes: u64,
+    /// How many were let go for want of room, since the daemon's start.
+    pub dropped: u64,
 }
 
 /// The topics that clients subscribe to.

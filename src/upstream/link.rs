@@ -19,6 +19,7 @@ use crate::hub::{Cancellation, Command, Commands, Fate, LinkState, Publisher, Se
 
 pub(super) mod backlog;
 mod exchange;
+mod last_values;
 pub(super) mod legacy;
 mod news;
 mod seat;
@@ -52,6 +53,7 @@ pub(super) fn run(
     let mut settings = settings;
     let present = settings.borrow_and_update().clone();
     hub.with_topics(|topics| topics.set_terms(present.terms.subscriptions.clone()));
+    last_values::retain(&hub, None, &present);
     let link = Link {
         machine: Machine::new(present.clone(), seed),
         legacy,
@@ -292,6 +294,7 @@ impl<D: Dial + 'static> Link<D> {
         if self.present.terms.subscriptions != new.terms.subscriptions {
             self.hub.with_topics(|topics| topics.set_terms(new.terms.subscriptions.clone()));
         }
+        last_values::retain(&self.hub, Some(&self.present), &new);
         self.present = new.clone();
         self.backlog.set_limits(new.outbox);
         self.tell_rewrites();

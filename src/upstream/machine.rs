@@ -189,7 +189,7 @@ impl Machine {
         let Some(channel) = find(state, rotation, slot) else {
             return Hearing { publish: true, ..Hearing::default() };
         };
-        let Hearing { holes, publish, topic, topics } = channel.hear(now, world, message);
+        let Hearing { holes, publish, topic, topics, retain } = channel.hear(now, world, message);
         if let Some(newer) = rotation.newer(slot) {
             world.tell_newer(slot, newer);
         }
@@ -200,7 +200,7 @@ impl Machine {
         {
             channel.forget_unsaid(); // it is read to its end, and answers to nobody any more
         }
-        Hearing { holes, publish: publish && is_new, topic, topics }
+        Hearing { holes, publish: publish && is_new, topic, topics, retain }
     }
 
     /// The next thing to tell clients and people. Drain it after each [`Machine::handle`] and

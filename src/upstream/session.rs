@@ -15,7 +15,7 @@ use std::{
 use super::secrets::Secrets;
 use crate::{
     config::{Pointer, Remedy, Say, format_duration},
-    hub::{Data, Hole, MessageTopic},
+    hub::{Data, Hole, MessageTopic, RetainAs},
 };
 
 mod asked;
@@ -78,6 +78,8 @@ pub(super) struct Session {
     of_topics: OfTopics,
     /// Which topic that message is of.
     topic: MessageTopic,
+    /// As what it is retained.
+    retain: Option<RetainAs>,
     next_id: u64,
     /// The requests that wait for their answers.
     calls: Calls,
@@ -157,6 +159,7 @@ impl Session {
             holes: Vec::new(),
             of_topics: OfTopics::default(),
             topic: MessageTopic::None,
+            retain: None,
             next_id: 1,
             calls: Calls::default(),
             serving: Serving::default(),
@@ -247,6 +250,11 @@ impl Session {
         std::mem::take(&mut self.topic)
     }
 
+    /// As what the message is retained that was just heard.
+    pub(super) fn take_retain(&mut self) -> Option<RetainAs> {
+        self.retain.take()
+    }
+
     /// The next thing to do. Drain it after each call.
     pub(super) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -296,6 +304,10 @@ impl Session {
         if let Some(naming) = &rules.naming {
             let slot = |pointer: &Pointer| rules.slots.pointers().iter().position(|there| there == pointer);
             self.topic = naming.of(look, slot);
+        }
+        if let Some(key) = rules.retain {
+            let key = key.and_then(|slot| naming::text(look.get(slot)?));
+            self.retain = Some(RetainAs::Newest(key));
         }
         for (slot, pointer) in &rules.last {
             if let Some(json) = look.get(*slot) {

@@ -25,6 +25,7 @@ mod secrets;
 mod sends;
 mod servers;
 mod service;
+mod snapshots;
 mod storm;
 mod target;
 mod terms;

@@ -63,6 +63,21 @@ fn topics() {
 }
 
 #[test]
+fn snapshot() {
+    let (_server, daemon, mut upstream) = up("[topics]\npointer = \"/stream\"\nretain = true\n");
+    let mut client = daemon.client();
+    for text in [
+        r#"{"stream":"btc.book","p":"1.4"}"#,
+        r#"{"stream":"eth.book","p":"2.5"}"#,
+        r#"{"stream":"btc.trades","p":"1.5"}"#,
+    ] {
+        upstream.text(text);
+        client.message();
+    }
+    run("snapshot", &mut client);
+}
+
+#[test]
 fn link() {
     let (server, daemon, mut upstream) = up("");
     let mut client = daemon.client();

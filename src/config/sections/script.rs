@@ -55,6 +55,9 @@ pub struct Step {
     /// `publish`: whether the expected or rejected message is given to clients, and a refusal's words to the
     /// log. Default true.
     pub publish: bool,
+    /// `retain`: whether the expected message is retained: who attaches with `snapshot` gets it, until that of the next
+    /// connection takes its place. Default false.
+    pub retain: bool,
     /// `timeout`: for the expected message; 10 ms to 10 min. Default: what is left of
     /// `upstream.connect_timeout`, which bounds the whole script in any case.
     pub timeout: Option<Duration>,
@@ -77,6 +80,7 @@ impl Step {
             capture: Vec::new(),
             capture_regex: None,
             publish: true,
+            retain: false,
             timeout: None,
             on_fail: Remedy::Retry,
         }
@@ -139,12 +143,13 @@ impl Step {
             capture: read_values(section.section("capture")),
             capture_regex: read_regex(&section, "capture_regex"),
             publish: section.truth("publish").unwrap_or(default.publish),
+            retain: section.truth("retain").unwrap_or(default.retain),
             timeout: section.duration("timeout", timeouts),
             on_fail: section.one_of("on_fail", &ON_FAIL).unwrap_or(default.on_fail),
             ..default
         };
         if section.item("expect").is_none() {
-            for key in ["reject", "capture", "capture_regex", "timeout", "publish"] {
+            for key in ["reject", "capture", "capture_regex", "timeout", "publish", "retain"] {
                 if section.item(key).is_some() {
                     section.problem(
                         key,
@@ -160,6 +165,12 @@ impl Step {
             section.problem(
                 "reject",
                 "is the same as `expect`, so that nothing would be expected: take one out",
+            );
+        }
+        if step.retain && !step.publish {
+            section.problem(
+                "retain",
+                "keeps what clients get, but `publish = false` keeps it from them: take one out",
             );
         }
         section.finish();

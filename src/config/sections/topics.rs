@@ -10,6 +10,8 @@ use crate::config::{
     reader::Section,
 };
 
+use super::rotate::read_pointer;
+
 /// So many pointers, or rules, at most.
 const MAX: usize = 256;
 
@@ -23,6 +25,28 @@ pub struct Topics {
     pub pointers: Vec<Pointer>,
     /// `join`: what stands between them. Default `.`.
     pub join: String,
+    /// `retain`: whether the newest message of each topic is retained. Default false.
+    pub retain: bool,
+    /// `retain_key`: the newest is retained for each value here, within its topic or without one. None by default.
+    pub retain_key: Option<Pointer>,
+    /// `retain_max` and `retain_bytes`.
+    pub bounds: RetainBounds,
+}
+
+/// How much is retained: what was updated the longest ago goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetainBounds {
+    /// `retain_max`: so many values, 1 to 1,000,000. Default 10,000.
+    pub max: usize,
+    /// `retain_bytes`: so many bytes, what it takes to find them included; 64 KiB to 1 TiB. What steps of the script
+    /// were answered counts too. Default 16 MiB.
+    pub bytes: usize,
+}
+
+impl Default for RetainBounds {
+    fn default() -> Self {
+        Self { max: 10_000, bytes: 16 << 20 }
+    }
 }
 
 /// One `[[topics.rule]]`.
@@ -64,7 +88,28 @@ impl Topics {
             item.problem("has control characters in it, which no topic has");
         }
         let join = join.and_then(|item| item.text()).unwrap_or(".").to_owned();
-        Self { rules, pointers, join }
+        let default = RetainBounds::default();
+        let bounds = RetainBounds {
+            max: section.integer("retain_max", 1..=1_000_000).unwrap_or(default.max),
+            bytes: section.size("retain_bytes", 64 << 10..=1 << 40).unwrap_or(default.bytes),
+        };
+        let retain = section.truth("retain").unwrap_or(false);
+        let retain_key = read_pointer(section, "retain_key");
+        if !section.is_refused() && !retain {
+            for key in ["retain_key", "retain_max", "retain_bytes"] {
+                if section.item(key).is_some() {
+                    section.problem(key, "only goes with `retain = true` in [topics]: write that, too");
+                }
+            }
+        }
+        let names_any = rules.is_empty() && items.is_empty();
+        if retain && names_any && section.item("retain_key").is_none() && section.item("id_topic").is_none() {
+            section.problem(
+                "retain",
+                "is true, but no message has a topic: write topics.pointer, a [[topics.rule]] or topics.retain_key",
+            );
+        }
+        Self { rules, pointers, join, retain, retain_key, bounds }
     }
 
     /// Whether no message has a topic.

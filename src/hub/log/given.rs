@@ -49,6 +49,7 @@ impl Log {
             return Err(NotTaken::NoLine);
         }
         self.append_line(time_us, envelope, raw);
+        self.retain_given(envelope);
         Ok(())
     }
 
@@ -74,6 +75,7 @@ impl Log {
         self.discarded = if is_one { self.discarded.start } else { self.oldest }..seq;
         self.oldest = seq;
         self.topics.iter_mut().for_each(|topics| topics.forget_before(seq));
+        self.drop_retained();
         if self.is_staging() {
             self.staged = seq;
         }

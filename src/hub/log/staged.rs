@@ -52,12 +52,14 @@ impl Log {
     pub(in crate::hub) fn commit(&mut self, through: u64) {
         if self.is_staging() {
             self.staged = self.staged.max(through.saturating_add(1).min(self.next()));
+            self.retain_committed();
         }
     }
 
     /// Commits all that is staged, and from now on each entry as it comes.
     pub(in crate::hub) fn commit_all(&mut self) {
         self.staged = u64::MAX;
+        self.retain_committed();
     }
 
     /// Takes the staged entries back, and says how many they were: the next entry has the first one's `seq`.
@@ -68,6 +70,7 @@ impl Log {
             envelope.cut(*staged, pool);
             raw.iter_mut().for_each(|raw| raw.cut(*staged, pool));
             self.topics.iter_mut().for_each(|topics| topics.cut(self.staged));
+            self.cut_retained(self.staged);
         }
         count
     }

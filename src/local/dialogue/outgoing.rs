@@ -6,8 +6,8 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use super::trail::Trail;
-use crate::hub::{Ahead, Cursor, Ledger, Log, Lost, Picked, Stretch};
+use super::{snapshot::Snapshot, trail::Trail};
+use crate::hub::{Ahead, Cursor, LastValue, Ledger, Log, Lost, Picked, Stretch};
 
 /// The outgoing side of one client, down to the byte.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(in crate::local) struct Outgoing {
     written: usize,
     /// A move of the cursor that waits for the end of a line.
     seek: Option<Seek>,
+    /// The last values that come before the next entry.
+    snapshot: Option<Box<Snapshot>>,
     /// Entries are held back: the client may still say where it wants to begin.
     is_held_back: bool,
     ending: LastWords,
@@ -53,6 +55,8 @@ pub(in crate::local) struct Seek {
     pub(in crate::local) after: u64,
     /// The entry before the next one to deliver. What lies between is declared lost already.
     pub(in crate::local) start: u64,
+    /// Whether the last values up to there come first.
+    pub(in crate::local) snapshot: bool,
     /// Up to where those have what they want who follow, for one that doesn't want all: see [`Cursor::narrow`].
     pub(in crate::local) narrow: Option<Rc<Cell<u64>>>,
 }
@@ -69,6 +73,8 @@ pub(in crate::local) enum Next<'a> {
     /// Pick what the client wants of the entries from this one on, write it, and report with
     /// [`Outgoing::wrote_picked`].
     Pick(u64),
+    /// Go on with the snapshot by [`Outgoing::go_on`].
+    Snapshot,
     /// The client fell out of the log: declare it with [`Outgoing::declare`], or cut it off.
     Lost,
     /// Everything is said: close the connection.
@@ -91,6 +97,7 @@ impl Outgoing {
             replies,
             written,
             seek,
+            snapshot: None,
             is_held_back: false,
             ending: LastWords::No,
             deaf: false,
@@ -119,7 +126,7 @@ impl Outgoing {
     /// Nothing that is written reaches the client any more. It may have said something before.
     pub(in crate::local) fn deafen(&mut self) {
         self.deaf = true;
-        (self.replies, self.written, self.seek) = (Vec::new(), 0, None);
+        (self.replies, self.written, self.seek, self.snapshot) = (Vec::new(), 0, None, None);
         self.charge();
         if let Some(cursor) = &mut self.cursor {
             cursor.abandon();
@@ -144,6 +151,7 @@ impl Outgoing {
         if let Some(trail) = &mut self.trail {
             trail.begin(self.total, seek.after); // it hears of what lies between with these lines
         }
+        self.change_snapshot(seek.snapshot.then_some(seek.start));
         self.seek = Some(seek);
         self.apply_seek();
     }
@@ -171,6 +179,7 @@ impl Outgoing {
     pub(in crate::local) fn cut_off(&mut self, words: Vec<u8>) {
         if matches!(self.ending, LastWords::No | LastWords::AfterData(_)) {
             self.ending = LastWords::CutOff(words);
+            self.change_snapshot(None);
         }
     }
 
@@ -189,6 +198,9 @@ impl Outgoing {
         if self.deaf {
             return if self.is_finishing() { Next::Close } else { Next::Wait };
         }
+        if let Some(line) = self.snapshot.as_ref().and_then(|snapshot| snapshot.line()) {
+            return Next::Write(line);
+        }
         if !self.at_line_start() {
             // something else may have to follow the line under way
             if self.unread_replies() > 0 || self.seek.is_some() || self.is_cut_off() {
@@ -198,6 +210,9 @@ impl Outgoing {
             return Next::Write(&self.replies[self.written..]);
         }
         if !self.is_cut_off() && !self.is_held_back {
+            if self.snapshot.is_some() {
+                return Next::Snapshot;
+            }
             match self.cursor.as_mut().map(|cursor| cursor.ahead(log)) {
                 Some(Ahead::Bytes(stretch)) => return Next::Lines(stretch),
                 Some(Ahead::ToPick(from)) => return Next::Pick(from),
@@ -221,7 +236,10 @@ impl Outgoing {
     /// Records that the first `written` bytes of [`Next::Write`] are out.
     pub(in crate::local) fn wrote(&mut self, log: &mut Log, written: usize) {
         self.total += written as u64;
-        if self.at_line_start() && self.unread_replies() > 0 {
+        if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| snapshot.line().is_some()) {
+            snapshot.wrote(written);
+            self.end_snapshot();
+        } else if self.at_line_start() && self.unread_replies() > 0 {
             self.written += written;
             if self.unread_replies() == 0 {
                 (self.replies, self.written) = (Vec::new(), 0);
@@ -286,7 +304,8 @@ impl Outgoing {
 
     /// Lets one that doesn't want all follow, if it has what there is: see [`Cursor::follow`].
     pub(in crate::local) fn follow(&mut self, log: &Log) -> bool {
-        let may = !self.is_held_back && !self.deaf && !self.is_cut_off() && self.seek.is_none();
+        let is_settled = self.seek.is_none() && self.snapshot.is_none();
+        let may = !self.is_held_back && !self.deaf && !self.is_cut_off() && is_settled;
         match &mut self.cursor {
             Some(cursor) if may => cursor.follow(log),
             _ => false,
@@ -296,6 +315,33 @@ impl Outgoing {
     /// Lets it follow no longer.
     pub(in crate::local) fn fall_behind(&mut self) {
         self.cursor.iter_mut().for_each(Cursor::fall_behind);
+    }
+
+    /// Goes on with the snapshot, for [`Next::Snapshot`]: a piece of it is what comes next. `wants` says which values the
+    /// client may have, each at the cost of looking at so many patterns.
+    pub(in crate::local) fn go_on(
+        &mut self,
+        log: &Log,
+        patterns: usize,
+        wants: impl Fn(&LastValue<'_>) -> bool,
+    ) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.go_on(log, patterns, wants, &mut self.replies);
+            self.charge();
+            self.end_snapshot();
+        }
+    }
+
+    /// A snapshot begins, or none: one that is under way ends after its line.
+    fn change_snapshot(&mut self, to: Option<u64>) {
+        let line = self.snapshot.take().and_then(|snapshot| snapshot.into_line());
+        if to.is_some() || line.is_some() {
+            self.snapshot = Some(Box::new(Snapshot::new(to, line)));
+        }
+    }
+
+    fn end_snapshot(&mut self) {
+        self.snapshot.take_if(|snapshot| snapshot.is_over());
     }
 
     /// How many bytes the client has taken.
@@ -364,7 +410,8 @@ impl Outgoing {
     /// Whether something is held for this client that others don't need: a line under way that has left the
     /// log, or replies.
     pub(in crate::local) fn holds(&self) -> bool {
-        self.charged > 0 || self.cursor.as_ref().is_some_and(Cursor::is_kept)
+        let has_line = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.line().is_some());
+        self.charged > 0 || has_line || self.cursor.as_ref().is_some_and(Cursor::is_kept)
     }
 
     fn charge(&mut self) {

@@ -66,7 +66,7 @@ impl Fanout {
         if client.lagging && !client.outgoing.is_finishing() {
             return true;
         }
-        let Member { about, stream, outgoing, selection, .. } = client;
+        let Member { about, stream, outgoing, selection, narrowing, .. } = client;
         let mut burst = self.0.burst.borrow_mut();
         let turn = self.0.reader.with_log(|log| {
             for _ in 0..WRITES_PER_TURN {
@@ -74,6 +74,10 @@ impl Fanout {
                     Next::Wait => return Turn::Done,
                     Next::Close => return Turn::Close,
                     Next::Lost => return Turn::Lost,
+                    Next::Snapshot => {
+                        outgoing.go_on(log, narrowing.patterns(), |value| narrowing.wants_on(value.topic));
+                        continue;
+                    }
                     Next::Pick(from) => {
                         let mut selections = self.0.selections.borrow_mut();
                         let Some(selection) = *selection else { return Turn::Done };

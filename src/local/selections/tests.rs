@@ -144,6 +144,7 @@ impl Stage {
                 loop {
                     let (length, written) = match outgoing.next(log) {
                         Next::Wait | Next::Close => break,
+                        Next::Snapshot => unreachable!("nobody asks for one"),
                         Next::Lost => {
                             let words = |lost: crate::hub::Lost| format!("lost {} {}\n", lost.from, lost.to);
                             outgoing.declare(log, |lost| words(lost).into_bytes());
@@ -207,7 +208,7 @@ impl Stage {
                 let after = head.saturating_sub(back);
                 let start = after.max(self.hub.log().oldest() - 1);
                 let lines = format!("at {after} {start}\n").into_bytes();
-                client.outgoing.seek(&lines, Seek { after, start, narrow: upto });
+                client.outgoing.seek(&lines, Seek { after, start, snapshot: false, narrow: upto });
                 client.wanted.push(vec![(0, wants)]);
             }
         }

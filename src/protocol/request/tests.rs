@@ -30,7 +30,7 @@ fn a_line_that_is_no_request_says_how_one_is_written() {
         ),
         (
             r#"{"op":"attach","from":1}"#,
-            "unknown field `from`: an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover`, `topics` and `answers`",
+            "unknown field `from`: an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover`, `topics`, `answers` and `snapshot`",
         ),
     ] {
         assert_eq!(bad(line).2, sentence, "{line}");
@@ -49,7 +49,7 @@ fn each_op_is_read() {
         ),
         (
             r#"{"op":"attach","answers":true}"#,
-            "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: true })",
+            "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: true, snapshot: false })",
         ),
         (
             r#"{"op":"request","id":1,"json":{},"timeout_ms":5}"#,
@@ -58,24 +58,24 @@ fn each_op_is_read() {
         (r#"{"op":"cancel","request":"a"}"#, r#"Cancel { request: RawValue("a") }"#),
         (
             r#"{"op":"attach","topics":["a.*","b\n"]}"#,
-            r#"Attach(Attach { since: None, name: None, takeover: false, topics: Some(["a.*", "b\n"]), answers: false })"#,
+            r#"Attach(Attach { since: None, name: None, takeover: false, topics: Some(["a.*", "b\n"]), answers: false, snapshot: false })"#,
         ),
         (
             r#"{"op":"attach"}"#,
-            "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: false })",
+            "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: false, snapshot: false })",
         ),
         (
             r#"{"op":"attach","since":null}"#,
-            "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: false })",
+            "Attach(Attach { since: None, name: None, takeover: false, topics: None, answers: false, snapshot: false })",
         ),
         (
             r#"{"op":"attach","name":"b\u00f6t","takeover":true}"#,
-            "Attach(Attach { since: None, name: Some(\"böt\"), takeover: true, topics: None, answers: false })",
+            "Attach(Attach { since: None, name: Some(\"böt\"), takeover: true, topics: None, answers: false, snapshot: false })",
         ),
         (r#"{"op":"ack","seq":7}"#, "Ack { seq: 7 }"),
         (
             r#"{"op":"attach","since":{"epoch":"e","seq":3}}"#,
-            r#"Attach(Attach { since: Some(Since { epoch: "e", seq: 3 }), name: None, takeover: false, topics: None, answers: false })"#,
+            r#"Attach(Attach { since: Some(Since { epoch: "e", seq: 3 }), name: None, takeover: false, topics: None, answers: false, snapshot: false })"#,
         ),
         (
             r#"{"op":"subscribe","topics":["a","b"],"json":null}"#,

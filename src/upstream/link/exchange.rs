@@ -50,7 +50,7 @@ impl Exchange for LinkExchange<'_> {
                         })
                     });
                     let topic = of_id.map_or(verdict.topic, MessageTopic::new);
-                    self.hub.publish(time_us, data, &topic);
+                    self.hub.publish_retained(time_us, data, &topic, verdict.retain.as_ref());
                 }
                 tell(self.hub, self.machine);
             }

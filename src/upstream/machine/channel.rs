@@ -114,7 +114,13 @@ impl Channel {
         }
         let publish = self.session.heard(&mut world.context(now, self.slot), message) == Publish::Yes;
         let (topic, topics) = (self.session.take_topic(), self.session.take_topics());
-        Hearing { holes: self.session.take_holes(), publish, topic, topics }
+        Hearing {
+            holes: self.session.take_holes(),
+            publish,
+            topic,
+            topics,
+            retain: self.session.take_retain(),
+        }
     }
 
     /// A pong came in. Its round trip, when it answers the newest ping.

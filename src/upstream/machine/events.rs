@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    hub::{Hole, LinkStatus, MessageTopic},
+    hub::{Hole, LinkStatus, MessageTopic, RetainAs},
     upstream::{
         failure::Failure,
         secrets::Secrets,
@@ -122,6 +122,8 @@ pub(in crate::upstream) struct Hearing {
     pub(in crate::upstream) topics: OfTopics,
     /// Which topic it is of.
     pub(in crate::upstream) topic: MessageTopic,
+    /// As what it is retained.
+    pub(in crate::upstream) retain: Option<RetainAs>,
 }
 
 /// A change within a state.

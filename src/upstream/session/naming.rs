@@ -53,7 +53,7 @@ impl Naming {
 }
 
 /// A value that a topic can be of, or have in it: a text, a number, true or false.
-fn text(json: &str) -> Option<String> {
+pub(super) fn text(json: &str) -> Option<String> {
     match json.as_bytes().first()? {
         b'"' => serde_json::from_str(json).ok(),
         b'{' | b'[' | b'n' => None,

@@ -27,6 +27,8 @@ pub(in crate::upstream) struct Rules {
     /// Messages that make the connection useless.
     pub(super) faults: Vec<(Matcher, String, Remedy)>,
     pub(super) naming: Option<Naming>,
+    /// Messages are retained by their topics, and by the key at the pointer of this number, if there is one.
+    pub(super) retain: Option<Option<usize>>,
     pub(super) rotate: Option<(Matcher, String)>,
     pub(super) sequence: Option<SequenceRule>,
     pub(super) requests: Option<RequestRules>,
@@ -78,6 +80,8 @@ pub(super) struct StepRule {
     pub(super) capture: Values,
     pub(super) capture_regex: Option<Expression>,
     pub(super) publish: bool,
+    /// What it is answered is retained: as that of the step of this number of all that are configured.
+    pub(super) retain: Option<usize>,
     pub(super) timeout: Option<Duration>,
     pub(super) on_fail: Remedy,
 }
@@ -131,6 +135,8 @@ impl Rules {
         });
         let faults = faults.collect();
         let naming = Naming::new(&terms.topics, &mut compiler);
+        let key = terms.topics.retain_key.as_ref().map(|pointer| compiler.value(pointer));
+        let retain = terms.topics.retain.then_some(key);
         let rotate = terms.rotate.when.as_ref();
         let rotate = rotate.map(|pattern| (compiler.pattern(pattern), pattern.to_string()));
         let sequence = terms.sequence.as_ref().map(|sequence| SequenceRule {
@@ -157,8 +163,8 @@ impl Rules {
         let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref());
         says.for_each(|say| compiler.asks_for(say));
         let always = compiler.slots.pointers().len();
-        let steps = terms.script.steps.iter().filter(|step| step.is_wanted(&terms.vars));
-        let steps = steps.map(|step| compiler.step(step)).collect();
+        let steps = terms.script.steps.iter().enumerate().filter(|(_, step)| step.is_wanted(&terms.vars));
+        let steps = steps.map(|(at, step)| compiler.step(at, step)).collect();
         let Compiler { slots, sieve, last } = compiler;
         Rules {
             steps,
@@ -166,6 +172,7 @@ impl Rules {
             replies,
             faults,
             naming,
+            retain,
             rotate,
             sequence,
             requests,
@@ -262,7 +269,7 @@ impl Compiler {
         }
     }
 
-    fn step(&mut self, step: &crate::config::Step) -> StepRule {
+    fn step(&mut self, at: usize, step: &crate::config::Step) -> StepRule {
         let expect = step.expect.as_ref();
         let reject = step.reject.iter().map(|reject| self.rejection(reject, step.on_fail)).collect();
         StepRule {
@@ -275,6 +282,7 @@ impl Compiler {
             capture: self.values(&step.capture),
             capture_regex: step.capture_regex.clone(),
             publish: step.publish,
+            retain: step.retain.then_some(at),
             timeout: step.timeout,
             on_fail: step.on_fail,
         }

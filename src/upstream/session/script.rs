@@ -14,7 +14,10 @@ use super::{
     memory::Captures,
     rules::{Rejection, Rules, StepRule},
 };
-use crate::config::{Remedy, Say, format_duration};
+use crate::{
+    config::{Remedy, Say, format_duration},
+    hub::RetainAs,
+};
 
 /// So often a step is put off on one connection; then another connection follows, after the same delay.
 pub(super) const MAX_PUT_OFF: u32 = 100;
@@ -92,6 +95,9 @@ impl Session {
         match self.capture(context, &step.capture, &groups, look) {
             Ok(()) => {
                 self.mark(Mark::Met(at));
+                if let Some(step) = step.retain {
+                    self.retain = Some(RetainAs::Answer(step));
+                }
                 if std::mem::take(&mut self.put_off) > 0 {
                     self.effects.push_back(Effect::TakenOn);
                 }
