@@ -244,7 +244,6 @@ mod tests {
             max_clients_per_user: None,
             max_line: 1,
             answers: false,
-            topics: None,
         }
     }
 

@@ -128,12 +128,12 @@ section!(LISTENER, listener, Listener {
     max_clients_per_user: "listener.max_clients_per_user" Nothing,
     max_line: "listener.max_line" Nothing,
     answers: "listener.answers" Nothing,
-    topics: "listener.topics" Nothing,
 } but grant);
 
 section!(GRANT, grant, Grant {
     rights: "listener.rights" Nothing,
     ops: "listener.ops" Nothing,
+    topics: "listener.topics" Nothing,
     send_when: "listener.send_when" Nothing,
     max_message: "listener.max_message" Nothing,
     rate: "listener.rate" Nothing,

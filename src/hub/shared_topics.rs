@@ -27,6 +27,12 @@ impl Hub {
         done
     }
 
+    /// A client may have those topics only that `may` names: it gives up the others that it holds, and hears so.
+    pub fn revoke_topics(&self, now: Instant, client: u64, may: impl Fn(&str) -> bool) {
+        self.0.topics.borrow_mut().revoke(now, client, may);
+        self.topics_have_changed();
+    }
+
     /// A client that has gone holds nothing any more.
     pub(super) fn leave_topics(&self, now: Instant, client: u64) {
         if !self.topics().is_empty() {

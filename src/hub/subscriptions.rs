@@ -22,7 +22,7 @@ mod seat;
 mod tests;
 
 use self::{
-    asking::{Ask, Client},
+    asking::{Ask, Client, Share},
     seat::{Phase, Seat},
 };
 pub use self::{
@@ -45,8 +45,10 @@ pub struct Subscriptions {
     terms: Option<Rc<config::Subscriptions>>,
     topics: BTreeMap<Topic, Held>,
     clients: BTreeMap<u64, Client>,
-    /// How many clients of each user hold something.
-    users: BTreeMap<u32, usize>,
+    /// What each user's clients have of it all; none of who has nothing.
+    users: BTreeMap<u32, Share>,
+    /// What all of them take: see [`Share::room`].
+    room: usize,
     asks: BTreeMap<u64, Ask>,
     next_number: u64,
     seats: [Option<Seat>; SEATS],
@@ -61,7 +63,8 @@ struct Held {
     payload: Option<Rc<str>>,
     /// What it must have in common with others to be said with them.
     group: Rc<str>,
-    holders: BTreeSet<u64>,
+    /// Clients, by their users.
+    holders: BTreeSet<(u32, u64)>,
     /// Those of `asks` that wait for word of it.
     asks: Vec<u64>,
     lapses: Option<Instant>,
@@ -88,9 +91,14 @@ impl Subscriptions {
             self.seats.fill_with(|| None);
         }
         self.terms = terms.map(Rc::new);
-        let Some(terms) = &self.terms else { return };
+        let Some(terms) = self.terms.clone() else { return };
+        let mut unfit = Vec::new();
         for (topic, held) in &mut self.topics {
             held.group = terms.group(topic, held.payload.as_deref()).into();
+            unfit.extend(terms.check(topic).err().map(|why| (Rc::clone(topic), why)));
+        }
+        for (topic, why) in unfit {
+            self.lose(&topic, Trouble::Refused, &format!("by the new configuration it {why}"));
         }
     }
 
@@ -111,7 +119,12 @@ impl Subscriptions {
 
     /// The topics, those of one client or all, with how many clients hold each.
     pub fn rows(&self, client: Option<u64>) -> impl Iterator<Item = (&Topic, usize, TopicState)> {
-        let is_meant = move |held: &Held| client.is_none_or(|client| held.holders.contains(&client));
+        let uid = client.and_then(|client| Some(self.clients.get(&client)?.uid()));
+        let is_meant = move |held: &Held| match (client, uid) {
+            (None, _) => true,
+            (Some(client), Some(uid)) => held.holders.contains(&(uid, client)),
+            (Some(_), None) => false,
+        };
         self.topics.iter().filter(move |(_, held)| is_meant(held)).map(|(topic, held)| {
             let state = match self.is_live(topic) {
                 _ if held.holders.is_empty() => TopicState::Lingering,
@@ -120,6 +133,11 @@ impl Subscriptions {
             };
             (topic, held.holders.len(), state)
         })
+    }
+
+    /// The topics that a client holds.
+    pub fn of(&self, client: u64) -> impl Iterator<Item = &Topic> {
+        self.clients.get(&client).into_iter().flat_map(|client| &client.topics)
     }
 
     /// The next thing that a client is to hear.
@@ -157,7 +175,8 @@ impl Subscriptions {
     /// The topic isn't wanted any more: it is unsubscribed from wherever it was said.
     fn lapse(&mut self, topic: &Topic) {
         let says = self.terms.as_ref().is_some_and(|terms| terms.unsubscribe.is_some());
-        self.seats.iter_mut().flatten().for_each(|seat| seat.give_up(topic, says));
+        let most = self.terms.as_ref().map_or(0, |terms| terms.max);
+        self.seats.iter_mut().flatten().for_each(|seat| seat.give_up(topic, says, most));
         if let Some(held) = self.topics.remove(topic) {
             self.payload_bytes -= held.payload.map_or(0, |payload| payload.len());
             if let Some(at) = held.lapses {
@@ -176,9 +195,17 @@ impl Subscriptions {
             told.extend(self.asks.get(&ask).map(|ask| ask.client));
             self.fail_ask(ask, topic, trouble, why);
         }
-        for id in holders {
-            if let Some(client) = self.clients.get(&id).filter(|_| !told.contains(&id)) {
-                let word = Word::Failed { trouble, topics: vec![Rc::clone(topic)], why: why.to_owned() };
+        for uid in holders.iter().map(|(uid, _)| *uid).collect::<BTreeSet<_>>() {
+            self.charge(uid, |share| share.topics -= 1);
+        }
+        for (_, id) in holders {
+            if let Some(client) = self.clients.get(&id) {
+                let topics = || vec![Rc::clone(topic)];
+                if !told.contains(&id) {
+                    let word = Word::Failed { trouble, topics: topics(), why: why.to_owned() };
+                    self.words.push_back((Rc::clone(&client.losses), word));
+                }
+                let word = Word::Holds { topics: topics(), holds: false };
                 self.words.push_back((Rc::clone(&client.losses), word));
             }
             self.forget_held(id, topic);
@@ -191,13 +218,16 @@ impl Subscriptions {
         let Some(held) = self.topics.get_mut(topic) else { return };
         let why = "the server hasn't answered within topics.answer.timeout";
         for ask in std::mem::take(&mut held.asks) {
-            let client = self.asks.get(&ask).map(|ask| ask.client);
+            let Some(client) = self.asks.get(&ask).map(|ask| ask.client) else { continue };
+            let losses = self.clients.get(&client).map(|client| Rc::clone(&client.losses));
             self.fail_ask(ask, topic, Trouble::Timeout, why);
-            client.into_iter().for_each(|client| self.release(now, client, topic));
+            let word = Word::Holds { topics: vec![Rc::clone(topic)], holds: false };
+            self.words.extend(losses.map(|losses| (losses, word)));
+            self.release(now, client, topic);
         }
         let Some(held) = self.topics.get(topic) else { return };
         let why = format!("{why} when it was said again; it is kept, and may be without messages");
-        for client in held.holders.iter().filter_map(|id| self.clients.get(id)) {
+        for client in held.holders.iter().filter_map(|(_, id)| self.clients.get(id)) {
             let (topics, why) = (vec![Rc::clone(topic)], why.clone());
             self.words.push_back((
                 Rc::clone(&client.losses),

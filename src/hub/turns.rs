@@ -114,6 +114,24 @@ impl<T> Turns<T> {
         })
     }
 
+    /// Takes out things for which `which` holds, in the order of each client, `most` at most. No more than `looks` of each
+    /// are looked at.
+    pub fn take_some(&mut self, most: usize, looks: usize, which: impl Fn(&T) -> bool) -> Vec<T> {
+        self.take(|queue, taken| {
+            let mut passed = Vec::new();
+            for _ in 0..looks.min(queue.len()) {
+                if taken.len() == most {
+                    break;
+                }
+                match queue.pop_front() {
+                    Some(thing) if which(&thing) => taken.push(thing),
+                    thing => passed.extend(thing),
+                }
+            }
+            passed.into_iter().rev().for_each(|thing| queue.push_front(thing));
+        })
+    }
+
     /// Takes out the newest thing of a client.
     pub fn take_newest(&mut self, client: u64) -> Option<T> {
         let queue = self.queues.get_mut(&client)?;
@@ -194,6 +212,10 @@ mod tests {
         for (uid, client, thing) in [(1, 1, "a"), (1, 1, "b"), (2, 2, "c"), (3, 3, "d")] {
             turns.push(&Origin::new(uid, client), thing);
         }
+        assert_eq!(turns.take_some(0, 9, |_| true), [""; 0]);
+        assert_eq!(turns.take_some(1, 9, |thing| *thing > "c"), ["d"]);
+        assert_eq!(turns.take_some(9, 1, |thing| *thing == "b"), [""; 0], "it is the second");
+        turns.push(&Origin::new(3, 3), "d");
         assert_eq!(turns.take_newest(1), Some("b"));
         assert_eq!(turns.take_newest(2), Some("c"));
         assert_eq!(turns.take_newest(2), None);

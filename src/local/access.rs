@@ -12,9 +12,9 @@ use super::{
     socket::{Ids, Peer, own_uid},
 };
 use crate::{
-    config::{Grant, Listener, Window},
+    config::{Grant, Listener, Subscriptions, TopicPattern, TopicView, Window},
     hub::Payload,
-    protocol::Code,
+    protocol::{Code, Op},
 };
 
 /// A listener's settings, which a reload may change, for the listener and for all who are connected to it.
@@ -56,6 +56,27 @@ impl Access {
         Ref::map(self.config(), |config| rights::of(config, &self.members.borrow(), who, self.own_uid))
     }
 
+    /// The topics that a client gets messages of, and may subscribe to; all where nothing is said. What the listener
+    /// says of them is for those, too, who may do everything: it is what this socket is for.
+    pub(super) fn topics_of(&self, who: &Who) -> Option<Vec<TopicPattern>> {
+        let config = self.config();
+        rights::topics_of(&config, &self.members.borrow(), who, self.own_uid).map(<[TopicPattern]>::to_vec)
+    }
+
+    /// Whether a client may have a topic.
+    pub(super) fn may_have(&self, who: &Who, topic: &str) -> bool {
+        let (config, members) = (self.config(), self.members.borrow());
+        rights::topics_of(&config, &members, who, self.own_uid).is_none_or(|patterns| {
+            let view = TopicView::new(topic);
+            patterns.iter().any(|pattern| pattern.matches(&view))
+        })
+    }
+
+    /// Whether a client may subscribe to topics at all.
+    pub(super) fn may_subscribe(&self, who: &Who) -> bool {
+        rights::missing(&self.of(who), &Op::Subscribe { topics: Vec::new(), json: None }).is_none()
+    }
+
     /// What keeps a client from sending these messages now. If nothing does, they are counted.
     pub(super) fn refuses<'a>(
         &self,
@@ -67,16 +88,46 @@ impl Access {
         if let Some(why) = rights::unsendable(&grant, messages.clone()) {
             return Some(why);
         }
-        if grant.rate.is_empty() || self.rates.borrow_mut().take(now, who.uid, messages.count(), &grant.rate)
-        {
+        self.exceeds_rate(&grant, now, who, messages.count()).map(|rate| {
+            let why = format!("this listener lets you send {rate} messages (rate): send again later");
+            (Code::RateLimited, why)
+        })
+    }
+
+    /// What keeps a client from subscribing to a topic, but for how much it has sent.
+    pub(super) fn refuses_topic(
+        &self,
+        who: &Who,
+        terms: &Subscriptions,
+        topic: &str,
+        json: Option<&str>,
+    ) -> Option<(Code, String)> {
+        if !self.may_have(who, topic) {
+            let shown: String = topic.chars().take(40).collect();
+            let why = format!("this listener doesn't let you have the topic {shown:?} (topics)");
+            return Some((Code::Forbidden, why));
+        }
+        rights::unaskable(&self.of(who), terms, topic, json)
+    }
+
+    /// What keeps a client from having so many messages said about topics now. If nothing does, they are counted.
+    pub(super) fn refuses_topics(&self, now: Instant, who: &Who, messages: usize) -> Option<(Code, String)> {
+        self.exceeds_rate(&self.of(who), now, who, messages).map(|rate| {
+            let why = format!(
+                "this listener lets you send {rate} messages (rate), and for these topics it takes {messages}: \
+                 subscribe later, or to fewer at once"
+            );
+            (Code::RateLimited, why)
+        })
+    }
+
+    /// Which rate so many messages are over. If none, they are counted.
+    fn exceeds_rate(&self, grant: &Grant, now: Instant, who: &Who, messages: usize) -> Option<String> {
+        if grant.rate.is_empty() || self.rates.borrow_mut().take(now, who.uid, messages, &grant.rate) {
             return None;
         }
         let rate: Vec<_> = grant.rate.iter().map(Window::to_string).collect();
-        let rate = rate.join(" and ");
-        Some((
-            Code::RateLimited,
-            format!("this listener lets you send {rate} messages (rate): send again later"),
-        ))
+        Some(rate.join(" and "))
     }
 
     /// Notes that a client was refused something.

@@ -11,7 +11,10 @@ use std::{
 };
 
 use serde_json::value::RawValue;
-use tokio::{sync::Notify, task::coop::consume_budget};
+use tokio::{
+    sync::Notify,
+    task::{coop::consume_budget, yield_now},
+};
 
 mod asking;
 
@@ -32,7 +35,7 @@ use super::{
 use crate::{
     config::{Format, MAX_TOPIC_PATTERNS, TopicPattern},
     hub::{Asking, Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket, Word},
-    protocol::{self, Attach, Bad, Bye, Code, Content, Done, Op, Request, Since, Why},
+    protocol::{self, Attach, Bad, Bye, Code, Content, Done, Op, Request, Why},
 };
 
 /// Read at once from a client.
@@ -222,13 +225,9 @@ impl ClientReader {
                 self.ask(id, json, timeout_ms.map(Duration::from_millis)).await;
             }
             Op::Cancel { request } => self.cancel(id, request).await,
-            Op::Attach(Attach { since, name, takeover, topics, answers, snapshot }) => {
-                if !answers || self.claim(id) {
-                    self.attach(id, since, name.as_deref().map(|name| (name, takeover)), topics, snapshot);
-                }
-            }
+            Op::Attach(attach) => self.attach(id, attach),
             Op::Ack { seq } => self.acknowledge(id, seq),
-            Op::Subscribe { topics, json } => self.subscribe(id, topics, json),
+            Op::Subscribe { topics, json } => self.subscribe(id, topics, json).await,
             Op::Unsubscribe { topics } => self.unsubscribe(id, topics),
             Op::Status => self.status(id).await,
             Op::Ping => self.ok(id, Done::Pong),
@@ -349,15 +348,10 @@ impl ClientReader {
         }
     }
 
-    /// Moves its place, and gives it a name, which it takes over from another client or not.
-    fn attach(
-        &self,
-        id: Option<&RawValue>,
-        since: Option<Since<'_>>,
-        name: Option<(&str, bool)>,
-        topics: Option<Vec<Cow<'_, str>>>,
-        snapshot: bool,
-    ) {
+    /// Moves its place, and gives it a name, which it takes over from another client or not. Where any of it is refused,
+    /// nothing is done.
+    fn attach(&self, id: Option<&RawValue>, attach: Attach<'_>) {
+        let Attach { since, name, takeover, topics, answers, snapshot } = attach;
         let topics = match topics.map(|topics| patterns(&topics)).transpose() {
             Ok(topics) => topics,
             Err(message) => {
@@ -384,22 +378,32 @@ impl ClientReader {
             let message = "nothing is retained: topics.retain isn't configured, nor a step's `retain`";
             return refuse(Code::Unsupported, message);
         }
-        let claimed = name.map(|(name, takeover)| self.fanout.claim(self.id, self.peer.uid, name, takeover));
-        let (kept, is_new) = match claimed.transpose() {
+        if !self.fanout.has_room_for(self.id, topics.as_deref()) {
+            let message = "the topics that clients ask for take all the room that there is for them, or this user's \
+                           share: ask for fewer";
+            return refuse(Code::NoRoom, message);
+        }
+        if let Err((code, message)) = if answers { self.may_claim() } else { Ok(()) } {
+            return refuse(code, &message);
+        }
+        let claim = |name: &str| self.fanout.claim(self.id, self.peer.uid, name, takeover);
+        let (kept, is_new) = match name.as_deref().map(claim).transpose() {
             Ok(claimed) => (claimed.flatten(), claimed == Some(None)),
             Err((code, message)) => return refuse(code, &message),
         };
+        // nothing below is refused
+        if answers {
+            let claimed = self.hub.claim_answers(self.id);
+            debug_assert!(claimed.is_ok(), "nobody has");
+        }
         let (after, epoch, again_to) = match (since, kept) {
             (None, None) => (head, false, None),
             (None, Some(place)) => (place.after, false, Some(place.sent)),
             (Some(since), _) if since.epoch != self.hub.epoch() => (0, true, None),
             (Some(since), _) => (since.seq, false, None),
         };
-        if !self.fanout.ask_for(self.id, topics.as_deref()) {
-            let message = "the topics that clients ask for take all the room that there is for them, or this user's \
-                           share: ask for fewer";
-            return refuse(Code::NoRoom, message);
-        }
+        let has_room = self.fanout.ask_for(self.id, topics.as_deref());
+        debug_assert!(has_room, "it was asked for");
         self.fanout.has_said(self.id, after);
         // what is gone is declared with the answer, so that it is that which happens, whatever the log
         // does before the answer is read
@@ -425,21 +429,43 @@ impl ClientReader {
         }
     }
 
-    fn subscribe(&self, id: Option<&RawValue>, topics: Vec<Cow<'_, str>>, json: Option<&RawValue>) {
+    async fn subscribe(&self, id: Option<&RawValue>, topics: Vec<Cow<'_, str>>, json: Option<&RawValue>) {
+        let topics: Vec<_> = topics.into_iter().map(Cow::into_owned).collect();
+        // where it isn't configured, or there are more than there may be of all, that is what is told
+        let terms = self.hub.topics().terms().filter(|terms| topics.len() <= terms.max).cloned();
+        if let Some(terms) = terms {
+            let json = json.map(RawValue::get);
+            for topic in &topics {
+                if let Some((code, why)) = self.access.refuses_topic(&self.who, &terms, topic, json) {
+                    return self.refuse(id, "subscribe", code, &why);
+                }
+                match json {
+                    Some(_) => yield_now().await, // it may be long
+                    None => consume_budget().await,
+                }
+            }
+            let messages = topics.len().div_ceil(terms.batch);
+            if let Some((code, why)) = self.access.refuses_topics(now(), &self.who, messages) {
+                return self.refuse(id, "subscribe", code, &why);
+            }
+        }
         let (fanout, client, owned) = (self.fanout.clone(), self.id, id.map(RawValue::to_owned));
         let tell = move |id: Option<&RawValue>, word: &Word| {
             if let Some(line) = replies::topics(id, word) {
                 fanout.reply(client, &line);
             }
         };
-        let losses = tell.clone();
+        let (losses, fanout) = (tell.clone(), self.fanout.clone());
         self.hub.subscribe(
             &self.from,
             Asking {
-                topics: topics.into_iter().map(Cow::into_owned).collect(),
+                topics,
                 payload: json.map(|json| json.get().to_owned()),
                 answer: Rc::new(move |word| tell(owned.as_deref(), word)),
-                losses: Rc::new(move |word| losses(None, word)),
+                losses: Rc::new(move |word| match word {
+                    Word::Holds { topics, holds } => fanout.holds(client, topics, *holds),
+                    word => losses(None, word),
+                }),
             },
         );
     }

@@ -342,7 +342,11 @@ impl Fanout {
     /// Has a client get what it asks for of what its listener lets through, all of that where it doesn't say, from the
     /// move of its cursor on that follows. False, and nothing changes: there is no room for what it asks for.
     pub(super) fn ask_for(&self, id: u64, topics: Option<&[TopicPattern]>) -> bool {
-        self.narrow(id, |narrowing| narrowing.clone().asking(topics), false)
+        let held: Vec<_> = match topics {
+            Some(_) => self.0.hub.topics().of(id).cloned().collect(),
+            None => Vec::new(),
+        };
+        self.narrow(id, |narrowing| narrowing.clone().asking(topics, &held), false)
     }
 
     /// Moves a client's cursor, and says `lines` just before what comes next.

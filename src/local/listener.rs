@@ -83,7 +83,8 @@ impl Listener {
 
     /// What changes it while it runs.
     pub(crate) fn handle(&self) -> Handle {
-        Handle { bound: Rc::clone(&self.bound), access: Rc::clone(&self.access), fanout: self.fanout.clone() }
+        let (bound, access) = (Rc::clone(&self.bound), Rc::clone(&self.access));
+        Handle { bound, access, hub: self.hub.clone(), fanout: self.fanout.clone() }
     }
 
     /// Accepts clients until `stop`, then looks after those there are until they are gone.
@@ -177,7 +178,7 @@ impl Listener {
             who: who.clone(),
             receive: rights.receive,
             max_line,
-            topics: config.topics.clone(),
+            topics: self.access.topics_of(&who),
             dismissed: Rc::clone(&dismissed),
         };
         let id = self.fanout.join(about, Rc::clone(&stream));
@@ -224,6 +225,7 @@ type SharedSocket = Rc<RefCell<Option<Bound>>>;
 pub(crate) struct Handle {
     bound: SharedSocket,
     access: Rc<Access>,
+    hub: Hub,
     fanout: Fanout,
 }
 
@@ -248,10 +250,12 @@ impl Handle {
         if let Some(bound) = &*self.bound.borrow() {
             bound.change(self.access.config().mode, new.mode, ids.clone())?;
         }
-        let (old, topics) = (self.access.config().topics.clone(), new.topics.clone());
         self.access.change(new, ids.as_ref());
-        if old != topics {
-            self.fanout.narrow_all_of(&self.path(), topics.as_deref());
+        let path = self.path();
+        self.fanout.narrow_all_of(&path, |who| self.access.topics_of(who));
+        for (client, who) in self.fanout.clients_of(&path) {
+            let may_any = self.access.may_subscribe(&who);
+            self.hub.revoke_topics(now(), client, |topic| may_any && self.access.may_have(&who, topic));
         }
         Ok(())
     }
@@ -268,6 +272,11 @@ impl Handle {
         let path = self.path();
         self.fanout.dismiss_of(&path, |_| true);
     }
+}
+
+/// The clock of the runtime.
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 fn report(ended: Result<(), JoinError>) {

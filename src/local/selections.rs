@@ -10,10 +10,13 @@ use std::{
     rc::Rc,
 };
 
+use self::held::HeldTopics;
 use crate::{
     config::{Format, TopicPattern, TopicView},
-    hub::{Log, Picked, TopicOf},
+    hub::{Log, Picked, Topic, TopicOf},
 };
+
+mod held;
 
 /// The lines of one write: no more than so many bytes, but for a line that is longer.
 const PIECE_BYTES: usize = 256 << 10;
@@ -24,7 +27,14 @@ const MAX_LOOKED_AT: u64 = 1 << 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Narrowing {
     listener: Option<Rc<[TopicPattern]>>,
-    client: Option<Rc<[TopicPattern]>>,
+    client: Option<Asked>,
+}
+
+/// What a client asks for: topics by patterns, and those that it is subscribed to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asked {
+    patterns: Rc<[TopicPattern]>,
+    held: Rc<HeldTopics>,
 }
 
 impl Narrowing {
@@ -33,9 +43,26 @@ impl Narrowing {
         Narrowing { listener: listener.map(normal), ..self }
     }
 
-    /// The same, with what a client asks for; all where it says nothing.
-    pub(super) fn asking(self, client: Option<&[TopicPattern]>) -> Narrowing {
-        Narrowing { client: client.map(normal), ..self }
+    /// The same, with what a client asks for beside the topics that it is subscribed to, which are `held`; all where it
+    /// says nothing.
+    pub(super) fn asking(self, client: Option<&[TopicPattern]>, held: &[Topic]) -> Narrowing {
+        let asked = |patterns: &[TopicPattern]| {
+            let mut topics = HeldTopics::default();
+            topics.set(held, true);
+            Asked { patterns: normal(patterns), held: Rc::new(topics) }
+        };
+        Narrowing { client: client.map(asked), ..self }
+    }
+
+    /// Whether it is another thing what the client is subscribed to.
+    pub(super) fn depends_on_held(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// The client is subscribed to these from now on, or no longer.
+    pub(super) fn set_held(&mut self, topics: &[Topic], holds: bool) {
+        // few go through many, since nobody else has the same once the selection is left
+        self.client.iter_mut().for_each(|asked| Rc::make_mut(&mut asked.held).set(topics, holds));
     }
 
     /// Whether it is all that there is, messages without a topic included.
@@ -44,10 +71,9 @@ impl Narrowing {
     }
 
     fn wants(&self, view: &TopicView<'_>) -> bool {
-        [&self.listener, &self.client]
-            .into_iter()
-            .flatten()
-            .all(|patterns| patterns.iter().any(|pattern| pattern.matches(view)))
+        let any = |patterns: &[TopicPattern]| patterns.iter().any(|pattern| pattern.matches(view));
+        let asks = |asked: &Asked| asked.held.has(view.topic()) || any(&asked.patterns);
+        self.listener.as_deref().is_none_or(any) && self.client.as_ref().is_none_or(asks)
     }
 
     /// Whether a message is wanted whose topic stands so on its line.
@@ -66,7 +92,7 @@ impl Narrowing {
 
     /// What the patterns take that the client asks for, in bytes.
     pub(super) fn memory(&self) -> usize {
-        let patterns = self.client.iter().flat_map(|patterns| patterns.iter());
+        let patterns = self.client.iter().flat_map(|asked| asked.patterns.iter());
         patterns.map(|pattern| pattern.as_str().len() + size_of::<TopicPattern>()).sum()
     }
 }

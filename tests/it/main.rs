@@ -27,6 +27,7 @@ mod servers;
 mod service;
 mod snapshots;
 mod storm;
+mod subscriptions;
 mod target;
 mod terms;
 mod topics;

@@ -45,6 +45,36 @@ fn say(daemon: &Daemon, upstream: &mut Connection, numbers: std::ops::Range<u64>
 }
 
 #[test]
+fn an_attach_that_is_refused_does_nothing_of_what_it_asks_for() {
+    let (_server, daemon, _upstream) = up("");
+    let long = "x".repeat(250);
+    let topics = |from: usize| (from..from + 1000).map(|n| format!("{n}{long}")).collect::<Vec<_>>();
+    // as many as one user may ask for
+    let mut clients = Vec::new();
+    let refused = loop {
+        let mut client = daemon.client();
+        let attach =
+            json!({"op": "attach", "name": "bot", "answers": true, "topics": topics(1000 * clients.len())});
+        let plain = json!({"op": "attach", "topics": attach["topics"]});
+        if client.request(plain)["code"] == "no_room" {
+            break client.request(attach);
+        }
+        clients.push(client);
+        assert!(clients.len() < 50);
+    };
+    assert_eq!(refused["code"], "no_room", "{refused}");
+    let (mut bot, mut other, mut third) = (daemon.client(), daemon.client(), daemon.client());
+    assert_eq!(attach(&mut bot, "bot")["new"], true, "nobody has the name");
+    let refused = other.request(json!({"op": "attach", "name": "bot", "answers": true}));
+    assert_eq!(refused["code"], "name_taken", "{refused}");
+    let answers = third.request(json!({"op": "attach", "answers": true}));
+    assert_eq!(answers["result"], "attached", "nobody has claimed them: {answers}");
+    let refused = other.request(json!({"op": "attach", "name": "new", "answers": true}));
+    assert_eq!(refused["code"], "answerer_taken", "{refused}");
+    assert_eq!(attach(&mut other, "new2")["new"], true, "it has no name yet");
+}
+
+#[test]
 fn a_program_that_acknowledges_goes_on_right_behind_that_after_a_crash() {
     let (_server, daemon, mut upstream) = up("");
     let mut bot = daemon.client();

@@ -22,6 +22,7 @@ pub(super) fn warnings(config: &Config, file: Option<&Path>, environment: &Envir
         here.map(|why| format!("on this machine, run by this user, the daemon would not start: {why}")),
     );
     all.extend(open_listeners(config));
+    all.extend(topics_without_names(config));
     all.extend(missing_values(config, environment));
     all.extend(readable_files(config));
     all.extend(
@@ -42,6 +43,30 @@ fn open_listeners(config: &Config) -> impl Iterator<Item = String> {
             listener.mode
         )
     })
+}
+
+/// Listeners that let through some topics, where no message has one.
+fn topics_without_names(config: &Config) -> Vec<String> {
+    let terms = &config.terms;
+    let by_id = terms.subscriptions.as_ref().is_some_and(|terms| terms.id_topic.is_some());
+    if by_id || !terms.topics.is_empty() {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for listener in &config.listeners {
+        let rule = listener.rules.iter().any(|rule| rule.grant.topics.is_some());
+        let key = match listener.grant.topics {
+            Some(_) => "listener.topics",
+            None if rule => "[[listener.rule]] topics",
+            None => continue,
+        };
+        all.push(format!(
+            "no message gets through listener {} by its {key}, since none has a topic: say where it is, with \
+             topics.pointer or a [[topics.rule]]",
+            listener.path.display()
+        ));
+    }
+    all
 }
 
 /// Each placeholder of this machine's that has no value here, once.
@@ -177,6 +202,21 @@ rights = ["receive"]
         }
         let unit = Environment::fixed([("CREDENTIALS_DIRECTORY", "/nowhere"), ("A", "1"), ("B", "2")]);
         assert_eq!(missing_values(&config, &unit).len(), 2);
+    }
+
+    #[test]
+    fn topics_that_no_message_has_are_told() {
+        let listeners = "[[listener]]\npath = \"/a\"\ntopics = [\"x\"]\n[[listener]]\npath = \"/b\"\n\
+                         [[listener.rule]]\nusers = [\"0\"]\ntopics = [\"x\"]\n[[listener]]\npath = \"/c\"\n";
+        let told = |terms: &str| topics_without_names(&config(&format!("{listeners}{terms}")));
+        let all = told("");
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all[0].contains("listener /a by its listener.topics"), "{all:?}");
+        assert!(all[1].contains("listener /b by its [[listener.rule]] topics"), "{all:?}");
+        assert_eq!(told("[topics]\nsubscribe = '[${topic}]'").len(), 2, "that names no message");
+        assert_eq!(told("[topics]\npointer = \"/s\""), [""; 0]);
+        let by_id = "[topics]\nsubscribe = '[${topic},${next_id}]'\nid_topic = \"/1\"";
+        assert_eq!(told(by_id), [""; 0]);
     }
 
     #[test]

@@ -6,8 +6,11 @@ use super::{
     rights::{Ops, Rights},
 };
 use crate::config::{
-    language::pattern::Pattern,
-    reader::{Section, values::quoted},
+    language::{
+        pattern::Pattern,
+        topic_pattern::{MAX_TOPIC_PATTERNS, TopicPattern},
+    },
+    reader::{Item, Section, values::quoted},
 };
 
 /// What a client may do. The same keys stand in `[[listener]]` and in `[[listener.rule]]`.
@@ -17,6 +20,9 @@ pub struct Grant {
     pub rights: Rights,
     /// `ops`: of what the rights allow, these ops alone. All by default.
     pub ops: Ops,
+    /// `topics`: of these topics alone it gets messages, and may subscribe to them. None by default: of all, and
+    /// messages without a topic.
+    pub topics: Option<Vec<TopicPattern>>,
     /// `send_when`: what may be sent: messages that this matches. Anything by default.
     pub send_when: Option<Pattern>,
     /// `max_message`: the largest message that may be sent, in bytes; 1 byte to 512 MiB. Off by default.
@@ -49,6 +55,7 @@ impl Grant {
     pub const ALL: Self = Self {
         rights: Rights { receive: true, send: true, control: true },
         ops: Ops::ALL,
+        topics: None,
         send_when: None,
         max_message: None,
         rate: Vec::new(),
@@ -66,6 +73,7 @@ impl Grant {
         Self {
             rights: Rights::read(section).unwrap_or(default.rights),
             ops: Ops::read(section).unwrap_or(default.ops),
+            topics: read_topics(section).or_else(|| default.topics.clone()),
             send_when: Pattern::read(section, "send_when").or_else(|| default.send_when.clone()),
             max_message: section.size("max_message", 1..=512 << 20).or(default.max_message),
             rate: rate.unwrap_or_else(|| default.rate.clone()),
@@ -98,6 +106,28 @@ impl ListenerRule {
     }
 }
 
+fn read_topics(section: &Section<'_>) -> Option<Vec<TopicPattern>> {
+    let items = section.texts("topics")?;
+    if items.is_empty() || items.len() > MAX_TOPIC_PATTERNS {
+        section.problem(
+            "topics",
+            format_args!(
+                "is a list of {}: write 1 to {MAX_TOPIC_PATTERNS} topics or patterns, or leave it out for all",
+                items.len()
+            ),
+        );
+        return None;
+    }
+    let pattern = |item: &Item<'_>| match TopicPattern::parse(item.text()?) {
+        Ok(pattern) => Some(pattern),
+        Err(why) => {
+            item.problem(why);
+            None
+        }
+    };
+    Some(items.iter().filter_map(pattern).collect())
+}
+
 fn read_names(section: &Section<'_>, key: &'static str) -> Vec<String> {
     let Some(items) = section.texts(key) else { return Vec::new() };
     if items.is_empty() || items.len() > MAX_NAMES {
@@ -107,7 +137,7 @@ fn read_names(section: &Section<'_>, key: &'static str) -> Vec<String> {
             format_args!("is a list of {}: write 1 to {MAX_NAMES} {what}, or leave it out", items.len()),
         );
     }
-    let named = |item: &crate::config::reader::Item<'_>| {
+    let named = |item: &Item<'_>| {
         let text = item.text()?;
         if !is_name(text) {
             let who = if key == "users" { "user" } else { "group" };

@@ -4,12 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::grant::{Grant, ListenerRule};
 use crate::config::{
-    language::{
-        environment::Environment,
-        topic_pattern::{MAX_TOPIC_PATTERNS, TopicPattern},
-    },
+    language::environment::Environment,
     reader::{
-        Item, Report, Section,
+        Report, Section,
         values::{kind, quoted},
     },
 };
@@ -31,7 +28,7 @@ pub struct Listener {
     pub group: Option<String>,
     /// `format`. Default [`Format::Envelope`].
     pub format: Format,
-    /// `rights`, `ops`, `send_when`, `max_message` and `rate`: what its clients may do.
+    /// `rights`, `ops`, `topics`, `send_when`, `max_message` and `rate`: what its clients may do.
     pub grant: Grant,
     /// `[[listener.rule]]`: what some of them may do instead; the first that fits decides. At most 64.
     pub rules: Vec<ListenerRule>,
@@ -49,8 +46,6 @@ pub struct Listener {
     /// `answers`: whether its clients, and those of no listener without it, may answer the server's requests. Default
     /// false: where no listener has it, all may who may send.
     pub answers: bool,
-    /// `topics`: its clients get messages of these topics only. None by default: they get all.
-    pub topics: Option<Vec<TopicPattern>>,
 }
 
 /// `listener.format`: how a client of this socket sees messages.
@@ -88,7 +83,6 @@ impl Listener {
             max_clients_per_user: None,
             max_line: 1 << 20,
             answers: false,
-            topics: None,
         }
     }
 
@@ -159,7 +153,6 @@ impl Listener {
             max_clients_per_user: section.integer("max_clients_per_user", 1..=1_000_000),
             max_line: section.size("max_line", 64..=64 << 20).unwrap_or(default.max_line),
             answers: section.truth("answers").unwrap_or(default.answers),
-            topics: read_topics(&section),
             ..default
         };
         section.finish();
@@ -213,28 +206,6 @@ fn read_mode(section: &Section<'_>) -> Option<u32> {
         item.problem(format_args!("is {}: {advice}", quoted(text)));
     }
     mode
-}
-
-fn read_topics(section: &Section<'_>) -> Option<Vec<TopicPattern>> {
-    let items = section.texts("topics")?;
-    if items.is_empty() || items.len() > MAX_TOPIC_PATTERNS {
-        section.problem(
-            "topics",
-            format_args!(
-                "is a list of {}: write 1 to {MAX_TOPIC_PATTERNS} topics or patterns, or leave it out for all",
-                items.len()
-            ),
-        );
-        return None;
-    }
-    let pattern = |item: &Item<'_>| match TopicPattern::parse(item.text()?) {
-        Ok(pattern) => Some(pattern),
-        Err(why) => {
-            item.problem(why);
-            None
-        }
-    };
-    Some(items.iter().filter_map(pattern).collect())
 }
 
 fn read_name(section: &Section<'_>, key: &'static str) -> Option<String> {

@@ -246,8 +246,10 @@ impl Subscriptions {
     /// What topics must have in common to be said in one message: the parts, and the payload, that stand in
     /// `subscribe` or `unsubscribe` beside the list.
     pub fn group(&self, topic: &str, payload: Option<&str>) -> String {
-        let outside: BTreeSet<_> =
-            [Some(&self.subscribe), self.unsubscribe.as_ref()].into_iter().flatten().flat_map(of).collect();
+        let outside = [Some(&self.subscribe), self.unsubscribe.as_ref()].into_iter().flatten().flat_map(of);
+        // a message has one payload, also where each item has it
+        let items = of(&self.item).filter(|placeholder| **placeholder == Placeholder::Payload);
+        let outside: BTreeSet<_> = outside.chain(items).collect();
         let values = outside.into_iter().filter_map(|placeholder| match placeholder {
             Placeholder::Topic(Some(number)) => Some(self.part(topic, *number)),
             Placeholder::Payload => payload,

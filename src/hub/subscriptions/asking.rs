@@ -7,6 +7,10 @@ use crate::config;
 
 /// So many asks of one client may wait for word of a topic.
 const MAX_ASKS: usize = 256;
+/// So many pieces of room an ask takes beside its topics.
+const ASK_ROOM: usize = 16;
+/// So many there are for all, or four for each of `topics.max` where that is more.
+const MAX_ROOM: usize = 1 << 18;
 
 /// Who hears a word.
 pub type Listener = Rc<dyn Fn(&Word)>;
@@ -30,6 +34,14 @@ pub enum Word {
     Queued,
     /// The server has all topics.
     Subscribed,
+    /// The client holds these topics from now on, or no longer, whatever the server says of them. To who hears what
+    /// comes of the topics later.
+    Holds {
+        /// The topics.
+        topics: Vec<Topic>,
+        /// Whether it does now.
+        holds: bool,
+    },
     /// It doesn't have these; those that the ask had beside them it has.
     Failed {
         /// Why, by name.
@@ -58,6 +70,18 @@ pub enum Trouble {
     Timeout,
     /// The client unsubscribed before the answer.
     Cancelled,
+    /// The client may not have it any more.
+    Forbidden,
+}
+
+/// What a user's clients have together.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    /// So many topics.
+    pub(super) topics: usize,
+    /// So much memory, in pieces: one for each topic of each client and of each ask that waits, and [`ASK_ROOM`] for
+    /// each ask.
+    pub(super) room: usize,
 }
 
 /// A client that holds topics.
@@ -73,15 +97,35 @@ pub(super) struct Client {
 pub(super) struct Ask {
     pub(super) client: u64,
     answer: Listener,
+    /// What it takes: see [`Share::room`].
+    room: usize,
     left: BTreeSet<Topic>,
     failed: Vec<Topic>,
     first: Option<(Trouble, String)>,
+}
+
+impl Client {
+    pub(super) fn uid(&self) -> u32 {
+        self.from.uid
+    }
+}
+
+impl Held {
+    /// Whether a client of this user holds it.
+    fn is_held_by(&self, uid: u32) -> bool {
+        self.holders.range((uid, 0)..=(uid, u64::MAX)).next().is_some()
+    }
 }
 
 impl Subscriptions {
     /// A client asks for topics. It holds them from now on, unless the ask is no good as a whole.
     pub fn subscribe(&mut self, from: &Rc<Origin>, asking: Asking) {
         let Asking { topics, payload, answer, losses } = asking;
+        if let Some(max) = self.terms.as_ref().map(|terms| terms.max).filter(|max| topics.len() > *max) {
+            let why = format!("these are {} topics, and there is room for {max} at most", topics.len());
+            let word = Word::Failed { trouble: Trouble::TooMany, topics: Vec::new(), why };
+            return self.words.push_back((answer, word));
+        }
         let topics: BTreeSet<Topic> = topics.into_iter().map(Into::into).collect();
         if let Err((trouble, topic, why)) = self.check(from, &topics, payload.as_deref()) {
             let topics = topic.into_iter().collect();
@@ -91,10 +135,16 @@ impl Subscriptions {
         let payload: Option<Rc<str>> = payload.map(Into::into);
         let number = self.number();
         let mut left = BTreeSet::new();
+        let held = topics.iter().cloned().collect();
+        self.words.push_back((Rc::clone(&losses), Word::Holds { topics: held, holds: true }));
         for topic in topics {
+            let lingers = |held: &Held| held.holders.is_empty() && held.payload != payload;
+            if self.topics.get(&topic).is_some_and(lingers) {
+                self.lapse(&topic); // nobody holds what it was said with
+            }
             self.hold(&terms, from, &losses, &topic, payload.as_ref());
             for seat in self.seats.iter_mut().flatten() {
-                seat.want(&topic, from);
+                seat.want(&topic, from, payload.as_ref());
             }
             if !self.is_live(&topic) {
                 self.topics.get_mut(&topic).into_iter().for_each(|held| held.asks.push(number));
@@ -108,7 +158,10 @@ impl Subscriptions {
             self.words.push_back((Rc::clone(&answer), Word::Queued));
         }
         self.clients.get_mut(&from.client).into_iter().for_each(|client| client.asks += 1);
-        self.asks.insert(number, Ask { client: from.client, answer, left, failed: Vec::new(), first: None });
+        let room = ASK_ROOM + left.len();
+        self.charge(from.uid, |share| share.room += room);
+        let ask = Ask { client: from.client, answer, room, left, failed: Vec::new(), first: None };
+        self.asks.insert(number, ask);
     }
 
     /// A client gives topics up, all of these or none.
@@ -125,21 +178,57 @@ impl Subscriptions {
             return Err(strange);
         }
         let topics: BTreeSet<Topic> = topics.iter().map(|topic| topic.as_str().into()).collect();
+        let why = "it was unsubscribed from before the server had answered";
+        self.give_up(now, client, topics, Trouble::Cancelled, why);
+        Ok(())
+    }
+
+    /// A client may not have those topics any more that `may` doesn't name: it gives them up, and hears so.
+    pub fn revoke(&mut self, now: Instant, client: u64, may: impl Fn(&str) -> bool) {
+        let Some(there) = self.clients.get(&client) else { return };
+        let topics: BTreeSet<Topic> = there.topics.iter().filter(|topic| !may(topic)).cloned().collect();
+        if topics.is_empty() {
+            return;
+        }
+        let (trouble, losses) = (Trouble::Forbidden, Rc::clone(&there.losses));
+        let why = "this client may not have it any more: what its listener gives has changed";
+        let untold = self.give_up(now, client, topics, trouble, why);
+        if !untold.is_empty() {
+            self.words.push_back((losses, Word::Failed { trouble, topics: untold, why: why.to_owned() }));
+        }
+    }
+
+    /// A client gives up topics that it holds. Its asks that wait for one hear why; those are returned of which none
+    /// does.
+    fn give_up(
+        &mut self,
+        now: Instant,
+        client: u64,
+        topics: BTreeSet<Topic>,
+        trouble: Trouble,
+        why: &str,
+    ) -> Vec<Topic> {
+        if let Some(losses) = self.clients.get(&client).map(|client| Rc::clone(&client.losses)) {
+            let given_up = topics.iter().cloned().collect();
+            self.words.push_back((losses, Word::Holds { topics: given_up, holds: false }));
+        }
+        let mut untold = Vec::new();
         for topic in topics {
             let asks = self.topics.get(&topic).map(|held| held.asks.clone()).unwrap_or_default();
-            for ask in asks {
-                if self.asks.get(&ask).is_some_and(|ask| ask.client == client) {
-                    let why = "it was unsubscribed from before the server had answered";
-                    self.fail_ask(ask, &topic, Trouble::Cancelled, why);
-                    self.topics
-                        .get_mut(&topic)
-                        .into_iter()
-                        .for_each(|held| held.asks.retain(|one| *one != ask));
-                }
+            let is_own = |ask: &u64| self.asks.get(ask).is_some_and(|ask| ask.client == client);
+            let own: Vec<_> = asks.into_iter().filter(is_own).collect();
+            for ask in &own {
+                self.fail_ask(*ask, &topic, trouble, why);
+            }
+            if let Some(held) = self.topics.get_mut(&topic) {
+                held.asks.retain(|one| !own.contains(one));
             }
             self.release(now, client, &topic);
+            if own.is_empty() {
+                untold.push(topic);
+            }
         }
-        Ok(())
+        untold
     }
 
     /// A client has gone.
@@ -147,8 +236,15 @@ impl Subscriptions {
         let Some(there) = self.clients.get_mut(&client) else { return };
         let topics = there.topics.clone();
         let waited = std::mem::take(&mut there.asks) > 0;
+        let uid = there.uid();
         if waited {
-            self.asks.retain(|_, ask| ask.client != client);
+            let mut room = 0;
+            self.asks.retain(|_, ask| {
+                let is_own = ask.client == client;
+                room += if is_own { ask.room } else { 0 };
+                !is_own
+            });
+            self.charge(uid, |share| share.room -= room);
         }
         for topic in topics {
             if let Some(held) = self.topics.get_mut(&topic).filter(|_| waited) {
@@ -156,9 +252,7 @@ impl Subscriptions {
             }
             self.release(now, client, &topic);
         }
-        if let Some(gone) = self.clients.remove(&client) {
-            self.count_user(gone.from.uid);
-        }
+        self.clients.remove(&client);
     }
 
     /// What is wrong with an ask, and with which topic.
@@ -192,24 +286,33 @@ impl Subscriptions {
         }
         let client = self.clients.get(&from.client);
         let (mut new, mut own) = (0, client.map_or(0, |client| client.topics.len()));
+        let none = Share::default();
+        let user = self.users.get(&from.uid).unwrap_or(&none);
+        let (mut of_user, mut room) = (user.topics, ASK_ROOM + topics.len());
         for topic in topics {
             if let Err(why) = terms.check(topic) {
                 let shown: String = topic.chars().take(40).collect();
                 return bad(None, format!("the topic {shown:?} {why}"));
             }
-            match self.topics.get(topic) {
-                Some(held) if held.payload.as_deref() != payload => {
+            let held = self.topics.get(topic);
+            of_user += usize::from(held.is_none_or(|held| !held.is_held_by(from.uid)));
+            match held {
+                Some(held) if held.payload.as_deref() != payload && !held.holders.is_empty() => {
                     let why = format!("the topic {topic:?} is subscribed to with another `json`");
                     return bad(Some(topic), why);
                 }
                 Some(_) => {}
                 None => new += 1,
             }
-            own += usize::from(client.is_none_or(|client| !client.topics.contains(topic)));
+            let is_new = client.is_none_or(|client| !client.topics.contains(topic));
+            own += usize::from(is_new);
+            room += usize::from(is_new);
         }
         let full = |why: String| Err((Trouble::TooMany, None, why));
         let leaving = self.seats.iter().flatten().map(super::Seat::leaving).max().unwrap_or(0);
-        let (max, share) = (terms.max, self.share(from, terms.max));
+        let (max, is_alone) = (terms.max, self.users.keys().all(|uid| *uid == from.uid));
+        // a tenth of all, or all but a tenth where nobody else has any
+        let share = if is_alone { max - max / 10 } else { (max / 10).max(1) };
         if own > share {
             return full(format!(
                 "these would be {own} topics of one client, of which it may have {share}: topics.max is {max}"
@@ -217,6 +320,22 @@ impl Subscriptions {
         }
         if self.topics.len() + leaving + new > max {
             return full(format!("there is no room for {new} more topics: topics.max is {max}"));
+        }
+        // of who isn't alone, no more than is left for others
+        let left = if is_alone { share } else { max - (self.topics.len() + leaving + new) };
+        if new > 0 && of_user > left.max(share) {
+            return full(format!(
+                "these would be {of_user} topics of one user's clients, more than are left for others: topics.max is {max}"
+            ));
+        }
+        let most = MAX_ROOM.max(4 * max);
+        let all = self.room + room;
+        if all > most || user.room + room > if is_alone { most - most / 10 } else { most - all } {
+            return full(
+                "clients hold, and wait for, so many topics that there is no room for these, or this user's \
+                 clients do: give some up"
+                    .to_owned(),
+            );
         }
         if self.payload_bytes + new * payload.map_or(0, str::len) > MAX_PAYLOADS {
             return full(format!("the `json` of all topics together may have {MAX_PAYLOADS} bytes"));
@@ -227,12 +346,6 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// How many topics a client may have: a tenth of all, or all but a tenth where nobody else has any.
-    fn share(&self, from: &Origin, max: usize) -> usize {
-        let is_alone = self.users.keys().all(|uid| *uid == from.uid);
-        if is_alone { max - max / 10 } else { (max / 10).max(1) }
-    }
-
     fn hold(
         &mut self,
         terms: &config::Subscriptions,
@@ -241,15 +354,18 @@ impl Subscriptions {
         topic: &Topic,
         payload: Option<&Rc<str>>,
     ) {
-        if !self.clients.contains_key(&from.client) {
-            *self.users.entry(from.uid).or_default() += 1;
-            let client =
-                Client { from: Rc::clone(from), losses: Rc::clone(losses), topics: BTreeSet::new(), asks: 0 };
-            self.clients.insert(from.client, client);
-        }
-        self.clients.get_mut(&from.client).into_iter().for_each(|client| {
-            client.topics.insert(Rc::clone(topic));
+        let client = self.clients.entry(from.client).or_insert_with(|| Client {
+            from: Rc::clone(from),
+            losses: Rc::clone(losses),
+            topics: BTreeSet::new(),
+            asks: 0,
         });
+        if client.topics.insert(Rc::clone(topic)) {
+            self.charge(from.uid, |share| share.room += 1);
+        }
+        if self.topics.get(topic).is_none_or(|held| !held.is_held_by(from.uid)) {
+            self.charge(from.uid, |share| share.topics += 1);
+        }
         let payload_bytes = &mut self.payload_bytes;
         let held = self.topics.entry(Rc::clone(topic)).or_insert_with(|| {
             *payload_bytes += payload.map_or(0, |payload| payload.len());
@@ -262,7 +378,7 @@ impl Subscriptions {
                 lapses: None,
             }
         });
-        held.holders.insert(from.client);
+        held.holders.insert((from.uid, from.client));
         if let Some(at) = held.lapses.take() {
             self.lapsing.remove(&(at, Rc::clone(topic)));
         }
@@ -270,12 +386,18 @@ impl Subscriptions {
 
     /// A client doesn't hold a topic any more; the last one leaves it to linger.
     pub(super) fn release(&mut self, now: Instant, client: u64, topic: &Topic) {
+        let Some(uid) = self.clients.get(&client).map(Client::uid) else { return };
         self.forget_held(client, topic);
         let linger = self.terms.as_ref().map(|terms| terms.linger).unwrap_or_default();
         let Some(held) = self.topics.get_mut(topic) else { return };
-        if !held.holders.remove(&client) || !held.holders.is_empty() {
+        if !held.holders.remove(&(uid, client)) {
             return;
         }
+        let (is_last_of_user, is_last) = (!held.is_held_by(uid), held.holders.is_empty());
+        if is_last_of_user {
+            self.charge(uid, |share| share.topics -= 1);
+        }
+        let Some(held) = self.topics.get_mut(topic).filter(|_| is_last) else { return };
         if linger.is_zero() {
             return self.lapse(topic);
         }
@@ -286,26 +408,29 @@ impl Subscriptions {
     /// Takes a topic from a client's own; who has none left is forgotten.
     pub(super) fn forget_held(&mut self, client: u64, topic: &Topic) {
         let Some(there) = self.clients.get_mut(&client) else { return };
-        there.topics.remove(topic);
+        let (uid, had) = (there.uid(), there.topics.remove(topic));
         if there.topics.is_empty() && there.asks == 0 {
-            let uid = there.from.uid;
             self.clients.remove(&client);
-            self.count_user(uid);
+        }
+        if had {
+            self.charge(uid, |share| share.room -= 1);
         }
     }
 
-    fn count_user(&mut self, uid: u32) {
-        if let Some(count) = self.users.get_mut(&uid) {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(&uid);
-            }
+    /// Counts what a user has now.
+    pub(super) fn charge(&mut self, uid: u32, change: impl FnOnce(&mut Share)) {
+        let share = self.users.entry(uid).or_default();
+        self.room -= share.room;
+        change(share);
+        self.room += share.room;
+        if *share == Share::default() {
+            self.users.remove(&uid);
         }
     }
 
     /// Who holds it, to say it by turns.
     pub(super) fn holder(&self, held: &Held) -> Option<Rc<Origin>> {
-        held.holders.first().and_then(|id| self.clients.get(id)).map(|client| Rc::clone(&client.from))
+        held.holders.first().and_then(|(_, id)| self.clients.get(id)).map(|client| Rc::clone(&client.from))
     }
 
     pub(super) fn settle_ask(&mut self, number: u64, topic: &Topic) {
@@ -337,7 +462,7 @@ impl Subscriptions {
         if self.asks.get(&number).is_none_or(|ask| !ask.left.is_empty()) {
             return;
         }
-        let Some(Ask { client, answer, failed, first, .. }) = self.asks.remove(&number) else { return };
+        let Some(Ask { client, answer, room, failed, first, .. }) = self.asks.remove(&number) else { return };
         let word = match first {
             Some((trouble, why)) => Word::Failed { trouble, topics: failed, why },
             None => Word::Subscribed,
@@ -345,11 +470,11 @@ impl Subscriptions {
         self.words.push_back((answer, word));
         if let Some(there) = self.clients.get_mut(&client) {
             there.asks -= 1;
+            let uid = there.uid();
             if there.topics.is_empty() && there.asks == 0 {
-                let uid = there.from.uid;
                 self.clients.remove(&client);
-                self.count_user(uid);
             }
+            self.charge(uid, |share| share.room -= room);
         }
     }
 
@@ -363,6 +488,7 @@ impl Subscriptions {
     pub(super) fn is_bare(&self) -> bool {
         self.clients.is_empty()
             && self.users.is_empty()
+            && self.room == 0
             && self.asks.is_empty()
             && self.topics.is_empty()
             && self.lapsing.is_empty()

@@ -89,9 +89,9 @@ impl Subscriptions {
             kind = Some(message.kind);
             let is_whole = answer.topic.is_none() && message.topics.len() > 1;
             if answer.verdict == Verdict::Reject && is_whole && message.kind == Kind::Subscribe {
-                // one of them may be to blame for all
                 let topics = message.topics.clone();
-                self.halve(at, number, Kind::Subscribe, &topics);
+                seat.messages.remove(&number);
+                seat.halve(&topics, Phase::Asked(number));
                 return true;
             }
             message.topics.retain(|topic| !topics.contains(topic));
@@ -100,6 +100,11 @@ impl Subscriptions {
             }
         }
         if kind == Some(Kind::Unsubscribe) {
+            return true;
+        }
+        if number.is_none() && answer.verdict == Verdict::Reject && topics.len() > 1 {
+            // they were taken to be live, as no answer was expected
+            seat.halve(topics, Phase::Live);
             return true;
         }
         for topic in topics {

@@ -9,6 +9,11 @@ use std::{
 use super::{Held, Origin, Subscriptions, Topic};
 use crate::{config, hub::Turns};
 
+/// So many that aren't meant any more may wait among those that are, beside as many as are.
+const STALE: usize = 1024;
+/// So many times as many topics as go into a message are looked at for those that may.
+const LOOKS: usize = 16;
+
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -37,12 +42,17 @@ pub struct Saying {
 #[derive(Default)]
 pub(super) struct Seat {
     topics: BTreeMap<Topic, Entry>,
-    /// Topics that are to be said. Some may be said, or given up, by now.
-    unsaid: Turns<Topic>,
+    /// Topics that are to be said, each with its entry's serial. Some may be said, or given up, by now.
+    unsaid: Turns<(Topic, u64)>,
     /// Halves of what was refused, each to be said by itself.
     halves: VecDeque<Vec<Topic>>,
-    /// Topics that are to be unsubscribed from. Some may be wanted again by now.
-    unwanted: VecDeque<Topic>,
+    /// Topics that are to be unsubscribed from, each with its entry's serial. Some may be wanted again by now.
+    unwanted: VecDeque<(Topic, u64)>,
+    /// Topics that nobody wants any more, which the server sends all the same, each with its entry's serial. Some may be
+    /// wanted again by now.
+    abandoned: VecDeque<(Topic, u64)>,
+    /// Halves of what was too large to be unsubscribed from at once, with their payload.
+    unwanted_halves: VecDeque<(Vec<Topic>, Option<Rc<str>>)>,
     /// What was said, by number, as long as an answer to it is awaited.
     pub(super) messages: BTreeMap<u64, Message>,
     /// Topics by the id under which they were said.
@@ -50,14 +60,23 @@ pub(super) struct Seat {
     /// How many that were there when it was opened are neither accepted nor refused yet.
     unsettled: usize,
     leaving: usize,
+    next_serial: u64,
 }
 
 /// A topic on a connection.
 struct Entry {
+    /// No other on this connection ever has it.
+    serial: u64,
     phase: Phase,
     id: Option<Rc<str>>,
+    /// The JSON that it is said with.
+    payload: Option<Rc<str>>,
     /// It is to be unsubscribed from.
     leaving: bool,
+    /// Nobody wants it any more, and that can't be said.
+    is_abandoned: bool,
+    /// It is among `unwanted`, or `abandoned`.
+    is_queued: bool,
     /// It was there when the seat was opened, and isn't settled yet.
     first: bool,
 }
@@ -90,7 +109,7 @@ impl Subscriptions {
         let mut opened = Seat::default();
         for (topic, held) in &self.topics {
             if let Some(from) = self.holder(held) {
-                opened.want(topic, &from);
+                opened.want(topic, &from, held.payload.as_ref());
                 opened.topics.get_mut(topic).into_iter().for_each(|entry| entry.first = true);
                 opened.unsettled += 1;
             }
@@ -115,9 +134,10 @@ impl Subscriptions {
 
     /// Whether [`Subscriptions::next`] may have something.
     pub fn has_to_say(&self, seat: usize) -> bool {
-        let waits =
-            |seat: &Seat| !(seat.unsaid.is_empty() && seat.halves.is_empty() && seat.unwanted.is_empty());
-        self.seats[seat].as_ref().is_some_and(waits)
+        self.seats[seat].as_ref().is_some_and(|seat| {
+            let is_said = seat.unsaid.is_empty() && seat.halves.is_empty();
+            !(is_said && seat.unwanted.is_empty() && seat.unwanted_halves.is_empty())
+        })
     }
 
     /// The next message. Its fate must follow: [`Subscriptions::said`], [`Subscriptions::unsayable`] or
@@ -125,8 +145,21 @@ impl Subscriptions {
     pub fn next(&mut self, seat: usize) -> Option<Saying> {
         let terms = self.terms.clone()?;
         let number = self.number();
-        let (topics, seat) = (&self.topics, self.seats[seat].as_mut()?);
-        seat.next_unsubscribe(&terms, number).or_else(|| seat.next_subscribe(&terms, topics, number))
+        let at = seat;
+        let seat = self.seats[at].as_mut()?;
+        let Some(saying) = seat.next_unsubscribe(&terms, number) else {
+            return seat.next_subscribe(&terms, &self.topics, number);
+        };
+        // some may be wanted meanwhile with another payload
+        for topic in &saying.topics {
+            let Some(held) = self.topics.get(topic) else { continue };
+            if let Some(from) = self.holder(held)
+                && let Some(seat) = self.seats[at].as_mut()
+            {
+                seat.want(topic, &from, held.payload.as_ref());
+            }
+        }
+        Some(saying)
     }
 
     /// A message went out, under this id.
@@ -169,26 +202,18 @@ impl Subscriptions {
     pub fn too_large(&mut self, seat: usize, saying: &Saying, why: &str) {
         match saying.topics.len() {
             1 => self.unsayable(seat, saying, why),
-            _ => self.halve(seat, saying.number, saying.kind, &saying.topics),
-        }
-    }
-
-    pub(super) fn halve(&mut self, seat: usize, number: u64, kind: Kind, topics: &[Topic]) {
-        let Some(seat) = self.seats[seat].as_mut() else { return };
-        seat.messages.remove(&number);
-        let (one, other) = topics.split_at(topics.len() / 2);
-        for half in [one, other].into_iter().filter(|_| kind == Kind::Subscribe) {
-            for topic in half {
-                if let Some(entry) = seat.topics.get_mut(topic)
-                    && entry.phase == Phase::Asked(number)
-                {
-                    match entry.leaving {
-                        true => seat.forget(topic), // the server doesn't have it
-                        false => entry.phase = Phase::Waits,
+            _ => {
+                let Some(seat) = self.seats[seat].as_mut() else { return };
+                seat.messages.remove(&saying.number);
+                let (one, other) = saying.topics.split_at(saying.topics.len() / 2);
+                match saying.kind {
+                    Kind::Subscribe => seat.halve(&saying.topics, Phase::Asked(saying.number)),
+                    Kind::Unsubscribe => {
+                        let halves = [one, other].map(|half| (half.to_vec(), saying.payload.clone()));
+                        seat.unwanted_halves.extend(halves);
                     }
                 }
             }
-            seat.halves.push_back(half.to_vec());
         }
     }
 
@@ -224,27 +249,105 @@ impl Seat {
         self.leaving
     }
 
-    /// A topic is wanted: it is said, unless it was.
-    pub(super) fn want(&mut self, topic: &Topic, from: &Origin) {
+    /// How much waits to be said: for tests.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.unsaid.len() + self.unwanted.len()
+    }
+
+    /// A topic is wanted: it is said, unless it was. One that was said with another payload is first taken back.
+    pub(super) fn want(&mut self, topic: &Topic, from: &Origin, payload: Option<&Rc<str>>) {
         match self.topics.get_mut(topic) {
+            Some(entry) if entry.is_abandoned && entry.payload.as_ref() != payload => {
+                self.forget(topic);
+                self.want(topic, from, payload);
+            }
+            Some(entry) if entry.leaving && entry.payload.as_ref() != payload => {}
             Some(entry) => {
+                entry.is_abandoned = false; // the server sends it still
                 self.leaving -= usize::from(std::mem::take(&mut entry.leaving));
             }
             None => {
-                let entry = Entry { phase: Phase::Waits, id: None, leaving: false, first: false };
+                let serial = self.next_serial;
+                self.next_serial += 1;
+                let entry = Entry {
+                    serial,
+                    phase: Phase::Waits,
+                    id: None,
+                    payload: payload.cloned(),
+                    leaving: false,
+                    is_abandoned: false,
+                    is_queued: false,
+                    first: false,
+                };
                 self.topics.insert(Rc::clone(topic), entry);
-                self.unsaid.push(from, Rc::clone(topic));
+                self.unsaid.push(from, (Rc::clone(topic), serial));
+                if self.unsaid.len() > 2 * self.topics.len() + STALE {
+                    // those that were given up before it was their turn
+                    let topics = &self.topics;
+                    self.unsaid.take_all(|(topic, serial)| {
+                        topics.get(topic).is_none_or(|entry| entry.serial != *serial)
+                    });
+                }
             }
         }
     }
 
-    /// A topic isn't wanted. What was said of it is taken back, if that can be said.
-    pub(super) fn give_up(&mut self, topic: &Topic, says: bool) {
+    /// What was said at once, and isn't good as a whole, is said again in two, each for itself: one of the topics may be
+    /// to blame for all.
+    pub(super) fn halve(&mut self, topics: &[Topic], phase: Phase) {
+        let (one, other) = topics.split_at(topics.len() / 2);
+        for topic in topics {
+            let Some(entry) = self.topics.get_mut(topic).filter(|entry| entry.phase == phase) else {
+                continue;
+            };
+            if entry.leaving {
+                self.forget(topic); // the server doesn't have it
+                continue;
+            }
+            entry.phase = Phase::Waits;
+            if let Some(id) = entry.id.take() {
+                self.unlink(&id, topic);
+            }
+        }
+        self.halves.extend([one.to_vec(), other.to_vec()]);
+    }
+
+    /// A topic isn't wanted. What was said of it is taken back, if that can be said; else it is remembered that the server
+    /// has it, of `most` topics.
+    pub(super) fn give_up(&mut self, topic: &Topic, says: bool, most: usize) {
         match self.topics.get_mut(topic) {
+            Some(entry) if !says && entry.phase != Phase::Waits => {
+                entry.is_abandoned = true;
+                if !std::mem::replace(&mut entry.is_queued, true) {
+                    self.abandoned.push_back((Rc::clone(topic), entry.serial));
+                }
+                self.settled(topic);
+                while self.abandoned.len() > most
+                    && let Some((oldest, serial)) = self.abandoned.pop_front()
+                {
+                    let entry = self.topics.get_mut(&oldest).filter(|entry| entry.serial == serial);
+                    let Some(entry) = entry else { continue };
+                    entry.is_queued = false;
+                    if entry.is_abandoned {
+                        self.forget(&oldest);
+                    }
+                }
+            }
             Some(entry) if says && entry.phase != Phase::Waits => {
                 if !std::mem::replace(&mut entry.leaving, true) {
                     self.leaving += 1;
-                    self.unwanted.push_back(Rc::clone(topic));
+                    if !std::mem::replace(&mut entry.is_queued, true) {
+                        self.unwanted.push_back((Rc::clone(topic), entry.serial));
+                    }
+                }
+                if self.unwanted.len() > 2 * self.topics.len() + STALE {
+                    // those of which the server said meanwhile that it hasn't got them
+                    let topics = &self.topics;
+                    let is_there = |(topic, serial): &(Topic, u64)| {
+                        topics.get(topic).is_some_and(|entry| entry.serial == *serial)
+                    };
+                    self.unwanted.retain(is_there);
                 }
                 self.settled(topic);
             }
@@ -267,12 +370,17 @@ impl Seat {
         self.settled(topic);
         let Some(entry) = self.topics.remove(topic) else { return };
         self.leaving -= usize::from(entry.leaving);
-        if let Some(id) = entry.id
-            && let Some(topics) = self.ids.get_mut(&id)
-        {
+        if let Some(id) = entry.id {
+            self.unlink(&id, topic);
+        }
+    }
+
+    /// The id doesn't lead to the topic any more.
+    fn unlink(&mut self, id: &Rc<str>, topic: &Topic) {
+        if let Some(topics) = self.ids.get_mut(id) {
             topics.retain(|one| one != topic);
             if topics.is_empty() {
-                self.ids.remove(&id);
+                self.ids.remove(id);
             }
         }
     }
@@ -306,35 +414,56 @@ impl Seat {
 
     fn next_unsubscribe(&mut self, terms: &config::Subscriptions, number: u64) -> Option<Saying> {
         let template = terms.unsubscribe.as_ref()?;
+        if let Some((topics, payload)) = self.unwanted_halves.pop_front() {
+            return Some(self.unsubscribe(number, topics, payload, None));
+        }
         loop {
-            let topic = self.unwanted.pop_front()?;
-            let Some(entry) = self.topics.get(&topic).filter(|entry| entry.leaving) else { continue };
-            let subscribed_id = entry.id.clone();
+            let (topic, serial) = self.unwanted.pop_front()?;
+            let entry = self.topics.get_mut(&topic).filter(|entry| entry.serial == serial);
+            let Some(entry) = entry else { continue };
+            entry.is_queued = false;
+            if !entry.leaving {
+                continue;
+            }
+            let (subscribed_id, payload) = (entry.id.clone(), entry.payload.clone());
             let mut topics = vec![topic];
             // with an id, or a payload, each has its own
             let is_list = template.placeholders().any(|(one, _)| *one == config::Placeholder::Topics)
                 && !template.placeholders().any(|(one, _)| *one == config::Placeholder::SubscribedId);
             if is_list && terms.batch > 1 {
-                let group = terms.group(&topics[0], None);
-                let (seen, leaving) = (&self.topics, &mut self.unwanted);
-                leaving.retain(|topic| {
-                    let is_one = topics.len() < terms.batch
-                        && !topics.contains(topic)
-                        && seen.get(topic).is_some_and(|entry| entry.leaving)
-                        && terms.group(topic, None) == group;
-                    if is_one {
-                        topics.push(Rc::clone(topic));
+                let group = terms.group(&topics[0], payload.as_deref());
+                let mut others = VecDeque::new();
+                for _ in 0..LOOKS * terms.batch {
+                    let Some((topic, serial)) = self.unwanted.pop_front() else { break };
+                    let entry = self.topics.get(&topic).filter(|entry| entry.serial == serial);
+                    let is_one = |entry: &Entry| {
+                        entry.leaving && terms.group(&topic, entry.payload.as_deref()) == group
+                    };
+                    match entry {
+                        Some(entry) if is_one(entry) => topics.push(topic),
+                        _ => others.push_front((topic, serial)),
                     }
-                    !is_one
-                });
+                    if topics.len() == terms.batch {
+                        break;
+                    }
+                }
+                others.into_iter().for_each(|other| self.unwanted.push_front(other));
             }
             topics.iter().for_each(|topic| self.forget(topic));
-            self.messages.insert(
-                number,
-                Message { kind: Kind::Unsubscribe, topics: topics.clone(), id: None, due: None },
-            );
-            return Some(Saying { number, kind: Kind::Unsubscribe, topics, payload: None, subscribed_id });
+            return Some(self.unsubscribe(number, topics, payload, subscribed_id));
         }
+    }
+
+    fn unsubscribe(
+        &mut self,
+        number: u64,
+        topics: Vec<Topic>,
+        payload: Option<Rc<str>>,
+        subscribed_id: Option<Rc<str>>,
+    ) -> Saying {
+        let message = Message { kind: Kind::Unsubscribe, topics: topics.clone(), id: None, due: None };
+        self.messages.insert(number, message);
+        Saying { number, kind: Kind::Unsubscribe, topics, payload, subscribed_id }
     }
 
     fn next_subscribe(
@@ -378,16 +507,11 @@ impl Seat {
         held: &BTreeMap<Topic, Held>,
     ) -> Option<Vec<Topic>> {
         let first = self.unsaid.pop(|_| true)?;
-        let group = held.get(&first).map(|held| Rc::clone(&held.group));
+        let group = held.get(&first.0).map(|held| Rc::clone(&held.group));
         let mut taken = vec![first];
-        if terms.batch > 1 {
-            let room = std::cell::Cell::new(terms.batch - 1);
-            taken.extend(self.unsaid.take_all(|topic| {
-                let fits = room.get() > 0 && held.get(topic).map(|held| &held.group) == group.as_ref();
-                room.set(room.get() - usize::from(fits));
-                fits
-            }));
-        }
-        Some(taken)
+        let fits = |(topic, _): &(Topic, u64)| held.get(topic).map(|held| &held.group) == group.as_ref();
+        taken.extend(self.unsaid.take_some(terms.batch - 1, LOOKS * terms.batch, fits));
+        taken.retain(|(topic, serial)| self.topics.get(topic).is_some_and(|entry| entry.serial == *serial));
+        Some(taken.into_iter().map(|(topic, _)| topic).collect())
     }
 }

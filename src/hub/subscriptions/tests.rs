@@ -1,9 +1,10 @@
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::config::{Pattern, Pointer, SubscriptionAnswer, Template};
+
+mod bounds;
+mod model;
 
 const MS: Duration = Duration::from_millis(1);
 const LINGER: Duration = Duration::from_secs(2);
@@ -105,11 +106,12 @@ impl Bench {
     /// What was heard since the last look, in short.
     fn heard(&self) -> Vec<String> {
         let short = |(who, word): (String, Word)| match word {
-            Word::Queued => format!("{who} queued"),
-            Word::Subscribed => format!("{who} subscribed"),
-            Word::Failed { trouble, topics, .. } => format!("{who} {trouble:?} {}", topics.join(",")),
+            Word::Queued => Some(format!("{who} queued")),
+            Word::Subscribed => Some(format!("{who} subscribed")),
+            Word::Failed { trouble, topics, .. } => Some(format!("{who} {trouble:?} {}", topics.join(","))),
+            Word::Holds { .. } => None,
         };
-        let mut heard: Vec<_> = self.heard.take().into_iter().map(short).collect();
+        let mut heard: Vec<_> = self.heard.take().into_iter().filter_map(short).collect();
         heard.sort_unstable();
         heard
     }
@@ -357,85 +359,157 @@ fn what_is_too_large_is_said_in_parts_and_what_cannot_be_said_is_refused() {
 }
 
 #[test]
-fn what_is_not_good_is_said_and_leaves_nothing() {
-    let none: [&str; 0] = [];
-    let long = "x".repeat(257);
-    let many: Vec<_> = (0..92).map(|number| format!("t{number}")).collect();
-    let many: Vec<_> = many.iter().map(String::as_str).collect();
-    let mut few = terms(true);
-    few.max = 100;
-    let mut bench = Bench::new(few);
-    for (topics, payload, trouble, part) in [
-        (&none[..], None, "BadRequest", "`topics` is empty"),
-        (&[""], None, "BadRequest", "the topic \"\" is empty"),
-        (&["a", "b\n"], None, "BadRequest", "control characters"),
-        (&[&*long], None, "BadRequest", "has 257 bytes, and 256 are the most"),
-        (&["a"], Some("1"), "BadRequest", "no `${payload}`"),
-        (&many[..91], None, "TooMany", "91 topics of one client, of which it may have 90"),
-    ] {
-        bench.subscribe(11, "a", topics, payload);
-        let heard = bench.heard.borrow().clone();
-        assert!(bench.why().contains(part), "{part}: {heard:?}");
-        assert!(format!("{heard:?}").contains(trouble), "{heard:?}");
-        assert!(bench.table.is_bare());
-    }
-    bench.subscribe(11, "a", &many[..90], None);
-    bench.subscribe(21, "a", &many[..11], None);
-    assert!(bench.heard()[1].contains("TooMany"), "beside others a tenth");
-    bench.subscribe(21, "b", &many[82..92], None);
-    assert_eq!(bench.heard(), ["21.b queued"], "two new ones");
-    let mut asks = 0;
-    while bench.heard().iter().all(|heard| !heard.contains("TooMany")) {
-        bench.subscribe(21, "c", &["t91"], None);
-        asks += 1;
-        assert!(asks < 1000);
-    }
-    assert_eq!(asks, 256, "one waits already");
-    bench.table.leave(bench.now, 11);
-    bench.table.leave(bench.now, 21);
-    bench.wait(LINGER);
-    assert!(bench.table.is_bare());
-    let mut off = Bench::new(terms(true));
-    off.table.set_terms(None);
-    off.subscribe(1, "a", &["x"], None);
-    assert_eq!(off.why(), "topics.subscribe isn't configured: use `send`");
-}
-
-#[test]
-fn a_million_topics_are_refused_at_once() {
-    let mut bench = Bench::new(terms(true));
-    let topics: Vec<_> = (0..1_000_000).map(|number| number.to_string()).collect();
-    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
-    bench.subscribe(1, "a", &topics, None);
-    assert!(bench.why().contains("of which it may have 9000"));
-    assert!(bench.table.is_bare());
-    // and one by one they end there, too
-    for topic in &topics[..9_500] {
-        bench.subscribe(1, "a", &[topic], None);
-    }
-    assert!(bench.table.len() <= 9_000);
-}
-
-#[test]
-fn those_that_leave_count_until_it_is_said() {
-    let mut small = terms(true);
-    (small.max, small.linger) = (10, Duration::ZERO);
-    let mut bench = Bench::new(small);
+fn a_topic_is_asked_for_with_other_json_once_nobody_holds_it() {
+    let mut terms = config::Subscriptions::new(r#"{"of":${topic},"p":${payload},"id":${next_id}}"#);
+    terms.unsubscribe = Some(Template::parse_message(r#"{"end":${topic}}"#).unwrap());
+    terms.answer = self::terms(true).answer;
+    let mut bench = Bench::new(terms);
     bench.table.open(0);
-    let mut refused = 0;
-    for number in 0..100 {
-        let topic = format!("t{number}");
-        bench.subscribe(1, "a", &[&topic], None);
-        refused += bench.heard().iter().filter(|heard| heard.contains("TooMany")).count();
-        if let Some(saying) = bench.table.next(0) {
-            bench.table.said(bench.now, 0, &saying, None);
-        }
-        let _ = bench.unsubscribe(1, &[&topic]);
-        bench.heard();
+    bench.subscribe(1, "a", &["x"], Some("1"));
+    assert_eq!(bench.say(0), ["+x"]);
+    bench.answer(0, Verdict::Accept, None);
+    bench.heard();
+    bench.subscribe(2, "a", &["x"], Some("2"));
+    assert_eq!(bench.heard(), ["2.a BadRequest x"], "somebody holds it");
+    bench.unsubscribe(1, &["x"]).unwrap();
+    bench.subscribe(2, "b", &["x"], Some("2"));
+    assert_eq!(bench.heard(), [""; 0], "what lingers is not what it asks for");
+    assert_eq!(bench.say(0), ["-x", "+x"]);
+    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, Verdict::Accept, None);
+    assert_eq!(bench.heard(), ["2.b subscribed"]);
+    // with the same it is taken on
+    bench.unsubscribe(2, &["x"]).unwrap();
+    bench.subscribe(1, "b", &["x"], Some("2"));
+    assert_eq!((bench.heard(), bench.say(0)), (vec!["1.b subscribed".to_owned()], vec![]));
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_not_said_again() {
+    let mut terms = terms(true);
+    (terms.unsubscribe, terms.max) = (None, 10);
+    let mut bench = Bench::new(terms);
+    bench.table.open(0);
+    for topic in ["x", "y"] {
+        bench.subscribe(1, topic, &[topic], None);
+        assert_eq!(bench.say(0), [format!("+{topic}")]);
+        bench.answer(0, Verdict::Accept, None);
+        bench.table.leave(bench.now, 1);
+        bench.wait(LINGER);
+        assert!(bench.table.is_empty() && !bench.table.has_to_say(0));
     }
-    assert!(refused < 100, "each is said in its turn: {refused}");
+    bench.heard();
+    bench.subscribe(1, "b", &["x"], None);
+    assert_eq!((bench.heard(), bench.say(0)), (vec!["1.b subscribed".to_owned()], vec![]));
+    // of so many it is remembered, the latest
+    for number in 0..30 {
+        let topic = format!("t{number}");
+        bench.subscribe(2, "a", &[&topic], None);
+        assert_eq!(bench.say(0), [format!("+{topic}")]);
+        bench.answer(0, Verdict::Accept, None);
+        bench.unsubscribe(2, &[&topic]).unwrap();
+        bench.wait(LINGER);
+    }
+    bench.subscribe(2, "b", &["t29"], None);
+    assert_eq!(bench.say(0), [""; 0]);
+    bench.subscribe(3, "b", &["y"], None);
+    assert_eq!(bench.say(0), ["+y"], "that is long ago");
     let seat = bench.table.seats[0].as_ref().unwrap();
-    assert!(seat.leaving() <= 10 && seat.phases().count() <= 20, "{}", seat.leaving());
+    assert!(seat.phases().count() <= 13);
+    // a new connection has nothing of it
+    bench.table.close(0);
+    bench.table.open(0);
+    assert_eq!(bench.say(0), ["+t29,x,y"]);
+}
+
+#[test]
+fn what_is_too_much_to_unsubscribe_from_at_once_is_said_in_parts() {
+    let mut bench = Bench::new(terms(false));
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x", "y", "z"], None);
+    assert_eq!(bench.say(0), ["+x,y,z"]);
+    bench.table.leave(bench.now, 1);
+    bench.wait(LINGER);
+    let saying = bench.table.next(0).unwrap();
+    assert_eq!(saying.kind, Kind::Unsubscribe);
+    bench.table.too_large(0, &saying, "too large");
+    assert!(bench.table.has_to_say(0));
+    // one is wanted again meanwhile: after that it is gone
+    bench.subscribe(2, "a", &["z"], None);
+    assert_eq!(bench.say(0), ["-x", "-y,z", "+z"]);
+    assert_eq!((bench.heard(), bench.table.len()), (vec!["1.a subscribed".into(), "2.a subscribed".into()], 1));
+}
+
+#[test]
+fn one_that_is_refused_takes_no_others_with_it_where_only_refusals_are_told() {
+    let mut terms = terms(true);
+    terms.answer = Some(SubscriptionAnswer {
+        reject: Some(Pattern::Text("no".to_owned())),
+        id: Some(Pointer::parse("/id").unwrap()),
+        ..SubscriptionAnswer::default()
+    });
+    let mut bench = Bench::new(terms);
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["bad", "x"], None);
+    let saying = bench.table.next(0).unwrap();
+    let say = |bench: &mut Bench, saying: &Saying, id: &str| {
+        bench.table.said(bench.now, 0, saying, Some(id));
+        bench.tell();
+    };
+    say(&mut bench, &saying, "1");
+    assert_eq!(bench.heard(), ["1.a subscribed"], "as far as is known");
+    let no = |id: &str| Answer {
+        verdict: Verdict::Reject,
+        id: Some(id.to_owned()),
+        topic: None,
+        words: "no".to_owned(),
+    };
+    assert!(bench.table.heard(0, &no("1")));
+    for (id, topic) in [("2", "bad"), ("3", "x")] {
+        let saying = bench.table.next(0).unwrap();
+        assert_eq!(saying.topics, [topic.into()] as [Topic; 1]);
+        say(&mut bench, &saying, id);
+    }
+    assert!(!bench.table.heard(0, &no("1")), "that is over");
+    assert!(bench.table.heard(0, &no("2")));
+    bench.tell();
+    assert_eq!(bench.heard(), ["1 Refused bad"]);
+    assert!(bench.table.is_live(&"x".into()));
+}
+
+#[test]
+fn what_a_client_may_not_have_any_more_it_gives_up() {
+    let mut bench = Bench::new(terms(true));
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["w", "x"], None);
+    assert_eq!(bench.say(0), ["+w,x"]);
+    bench.answer(0, Verdict::Accept, None);
+    bench.subscribe(1, "b", &["x", "y"], None);
+    bench.subscribe(2, "a", &["x"], None);
+    bench.heard();
+    bench.table.revoke(bench.now, 1, |_| true);
+    bench.table.revoke(bench.now, 1, |topic| topic == "w");
+    bench.table.revoke(bench.now, 7, |_| false);
+    bench.tell();
+    assert_eq!(bench.heard(), ["1 Forbidden x", "1.b Forbidden y"]);
+    assert_eq!(bench.table.rows(Some(1)).map(|(topic, ..)| &**topic).collect::<Vec<_>>(), ["w"]);
+    assert_eq!(bench.table.rows(Some(2)).count(), 1, "the other's stay");
+}
+
+#[test]
+fn topics_that_a_new_configuration_cannot_say_are_lost() {
+    let mut bench = Bench::new(terms(true));
+    bench.subscribe(1, "a", &["x", "x.y"], None);
+    bench.heard();
+    let mut new = config::Subscriptions::new(r#"{"of":${topic:2},"in":${topic:1}}"#);
+    new.answer = terms(true).answer;
+    bench.table.set_terms(Some(new));
+    bench.tell();
+    assert_eq!(bench.heard(), [""; 0], "it has another topic that waits");
+    bench.table.open(0);
+    assert_eq!(bench.say(0), ["+x.y"]);
+    bench.answer(0, Verdict::Accept, None);
+    assert_eq!(bench.heard(), ["1.a Refused x"]);
 }
 
 #[test]
@@ -446,185 +520,4 @@ fn a_configuration_without_them_loses_them() {
     bench.tell();
     assert_eq!(bench.heard(), ["1.a Ended x", "1.a queued"]);
     assert!(bench.table.is_bare());
-}
-
-/// What happens, one after the other.
-#[derive(Debug, Clone)]
-enum Step {
-    Subscribe(u64, Vec<usize>),
-    Unsubscribe(u64, usize),
-    Leave(u64),
-    Wait(u64),
-    Say(usize),
-    Answer(usize),
-    /// The connection falls, and another comes.
-    Fall,
-    /// The next connection is told, or takes over.
-    Rotate,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let client = 0_u64..4;
-    prop_oneof![
-        4 => (client.clone(), prop::collection::vec(0_usize..6, 1..4)).prop_map(|(c, t)| Step::Subscribe(c, t)),
-        3 => (client.clone(), 0_usize..6).prop_map(|(client, topic)| Step::Unsubscribe(client, topic)),
-        1 => client.prop_map(Step::Leave),
-        2 => (1_u64..3_000).prop_map(Step::Wait),
-        4 => (0_usize..2).prop_map(Step::Say),
-        4 => (0_usize..2).prop_map(Step::Answer),
-        1 => Just(Step::Fall),
-        1 => Just(Step::Rotate),
-    ]
-}
-
-const TOPICS: [&str; 6] = ["a", "b", "c", "d", "bad1", "bad2"];
-
-/// A server's end of a connection: it refuses a message that has a bad topic in it.
-#[derive(Debug, Default)]
-struct Server {
-    has: std::collections::BTreeSet<String>,
-    answers: VecDeque<Answer>,
-}
-
-impl Server {
-    fn hear(&mut self, saying: &Saying, answers: bool) {
-        let is_bad = answers && saying.topics.iter().any(|topic| topic.starts_with("bad"));
-        for topic in saying.topics.iter().filter(|_| !is_bad) {
-            match saying.kind {
-                Kind::Subscribe => assert!(self.has.insert(topic.to_string()), "{topic} is said twice"),
-                Kind::Unsubscribe => drop(self.has.remove(&**topic)),
-            }
-        }
-        if answers {
-            let verdict = if is_bad { Verdict::Reject } else { Verdict::Accept };
-            let id = Some(saying.number.to_string());
-            self.answers.push_back(Answer { verdict, id, topic: None, words: "bad".to_owned() });
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn the_server_has_what_clients_hold_and_each_ask_hears_its_end_once(
-        steps in prop::collection::vec(step(), 1..120),
-        answers: bool,
-    ) {
-        let mut bench = Bench::new(terms(answers));
-        let mut servers: [Server; 2] = Default::default();
-        let (mut main, mut asks) = (0, Vec::new());
-        // the plain model: who holds what
-        let mut holds: BTreeMap<(u64, String), String> = BTreeMap::new(); // by which ask, the newest
-
-        let mut gone: std::collections::BTreeSet<String> = Default::default();
-        bench.table.open(0);
-        let learn = |bench: &Bench, holds: &mut BTreeMap<(u64, String), String>,
-                     ends: &mut Vec<(String, bool)>| {
-            for (who, word) in bench.heard.take() {
-                let client: u64 = who.split('.').next().unwrap().parse().unwrap();
-                if let Word::Failed { topics, trouble, .. } = &word {
-                    assert!(matches!(trouble, Trouble::Refused | Trouble::Cancelled), "{word:?}");
-                    for topic in topics.iter().filter(|_| *trouble == Trouble::Refused) {
-                        let key = (client, topic.to_string());
-                        if !who.contains('.') || holds.get(&key) == Some(&who) {
-                            holds.remove(&key);
-                        }
-                    }
-                }
-                if who.contains('.') && word != Word::Queued {
-                    ends.push((who, true));
-                }
-            }
-        };
-        let mut ends = Vec::new();
-        let say = |bench: &mut Bench, servers: &mut [Server; 2], seat: usize| {
-            if let Some(saying) = bench.table.next(seat) {
-                bench.table.said(bench.now, seat, &saying, Some(&saying.number.to_string()));
-                servers[seat].hear(&saying, answers);
-                bench.tell();
-                return true;
-            }
-            false
-        };
-        let answer = |bench: &mut Bench, servers: &mut [Server; 2], seat: usize| {
-            let Some(answer) = servers[seat].answers.pop_front() else { return false };
-            bench.table.heard(seat, &answer);
-            bench.tell();
-            true
-        };
-        for step in steps {
-            match step {
-                Step::Subscribe(client, topics) => {
-                    let topics: Vec<_> = topics.into_iter().map(|at| TOPICS[at]).collect();
-                    let name = format!("{client}.{}", asks.len());
-                    asks.push(name.clone());
-                    holds.extend(topics.iter().map(|topic| ((client, topic.to_string()), name.clone())));
-                    bench.subscribe(client, name.split('.').nth(1).unwrap(), &topics, None);
-                }
-                Step::Unsubscribe(client, at) => {
-                    let had = holds.remove(&(client, TOPICS[at].to_owned())).is_some();
-                    let done = bench.unsubscribe(client, &[TOPICS[at]]).is_ok();
-                    // it may be refused before its ask has heard of all that is beside it
-                    prop_assert!(done == had || had && TOPICS[at].starts_with("bad"));
-                }
-                Step::Leave(client) => {
-                    bench.table.leave(bench.now, client);
-                    holds.retain(|(who, _), _| *who != client);
-                    // who has gone hears nothing any more
-                    gone.extend(asks.iter().filter(|ask| ask.starts_with(&format!("{client}."))).cloned());
-                    bench.tell();
-                }
-                Step::Wait(millis) => {
-                    let until = bench.now + Duration::from_millis(millis);
-                    // within the answer's time
-                    while answers && (0..2).any(|seat| answer(&mut bench, &mut servers, seat)) {}
-                    bench.wait(until - bench.now);
-                }
-                Step::Say(seat) => drop(say(&mut bench, &mut servers, seat)),
-                Step::Answer(seat) => drop(answer(&mut bench, &mut servers, seat)),
-                Step::Fall => {
-                    servers = Default::default();
-                    bench.table.close(0);
-                    bench.table.close(1);
-                    bench.table.open(main);
-                }
-                Step::Rotate => {
-                    let next = 1 - main;
-                    if bench.table.is_open(next) {
-                        bench.table.close(main);
-                        servers[main] = Server::default();
-                        main = next;
-                    } else {
-                        servers[next] = Server::default();
-                        bench.table.open(next);
-                    }
-                }
-            }
-            learn(&bench, &mut holds, &mut ends);
-        }
-        // all comes to rest
-        for _ in 0..3 {
-            while (0..2).any(|seat| {
-                say(&mut bench, &mut servers, seat) || answer(&mut bench, &mut servers, seat)
-            }) {}
-            bench.wait(LINGER);
-        }
-        learn(&bench, &mut holds, &mut ends);
-        let held: std::collections::BTreeSet<_> = holds.keys().map(|(_, topic)| topic.clone()).collect();
-        for (seat, server) in servers.iter().enumerate().filter(|(seat, _)| bench.table.is_open(*seat)) {
-            prop_assert_eq!(&server.has, &held, "seat {}", seat);
-            prop_assert!(bench.table.is_settled(seat));
-        }
-        let rows: std::collections::BTreeSet<_> =
-            bench.table.rows(None).map(|(topic, ..)| topic.to_string()).collect();
-        prop_assert_eq!(rows, held);
-        for ask in &asks {
-            let count = ends.iter().filter(|(who, _)| who == ask).count();
-            prop_assert!(count == 1 || count == 0 && gone.contains(ask), "{} heard {} ends", ask, count);
-        }
-        for client in 0..4 {
-            bench.table.leave(bench.now, client);
-        }
-        bench.wait(LINGER);
-        prop_assert!(bench.table.is_bare());
-    }
 }

@@ -16,17 +16,26 @@ impl Patterns {
     /// A client of user `uid` takes `new` bytes and no longer `old`. False, and nothing changes: there is no room, or
     /// the user would take more than all others leave free.
     pub(in crate::local) fn change(&mut self, uid: u32, old: usize, new: usize) -> bool {
-        let own = self.of_users.get(&uid).copied().unwrap_or_default() - old + new;
-        let all = self.all - old + new;
-        if new > old && (all > MAX_BYTES || own > MAX_BYTES - all) {
+        if !self.has_room(uid, old, new) {
             return false;
         }
-        self.all = all;
+        let own = self.own(uid) - old + new;
+        self.all = self.all - old + new;
         match own {
             0 => drop(self.of_users.remove(&uid)),
             own => drop(self.of_users.insert(uid, own)),
         }
         true
+    }
+
+    /// Whether [`Patterns::change`] would do it.
+    pub(in crate::local) fn has_room(&self, uid: u32, old: usize, new: usize) -> bool {
+        let (own, all) = (self.own(uid) - old + new, self.all - old + new);
+        new <= old || all <= MAX_BYTES && own <= MAX_BYTES - all
+    }
+
+    fn own(&self, uid: u32) -> usize {
+        self.of_users.get(&uid).copied().unwrap_or_default()
     }
 }
 

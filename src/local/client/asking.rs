@@ -140,27 +140,23 @@ impl ClientReader {
         self.hub.may_answer(self.id, self.access.config().answers)
     }
 
-    /// Claims the answers to the server for this client alone. False where that is refused, which is told.
-    pub(super) fn claim(&self, id: Option<&RawValue>) -> bool {
-        let (code, message) = match self.may_answer() {
-            MayAnswer::Yes => match self.hub.claim_answers(self.id) {
-                Ok(()) => return true,
-                Err(client) => (Code::AnswererTaken, taken_by(client)),
-            },
-            MayAnswer::Claimed(client) => (Code::AnswererTaken, taken_by(client)),
-            MayAnswer::OfOthers => (
+    /// Whether it may claim the answers to the server for itself alone.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn may_claim(&self) -> Result<(), (Code, String)> {
+        match self.may_answer() {
+            MayAnswer::Yes => Ok(()),
+            MayAnswer::Claimed(client) => Err((
+                Code::AnswererTaken,
+                format!("client {client} has claimed the answers to the server's requests, until it leaves"),
+            )),
+            MayAnswer::OfOthers => Err((
                 Code::Forbidden,
                 "only clients of a listener with `answers = true` answer the server's requests".to_owned(),
-            ),
-        };
-        self.fanout.reply(self.id, &replies::error(id, code, &message));
-        self.fanout.begin(self.id);
-        false
+            )),
+        }
     }
-}
-
-fn taken_by(client: u64) -> String {
-    format!("client {client} has claimed the answers to the server's requests, until it leaves")
 }
 
 /// A request that waits, by its client's id.

@@ -59,6 +59,7 @@ pub(in crate::local) fn topics(id: Option<&RawValue>, word: &Word) -> Option<Vec
     let (code, topics, why) = match word {
         Word::Queued => return id.map(|id| ok(id, Done::Queued)),
         Word::Subscribed => return id.map(|id| ok(id, Done::Subscribed)),
+        Word::Holds { .. } => return None,
         Word::Failed { trouble, topics, why } => (code(*trouble), topics, why),
     };
     let topics: Vec<_> = topics.iter().map(ToString::to_string).collect();
@@ -86,6 +87,7 @@ fn code(trouble: Trouble) -> Code {
         Trouble::Ended => Code::Ended,
         Trouble::Timeout => Code::Timeout,
         Trouble::Cancelled => Code::Cancelled,
+        Trouble::Forbidden => Code::Forbidden,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt, rc::Rc};
 use serde::de::{self, Deserialize, Deserializer, Error as _};
 
 use crate::{
-    config::{Grant, Listener, Rights},
+    config::{Grant, Listener, Placeholder, Rights, Subscriptions, TopicPattern, Value},
     hub::Payload,
     protocol::{Attach, Code, Op},
 };
@@ -48,6 +48,19 @@ pub(in crate::local) fn of<'a>(
     let rules = listener.rules.iter().zip(members);
     let rule = rules.into_iter().find(|(_, members)| members.include(who));
     rule.map_or(&listener.grant, |(rule, _)| &rule.grant)
+}
+
+/// The topics that a client gets messages of, and may subscribe to; all where nothing is said. What the listener says
+/// of them is for root and the daemon's own user as well.
+pub(in crate::local) fn topics_of<'a>(
+    listener: &'a Listener,
+    members: &[Members],
+    who: &Who,
+    own_uid: u32,
+) -> Option<&'a [TopicPattern]> {
+    let grant = of(listener, members, who, own_uid);
+    let grant = if std::ptr::eq(grant, &ALL) { &listener.grant } else { grant };
+    grant.topics.as_deref()
 }
 
 /// What keeps a client from asking for `op`, in a sentence.
@@ -94,6 +107,37 @@ pub(in crate::local) fn unsendable<'a>(
         };
         Some((Code::Forbidden, why.to_owned()))
     })
+}
+
+/// What keeps a client from subscribing to a topic with this JSON, but for how much it has sent. What is said without
+/// JSON is the configuration's, and the topic alone the client's: `topics` says which. With JSON, it is held against
+/// `send_when` as it is said, with `1` for each placeholder that isn't the client's.
+pub(in crate::local) fn unaskable(
+    grant: &Grant,
+    terms: &Subscriptions,
+    topic: &str,
+    json: Option<&str>,
+) -> Option<(Code, String)> {
+    let length = topic.len() + json.map_or(0, str::len);
+    if let Some(max) = grant.max_message.filter(|max| length > *max) {
+        let why = format!(
+            "a topic with its `json` is over the {max} bytes that this listener lets you send (max_message)"
+        );
+        return Some((Code::TooLarge, why));
+    }
+    let (pattern, json) = (grant.send_when.as_ref()?, json?);
+    let stand_in = |_: &Placeholder| Ok(Value::Json("1".to_owned()));
+    let message = terms.message(&terms.subscribe, &[topic], Some(json), None, stand_in);
+    let why = match message {
+        _ if says_twice(json.as_bytes()) => {
+            "a key stands twice in the `json`, so that what it says can't be told"
+        }
+        Ok(message) if pattern.matches(message.as_bytes()) => return None,
+        _ => {
+            "this listener lets you send other messages only, and with this `json` it is none of them (send_when)"
+        }
+    };
+    Some((Code::Forbidden, why.to_owned()))
 }
 
 /// Whether a message is JSON in which an object has a key twice. Of two values one reader takes the first and another the
@@ -302,6 +346,30 @@ mod tests {
         }
         assert_eq!(of(&[Payload::Binary(vec![0xff])]), Some(Code::Forbidden));
         assert_eq!(unsendable(&Grant::default(), [text("anything")].iter()), None);
+    }
+
+    #[test]
+    fn what_goes_with_a_topic_is_held_against_what_may_be_sent() {
+        let terms =
+            Subscriptions::new(r#"{"type":"sub","id":${next_id},"name":${topic},"query":${payload}}"#);
+        let of = |lines: &str, topic: &str, json: Option<&str>| {
+            unaskable(&listener(lines).grant, &terms, topic, json).map(|(code, _)| code)
+        };
+        let size = "max_message = 10";
+        assert_eq!(of(size, "0123456789", None), None);
+        assert_eq!(of(size, "0123456789", Some("1")), Some(Code::TooLarge));
+        assert_eq!(of(size, "01234567890", None), Some(Code::TooLarge));
+        let when = r#"send_when = { "/query/op" = "read", "/type" = "sub" }"#;
+        assert_eq!(of(when, "t", None), None, "it is the configuration's");
+        assert_eq!(of(when, "t", Some(r#"{"op":"read"}"#)), None);
+        for json in
+            [r#"{"op":"write"}"#, "1", r#"{"op":"write","op":"read"}"#, r#"{"op":"read","x":{"a":1,"a":2}}"#]
+        {
+            assert_eq!(of(when, "t", Some(json)), Some(Code::Forbidden), "{json}");
+        }
+        let by_topic = r#"send_when = { "/name" = "t" }"#;
+        assert_eq!(of(by_topic, "t", Some("1")), None);
+        assert_eq!(of(by_topic, "u", Some("1")), Some(Code::Forbidden));
     }
 
     proptest! {

@@ -3,9 +3,22 @@
 use std::{cell::Cell, path::Path, rc::Rc};
 
 use super::{Clients, Fanout, Member};
-use crate::{config::TopicPattern, local::selections::Narrowing};
+use crate::{
+    config::TopicPattern,
+    hub::Topic,
+    local::{dialogue::rights::Who, selections::Narrowing},
+};
 
 impl Fanout {
+    /// Whether there is room for what a client asks for.
+    pub(in crate::local) fn has_room_for(&self, id: u64, topics: Option<&[TopicPattern]>) -> bool {
+        let clients = self.0.clients.borrow();
+        let Some(client) = clients.get(id) else { return true };
+        let (uid, old) = (client.about.peer.uid, client.narrowing.memory());
+        let new = Narrowing::default().asking(topics, &[]).memory();
+        self.0.patterns.borrow().has_room(uid, old, new)
+    }
+
     /// Has a client get something else than before: at once, or with the move of its cursor that follows. False, and
     /// nothing changes: what it asks for takes more than there is room for.
     pub(super) fn narrow(
@@ -24,15 +37,32 @@ impl Fanout {
         if !self.0.patterns.borrow_mut().change(uid, old, new) {
             return false;
         }
-        let Some(mut client) = clients.remove(id) else { return true };
-        let mut selections = self.0.selections.borrow_mut();
-        let head = self.0.hub.log().head();
-        let joined = (!narrowing.is_all()).then(|| selections.join(narrowing.clone(), id, head));
-        client.narrowing = narrowing;
+        self.select(&mut clients, id, |known| *known = narrowing, at_once);
+        true
+    }
+
+    /// A client is subscribed to these topics from now on, or no longer: one that narrows gets them for as long.
+    pub(in crate::local) fn holds(&self, id: u64, topics: &[Topic], holds: bool) {
+        let mut clients = self.0.clients.borrow_mut();
+        let narrows = |client: &Member| client.narrowing.depends_on_held() && client.about.receive;
+        if clients.get(id).is_some_and(narrows) {
+            self.select(&mut clients, id, |narrowing| narrowing.set_held(topics, holds), true);
+        }
+    }
+
+    /// Has a client want something else: it leaves its selection for another.
+    fn select(&self, clients: &mut Clients, id: u64, change: impl FnOnce(&mut Narrowing), at_once: bool) {
+        let Some(mut client) = clients.remove(id) else { return };
         client.outgoing.fall_behind();
-        if let Some(left) = std::mem::replace(&mut client.selection, joined) {
+        let mut selections = self.0.selections.borrow_mut();
+        if let Some(left) = client.selection.take() {
             selections.leave(left, id);
         }
+        change(&mut client.narrowing);
+        let head = self.0.hub.log().head();
+        let is_all = client.narrowing.is_all();
+        client.selection = (!is_all).then(|| selections.join(client.narrowing.clone(), id, head));
+        let joined = client.selection;
         let mut behind = self.0.behind.borrow_mut();
         if joined.is_some() {
             behind.insert(id)
@@ -43,7 +73,6 @@ impl Fanout {
             client.outgoing.narrow(joined.map(|_| selections.upto()));
         }
         clients.insert(id, client);
-        true
     }
 
     /// What a client's cursor is narrowed with; none where it gets everything.
@@ -52,14 +81,22 @@ impl Fanout {
         clients.get(id)?.selection.map(|_| self.0.selections.borrow().upto())
     }
 
+    /// The clients of a listener, and who they are.
+    pub(in crate::local) fn clients_of(&self, listener: &Path) -> Vec<(u64, Who)> {
+        let clients = self.0.clients.borrow();
+        let own = clients.iter().filter(|(_, client)| client.about.listener == listener);
+        own.map(|(id, client)| (id, client.about.who.clone())).collect()
+    }
+
     /// Has a listener let other topics through, for those who are connected as well.
-    pub(in crate::local) fn narrow_all_of(&self, listener: &Path, topics: Option<&[TopicPattern]>) {
-        let ids: Vec<u64> = {
-            let clients = self.0.clients.borrow();
-            clients.iter().filter(|(_, client)| client.about.listener == listener).map(|(id, _)| id).collect()
-        };
-        for id in ids {
-            self.narrow(id, |narrowing| narrowing.clone().within(topics), true);
+    pub(in crate::local) fn narrow_all_of(
+        &self,
+        listener: &Path,
+        topics_of: impl Fn(&Who) -> Option<Vec<TopicPattern>>,
+    ) {
+        for (id, who) in self.clients_of(listener) {
+            let topics = topics_of(&who);
+            self.narrow(id, |narrowing| narrowing.clone().within(topics.as_deref()), true);
             self.one(id, |fanout, client| fanout.pump_and_hold(id, client));
         }
     }

@@ -15,7 +15,7 @@ fn patterns(texts: &[&str]) -> Vec<TopicPattern> {
 }
 
 fn narrowing(texts: &[&str]) -> Narrowing {
-    Narrowing::default().asking(Some(&patterns(texts)))
+    Narrowing::default().asking(Some(&patterns(texts)), &[])
 }
 
 #[test]
@@ -39,6 +39,24 @@ fn a_client_is_within_what_its_listener_lets_through() {
         let view = TopicView::new(topic);
         assert_eq!((both.wants(&view), listener.wants(&view)), (of_both, of_listener), "{topic}");
     }
+}
+
+#[test]
+fn what_a_client_is_subscribed_to_it_gets_by_that_very_name() {
+    let held = |topics: &[&str]| topics.iter().map(|topic| Topic::from(*topic)).collect::<Vec<_>>();
+    let mut narrowing = Narrowing::default()
+        .asking(Some(&patterns(&["b"])), &held(&["a.*"]))
+        .within(Some(&patterns(&["a.**", "b", "c"])));
+    let wants = |narrowing: &Narrowing, topic: &str| narrowing.wants(&TopicView::new(topic));
+    let both = |narrowing: &Narrowing| ["a.*", "a.x", "b", "c", "d"].map(|topic| wants(narrowing, topic));
+    assert_eq!(both(&narrowing), [true, false, true, false, false], "a name is no pattern");
+    narrowing.set_held(&held(&["b", "c", "d"]), true);
+    assert_eq!(both(&narrowing), [true, false, true, true, false], "d is beyond the listener");
+    narrowing.set_held(&held(&["a.*", "b", "c"]), false);
+    assert_eq!(both(&narrowing), [false, false, true, false, false], "b it asks for, too");
+    let mut all = Narrowing::default();
+    all.set_held(&held(&["a"]), true);
+    assert!(all.is_all() && !all.depends_on_held());
 }
 
 /// What the log says, plainly.

@@ -43,6 +43,7 @@ impl Program {
         let heard = Rc::clone(&self.heard);
         Rc::new(move |word: &Word| {
             let word = match word {
+                Word::Holds { .. } => return,
                 Word::Queued => "queued".to_owned(),
                 Word::Subscribed => "subscribed".to_owned(),
                 Word::Failed { trouble, topics, why } => format!("{trouble:?} {}: {why}", topics.join(",")),
