@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     client::Client,
-    config::{Config, Environment, Format, Listener},
+    config::{Config, Environment, Format, Grant, Listener},
+    service::own_grant,
 };
 
 /// The daemon's config, unless another is named.
@@ -191,7 +192,12 @@ fn load(file: &Path, environment: &Environment) -> Outcome<Config> {
 }
 
 fn from_config(config: &Config, file: &Path, need: Need) -> Outcome<PathBuf> {
-    let listener = best(&config.listeners, need).ok_or_else(|| {
+    // what a rule gives is of no use where none decides
+    let grant = |listener: &Listener| match need {
+        Need::Nothing => listener.grant.clone(),
+        _ => own_grant(listener),
+    };
+    let listener = best(&config.listeners, need, grant).ok_or_else(|| {
         Failure::config(format!(
             "{} has no listener with format = \"envelope\", which this command needs: add one",
             file.display()
@@ -200,17 +206,17 @@ fn from_config(config: &Config, file: &Path, need: Need) -> Outcome<PathBuf> {
     Ok(listener.path.clone())
 }
 
-/// The first envelope listener with the right, else the first envelope listener: root and the daemon's
-/// own user have every right on each.
-fn best(listeners: &[Listener], need: Need) -> Option<&Listener> {
+/// The first envelope listener with the right, as `grant` says what each gives us, else the first envelope listener:
+/// the daemon's own user has every right on each.
+fn best(listeners: &[Listener], need: Need, grant: impl Fn(&Listener) -> Grant) -> Option<&Listener> {
     let mut envelopes = listeners.iter().filter(|listener| listener.format == Format::Envelope).peekable();
     let first = envelopes.peek().copied();
     envelopes
         .find(|listener| match need {
             Need::Nothing => true,
-            Need::Receive => listener.grant.rights.receive,
-            Need::Send => listener.grant.rights.send,
-            Need::Control => listener.grant.rights.control,
+            Need::Receive => grant(listener).rights.receive,
+            Need::Send => grant(listener).rights.send,
+            Need::Control => grant(listener).rights.control,
         })
         .or(first)
 }
@@ -220,7 +226,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::failure::CONFIG as CONFIG_IS_BAD,
-        config::{Grant, Rights},
+        config::{ListenerRule, Rights},
     };
 
     fn listener(path: &str, format: Format, rights: &str) -> Listener {
@@ -254,12 +260,30 @@ mod tests {
             listener("/read", Format::Envelope, "r"),
             listener("/send", Format::Envelope, "s"),
         ];
-        let path = |need| best(&listeners, need).unwrap().path.to_str().unwrap();
+        let all = |listener: &Listener| listener.grant.clone();
+        let path = |need| best(&listeners, need, all).unwrap().path.to_str().unwrap();
         assert_eq!(path(Need::Nothing), "/read");
         assert_eq!(path(Need::Receive), "/read");
         assert_eq!(path(Need::Send), "/send");
         assert_eq!(path(Need::Control), "/read");
-        assert_eq!(best(&listeners[..1], Need::Nothing), None);
+        assert_eq!(best(&listeners[..1], Need::Nothing, all), None);
+    }
+
+    #[test]
+    fn a_rule_for_us_decides() {
+        let uid = rustix::process::geteuid().as_raw();
+        let mut listeners = [listener("/a", Format::Envelope, "r"), listener("/b", Format::Envelope, "r")];
+        listeners.iter_mut().for_each(|listener| listener.privileged = false);
+        let rule = |user: u32, rights: &str| ListenerRule {
+            users: vec![user.to_string()],
+            groups: Vec::new(),
+            grant: listener("", Format::Envelope, rights).grant,
+        };
+        listeners[0].rules = vec![rule(uid + 1, "rsc")];
+        listeners[1].rules = vec![rule(uid + 1, "r"), rule(uid, "s"), rule(uid, "rsc")];
+        let path = |need| best(&listeners, need, own_grant).unwrap().path.to_str().unwrap();
+        assert_eq!((path(Need::Send), path(Need::Receive)), ("/b", "/a"));
+        assert_eq!(path(Need::Control), "/a", "the first that fits decides");
     }
 
     #[test]

@@ -17,8 +17,8 @@ use crate::{
     protocol::{
         Ledger, Line, LinkState, Op, Status,
         status::{
-            ClientRow, Configuration, Counters, Held, LinkNow, Outbox, Retained, Sends, Subscriptions,
-            TopicState, Traffic,
+            ClientRow, Configuration, Counters, Held, LinkNow, NameRow, Outbox, Retained, Sends,
+            Subscriptions, TopicState, Traffic,
         },
     },
 };
@@ -130,6 +130,7 @@ fn text(status: &Status<'_>, socket: &str, now_us: u64) -> String {
             all => count(all),
         },
     );
+    row("names", names(&status.names));
     if !status.clients.is_empty() {
         text.push('\n');
         clients(&status.clients, &mut text);
@@ -172,6 +173,21 @@ fn topics(subscriptions: &Subscriptions<'_>) -> String {
         text += ", …";
     }
     text
+}
+
+/// The names whose clients are gone, and what is kept for them.
+fn names(names: &[NameRow<'_>]) -> String {
+    const SHOWN: usize = 8;
+    if names.is_empty() {
+        return String::new();
+    }
+    let shown = |row: &NameRow<'_>| {
+        let gone = format::duration(Duration::from_secs(row.gone_s));
+        format!("{} (of user {}, gone for {gone}, goes on after {})", clean(&row.name), row.uid, count(row.seq))
+    };
+    let first: Vec<_> = names.iter().take(SHOWN).map(shown).collect();
+    let rest = if names.len() > SHOWN { ", …" } else { "" };
+    format!("{} kept: {}{rest}", count(names.len() as u64), first.join(", "))
 }
 
 fn daemon(status: &Status<'_>) -> String {
@@ -377,7 +393,8 @@ fn clients(clients: &[ClientRow<'_>], text: &mut String) {
         }
         let raw = if client.format == "raw" { ", raw" } else { "" };
         let you = if client.you { " (this command)" } else { "" };
-        let _ = writeln!(text, "{}{raw}{you}", clean(&client.listener));
+        let name = client.name.as_ref().map_or(String::new(), |name| format!(" as {}", clean(name)));
+        let _ = writeln!(text, "{}{name}{raw}{you}", clean(&client.listener));
     }
 }
 
@@ -429,6 +446,15 @@ CLIENT   PID  UID  ENTRIES  DELIVERED  LOST  PASSED  AHEAD  LISTENER
         ] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn clients_have_names_also_when_they_are_gone() {
+        let line = r#"{"type":"status","link":{"state":"up"},"clients":[{"client":3,"listener":"/run/w.sock","format":"envelope","name":"bot\u001b[1m"},{"client":4,"listener":"/run/w.sock","format":"envelope"}],"names":[{"name":"old","uid":1000,"seq":41823,"gone_s":90}]}"#;
+        let text = shown(line, 0);
+        assert!(text.contains("names      1 kept: old (of user 1000, gone for 1m 30s, goes on after 41,823)\n"), "{text}");
+        assert!(text.contains("/run/w.sock as bot"), "{text}");
+        assert!(!text.contains('\u{1b}') && text.ends_with("/run/w.sock\n"), "{text}");
     }
 
     #[test]

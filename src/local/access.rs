@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Ref, RefCell},
+    os::unix::net::UnixStream,
     time::Instant,
 };
 
@@ -9,13 +10,25 @@ use super::{
     budget::rates::Rates,
     dialogue::rights::{self, Members, Who},
     seldom::Seldom,
-    socket::{Ids, Peer, own_uid},
+    socket::{self, Ids, Peer, own_uid},
 };
 use crate::{
     config::{Grant, Listener, Subscriptions, TopicPattern, TopicView, Window},
     hub::Payload,
     protocol::{Code, Op},
 };
+
+/// What a listener gives whoever runs this process, which is not the daemon. Where that can't be known, it is what it
+/// gives everybody.
+pub(crate) fn own_grant(listener: &Listener) -> Grant {
+    // the daemon's own user is not known here, so that it is taken for any other
+    const NOBODY: u32 = u32::MAX;
+    let own = UnixStream::pair().and_then(|(one, _)| socket::who(&one));
+    match (own, Ids::of(listener)) {
+        (Ok(who), Ok(ids)) => rights::of(listener, &ids.members, &who, NOBODY).clone(),
+        _ => listener.grant.clone(),
+    }
+}
 
 /// A listener's settings, which a reload may change, for the listener and for all who are connected to it.
 pub(super) struct Access {

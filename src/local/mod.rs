@@ -18,6 +18,7 @@ mod socket;
 mod status;
 mod sys;
 
+pub(crate) use access::own_grant;
 pub(crate) use fanout::Fanout;
 pub(crate) use listener::{Handle, Listener};
 pub(crate) use socket::{BindError, Ids, outlook};

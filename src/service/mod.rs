@@ -40,6 +40,7 @@ mod reading;
 mod reload;
 mod signals;
 
+pub(crate) use crate::local::own_grant;
 pub(crate) use signals::ask_by_signal;
 pub use signals::keep_reloads;
 
