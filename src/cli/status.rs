@@ -183,7 +183,12 @@ fn names(names: &[NameRow<'_>]) -> String {
     }
     let shown = |row: &NameRow<'_>| {
         let gone = format::duration(Duration::from_secs(row.gone_s));
-        format!("{} (of user {}, gone for {gone}, goes on after {})", clean(&row.name), row.uid, count(row.seq))
+        format!(
+            "{} (of user {}, gone for {gone}, goes on after {})",
+            clean(&row.name),
+            row.uid,
+            count(row.seq)
+        )
     };
     let first: Vec<_> = names.iter().take(SHOWN).map(shown).collect();
     let rest = if names.len() > SHOWN { ", …" } else { "" };
@@ -452,7 +457,10 @@ CLIENT   PID  UID  ENTRIES  DELIVERED  LOST  PASSED  AHEAD  LISTENER
     fn clients_have_names_also_when_they_are_gone() {
         let line = r#"{"type":"status","link":{"state":"up"},"clients":[{"client":3,"listener":"/run/w.sock","format":"envelope","name":"bot\u001b[1m"},{"client":4,"listener":"/run/w.sock","format":"envelope"}],"names":[{"name":"old","uid":1000,"seq":41823,"gone_s":90}]}"#;
         let text = shown(line, 0);
-        assert!(text.contains("names      1 kept: old (of user 1000, gone for 1m 30s, goes on after 41,823)\n"), "{text}");
+        assert!(
+            text.contains("names      1 kept: old (of user 1000, gone for 1m 30s, goes on after 41,823)\n"),
+            "{text}"
+        );
         assert!(text.contains("/run/w.sock as bot"), "{text}");
         assert!(!text.contains('\u{1b}') && text.ends_with("/run/w.sock\n"), "{text}");
     }

@@ -58,8 +58,8 @@ pub use request::{Asks, Caller, Cancellation, MayAnswer, NoAnswer, Told};
 pub use send::{Fate, Payload, Send, Ticket};
 pub use stage::Stage;
 pub use subscriptions::{
-    Answer as TopicAnswer, Asking, Kind as SayingKind, Listener, Saying, Subscriptions, Topic, TopicState,
-    Trouble, Verdict, Word,
+    AnswerKind, Asking, Callback, Saying, SayingKind, SubscriptionError, Subscriptions, Topic, TopicAnswer,
+    TopicState, Word,
 };
 pub use supervisor::Supervisor;
 pub use turns::Turns;

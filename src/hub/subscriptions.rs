@@ -1,7 +1,7 @@
 //! Who subscribes to which topic, counted over all clients, and what of it is to be said to the server. Pure.
 //!
 //! Clients come and go by [`Subscriptions::subscribe`], [`Subscriptions::unsubscribe`] and
-//! [`Subscriptions::leave`]. The link opens a [seat](seat::Seat) for each connection on which topics are said, asks
+//! [`Subscriptions::leave`]. The link opens a [seat](connection::ConnectionTopics) for each connection on which topics are said, asks
 //! what to say ([`Subscriptions::next`]), tells that it went out ([`Subscriptions::said`]) and what was answered
 //! ([`Subscriptions::heard`]). After each of these, and when time has passed, [`Subscriptions::poll_word`] has what
 //! clients are to hear.
@@ -16,19 +16,19 @@ use super::Origin;
 use crate::config;
 
 mod asking;
+mod connection;
 mod hearing;
-mod seat;
 #[cfg(test)]
 mod tests;
 
 use self::{
-    asking::{Ask, Client, Share},
-    seat::{Phase, Seat},
+    asking::{Ask, Share, Subscriber},
+    connection::{ConnectionTopics, SubscriptionPhase},
 };
 pub use self::{
-    asking::{Asking, Listener, Trouble, Word},
-    hearing::{Answer, Verdict},
-    seat::{Kind, Saying},
+    asking::{Asking, Callback, SubscriptionError, Word},
+    connection::{Saying, SayingKind},
+    hearing::{AnswerKind, TopicAnswer},
 };
 
 /// A topic, by its name.
@@ -43,23 +43,23 @@ const MAX_PAYLOADS: usize = 16 << 20;
 #[derive(Default)]
 pub struct Subscriptions {
     terms: Option<Rc<config::Subscriptions>>,
-    topics: BTreeMap<Topic, Held>,
-    clients: BTreeMap<u64, Client>,
+    topics: BTreeMap<Topic, SharedTopic>,
+    clients: BTreeMap<u64, Subscriber>,
     /// What each user's clients have of it all; none of who has nothing.
     users: BTreeMap<u32, Share>,
     /// What all of them take: see [`Share::room`].
     room: usize,
     asks: BTreeMap<u64, Ask>,
     next_number: u64,
-    seats: [Option<Seat>; SEATS],
+    seats: [Option<ConnectionTopics>; SEATS],
     /// Topics that nobody holds any more, by when they are given up.
     lapsing: BTreeSet<(Instant, Topic)>,
     payload_bytes: usize,
-    words: VecDeque<(Listener, Word)>,
+    words: VecDeque<(Callback, Word)>,
 }
 
 /// A topic that somebody holds, or held a moment ago.
-struct Held {
+struct SharedTopic {
     payload: Option<Rc<str>>,
     /// What it must have in common with others to be said with them.
     group: Rc<str>,
@@ -87,7 +87,7 @@ impl Subscriptions {
         if terms.is_none() {
             let topics: Vec<_> = self.topics.keys().cloned().collect();
             let why = "the configuration has no topics.subscribe any more";
-            topics.iter().for_each(|topic| self.lose(topic, Trouble::Ended, why));
+            topics.iter().for_each(|topic| self.lose(topic, SubscriptionError::Ended, why));
             self.seats.fill_with(|| None);
         }
         self.terms = terms.map(Rc::new);
@@ -98,7 +98,7 @@ impl Subscriptions {
             unfit.extend(terms.check(topic).err().map(|why| (Rc::clone(topic), why)));
         }
         for (topic, why) in unfit {
-            self.lose(&topic, Trouble::Refused, &format!("by the new configuration it {why}"));
+            self.lose(&topic, SubscriptionError::Refused, &format!("by the new configuration it {why}"));
         }
     }
 
@@ -120,7 +120,7 @@ impl Subscriptions {
     /// The topics, those of one client or all, with how many clients hold each.
     pub fn rows(&self, client: Option<u64>) -> impl Iterator<Item = (&Topic, usize, TopicState)> {
         let uid = client.and_then(|client| Some(self.clients.get(&client)?.uid()));
-        let is_meant = move |held: &Held| match (client, uid) {
+        let is_meant = move |held: &SharedTopic| match (client, uid) {
             (None, _) => true,
             (Some(client), Some(uid)) => held.holders.contains(&(uid, client)),
             (Some(_), None) => false,
@@ -141,14 +141,14 @@ impl Subscriptions {
     }
 
     /// The next thing that a client is to hear.
-    pub fn poll_word(&mut self) -> Option<(Listener, Word)> {
+    pub fn poll_word(&mut self) -> Option<(Callback, Word)> {
         self.words.pop_front()
     }
 
     /// When to call [`Subscriptions::timeout`], if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Instant> {
         let lapse = self.lapsing.first().map(|(at, _)| *at);
-        let answers = self.seats.iter().flatten().filter_map(Seat::next_due);
+        let answers = self.seats.iter().flatten().filter_map(ConnectionTopics::next_due);
         answers.chain(lapse).min()
     }
 
@@ -186,7 +186,7 @@ impl Subscriptions {
     }
 
     /// The server won't have it: who asked for it hears so, and who held it.
-    fn lose(&mut self, topic: &Topic, trouble: Trouble, why: &str) {
+    fn lose(&mut self, topic: &Topic, trouble: SubscriptionError, why: &str) {
         let Some(held) = self.topics.get_mut(topic) else { return };
         let asks = std::mem::take(&mut held.asks);
         let holders = std::mem::take(&mut held.holders);
@@ -220,7 +220,7 @@ impl Subscriptions {
         for ask in std::mem::take(&mut held.asks) {
             let Some(client) = self.asks.get(&ask).map(|ask| ask.client) else { continue };
             let losses = self.clients.get(&client).map(|client| Rc::clone(&client.losses));
-            self.fail_ask(ask, topic, Trouble::Timeout, why);
+            self.fail_ask(ask, topic, SubscriptionError::Timeout, why);
             let word = Word::Holds { topics: vec![Rc::clone(topic)], holds: false };
             self.words.extend(losses.map(|losses| (losses, word)));
             self.release(now, client, topic);
@@ -231,7 +231,7 @@ impl Subscriptions {
             let (topics, why) = (vec![Rc::clone(topic)], why.clone());
             self.words.push_back((
                 Rc::clone(&client.losses),
-                Word::Failed { trouble: Trouble::Timeout, topics, why },
+                Word::Failed { trouble: SubscriptionError::Timeout, topics, why },
             ));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, rc::Rc, time::Instant};
 
-use super::{Held, MAX_PAYLOADS, Origin, Subscriptions, Topic};
+use super::{MAX_PAYLOADS, Origin, SharedTopic, Subscriptions, Topic};
 use crate::config;
 
 /// So many asks of one client may wait for word of a topic.
@@ -13,7 +13,7 @@ const ASK_ROOM: usize = 16;
 const MAX_ROOM: usize = 1 << 18;
 
 /// Who hears a word.
-pub type Listener = Rc<dyn Fn(&Word)>;
+pub type Callback = Rc<dyn Fn(&Word)>;
 
 /// A client asks for topics.
 pub struct Asking {
@@ -22,9 +22,9 @@ pub struct Asking {
     /// The JSON that goes with them.
     pub payload: Option<String>,
     /// Who hears what comes of it: once at its end, and before that that it is queued.
-    pub answer: Listener,
+    pub answer: Callback,
     /// Who hears what comes of the topics later.
-    pub losses: Listener,
+    pub losses: Callback,
 }
 
 /// What came of an ask, or of a topic.
@@ -45,7 +45,7 @@ pub enum Word {
     /// It doesn't have these; those that the ask had beside them it has.
     Failed {
         /// Why, by name.
-        trouble: Trouble,
+        trouble: SubscriptionError,
         /// The topics; none where the ask as a whole was not good.
         topics: Vec<Topic>,
         /// Why, in a sentence.
@@ -55,7 +55,7 @@ pub enum Word {
 
 /// Why a topic isn't subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum SubscriptionError {
     /// No `topics.subscribe` is configured.
     Unsupported,
     /// The ask makes no sense.
@@ -85,9 +85,9 @@ pub(super) struct Share {
 }
 
 /// A client that holds topics.
-pub(super) struct Client {
+pub(super) struct Subscriber {
     from: Rc<Origin>,
-    pub(super) losses: Listener,
+    pub(super) losses: Callback,
     pub(super) topics: BTreeSet<Topic>,
     /// Asks that wait.
     asks: usize,
@@ -96,21 +96,21 @@ pub(super) struct Client {
 /// An ask that waits for word of some topics.
 pub(super) struct Ask {
     pub(super) client: u64,
-    answer: Listener,
+    answer: Callback,
     /// What it takes: see [`Share::room`].
     room: usize,
     left: BTreeSet<Topic>,
     failed: Vec<Topic>,
-    first: Option<(Trouble, String)>,
+    first: Option<(SubscriptionError, String)>,
 }
 
-impl Client {
+impl Subscriber {
     pub(super) fn uid(&self) -> u32 {
         self.from.uid
     }
 }
 
-impl Held {
+impl SharedTopic {
     /// Whether a client of this user holds it.
     fn is_held_by(&self, uid: u32) -> bool {
         self.holders.range((uid, 0)..=(uid, u64::MAX)).next().is_some()
@@ -123,7 +123,7 @@ impl Subscriptions {
         let Asking { topics, payload, answer, losses } = asking;
         if let Some(max) = self.terms.as_ref().map(|terms| terms.max).filter(|max| topics.len() > *max) {
             let why = format!("these are {} topics, and there is room for {max} at most", topics.len());
-            let word = Word::Failed { trouble: Trouble::TooMany, topics: Vec::new(), why };
+            let word = Word::Failed { trouble: SubscriptionError::TooMany, topics: Vec::new(), why };
             return self.words.push_back((answer, word));
         }
         let topics: BTreeSet<Topic> = topics.into_iter().map(Into::into).collect();
@@ -138,7 +138,7 @@ impl Subscriptions {
         let held = topics.iter().cloned().collect();
         self.words.push_back((Rc::clone(&losses), Word::Holds { topics: held, holds: true }));
         for topic in topics {
-            let lingers = |held: &Held| held.holders.is_empty() && held.payload != payload;
+            let lingers = |held: &SharedTopic| held.holders.is_empty() && held.payload != payload;
             if self.topics.get(&topic).is_some_and(lingers) {
                 self.lapse(&topic); // nobody holds what it was said with
             }
@@ -179,7 +179,7 @@ impl Subscriptions {
         }
         let topics: BTreeSet<Topic> = topics.iter().map(|topic| topic.as_str().into()).collect();
         let why = "it was unsubscribed from before the server had answered";
-        self.give_up(now, client, topics, Trouble::Cancelled, why);
+        self.give_up(now, client, topics, SubscriptionError::Cancelled, why);
         Ok(())
     }
 
@@ -190,7 +190,7 @@ impl Subscriptions {
         if topics.is_empty() {
             return;
         }
-        let (trouble, losses) = (Trouble::Forbidden, Rc::clone(&there.losses));
+        let (trouble, losses) = (SubscriptionError::Forbidden, Rc::clone(&there.losses));
         let why = "this client may not have it any more: what its listener gives has changed";
         let untold = self.give_up(now, client, topics, trouble, why);
         if !untold.is_empty() {
@@ -205,7 +205,7 @@ impl Subscriptions {
         now: Instant,
         client: u64,
         topics: BTreeSet<Topic>,
-        trouble: Trouble,
+        trouble: SubscriptionError,
         why: &str,
     ) -> Vec<Topic> {
         if let Some(losses) = self.clients.get(&client).map(|client| Rc::clone(&client.losses)) {
@@ -261,11 +261,12 @@ impl Subscriptions {
         from: &Origin,
         topics: &BTreeSet<Topic>,
         payload: Option<&str>,
-    ) -> Result<(), (Trouble, Option<Topic>, String)> {
-        let bad = |topic: Option<&Topic>, why: String| Err((Trouble::BadRequest, topic.cloned(), why));
+    ) -> Result<(), (SubscriptionError, Option<Topic>, String)> {
+        let bad =
+            |topic: Option<&Topic>, why: String| Err((SubscriptionError::BadRequest, topic.cloned(), why));
         let Some(terms) = &self.terms else {
             let why = "topics.subscribe isn't configured: use `send`".to_owned();
-            return Err((Trouble::Unsupported, None, why));
+            return Err((SubscriptionError::Unsupported, None, why));
         };
         match payload {
             _ if topics.is_empty() => return bad(None, "`topics` is empty: name at least one".to_owned()),
@@ -308,8 +309,8 @@ impl Subscriptions {
             own += usize::from(is_new);
             room += usize::from(is_new);
         }
-        let full = |why: String| Err((Trouble::TooMany, None, why));
-        let leaving = self.seats.iter().flatten().map(super::Seat::leaving).max().unwrap_or(0);
+        let full = |why: String| Err((SubscriptionError::TooMany, None, why));
+        let leaving = self.seats.iter().flatten().map(super::ConnectionTopics::leaving).max().unwrap_or(0);
         let (max, is_alone) = (terms.max, self.users.keys().all(|uid| *uid == from.uid));
         // a tenth of all, or all but a tenth where nobody else has any
         let share = if is_alone { max - max / 10 } else { (max / 10).max(1) };
@@ -350,11 +351,11 @@ impl Subscriptions {
         &mut self,
         terms: &config::Subscriptions,
         from: &Rc<Origin>,
-        losses: &Listener,
+        losses: &Callback,
         topic: &Topic,
         payload: Option<&Rc<str>>,
     ) {
-        let client = self.clients.entry(from.client).or_insert_with(|| Client {
+        let client = self.clients.entry(from.client).or_insert_with(|| Subscriber {
             from: Rc::clone(from),
             losses: Rc::clone(losses),
             topics: BTreeSet::new(),
@@ -370,7 +371,7 @@ impl Subscriptions {
         let held = self.topics.entry(Rc::clone(topic)).or_insert_with(|| {
             *payload_bytes += payload.map_or(0, |payload| payload.len());
             let group = terms.group(topic, payload.map(AsRef::as_ref)).into();
-            Held {
+            SharedTopic {
                 payload: payload.cloned(),
                 group,
                 holders: BTreeSet::new(),
@@ -386,7 +387,7 @@ impl Subscriptions {
 
     /// A client doesn't hold a topic any more; the last one leaves it to linger.
     pub(super) fn release(&mut self, now: Instant, client: u64, topic: &Topic) {
-        let Some(uid) = self.clients.get(&client).map(Client::uid) else { return };
+        let Some(uid) = self.clients.get(&client).map(Subscriber::uid) else { return };
         self.forget_held(client, topic);
         let linger = self.terms.as_ref().map(|terms| terms.linger).unwrap_or_default();
         let Some(held) = self.topics.get_mut(topic) else { return };
@@ -429,7 +430,7 @@ impl Subscriptions {
     }
 
     /// Who holds it, to say it by turns.
-    pub(super) fn holder(&self, held: &Held) -> Option<Rc<Origin>> {
+    pub(super) fn holder(&self, held: &SharedTopic) -> Option<Rc<Origin>> {
         held.holders.first().and_then(|(_, id)| self.clients.get(id)).map(|client| Rc::clone(&client.from))
     }
 
@@ -440,17 +441,20 @@ impl Subscriptions {
         }
     }
 
-    pub(super) fn fail_ask(&mut self, number: u64, topic: &Topic, trouble: Trouble, why: &str) {
+    pub(super) fn fail_ask(&mut self, number: u64, topic: &Topic, trouble: SubscriptionError, why: &str) {
         if let Some(ask) = self.asks.get_mut(&number) {
             ask.left.remove(topic);
             // what the client gave up itself is told where there is nothing else to tell
-            let is_own =
-                |first: &(Trouble, String)| first.0 == Trouble::Cancelled && trouble != Trouble::Cancelled;
+            let is_own = |first: &(SubscriptionError, String)| {
+                first.0 == SubscriptionError::Cancelled && trouble != SubscriptionError::Cancelled
+            };
             if ask.first.as_ref().is_none_or(is_own) {
                 ask.failed.clear();
                 ask.first = Some((trouble, why.to_owned()));
             }
-            if trouble != Trouble::Cancelled || ask.first.as_ref().is_some_and(|first| first.0 == trouble) {
+            if trouble != SubscriptionError::Cancelled
+                || ask.first.as_ref().is_some_and(|first| first.0 == trouble)
+            {
                 ask.failed.push(Rc::clone(topic));
             }
             self.end_ask(number);

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use super::{Phase, Subscriptions, Topic, Trouble, seat::Kind};
+use super::{SubscriptionError, SubscriptionPhase, Subscriptions, Topic, connection::SayingKind};
 
 /// What an answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AnswerKind {
     /// `topics.answer.accept`.
     Accept,
     /// `topics.answer.reject`.
@@ -17,9 +17,9 @@ pub enum Verdict {
 
 /// An answer of the server's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct TopicAnswer {
     /// What it means.
-    pub verdict: Verdict,
+    pub verdict: AnswerKind,
     /// The id that it carries, as JSON.
     pub id: Option<String>,
     /// The topic that it names, or the end of it.
@@ -30,7 +30,7 @@ pub struct Answer {
 
 impl Subscriptions {
     /// The server has answered. Says whether that was about a topic, or about an unsubscription.
-    pub fn heard(&mut self, seat: usize, answer: &Answer) -> bool {
+    pub fn heard(&mut self, seat: usize, answer: &TopicAnswer) -> bool {
         match self.meant(seat, answer) {
             None => false,
             Some((number, topics)) => {
@@ -41,27 +41,27 @@ impl Subscriptions {
     }
 
     /// The message and the topics that an answer is about.
-    fn meant(&self, seat: usize, answer: &Answer) -> Option<(Option<u64>, Vec<Topic>)> {
+    fn meant(&self, seat: usize, answer: &TopicAnswer) -> Option<(Option<u64>, Vec<Topic>)> {
         let seat = self.seats[seat].as_ref()?;
         let by_id = self.terms.as_ref()?.id().is_some();
         let named = answer.topic.as_deref().filter(|topic| !topic.is_empty());
         let (number, all) = match (&answer.id, named) {
             (Some(id), _) if by_id => {
-                let is_its = |message: &super::seat::Message| message.id.as_deref() == Some(id);
+                let is_its = |message: &super::connection::SaidMessage| message.id.as_deref() == Some(id);
                 let message = seat.messages.iter().find(|(_, message)| is_its(message));
                 match (message, seat.ids.get(id.as_str())) {
-                    (Some((number, message)), _) if answer.verdict != Verdict::End => {
+                    (Some((number, message)), _) if answer.verdict != AnswerKind::End => {
                         (Some(*number), message.topics.clone())
                     }
                     // it is settled already, and what is refused or ended now was live
-                    (_, Some(topics)) if answer.verdict != Verdict::Accept => (None, topics.clone()),
+                    (_, Some(topics)) if answer.verdict != AnswerKind::Accept => (None, topics.clone()),
                     _ => return None,
                 }
             }
             (_, Some(named)) => {
                 let asked = |phase| match answer.verdict {
-                    Verdict::End => phase == Phase::Live,
-                    _ => phase != Phase::Waits,
+                    AnswerKind::End => phase == SubscriptionPhase::Live,
+                    _ => phase != SubscriptionPhase::Waits,
                 };
                 let topics = seat.phases().filter(|(topic, phase)| asked(*phase) && is_named(topic, named));
                 // two that end alike are told apart by the whole name
@@ -69,7 +69,7 @@ impl Subscriptions {
                 let whole = topics.iter().find(|topic| &***topic == named);
                 return Some((None, whole.or(topics.first()).into_iter().cloned().collect()));
             }
-            (_, None) if !by_id && answer.verdict != Verdict::End => {
+            (_, None) if !by_id && answer.verdict != AnswerKind::End => {
                 let (number, message) = seat.messages.first_key_value()?;
                 (Some(*number), message.topics.clone())
             }
@@ -80,7 +80,13 @@ impl Subscriptions {
         (!topics.is_empty()).then_some((number, topics))
     }
 
-    fn take_answer(&mut self, at: usize, number: Option<u64>, topics: &[Topic], answer: &Answer) -> bool {
+    fn take_answer(
+        &mut self,
+        at: usize,
+        number: Option<u64>,
+        topics: &[Topic],
+        answer: &TopicAnswer,
+    ) -> bool {
         let Some(seat) = self.seats[at].as_mut() else { return false };
         let mut kind = None;
         if let Some(number) = number
@@ -88,10 +94,10 @@ impl Subscriptions {
         {
             kind = Some(message.kind);
             let is_whole = answer.topic.is_none() && message.topics.len() > 1;
-            if answer.verdict == Verdict::Reject && is_whole && message.kind == Kind::Subscribe {
+            if answer.verdict == AnswerKind::Reject && is_whole && message.kind == SayingKind::Subscribe {
                 let topics = message.topics.clone();
                 seat.messages.remove(&number);
-                seat.halve(&topics, Phase::Asked(number));
+                seat.halve(&topics, SubscriptionPhase::Asked(number));
                 return true;
             }
             message.topics.retain(|topic| !topics.contains(topic));
@@ -99,18 +105,18 @@ impl Subscriptions {
                 seat.messages.remove(&number);
             }
         }
-        if kind == Some(Kind::Unsubscribe) {
+        if kind == Some(SayingKind::Unsubscribe) {
             return true;
         }
-        if number.is_none() && answer.verdict == Verdict::Reject && topics.len() > 1 {
+        if number.is_none() && answer.verdict == AnswerKind::Reject && topics.len() > 1 {
             // they were taken to be live, as no answer was expected
-            seat.halve(topics, Phase::Live);
+            seat.halve(topics, SubscriptionPhase::Live);
             return true;
         }
         for topic in topics {
             let Some(seat) = self.seats[at].as_mut() else { continue };
             match (answer.verdict, seat.phase(topic)) {
-                (Verdict::Accept, Some(Phase::Asked(asked)))
+                (AnswerKind::Accept, Some(SubscriptionPhase::Asked(asked)))
                     if number.is_none_or(|number| number == asked) =>
                 {
                     if number.is_none() {
@@ -119,19 +125,19 @@ impl Subscriptions {
                     seat.accept(topic, asked);
                     self.settle(topic);
                 }
-                (Verdict::Reject | Verdict::End, Some(Phase::Asked(asked)))
+                (AnswerKind::Reject | AnswerKind::End, Some(SubscriptionPhase::Asked(asked)))
                     if number.is_some_and(|number| number != asked) => {}
-                (Verdict::Reject | Verdict::End, Some(phase)) if phase != Phase::Waits => {
-                    if let Phase::Asked(asked) = phase {
+                (AnswerKind::Reject | AnswerKind::End, Some(phase)) if phase != SubscriptionPhase::Waits => {
+                    if let SubscriptionPhase::Asked(asked) = phase {
                         seat.answered(asked, topic);
                     }
                     seat.forget(topic);
                     let goes_on = self.seats.iter().flatten().any(|seat| seat.has(topic));
                     match answer.verdict {
                         // the connection that takes over has it
-                        Verdict::End if goes_on => {}
-                        Verdict::End => self.lose(topic, Trouble::Ended, &answer.words),
-                        _ => self.lose(topic, Trouble::Refused, &answer.words),
+                        AnswerKind::End if goes_on => {}
+                        AnswerKind::End => self.lose(topic, SubscriptionError::Ended, &answer.words),
+                        _ => self.lose(topic, SubscriptionError::Refused, &answer.words),
                     }
                 }
                 _ => {}
@@ -141,7 +147,7 @@ impl Subscriptions {
     }
 }
 
-impl super::Seat {
+impl super::ConnectionTopics {
     /// What a message said of a topic is answered.
     fn answered(&mut self, number: u64, topic: &Topic) {
         if let Some(message) = self.messages.get_mut(&number) {

@@ -42,7 +42,7 @@ impl Bench {
         Bench { table, heard: Rc::default(), origins: BTreeMap::new(), now: Instant::now() }
     }
 
-    fn listener(&self, name: String) -> Listener {
+    fn listener(&self, name: String) -> Callback {
         let heard = Rc::clone(&self.heard);
         Rc::new(move |word: &Word| heard.borrow_mut().push((name.clone(), word.clone())))
     }
@@ -84,7 +84,7 @@ impl Bench {
     fn say(&mut self, seat: usize) -> Vec<String> {
         let mut said = Vec::new();
         while let Some(saying) = self.table.next(seat) {
-            let sign = if saying.kind == Kind::Subscribe { '+' } else { '-' };
+            let sign = if saying.kind == SayingKind::Subscribe { '+' } else { '-' };
             said.push(format!("{sign}{}", saying.topics.join(",")));
             self.table.said(self.now, seat, &saying, Some(&saying.number.to_string()));
         }
@@ -93,12 +93,12 @@ impl Bench {
     }
 
     /// Answers the oldest message that waits for one.
-    fn answer(&mut self, seat: usize, verdict: Verdict, topic: Option<&str>) -> bool {
+    fn answer(&mut self, seat: usize, verdict: AnswerKind, topic: Option<&str>) -> bool {
         let messages = &self.table.seats[seat].as_ref().unwrap().messages;
         let id = messages.values().next().and_then(|message| message.id.clone());
         let id = id.map(|id| id.to_string());
         let topic = topic.map(str::to_owned);
-        let taken = self.table.heard(seat, &Answer { verdict, id, topic, words: "no".to_owned() });
+        let taken = self.table.heard(seat, &TopicAnswer { verdict, id, topic, words: "no".to_owned() });
         self.tell();
         taken
     }
@@ -132,7 +132,7 @@ fn the_server_hears_of_the_first_and_of_the_last() {
     bench.subscribe(2, "a", &["x"], None);
     assert_eq!(bench.say(0), ["+x,y"]);
     assert_eq!(bench.heard(), [] as [&str; 0]);
-    assert!(bench.answer(0, Verdict::Accept, None));
+    assert!(bench.answer(0, AnswerKind::Accept, None));
     assert_eq!(bench.heard(), ["1.a subscribed", "2.a subscribed"]);
     bench.subscribe(3, "a", &["y"], None);
     assert_eq!((bench.say(0), bench.heard()), (vec![], vec!["3.a subscribed".to_owned()]));
@@ -143,7 +143,7 @@ fn the_server_hears_of_the_first_and_of_the_last() {
     assert_eq!(bench.say(0), [] as [&str; 0]);
     bench.wait(MS);
     assert_eq!(bench.say(0), ["-x"]);
-    assert!(bench.answer(0, Verdict::Accept, None), "it is the answer to that");
+    assert!(bench.answer(0, AnswerKind::Accept, None), "it is the answer to that");
     for client in [1, 3] {
         bench.table.leave(bench.now, client);
     }
@@ -157,7 +157,7 @@ fn who_flaps_costs_nothing_within_the_linger() {
     bench.table.open(0);
     bench.subscribe(1, "a", &["x"], None);
     assert_eq!(bench.say(0), ["+x"]);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     for _ in 0..10 {
         bench.table.leave(bench.now, 1);
         bench.wait(LINGER - MS);
@@ -181,14 +181,14 @@ fn a_new_connection_is_told_of_all_that_somebody_holds() {
     bench.table.open(0);
     assert!(!bench.table.is_settled(0));
     assert_eq!(bench.say(0), ["+x,z"], "not what lingers");
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     assert_eq!((bench.table.is_settled(0), bench.heard()), (true, vec!["1.a subscribed".to_owned()]));
     // the next one, while this one goes on: both hear what is new
     bench.table.open(1);
     bench.subscribe(2, "b", &["w"], None);
     assert_eq!(bench.say(1), ["+x,z,w"]);
     assert_eq!(bench.say(0), ["+w"]);
-    assert!(bench.answer(1, Verdict::Accept, None) && bench.table.is_settled(1));
+    assert!(bench.answer(1, AnswerKind::Accept, None) && bench.table.is_settled(1));
     assert_eq!(bench.heard(), ["2.b subscribed"]);
     bench.table.close(0);
     bench.subscribe(3, "a", &["v"], None);
@@ -197,8 +197,8 @@ fn a_new_connection_is_told_of_all_that_somebody_holds() {
     bench.table.close(1);
     bench.table.open(0);
     assert_eq!(bench.say(0), ["+v,x,z", "+w"], "by turns");
-    bench.answer(0, Verdict::Accept, None);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     assert_eq!(bench.heard(), ["3.a subscribed"]);
 }
 
@@ -210,11 +210,11 @@ fn one_that_is_refused_takes_no_others_with_it() {
     bench.subscribe(2, "a", &["bad"], None);
     bench.subscribe(2, "b", &["y"], None);
     assert_eq!(bench.say(0), ["+bad,x,y"]);
-    assert!(bench.answer(0, Verdict::Reject, None));
+    assert!(bench.answer(0, AnswerKind::Reject, None));
     assert_eq!((bench.heard(), bench.say(0)), (vec![], vec!["+bad".to_owned(), "+x,y".to_owned()]));
-    bench.answer(0, Verdict::Reject, None);
+    bench.answer(0, AnswerKind::Reject, None);
     assert_eq!(bench.heard(), ["2.a Refused bad"]);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     assert_eq!(bench.heard(), ["1.a Refused bad", "2.b subscribed"]);
     assert_eq!(bench.table.rows(Some(1)).map(|(topic, ..)| &**topic).collect::<Vec<_>>(), ["x"]);
     // refused on the next connection, it is told to all who hold it
@@ -223,9 +223,9 @@ fn one_that_is_refused_takes_no_others_with_it() {
     bench.table.open(0);
     assert_eq!(bench.say(0), ["+x,y"]);
     bench.heard();
-    bench.answer(0, Verdict::Reject, Some("x"));
+    bench.answer(0, AnswerKind::Reject, Some("x"));
     assert_eq!(bench.heard(), ["1 Refused x", "2 Refused x"]);
-    bench.answer(0, Verdict::Accept, Some("y"));
+    bench.answer(0, AnswerKind::Accept, Some("y"));
     assert!(bench.table.is_settled(0));
     assert_eq!(bench.say(0), [] as [&str; 0]);
     assert_eq!(bench.table.rows(None).count(), 1);
@@ -240,16 +240,16 @@ fn answers_name_their_topic_or_come_in_order() {
     bench.subscribe(1, "a", &["book.BTC", "book.BT", "tick.BTC"], None);
     bench.subscribe(1, "b", &["other"], None);
     assert_eq!(bench.say(0), ["+book.BT,book.BTC,tick.BTC", "+other"]);
-    assert!(bench.answer(0, Verdict::Accept, Some("book.BTC")));
-    assert!(bench.answer(0, Verdict::Accept, Some("BT")));
-    assert!(!bench.answer(0, Verdict::Accept, Some("TC")), "no part begins there");
-    assert!(bench.answer(0, Verdict::Accept, Some("other")));
+    assert!(bench.answer(0, AnswerKind::Accept, Some("book.BTC")));
+    assert!(bench.answer(0, AnswerKind::Accept, Some("BT")));
+    assert!(!bench.answer(0, AnswerKind::Accept, Some("TC")), "no part begins there");
+    assert!(bench.answer(0, AnswerKind::Accept, Some("other")));
     assert_eq!(bench.heard(), ["1.b subscribed"]);
-    assert!(bench.answer(0, Verdict::Accept, None), "in order: it is the first message's");
+    assert!(bench.answer(0, AnswerKind::Accept, None), "in order: it is the first message's");
     assert_eq!(bench.heard(), ["1.a subscribed"]);
-    assert!(!bench.answer(0, Verdict::Accept, None), "nothing waits");
+    assert!(!bench.answer(0, AnswerKind::Accept, None), "nothing waits");
     // the server ends one, which may be asked for again
-    assert!(bench.answer(0, Verdict::End, Some("tick.BTC")));
+    assert!(bench.answer(0, AnswerKind::End, Some("tick.BTC")));
     assert_eq!(bench.heard(), ["1 Ended tick.BTC"]);
     bench.subscribe(1, "c", &["tick.BTC"], None);
     assert_eq!(bench.say(0), ["+tick.BTC"]);
@@ -268,8 +268,8 @@ fn what_is_not_answered_is_given_up_by_who_asked_and_kept_for_the_others() {
     assert_eq!(bench.say(0), ["-x"], "it may have it");
     bench.subscribe(1, "a", &["y"], None);
     bench.say(0);
-    bench.answer(0, Verdict::Accept, None); // of the unsubscription
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None); // of the unsubscription
+    bench.answer(0, AnswerKind::Accept, None);
     bench.table.close(0);
     bench.table.open(0);
     bench.say(0);
@@ -322,15 +322,19 @@ fn an_id_leads_to_its_topic() {
     assert_eq!(bench.heard(), ["1.a subscribed", "1.b subscribed"]);
     assert_eq!(bench.table.topic_of(0, "\"id-x\"").map(|topic| &**topic), Some("x"));
     assert_eq!(bench.table.topic_of(0, "\"id-z\""), None);
-    let late =
-        |verdict, id: &str| Answer { verdict, id: Some(id.to_owned()), topic: None, words: "w".to_owned() };
-    assert!(!bench.table.heard(0, &late(Verdict::Reject, "7")), "somebody else's");
-    assert!(bench.table.heard(0, &late(Verdict::Reject, "\"id-x\"")));
+    let late = |verdict, id: &str| TopicAnswer {
+        verdict,
+        id: Some(id.to_owned()),
+        topic: None,
+        words: "w".to_owned(),
+    };
+    assert!(!bench.table.heard(0, &late(AnswerKind::Reject, "7")), "somebody else's");
+    assert!(bench.table.heard(0, &late(AnswerKind::Reject, "\"id-x\"")));
     bench.tell();
     assert_eq!(bench.heard(), ["1 Refused x"]);
     bench.unsubscribe(1, &["y"]).unwrap();
     let end = bench.table.next(0).unwrap();
-    assert_eq!((end.kind, end.subscribed_id.as_deref()), (Kind::Unsubscribe, Some("\"id-y\"")));
+    assert_eq!((end.kind, end.subscribed_id.as_deref()), (SayingKind::Unsubscribe, Some("\"id-y\"")));
     assert!(bench.table.next(0).is_none(), "x is gone");
 }
 
@@ -352,8 +356,8 @@ fn what_is_too_large_is_said_in_parts_and_what_cannot_be_said_is_refused() {
         let message = bench.table.seats[0].as_mut().unwrap().messages.get_mut(&number).unwrap();
         message.id = Some(number.to_string().into());
     }
-    bench.answer(0, Verdict::Accept, None);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     assert_eq!(bench.heard(), ["1.a Refused zz"]);
     assert_eq!(bench.say(0), [] as [&str; 0], "what wasn't said isn't taken back");
 }
@@ -367,7 +371,7 @@ fn a_topic_is_asked_for_with_other_json_once_nobody_holds_it() {
     bench.table.open(0);
     bench.subscribe(1, "a", &["x"], Some("1"));
     assert_eq!(bench.say(0), ["+x"]);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     bench.heard();
     bench.subscribe(2, "a", &["x"], Some("2"));
     assert_eq!(bench.heard(), ["2.a BadRequest x"], "somebody holds it");
@@ -375,8 +379,8 @@ fn a_topic_is_asked_for_with_other_json_once_nobody_holds_it() {
     bench.subscribe(2, "b", &["x"], Some("2"));
     assert_eq!(bench.heard(), [""; 0], "what lingers is not what it asks for");
     assert_eq!(bench.say(0), ["-x", "+x"]);
-    bench.answer(0, Verdict::Accept, None);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     assert_eq!(bench.heard(), ["2.b subscribed"]);
     // with the same it is taken on
     bench.unsubscribe(2, &["x"]).unwrap();
@@ -393,7 +397,7 @@ fn what_cannot_be_taken_back_is_not_said_again() {
     for topic in ["x", "y"] {
         bench.subscribe(1, topic, &[topic], None);
         assert_eq!(bench.say(0), [format!("+{topic}")]);
-        bench.answer(0, Verdict::Accept, None);
+        bench.answer(0, AnswerKind::Accept, None);
         bench.table.leave(bench.now, 1);
         bench.wait(LINGER);
         assert!(bench.table.is_empty() && !bench.table.has_to_say(0));
@@ -406,7 +410,7 @@ fn what_cannot_be_taken_back_is_not_said_again() {
         let topic = format!("t{number}");
         bench.subscribe(2, "a", &[&topic], None);
         assert_eq!(bench.say(0), [format!("+{topic}")]);
-        bench.answer(0, Verdict::Accept, None);
+        bench.answer(0, AnswerKind::Accept, None);
         bench.unsubscribe(2, &[&topic]).unwrap();
         bench.wait(LINGER);
     }
@@ -431,13 +435,16 @@ fn what_is_too_much_to_unsubscribe_from_at_once_is_said_in_parts() {
     bench.table.leave(bench.now, 1);
     bench.wait(LINGER);
     let saying = bench.table.next(0).unwrap();
-    assert_eq!(saying.kind, Kind::Unsubscribe);
+    assert_eq!(saying.kind, SayingKind::Unsubscribe);
     bench.table.too_large(0, &saying, "too large");
     assert!(bench.table.has_to_say(0));
     // one is wanted again meanwhile: after that it is gone
     bench.subscribe(2, "a", &["z"], None);
     assert_eq!(bench.say(0), ["-x", "-y,z", "+z"]);
-    assert_eq!((bench.heard(), bench.table.len()), (vec!["1.a subscribed".into(), "2.a subscribed".into()], 1));
+    assert_eq!(
+        (bench.heard(), bench.table.len()),
+        (vec!["1.a subscribed".into(), "2.a subscribed".into()], 1)
+    );
 }
 
 #[test]
@@ -458,8 +465,8 @@ fn one_that_is_refused_takes_no_others_with_it_where_only_refusals_are_told() {
     };
     say(&mut bench, &saying, "1");
     assert_eq!(bench.heard(), ["1.a subscribed"], "as far as is known");
-    let no = |id: &str| Answer {
-        verdict: Verdict::Reject,
+    let no = |id: &str| TopicAnswer {
+        verdict: AnswerKind::Reject,
         id: Some(id.to_owned()),
         topic: None,
         words: "no".to_owned(),
@@ -483,7 +490,7 @@ fn what_a_client_may_not_have_any_more_it_gives_up() {
     bench.table.open(0);
     bench.subscribe(1, "a", &["w", "x"], None);
     assert_eq!(bench.say(0), ["+w,x"]);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     bench.subscribe(1, "b", &["x", "y"], None);
     bench.subscribe(2, "a", &["x"], None);
     bench.heard();
@@ -508,7 +515,7 @@ fn topics_that_a_new_configuration_cannot_say_are_lost() {
     assert_eq!(bench.heard(), [""; 0], "it has another topic that waits");
     bench.table.open(0);
     assert_eq!(bench.say(0), ["+x.y"]);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     assert_eq!(bench.heard(), ["1.a Refused x"]);
 }
 

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::{
-    hub::{Fate, LinkState, Lost, MayAnswer, NoAnswer, Payload, Reload, ReloadResult, Trouble, Word},
+    hub::{
+        Fate, LinkState, Lost, MayAnswer, NoAnswer, Payload, Reload, ReloadResult, SubscriptionError, Word,
+    },
     protocol::{self, Bye, Code, Content, Done, Farewell, Gap, Line, Refusal, Success, Why},
 };
 
@@ -78,16 +80,16 @@ fn about_topics(id: Option<&RawValue>, code: Code, message: &str, topics: &[Stri
     Line::Error(Refusal { id, code, message: message.into(), topics }).write()
 }
 
-fn code(trouble: Trouble) -> Code {
+fn code(trouble: SubscriptionError) -> Code {
     match trouble {
-        Trouble::Unsupported => Code::Unsupported,
-        Trouble::BadRequest => Code::BadRequest,
-        Trouble::TooMany => Code::TooManyTopics,
-        Trouble::Refused => Code::Refused,
-        Trouble::Ended => Code::Ended,
-        Trouble::Timeout => Code::Timeout,
-        Trouble::Cancelled => Code::Cancelled,
-        Trouble::Forbidden => Code::Forbidden,
+        SubscriptionError::Unsupported => Code::Unsupported,
+        SubscriptionError::BadRequest => Code::BadRequest,
+        SubscriptionError::TooMany => Code::TooManyTopics,
+        SubscriptionError::Refused => Code::Refused,
+        SubscriptionError::Ended => Code::Ended,
+        SubscriptionError::Timeout => Code::Timeout,
+        SubscriptionError::Cancelled => Code::Cancelled,
+        SubscriptionError::Forbidden => Code::Forbidden,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         DelayFrom, Expression, HeartbeatKind, IntervalFrom, OnHole, Pattern, Placeholder, Pointer, Reject,
         Remedy, Say, Subscriptions, Template,
     },
-    hub::Verdict,
+    hub::AnswerKind,
     upstream::settings::Settings,
 };
 
@@ -243,9 +243,9 @@ impl Compiler {
         let answer = terms.answer.as_ref();
         let patterns = answer.into_iter().flat_map(|answer| {
             let patterns = [
-                (Verdict::Reject, &answer.reject),
-                (Verdict::End, &answer.end),
-                (Verdict::Accept, &answer.accept),
+                (AnswerKind::Reject, &answer.reject),
+                (AnswerKind::End, &answer.end),
+                (AnswerKind::Accept, &answer.accept),
             ];
             patterns.into_iter().filter_map(|(verdict, pattern)| Some((verdict, pattern.as_ref()?)))
         });

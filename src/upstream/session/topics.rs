@@ -7,14 +7,14 @@ use super::{
 };
 use crate::{
     config::{Placeholder, Value},
-    hub::{Payload, Saying, SayingKind, TopicAnswer, Verdict},
+    hub::{AnswerKind, Payload, Saying, SayingKind, TopicAnswer},
 };
 
 /// `[topics]`, compiled: what answers are, and where they name what they are about.
 #[derive(Debug)]
 pub(super) struct TopicRules {
     /// In the order in which they are looked at.
-    pub(super) verdicts: Vec<(Verdict, Matcher)>,
+    pub(super) verdicts: Vec<(AnswerKind, Matcher)>,
     pub(super) id: Option<usize>,
     pub(super) topic: Vec<usize>,
     /// Where messages have the id of their topic.
@@ -91,7 +91,7 @@ impl Session {
 
     /// What a message has to do with topics.
     pub(super) fn of_topics(&self, context: &Context<'_>, rules: &TopicRules, look: &Look<'_>) -> OfTopics {
-        let is_meant = |(_, matcher): &&(Verdict, Matcher)| matcher.matches(look);
+        let is_meant = |(_, matcher): &&(AnswerKind, Matcher)| matcher.matches(look);
         let answer = rules.verdicts.iter().find(is_meant).map(|(verdict, _)| {
             let named: Vec<_> =
                 rules.topic.iter().filter_map(|slot| look.get(*slot).and_then(scalar)).collect();

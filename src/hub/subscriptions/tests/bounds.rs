@@ -92,7 +92,7 @@ fn who_flaps_while_nothing_may_be_said_leaves_no_pile() {
     bench.table.open(0);
     bench.subscribe(2, "a", &["y"], None);
     assert_eq!(bench.say(0), ["+y"]);
-    bench.answer(0, Verdict::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
     for _ in 0..10_000 {
         // x was never said; y is, and the limits let out nothing more
         bench.subscribe(1, "a", &["x"], None);

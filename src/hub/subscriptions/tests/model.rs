@@ -41,7 +41,7 @@ const TOPICS: [&str; 6] = ["a", "b", "c", "d", "bad1", "bad2"];
 #[derive(Debug, Default)]
 struct Server {
     has: std::collections::BTreeSet<String>,
-    answers: VecDeque<Answer>,
+    answers: VecDeque<TopicAnswer>,
 }
 
 impl Server {
@@ -49,14 +49,14 @@ impl Server {
         let is_bad = answers && saying.topics.iter().any(|topic| topic.starts_with("bad"));
         for topic in saying.topics.iter().filter(|_| !is_bad) {
             match saying.kind {
-                Kind::Subscribe => assert!(self.has.insert(topic.to_string()), "{topic} is said twice"),
-                Kind::Unsubscribe => drop(self.has.remove(&**topic)),
+                SayingKind::Subscribe => assert!(self.has.insert(topic.to_string()), "{topic} is said twice"),
+                SayingKind::Unsubscribe => drop(self.has.remove(&**topic)),
             }
         }
         if answers {
-            let verdict = if is_bad { Verdict::Reject } else { Verdict::Accept };
+            let verdict = if is_bad { AnswerKind::Reject } else { AnswerKind::Accept };
             let id = Some(saying.number.to_string());
-            self.answers.push_back(Answer { verdict, id, topic: None, words: "bad".to_owned() });
+            self.answers.push_back(TopicAnswer { verdict, id, topic: None, words: "bad".to_owned() });
         }
     }
 }
@@ -89,8 +89,8 @@ proptest! {
                     continue;
                 }
                 if let Word::Failed { topics, trouble, .. } = &word {
-                    assert!(matches!(trouble, Trouble::Refused | Trouble::Cancelled), "{word:?}");
-                    for topic in topics.iter().filter(|_| *trouble == Trouble::Refused) {
+                    assert!(matches!(trouble, SubscriptionError::Refused | SubscriptionError::Cancelled), "{word:?}");
+                    for topic in topics.iter().filter(|_| *trouble == SubscriptionError::Refused) {
                         let key = (client, topic.to_string());
                         if !who.contains('.') || holds.get(&key) == Some(&who) {
                             holds.remove(&key);

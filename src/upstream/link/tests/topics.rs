@@ -3,7 +3,7 @@
 use super::{sends::send, *};
 use crate::{
     config::{Pattern, Pointer, Resubscribe, SubscriptionAnswer, Subscriptions},
-    hub::{Asking, Listener, Word},
+    hub::{Asking, Callback, Word},
 };
 
 type Server = WebSocketStream<DuplexStream>;
@@ -39,7 +39,7 @@ impl Program {
         Program { from: Rc::new(Origin::new(1, client)), heard: Rc::default() }
     }
 
-    fn listener(&self, name: &'static str) -> Listener {
+    fn listener(&self, name: &'static str) -> Callback {
         let heard = Rc::clone(&self.heard);
         Rc::new(move |word: &Word| {
             let word = match word {

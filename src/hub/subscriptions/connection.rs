@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Held, Origin, Subscriptions, Topic};
+use super::{Origin, SharedTopic, Subscriptions, Topic};
 use crate::{config, hub::Turns};
 
 /// So many that aren't meant any more may wait among those that are, beside as many as are.
@@ -16,7 +16,7 @@ const LOOKS: usize = 16;
 
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SayingKind {
     /// `topics.subscribe`.
     Subscribe,
     /// `topics.unsubscribe`.
@@ -29,7 +29,7 @@ pub struct Saying {
     /// Its number, by which its fate is told.
     pub number: u64,
     /// What it says.
-    pub kind: Kind,
+    pub kind: SayingKind,
     /// The topics, at least one.
     pub topics: Vec<Topic>,
     /// The JSON that goes with them.
@@ -40,7 +40,7 @@ pub struct Saying {
 
 /// A connection.
 #[derive(Default)]
-pub(super) struct Seat {
+pub(super) struct ConnectionTopics {
     topics: BTreeMap<Topic, Entry>,
     /// Topics that are to be said, each with its entry's serial. Some may be said, or given up, by now.
     unsaid: Turns<(Topic, u64)>,
@@ -54,7 +54,7 @@ pub(super) struct Seat {
     /// Halves of what was too large to be unsubscribed from at once, with their payload.
     unwanted_halves: VecDeque<(Vec<Topic>, Option<Rc<str>>)>,
     /// What was said, by number, as long as an answer to it is awaited.
-    pub(super) messages: BTreeMap<u64, Message>,
+    pub(super) messages: BTreeMap<u64, SaidMessage>,
     /// Topics by the id under which they were said.
     pub(super) ids: BTreeMap<Rc<str>, Vec<Topic>>,
     /// How many that were there when it was opened are neither accepted nor refused yet.
@@ -67,7 +67,7 @@ pub(super) struct Seat {
 struct Entry {
     /// No other on this connection ever has it.
     serial: u64,
-    phase: Phase,
+    phase: SubscriptionPhase,
     id: Option<Rc<str>>,
     /// The JSON that it is said with.
     payload: Option<Rc<str>>,
@@ -82,7 +82,7 @@ struct Entry {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum SubscriptionPhase {
     /// It is to be said.
     Waits,
     /// It was said by the message of this number.
@@ -92,8 +92,8 @@ pub(super) enum Phase {
 }
 
 /// A message that was said.
-pub(super) struct Message {
-    pub(super) kind: Kind,
+pub(super) struct SaidMessage {
+    pub(super) kind: SayingKind,
     /// Those that aren't answered yet.
     pub(super) topics: Vec<Topic>,
     pub(super) id: Option<Rc<str>>,
@@ -106,7 +106,7 @@ impl Subscriptions {
         if self.terms.is_none() {
             return;
         }
-        let mut opened = Seat::default();
+        let mut opened = ConnectionTopics::default();
         for (topic, held) in &self.topics {
             if let Some(from) = self.holder(held) {
                 opened.want(topic, &from, held.payload.as_ref());
@@ -171,7 +171,7 @@ impl Subscriptions {
         if let Some(message) = seat.messages.get_mut(number) {
             (message.id, message.due) = (id.clone(), within.map(|within| now + within));
         }
-        if *kind == Kind::Subscribe {
+        if *kind == SayingKind::Subscribe {
             for topic in topics {
                 seat.topics.get_mut(topic).into_iter().for_each(|entry| entry.id.clone_from(&id));
             }
@@ -181,7 +181,7 @@ impl Subscriptions {
         }
         if within.is_none() {
             seat.messages.remove(number);
-            for topic in topics.iter().filter(|_| *kind == Kind::Subscribe) {
+            for topic in topics.iter().filter(|_| *kind == SayingKind::Subscribe) {
                 self.seats.iter_mut().flatten().for_each(|seat| seat.accept(topic, *number));
                 self.settle(topic);
             }
@@ -192,9 +192,9 @@ impl Subscriptions {
     pub fn unsayable(&mut self, seat: usize, saying: &Saying, why: &str) {
         let Some(seat) = self.seats[seat].as_mut() else { return };
         seat.messages.remove(&saying.number);
-        if saying.kind == Kind::Subscribe {
+        if saying.kind == SayingKind::Subscribe {
             saying.topics.iter().for_each(|topic| seat.forget(topic)); // it wasn't said
-            saying.topics.iter().for_each(|topic| self.lose(topic, super::Trouble::Refused, why));
+            saying.topics.iter().for_each(|topic| self.lose(topic, super::SubscriptionError::Refused, why));
         }
     }
 
@@ -207,8 +207,10 @@ impl Subscriptions {
                 seat.messages.remove(&saying.number);
                 let (one, other) = saying.topics.split_at(saying.topics.len() / 2);
                 match saying.kind {
-                    Kind::Subscribe => seat.halve(&saying.topics, Phase::Asked(saying.number)),
-                    Kind::Unsubscribe => {
+                    SayingKind::Subscribe => {
+                        seat.halve(&saying.topics, SubscriptionPhase::Asked(saying.number))
+                    }
+                    SayingKind::Unsubscribe => {
                         let halves = [one, other].map(|half| (half.to_vec(), saying.payload.clone()));
                         seat.unwanted_halves.extend(halves);
                     }
@@ -226,21 +228,21 @@ impl Subscriptions {
     }
 }
 
-impl Seat {
+impl ConnectionTopics {
     pub(super) fn is_live(&self, topic: &Topic) -> bool {
-        self.topics.get(topic).is_some_and(|entry| entry.phase == Phase::Live && !entry.leaving)
+        self.topics.get(topic).is_some_and(|entry| entry.phase == SubscriptionPhase::Live && !entry.leaving)
     }
 
     pub(super) fn has(&self, topic: &Topic) -> bool {
         self.topics.get(topic).is_some_and(|entry| !entry.leaving)
     }
 
-    pub(super) fn phase(&self, topic: &Topic) -> Option<Phase> {
+    pub(super) fn phase(&self, topic: &Topic) -> Option<SubscriptionPhase> {
         self.topics.get(topic).map(|entry| entry.phase)
     }
 
     /// All topics, with how each is.
-    pub(super) fn phases(&self) -> impl Iterator<Item = (&Topic, Phase)> {
+    pub(super) fn phases(&self) -> impl Iterator<Item = (&Topic, SubscriptionPhase)> {
         self.topics.iter().map(|(topic, entry)| (topic, entry.phase))
     }
 
@@ -272,7 +274,7 @@ impl Seat {
                 self.next_serial += 1;
                 let entry = Entry {
                     serial,
-                    phase: Phase::Waits,
+                    phase: SubscriptionPhase::Waits,
                     id: None,
                     payload: payload.cloned(),
                     leaving: false,
@@ -295,7 +297,7 @@ impl Seat {
 
     /// What was said at once, and isn't good as a whole, is said again in two, each for itself: one of the topics may be
     /// to blame for all.
-    pub(super) fn halve(&mut self, topics: &[Topic], phase: Phase) {
+    pub(super) fn halve(&mut self, topics: &[Topic], phase: SubscriptionPhase) {
         let (one, other) = topics.split_at(topics.len() / 2);
         for topic in topics {
             let Some(entry) = self.topics.get_mut(topic).filter(|entry| entry.phase == phase) else {
@@ -305,7 +307,7 @@ impl Seat {
                 self.forget(topic); // the server doesn't have it
                 continue;
             }
-            entry.phase = Phase::Waits;
+            entry.phase = SubscriptionPhase::Waits;
             if let Some(id) = entry.id.take() {
                 self.unlink(&id, topic);
             }
@@ -317,7 +319,7 @@ impl Seat {
     /// has it, of `most` topics.
     pub(super) fn give_up(&mut self, topic: &Topic, says: bool, most: usize) {
         match self.topics.get_mut(topic) {
-            Some(entry) if !says && entry.phase != Phase::Waits => {
+            Some(entry) if !says && entry.phase != SubscriptionPhase::Waits => {
                 entry.is_abandoned = true;
                 if !std::mem::replace(&mut entry.is_queued, true) {
                     self.abandoned.push_back((Rc::clone(topic), entry.serial));
@@ -334,7 +336,7 @@ impl Seat {
                     }
                 }
             }
-            Some(entry) if says && entry.phase != Phase::Waits => {
+            Some(entry) if says && entry.phase != SubscriptionPhase::Waits => {
                 if !std::mem::replace(&mut entry.leaving, true) {
                     self.leaving += 1;
                     if !std::mem::replace(&mut entry.is_queued, true) {
@@ -358,9 +360,9 @@ impl Seat {
     /// The server has accepted what the message said of a topic.
     pub(super) fn accept(&mut self, topic: &Topic, number: u64) {
         if let Some(entry) = self.topics.get_mut(topic)
-            && entry.phase == Phase::Asked(number)
+            && entry.phase == SubscriptionPhase::Asked(number)
         {
-            entry.phase = Phase::Live;
+            entry.phase = SubscriptionPhase::Live;
             self.settled(topic);
         }
     }
@@ -392,15 +394,15 @@ impl Seat {
     /// The topics of a message that should have been answered by now; they count as accepted. Of an unsubscription
     /// there are none.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Option<Vec<Topic>> {
-        let overdue = |(number, message): (&u64, &Message)| {
+        let overdue = |(number, message): (&u64, &SaidMessage)| {
             message.due.is_some_and(|due| due <= now).then_some(*number)
         };
         let number = self.messages.iter().find_map(overdue)?;
         let message = self.messages.remove(&number)?;
-        if message.kind == Kind::Unsubscribe {
+        if message.kind == SayingKind::Unsubscribe {
             return Some(Vec::new());
         }
-        let asked = |topic: &Topic| self.phase(topic) == Some(Phase::Asked(number));
+        let asked = |topic: &Topic| self.phase(topic) == Some(SubscriptionPhase::Asked(number));
         let topics: Vec<_> = message.topics.into_iter().filter(asked).collect();
         topics.iter().for_each(|topic| self.accept(topic, number));
         Some(topics)
@@ -461,15 +463,16 @@ impl Seat {
         payload: Option<Rc<str>>,
         subscribed_id: Option<Rc<str>>,
     ) -> Saying {
-        let message = Message { kind: Kind::Unsubscribe, topics: topics.clone(), id: None, due: None };
+        let message =
+            SaidMessage { kind: SayingKind::Unsubscribe, topics: topics.clone(), id: None, due: None };
         self.messages.insert(number, message);
-        Saying { number, kind: Kind::Unsubscribe, topics, payload, subscribed_id }
+        Saying { number, kind: SayingKind::Unsubscribe, topics, payload, subscribed_id }
     }
 
     fn next_subscribe(
         &mut self,
         terms: &config::Subscriptions,
-        held: &BTreeMap<Topic, Held>,
+        held: &BTreeMap<Topic, SharedTopic>,
         number: u64,
     ) -> Option<Saying> {
         loop {
@@ -480,10 +483,10 @@ impl Seat {
             let mut topics = Vec::with_capacity(taken.len());
             for topic in taken {
                 match self.topics.get_mut(&topic) {
-                    Some(entry) if entry.phase == Phase::Waits => {
+                    Some(entry) if entry.phase == SubscriptionPhase::Waits => {
                         // nobody holds what only lingers
                         if held.get(&topic).is_some_and(|held| !held.holders.is_empty()) {
-                            entry.phase = Phase::Asked(number);
+                            entry.phase = SubscriptionPhase::Asked(number);
                             topics.push(topic);
                         } else {
                             self.forget(&topic);
@@ -494,9 +497,16 @@ impl Seat {
             }
             let Some(first) = topics.first() else { continue };
             let payload = held.get(first).and_then(|held| held.payload.clone());
-            let message = Message { kind: Kind::Subscribe, topics: topics.clone(), id: None, due: None };
+            let message =
+                SaidMessage { kind: SayingKind::Subscribe, topics: topics.clone(), id: None, due: None };
             self.messages.insert(number, message);
-            return Some(Saying { number, kind: Kind::Subscribe, topics, payload, subscribed_id: None });
+            return Some(Saying {
+                number,
+                kind: SayingKind::Subscribe,
+                topics,
+                payload,
+                subscribed_id: None,
+            });
         }
     }
 
@@ -504,7 +514,7 @@ impl Seat {
     fn take_unsaid(
         &mut self,
         terms: &config::Subscriptions,
-        held: &BTreeMap<Topic, Held>,
+        held: &BTreeMap<Topic, SharedTopic>,
     ) -> Option<Vec<Topic>> {
         let first = self.unsaid.pop(|_| true)?;
         let group = held.get(&first.0).map(|held| Rc::clone(&held.group));
