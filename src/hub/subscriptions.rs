@@ -18,17 +18,20 @@ use crate::config;
 mod asking;
 mod connection;
 mod hearing;
+mod saying;
+mod shares;
 #[cfg(test)]
 mod tests;
 
 use self::{
-    asking::{Ask, Share, Subscriber},
+    asking::{Ask, Subscriber},
     connection::{ConnectionTopics, SubscriptionPhase},
+    shares::Share,
 };
 pub use self::{
     asking::{Asking, Callback, SubscriptionError, Word},
-    connection::{Saying, SayingKind},
     hearing::{AnswerKind, TopicAnswer},
+    saying::{Saying, SayingKind},
 };
 
 /// A topic, by its name.

@@ -87,7 +87,8 @@ impl Narrowing {
 
     /// How many patterns there are to look at.
     pub(super) fn patterns(&self) -> usize {
-        [&self.listener, &self.client].into_iter().flatten().map(|patterns| patterns.len()).sum()
+        let client = self.client.as_ref().map(|asked| &asked.patterns);
+        [self.listener.as_ref(), client].into_iter().flatten().map(|patterns| patterns.len()).sum()
     }
 
     /// What the patterns take that the client asks for, in bytes.

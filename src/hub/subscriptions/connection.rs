@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Origin, SharedTopic, Subscriptions, Topic};
+use super::{Origin, Saying, SayingKind, SharedTopic, Topic};
 use crate::{config, hub::Turns};
 
 /// So many that aren't meant any more may wait among those that are, beside as many as are.
@@ -14,61 +14,37 @@ const STALE: usize = 1024;
 /// So many times as many topics as go into a message are looked at for those that may.
 const LOOKS: usize = 16;
 
-/// What is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SayingKind {
-    /// `topics.subscribe`.
-    Subscribe,
-    /// `topics.unsubscribe`.
-    Unsubscribe,
-}
-
-/// A message to the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saying {
-    /// Its number, by which its fate is told.
-    pub number: u64,
-    /// What it says.
-    pub kind: SayingKind,
-    /// The topics, at least one.
-    pub topics: Vec<Topic>,
-    /// The JSON that goes with them.
-    pub payload: Option<Rc<str>>,
-    /// Of an `Unsubscribe`: the id by which the first was subscribed to.
-    pub subscribed_id: Option<Rc<str>>,
-}
-
 /// A connection.
 #[derive(Default)]
 pub(super) struct ConnectionTopics {
-    topics: BTreeMap<Topic, Entry>,
+    pub(super) topics: BTreeMap<Topic, Entry>,
     /// Topics that are to be said, each with its entry's serial. Some may be said, or given up, by now.
-    unsaid: Turns<(Topic, u64)>,
+    pub(super) unsaid: Turns<(Topic, u64)>,
     /// Halves of what was refused, each to be said by itself.
-    halves: VecDeque<Vec<Topic>>,
+    pub(super) halves: VecDeque<Vec<Topic>>,
     /// Topics that are to be unsubscribed from, each with its entry's serial. Some may be wanted again by now.
-    unwanted: VecDeque<(Topic, u64)>,
+    pub(super) unwanted: VecDeque<(Topic, u64)>,
     /// Topics that nobody wants any more, which the server sends all the same, each with its entry's serial. Some may be
     /// wanted again by now.
     abandoned: VecDeque<(Topic, u64)>,
     /// Halves of what was too large to be unsubscribed from at once, with their payload.
-    unwanted_halves: VecDeque<(Vec<Topic>, Option<Rc<str>>)>,
+    pub(super) unwanted_halves: VecDeque<(Vec<Topic>, Option<Rc<str>>)>,
     /// What was said, by number, as long as an answer to it is awaited.
     pub(super) messages: BTreeMap<u64, SaidMessage>,
     /// Topics by the id under which they were said.
     pub(super) ids: BTreeMap<Rc<str>, Vec<Topic>>,
     /// How many that were there when it was opened are neither accepted nor refused yet.
-    unsettled: usize,
+    pub(super) unsettled: usize,
     leaving: usize,
     next_serial: u64,
 }
 
 /// A topic on a connection.
-struct Entry {
+pub(super) struct Entry {
     /// No other on this connection ever has it.
     serial: u64,
     phase: SubscriptionPhase,
-    id: Option<Rc<str>>,
+    pub(super) id: Option<Rc<str>>,
     /// The JSON that it is said with.
     payload: Option<Rc<str>>,
     /// It is to be unsubscribed from.
@@ -78,7 +54,7 @@ struct Entry {
     /// It is among `unwanted`, or `abandoned`.
     is_queued: bool,
     /// It was there when the seat was opened, and isn't settled yet.
-    first: bool,
+    pub(super) first: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,135 +73,7 @@ pub(super) struct SaidMessage {
     /// Those that aren't answered yet.
     pub(super) topics: Vec<Topic>,
     pub(super) id: Option<Rc<str>>,
-    due: Option<Instant>,
-}
-
-impl Subscriptions {
-    /// A connection is ready to be told of all topics.
-    pub fn open(&mut self, seat: usize) {
-        if self.terms.is_none() {
-            return;
-        }
-        let mut opened = ConnectionTopics::default();
-        for (topic, held) in &self.topics {
-            if let Some(from) = self.holder(held) {
-                opened.want(topic, &from, held.payload.as_ref());
-                opened.topics.get_mut(topic).into_iter().for_each(|entry| entry.first = true);
-                opened.unsettled += 1;
-            }
-        }
-        self.seats[seat] = Some(opened);
-    }
-
-    /// A connection isn't told any more: it has ended, or another has taken over.
-    pub fn close(&mut self, seat: usize) {
-        self.seats[seat] = None;
-    }
-
-    /// Whether a connection is told of topics.
-    pub fn is_open(&self, seat: usize) -> bool {
-        self.seats[seat].is_some()
-    }
-
-    /// Whether the server has, or has refused, all that there was when the connection was opened.
-    pub fn is_settled(&self, seat: usize) -> bool {
-        self.seats[seat].as_ref().is_none_or(|seat| seat.unsettled == 0)
-    }
-
-    /// Whether [`Subscriptions::next`] may have something.
-    pub fn has_to_say(&self, seat: usize) -> bool {
-        self.seats[seat].as_ref().is_some_and(|seat| {
-            let is_said = seat.unsaid.is_empty() && seat.halves.is_empty();
-            !(is_said && seat.unwanted.is_empty() && seat.unwanted_halves.is_empty())
-        })
-    }
-
-    /// The next message. Its fate must follow: [`Subscriptions::said`], [`Subscriptions::unsayable`] or
-    /// [`Subscriptions::too_large`].
-    pub fn next(&mut self, seat: usize) -> Option<Saying> {
-        let terms = self.terms.clone()?;
-        let number = self.number();
-        let at = seat;
-        let seat = self.seats[at].as_mut()?;
-        let Some(saying) = seat.next_unsubscribe(&terms, number) else {
-            return seat.next_subscribe(&terms, &self.topics, number);
-        };
-        // some may be wanted meanwhile with another payload
-        for topic in &saying.topics {
-            let Some(held) = self.topics.get(topic) else { continue };
-            if let Some(from) = self.holder(held)
-                && let Some(seat) = self.seats[at].as_mut()
-            {
-                seat.want(topic, &from, held.payload.as_ref());
-            }
-        }
-        Some(saying)
-    }
-
-    /// A message went out, under this id.
-    pub fn said(&mut self, now: Instant, seat: usize, saying: &Saying, id: Option<&str>) {
-        let within = self.terms.as_ref().and_then(|terms| terms.answer_within());
-        let Some(seat) = self.seats[seat].as_mut() else { return };
-        let id: Option<Rc<str>> = id.map(Into::into);
-        let Saying { number, kind, topics, .. } = saying;
-        if let Some(message) = seat.messages.get_mut(number) {
-            (message.id, message.due) = (id.clone(), within.map(|within| now + within));
-        }
-        if *kind == SayingKind::Subscribe {
-            for topic in topics {
-                seat.topics.get_mut(topic).into_iter().for_each(|entry| entry.id.clone_from(&id));
-            }
-            if let Some(id) = id {
-                seat.ids.insert(id, topics.clone());
-            }
-        }
-        if within.is_none() {
-            seat.messages.remove(number);
-            for topic in topics.iter().filter(|_| *kind == SayingKind::Subscribe) {
-                self.seats.iter_mut().flatten().for_each(|seat| seat.accept(topic, *number));
-                self.settle(topic);
-            }
-        }
-    }
-
-    /// A message can't be made, for the reason in the sentence.
-    pub fn unsayable(&mut self, seat: usize, saying: &Saying, why: &str) {
-        let Some(seat) = self.seats[seat].as_mut() else { return };
-        seat.messages.remove(&saying.number);
-        if saying.kind == SayingKind::Subscribe {
-            saying.topics.iter().for_each(|topic| seat.forget(topic)); // it wasn't said
-            saying.topics.iter().for_each(|topic| self.lose(topic, super::SubscriptionError::Refused, why));
-        }
-    }
-
-    /// A message is larger than what may be sent: its topics are said in two, or not at all.
-    pub fn too_large(&mut self, seat: usize, saying: &Saying, why: &str) {
-        match saying.topics.len() {
-            1 => self.unsayable(seat, saying, why),
-            _ => {
-                let Some(seat) = self.seats[seat].as_mut() else { return };
-                seat.messages.remove(&saying.number);
-                let (one, other) = saying.topics.split_at(saying.topics.len() / 2);
-                match saying.kind {
-                    SayingKind::Subscribe => {
-                        seat.halve(&saying.topics, SubscriptionPhase::Asked(saying.number))
-                    }
-                    SayingKind::Unsubscribe => {
-                        let halves = [one, other].map(|half| (half.to_vec(), saying.payload.clone()));
-                        seat.unwanted_halves.extend(halves);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The topic that was subscribed to under this id, if there is just one.
-    pub fn topic_of(&self, seat: usize, id: &str) -> Option<&Topic> {
-        match &self.seats[seat].as_ref()?.ids.get(id)?[..] {
-            [topic] => Some(topic),
-            _ => None,
-        }
-    }
+    pub(super) due: Option<Instant>,
 }
 
 impl ConnectionTopics {
@@ -414,7 +262,7 @@ impl ConnectionTopics {
         }
     }
 
-    fn next_unsubscribe(&mut self, terms: &config::Subscriptions, number: u64) -> Option<Saying> {
+    pub(super) fn next_unsubscribe(&mut self, terms: &config::Subscriptions, number: u64) -> Option<Saying> {
         let template = terms.unsubscribe.as_ref()?;
         if let Some((topics, payload)) = self.unwanted_halves.pop_front() {
             return Some(self.unsubscribe(number, topics, payload, None));
@@ -469,7 +317,7 @@ impl ConnectionTopics {
         Saying { number, kind: SayingKind::Unsubscribe, topics, payload, subscribed_id }
     }
 
-    fn next_subscribe(
+    pub(super) fn next_subscribe(
         &mut self,
         terms: &config::Subscriptions,
         held: &BTreeMap<Topic, SharedTopic>,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{SubscriptionError, SubscriptionPhase, Subscriptions, Topic, connection::SayingKind};
+use super::{SayingKind, SubscriptionError, SubscriptionPhase, Subscriptions, Topic};
 
 /// What an answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

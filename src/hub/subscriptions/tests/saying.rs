@@ -1,0 +1,196 @@
+//! What is said: in which parts, and how often.
+
+use super::*;
+
+#[test]
+fn an_id_leads_to_its_topic() {
+    let mut terms = config::Subscriptions::new(r#"{"id":${next_id},"of":${topic},"p":${payload}}"#);
+    terms.unsubscribe = Some(Template::parse_message(r#"{"end":${subscribed_id}}"#).unwrap());
+    terms.id_topic = Some(Pointer::parse("/id").unwrap());
+    terms.answer = Some(SubscriptionAnswer {
+        reject: Some(Pattern::Text("error".to_owned())),
+        end: Some(Pattern::Text("complete".to_owned())),
+        ..SubscriptionAnswer::default()
+    });
+    terms.linger = Duration::ZERO;
+    let mut bench = Bench::new(terms);
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x"], Some("1"));
+    bench.subscribe(1, "b", &["y"], Some("2"));
+    bench.subscribe(2, "a", &["y"], Some("3"));
+    assert_eq!(bench.why(), "the topic \"y\" is subscribed to with another `json`");
+    let sayings: Vec<_> = std::iter::from_fn(|| {
+        let saying = bench.table.next(0)?;
+        bench.table.said(bench.now, 0, &saying, Some(&format!("\"id-{}\"", saying.topics[0])));
+        Some(saying)
+    })
+    .collect();
+    assert_eq!(
+        sayings.iter().map(|saying| saying.payload.as_deref()).collect::<Vec<_>>(),
+        [Some("1"), Some("2")]
+    );
+    bench.tell();
+    assert_eq!(bench.heard(), ["1.a subscribed", "1.b subscribed"]);
+    assert_eq!(bench.table.topic_of(0, "\"id-x\"").map(|topic| &**topic), Some("x"));
+    assert_eq!(bench.table.topic_of(0, "\"id-z\""), None);
+    let late = |verdict, id: &str| TopicAnswer {
+        verdict,
+        id: Some(id.to_owned()),
+        topic: None,
+        words: "w".to_owned(),
+    };
+    assert!(!bench.table.heard(0, &late(AnswerKind::Reject, "7")), "somebody else's");
+    assert!(bench.table.heard(0, &late(AnswerKind::Reject, "\"id-x\"")));
+    bench.tell();
+    assert_eq!(bench.heard(), ["1 Refused x"]);
+    bench.unsubscribe(1, &["y"]).unwrap();
+    let end = bench.table.next(0).unwrap();
+    assert_eq!((end.kind, end.subscribed_id.as_deref()), (SayingKind::Unsubscribe, Some("\"id-y\"")));
+    assert!(bench.table.next(0).is_none(), "x is gone");
+}
+
+#[test]
+fn what_is_too_large_is_said_in_parts_and_what_cannot_be_said_is_refused() {
+    let mut bench = Bench::new(terms(true));
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x", "y", "zz"], None);
+    let saying = bench.table.next(0).unwrap();
+    bench.table.too_large(0, &saying, "too large");
+    assert_eq!(bench.table.next(0).unwrap().topics, ["x".into()] as [Topic; 1]);
+    let rest = bench.table.next(0).unwrap();
+    bench.table.too_large(0, &rest, "too large");
+    bench.table.next(0).unwrap();
+    let last = bench.table.next(0).unwrap();
+    bench.table.too_large(0, &last, "too large");
+    assert!(bench.table.next(0).is_none());
+    for number in bench.table.seats[0].as_ref().unwrap().messages.keys().copied().collect::<Vec<_>>() {
+        let message = bench.table.seats[0].as_mut().unwrap().messages.get_mut(&number).unwrap();
+        message.id = Some(number.to_string().into());
+    }
+    bench.answer(0, AnswerKind::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
+    assert_eq!(bench.heard(), ["1.a Refused zz"]);
+    assert_eq!(bench.say(0), [] as [&str; 0], "what wasn't said isn't taken back");
+}
+
+#[test]
+fn a_topic_is_asked_for_with_other_json_once_nobody_holds_it() {
+    let mut terms = config::Subscriptions::new(r#"{"of":${topic},"p":${payload},"id":${next_id}}"#);
+    terms.unsubscribe = Some(Template::parse_message(r#"{"end":${topic}}"#).unwrap());
+    terms.answer = self::terms(true).answer;
+    let mut bench = Bench::new(terms);
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x"], Some("1"));
+    assert_eq!(bench.say(0), ["+x"]);
+    bench.answer(0, AnswerKind::Accept, None);
+    bench.heard();
+    bench.subscribe(2, "a", &["x"], Some("2"));
+    assert_eq!(bench.heard(), ["2.a BadRequest x"], "somebody holds it");
+    bench.unsubscribe(1, &["x"]).unwrap();
+    bench.subscribe(2, "b", &["x"], Some("2"));
+    assert_eq!(bench.heard(), [""; 0], "what lingers is not what it asks for");
+    assert_eq!(bench.say(0), ["-x", "+x"]);
+    bench.answer(0, AnswerKind::Accept, None);
+    bench.answer(0, AnswerKind::Accept, None);
+    assert_eq!(bench.heard(), ["2.b subscribed"]);
+    // with the same it is taken on
+    bench.unsubscribe(2, &["x"]).unwrap();
+    bench.subscribe(1, "b", &["x"], Some("2"));
+    assert_eq!((bench.heard(), bench.say(0)), (vec!["1.b subscribed".to_owned()], vec![]));
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_not_said_again() {
+    let mut terms = terms(true);
+    (terms.unsubscribe, terms.max) = (None, 10);
+    let mut bench = Bench::new(terms);
+    bench.table.open(0);
+    for topic in ["x", "y"] {
+        bench.subscribe(1, topic, &[topic], None);
+        assert_eq!(bench.say(0), [format!("+{topic}")]);
+        bench.answer(0, AnswerKind::Accept, None);
+        bench.table.leave(bench.now, 1);
+        bench.wait(LINGER);
+        assert!(bench.table.is_empty() && !bench.table.has_to_say(0));
+    }
+    bench.heard();
+    bench.subscribe(1, "b", &["x"], None);
+    assert_eq!((bench.heard(), bench.say(0)), (vec!["1.b subscribed".to_owned()], vec![]));
+    // of so many it is remembered, the latest
+    for number in 0..30 {
+        let topic = format!("t{number}");
+        bench.subscribe(2, "a", &[&topic], None);
+        assert_eq!(bench.say(0), [format!("+{topic}")]);
+        bench.answer(0, AnswerKind::Accept, None);
+        bench.unsubscribe(2, &[&topic]).unwrap();
+        bench.wait(LINGER);
+    }
+    bench.subscribe(2, "b", &["t29"], None);
+    assert_eq!(bench.say(0), [""; 0]);
+    bench.subscribe(3, "b", &["y"], None);
+    assert_eq!(bench.say(0), ["+y"], "that is long ago");
+    let seat = bench.table.seats[0].as_ref().unwrap();
+    assert!(seat.phases().count() <= 13);
+    // a new connection has nothing of it
+    bench.table.close(0);
+    bench.table.open(0);
+    assert_eq!(bench.say(0), ["+t29,x,y"]);
+}
+
+#[test]
+fn what_is_too_much_to_unsubscribe_from_at_once_is_said_in_parts() {
+    let mut bench = Bench::new(terms(false));
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x", "y", "z"], None);
+    assert_eq!(bench.say(0), ["+x,y,z"]);
+    bench.table.leave(bench.now, 1);
+    bench.wait(LINGER);
+    let saying = bench.table.next(0).unwrap();
+    assert_eq!(saying.kind, SayingKind::Unsubscribe);
+    bench.table.too_large(0, &saying, "too large");
+    assert!(bench.table.has_to_say(0));
+    // one is wanted again meanwhile: after that it is gone
+    bench.subscribe(2, "a", &["z"], None);
+    assert_eq!(bench.say(0), ["-x", "-y,z", "+z"]);
+    assert_eq!(
+        (bench.heard(), bench.table.len()),
+        (vec!["1.a subscribed".into(), "2.a subscribed".into()], 1)
+    );
+}
+
+#[test]
+fn one_that_is_refused_takes_no_others_with_it_where_only_refusals_are_told() {
+    let mut terms = terms(true);
+    terms.answer = Some(SubscriptionAnswer {
+        reject: Some(Pattern::Text("no".to_owned())),
+        id: Some(Pointer::parse("/id").unwrap()),
+        ..SubscriptionAnswer::default()
+    });
+    let mut bench = Bench::new(terms);
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["bad", "x"], None);
+    let saying = bench.table.next(0).unwrap();
+    let say = |bench: &mut Bench, saying: &Saying, id: &str| {
+        bench.table.said(bench.now, 0, saying, Some(id));
+        bench.tell();
+    };
+    say(&mut bench, &saying, "1");
+    assert_eq!(bench.heard(), ["1.a subscribed"], "as far as is known");
+    let no = |id: &str| TopicAnswer {
+        verdict: AnswerKind::Reject,
+        id: Some(id.to_owned()),
+        topic: None,
+        words: "no".to_owned(),
+    };
+    assert!(bench.table.heard(0, &no("1")));
+    for (id, topic) in [("2", "bad"), ("3", "x")] {
+        let saying = bench.table.next(0).unwrap();
+        assert_eq!(saying.topics, [topic.into()] as [Topic; 1]);
+        say(&mut bench, &saying, id);
+    }
+    assert!(!bench.table.heard(0, &no("1")), "that is over");
+    assert!(bench.table.heard(0, &no("2")));
+    bench.tell();
+    assert_eq!(bench.heard(), ["1 Refused bad"]);
+    assert!(bench.table.is_live(&"x".into()));
+}
