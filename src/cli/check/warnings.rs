@@ -208,7 +208,8 @@ rights = ["receive"]
     fn topics_that_no_message_has_are_told() {
         let listeners = "[[listener]]\npath = \"/a\"\ntopics = [\"x\"]\n[[listener]]\npath = \"/b\"\n\
                          [[listener.rule]]\nusers = [\"0\"]\ntopics = [\"x\"]\n[[listener]]\npath = \"/c\"\n";
-        let told = |terms: &str| topics_without_names(&config(&format!("{listeners}{terms}")));
+        let config = |terms: &str| config(&format!("[upstream]\nurl = \"ws://h/\"\n{listeners}{terms}"));
+        let told = |terms: &str| topics_without_names(&config(terms));
         let all = told("");
         assert_eq!(all.len(), 2, "{all:?}");
         assert!(all[0].contains("listener /a by its listener.topics"), "{all:?}");
