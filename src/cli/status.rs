@@ -311,6 +311,7 @@ fn troubles(counters: Counters) -> String {
         sends.too_large,
         sends.rate_limited,
         sends.id_taken,
+        sends.bad_request,
         sends.unknown,
     ]);
     let all = [

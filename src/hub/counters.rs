@@ -135,12 +135,13 @@ impl Counters {
                 Fate::LinkDown(_) => sends.link_down += 1,
                 Fate::Expired => sends.expired += 1,
                 Fate::OutboxFull => sends.outbox_full += 1,
-                Fate::TooLarge(_) | Fate::TooMany(_) => sends.too_large += 1,
-                Fate::RateLimited => sends.rate_limited += 1,
+                Fate::TooLarge(_) | Fate::TooMany(_) | Fate::TooManyRequests(_) => sends.too_large += 1,
+                Fate::RateLimited | Fate::TooManyWait => sends.rate_limited += 1,
                 Fate::Answered => sends.answered += 1,
                 Fate::NotAnswerer(MayAnswer::Claimed(_)) => sends.answerer_taken += 1,
                 Fate::NotAnswerer(_) => sends.forbidden += 1,
                 Fate::IdTaken => sends.id_taken += 1,
+                Fate::Unfit(_) => sends.bad_request += 1,
                 Fate::Unknown => sends.unknown += 1,
             }
         });
@@ -196,6 +197,7 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::Unfit;
     use crate::protocol::status::{CutCounts, GapCounts, HoleCounts, LinkCounts, RequestCounts, SendCounts};
 
     #[test]
@@ -281,6 +283,9 @@ mod tests {
             Fate::NotAnswerer(MayAnswer::OfOthers),
             Fate::NotAnswerer(MayAnswer::Claimed(1)),
             Fate::IdTaken,
+            Fate::TooManyRequests(1),
+            Fate::TooManyWait,
+            Fate::Unfit(Unfit::Doubled),
             Fate::Unknown,
         ] {
             counters.fate(fate);
@@ -317,12 +322,13 @@ mod tests {
                 link_down: 1,
                 expired: 1,
                 outbox_full: 1,
-                too_large: 2,
-                rate_limited: 1,
+                too_large: 3,
+                rate_limited: 2,
                 answered: 1,
                 forbidden: 1,
                 answerer_taken: 1,
                 id_taken: 1,
+                bad_request: 1,
                 unknown: 1,
             },
             requests: RequestCounts {

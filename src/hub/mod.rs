@@ -55,7 +55,7 @@ pub use quotas::{Quota, Quotas};
 pub use reader::Reader;
 pub use reload::{Changes, Reload, ReloadResult};
 pub use request::{Asks, Caller, Cancellation, MayAnswer, NoAnswer, Told};
-pub use send::{Fate, Payload, Send, Ticket};
+pub use send::{Fate, Payload, Send, Ticket, Unfit};
 pub use stage::Stage;
 pub use subscriptions::{
     AnswerKind, Asking, Callback, Saying, SayingKind, SubscriptionError, Subscriptions, Topic, TopicAnswer,

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use super::{Fate, Hub, Origin, Publisher, Quota};
+use super::{Fate, Hub, Origin, Publisher, Quota, Send};
 
 /// What a client is told of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +140,7 @@ pub struct Asks {
 }
 
 impl Asks {
-    /// The same for another message of the same send, which has no place of its own: the first one has taken it.
+    /// The same for another message of the same send, with one of its places.
     pub fn again(&mut self) -> Asks {
         let Asks { caller, is_request, timeout, until, quota } = self;
         Asks {
@@ -148,8 +148,21 @@ impl Asks {
             is_request: *is_request,
             timeout: *timeout,
             until: *until,
-            quota: quota.take(),
+            quota: quota.as_mut().and_then(Quota::split).or_else(|| quota.take()),
         }
+    }
+}
+
+impl Send {
+    /// It isn't sent at all, and its client hears why.
+    pub fn refuse(self, why: NoAnswer) {
+        if let NoAnswer::Fate(fate) = why {
+            return self.ticket.settle(fate);
+        }
+        if let Some(asks) = &self.asks {
+            asks.caller.fail(why);
+        }
+        self.ticket.drop_told();
     }
 }
 

@@ -59,8 +59,27 @@ pub enum Fate {
     NotAnswerer(MayAnswer),
     /// It has an id by which somebody else awaits an answer.
     IdTaken,
+    /// It asks something, and too many of its client's requests, or of all, wait for their answers.
+    TooManyWait,
+    /// It is a unit of more requests than `requests.max_in_flight`, which is this.
+    TooManyRequests(usize),
+    /// It is no request as it should be.
+    Unfit(Unfit),
     /// The connection ended while it was being written: it may have arrived, or not.
     Unknown,
+}
+
+/// Why a message can't be given an id, or its answer couldn't be told from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// A key that matters stands in it twice, so that two readers may read two messages.
+    Doubled,
+    /// Its own id is too long to be kept.
+    LongId,
+    /// It is a list of requests.
+    List,
+    /// It answers a request of the server's, and has no answer itself.
+    Answers,
 }
 
 impl Fate {

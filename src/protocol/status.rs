@@ -293,6 +293,8 @@ pub struct SendCounts {
     pub answerer_taken: u64,
     /// They had an id by which somebody else awaited an answer.
     pub id_taken: u64,
+    /// They were requests that can't be given an id.
+    pub bad_request: u64,
     /// The connection ended while they were being written.
     pub unknown: u64,
 }

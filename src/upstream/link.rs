@@ -10,7 +10,7 @@ use tokio::{sync::watch, time};
 
 use super::{
     attempt::{AttemptResult, Attempted, Dial, attempt},
-    machine::{Action, Input, Kind, Machine, Reached, Slot},
+    machine::{Action, Input, Kinds, Machine, Reached, Slot},
     settings::{Exit, Settings},
     websocket::{Batch, Connection, ConnectionEnd, Listen},
     wire::track::Track,
@@ -244,18 +244,23 @@ impl<D: Dial + 'static> Link<D> {
     }
 
     fn send(&mut self, now: Instant, send: Send) {
-        let Some((send, kind)) = self.machine.take(now, send) else { return };
         let limits = &self.present.terms.limits;
-        if let Some(max) = limits.max_message.filter(|max| send.largest() > *max) {
-            send.ticket.settle(Fate::TooLarge(max));
+        let refused = if let Some(max) = limits.max_message.filter(|max| send.largest() > *max) {
+            Some(Fate::TooLarge(max))
         } else if let Some(most) = self.is_over(now, &send) {
-            send.ticket.settle(Fate::TooMany(most));
-        } else if self.machine.refuses(now, self.backlog.ahead(), send.count()) {
-            send.ticket.settle(Fate::RateLimited);
-        } else if self.machine.sender().is_some() || self.is_draining() {
-            self.backlog.push(send, &kind);
+            Some(Fate::TooMany(most))
         } else {
-            self.backlog.hold(now, send, self.machine.state_for_sends());
+            self.machine.refuses(now, self.backlog.ahead(), send.count()).then_some(Fate::RateLimited)
+        };
+        if let Some(fate) = refused {
+            return send.ticket.settle(fate);
+        }
+        // what answers the server does so from here on, and nothing refuses it any more
+        let Some((send, kinds)) = self.machine.take(now, send) else { return };
+        if self.machine.sender().is_some() || self.is_draining() {
+            self.backlog.push(send, &kinds);
+        } else {
+            self.backlog.hold(now, send, &kinds, self.machine.state_for_sends());
         }
     }
 
@@ -372,8 +377,10 @@ impl<D: Dial + 'static> Link<D> {
         self.commands.close();
         // closed, it ends with the last that was on its way
         while let Some(command) = self.commands.recv().await {
-            if let Command::Send(send) = command {
-                self.backlog.push(send, &Kind::Plain);
+            match command {
+                Command::Send(send) => self.backlog.push(send, &Kinds::default()),
+                Command::Cancel(cancellation) => (cancellation.tell)(false),
+                _ => {}
             }
         }
         let unsent = self.backlog.give_up(state);

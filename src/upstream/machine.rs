@@ -44,7 +44,10 @@ mod trial;
 mod verdict;
 mod world;
 
-pub(super) use crate::upstream::session::{Stray, requests::Kind};
+pub(super) use crate::upstream::session::{
+    Stray,
+    requests::{Kinds, Room},
+};
 use channel::{Channel, Doing, Timeout};
 use dialling::Attempt;
 pub(super) use events::{Action, Hearing, Input, News, Note, Reached, Slot};

@@ -269,6 +269,92 @@ fn stock_json_rpc_just_works_over_a_raw_listener() {
     );
 }
 
+#[test]
+fn what_nobody_can_read_is_refused_by_name_and_goes_nowhere() {
+    let (_server, daemon, mut upstream) = up(&format!("{PLAIN}rewrite_sends = true\n{RAW}"));
+    let mut client = daemon.client();
+    for text in [r#"{"id":1,"id":2}"#, r#"[{"id":1},{"id":2}]"#] {
+        client.write(format!("{{\"op\":\"request\",\"id\":\"r\",\"json\":{text}}}\n").as_bytes());
+        client.write(format!("{{\"op\":\"send\",\"id\":\"s\",\"json\":{text}}}\n").as_bytes());
+        for id in ["r", "s"] {
+            let refused = client.until(|line| line["id"] == id);
+            assert_eq!(refused["code"], "bad_request", "{refused}");
+        }
+    }
+    let long = "x".repeat(2_000);
+    assert_eq!(client.request(json!({"op": "request", "json": {"id": long}}))["code"], "bad_request");
+    // a raw listener has no line to say it with
+    let mut stock = Stock::on(&daemon);
+    stock.0.get_mut().write_all(b"[{\"id\":1},{\"id\":2}]\n").unwrap();
+    let mut rest = String::new();
+    assert_eq!(stock.0.read_line(&mut rest).unwrap(), 0, "{rest}");
+    client.asks(json!("next"), json!({"id": "mine", "ask": "next"}));
+    assert_eq!(heard(&mut upstream), json!({"id": 1, "ask": "next"}), "nothing came before it");
+    let counters = client.status()["counters"].clone();
+    assert_eq!(counters["failed_sends"]["bad_request"], 6, "{counters}");
+}
+
+#[test]
+fn when_the_daemon_stops_each_request_has_its_last_word() {
+    let (_server, mut daemon, mut upstream) = up(HOME);
+    let mut client = daemon.client();
+    client.asks(json!("s"), json!({"id": 1, "type": "subscribe_events"}));
+    let ask = heard(&mut upstream);
+    upstream.text(&json!({"id": ask["id"], "type": "result", "success": true}).to_string());
+    client.until(|line| line["more"] == true);
+    client.asks(json!("a"), json!({"id": 1}));
+    heard(&mut upstream);
+    daemon.signal("TERM");
+    upstream.closed();
+    drop(upstream);
+    let lines = client.rest();
+    let last = |id: &str| {
+        lines.iter().filter(|line| line["id"] == id).map(|line| line["code"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((last("a"), last("s")), (vec![json!("unknown")], vec![json!("link_down")]), "{lines:?}");
+    assert_eq!(lines.last().unwrap()["type"], "bye");
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn a_reload_that_takes_the_requests_away_ends_those_that_wait_and_others_are_unsupported() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&(server.config() + PLAIN));
+    let mut upstream = server.accept();
+    let mut client = daemon.client();
+    client.until_up();
+    client.asks(json!("a"), json!({"id": 1}));
+    heard(&mut upstream);
+    daemon.rewrite(&(server.config() + PLAIN + "timeout = \"1m\"\n"));
+    assert_eq!(
+        client.request(json!({"op": "reload"}))["live"],
+        json!(["requests.timeout, max_in_flight, rewrite_sends and publish"])
+    );
+    daemon.rewrite(&server.config());
+    assert_eq!(client.request(json!({"op": "reload"}))["result"], "applied");
+    upstream.closed();
+    drop(upstream);
+    let error = client.until(|line| line["id"] == "a");
+    assert_eq!(error["code"], "unknown", "{error}");
+    let mut upstream = server.accept();
+    client.link("up");
+    client.asks(json!("b"), json!({"id": 1}));
+    assert_eq!(client.until(|line| line["id"] == "b")["code"], "unsupported");
+    client.request(json!({"op": "send", "json": {"id": 1}}));
+    assert_eq!(heard(&mut upstream), json!({"id": 1}));
+}
+
+#[test]
+fn an_answer_that_is_too_large_leaves_the_servers_request_open() {
+    let (_server, daemon, mut upstream) = up(&format!("{OCPP}[limits]\nmax_message = 200\n"));
+    let mut client = daemon.client();
+    upstream.text("[2,\"q1\",\"Reset\",{}]");
+    client.message();
+    let large = json!({"op": "send", "json": [3, "q1", {"x": "y".repeat(300)}]});
+    assert_eq!(client.request(large)["code"], "too_large");
+    assert_eq!(client.request(json!({"op": "send", "json": [3, "q1", {}]}))["result"], "written");
+}
+
 const HOME: &str = r#"
 [requests]
 id = "/id"

@@ -6,10 +6,14 @@ use serde_json::value::RawValue;
 
 use crate::{
     hub::{
-        Fate, LinkState, Lost, MayAnswer, NoAnswer, Payload, Reload, ReloadResult, SubscriptionError, Word,
+        Fate, LinkState, Lost, MayAnswer, NoAnswer, Payload, Reload, ReloadResult, SubscriptionError, Unfit,
+        Word,
     },
     protocol::{self, Bye, Code, Content, Done, Farewell, Gap, Line, Refusal, Success, Why},
 };
+
+const TOO_MANY_WAIT: &str =
+    "1000 requests of this client wait for their answers, or 10000 of all: ask again when some have come";
 
 /// Says that a request is done.
 pub(in crate::local) fn ok(id: &RawValue, result: Done) -> Vec<u8> {
@@ -141,10 +145,7 @@ pub(in crate::local) fn no_answer(id: &RawValue, why: NoAnswer) -> Vec<u8> {
             "`json` has neither an id where requests.id is, nor an object there that one can be put into",
         ),
         NoAnswer::Twice => (Code::BadRequest, "a request with this id waits already: give each one its own"),
-        NoAnswer::TooMany => (
-            Code::RateLimited,
-            "1000 requests of this client wait for their answers, or 10000 of all: ask again when some have come",
-        ),
+        NoAnswer::TooMany => (Code::RateLimited, TOO_MANY_WAIT),
     };
     error(Some(id), code, message)
 }
@@ -212,6 +213,12 @@ pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8
              that wsfan gives each its own; or send it with another id"
                 .into(),
         ),
+        Fate::TooManyWait => (Code::RateLimited, TOO_MANY_WAIT.into()),
+        Fate::TooManyRequests(max) => (
+            Code::TooLarge,
+            format!("the unit has more requests than requests.max_in_flight ever lets out at once, which is {max}").into(),
+        ),
+        Fate::Unfit(why) => (Code::BadRequest, unfit(why).into()),
         Fate::Unknown => (
             Code::Unknown,
             "the connection ended while this was being written: it may have arrived, and is not sent again"
@@ -219,6 +226,17 @@ pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8
         ),
     };
     Some(error(id, code, &message))
+}
+
+fn unfit(why: Unfit) -> &'static str {
+    match why {
+        Unfit::Doubled => {
+            "a key by which [requests] go stands twice in an object of it, so that what it says can't be told: write it once"
+        }
+        Unfit::LongId => "its own id is longer than 1024 bytes: give it a shorter one",
+        Unfit::List => "it is a list of requests, whose answers can't be told apart: send each one by itself",
+        Unfit::Answers => "it answers a request of the server's (requests.server.answer): use `send`",
+    }
 }
 
 impl From<Content<'_>> for Payload {

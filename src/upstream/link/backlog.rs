@@ -1,6 +1,7 @@
 //! Sends that aren't handed to the connection yet, and what they are told. No sockets, no clocks.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     rc::Rc,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use crate::{
     config,
     hub::{Fate, LinkState, NoAnswer, Send, Turns},
-    upstream::machine::{Kind, Leeway},
+    upstream::machine::{Kinds, Leeway, Room},
 };
 
 /// What waits for the connection that is up, and the outbox for when none is. Users take turns, and of each its
@@ -32,6 +33,8 @@ pub(in crate::upstream) struct Backlog {
     messages: usize,
     /// The unit that waits for the limits to let out all of it at once.
     saving: Option<Saving>,
+    /// The unit that waits until all of its requests may go at once, by its number: no other request goes before it.
+    asking: Option<u64>,
     /// The connection closes: what has a lower number is still for it, and the rest is for the next.
     closing: Option<u64>,
     next_number: u64,
@@ -44,8 +47,8 @@ struct Waiting {
     send: Send,
     /// In the order of their coming.
     number: u64,
-    /// Its answer is awaited, so that it may have to wait for those of others.
-    is_request: bool,
+    /// So many answers are awaited, so that it may have to wait for those of others.
+    requests: usize,
     /// It is of no use on another connection.
     is_bound: bool,
     /// Since when it is in the outbox. What is there is older than what else its client has waiting.
@@ -82,6 +85,7 @@ impl Backlog {
             clients: BTreeMap::new(),
             messages: 0,
             saving: None,
+            asking: None,
             closing: None,
             next_number: 0,
             is_next: false,
@@ -94,27 +98,26 @@ impl Backlog {
     }
 
     /// Takes a send for the connection that is up.
-    pub(in crate::upstream) fn push(&mut self, send: Send, kind: &Kind) {
-        let waiting = self.numbered(send, kind);
-        if let Kind::Answer(_) = kind {
+    pub(in crate::upstream) fn push(&mut self, send: Send, kinds: &Kinds) {
+        let waiting = self.numbered(send, kinds);
+        if kinds.are_answers(waiting.send.count()) {
             self.messages += waiting.send.count();
             return self.answers.push_back(waiting);
         }
         self.add(waiting);
     }
 
-    fn numbered(&mut self, send: Send, kind: &Kind) -> Waiting {
+    fn numbered(&mut self, send: Send, kinds: &Kinds) -> Waiting {
         let number = self.next_number;
         self.next_number += 1;
         let asks = send.asks.as_deref();
-        let is_request = *kind == Kind::Request || asks.is_some();
-        let is_bound = matches!(kind, Kind::Answer(_)) || asks.is_some_and(|asks| asks.is_request);
-        Waiting { send, number, is_request, is_bound, since: None }
+        let is_bound = !kinds.answers.is_empty() || asks.is_some_and(|asks| asks.is_request);
+        Waiting { send, number, requests: kinds.requests, is_bound, since: None }
     }
 
-    /// The next send to write, as far as the limits let it out, and a request only where there `is_room` for it. One that waited for its turn for too long after its
-    /// client had gone is none.
-    pub(in crate::upstream) fn next(&mut self, now: Instant, leeway: Leeway, is_room: bool) -> Option<Send> {
+    /// The next send to write, as far as the limits let it out, and one with requests only where there is `room` for
+    /// them. One that waited for its turn for too long after its client had gone is none.
+    pub(in crate::upstream) fn next(&mut self, now: Instant, leeway: Leeway, room: Room) -> Option<Send> {
         let closing = self.closing.unwrap_or(u64::MAX);
         let fits = |answer: &Waiting| answer.number < closing && answer.send.count() <= leeway.free;
         if self.answers.front().is_some_and(fits) {
@@ -123,17 +126,23 @@ impl Backlog {
             return Some(answer.send);
         }
         while leeway.free > self.saving.map_or(0, |saving| saving.saved) {
-            let saving = self.saving;
+            let (saving, asking) = (self.saving, Cell::new(self.asking));
             let may_go = |waiting: &Waiting| {
                 let may_save = || saving.is_none_or(|saving| saving.number == waiting.number);
-                let may_ask = is_room || !waiting.is_request;
-                waiting.number < closing && may_ask && (waiting.send.rest.is_empty() || may_save())
+                waiting.number < closing
+                    && may_ask(waiting, room, &asking)
+                    && (waiting.send.rest.is_empty() || may_save())
             };
-            let waiting = self.waiting.pop(may_go)?;
+            let next = self.waiting.pop(may_go);
+            self.asking = asking.get();
+            let waiting = next?;
             let messages = waiting.send.count();
             if waiting.is_left(now) {
                 self.remove(&waiting);
                 waiting.send.ticket.settle(Fate::Expired);
+            } else if waiting.requests > room.most {
+                self.remove(&waiting);
+                waiting.send.ticket.settle(Fate::TooManyRequests(room.most));
             } else if messages == 1 || messages <= leeway.free {
                 self.remove(&waiting);
                 return Some(waiting.send);
@@ -168,15 +177,15 @@ impl Backlog {
 
     /// Takes a send while no connection is up: it waits in the outbox, or hears that it can't. What the
     /// connection that has gone hadn't begun goes before it.
-    pub(in crate::upstream) fn hold(&mut self, now: Instant, send: Send, state: LinkState) {
+    pub(in crate::upstream) fn hold(&mut self, now: Instant, send: Send, kinds: &Kinds, state: LinkState) {
         self.requeue(now, state);
-        let waiting = self.numbered(send, &Kind::Plain);
+        let waiting = self.numbered(send, kinds);
         self.put_by(now, waiting, state);
     }
 
     /// The connection is gone: what it hadn't begun waits for the next one.
     pub(in crate::upstream) fn requeue(&mut self, now: Instant, state: LinkState) {
-        (self.closing, self.saving) = (None, None);
+        (self.closing, self.saving, self.asking) = (None, None, None);
         for answer in std::mem::take(&mut self.answers) {
             self.messages -= answer.send.count();
             answer.send.ticket.settle(Fate::LinkDown(state));
@@ -348,6 +357,7 @@ impl Backlog {
         self.messages -= waiting.send.count();
         self.forget_end(waiting);
         self.saving = self.saving.filter(|saving| saving.number != waiting.number);
+        self.asking = self.asking.filter(|number| *number != waiting.number);
         if waiting.since.is_none() {
             return;
         }
@@ -364,6 +374,22 @@ impl Backlog {
             if *client.get() == Share::default() {
                 client.remove();
             }
+        }
+    }
+}
+
+/// Whether there is room for what it asks. A unit that finds too little waits for it, and others wait behind it.
+fn may_ask(waiting: &Waiting, room: Room, asking: &Cell<Option<u64>>) -> bool {
+    let is_turn = asking.get().is_none_or(|number| number == waiting.number);
+    match waiting.requests {
+        0 => true,
+        requests if requests > room.most => true, // it is told that it can't
+        _ if !is_turn => false,
+        requests if requests <= room.free => true,
+        1 => false,
+        _ => {
+            asking.set(Some(waiting.number));
+            false
         }
     }
 }

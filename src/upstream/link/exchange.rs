@@ -82,8 +82,8 @@ impl Exchange for LinkExchange<'_> {
             return None;
         }
         loop {
-            let is_room = self.machine.has_room(self.slot);
-            let send = self.backlog.next(now, self.machine.leeway(now), is_room)?;
+            let room = self.machine.room(self.slot);
+            let send = self.backlog.next(now, self.machine.leeway(now), room)?;
             let messages = send.count();
             if let Some(send) = self.machine.write(now, self.slot, send) {
                 self.machine.sent(now, messages);

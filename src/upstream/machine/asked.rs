@@ -1,53 +1,78 @@
 //! Clients' requests on their way: to the connection that they go to, and to their end.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use super::{Channel, Machine, Slot, State, find};
 use crate::{
     hub::{Fate, MayAnswer, NoAnswer, Send},
-    upstream::session::requests::Kind,
+    upstream::session::requests::{Kinds, Room},
 };
 
 impl Machine {
-    /// Takes a client's send, and says what it is; none where it is told that it won't go out.
-    pub(in crate::upstream) fn take(&mut self, now: Instant, send: Send) -> Option<(Send, Kind)> {
-        let is_request = send.asks.as_ref().is_some_and(|asks| asks.is_request);
-        let timeout = self.settings.terms.requests.as_ref().map(|requests| requests.timeout);
-        let Some(channel) = self.sending() else {
-            // what answers is for the connection that asked, and a request isn't for later
-            if is_request {
-                let fate = match timeout {
-                    Some(_) => Fate::LinkDown(self.state_for_sends()),
-                    None => return refuse(send, NoAnswer::Unsupported),
-                };
-                send.ticket.settle(fate);
-                return None;
-            }
-            return Some((send, Kind::Plain));
-        };
+    /// Takes a client's send, and says what it has in it; none where it is told that it won't go out. Of answers to the
+    /// server's requests no other is taken from now on.
+    pub(in crate::upstream) fn take(&mut self, now: Instant, send: Send) -> Option<(Send, Kinds)> {
         let mut send = send;
-        let kind = match channel.session.kind(&send) {
-            Err(why) => return refuse(send, why),
-            Ok(Kind::Answer(_)) if send.may_answer != MayAnswer::Yes => {
-                let fate = Fate::NotAnswerer(send.may_answer);
-                send.ticket.settle(fate);
-                return None;
+        match self.look_at(now, &mut send) {
+            Ok(kinds) => Some((send, kinds)),
+            Err(why) => {
+                send.refuse(why);
+                None
             }
-            Ok(Kind::Answer(key)) if !channel.session.answer(&key) => {
-                send.ticket.settle(Fate::Answered);
-                return None;
-            }
-            Ok(kind) => kind,
-        };
-        match (&kind, &mut send.asks) {
-            (Kind::Request, Some(asks)) if asks.quota.is_none() => {
-                send.ticket.settle(Fate::RateLimited);
-                return None;
-            }
-            (Kind::Request, Some(asks)) => asks.until = asks.timeout.or(timeout).map(|timeout| now + timeout),
-            (_, asks) => *asks = None,
         }
-        Some((send, kind))
+    }
+
+    fn look_at(&mut self, now: Instant, send: &mut Send) -> Result<Kinds, NoAnswer> {
+        let is_request = send.asks.as_ref().is_some_and(|asks| asks.is_request);
+        let requests = self.settings.terms.requests.as_ref();
+        let timeout = requests.map(|requests| requests.timeout);
+        let state = self.state_for_sends();
+        let kinds = match self.sending() {
+            Some(channel) => channel.session.kinds(send)?,
+            None => self.rules.kinds(send)?,
+        };
+        let (most, is_up) = match self.sending() {
+            Some(channel) => (channel.session.room().most, true),
+            None => (usize::MAX, false),
+        };
+        if !is_up && (is_request || !kinds.answers.is_empty()) {
+            // what answers is for the connection that asked, and a request isn't for later
+            return Err(NoAnswer::Fate(Fate::LinkDown(state)));
+        }
+        if kinds.requests > most {
+            return Err(NoAnswer::Fate(Fate::TooManyRequests(most)));
+        }
+        if !kinds.answers.is_empty() && send.may_answer != MayAnswer::Yes {
+            return Err(NoAnswer::Fate(Fate::NotAnswerer(send.may_answer)));
+        }
+        match &mut send.asks {
+            Some(asks) if kinds.requests > 0 => {
+                if !asks.quota.as_mut().is_some_and(|quota| quota.grow(kinds.requests - 1)) {
+                    return Err(NoAnswer::Fate(Fate::TooManyWait));
+                }
+                if is_request {
+                    asks.until = asks.timeout.or(timeout).map(|timeout| now + timeout);
+                }
+            }
+            asks => *asks = None,
+        }
+        if let Some(channel) = self.sending().filter(|_| !kinds.answers.is_empty()) {
+            let distinct: BTreeSet<_> = kinds.answers.iter().collect();
+            let are_open = distinct.len() == kinds.answers.len()
+                && kinds.answers.iter().all(|key| channel.session.is_open(key));
+            if !are_open {
+                return Err(NoAnswer::Fate(Fate::Answered));
+            }
+            for key in &kinds.answers {
+                channel.session.answer(key);
+            }
+        }
+        Ok(kinds)
+    }
+
+    /// How many requests may go out on a connection.
+    pub(in crate::upstream) fn room(&self, slot: Slot) -> Room {
+        self.channel(slot).map_or(Room::ALL, |channel| channel.session.room())
     }
 
     /// Whether one more request may go out on a connection.
@@ -94,13 +119,4 @@ impl Machine {
             _ => None,
         }
     }
-}
-
-/// Tells that a request isn't sent at all.
-fn refuse(send: Send, why: NoAnswer) -> Option<(Send, Kind)> {
-    if let Some(asks) = &send.asks {
-        asks.caller.fail(why);
-    }
-    send.ticket.drop_told();
-    None
 }

@@ -125,6 +125,9 @@ impl Machine {
         self.rules = Rc::new(Rules::new(&self.settings));
         self.world.pacing.set(&self.settings.terms.limits);
         for slot in super::Slot::ALL.into_iter().filter(|_| !moved) {
+            if self.closes(slot) {
+                continue; // it ends as it was: what waits there was asked by the old words
+            }
             let Machine { state, rotation, settings, rules, world, .. } = self;
             if let Some(channel) = super::find(state, rotation, slot) {
                 channel.set(now, world, settings, rules);

@@ -6,13 +6,13 @@ use super::{
     Context, Draft, Effect, Purpose, Rules, Session, Stray,
     matcher::Look,
     requests::{
-        Key, Kind,
+        How, Key, Kind, Kinds, Room,
         calls::{Cancel, Heard},
     },
 };
 use crate::{
     config::Remedy,
-    hub::{Fate, NoAnswer, Payload, Send},
+    hub::{Asks, Fate, NoAnswer, Payload, Send},
 };
 
 impl Session {
@@ -57,13 +57,17 @@ impl Session {
         }
     }
 
-    /// What a client's send is; the first of its messages that is more than plain says it. A unit is a request where
-    /// any of its messages is.
+    /// What a client's send has in it.
     ///
     /// # Errors
-    /// It was asked as a request and can't be one.
-    pub(in crate::upstream) fn kind(&self, send: &Send) -> Result<Kind, NoAnswer> {
-        kind_of(&self.rules, send)
+    /// It was asked as a request and can't be one, or nobody can say what it is.
+    pub(in crate::upstream) fn kinds(&self, send: &Send) -> Result<Kinds, NoAnswer> {
+        self.rules.kinds(send)
+    }
+
+    /// Whether the server's request of this id is open.
+    pub(in crate::upstream) fn is_open(&self, key: &Key) -> bool {
+        self.serving.is_open(key)
     }
 
     /// Somebody answers the server's request of this id. False where none is open.
@@ -71,9 +75,14 @@ impl Session {
         self.serving.answer(key)
     }
 
-    /// Whether one more request may go out.
+    /// How many requests may go out.
+    pub(in crate::upstream) fn room(&self) -> Room {
+        self.rules.requests.as_ref().map_or(Room::ALL, |requests| self.calls.room(requests))
+    }
+
+    /// Whether one more may.
     pub(in crate::upstream) fn has_room(&self) -> bool {
-        self.rules.requests.as_ref().is_none_or(|requests| self.calls.has_room(requests))
+        self.room().free > 0
     }
 
     /// Whether a client waits for a first answer.
@@ -86,15 +95,19 @@ impl Session {
     pub(in crate::upstream) fn write(&mut self, now: Instant, send: Send) -> Option<Send> {
         let rules = Rc::clone(&self.rules);
         let Some(requests) = &rules.requests else { return Some(send) };
+        if let Err(why) = rules.kinds(&send) {
+            send.refuse(why); // it was taken by other rules
+            return None;
+        }
         if send.asks.is_none() && send.messages().any(|payload| self.calls.is_taken(requests, payload)) {
             send.ticket.settle(Fate::IdTaken);
             return None;
         }
         let Send { payload, rest, ticket, extra, asks, may_answer } = send;
-        let is_request = asks.as_ref().is_some_and(|asks| asks.is_request);
+        let how = how(asks.as_deref());
         let mut asks = asks;
         let mut write = |session: &mut Session, payload: Payload| {
-            let is_one = requests.kind(&payload, is_request) == Some(Kind::Request);
+            let is_one = requests.kind(&payload, how) == Ok(Kind::Request);
             let asks = match &mut asks {
                 Some(asks) if is_one => Some(asks.again()),
                 _ => None,
@@ -123,19 +136,20 @@ impl Session {
     pub(in crate::upstream) fn plan(&mut self, draft: &Draft) -> bool {
         let rules = Rc::clone(&self.rules);
         let Some(requests) = &rules.requests else { return false };
-        match requests.kind(&draft.preview(self.next_id), false) {
-            Some(Kind::Request) => true,
-            Some(Kind::Answer(key)) => {
+        match requests.kind(&draft.preview(self.next_id), How::Plain) {
+            Ok(Kind::Request) => true,
+            Ok(Kind::Answer(key)) => {
                 self.serving.answer(&key);
                 false
             }
-            Some(Kind::Plain) | None => false,
+            Ok(Kind::Plain) | Err(_) => false,
         }
     }
 
     /// The next id that nothing else on this connection has.
     pub(super) fn take_id(&mut self) -> u64 {
-        while self.calls.has(self.next_id) {
+        let reserved = |id| self.rules.requests.as_ref().is_some_and(|requests| requests.reserves(id));
+        while self.calls.has(self.next_id) || reserved(self.next_id) {
             self.next_id += 1;
         }
         self.next_id += 1;
@@ -153,10 +167,8 @@ impl Session {
 
     /// A client cancels the request that it names so. False where none of it waits here.
     pub(in crate::upstream) fn cancel(&mut self, context: &mut Context<'_>, client: u64, name: &str) -> bool {
-        let Some(cancel) = self.calls.cancel(client, name) else { return false };
-        if let Some(cancel) = cancel {
-            self.say_cancel(context, &cancel);
-        }
+        let Some(cancels) = self.calls.cancel(client, name) else { return false };
+        cancels.iter().for_each(|cancel| self.say_cancel(context, cancel));
         true
     }
 
@@ -178,16 +190,32 @@ impl Session {
     }
 }
 
-/// What a client's send is by these rules, whatever is open.
-fn kind_of(rules: &Rules, send: &Send) -> Result<Kind, NoAnswer> {
-    let is_request = send.asks.as_ref().is_some_and(|asks| asks.is_request);
-    let Some(requests) = &rules.requests else {
-        return if is_request { Err(NoAnswer::Unsupported) } else { Ok(Kind::Plain) };
-    };
-    let mut kinds =
-        send.messages().map(|payload| requests.kind(payload, is_request).ok_or(NoAnswer::NoPlace));
-    kinds.try_fold(Kind::Plain, |kind, next| match (kind, next?) {
-        (Kind::Plain, next) => Ok(next),
-        (kind, _) => Ok(kind),
-    })
+impl Rules {
+    /// What a client's send has in it, whatever is open.
+    ///
+    /// # Errors
+    /// It was asked as a request and can't be one, or nobody can say what it is.
+    pub(in crate::upstream) fn kinds(&self, send: &Send) -> Result<Kinds, NoAnswer> {
+        let how = how(send.asks.as_deref());
+        let Some(requests) = &self.requests else {
+            return if how == How::Request { Err(NoAnswer::Unsupported) } else { Ok(Kinds::default()) };
+        };
+        let mut kinds = Kinds::default();
+        for payload in send.messages() {
+            match requests.kind(payload, how)? {
+                Kind::Request => kinds.requests += 1,
+                Kind::Answer(key) => kinds.answers.push(key),
+                Kind::Plain => {}
+            }
+        }
+        Ok(kinds)
+    }
+}
+
+fn how(asks: Option<&Asks>) -> How {
+    match asks.map(|asks| asks.is_request) {
+        None => How::Plain,
+        Some(true) => How::Request,
+        Some(false) => How::Rewritten,
+    }
 }

@@ -40,12 +40,20 @@ struct Child {
 
 /// What was found in a message: for each pointer its value, as the message has it.
 #[derive(Debug)]
-pub(in crate::upstream) struct Probed<'m>(Vec<Option<&'m str>>);
+pub(in crate::upstream) struct Probed<'m> {
+    values: Vec<Option<&'m str>>,
+    is_doubled: bool,
+}
 
 impl<'m> Probed<'m> {
     /// The value at the pointer of this number.
     pub(in crate::upstream) fn get(&self, slot: usize) -> Option<&'m str> {
-        self.0.get(slot).copied().flatten()
+        self.values.get(slot).copied().flatten()
+    }
+
+    /// Whether an object on the way to one of them has the key twice, of which another reader may take the first.
+    pub(in crate::upstream) fn is_doubled(&self) -> bool {
+        self.is_doubled
     }
 }
 
@@ -63,7 +71,7 @@ impl Probe {
 
     /// What is at the pointers; none if the message isn't JSON.
     pub(in crate::upstream) fn look<'m>(&self, message: &'m str) -> Option<Probed<'m>> {
-        let mut found = Probed(vec![None; self.slots]);
+        let mut found = Probed { values: vec![None; self.slots], is_doubled: false };
         self.parse(0, message, &mut found).ok()?;
         Some(found)
     }
@@ -90,7 +98,7 @@ impl Probe {
     fn clear(&self, node: usize, found: &mut Probed<'_>) {
         let node = &self.nodes[node];
         if let Some(slot) = node.slot {
-            found.0[slot] = None;
+            found.values[slot] = None;
         }
         node.children.iter().for_each(|child| self.clear(child.node, found));
     }
@@ -112,7 +120,7 @@ impl<'m> DeserializeSeed<'m> for At<'_, '_, 'm> {
             return parser.deserialize_any(Inside(self));
         };
         let raw: &'m RawValue = serde::Deserialize::deserialize(parser)?;
-        self.found.0[slot] = Some(raw.get());
+        self.found.values[slot] = Some(raw.get());
         if !node.children.is_empty() && raw.get().starts_with(['{', '[']) {
             let At { probe, node, found } = self;
             let mut parser = serde_json::Deserializer::from_str(raw.get());
@@ -137,9 +145,13 @@ impl<'m> Visitor<'m> for Inside<'_, '_, 'm> {
     fn visit_map<M: MapAccess<'m>>(self, mut map: M) -> Result<(), M::Error> {
         let At { probe, node, found } = self.0;
         let children = &probe.nodes[node].children;
+        let mut seen = 0_u64; // of the first 64 children, each has a bit
         while let Some(child) = map.next_key_seed(KeySeed(children))? {
             match child {
-                Some(node) => {
+                Some(at) => {
+                    let (node, bit) = (children[at].node, 1_u64.checked_shl(at as u32).unwrap_or(0));
+                    found.is_doubled |= seen & bit != 0;
+                    seen |= bit;
                     probe.clear(node, found);
                     map.next_value_seed(At { probe, node, found: &mut *found })?;
                 }
@@ -191,7 +203,7 @@ impl<'m> Visitor<'m> for Inside<'_, '_, 'm> {
     }
 }
 
-/// A key: the child that it leads to, if any.
+/// A key: which child it leads to, if any.
 struct KeySeed<'p>(&'p [Child]);
 
 impl<'m> DeserializeSeed<'m> for KeySeed<'_> {
@@ -210,6 +222,6 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().find(|child| *child.key == *key).map(|child| child.node))
+        Ok(self.0.iter().position(|child| *child.key == *key))
     }
 }

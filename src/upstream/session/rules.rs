@@ -154,8 +154,11 @@ impl Rules {
             }
             HeartbeatKind::Off | HeartbeatKind::Ping => (None, None),
         };
-        let requests =
+        let mut requests =
             terms.requests.as_ref().map(|requests| RequestRules::new(requests, &mut compiler.slots));
+        if let Some(requests) = &mut requests {
+            own_messages(settings).into_iter().for_each(|template| requests.reserve(template));
+        }
         requests.iter().flat_map(RequestRules::cancels).flatten().for_each(|cancel| {
             compiler.template(cancel);
         });
@@ -190,6 +193,25 @@ impl Rules {
             sieve,
         }
     }
+}
+
+/// The texts that wsfan itself says on a connection.
+fn own_messages(settings: &Settings) -> Vec<&Template> {
+    let terms = &settings.terms;
+    let beat = match &settings.heartbeat.kind {
+        HeartbeatKind::Message { message, .. } => Some(message),
+        HeartbeatKind::Off | HeartbeatKind::Ping => None,
+    };
+    let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref()).chain(beat);
+    let says = says.filter_map(|say| match say {
+        Say::Text(template) => Some(template),
+        Say::Binary(_) => None,
+    });
+    let replies = terms.replies.iter().map(|reply| &reply.send);
+    let hole = terms.sequence.as_ref().and_then(|sequence| sequence.send.as_ref());
+    let cancels = terms.requests.iter().flat_map(|requests| &requests.streams);
+    let cancels = cancels.filter_map(|stream| stream.cancel.as_ref());
+    says.chain(replies).chain(hole).chain(cancels).collect()
 }
 
 /// What is gathered while the rules are compiled.

@@ -29,7 +29,7 @@ fn texts(backlog: &mut Backlog) -> Vec<String> {
 }
 
 fn texts_at(backlog: &mut Backlog, now: Instant) -> Vec<String> {
-    let taken = std::iter::from_fn(|| backlog.next(now, ALL, true));
+    let taken = std::iter::from_fn(|| backlog.next(now, ALL, Room::ALL));
     taken.map(|send| if let Payload::Text(text) = send.payload { text } else { unreachable!() }).collect()
 }
 
@@ -40,11 +40,11 @@ fn client(uid: u32, client: u64) -> Rc<Origin> {
 #[test]
 fn a_connection_that_closes_gets_what_was_there_and_no_more() {
     let (fates, mut backlog, now) = (Fates::default(), backlog(10), Instant::now());
-    backlog.hold(now, send(&fates, "old"), LinkState::Waiting);
-    backlog.push(send(&fates, "a"), &Kind::Plain);
+    backlog.hold(now, send(&fates, "old"), &Kinds::default(), LinkState::Waiting);
+    backlog.push(send(&fates, "a"), &Kinds::default());
     backlog.close();
-    backlog.push(send(&fates, "b"), &Kind::Plain);
-    backlog.push(send_of(&fates, &client(1, 1), "another's"), &Kind::Plain);
+    backlog.push(send(&fates, "b"), &Kinds::default());
+    backlog.push(send_of(&fates, &client(1, 1), "another's"), &Kinds::default());
     assert_eq!(texts(&mut backlog), ["old", "a"]);
     backlog.requeue(now, LinkState::Connecting);
     assert_eq!(texts(&mut backlog), ["b", "another's"]);
@@ -53,20 +53,20 @@ fn a_connection_that_closes_gets_what_was_there_and_no_more() {
 #[test]
 fn what_a_connection_that_has_gone_had_not_begun_goes_before_what_comes_then() {
     let (mut backlog, fates) = (backlog(9), Fates::default());
-    backlog.push(send(&fates, "a"), &Kind::Plain);
-    backlog.push(send(&fates, "b"), &Kind::Plain);
+    backlog.push(send(&fates, "a"), &Kinds::default());
+    backlog.push(send(&fates, "b"), &Kinds::default());
     // a send is looked at before anything else is
-    backlog.hold(Instant::now(), send(&fates, "c"), LinkState::Waiting);
+    backlog.hold(Instant::now(), send(&fates, "c"), &Kinds::default(), LinkState::Waiting);
     assert_eq!(texts(&mut backlog), ["a", "b", "c"]);
 }
 
 #[test]
 fn sends_keep_their_order_and_hear_once_that_they_wait_when_a_close_is_cut_short() {
     let (fates, mut backlog, now) = (Fates::default(), backlog(10), Instant::now());
-    backlog.hold(now, send(&fates, "old"), LinkState::Waiting);
-    backlog.push(send(&fates, "a"), &Kind::Plain);
+    backlog.hold(now, send(&fates, "old"), &Kinds::default(), LinkState::Waiting);
+    backlog.push(send(&fates, "a"), &Kinds::default());
     backlog.close();
-    backlog.push(send(&fates, "b"), &Kind::Plain);
+    backlog.push(send(&fates, "b"), &Kinds::default());
     backlog.requeue(now + Duration::from_secs(1), LinkState::Waiting);
     let queued =
         |text: &str| fates.borrow().iter().filter(|told| **told == (text.into(), Fate::Queued)).count();
@@ -84,7 +84,7 @@ fn unit_of(fates: &Fates, from: &Rc<Origin>, text: &str, count: usize) -> Send {
 /// What goes out now, by its first message, where so many messages may of so many ever.
 fn out(backlog: &mut Backlog, free: usize, most: usize) -> Vec<String> {
     let (mut free, mut texts) = (free, Vec::new());
-    while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }, true) {
+    while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }, Room::ALL) {
         assert!(send.count() <= free, "more than may");
         free -= send.count();
         let Payload::Text(text) = send.payload else { unreachable!() };
@@ -97,9 +97,9 @@ fn out(backlog: &mut Backlog, free: usize, most: usize) -> Vec<String> {
 fn a_unit_waits_for_all_of_it_and_others_go_on_by_turns_meanwhile() {
     let (fates, mut backlog) = (Fates::default(), backlog(0));
     let (one, other) = (client(1, 1), client(2, 2));
-    backlog.push(unit_of(&fates, &one, "unit", 3), &Kind::Plain);
-    backlog.push(send_of(&fates, &one, "behind it"), &Kind::Plain);
-    (0..5).for_each(|n| backlog.push(send_of(&fates, &other, &n.to_string()), &Kind::Plain));
+    backlog.push(unit_of(&fates, &one, "unit", 3), &Kinds::default());
+    backlog.push(send_of(&fates, &one, "behind it"), &Kinds::default());
+    (0..5).for_each(|n| backlog.push(send_of(&fates, &other, &n.to_string()), &Kinds::default()));
     assert_eq!(backlog.ahead(), 9);
     assert_eq!(backlog.wants(), Some(1));
     assert_eq!(out(&mut backlog, 2, 4), ["0"], "its turn saves it one");
@@ -112,12 +112,55 @@ fn a_unit_waits_for_all_of_it_and_others_go_on_by_turns_meanwhile() {
     assert_eq!((backlog.ahead(), backlog.wants()), (0, None));
 }
 
+/// What goes out now, by its first message, where so many requests may of so many ever.
+fn asked(backlog: &mut Backlog, free: usize, most: usize) -> Vec<String> {
+    let next = || backlog.next(Instant::now(), ALL, Room { free, most });
+    std::iter::from_fn(next)
+        .map(|send| if let Payload::Text(text) = send.payload { text } else { unreachable!() })
+        .collect()
+}
+
+#[test]
+fn a_unit_of_requests_waits_for_room_for_all_of_it_and_no_other_request_passes_it() {
+    let (fates, mut backlog) = (Fates::default(), backlog(0));
+    let (one, other) = (client(1, 1), client(2, 2));
+    let requests = |requests| Kinds { requests, ..Kinds::default() };
+    backlog.push(unit_of(&fates, &one, "unit", 3), &requests(2));
+    backlog.push(send_of(&fates, &other, "request"), &requests(1));
+    backlog.push(send_of(&fates, &client(3, 3), "plain"), &Kinds::default());
+    assert_eq!(asked(&mut backlog, 0, 2), ["plain"]);
+    assert!(asked(&mut backlog, 1, 2).is_empty(), "the unit would never have its two");
+    assert_eq!(backlog.next(Instant::now(), ALL, Room { free: 2, most: 2 }).unwrap().count(), 3);
+    assert!(asked(&mut backlog, 0, 2).is_empty());
+    assert_eq!(asked(&mut backlog, 1, 2), ["request"]);
+    backlog.push(unit_of(&fates, &one, "too many", 3), &requests(3));
+    backlog.push(send_of(&fates, &other, "next"), &requests(1));
+    assert_eq!(asked(&mut backlog, 1, 2), ["next"]);
+    let told = |name: &str| {
+        fates.borrow().iter().filter(|(told, _)| told == name).map(|(_, fate)| *fate).collect::<Vec<_>>()
+    };
+    assert_eq!(told("too many"), [Fate::TooManyRequests(2)]);
+}
+
+#[test]
+fn a_unit_that_is_nothing_but_answers_goes_first_and_ends_with_the_connection() {
+    let (fates, mut backlog) = (Fates::default(), backlog(10));
+    let answers = |ids: &[&str]| Kinds { requests: 0, answers: ids.iter().map(|id| (*id).into()).collect() };
+    backlog.push(send(&fates, "plain"), &Kinds::default());
+    backlog.push(unit_of(&fates, &client(1, 1), "two", 2), &answers(&["a", "b"]));
+    assert_eq!(asked(&mut backlog, 0, 1), ["two", "plain"]);
+    backlog.push(unit_of(&fates, &client(1, 1), "mixed", 2), &answers(&["a"]));
+    backlog.requeue(Instant::now(), LinkState::Waiting);
+    let lost = ("mixed".to_owned(), Fate::LinkDown(LinkState::Waiting));
+    assert!(fates.borrow().contains(&lost), "the next connection has asked nothing: {fates:?}");
+}
+
 #[test]
 fn a_unit_that_the_limits_no_longer_ever_let_out_hears_so() {
     let (fates, mut backlog) = (Fates::default(), backlog(0));
-    backlog.push(unit_of(&fates, &client(1, 1), "unit", 5), &Kind::Plain);
+    backlog.push(unit_of(&fates, &client(1, 1), "unit", 5), &Kinds::default());
     assert!(out(&mut backlog, 3, 5).is_empty());
-    backlog.push(send_of(&fates, &client(1, 1), "next"), &Kind::Plain);
+    backlog.push(send_of(&fates, &client(1, 1), "next"), &Kinds::default());
     assert_eq!(out(&mut backlog, 4, 4), ["next"]);
     assert_eq!(fates.borrow()[0], ("unit".to_owned(), Fate::TooMany(4)));
 }
@@ -126,7 +169,7 @@ fn a_unit_that_the_limits_no_longer_ever_let_out_hears_so() {
 fn the_outbox_counts_each_message_of_a_unit() {
     let (fates, mut backlog, now) = (Fates::default(), backlog(5), Instant::now());
     let (one, other) = (client(1, 1), client(2, 2));
-    let mut hold = |send| backlog.hold(now, send, LinkState::Waiting);
+    let mut hold = |send| backlog.hold(now, send, &Kinds::default(), LinkState::Waiting);
     hold(unit_of(&fates, &one, "too many", 6));
     hold(unit_of(&fates, &one, "unit", 4));
     hold(unit_of(&fates, &other, "other", 2));
@@ -153,7 +196,7 @@ proptest! {
         let clients: Vec<_> = (0..4).map(|id| client((id / 2) as u32, id)).collect();
         let mut due: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for (n, (id, count)) in sends.iter().enumerate() {
-            backlog.push(unit_of(&fates, &clients[*id as usize], &n.to_string(), *count), &Kind::Plain);
+            backlog.push(unit_of(&fates, &clients[*id as usize], &n.to_string(), *count), &Kinds::default());
             if *count <= most {
                 due.entry(*id).or_default().push(n.to_string());
             }
@@ -165,7 +208,7 @@ proptest! {
             free = most.min(free + freed[rounds % freed.len()]);
             rounds += 1;
             prop_assert!(rounds <= 2 * all + 2, "it takes for ever");
-            while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }, true) {
+            while let Some(send) = backlog.next(Instant::now(), Leeway { free, most }, Room::ALL) {
                 prop_assert!(send.count() <= free);
                 free -= send.count();
                 let Payload::Text(text) = &send.payload else { unreachable!() };
@@ -181,7 +224,7 @@ proptest! {
 #[test]
 fn without_an_outbox_what_is_left_hears_that_the_link_is_down() {
     let (fates, mut backlog) = (Fates::default(), backlog(0));
-    backlog.push(send(&fates, "a"), &Kind::Plain);
+    backlog.push(send(&fates, "a"), &Kinds::default());
     backlog.requeue(Instant::now(), LinkState::Closed);
     assert_eq!(*fates.borrow(), [("a".to_owned(), Fate::LinkDown(LinkState::Closed))]);
 }
@@ -190,10 +233,10 @@ fn without_an_outbox_what_is_left_hears_that_the_link_is_down() {
 fn a_flood_delays_another_s_send_by_one_of_its_own() {
     let (fates, mut backlog) = (Fates::default(), backlog(0));
     for n in 0..100 {
-        backlog.push(send_of(&fates, &client(1, 1), &format!("flood {n}")), &Kind::Plain);
+        backlog.push(send_of(&fates, &client(1, 1), &format!("flood {n}")), &Kinds::default());
     }
-    backlog.push(send_of(&fates, &client(1, 2), "another"), &Kind::Plain);
-    backlog.push(send_of(&fates, &client(2, 3), "another user's"), &Kind::Plain);
+    backlog.push(send_of(&fates, &client(1, 2), "another"), &Kinds::default());
+    backlog.push(send_of(&fates, &client(2, 3), "another user's"), &Kinds::default());
     let mut first = texts(&mut backlog);
     first.truncate(4);
     assert_eq!(first, ["flood 0", "another user's", "another", "flood 1"]);
@@ -204,11 +247,11 @@ fn what_a_client_that_has_gone_had_waiting_is_sent_in_time_or_not_at_all() {
     let (fates, mut backlog, now) = (Fates::default(), backlog(0), Instant::now());
     let (gone, there) = (client(1, 1), client(1, 2));
     for text in ["a", "b", "c"] {
-        backlog.push(send_of(&fates, &gone, text), &Kind::Plain);
+        backlog.push(send_of(&fates, &gone, text), &Kinds::default());
     }
-    backlog.push(send_of(&fates, &there, "d"), &Kind::Plain);
+    backlog.push(send_of(&fates, &there, "d"), &Kinds::default());
     gone.leave(now);
-    assert!(backlog.next(now, ALL, true).is_some());
+    assert!(backlog.next(now, ALL, Room::ALL).is_some());
     assert_eq!(backlog.next_expiry(), Some(now + Origin::AFTERLIFE));
     assert_eq!(texts_at(&mut backlog, now + Origin::AFTERLIFE), ["d"]);
     let expired = fates.borrow().iter().filter(|(_, fate)| *fate == Fate::Expired).count();
@@ -222,15 +265,15 @@ fn what_is_in_the_outbox_waits_for_ttl_though_its_client_has_gone() {
     let limits = config::Outbox { max_messages: 10, max_bytes: 1 << 20, ttl: hour };
     let (fates, mut backlog, gone) = (Fates::default(), Backlog::new(limits), client(1, 1));
     // one was sent while the link was down, the other waited for its turn when it went down
-    backlog.hold(now, send_of(&fates, &gone, "held"), LinkState::Waiting);
-    backlog.push(send_of(&fates, &gone, "requeued"), &Kind::Plain);
+    backlog.hold(now, send_of(&fates, &gone, "held"), &Kinds::default(), LinkState::Waiting);
+    backlog.push(send_of(&fates, &gone, "requeued"), &Kinds::default());
     gone.leave(now);
     assert_eq!(backlog.next_expiry(), Some(now + hour));
     backlog.requeue(now, LinkState::Waiting);
     let late = now + 2 * Origin::AFTERLIFE;
     assert_eq!((backlog.next_expiry(), backlog.expire(late)), (Some(now + hour), 0));
     assert_eq!(texts_at(&mut backlog, late), ["held", "requeued"]);
-    backlog.hold(late, send_of(&fates, &gone, "from the lane"), LinkState::Waiting);
+    backlog.hold(late, send_of(&fates, &gone, "from the lane"), &Kinds::default(), LinkState::Waiting);
     assert_eq!((backlog.expire(late + hour), backlog.waiting()), (1, 0));
 }
 
@@ -241,7 +284,7 @@ fn the_outbox_is_bounded_in_number_bytes_and_time() {
     let (fates, mut backlog, now) = (Fates::default(), Backlog::new(limits), Instant::now());
     let second = Duration::from_secs(1);
     for (at, text) in [(0, "12345"), (2, "67890"), (2, "1"), (2, ""), (2, "late")] {
-        backlog.hold(now + at * second, send(&fates, text), LinkState::Waiting);
+        backlog.hold(now + at * second, send(&fates, text), &Kinds::default(), LinkState::Waiting);
     }
     let full: Vec<_> = fates.borrow().iter().filter(|told| told.1 == Fate::OutboxFull).cloned().collect();
     assert_eq!(full.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>(), ["1", "late"]);
@@ -256,7 +299,7 @@ fn the_outbox_is_bounded_in_number_bytes_and_time() {
 fn who_fills_the_outbox_makes_room_for_the_others_up_to_an_equal_share() {
     let (fates, mut backlog, now) = (Fates::default(), backlog(10), Instant::now());
     let hold = |backlog: &mut Backlog, from: &Rc<Origin>, text: String| {
-        backlog.hold(now, send_of(&fates, from, &text), LinkState::Waiting);
+        backlog.hold(now, send_of(&fates, from, &text), &Kinds::default(), LinkState::Waiting);
     };
     let (flooder, same_user, other) = (client(1, 1), client(1, 2), client(2, 3));
     (0..20).for_each(|n| hold(&mut backlog, &flooder, format!("flood {n}")));

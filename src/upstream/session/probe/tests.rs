@@ -8,7 +8,7 @@ fn pointers(texts: &[&str]) -> Vec<Pointer> {
 }
 
 fn found<'m>(texts: &[&str], message: &'m str) -> Option<Vec<Option<&'m str>>> {
-    Some(Probe::new(&pointers(texts)).look(message)?.0)
+    Some(Probe::new(&pointers(texts)).look(message)?.values)
 }
 
 #[test]

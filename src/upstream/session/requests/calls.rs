@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Kind,
+    Kind, Room,
     rules::RequestRules,
     splice::{self, Key, key_of},
 };
@@ -30,7 +30,7 @@ pub(in crate::upstream::session) struct Calls {
     ends: BTreeSet<(Instant, Key)>,
     /// How many wait for their first answer.
     in_flight: usize,
-    /// Those that nobody waits for, and those that keep their own ids, by their numbers: oldest first.
+    /// Those whose answers nobody waits for, or wsfan doesn't, and those that keep their own ids, by their numbers: oldest first.
     ghosts: BTreeMap<u64, Key>,
     plain: BTreeMap<u64, Key>,
     next_number: u64,
@@ -53,6 +53,8 @@ struct Call {
     stops: Option<Key>,
     /// The first answer is there.
     is_answered: bool,
+    /// It is awaited.
+    is_in_flight: bool,
     until: Option<Instant>,
     /// Once its stream's key is known, it is cancelled.
     is_cancelled: bool,
@@ -107,14 +109,17 @@ impl Calls {
         self.calls.is_empty()
     }
 
-    /// Whether a client waits, for a first answer or for more.
+    /// Whether a client waits for a first answer.
     pub(in crate::upstream::session) fn has_clients(&self) -> bool {
-        self.calls.values().any(|call| matches!(call.who, Who::Client(_)) && !call.is_answered)
+        self.calls.values().any(|call| matches!(call.who, Who::Client(_)) && call.is_in_flight)
     }
 
-    /// Whether one more may be asked.
-    pub(in crate::upstream::session) fn has_room(&self, rules: &RequestRules) -> bool {
-        rules.max_in_flight == 0 || self.in_flight < rules.max_in_flight
+    /// How many may be asked.
+    pub(in crate::upstream::session) fn room(&self, rules: &RequestRules) -> Room {
+        match rules.max_in_flight {
+            0 => Room::ALL,
+            most => Room { free: most.saturating_sub(self.in_flight), most },
+        }
     }
 
     /// When [`Calls::expire`] has something to do.
@@ -201,8 +206,8 @@ impl Calls {
         let Some(outgoing) = rules.out.look(&payload) else { return payload };
         let (key, id) = loop {
             let id = splice::written(next(), rules.kind);
-            // one that wsfan's own configuration has as it is
-            match key_of(&id).filter(|key| !self.calls.contains_key(key)) {
+            let is_free = |key: &Key| !self.calls.contains_key(key) && !rules.reserved.contains(key);
+            match key_of(&id).filter(is_free) {
                 Some(key) => break (key, id),
                 None => continue,
             }
@@ -221,8 +226,13 @@ impl Calls {
             &id,
             renamed.as_ref().map(|(name, known_as)| (*name, known_as.as_str())),
         );
+        let until = now + rules.timeout;
         call.until = match &call.who {
-            Who::Client(asks) => asks.until.or(Some(now + rules.timeout)),
+            // who waits for longer than is configured doesn't hold up the others
+            Who::Client(asks) if rules.max_in_flight > 0 => {
+                Some(asks.until.map_or(until, |asked| asked.min(until)))
+            }
+            Who::Client(asks) => Some(asks.until.unwrap_or(until)),
             _ => None,
         };
         call.begin_stream(rules, outgoing.stream(&rules.out), &key, &id);
@@ -248,7 +258,8 @@ impl Calls {
                 _ => by_id().then(|| (id.clone(), Some(call.written.clone()))),
             }
         };
-        self.calls.iter().rev().find_map(own)
+        let newest = self.calls.iter().filter_map(|(id, call)| Some((call.number, own((id, call))?)));
+        newest.max_by_key(|(number, _)| *number).map(|(_, named)| named)
     }
 
     fn insert(&mut self, id: Key, mut call: Call) {
@@ -268,6 +279,7 @@ impl Calls {
             self.plain.insert(call.number, id.clone());
         }
         self.in_flight += 1;
+        call.is_in_flight = true;
         self.calls.insert(id, call);
         if self.plain.len() > MAX_PLAIN
             && let Some((_, oldest)) = self.plain.pop_first()
@@ -277,34 +289,37 @@ impl Calls {
     }
 
     fn remove(&mut self, id: &Key) -> Option<Call> {
+        self.land(id);
         let call = self.calls.remove(id)?;
-        self.settle(id, call.until, !call.is_answered && !matches!(call.who, Who::Nobody));
         if let Some((stream, key, _)) = &call.key {
             self.keys.remove(&(*stream, key.clone(), id.clone()));
         }
-        match call.who {
-            Who::Nobody => drop(self.ghosts.remove(&call.number)),
-            Who::Plain => drop(self.plain.remove(&call.number)),
-            Who::Client(_) | Who::Own => {}
-        }
+        self.ghosts.remove(&call.number);
+        self.plain.remove(&call.number);
         Some(call)
     }
 
-    fn settle(&mut self, id: &Key, until: Option<Instant>, was_in_flight: bool) {
-        if let Some(until) = until {
+    /// Its first answer is there, or isn't awaited any more.
+    fn land(&mut self, id: &Key) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if let Some(until) = call.until.take() {
             self.ends.remove(&(until, id.clone()));
         }
-        self.in_flight -= usize::from(was_in_flight);
+        self.in_flight -= usize::from(std::mem::take(&mut call.is_in_flight));
     }
 
     /// Nobody waits for it any more, but its answer may still come.
     fn let_go(&mut self, id: &Key) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        let until = call.until.take();
-        let was_in_flight = !call.is_answered && !matches!(call.who, Who::Nobody);
         call.who = Who::Nobody;
+        self.let_wait(id);
+    }
+
+    /// wsfan waits for its answer no longer, which may still come.
+    fn let_wait(&mut self, id: &Key) {
+        self.land(id);
+        let Some(call) = self.calls.get(id) else { return };
         self.ghosts.insert(call.number, id.clone());
-        self.settle(id, until, was_in_flight);
         if self.ghosts.len() > MAX_GHOSTS
             && let Some((_, oldest)) = self.ghosts.first_key_value().map(|(at, id)| (*at, id.clone()))
         {
@@ -359,7 +374,6 @@ impl Calls {
         if stream.and_then(|(_, rule)| rule.end.as_ref()).is_some_and(|end| end.matches(look)) {
             more = false;
         }
-        let (until, was_in_flight) = (call.until.take(), first && !matches!(call.who, Who::Nobody));
         let mut heard = Heard { is_answer: true, is_late: matches!(call.who, Who::Nobody), cancel: None };
         let is_reached = match &call.who {
             Who::Client(asks) => {
@@ -373,7 +387,7 @@ impl Calls {
             Who::Own | Who::Nobody => true,
         };
         let (is_cancelled, stops) = (std::mem::take(&mut call.is_cancelled), call.stops.take());
-        self.settle(&id, until, was_in_flight);
+        self.land(&id);
         if let Some(stopped) = stops.filter(|_| !failed)
             && let Some(stopped) = self.remove(&stopped)
         {
@@ -400,8 +414,9 @@ impl Calls {
 
     // --- who waits no longer ------------------------------------------------------------------------
 
-    /// A client wants no more answers to the request that it names so. None where there is no such request.
-    pub(in crate::upstream::session) fn cancel(&mut self, client: u64, name: &str) -> Option<Option<Cancel>> {
+    /// A client wants no more answers to what it names so: a request, or the requests of a send. None where there is
+    /// nothing of this name.
+    pub(in crate::upstream::session) fn cancel(&mut self, client: u64, name: &str) -> Option<Vec<Cancel>> {
         let is_it = |call: &Call| match &call.who {
             Who::Client(asks) => {
                 asks.caller.from().client == client
@@ -410,8 +425,9 @@ impl Calls {
             }
             _ => false,
         };
-        let id = self.calls.iter().find(|(_, call)| is_it(call)).map(|(id, _)| id.clone())?;
-        Some(self.give_up(&id))
+        let named = self.calls.iter().filter(|(_, call)| is_it(call)).map(|(id, _)| id.clone());
+        let ids: Vec<_> = named.collect();
+        (!ids.is_empty()).then(|| ids.iter().filter_map(|id| self.give_up(id)).collect())
     }
 
     /// A client has left.
@@ -433,11 +449,14 @@ impl Calls {
     /// Tells those whose time is over.
     pub(in crate::upstream::session) fn expire(&mut self, now: Instant) {
         while let Some((_, id)) = self.ends.first().filter(|(at, _)| *at <= now).cloned() {
-            match self.calls.get(&id).map(|call| &call.who) {
-                Some(Who::Plain) | None => {
-                    self.ends.pop_first();
-                    self.remove(&id);
+            match self.calls.get_mut(&id).map(|call| &mut call.who) {
+                // the program has a time-out of its own, and may wait for longer
+                Some(Who::Client(asks)) if !asks.is_request => {
+                    asks.quota = None;
+                    self.let_wait(&id);
                 }
+                Some(Who::Plain) => drop(self.remove(&id)),
+                None => drop(self.ends.pop_first()),
                 Some(Who::Client(asks)) => {
                     asks.caller.fail(NoAnswer::Timeout { written: true });
                     // what begins all the same has nobody to take it
@@ -463,6 +482,7 @@ impl Call {
             key: None,
             stops: None,
             is_answered: false,
+            is_in_flight: false,
             until,
             is_cancelled: false,
         }

@@ -1,14 +1,16 @@
 //! What `[requests]` says, compiled. Pure.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::value::RawValue;
 
 use super::{
-    Kind,
-    splice::{self, key_of},
+    How, Kind,
+    splice::{self, Key, MAX_KEY, key_of},
 };
 use crate::{
-    config::{IdKind, Pointer, Requests, Template},
-    hub::Payload,
+    config::{IdKind, Pointer, Requests, Template, Value, array_index},
+    hub::{Fate, NoAnswer, Payload, Unfit},
     upstream::session::{
         matcher::{Look, Matcher, Sieve, Slots},
         probe::{Probe, Probed},
@@ -22,6 +24,8 @@ pub(in crate::upstream::session) struct RequestRules {
     pub(super) max_in_flight: usize,
     pub(in crate::upstream::session) publish: bool,
     pub(super) kind: IdKind,
+    /// Ids that wsfan's own messages have as they are configured, and that nothing else gets.
+    pub(super) reserved: BTreeSet<Key>,
     /// Of what comes in, by the numbers of its pointers among all that a session looks for.
     pub(super) answer_id: usize,
     pub(super) answer: Option<Matcher>,
@@ -96,6 +100,7 @@ impl RequestRules {
             max_in_flight: requests.max_in_flight,
             publish: requests.publish,
             kind: requests.id_kind,
+            reserved: BTreeSet::new(),
             answer_id: slots.of(&requests.answer_id),
             answer: requests.answer.as_ref().map(|answer| Matcher::new(answer, slots)),
             error: requests.error.as_ref().map(|error| Matcher::new(error, slots)),
@@ -111,14 +116,49 @@ impl RequestRules {
         self.server.is_some()
     }
 
-    /// What something that goes out is; `is_asked`: it was asked as a request.
-    pub(in crate::upstream::session) fn kind(&self, payload: &Payload, is_asked: bool) -> Option<Kind> {
-        let Some(outgoing) = self.out.look(payload) else { return (!is_asked).then_some(Kind::Plain) };
-        if is_asked {
-            return (outgoing.id(&self.out).is_some() || outgoing.room(&self.out).is_some())
-                .then_some(Kind::Request);
+    /// What something that goes out is.
+    ///
+    /// # Errors
+    /// It was asked as a request and can't be one, or nobody can say what it is.
+    pub(in crate::upstream::session) fn kind(&self, payload: &Payload, how: How) -> Result<Kind, NoAnswer> {
+        let unfit = |why| Err(NoAnswer::Fate(Fate::Unfit(why)));
+        let Some(outgoing) = self.out.look(payload) else {
+            return if how == How::Request { Err(NoAnswer::NoPlace) } else { Ok(Kind::Plain) };
+        };
+        if outgoing.found.is_doubled() {
+            return unfit(Unfit::Doubled);
         }
-        Some(outgoing.kind(&self.out))
+        let id = outgoing.id(&self.out);
+        let kind = match (outgoing.kind(&self.out), how) {
+            (Kind::Answer(_), How::Request) => return unfit(Unfit::Answers),
+            (Kind::Request | Kind::Plain, How::Request) if id.is_some() => Kind::Request,
+            (Kind::Request | Kind::Plain, How::Request) if outgoing.room(&self.out).is_some() => {
+                Kind::Request
+            }
+            (Kind::Plain, How::Request | How::Rewritten) if outgoing.is_list(&self.out) => {
+                return unfit(Unfit::List);
+            }
+            (Kind::Request | Kind::Plain, How::Request) => return Err(NoAnswer::NoPlace),
+            (kind, How::Plain | How::Rewritten) => kind,
+        };
+        if kind == Kind::Request && how != How::Plain && id.is_some_and(|id| id.len() > MAX_KEY) {
+            return unfit(Unfit::LongId);
+        }
+        Ok(kind)
+    }
+
+    /// Whether a message of wsfan's own has this id, as it is configured.
+    pub(in crate::upstream::session) fn reserves(&self, id: u64) -> bool {
+        !self.reserved.is_empty() && self.reserved.contains(itoa::Buffer::new().format(id))
+    }
+
+    /// Keeps for a message of wsfan's own the id that it has as it is configured.
+    pub(in crate::upstream::session) fn reserve(&mut self, template: &Template) {
+        // in the place of an id, a placeholder stands for one that is nobody else's; 0 is never given
+        let Ok(text) = template.render(|_| Ok(Value::Json("0".to_owned()))) else { return };
+        let payload = Payload::Text(text.expose().to_owned());
+        let id = self.out.look(&payload).and_then(|outgoing| outgoing.id(&self.out).and_then(key_of));
+        self.reserved.extend(id);
     }
 
     /// What is said when streams are cancelled.
@@ -165,6 +205,16 @@ impl<'m> Outgoing<'m> {
     /// What it has where an id is.
     pub(super) fn id(&self, out: &Out) -> Option<&'m str> {
         self.found.get(out.id)
+    }
+
+    /// Whether it is a list of messages with ids, where a message is an object.
+    fn is_list(&self, out: &Out) -> bool {
+        let is_index = out.pointer.tokens().first().is_none_or(|token| array_index(token).is_some());
+        if is_index || !self.text.trim_start().starts_with('[') {
+            return false;
+        }
+        let items: Vec<&RawValue> = serde_json::from_str(self.text).unwrap_or_default();
+        items.iter().any(|item| out.probe.look(item.get()).is_some_and(|found| found.get(out.id).is_some()))
     }
 
     fn room(&self, out: &Out) -> Option<(usize, String, &'static str)> {
@@ -218,3 +268,6 @@ impl<'m> Outgoing<'m> {
         splice::spliced(self.text, places)
     }
 }
+
+#[cfg(test)]
+mod tests;

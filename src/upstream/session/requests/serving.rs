@@ -43,6 +43,11 @@ impl Serving {
         usize::from(is_full)
     }
 
+    /// Whether a request of this id is open.
+    pub(in crate::upstream::session) fn is_open(&self, key: &Key) -> bool {
+        self.open.contains_key(key)
+    }
+
     /// Somebody answers. False where no request of this id is open: it was answered already.
     pub(in crate::upstream::session) fn answer(&mut self, key: &Key) -> bool {
         let Some(until) = self.open.remove(key) else { return false };
@@ -66,5 +71,47 @@ impl Serving {
             self.open.remove(&key);
         }
         before - self.open.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        config::{Config, Environment},
+        upstream::session::{matcher::Slots, probe::Probe},
+    };
+
+    #[test]
+    fn of_ten_thousand_that_are_open_the_oldest_is_forgotten_for_one_more() {
+        let text = "upstream.url = \"ws://a\"\n[requests]\nid = \"/1\"\n[requests.server]\nwhen = { \"/0\" = 2 }\n\
+                    id = \"/1\"\nanswer = { \"/0\" = 3 }\ntimeout = \"5s\"";
+        let config = Config::parse(text, &Environment::fixed([])).unwrap();
+        let mut slots = Slots::default();
+        let rules = RequestRules::new(&config.terms.requests.unwrap(), &mut slots);
+        let (probe, mut serving, mut now) =
+            (Probe::new(slots.pointers()), Serving::default(), Instant::now());
+        let hear = |serving: &mut Serving, now, text: &str| {
+            serving.hear(now, &rules, &Look::at(text, probe.look(text).as_ref()))
+        };
+        let key = |n: usize| Key::from(n.to_string());
+        for n in 0..MAX_OPEN {
+            assert_eq!(hear(&mut serving, now, &format!("[2,\"{n}\",{{}}]")), 0);
+            now += Duration::from_micros(1);
+        }
+        assert_eq!(hear(&mut serving, now, "[2,\"0\",{}]"), 0, "asked again, it is the newest");
+        assert_eq!(hear(&mut serving, now, "[2,\"more\",{}]"), 1);
+        assert_eq!((serving.open.len(), serving.ends.len()), (MAX_OPEN, MAX_OPEN));
+        assert!(!serving.answer(&key(1)) && serving.is_open(&key(0)) && serving.is_open(&"more".into()));
+        assert!(serving.answer(&key(2)) && !serving.answer(&key(2)), "once");
+        for other in ["[3,\"x\",{}]", "[2]", "[2,null]", "{}", "[2,{}]"] {
+            assert_eq!((hear(&mut serving, now, other), serving.open.len()), (0, MAX_OPEN - 1), "{other}");
+        }
+        assert_eq!(serving.expire(now + Duration::from_secs(4)), 0);
+        assert_eq!(serving.next_timeout().map(|at| at < now + Duration::from_secs(5)), Some(true));
+        assert_eq!(serving.expire(now + Duration::from_secs(5)), MAX_OPEN - 1);
+        assert_eq!((serving.next_timeout(), serving.open.len()), (None, 0));
     }
 }

@@ -9,17 +9,27 @@ use crate::config::{IdKind, Pointer};
 pub(in crate::upstream) type Key = Box<str>;
 
 /// The longest id that is looked at, in bytes.
-const MAX_KEY: usize = 1024;
+pub(in crate::upstream) const MAX_KEY: usize = 1024;
 
 /// The key that a value of JSON is; none if it is no text or number, or too long.
 pub(in crate::upstream) fn key_of(json: &str) -> Option<Key> {
     match json.as_bytes().first()? {
         _ if json.len() > MAX_KEY => None,
         b'"' => serde_json::from_str::<String>(json).ok().map(String::into_boxed_str),
-        // who has but one kind of numbers may answer 7 by 7.0
-        b'-' | b'0'..=b'9' => Some(json.strip_suffix(".0").unwrap_or(json).into()),
+        b'-' | b'0'..=b'9' => Some(whole(json).unwrap_or_else(|| json.into())),
         _ => None,
     }
+}
+
+/// The digits of a whole number that is written as another kind: who has but one kind of numbers may answer 7 by 7.0,
+/// or 1000000 by 1e+06.
+fn whole(json: &str) -> Option<Key> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if !json.contains(['.', 'e', 'E']) {
+        return None;
+    }
+    let number: f64 = json.parse().ok()?;
+    (number.fract() == 0.0 && number.abs() < EXACT).then(|| format!("{number:.0}").into())
 }
 
 /// An id as it is written.
@@ -125,6 +135,13 @@ mod tests {
         for (json, key) in [
             ("7", Some("7")),
             ("7.0", Some("7")),
+            ("7.00", Some("7")),
+            ("1e+06", Some("1000000")),
+            ("-1E2", Some("-100")),
+            ("7.5", Some("7.5")),
+            ("1e400", Some("1e400")),
+            ("9007199254740993", Some("9007199254740993")),
+            ("1e16", Some("1e16")),
             ("\"7\"", Some("7")),
             ("\"\\u0037\"", Some("7")),
             ("12345678901234567890123", Some("12345678901234567890123")),

@@ -40,6 +40,18 @@ impl Bench {
 
     /// A client asks; what goes out.
     fn ask(&mut self, client: u64, name: &str, message: Value) -> Value {
+        self.ask_as(client, name, message, true, None)
+    }
+
+    /// The same, as a request or as a send, and until when.
+    fn ask_as(
+        &mut self,
+        client: u64,
+        name: &str,
+        message: Value,
+        is_request: bool,
+        until: Option<Instant>,
+    ) -> Value {
         let (told, deaf, id) = (Rc::clone(&self.told), Rc::clone(&self.deaf), name.to_owned());
         let raw = RawValue::from_string(json!(name).to_string()).unwrap();
         let caller = Caller::new(Rc::new(Origin::new(0, client)), Some(raw), move |what| {
@@ -50,7 +62,7 @@ impl Bench {
             told.borrow_mut().push((client, words));
             !deaf.borrow().contains(&client)
         });
-        let asks = Asks { caller, is_request: true, timeout: None, until: None, quota: None };
+        let asks = Asks { caller, is_request, timeout: None, until, quota: None };
         let Bench { rules, calls, now, next, .. } = self;
         let take = || {
             *next += 1;
@@ -107,8 +119,8 @@ fn an_id_that_wsfan_itself_has_used_is_passed_over() {
     let own = Payload::Text(r#"{"id":1,"login":true}"#.into());
     bench.calls.write_own(bench.now, &bench.rules, &own);
     assert_eq!(bench.ask(1, "a", json!({"id": 1})), json!({"id": 2}));
-    assert!(!bench.calls.has_room(&bench.rules), "wsfan's own counts");
-    assert!(bench.hear(json!({"id": 1})).is_answer && bench.calls.has_room(&bench.rules));
+    assert_eq!(bench.calls.room(&bench.rules), Room { free: 0, most: 2 }, "wsfan's own counts");
+    assert!(bench.hear(json!({"id": 1})).is_answer && bench.calls.room(&bench.rules).free == 1);
     assert!(bench.told().is_empty());
 }
 
@@ -205,6 +217,61 @@ fn who_has_waited_for_too_long_hears_so_and_a_late_answer_is_nobodys() {
 }
 
 #[test]
+fn a_program_that_knows_nothing_of_wsfan_waits_for_as_long_as_it_likes() {
+    let mut bench = Bench::new("timeout = \"5s\"\nmax_in_flight = 1");
+    bench.ask_as(1, "a", json!({"id": 7}), false, None);
+    bench.calls.expire(bench.now + 5 * S);
+    assert_eq!((bench.calls.in_flight, bench.calls.next_timeout()), (0, None), "it doesn't hold up others");
+    assert!(!bench.calls.has_clients());
+    bench.calls.expire(bench.now + 3_600 * S);
+    assert!(bench.told().is_empty());
+    let late = bench.hear(json!({"id": 1, "ok": true}));
+    assert!(late.is_answer && !late.is_late);
+    assert_eq!(bench.told(), [told(1, r#"a {"id":7,"ok":true} false false"#)]);
+    assert!(bench.calls.is_empty() && bench.calls.ghosts.is_empty());
+    (0..2 * MAX_GHOSTS).for_each(|_| drop(bench.ask_as(1, "b", json!({"id": 1}), false, None)));
+    bench.calls.expire(bench.now + 60 * S);
+    assert_eq!(bench.calls.calls.len(), MAX_GHOSTS, "up to a bound");
+    bench.calls.leave(1);
+    assert!(bench.hear(json!({"id": 2 * MAX_GHOSTS})).is_late, "it has gone");
+}
+
+#[test]
+fn who_waits_for_longer_than_is_configured_does_not_hold_up_the_others() {
+    for (rest, until) in [("max_in_flight = 1", 30 * S), ("", 3_600 * S)] {
+        let mut bench = Bench::new(rest);
+        bench.ask_as(1, "a", json!({"id": 1}), true, Some(bench.now + 3_600 * S));
+        assert_eq!(bench.calls.next_timeout(), Some(bench.now + until), "{rest}");
+    }
+}
+
+#[test]
+fn ids_that_wsfans_own_messages_have_as_configured_are_nobodys() {
+    let mut bench = Bench::new("");
+    for own in [
+        r#"{"id":1,"type":"ping"}"#,
+        r#"{"type":"x","id":"${next_id}"}"#,
+        r#"{"id":"3","n":${now_ms}}"#,
+        "PING",
+    ] {
+        bench.rules.reserve(&crate::config::Template::parse_message(own).unwrap());
+    }
+    let given: Vec<_> = (0..3).map(|_| bench.ask(1, "a", json!({"id": 9}))["id"].as_u64().unwrap()).collect();
+    assert_eq!(given, [2, 4, 5]);
+}
+
+#[test]
+fn who_stops_a_stream_by_a_name_that_it_gave_twice_means_the_newer() {
+    let rest = "stop = { \"/stop\" = { exists = true } }\nstop_id = \"/stop\"";
+    let mut bench = Bench::new(&format!("{STREAM}{rest}"));
+    for _ in 0..10 {
+        bench.ask(1, "s", json!({"id": 5, "sub": true})); // 1 to 10: as texts, 9 is the last
+    }
+    assert_eq!(bench.ask(1, "t", json!({"id": 6, "stop": 5})), json!({"id": 11, "stop": 10}));
+    assert_eq!(bench.calls.cancel(1, "\"s\"").map(|cancels| cancels.len()), Some(10), "all of one name");
+}
+
+#[test]
 fn those_that_nobody_waits_for_are_remembered_up_to_a_bound() {
     let mut bench = Bench::new("");
     (0..2 * MAX_GHOSTS).for_each(|n| drop(bench.ask(1, &n.to_string(), json!({"id": 1}))));
@@ -236,7 +303,7 @@ fn a_stream_is_cancelled_by_the_key_that_is_still_to_come() {
         Bench::new(&format!("{STREAM}key_from = \"/result\"\nkey = \"/of\"\ncancel = '${{key}}'"));
     bench.ask(1, "s", json!({"id": 1, "sub": true}));
     assert_eq!(bench.calls.cancel(2, "\"s\""), None, "another's");
-    assert_eq!(bench.calls.cancel(1, "\"s\""), Some(None));
+    assert_eq!(bench.calls.cancel(1, "\"s\""), Some(Vec::new()));
     assert_eq!(bench.told(), [told(1, "s Cancelled")]);
     let heard = bench.hear(json!({"id": 1, "result": "0xa"}));
     assert_eq!(heard.cancel, Some(Cancel { stream: 0, key: "\"0xa\"".into() }));
@@ -285,7 +352,9 @@ proptest! {
                     *ends.entry(name).or_default() += 1;
                 }
             }
-            let waiting = |call: &&Call| !call.is_answered && !matches!(call.who, Who::Nobody);
+            let waiting = |call: &&Call| call.is_in_flight;
+            let may_wait = |call: &Call| !call.is_answered && !matches!(call.who, Who::Nobody);
+            prop_assert!(bench.calls.calls.values().all(|call| !call.is_in_flight || may_wait(call)));
             prop_assert_eq!(bench.calls.in_flight, bench.calls.calls.values().filter(waiting).count());
             prop_assert_eq!(bench.calls.ends.len(), bench.calls.in_flight);
         }
