@@ -344,6 +344,7 @@ fn history(history: &History) -> String {
     }
     text += match history.slow_client {
         SlowClient::Gap => "; a client that falls out of it is told of the gap",
+        SlowClient::Latest => "; a client that lags is given the newest of each topic, and told of the gap",
         SlowClient::Disconnect => "; a client that falls out of it is disconnected",
         SlowClient::Block => "; the slowest client sets the pace",
     };

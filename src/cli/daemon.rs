@@ -250,6 +250,7 @@ mod tests {
             max_clients_per_user: None,
             max_line: 1,
             answers: false,
+            slow_client: None,
         }
     }
 

@@ -275,6 +275,7 @@ pub(super) fn lost(line: &Gap<'_>) -> String {
     match line.why.known() {
         Some(Why::SlowClient) => format!("{count} lost, as this reader was too slow"),
         Some(Why::Discarded) => format!("{count} lost, as they were gone before they came to this daemon"),
+        Some(Why::Conflated) => format!("{count} left out, as this reader lagged and newer ones follow"),
         Some(Why::Expired) => format!("{count} lost, as they are no longer held"),
         // nobody knows how many the other log had
         Some(Why::Epoch) => restarted(line, "its earlier log had"),

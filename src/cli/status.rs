@@ -296,7 +296,7 @@ fn troubles(counters: Counters) -> String {
     let Counters { link, gaps, cut_off, failed_sends: sends, upstream_gaps, .. } = counters;
     let sum = |counts: &[u64]| counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let failed = sum(&[link.refused, link.failed, link.failed_takeovers]);
-    let gaps_told = sum(&[gaps.slow_client, gaps.discarded, gaps.expired, gaps.epoch]);
+    let gaps_told = sum(&[gaps.slow_client, gaps.discarded, gaps.expired, gaps.epoch, gaps.conflated]);
     let cut = sum(&[
         cut_off.slow_client,
         cut_off.discarded,

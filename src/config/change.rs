@@ -128,6 +128,7 @@ section!(LISTENER, listener, Listener {
     max_clients_per_user: "listener.max_clients_per_user" Nothing,
     max_line: "listener.max_line" Nothing,
     answers: "listener.answers" Nothing,
+    slow_client: "listener.slow_client" Nothing,
 } but grant);
 
 section!(GRANT, grant, Grant {
@@ -144,6 +145,7 @@ section!(HISTORY, history, History {
     max_age: "history.max_age" Nothing,
     slow_client: "history.slow_client" Nothing,
     stall_timeout: "history.stall_timeout" Nothing,
+    latest_after: "history.latest_after" Nothing,
 });
 
 section!(NAMES, names, Names {

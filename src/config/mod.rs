@@ -191,17 +191,18 @@ impl Config {
         let names = KnownNames::gather(&table);
         let root = Section::root(&table, &report);
         root.item("profile");
-        let listeners = Listener::read_all(&root, &report, environment);
+        let terms = Terms::read(&root, &names);
+        let listeners = Listener::read_all(&root, &report, environment, &terms);
         let config = Self {
             profile: profile.map(|(name, _)| name.to_owned()),
             upstream: Upstream::read(root.section("upstream"), &names),
-            terms: Terms::read(&root, &names),
             heartbeat: Heartbeat::read(root.section("heartbeat"), &names),
             reconnect: Reconnect::read(root.section("reconnect")),
-            history: History::read(root.section("history")),
+            history: History::read(root.section("history"), &terms),
             memory: MemoryBounds::read(root.section("memory"), &listeners),
             names: Names::read(root.section("names")),
             listeners,
+            terms,
             outbox: Outbox::read(root.section("outbox")),
             shutdown: Shutdown::read(root.section("shutdown")),
             log: Logging::read(root.section("log")),

@@ -97,9 +97,18 @@ impl Counters {
                 Why::Discarded => gaps.discarded += 1,
                 Why::Expired => gaps.expired += 1,
                 Why::Epoch => gaps.epoch += 1,
+                Why::Conflated => gaps.conflated += 1,
                 Why::Upstream => return,
             }
             gaps.entries += entries;
+        });
+    }
+
+    /// Counts so many gaps of so many entries together that a client is told of which catches up.
+    pub fn conflated(&self, gaps: u64, entries: u64) {
+        self.count(|counters| {
+            counters.gaps.conflated += gaps;
+            counters.gaps.entries += entries;
         });
     }
 
@@ -256,6 +265,7 @@ mod tests {
         ] {
             counters.gap(why, entries);
         }
+        counters.conflated(2, 5);
         for why in [
             Bye::SlowClient,
             Bye::Discarded,
@@ -307,7 +317,7 @@ mod tests {
         counters.unanswered();
         let all = status::Counters {
             link: LinkCounts::default(),
-            gaps: GapCounts { slow_client: 1, discarded: 1, expired: 1, epoch: 1, entries: 15 },
+            gaps: GapCounts { slow_client: 1, discarded: 1, expired: 1, epoch: 1, conflated: 2, entries: 20 },
             cut_off: CutCounts {
                 slow_client: 1,
                 discarded: 1,

@@ -243,6 +243,24 @@ impl Log {
         })
     }
 
+    /// Finds out which entry is the next of the same topic, for [`Log::next_of_topic`]: of no more than `most` entries
+    /// that nobody asked about before. True: it is known of all entries.
+    pub fn link_topics(&mut self, most: u64) -> bool {
+        let head = self.head();
+        self.topics.as_mut().is_none_or(|topics| topics.link(head, most))
+    }
+
+    /// The next entry of the same topic as this one; none for one without a topic. As far as it was
+    /// [found out](Log::link_topics).
+    pub fn next_of_topic(&self, seq: u64) -> Option<u64> {
+        self.topics.as_ref()?.next_of_same(seq)
+    }
+
+    /// Whether an entry that is held came before this time.
+    pub fn came_before(&self, seq: u64, time_us: u64) -> bool {
+        (self.oldest..=self.head()).contains(&seq) && self.envelope.chunk(seq).time_us(seq) < time_us
+    }
+
     /// The topics of the entries that are held have numbers below this.
     pub fn topic_numbers(&self) -> usize {
         self.topics.as_ref().map_or(0, |topics| topics.numbers())

@@ -46,7 +46,7 @@ pub use counters::Counters;
 pub use hole::Hole;
 pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
-pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch};
+pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch, ToldLost};
 pub use log::{LastValue, Log, NotTaken, Picked, Retain, RetainAs, Retained, Retention, TopicOf};
 pub use names::{Claim, KeptPlace, Names};
 pub use origin::Origin;

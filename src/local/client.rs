@@ -415,11 +415,11 @@ impl ClientReader {
             self.hub.counters().gap(Why::Epoch, 0);
             lines.extend_from_slice(&self.fanout.gap(&replies::epoch_gap(start)));
         } else if start > after {
-            let lost = Lost { from: after + 1, to: start, why: Why::Expired };
-            self.hub.counters().gap(lost.why, lost.count());
+            let lost = Lost::all(after + 1, start, Why::Expired);
+            self.hub.counters().gap(lost.why, lost.count);
             lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost)));
         }
-        self.fanout.seek(self.id, Seek { after, start, snapshot, narrow: None }, &lines);
+        self.fanout.seek(self.id, Seek { after, start, head, snapshot, narrow: None }, &lines);
     }
 
     fn acknowledge(&self, id: Option<&RawValue>, seq: u64) {

@@ -29,13 +29,14 @@ use super::{
 };
 use crate::{
     config::{Format, History, MemoryBounds, TopicPattern},
-    hub::{Cursor, Hub, Reader},
+    hub::{Cursor, Hub, Picked, Reader},
     protocol::{Bye, Code, Hello, Line, SERVER, VERSION, status::Totals},
 };
 
 mod census;
 mod clients;
 mod laggards;
+mod latest;
 mod member;
 mod names;
 mod narrowed;
@@ -72,6 +73,7 @@ struct Shared {
     reader: Reader,
     policy: Cell<Policy>,
     gaps_said: Seldom,
+    catch_ups_said: Seldom,
     cuts_said: Seldom,
     /// The same of those that a reload ends: they keep no trouble unsaid.
     ends_said: Seldom,
@@ -100,6 +102,8 @@ struct Shared {
     newcomers: RefCell<VecDeque<(Instant, u64)>>,
     /// What an offer gives to many clients at once.
     burst: RefCell<Burst>,
+    /// Where lines are laid that one gets which catches up.
+    latest: RefCell<Picked>,
     next_id: Cell<u64>,
     /// Waits to be taken up by [`Fanout::run`], which owns them all.
     new_waits: RefCell<Vec<LocalBoxFuture<'static, Wake>>>,
@@ -117,6 +121,7 @@ impl Fanout {
             hub,
             policy: Cell::new(Policy::new(history, memory)),
             gaps_said: Seldom::default(),
+            catch_ups_said: Seldom::default(),
             cuts_said: Seldom::default(),
             ends_said: Seldom::default(),
             sheds_said: Seldom::default(),
@@ -134,6 +139,7 @@ impl Fanout {
             behind: RefCell::default(),
             newcomers: RefCell::default(),
             burst: RefCell::default(),
+            latest: RefCell::default(),
             next_id: Cell::new(1),
             new_waits: RefCell::default(),
             waits_changed: Notify::new(),
@@ -182,6 +188,7 @@ impl Fanout {
         self.0.policy.set(Policy::new(history, memory));
         self.0.unfinished.borrow_mut().set_most(memory.unfinished_lines);
         self.each(|fanout, id, client| {
+            fanout.end_catching_up(client);
             if client.holding {
                 client.stall_watched = false; // the old deadline may be far
                 fanout.watch_stall(id, client);

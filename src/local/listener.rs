@@ -179,6 +179,7 @@ impl Listener {
             receive: rights.receive,
             max_line,
             topics: self.access.topics_of(&who),
+            slow_client: config.slow_client,
             dismissed: Rc::clone(&dismissed),
         };
         let id = self.fanout.join(about, Rc::clone(&stream));
@@ -250,8 +251,12 @@ impl Handle {
         if let Some(bound) = &*self.bound.borrow() {
             bound.change(self.access.config().mode, new.mode, ids.clone())?;
         }
+        let (old, slow_client) = (self.access.config().slow_client, new.slow_client);
         self.access.change(new, ids.as_ref());
         let path = self.path();
+        if old != slow_client {
+            self.fanout.set_slow_clients_of(&path, slow_client);
+        }
         self.fanout.narrow_all_of(&path, |who| self.access.topics_of(who));
         for (client, who) in self.fanout.clients_of(&path) {
             let may_any = self.access.may_subscribe(&who);

@@ -11,6 +11,7 @@ mod dialogue;
 mod fanout;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod latest;
 mod listener;
 mod seldom;
 mod selections;

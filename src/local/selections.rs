@@ -284,15 +284,7 @@ impl Selections {
             };
         } else {
             for seq in from..=head.min(from + MAX_LOOKED_AT) {
-                let wants = match log.topic_of(seq) {
-                    TopicOf::None => false,
-                    TopicOf::Everybody => true,
-                    TopicOf::Topic { number, serial, name } => {
-                        self.ask(number, serial, name);
-                        self.topics[number].is_wanted_by(at)
-                    }
-                };
-                if wants && !picked.add(log, seq, format, PIECE_BYTES) {
+                if self.wants(log, at, seq) && !picked.add(log, seq, format, PIECE_BYTES) {
                     break;
                 }
                 picked.to = seq + 1;
@@ -301,6 +293,18 @@ impl Selections {
         self.picked = picked;
         self.picked_for = Some((serial, format, head));
         &self.picked
+    }
+
+    /// Whether a selection wants an entry that the log holds.
+    pub(super) fn wants(&mut self, log: &Log, at: usize, seq: u64) -> bool {
+        match log.topic_of(seq) {
+            TopicOf::None => false,
+            TopicOf::Everybody => true,
+            TopicOf::Topic { number, serial, name } => {
+                self.ask(number, serial, name);
+                self.topics[number].is_wanted_by(at)
+            }
+        }
     }
 
     /// Asks those selections whether they want a topic that weren't asked yet.

@@ -18,6 +18,8 @@ names! {
         Expired = "expired",
         /// It asked for entries of another life of the log; how many of those it missed can't be known.
         Epoch = "epoch",
+        /// The client lagged, and newer messages of the same topics follow.
+        Conflated = "conflated",
         /// Messages that the server counted never came; only as an entry of the log.
         Upstream = "upstream",
     }
@@ -34,7 +36,8 @@ pub struct Gap<'a> {
     /// The last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
-    /// How many are lost; `null` where nobody knows.
+    /// How many are lost; `null` where nobody knows. Fewer than lie between, where it is known that the client doesn't
+    /// want some.
     pub count: Option<u64>,
     /// Why.
     pub why: Name<'a, Why>,

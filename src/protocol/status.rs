@@ -247,6 +247,8 @@ pub struct GapCounts {
     pub expired: u64,
     /// Clients that came back after a restart.
     pub epoch: u64,
+    /// Those told to clients that caught up, of messages after which newer ones of their topics came.
+    pub conflated: u64,
     /// Entries lost in them, as far as is known: not those of another life of the log.
     pub entries: u64,
 }

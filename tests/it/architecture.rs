@@ -72,6 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("local", &["config", "protocol", "hub"]),
     ("local/budget", &["config", "hub"]),
     ("local/dialogue", &["config", "protocol", "hub"]),
+    ("local/latest", &["config", "protocol", "hub"]),
     ("local/selections", &["config", "hub"]),
     ("service", &["config", "hub", "upstream", "local"]),
     ("cli", &["config", "protocol", "client", "upstream/live_check", "service"]),
@@ -91,6 +92,7 @@ const PURE: &[&str] = &[
     "upstream/websocket/codec",
     "local/budget",
     "local/dialogue",
+    "local/latest",
     "local/selections",
 ];
 

@@ -87,7 +87,8 @@ fn a_client_that_never_reads_holds_nobody_up_and_is_told_of_its_gap() {
     let lost: u64 =
         status["clients"].as_array().unwrap().iter().map(|c| c["ledger"]["lost"].as_u64().unwrap()).sum();
     assert!(lost > 0);
-    let counted = json!({"slow_client": 1, "discarded": 0, "expired": 0, "epoch": 0, "entries": lost});
+    let counted =
+        json!({"slow_client": 1, "discarded": 0, "expired": 0, "epoch": 0, "conflated": 0, "entries": lost});
     assert_eq!(status["counters"]["gaps"], counted);
 }
 

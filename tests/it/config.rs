@@ -781,10 +781,31 @@ fn history_outbox_shutdown_and_log() {
             "history.max_age = 0",
             "line 2: history.max_age is 0 without a unit: write \"0s\" if it is seconds, or \"off\"",
         ),
+        (
+            "history.slow_client = \"latest\"",
+            "line 2: history.slow_client is \"latest\", but no message has a topic whose newest there could be: write \
+             [topics] with a pointer or rules",
+        ),
+        (
+            "topics.join = \".\"\n[[listener]]\nslow_client = \"latest\"\n",
+            "line 2: topics.join stands between several values: write a list of them as topics.pointer\n\
+             line 4: listener[0].slow_client is \"latest\", but no message has a topic whose newest there could be: \
+             write [topics] with a pointer or rules",
+        ),
+        (
+            "topics.pointer = \"/s\"\n[[listener]]\nformat = \"raw\"\nslow_client = \"latest\"\n",
+            "line 5: listener[0].slow_client is \"latest\", but the raw format has no line that says what is left out: \
+             take format = \"envelope\"",
+        ),
+        (
+            "[[listener]]\nslow_client = \"block\"\n",
+            "line 3: listener[0].slow_client is \"block\": write \"gap\", \"disconnect\" or \"latest\"",
+        ),
+        ("history.latest_after = \"2h\"", "line 2: history.latest_after is 2h: write 0s to 1h"),
         ("history.stall_timeout = \"0s\"", "line 2: history.stall_timeout is 0s: write 10ms to 1h"),
         (
             "history.slow_client = \"drop\"",
-            "line 2: history.slow_client is \"drop\": write \"gap\", \"disconnect\" or \"block\"",
+            "line 2: history.slow_client is \"drop\": write \"gap\", \"disconnect\", \"latest\" or \"block\"",
         ),
         (
             "outbox.max_messages = -1",

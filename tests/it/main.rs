@@ -12,6 +12,7 @@ mod cli;
 mod clients;
 mod config;
 mod docs;
+mod latest;
 mod link;
 mod live;
 mod memory;

@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::grant::{Grant, ListenerRule};
+use super::{
+    grant::{Grant, ListenerRule},
+    history::SlowClient,
+    terms::Terms,
+};
 use crate::config::{
     language::environment::Environment,
     reader::{
@@ -46,6 +50,9 @@ pub struct Listener {
     /// `answers`: whether its clients, and those of no listener without it, may answer the server's requests. Default
     /// false: where no listener has it, all may who may send.
     pub answers: bool,
+    /// `slow_client`: what happens to its clients that are slow; not [`SlowClient::Block`]. Default: what
+    /// `history.slow_client` says.
+    pub slow_client: Option<SlowClient>,
 }
 
 /// `listener.format`: how a client of this socket sees messages.
@@ -83,6 +90,7 @@ impl Listener {
             max_clients_per_user: None,
             max_line: 1 << 20,
             answers: false,
+            slow_client: None,
         }
     }
 
@@ -96,6 +104,7 @@ impl Listener {
         root: &Section<'_>,
         report: &Report,
         environment: &Environment,
+        terms: &Terms,
     ) -> Vec<Self> {
         let default = default_socket(environment);
         let Some(sections) = root.sections("listener") else {
@@ -111,7 +120,7 @@ impl Listener {
         let mut lines: Vec<usize> = Vec::new();
         for (at, section) in sections.into_iter().enumerate() {
             let line = section.item("path").map(|item| item.line).or(section.line).unwrap_or(1);
-            let listener = Self::read(section, &default);
+            let listener = Self::read(section, &default, terms);
             let same = listeners.iter().position(|earlier| earlier.path == listener.path);
             if let Some(same) = same {
                 let path = listener.path.display();
@@ -130,7 +139,7 @@ impl Listener {
         listeners
     }
 
-    fn read(section: Section<'_>, default_path: &Path) -> Self {
+    fn read(section: Section<'_>, default_path: &Path, terms: &Terms) -> Self {
         let default = Self::new(section.text("path").map_or(default_path, Path::new));
         if let Err(why) = check_path(&default.path) {
             section.problem("path", why);
@@ -153,8 +162,15 @@ impl Listener {
             max_clients_per_user: section.integer("max_clients_per_user", 1..=1_000_000),
             max_line: section.size("max_line", 64..=64 << 20).unwrap_or(default.max_line),
             answers: section.truth("answers").unwrap_or(default.answers),
+            slow_client: SlowClient::read_of_listener(&section, terms),
             ..default
         };
+        if listener.format == Format::Raw && listener.slow_client == Some(SlowClient::Latest) {
+            section.problem(
+                "slow_client",
+                "is \"latest\", but the raw format has no line that says what is left out: take format = \"envelope\"",
+            );
+        }
         section.finish();
         listener
     }

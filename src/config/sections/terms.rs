@@ -44,6 +44,12 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Whether messages may have topics.
+    pub(in crate::config) fn has_topics(&self) -> bool {
+        let by_id = self.subscriptions.as_ref().is_some_and(|subscriptions| subscriptions.id_topic.is_some());
+        by_id || !self.topics.is_empty()
+    }
+
     pub(in crate::config) fn read(root: &Section<'_>, names: &Names) -> Self {
         let section = root.section("topics");
         let topics = Topics::read(&section, names);

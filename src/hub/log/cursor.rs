@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, ops::Range, rc::Rc};
 
-use super::{Kept, Log, Picked, Pin};
+use super::{Kept, Log, Picked, Pin, picked::PickedLine};
 use crate::{config::Format, protocol::Why};
 
 pub use crate::protocol::Ledger;
@@ -30,10 +30,12 @@ pub struct Cursor {
 }
 
 /// What a cursor has beside, that gets only what is picked for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Narrow {
-    /// Whoever follows has what it wants up to here.
-    upto: Rc<Cell<u64>>,
+    /// Whoever follows has what it wants up to here; none for one that wants all.
+    upto: Option<Rc<Cell<u64>>>,
+    /// It catches up: of the entries up to here it gets only the newest of each topic; 0 where it doesn't.
+    latest_to: u64,
     /// It is told when there is something for it, and has passed all up to `upto` that isn't.
     follows: bool,
     /// The next entry is wanted.
@@ -47,8 +49,14 @@ pub enum Ahead<'a> {
     Nothing,
     /// These bytes, whole lines but for the rest of one already begun.
     Bytes(Stretch<'a>),
-    /// Entries of which those that it wants must be picked, from this one on: see [`Cursor::wrote_picked`].
-    ToPick(u64),
+    /// Entries of which those that it gets must be picked, from this one on: see [`Cursor::wrote_picked`]. Up to
+    /// `latest_to`, where it is there, only the newest of each topic are, and the others declared lost.
+    ToPick {
+        /// The first.
+        from: u64,
+        /// Where it catches up: see [`Cursor::catch_up`].
+        latest_to: Option<u64>,
+    },
     /// Its next entry is no longer held: a gap must be declared with [`Cursor::skip_lost`].
     Lost,
 }
@@ -80,15 +88,28 @@ pub struct Lost {
     pub from: u64,
     /// The last of them.
     pub to: u64,
+    /// How many they are: those between that the client doesn't want don't count, if that is known.
+    pub count: u64,
     /// Why, one cause for all of them.
     pub why: Why,
 }
 
 impl Lost {
-    /// How many they are.
-    pub fn count(&self) -> u64 {
-        self.to + 1 - self.from
+    /// All entries from one to another.
+    pub fn all(from: u64, to: u64, why: Why) -> Lost {
+        Lost { from, to, count: to + 1 - from, why }
     }
+}
+
+/// What a client was told of what it doesn't get, in what was picked for it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ToldLost<'a> {
+    /// How many gaps.
+    pub gaps: u64,
+    /// How many entries in them.
+    pub entries: u64,
+    /// The rest of the last one's line, which is to be written next.
+    pub rest: &'a [u8],
 }
 
 impl Cursor {
@@ -112,7 +133,7 @@ impl Cursor {
     /// [`Cursor::at_line_start`].
     pub fn seek(&mut self, after: u64, start: u64) {
         debug_assert!(self.at_line_start());
-        let upto = self.narrow.take().map(|narrow| narrow.upto);
+        let upto = self.narrow.take().and_then(|narrow| narrow.upto);
         *self = Cursor { base: after, lost: start - after, ..Cursor::new(self.format, start) };
         self.narrow(upto);
     }
@@ -121,7 +142,29 @@ impl Cursor {
     /// it gets all. The line under way is finished.
     pub fn narrow(&mut self, upto: Option<Rc<Cell<u64>>>) {
         self.settle();
-        self.narrow = upto.map(|upto| Box::new(Narrow { upto, follows: false, is_picked: false }));
+        self.narrow = upto.map(|upto| Box::new(Narrow { upto: Some(upto), ..Narrow::default() }));
+    }
+
+    /// Has it catch up: of all that lies ahead now it gets the newest message of each topic, and what has no topic. The
+    /// others count as lost, and are declared as they are picked. Where it does already, that goes on. True: it begins.
+    pub fn catch_up(&mut self, log: &Log) -> bool {
+        self.fall_behind();
+        let is_lost = self.is_lost(log);
+        let is_on = self.narrow.as_ref().is_some_and(|narrow| narrow.latest_to >= self.next);
+        if self.next > log.head() || (is_on && !is_lost) {
+            return false;
+        }
+        let narrow = self.narrow.get_or_insert_default();
+        (narrow.latest_to, narrow.is_picked) = (log.head(), false);
+        !is_on
+    }
+
+    /// Has it get all again that it wants.
+    pub fn stop_catching_up(&mut self) {
+        if let Some(narrow) = &mut self.narrow {
+            narrow.latest_to = 0;
+            self.narrow.take_if(|narrow| narrow.upto.is_none());
+        }
     }
 
     /// Where it has all that there is for it, lets it follow: from now on it is to be given what it wants in time, and
@@ -151,7 +194,9 @@ impl Cursor {
     /// Its next entry.
     fn place(&self) -> u64 {
         match &self.narrow {
-            Some(narrow) if narrow.follows => self.next.max(narrow.upto.get() + 1),
+            Some(narrow) if narrow.follows => {
+                self.next.max(narrow.upto.as_ref().map_or(0, |upto| upto.get() + 1))
+            }
             _ => self.next,
         }
     }
@@ -220,6 +265,10 @@ impl Cursor {
     /// [`Cursor::ahead`], where it doesn't get all: the rest of a line, or what must be picked.
     fn ahead_narrow<'a>(&'a mut self, log: &'a Log) -> Ahead<'a> {
         self.settle();
+        if self.narrow.as_ref().is_some_and(|narrow| (1..self.next).contains(&narrow.latest_to)) {
+            self.stop_catching_up();
+            return self.ahead(log);
+        }
         if let Some(line) = self.kept() {
             let place = (self.format, line.before());
             return Ahead::Bytes(Stretch { chunk: line, start: self.offset, place });
@@ -231,8 +280,9 @@ impl Cursor {
             if self.next < log.oldest_of(self.format) {
                 return Ahead::Lost;
             }
-            if !self.narrow.as_ref().is_some_and(|narrow| narrow.is_picked) {
-                return Ahead::ToPick(self.next);
+            if let Some(narrow) = self.narrow.as_ref().filter(|narrow| !narrow.is_picked) {
+                let latest_to = Some(narrow.latest_to).filter(|to| *to > 0);
+                return Ahead::ToPick { from: self.next, latest_to };
             }
         }
         let Some(chunk) = log.chunk(self.next, self.format) else { return Ahead::Nothing };
@@ -242,24 +292,45 @@ impl Cursor {
     }
 
     /// Records that the first `written` bytes of what was picked from [`Ahead::ToPick`] on are out.
-    pub fn wrote_picked(&mut self, log: &mut Log, picked: &Picked, written: usize) {
+    pub fn wrote_picked<'a>(&mut self, log: &mut Log, picked: &'a Picked, written: usize) -> ToldLost<'a> {
         debug_assert!(self.at_line_start() && self.next == picked.from);
-        let is_all = written == picked.bytes.len();
-        let whole = match is_all {
-            true => picked.lines.len(),
-            false => picked.lines.partition_point(|(_, end)| *end <= written),
+        let Picked { bytes, lines, .. } = picked;
+        let is_all = written == bytes.len();
+        let mut whole = match is_all {
+            true => lines.len(),
+            false => lines.partition_point(|line| line.end <= written),
         };
-        let (next, offset) = match picked.lines.get(whole) {
-            Some((seq, _)) => (*seq, written - whole.checked_sub(1).map_or(0, |last| picked.lines[last].1)),
-            None => (picked.to, 0),
+        let mut offset = match is_all {
+            true => 0,
+            false => written - whole.checked_sub(1).map_or(0, |last| lines[last].end),
         };
-        self.delivered += whole as u64;
-        self.passed += next - self.next - whole as u64;
+        let mut told = ToldLost::default();
+        if let Some(PickedLine { end, lost: 1.., .. }) = lines.get(whole)
+            && offset > 0
+        {
+            // once begun, it is told
+            told.rest = &bytes[written..*end];
+            (whole, offset) = (whole + 1, 0);
+        }
+        if picked.has_gaps {
+            let gaps = lines[..whole].iter().filter(|line| line.lost > 0);
+            (told.gaps, told.entries) = gaps.fold((0, 0), |(gaps, all), gap| (gaps + 1, all + gap.lost));
+        }
+        let next = lines.get(whole).map_or(picked.to, |line| line.seq);
+        let delivered = whole as u64 - told.gaps;
+        self.delivered += delivered;
+        self.lost += told.entries;
+        self.passed += next - self.next - delivered - told.entries;
         (self.next, self.offset) = (next, offset);
         if offset > 0 {
             self.pin = log.pin(next, self.format);
         }
-        self.narrow.iter_mut().for_each(|narrow| narrow.is_picked = !is_all || picked.is_giant_next);
+        let is_line_next = match lines.get(whole) {
+            Some(line) => line.lost == 0,
+            None => picked.is_giant_next,
+        };
+        self.narrow.iter_mut().for_each(|narrow| narrow.is_picked = is_line_next);
+        told
     }
 
     /// The bytes up to the end of the line that is half delivered; nothing at a line's start.
@@ -318,9 +389,9 @@ impl Cursor {
             return None;
         }
         let (why, end) = log.why_gone(self.next, oldest);
-        let lost = Lost { from: self.next, to: end - 1, why };
+        let lost = Lost::all(self.next, end - 1, why);
         self.narrow.iter_mut().for_each(|narrow| narrow.is_picked = false);
-        self.lost += lost.count();
+        self.lost += lost.count;
         self.next = end;
         Some(lost)
     }

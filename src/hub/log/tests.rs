@@ -325,7 +325,7 @@ fn entries_that_will_never_be_had_are_lost_in_one_piece_and_nobody_was_too_slow(
     cursor.wrote(&mut log, 5);
     assert_eq!(cursor.ahead(&log), Ahead::Lost);
     assert!(cursor.is_lost(&log) && !cursor.is_too_slow(&log));
-    assert_eq!(cursor.skip_lost(&log), Some(Lost { from: 3, to: 9, why: Why::Discarded }));
+    assert_eq!(cursor.skip_lost(&log), Some(Lost::all(3, 9, Why::Discarded)));
     assert_eq!(append(&mut log, 0, 10), 10);
     assert!(matches!(cursor.ahead(&log), Ahead::Bytes(bytes) if bytes.len() == 10));
     let ledger = cursor.ledger(&log);
@@ -346,7 +346,9 @@ fn what_a_hole_takes_and_what_slowness_costs_are_told_apart() {
         });
     };
     let lost = |cursor: &mut Cursor, log: &Log| {
-        std::iter::from_fn(|| cursor.skip_lost(log)).map(|Lost { from, to, why }| (from, to, why)).collect()
+        std::iter::from_fn(|| cursor.skip_lost(log))
+            .map(|Lost { from, to, why, .. }| (from, to, why))
+            .collect()
     };
     let all = |log: &Log, place: u64| -> Vec<_> { lost(&mut Cursor::new(Format::Envelope, place), log) };
     grow(&mut log, 3);

@@ -35,6 +35,11 @@ pub(super) struct Topics {
     first: u64,
     /// What each entry is of: a topic's number, or one of the two below.
     entries: VecDeque<u32>,
+    /// How many entries later the next of the same topic is, as far as that is asked for: of the entries from `first`
+    /// to `linked`.
+    later: VecDeque<u32>,
+    /// One past the last entry that was looked at for that.
+    linked: u64,
     held: Vec<Held>,
     numbers: HashMap<Rc<str>, u32>,
     free: Vec<u32>,
@@ -49,10 +54,14 @@ struct Held {
     name: Rc<str>,
     serial: u64,
     entries: u64,
+    /// The newest of those that were looked at for [`Topics::link`]; 0 for none.
+    newest: u64,
 }
 
 const NONE: u32 = u32::MAX;
 const EVERYBODY: u32 = u32::MAX - 1;
+/// There is no later one.
+const LAST: u32 = u32::MAX;
 
 /// What a topic takes beside its name, which is held once.
 const TOPIC_BYTES: usize = size_of::<Held>() + 2 * size_of::<(Rc<str>, u32)>() + size_of::<u32>();
@@ -63,6 +72,8 @@ impl Topics {
         Topics {
             first,
             entries: VecDeque::new(),
+            later: VecDeque::new(),
+            linked: first,
             held: Vec::new(),
             numbers: HashMap::new(),
             free: Vec::new(),
@@ -105,9 +116,14 @@ impl Topics {
             && let Some(number) = self.entries.pop_front()
         {
             self.first += 1;
+            self.later.pop_front();
             self.release(number);
         }
         self.first = self.first.max(seq);
+        self.linked = self.linked.max(self.first);
+        if self.later.is_empty() {
+            self.later = VecDeque::new(); // nobody asks any more
+        }
         if self.entries.capacity() > 4 * self.entries.len().max(1024) {
             self.entries.shrink_to(2 * self.entries.len());
         }
@@ -121,6 +137,31 @@ impl Topics {
             self.release(number);
         }
         self.first = self.first.min(seq); // it may have begun with one of those
+        self.linked = self.linked.min(self.first + self.entries.len() as u64);
+    }
+
+    /// Notes which entry is the next of the same topic, of those up to `head`, but of no more than `most` that weren't
+    /// looked at before. True: it is known of all of them. Nobody may cut entries up to `head` any more.
+    pub(super) fn link(&mut self, head: u64, most: u64) -> bool {
+        let end = (head + 1).min(self.first + self.entries.len() as u64);
+        let to = end.min(self.linked.saturating_add(most));
+        for seq in self.linked..to {
+            let at = (seq - self.first) as usize;
+            self.later.push_back(LAST);
+            let Some(held) = self.held.get_mut(self.entries[at] as usize) else { continue };
+            if let Some(before) = held.newest.checked_sub(self.first) {
+                self.later[before as usize] = u32::try_from(seq - held.newest).unwrap_or(LAST);
+            }
+            held.newest = seq;
+        }
+        self.linked = self.linked.max(to);
+        self.linked >= end
+    }
+
+    /// The next entry of the same topic; none where there is none, or where [`Topics::link`] doesn't know of any.
+    pub(super) fn next_of_same(&self, seq: u64) -> Option<u64> {
+        let later = *self.later.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)?;
+        (later != LAST).then(|| seq + u64::from(later))
     }
 
     /// All numbers are below this.
@@ -135,7 +176,9 @@ impl Topics {
 
     /// What it all takes, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<u32>() + self.held.len() * TOPIC_BYTES + self.names
+        (self.entries.capacity() + self.later.capacity()) * size_of::<u32>()
+            + self.held.len() * TOPIC_BYTES
+            + self.names
     }
 
     fn number(&mut self, name: &str) -> u32 {
@@ -145,7 +188,7 @@ impl Topics {
         }
         let name: Rc<str> = name.into();
         self.names += name.len();
-        let held = Held { name: Rc::clone(&name), serial: self.next_serial, entries: 1 };
+        let held = Held { name: Rc::clone(&name), serial: self.next_serial, entries: 1, newest: 0 };
         self.next_serial += 1;
         let number = match self.free.pop() {
             Some(number) => {
@@ -196,11 +239,19 @@ mod tests {
         /// Each entry keeps its topic for as long as it is there, a serial is of one topic alone, and nothing is left
         /// of topics that no entry is of.
         #[test]
-        fn entries_have_their_topics(steps in prop::collection::vec((0u8..8, 0u64..6), 1..200)) {
+        fn entries_have_their_topics(steps in prop::collection::vec((0u8..9, 0u64..6), 1..200)) {
             let (mut topics, mut plain, mut first) = (Topics::from(1), VecDeque::new(), 1);
             let mut serials: HashMap<u64, String> = HashMap::new();
+            let mut linked = 0; // one past the last entry that was looked at
             for (step, number) in steps {
                 match step {
+                    8 => {
+                        let (end, before) = (first + plain.len() as u64, linked.max(first));
+                        let head = end.saturating_sub(1 + number / 3);
+                        let is_all = topics.link(head, number);
+                        linked = before.max((head + 1).min(before + number));
+                        prop_assert_eq!(is_all, linked > head);
+                    }
                     0 => {
                         let seq = first + number.min(plain.len() as u64);
                         topics.forget_before(seq);
@@ -209,9 +260,11 @@ mod tests {
                     }
                     1 => {
                         let seq = (first + plain.len() as u64).saturating_sub(number).max(1);
+                        let seq = if linked > first { seq.max(linked) } else { seq }; // those are committed
                         topics.cut(seq);
                         plain.truncate(seq.saturating_sub(first) as usize);
                         first = first.min(seq);
+                        linked = linked.min(first + plain.len() as u64);
                     }
                     2 => { topics.other(); plain.push_back("*".to_owned()); }
                     3 => { topics.message(&MessageTopic::None); plain.push_back(String::new()); }
@@ -226,6 +279,11 @@ mod tests {
                     let seq = first + at as u64;
                     let is = name_of(&topics, seq);
                     prop_assert_eq!(is.as_ref(), Some(name));
+                    let later = plain.iter().enumerate().skip(at + 1).find(|(_, other)| {
+                        *other == name && name.starts_with("topic")
+                    });
+                    let later = later.map(|(at, _)| first + at as u64).filter(|seq| *seq < linked);
+                    prop_assert_eq!(topics.next_of_same(seq), later, "of {}", seq);
                     if let Some(TopicOf::Topic { serial, name, .. }) = topics.of(seq) {
                         prop_assert_eq!(serials.entry(serial).or_insert_with(|| name.to_owned()), name);
                     }

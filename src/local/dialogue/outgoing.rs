@@ -7,7 +7,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use super::{snapshot::Snapshot, trail::Trail};
-use crate::hub::{Ahead, Cursor, LastValue, Ledger, Log, Lost, Picked, Stretch};
+use crate::hub::{Ahead, Cursor, LastValue, Ledger, Log, Lost, Picked, Stretch, ToldLost};
 
 /// The outgoing side of one client, down to the byte.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(in crate::local) struct Outgoing {
     snapshot: Option<Box<Snapshot>>,
     /// Entries are held back: the client may still say where it wants to begin.
     is_held_back: bool,
+    /// Up to here the client has asked for the entries that are held.
+    whole_to: u64,
     ending: LastWords,
     /// Nothing reaches the client any more, though it may still be heard.
     deaf: bool,
@@ -57,6 +59,8 @@ pub(in crate::local) struct Seek {
     pub(in crate::local) start: u64,
     /// Whether the last values up to there come first.
     pub(in crate::local) snapshot: bool,
+    /// The log's newest entry when it was asked for.
+    pub(in crate::local) head: u64,
     /// Up to where those have what they want who follow, for one that doesn't want all: see [`Cursor::narrow`].
     pub(in crate::local) narrow: Option<Rc<Cell<u64>>>,
 }
@@ -70,9 +74,9 @@ pub(in crate::local) enum Next<'a> {
     Write(&'a [u8]),
     /// As [`Next::Write`]: bytes that other clients get too.
     Lines(Stretch<'a>),
-    /// Pick what the client wants of the entries from this one on, write it, and report with
-    /// [`Outgoing::wrote_picked`].
-    Pick(u64),
+    /// Pick what the client gets of the entries from this one on, write it, and report with
+    /// [`Outgoing::wrote_picked`]: see [`Ahead::ToPick`].
+    Pick { from: u64, latest_to: Option<u64> },
     /// Go on with the snapshot by [`Outgoing::go_on`].
     Snapshot,
     /// The client fell out of the log: declare it with [`Outgoing::declare`], or cut it off.
@@ -99,6 +103,7 @@ impl Outgoing {
             seek,
             snapshot: None,
             is_held_back: false,
+            whole_to: 0,
             ending: LastWords::No,
             deaf: false,
             total: 0,
@@ -152,6 +157,7 @@ impl Outgoing {
             trail.begin(self.total, seek.after); // it hears of what lies between with these lines
         }
         self.change_snapshot(seek.snapshot.then_some(seek.start));
+        self.whole_to = seek.head;
         self.seek = Some(seek);
         self.apply_seek();
     }
@@ -215,7 +221,7 @@ impl Outgoing {
             }
             match self.cursor.as_mut().map(|cursor| cursor.ahead(log)) {
                 Some(Ahead::Bytes(stretch)) => return Next::Lines(stretch),
-                Some(Ahead::ToPick(from)) => return Next::Pick(from),
+                Some(Ahead::ToPick { from, latest_to }) => return Next::Pick { from, latest_to },
                 Some(Ahead::Lost) => return Next::Lost,
                 Some(Ahead::Nothing) | None => {}
             }
@@ -281,16 +287,44 @@ impl Outgoing {
         self.trail.as_ref().map_or(0, |trail| trail.sure(self.total))
     }
 
-    /// Records that the first `written` bytes of what was picked for [`Next::Pick`] are out.
-    pub(in crate::local) fn wrote_picked(&mut self, log: &mut Log, picked: &Picked, written: usize) {
+    /// Records that the first `written` bytes of what was picked for [`Next::Pick`] are out, and returns what was
+    /// declared lost in them.
+    pub(in crate::local) fn wrote_picked<'a>(
+        &mut self,
+        log: &mut Log,
+        picked: &'a Picked,
+        written: usize,
+    ) -> ToldLost<'a> {
         self.total += written as u64;
+        let mut told = ToldLost::default();
         if let Some(cursor) = &mut self.cursor {
-            cursor.wrote_picked(log, picked, written);
+            told = cursor.wrote_picked(log, picked, written);
             self.apply_seek();
+        }
+        if !told.rest.is_empty() {
+            self.replies.extend_from_slice(told.rest); // there are no others, which would have gone before
+            self.charge();
         }
         if self.trail.is_some() {
             self.note();
         }
+        told
+    }
+
+    /// Has the client catch up, if its next entry came before this time, or is lost since it was too slow: see
+    /// [`Cursor::catch_up`]. What it asked for by [`Outgoing::seek`] it gets whole, as long as that is held. True: it
+    /// begins to.
+    pub(in crate::local) fn catch_up(&mut self, log: &Log, before_us: u64) -> bool {
+        let waits = self.seek.is_some() || self.snapshot.is_some() || self.is_held_back;
+        let is_over = waits || self.deaf || self.is_cut_off();
+        let Some(cursor) = self.cursor.as_mut().filter(|_| !is_over) else { return false };
+        let lags = cursor.next() > self.whole_to && log.came_before(cursor.next(), before_us);
+        (lags || cursor.is_too_slow(log)) && cursor.catch_up(log)
+    }
+
+    /// Has it get all again that it wants.
+    pub(in crate::local) fn stop_catching_up(&mut self) {
+        self.cursor.iter_mut().for_each(Cursor::stop_catching_up);
     }
 
     /// From its place on the client gets only what is picked for it, or all again: see [`Cursor::narrow`].

@@ -99,7 +99,7 @@ fn code(trouble: SubscriptionError) -> Code {
 
 /// Declares entries that the client will not get.
 pub(in crate::local) fn gap(lost: Lost) -> Vec<u8> {
-    let (from, to, count) = (Some(lost.from), Some(lost.to), Some(lost.count()));
+    let (from, to, count) = (Some(lost.from), Some(lost.to), Some(lost.count));
     Line::Gap(Gap { from, to, count, why: lost.why.into() }).write()
 }
 

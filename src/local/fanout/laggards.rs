@@ -29,6 +29,8 @@ const BLOCK_WINDOW: usize = 1 << 20;
 pub(super) struct Policy {
     pub(super) slow_client: SlowClient,
     stall_timeout: Duration,
+    /// How old the next entry of a client is that lags, under [`SlowClient::Latest`].
+    pub(super) latest_after: Duration,
     pub(super) max_bytes: usize,
     stalled_lines: usize,
 }
@@ -39,6 +41,7 @@ impl Policy {
             stalled_lines: memory.stalled_lines,
             slow_client: history.slow_client,
             stall_timeout: history.stall_timeout,
+            latest_after: history.latest_after,
             max_bytes: history.max_bytes,
         }
     }
@@ -67,6 +70,7 @@ impl Fanout {
             Wake::Writable(id) => self.one(id, |fanout, client| {
                 let (taken, progress) = (client.outgoing.total(), client.progress);
                 client.lagging = false;
+                fanout.let_catch_up(id, client);
                 let stays = fanout.pump(id, client);
                 if client.outgoing.total() == taken {
                     client.progress = progress; // looked at for nothing
@@ -101,9 +105,10 @@ impl Fanout {
         let needed = match self.0.policy.get().slow_client {
             SlowClient::Block => {
                 let clients = self.0.clients.borrow();
-                clients.values().filter_map(|client| client.outgoing.needs()).min().unwrap_or(u64::MAX)
+                let waited_for = clients.values().filter(|client| self.is_waited_for(client));
+                waited_for.filter_map(|client| client.outgoing.needs()).min().unwrap_or(u64::MAX)
             }
-            SlowClient::Gap | SlowClient::Disconnect => u64::MAX,
+            SlowClient::Gap | SlowClient::Disconnect | SlowClient::Latest => u64::MAX,
         };
         self.0.reader.expire(needed);
     }
@@ -133,8 +138,8 @@ impl Fanout {
     pub(super) fn hold(&self, id: u64, client: &mut Member) {
         let policy = self.0.policy.get();
         let window = BLOCK_WINDOW.min(policy.max_bytes / 2);
-        let holds = policy.slow_client == SlowClient::Block
-            && client.lagging
+        let holds = client.lagging
+            && self.is_waited_for(client)
             && client.outgoing.needs().is_some_and(|seq| !self.0.hub.log().is_within(seq, window));
         if holds == client.holding {
             return;
@@ -171,14 +176,14 @@ impl Fanout {
         }
         let log = self.0.hub.log();
         client.outgoing.declare(&log, |lost| {
-            self.0.hub.counters().gap(lost.why, lost.count());
+            self.0.hub.counters().gap(lost.why, lost.count);
             if lost.why == Why::SlowClient
                 && let Some(unsaid) = self.0.gaps_said.due()
             {
                 tracing::warn!(
                     client = id,
                     name = client.named.as_deref().map(|named| &**named.name()),
-                    lost = lost.count(),
+                    lost = lost.count,
                     unsaid,
                     "a slow client lost entries, and is told so"
                 );
@@ -193,11 +198,16 @@ impl Fanout {
         [gap, &self.0.hub.link_line()].concat()
     }
 
+    /// What happens to a client that is slow.
+    pub(super) fn slow_client(&self, client: &Member) -> SlowClient {
+        client.about.slow_client.unwrap_or(self.0.policy.get().slow_client)
+    }
+
     /// Why a client is cut off for entries that are no longer held, if it is. The raw format has no line to declare
     /// a gap with, and a silent one must not be; another client is cut off for its own slowness alone.
     fn cuts_for_loss(&self, client: &Member) -> Option<Bye> {
         let is_raw = client.about.format == Format::Raw;
-        if !is_raw && self.0.policy.get().slow_client != SlowClient::Disconnect {
+        if !is_raw && self.slow_client(client) != SlowClient::Disconnect {
             return None;
         }
         let log = self.0.hub.log();
@@ -205,6 +215,11 @@ impl Fanout {
             true => Some(Bye::SlowClient),
             false => (is_raw && client.outgoing.is_lost(&log)).then_some(Bye::Discarded),
         }
+    }
+
+    /// Whether the link waits for a client that is too far behind.
+    pub(super) fn is_waited_for(&self, client: &Member) -> bool {
+        self.slow_client(client) == SlowClient::Block
     }
 
     pub(super) fn cut_off(&self, id: u64, client: &mut Member, why: Bye) {

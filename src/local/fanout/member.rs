@@ -6,7 +6,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::names::Named;
 use crate::{
-    config::{Format, TopicPattern},
+    config::{Format, SlowClient, TopicPattern},
     local::{
         dialogue::{outgoing::Outgoing, replies, rights::Who},
         selections::Narrowing,
@@ -53,6 +53,8 @@ pub(in crate::local) struct About {
     pub(in crate::local) max_line: usize,
     /// What its listener lets through; all where it says nothing.
     pub(in crate::local) topics: Option<Vec<TopicPattern>>,
+    /// What its listener says of those who are slow; as `history.slow_client` says, where it says nothing.
+    pub(in crate::local) slow_client: Option<SlowClient>,
     /// To be told when the client is dismissed.
     pub(in crate::local) dismissed: Rc<Notify>,
 }

@@ -9,7 +9,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Fanout, Member};
-use crate::{config::SlowClient, local::dialogue::outgoing::Next};
+use crate::local::{
+    dialogue::{outgoing::Next, replies},
+    latest::{self, MAX_LOOKED_AT},
+};
 
 /// So many writes for one client in a row; then the others have their turn.
 const WRITES_PER_TURN: usize = 8;
@@ -20,7 +23,6 @@ const BURST_KEPT: Duration = Duration::from_secs(1);
 impl Fanout {
     /// Gives every client what lies ahead of it.
     pub(super) fn offer(&self) {
-        let block = self.0.policy.get().slow_client == SlowClient::Block;
         let needed = Cell::new(u64::MAX);
         self.0.burst.borrow_mut().begin(self.count());
         if !self.0.newcomers.borrow().is_empty() {
@@ -34,9 +36,9 @@ impl Fanout {
                 fanout.hold(id, client);
             }
             let waits = client.lagging || client.outgoing.is_held_back();
-            if block
+            if waits
                 && stays
-                && waits
+                && fanout.is_waited_for(client)
                 && let Some(seq) = client.outgoing.needs()
             {
                 needed.set(needed.get().min(seq));
@@ -67,6 +69,7 @@ impl Fanout {
             return true;
         }
         let Member { about, stream, outgoing, selection, narrowing, .. } = client;
+        let mut latest = self.0.latest.borrow_mut();
         let mut burst = self.0.burst.borrow_mut();
         let turn = self.0.reader.with_log(|log| {
             for _ in 0..WRITES_PER_TURN {
@@ -78,17 +81,38 @@ impl Fanout {
                         outgoing.go_on(log, narrowing.patterns(), |value| narrowing.wants_on(value.topic));
                         continue;
                     }
-                    Next::Pick(from) => {
+                    Next::Pick { from, latest_to } => {
                         let mut selections = self.0.selections.borrow_mut();
-                        let Some(selection) = *selection else { return Turn::Done };
-                        let picked = selections.pick(log, selection, about.format, from);
+                        let picked = match (latest_to, *selection) {
+                            (Some(to), selection) => {
+                                if !log.link_topics(MAX_LOOKED_AT) {
+                                    return Turn::Over;
+                                }
+                                let is_wanted =
+                                    |seq| selection.is_none_or(|at| selections.wants(log, at, seq));
+                                latest::pick(
+                                    &mut latest,
+                                    log,
+                                    (from, to),
+                                    about.format,
+                                    is_wanted,
+                                    replies::gap,
+                                );
+                                &*latest
+                            }
+                            (None, Some(selection)) => selections.pick(log, selection, about.format, from),
+                            (None, None) => return Turn::Done,
+                        };
                         let (length, result) = match picked.bytes() {
                             [] => (0, Ok(0)),
                             bytes => (bytes.len(), stream.socket().write(bytes)),
                         };
                         match result {
                             Ok(written) => {
-                                outgoing.wrote_picked(log, picked, written);
+                                let told = outgoing.wrote_picked(log, picked, written);
+                                if told.gaps > 0 {
+                                    self.0.hub.counters().conflated(told.gaps, told.entries);
+                                }
                                 if written < length {
                                     return Turn::Full;
                                 }
@@ -116,7 +140,7 @@ impl Fanout {
             }
             Turn::Over
         });
-        drop(burst);
+        drop((burst, latest));
         client.relieve();
         match turn {
             Turn::Done => true,
@@ -140,6 +164,7 @@ impl Fanout {
             }
             Turn::Lost => {
                 self.lost(id, client);
+                self.let_catch_up(id, client);
                 self.write_out(id, client)
             }
         }

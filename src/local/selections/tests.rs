@@ -168,7 +168,7 @@ impl Stage {
                             outgoing.declare(log, |lost| words(lost).into_bytes());
                             continue;
                         }
-                        Next::Pick(from) => {
+                        Next::Pick { from, .. } => {
                             let picked = selections.pick(log, selection.unwrap(), *format, from);
                             let (length, written) = Client::take(got, room, picked.bytes());
                             outgoing.wrote_picked(log, picked, written);
@@ -226,7 +226,7 @@ impl Stage {
                 let after = head.saturating_sub(back);
                 let start = after.max(self.hub.log().oldest() - 1);
                 let lines = format!("at {after} {start}\n").into_bytes();
-                client.outgoing.seek(&lines, Seek { after, start, snapshot: false, narrow: upto });
+                client.outgoing.seek(&lines, Seek { after, start, head, snapshot: false, narrow: upto });
                 client.wanted.push(vec![(0, wants)]);
             }
         }

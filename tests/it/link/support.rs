@@ -167,7 +167,7 @@ impl Rig {
                     }
                     Ahead::Nothing => return,
                     Ahead::Lost => panic!("the log is too small for this test"),
-                    Ahead::ToPick(_) => panic!("it gets everything"),
+                    Ahead::ToPick { .. } => panic!("it gets everything"),
                 };
                 self.cursor.wrote(log, written);
             }

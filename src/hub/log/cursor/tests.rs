@@ -205,7 +205,7 @@ proptest! {
                 Step::Write { client, bytes } => {
                     let (cursor, seen) = &mut clients[client];
                     match cursor.ahead(&log) {
-                        Ahead::Nothing | Ahead::ToPick(_) => {}
+                        Ahead::Nothing | Ahead::ToPick { .. } => {}
                         Ahead::Lost => {
                             let is_too_slow = cursor.is_too_slow(&log);
                             let lost = cursor.skip_lost(&log).unwrap();

@@ -53,7 +53,7 @@ fn a_seek_waits_for_the_end_of_the_line_under_way() {
     (0..3).for_each(|_| append(&mut log, 1));
     write(&mut outgoing, &mut log, 4);
     write(&mut outgoing, &mut log, 1);
-    outgoing.seek(b"attached\n", Seek { after: 0, start: 0, snapshot: false, narrow: None });
+    outgoing.seek(b"attached\n", Seek { after: 0, start: 0, head: 0, snapshot: false, narrow: None });
     assert_eq!(all(&mut outgoing, &mut log), " x\nattached\n1 x\n2 x\n3 x\n");
     assert_eq!(outgoing.ledger(&log), Ledger { entries: 3, delivered: 3, lost: 0, passed: 0, ahead: 0 });
 }
@@ -65,7 +65,7 @@ fn a_ledger_begins_with_the_attach_that_was_answered() {
     let mut outgoing = receiver();
     write(&mut outgoing, &mut log, 15); // into the second line
     assert_eq!(outgoing.ledger(&log).delivered, 1);
-    outgoing.seek(b"attached\n", Seek { after: 1, start: 2, snapshot: false, narrow: None });
+    outgoing.seek(b"attached\n", Seek { after: 1, start: 2, head: 3, snapshot: false, narrow: None });
     // the line under way is still to be ended
     let now = outgoing.ledger(&log);
     assert_eq!(now, Ledger { entries: 2, lost: 1, ahead: 1, ..Ledger::default() });
@@ -80,7 +80,7 @@ fn what_a_seek_declares_lost_counts_and_what_is_lost_later_is_lost_after_it() {
     let fill = |log: &mut Log| (0..10).for_each(|_| append(log, 20_000));
     fill(&mut log);
     let start = log.oldest() - 1;
-    outgoing.seek(b"attached, and a gap\n", Seek { after: 0, start, snapshot: false, narrow: None });
+    outgoing.seek(b"attached, and a gap\n", Seek { after: 0, start, head: 0, snapshot: false, narrow: None });
     fill(&mut log); // before the answer is read
     assert_eq!(
         outgoing.ledger(&log),
@@ -104,7 +104,7 @@ fn entries_that_are_held_back_come_once_wherever_the_client_begins() {
     outgoing.reply(b"hello\n");
     assert_eq!(all(&mut outgoing, &mut log), "hello\n");
     assert_eq!(outgoing.next(&log), Next::Wait);
-    outgoing.seek(b"attached\n", Seek { after: 1, start: 1, snapshot: false, narrow: None });
+    outgoing.seek(b"attached\n", Seek { after: 1, start: 1, head: 0, snapshot: false, narrow: None });
     assert_eq!(all(&mut outgoing, &mut log), "attached\n2 x\n3 x\n");
     assert!(!outgoing.begin(), "it has begun");
     let mut silent = receiver();
@@ -199,9 +199,9 @@ fn every_attach_is_answered_in_its_order() {
     let (mut log, mut outgoing) = (log(), receiver());
     (0..3).for_each(|_| append(&mut log, 1));
     write(&mut outgoing, &mut log, 2);
-    outgoing.seek(b"first\n", Seek { after: 2, start: 2, snapshot: false, narrow: None });
+    outgoing.seek(b"first\n", Seek { after: 2, start: 2, head: 0, snapshot: false, narrow: None });
     outgoing.reply(b"pong\n");
-    outgoing.seek(b"second\n", Seek { after: 1, start: 1, snapshot: false, narrow: None });
+    outgoing.seek(b"second\n", Seek { after: 1, start: 1, head: 0, snapshot: false, narrow: None });
     assert_eq!(all(&mut outgoing, &mut log), "x\nfirst\npong\nsecond\n2 x\n3 x\n");
 }
 

@@ -42,7 +42,7 @@ impl Client {
     fn attach(&mut self, hub: &Hub, back: u64) {
         let head = hub.log().head();
         let start = head.saturating_sub(back);
-        let seek = Seek { after: start, start, snapshot: true, narrow: None };
+        let seek = Seek { after: start, start, head: start, snapshot: true, narrow: None };
         self.outgoing.seek(format!("attached {start}\n").as_bytes(), seek);
     }
 
