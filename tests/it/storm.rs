@@ -15,6 +15,7 @@ use std::{
 
 use crate::common;
 
+mod calls;
 mod clients;
 mod frames;
 mod oracle;
@@ -24,6 +25,7 @@ mod plants;
 mod record;
 mod run;
 mod server;
+mod shared;
 mod specimen;
 mod topics;
 

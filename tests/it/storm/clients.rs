@@ -15,18 +15,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
 use rustix::net::{RecvFlags, recv};
 use serde_json::Value;
 
 use super::{
+    calls::{Call, How},
     oracle::{Head, head},
     payload::{send, send_line},
     plan::{Program, Want},
-    record::{Attach, Session},
+    record::{Attach, Session, Sub},
     server::pause,
     topics::OF_LISTENER,
 };
 use crate::common::DEADLINE;
+
+/// So many answers each client gets that asks, once the storm has passed.
+const CALM_ANSWERS: usize = 10;
 
 /// All clients of a storm.
 pub(crate) struct Crowd {
@@ -39,6 +44,8 @@ struct Shared {
     begun: Instant,
     socket: PathBuf,
     sessions: AtomicU64,
+    /// What each session that is there has asked for.
+    present: Mutex<BTreeMap<u64, Arc<Mutex<Asked>>>>,
     /// The storm has passed: begin nothing new, and read on to the end.
     calm: AtomicBool,
     /// The daemon stops for the last time: don't come back.
@@ -55,6 +62,7 @@ impl Crowd {
             begun,
             socket: socket.to_owned(),
             sessions: AtomicU64::new(1),
+            present: Mutex::default(),
             calm: AtomicBool::new(false),
             last: AtomicBool::new(false),
             open: Mutex::new(0),
@@ -74,6 +82,17 @@ impl Crowd {
         let (open, timeout) =
             self.shared.settled.wait_timeout_while(open, DEADLINE, |open| *open > 0).unwrap();
         if timeout.timed_out() { Err(format!("{open} sends' fates are never told")) } else { Ok(()) }
+    }
+
+    /// How many clients have which topic, as they were told.
+    pub(crate) fn holds(&self) -> BTreeMap<String, u64> {
+        let mut holds = BTreeMap::new();
+        for asked in self.shared.present.lock().unwrap().values() {
+            for topic in &asked.lock().unwrap().holds {
+                *holds.entry(topic.clone()).or_default() += 1;
+            }
+        }
+        holds
     }
 
     /// The daemon is about to stop for the last time.
@@ -150,20 +169,32 @@ impl Shared {
         };
         let writing = stream.try_clone().unwrap();
         let asked = Arc::new(Mutex::new(Asked::default()));
+        self.present.lock().unwrap().insert(number, Arc::clone(&asked));
         let writer = Writer { number, stream: writing, asked: Arc::clone(&asked), shared: Arc::clone(self) };
         self.opened(1);
         let (of_writer, place) = (program.clone(), place.filter(|_| !self.calm()));
         let writer = thread::spawn(move || writer.write(&of_writer, place));
         session.left = self.read(stream.try_clone().unwrap(), program, &asked, &mut session.lines);
+        let (until, mut over) = (self.begun.elapsed(), asked.lock().unwrap());
+        (over.is_over, over.until) = (true, until);
+        over.holds.clear();
+        drop(over);
+        self.settled.notify_all();
         // whatever it writes, nobody is there
         let _ = stream.shutdown(Shutdown::Both);
         writer.join().expect("a writer doesn't panic");
+        self.present.lock().unwrap().remove(&number);
         let asked = std::mem::take(&mut *asked.lock().unwrap());
         self.closed(asked.open.len());
         session.time.1 = self.begun.elapsed();
         session.written = asked.written;
         session.sends = asked.sends;
         session.attaches = asked.attaches;
+        session.until = asked.until;
+        session.subs = asked.subs;
+        session.losses = asked.losses;
+        session.calls = asked.calls;
+        session.cancels = asked.cancels;
         session
     }
 
@@ -224,7 +255,10 @@ impl Shared {
                 Program::Reattacher { lines: enough } if lines.len() > *enough && !self.calm() => {
                     return true;
                 }
-                Program::HangsUp(time) | Program::Hoards { time, .. }
+                Program::HangsUp(time)
+                | Program::Hoards { time, .. }
+                | Program::Calls { leaves: Some(time), .. }
+                | Program::Subscribes { leaves: Some(time), .. }
                     if begun.elapsed() > *time && !self.calm() =>
                 {
                     return true;
@@ -243,6 +277,10 @@ impl Shared {
                     asked.lock().unwrap().place.iter_mut().for_each(|place| place.1 = seq);
                 }
                 Head::Other => {
+                    self.note(&line, &mut asked.lock().unwrap());
+                    if line.starts_with(b"{\"type\":\"answer\"") && self.calm() {
+                        asked.lock().unwrap().answers += 1;
+                    }
                     if let Some((id, true)) = fate(&line)
                         && asked.lock().unwrap().open.remove(&id)
                     {
@@ -257,6 +295,40 @@ impl Shared {
         }
     }
 
+    /// What a line says of topics that are shared.
+    fn note(&self, line: &[u8], asked: &mut Asked) {
+        if asked.subs.is_empty()
+            || !(line.starts_with(b"{\"type\":\"ok\"") || line.starts_with(b"{\"type\":\"error\""))
+        {
+            return;
+        }
+        let now = self.begun.elapsed();
+        let line: Value = serde_json::from_slice(line).unwrap_or_default();
+        let named = line["topics"].as_array().into_iter().flatten();
+        let named: Vec<String> = named.filter_map(|topic| Some(topic.as_str()?.to_owned())).collect();
+        let Asked { subs, losses, holds, .. } = asked;
+        let Some(sub) = line["id"].as_str().and_then(|id| subs.get_mut(id)) else {
+            // after a time-out it still has them
+            if line["id"].is_null() && !named.is_empty() && line["code"] != "timeout" {
+                holds.retain(|topic| !named.contains(topic));
+                losses.push((now, named));
+            }
+            return;
+        };
+        if line["result"] == "queued" {
+            return;
+        }
+        sub.told = Some((now, line["type"] == "ok"));
+        match (sub.more, line["type"] == "ok") {
+            (true, _) => {
+                holds.extend(sub.topics.iter().filter(|topic| !named.contains(topic)).cloned());
+                holds.retain(|topic| !named.contains(topic));
+            }
+            (false, true) => holds.retain(|topic| !sub.topics.contains(topic)),
+            (false, false) => {}
+        }
+    }
+
     fn opened(&self, count: usize) {
         *self.open.lock().unwrap() += count;
     }
@@ -268,7 +340,7 @@ impl Shared {
 }
 
 fn is_raw(program: &Program) -> bool {
-    matches!(program, Program::Raw { .. })
+    matches!(program, Program::Raw { .. } | Program::RawCalls { .. })
 }
 
 fn is_narrowed(program: &Program) -> bool {
@@ -279,6 +351,18 @@ fn is_narrowed(program: &Program) -> bool {
 #[derive(Default)]
 struct Asked {
     sends: BTreeMap<String, u64>,
+    /// When the reader came to its end.
+    until: Duration,
+    subs: BTreeMap<String, Sub>,
+    losses: Vec<(Duration, Vec<String>)>,
+    /// The topics that it has, as it was told.
+    holds: BTreeSet<String>,
+    /// The reader has come to its end.
+    is_over: bool,
+    /// How many requests were answered since the storm has passed.
+    answers: usize,
+    calls: BTreeMap<String, u64>,
+    cancels: BTreeMap<String, String>,
     attaches: BTreeMap<String, Attach>,
     /// The epoch and the last entry that it has read, once it knows.
     place: Option<(String, u64)>,
@@ -305,6 +389,61 @@ impl Writer {
     fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.asked.lock().unwrap().written += bytes.len();
         self.stream.write_all(bytes)
+    }
+
+    /// Asks the server, by a request or by a send.
+    fn call(&mut self, call: Call, by_send: bool) -> io::Result<()> {
+        let seed = self.shared.seed;
+        let (id, op) = match by_send {
+            true => (format!("c{}", call.k), "send"),
+            false => (format!("r{}", call.k), "request"),
+        };
+        // a send without an id is no request
+        let own = call.own_id(seed).or(by_send.then(|| (call.k + 1).to_string()));
+        let timeout = if call.k % 7 == 3 && !by_send { ",\"timeout_ms\":90" } else { "" };
+        let text = call.text(seed, own.as_deref());
+        let mut asked = self.asked.lock().unwrap();
+        asked.calls.insert(id.clone(), call.k);
+        asked.open.insert(id.clone());
+        drop(asked);
+        self.shared.opened(1);
+        self.say(format!("{{\"op\":\"{op}\",\"id\":\"{id}\",\"json\":{text}{timeout}}}\n").as_bytes())
+    }
+
+    /// Waits for what comes of a request. False when the connection is over.
+    fn hears_of(&self, id: &str) -> bool {
+        let waits = |_: &mut usize| {
+            let asked = self.asked.lock().unwrap();
+            asked.open.contains(id) && !asked.is_over
+        };
+        let open = self.shared.open.lock().unwrap();
+        let (open, wait) = self.shared.settled.wait_timeout_while(open, DEADLINE, waits).unwrap();
+        drop(open);
+        assert!(!wait.timed_out(), "{id} is never answered");
+        !self.asked.lock().unwrap().is_over
+    }
+
+    /// Subscribes, or gives up, and waits for what comes of it. False when the connection is over.
+    fn subscribe(&mut self, id: &str, more: bool, topics: Vec<String>) -> io::Result<bool> {
+        let op = if more { "subscribe" } else { "unsubscribe" };
+        let line = format!("{{\"op\":\"{op}\",\"id\":\"{id}\",\"topics\":{topics:?}}}\n");
+        let mut asked = self.asked.lock().unwrap();
+        asked.subs.insert(id.into(), Sub { topics, more, at: self.shared.begun.elapsed(), told: None });
+        asked.open.insert(id.into());
+        drop(asked);
+        self.shared.opened(1);
+        self.say(line.as_bytes())?;
+        Ok(self.hears_of(id))
+    }
+
+    fn cancel(&mut self, k: u64) -> io::Result<()> {
+        let mut asked = self.asked.lock().unwrap();
+        let id = format!("x{}", asked.cancels.len());
+        asked.cancels.insert(id.clone(), format!("r{k}"));
+        asked.open.insert(id.clone());
+        drop(asked);
+        self.shared.opened(1);
+        self.say(format!("{{\"op\":\"cancel\",\"id\":\"{id}\",\"request\":\"r{k}\"}}\n").as_bytes())
     }
 
     fn attach(&mut self, id: &str, attach: Attach) -> io::Result<()> {
@@ -359,6 +498,70 @@ impl Writer {
                 self.say(begin)?;
                 self.say(&vec![b'x'; bytes - begin.len()])?;
             }
+            Program::Calls { calls, by_send, pause: time, .. } => {
+                for k in 0..*calls {
+                    if self.shared.calm() {
+                        break;
+                    }
+                    self.call(Call { session: self.number, k }, *by_send && k % 2 == 0)?;
+                    pause(*time);
+                    if k % 5 == 4 {
+                        self.cancel(k - k % 3)?;
+                    }
+                }
+                // it has passed: now answers come
+                for k in (*calls..).take_while(|_| !*by_send) {
+                    let asked = self.asked.lock().unwrap();
+                    if asked.answers >= CALM_ANSWERS || asked.is_over {
+                        break;
+                    }
+                    drop(asked);
+                    let call = Call { session: self.number, k };
+                    self.call(call, false)?;
+                    if call.how(self.shared.seed) == How::Endless {
+                        self.cancel(k)?;
+                    }
+                    self.hears_of(&format!("r{k}"));
+                    pause(Duration::from_millis(2));
+                }
+                // what has no end of its own
+                let open: Vec<String> = self.asked.lock().unwrap().open.iter().cloned().collect();
+                for id in open.iter().filter_map(|id| id.strip_prefix('r')) {
+                    let k = id.parse().expect("it is a number");
+                    if (Call { session: self.number, k }).how(self.shared.seed) == How::Endless {
+                        self.cancel(k)?;
+                    }
+                }
+            }
+            Program::Subscribes { asks, pause: time, .. } => {
+                let mut rng = Rng::with_seed(self.shared.seed ^ self.number);
+                for (k, topics) in asks.iter().enumerate() {
+                    let held: Vec<String> = self.asked.lock().unwrap().holds.iter().cloned().collect();
+                    let gives_up = held.is_empty() || rng.u32(0..5) > 1;
+                    let some = held.into_iter().filter(|_| rng.bool()).collect::<Vec<_>>();
+                    let (more, topics) = match gives_up || some.is_empty() {
+                        true => (true, topics.clone()),
+                        false => (false, some),
+                    };
+                    if self.shared.calm() || !self.subscribe(&format!("u{k}"), more, topics)? {
+                        break;
+                    }
+                    pause(*time);
+                }
+            }
+            Program::RawCalls { calls, pause: time } => {
+                for k in 0..*calls {
+                    if self.shared.calm() {
+                        break;
+                    }
+                    let call = Call { session: self.number, k };
+                    let own = call.own_id(self.shared.seed).unwrap_or_else(|| (k + 1).to_string());
+                    self.asked.lock().unwrap().calls.insert(k.to_string(), k);
+                    let line = call.text(self.shared.seed, Some(&own));
+                    self.say(format!("{line}\n").as_bytes())?;
+                    pause(*time);
+                }
+            }
             Program::Pipeliner { asks } => {
                 let all: String =
                     (0..*asks).map(|k| format!("{{\"op\":\"ping\",\"id\":\"p{k}\"}}\n")).collect();
@@ -388,10 +591,12 @@ fn peek(stream: &UnixStream, into: &mut Vec<u8>) {
 /// The id in an answer, and whether it is the last one to it.
 fn fate(line: &[u8]) -> Option<(String, bool)> {
     let line: Value = serde_json::from_slice(line).ok()?;
-    if !matches!(line["type"].as_str()?, "ok" | "error") {
-        return None;
+    let id = line["id"].as_str()?.to_owned();
+    match line["type"].as_str()? {
+        "ok" | "error" => Some((id, line["result"] != "queued")),
+        "answer" => Some((id, line["more"] != true)),
+        _ => None,
     }
-    Some((line["id"].as_str()?.to_owned(), line["result"] != "queued"))
 }
 
 /// The last entry that a session has worked off: where it goes on.

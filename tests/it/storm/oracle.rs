@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::{payload::digits, record::Record, topics::Taste};
 
+mod calls;
 mod history;
 mod link;
 mod reading;
 mod sends;
+mod shared;
 
 /// What is wrong, a sentence each; nothing, if all promises held.
 pub(crate) fn judge(record: &Record) -> Vec<String> {
@@ -19,6 +21,8 @@ pub(crate) fn judge(record: &Record) -> Vec<String> {
     let places = history::judge(record, &logs, &mut faults);
     reading::judge(record, &logs, &places, &mut faults);
     sends::judge(record, &mut faults);
+    calls::judge(record, &mut faults);
+    shared::judge(record, &mut faults);
     link::judge(record, &logs, &mut faults);
     let (taken, bound) = record.memory;
     if taken > bound {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::topics;
+use super::{calls, shared, topics};
 
 /// A whole storm.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,10 @@ pub(crate) struct Plan {
     pub(crate) rotates: bool,
     /// `[topics]` names the topics of messages, and some clients and listeners narrow.
     pub(crate) topics: bool,
+    /// Clients share subscriptions.
+    pub(crate) shares: bool,
+    /// `requests.rewrite_sends`, where there are `[requests]` at all.
+    pub(crate) rewrites: Option<bool>,
     /// `memory.unfinished_lines`, if it is so small that clients are refused for it; `listener.max_line` is the
     /// largest that goes with it.
     pub(crate) unfinished: Option<usize>,
@@ -99,6 +103,12 @@ pub(crate) enum Program {
     Pipeliner { asks: usize },
     /// Asks for the status.
     Asker { pause: Duration },
+    /// Asks the server, each after a pause, by requests and by sends; cancels some, and leaves after so long, if ever.
+    Calls { calls: u64, by_send: bool, pause: Duration, leaves: Option<Duration> },
+    /// Subscribes to these, one after the other, and gives some up; leaves after so long, if ever.
+    Subscribes { asks: Vec<Vec<String>>, pause: Duration, leaves: Option<Duration> },
+    /// Asks the server by lines on a raw listener.
+    RawCalls { calls: u64, pause: Duration },
 }
 
 /// What a client wants for a while.
@@ -144,7 +154,13 @@ impl Plan {
         // and so was this
         let mut third = Rng::with_seed(seed.rotate_left(23) ^ 0x70_71c5);
         let has_topics = third.u32(0..4) > 0;
-        let topics = if has_topics { "[topics]\npointer = \"/topic\"\n" } else { "" };
+        let shares = has_topics && third.u32(0..3) > 0;
+        let shared = if shares { shared::config(third.bool(), third.u64(1..5)) } else { String::new() };
+        let topics =
+            if has_topics { format!("[topics]\npointer = \"/topic\"\n{shared}") } else { String::new() };
+        let rewrites = (third.u32(0..4) > 0).then(|| third.bool());
+        let max_in_flight = *choose(&mut third, &[0, 0, 3]);
+        let requests = rewrites.map_or(String::new(), |rewrites| calls::config(max_in_flight, rewrites));
         let section = |beat: u64, initial: u64, outbox: u64, header: &str| {
             format!(
                 "[upstream]\nurl = URLS\ncompression = {compression}\nconnect_timeout = \"500ms\"\nproxy = \"off\"\n\
@@ -155,7 +171,7 @@ impl Plan {
                  {rotate}[memory]\n{memory}stalled_lines = \"{}\"\n\
                  [outbox]\nmax_messages = {outbox}\nmax_bytes = \"256KiB\"\nttl = \"400ms\"\n\
                  [limits]\nmessages = {limits}\nexcess = \"{excess}\"\n\
-                 {topics}[shutdown]\ntimeout = \"10s\"\n[log]\nlevel = \"debug\"\n",
+                 {topics}{requests}[shutdown]\ntimeout = \"10s\"\n[log]\nlevel = \"debug\"\n",
                 if tight { "1MiB" } else { "32MiB" },
             )
         };
@@ -173,6 +189,13 @@ impl Plan {
         if unfinished.is_some() {
             clients.extend((0..more.usize(2..4)).map(|_| Program::draw_hoarder(&mut more)));
         }
+        if shares {
+            clients.extend((0..third.usize(2..6)).map(|_| Program::draw_subscriber(&mut third)));
+        }
+        if let Some(rewrites) = rewrites {
+            let callers = third.usize(2..5);
+            clients.extend((0..callers).map(|_| Program::draw_caller(&mut third, rewrites)));
+        }
         if has_topics {
             clients.extend((0..third.usize(2..6)).map(|_| Program::draw_narrowed(&mut third)));
         }
@@ -185,6 +208,8 @@ impl Plan {
             tight,
             rotates,
             topics: has_topics,
+            shares,
+            rewrites,
             unfinished,
             history,
             scripts,
@@ -262,6 +287,21 @@ impl Program {
         }
         let wants = (0..rng.usize(1..12)).map(|_| Want { topics: topics::draw_taste(rng), on: rng.bool() });
         Program::Narrows { narrowed, wants: wants.collect(), pause: ms(rng, 5..150) }
+    }
+
+    fn draw_subscriber(rng: &mut Rng) -> Program {
+        let asks = (0..rng.usize(1..25)).map(|_| shared::draw(rng)).collect();
+        let leaves = (rng.u32(0..3) == 0).then(|| ms(rng, 30..500));
+        Program::Subscribes { asks, pause: ms(rng, 0..60), leaves }
+    }
+
+    fn draw_caller(rng: &mut Rng, rewrites: bool) -> Program {
+        let (calls, pause) = (rng.u64(5..60), ms(rng, 0..20));
+        if rewrites && rng.u32(0..3) == 0 {
+            return Program::RawCalls { calls, pause };
+        }
+        let leaves = (rng.u32(0..3) == 0).then(|| ms(rng, 30..400));
+        Program::Calls { calls, by_send: rewrites && rng.bool(), pause, leaves }
     }
 
     fn draw_hoarder(rng: &mut Rng) -> Program {

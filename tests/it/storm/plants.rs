@@ -7,6 +7,7 @@ use fastrand::Rng;
 use serde_json::Value;
 
 use super::{
+    calls::{Asked, What},
     oracle::{Head, head, judge, number},
     payload::{EACH, Payload, raw_number, send_key},
     plan::Plan,
@@ -18,7 +19,7 @@ use super::{
 type Plant = fn(&mut Record, &mut Rng) -> bool;
 
 /// What is planted, the beginning of the judge's sentence about it, and how.
-const PLANTS: [(&str, &[&str], Plant); 38] = [
+const PLANTS: [(&str, &[&str], Plant); 46] = [
     ("an entry is dropped", &["order"], |record, rng| entry(record, rng, |lines, at| drop(lines.remove(at)))),
     ("an entry comes twice", &["order"], |record, rng| {
         entry(record, rng, |lines, at| lines.insert(at, lines[at].clone()))
@@ -276,6 +277,49 @@ const PLANTS: [(&str, &[&str], Plant); 38] = [
             })
         })
     }),
+    ("a request is altered", &["request"], |record, _| asked(record, |asked| asked[0].text.push(' '))),
+    ("a request arrives twice", &["request"], |record, _| {
+        asked(record, |asked| {
+            let (mut again, last) = (asked[0].clone(), asked.last().map_or(0, |asked| asked.id));
+            again.id = last + 1;
+            again.text = again.text.replacen(&format!(":{}", asked[0].id), &format!(":{}", last + 1), 1);
+            asked.push(again);
+        })
+    }),
+    ("an id of wsfan's comes a second time", &["request"], |record, _| {
+        asked(record, |asked| {
+            let id = asked[0].id;
+            asked.iter_mut().for_each(|asked| asked.id = id);
+        })
+    }),
+    ("an answer comes twice", &["answer"], |record, rng| {
+        line(record, rng, is_answer, |lines, at| lines.insert(at, lines[at].clone()))
+    }),
+    ("another client's answer comes", &["answer"], |record, rng| {
+        line(record, rng, is_answer, |lines, at| replace(&mut lines[at], "\"answer\":[", "\"answer\":[1"))
+    }),
+    ("an answer has an id that isn't the client's", &["answer"], |record, rng| {
+        line(record, rng, is_answer, |lines, at| replace(&mut lines[at], "], \"id\":", "], \"id\":7"))
+    }),
+    ("a request that was answered is said to have failed", &["answer"], |record, rng| {
+        line(record, rng, is_answer, |lines, at| {
+            let id = String::from_utf8_lossy(&lines[at]).split('"').nth(7).unwrap().to_owned();
+            let error = format!("{{\"type\":\"error\",\"id\":\"{id}\",\"code\":\"link_down\"}}");
+            lines.insert(at + 1, error.into_bytes());
+        })
+    }),
+    ("nothing is told of a request", &["answer"], |record, _| {
+        let last = record.lives.last().unwrap().epoch.clone();
+        of_life(record, &last).into_iter().filter(|session| !session.left).any(|session| {
+            let asked = session.calls.keys().find(|id| id.starts_with('r')).cloned();
+            let Some(id) = asked.filter(|_| session.lines.last().is_some_and(|line| is_bye(line))) else {
+                return false;
+            };
+            let of = format!("\"id\":\"{id}\"");
+            session.lines.retain(|line| !String::from_utf8_lossy(line).contains(&of));
+            true
+        })
+    }),
     ("more memory is taken", &["memory"], |record, _| {
         record.memory.0 = record.memory.1 + 1;
         true
@@ -348,6 +392,13 @@ fn line(
         places.extend(so.map(|(at, _)| (of, at)));
     }
     pick(record, rng, &places, change)
+}
+
+/// Changes what arrived of requests on a connection.
+fn asked(record: &mut Record, change: fn(&mut Vec<Asked>)) -> bool {
+    let is_call = |asked: &Asked| matches!(asked.what, What::Call(_));
+    let calls = |attempt: &&mut Attempt| attempt.asked.len() > 1 && is_call(&attempt.asked[0]);
+    record.attempts.iter_mut().find(calls).map(|attempt| change(&mut attempt.asked)).is_some()
 }
 
 /// Changes the lines of one that narrows, at a message that it wants.
@@ -445,6 +496,10 @@ fn is_written(line: &[u8]) -> bool {
 
 fn is_status(line: &[u8]) -> bool {
     line.starts_with(b"{\"type\":\"status\"")
+}
+
+fn is_answer(line: &[u8]) -> bool {
+    line.starts_with(b"{\"type\":\"answer\"")
 }
 
 fn is_bye(line: &[u8]) -> bool {

@@ -1,9 +1,16 @@
 //! What a storm was seen to do: by the server, by the clients, and by who held the daemon. The oracle
 //! judges this and nothing else.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
 
-use super::payload::Payload;
+use super::{
+    calls::{Asked, What},
+    payload::Payload,
+};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Record {
@@ -36,8 +43,17 @@ impl Record {
             |what: &str| -> usize { self.lives.iter().map(|life| life.log.matches(what).count()).sum() };
         let is_refused = |line: &Vec<u8>| line.starts_with(b"{\"type\":\"error\",\"code\":\"no_room\"");
         let refused = self.sessions.iter().filter(|session| session.lines.iter().any(is_refused)).count();
+        let calls: usize = self.sessions.iter().map(|session| session.calls.len()).sum();
+        let begins: [&[u8]; 2] = [b"{\"type\":\"answer\"", b"{\"answer\":"];
+        let is_answer = |line: &&Vec<u8>| begins.iter().any(|begin| line.starts_with(begin));
+        let answers = |session: &Session| session.lines.iter().filter(is_answer).count();
+        let answers: usize = self.sessions.iter().map(answers).sum();
+        let subs: usize = self.sessions.iter().map(|session| session.subs.len()).sum();
+        let is_said = |asked: &&Asked| matches!(asked.what, What::Topics { .. });
+        let said = |attempt: &Attempt| attempt.asked.iter().filter(is_said).count();
+        let said: usize = self.attempts.iter().map(said).sum();
         format!(
-            "{} lives, {} connections, {} rotations, {} sessions, {refused} of them refused and {} cut off, {} \
+            "{calls} requests and {answers} answers, {subs} subscriptions of which {said} were said, {} lives, {} connections, {} rotations, {} sessions, {refused} of them refused and {} cut off, {} \
              sends dropped",
             self.lives.len(),
             self.attempts.len(),
@@ -82,6 +98,10 @@ pub(crate) struct Attempt {
     pub(crate) whole: u64,
     /// What clients' messages came, in order.
     pub(crate) received: Vec<Payload>,
+    /// The topics that it has accepted, and that weren't given up.
+    pub(crate) has: BTreeSet<String>,
+    /// What it was asked, in order.
+    pub(crate) asked: Vec<Asked>,
     /// It read all that the daemon wrote: up to a close frame or the end.
     pub(crate) read_to_end: bool,
     /// The reason in its own close frame, when it closed first.
@@ -111,6 +131,18 @@ impl Attach {
     }
 }
 
+/// What a client asked of topics that are shared.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sub {
+    pub(crate) topics: Vec<String>,
+    /// It subscribes, or gives them up.
+    pub(crate) more: bool,
+    /// When it was written.
+    pub(crate) at: Duration,
+    /// When it was answered at last, and whether that was an `ok`.
+    pub(crate) told: Option<(Duration, bool)>,
+}
+
 /// One connection of a client.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Session {
@@ -124,6 +156,16 @@ pub(crate) struct Session {
     pub(crate) lines: Vec<Vec<u8>>,
     /// Its sends, by their ids.
     pub(crate) sends: BTreeMap<String, u64>,
+    /// Which of its requests each id is of, those that it sends as any other message included.
+    pub(crate) calls: BTreeMap<String, u64>,
+    /// Which requests it has cancelled, by the ids of its cancels.
+    pub(crate) cancels: BTreeMap<String, String>,
+    /// What it asked of shared topics, by its ids.
+    pub(crate) subs: BTreeMap<String, Sub>,
+    /// Topics that it was told not to have any more, and when.
+    pub(crate) losses: Vec<(Duration, Vec<String>)>,
+    /// When it left, or read that it is over.
+    pub(crate) until: Duration,
     /// What its listener lets through; nothing, if that is all.
     pub(crate) taste: Option<Vec<String>>,
     /// Where it attached, by its ids.

@@ -2,10 +2,11 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::common::{DEADLINE, Daemon};
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+use serde_json::Value;
 
 const MIB: usize = 1 << 20;
 
@@ -77,6 +79,9 @@ pub(crate) fn run(plan: &Plan) -> Record {
     let epoch = &stage.record.lives.last().expect("it lives").epoch;
     let all = format!("{{\"op\":\"attach\",\"since\":{{\"epoch\":\"{epoch}\",\"seq\":0}}}}\n");
     stage.until(&all, |line| oracle::number(plan.seed, line.trim_end().as_bytes()).is_some_and(last));
+    if plan.shares {
+        stage.shared(&crowd);
+    }
     stage.weigh();
     crowd.last_words();
     stage.stop();
@@ -177,6 +182,31 @@ impl Stage {
             }
         }
         panic!("{request} was never answered; the daemon's log:\n{}", self.daemon.log());
+    }
+
+    /// Waits until the daemon has shared out topics as clients were told, and the server knows of these and no others.
+    fn shared(&self, crowd: &Crowd) {
+        let end = Instant::now() + DEADLINE;
+        let mut client = self.daemon.client();
+        loop {
+            let status = client.status();
+            let rows = status["subscriptions"]["rows"].as_array().into_iter().flatten();
+            let live = |row: &&Value| row["state"] == "subscribed";
+            let all = rows.clone().count();
+            let row = |row: &Value| Some((row["topic"].as_str()?.to_owned(), row["clients"].as_u64()?));
+            let rows: BTreeMap<String, u64> = rows.filter(live).filter_map(row).collect();
+            let (holds, has) = (crowd.holds(), self.server.topics());
+            if rows.len() == all && rows == holds && has.iter().eq(rows.keys()) {
+                return;
+            }
+            assert!(
+                Instant::now() < end,
+                "topics: clients have {holds:?}, the server {has:?}, and the daemon says {}; its log:\n{}",
+                status["subscriptions"],
+                self.daemon.log()
+            );
+            pause(Duration::from_millis(5));
+        }
     }
 
     fn weigh(&mut self) {

@@ -2,6 +2,7 @@
 //! said and heard.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -16,11 +17,12 @@ use rustix::net::sockopt::set_socket_linger;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
+    calls::{Asked, What},
     frames::{Deflater, Frame, Inflater, frame, read_frame},
     payload::{EACH, Payload, message},
     plan::{Deed, Script},
     record::Attempt,
-    topics,
+    shared, topics,
 };
 use crate::common::DEADLINE;
 
@@ -34,6 +36,7 @@ pub(crate) struct Server {
 
 struct State {
     seed: u64,
+    begun: Instant,
     attempts: Mutex<Vec<Attempt>>,
     /// How many connections have come to their end.
     over: Mutex<usize>,
@@ -51,6 +54,7 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
             seed,
+            begun,
             attempts: Mutex::default(),
             over: Mutex::default(),
             ended: Condvar::new(),
@@ -105,6 +109,16 @@ impl Server {
         *mark = (Some(stream.local_addr().unwrap()), None);
         let wait = self.state.marked.wait_timeout_while(mark, DEADLINE, |(_, count)| count.is_none());
         wait.unwrap().0.1.expect("the server takes connections")
+    }
+
+    /// What topics the newest connection is to have.
+    pub(crate) fn topics(&self) -> BTreeSet<String> {
+        let attempts = self.state.attempts.lock().unwrap();
+        attempts
+            .iter()
+            .rfind(|attempt| attempt.upgraded)
+            .map(|attempt| attempt.has.clone())
+            .unwrap_or_default()
     }
 
     /// Waits until all connections have ended, and tells what there was.
@@ -188,8 +202,12 @@ impl Peer {
         let pen =
             Arc::new(Mutex::new(Pen { stream: stream.try_clone()?, deflater, closed: false, cut: false }));
         let silent = Arc::new(AtomicBool::new(false));
+        let answers = Arc::new(Answers::default());
+        let (told, of_pen, of_silence) = (Arc::clone(&answers), Arc::clone(&pen), Arc::clone(&silent));
+        let answerer = thread::spawn(move || told.say(&of_pen, &of_silence));
         let ear = Ear {
             peer: Peer { index: self.index, state: Arc::clone(&self.state) },
+            answers: Arc::clone(&answers),
             pen: Arc::clone(&pen),
             silent: Arc::clone(&silent),
             inflater: compressed.then(Inflater::new),
@@ -207,6 +225,8 @@ impl Peer {
             Err(_) | Ok(()) => {}
         }
         reader.join().expect("the reader doesn't panic");
+        answers.end();
+        answerer.join().expect("who answers doesn't panic");
         Ok(())
     }
 
@@ -256,17 +276,14 @@ impl Peer {
         let mut payload = None;
         self.note(|attempt| {
             let n = self.index as u64 * EACH + attempt.begun;
-            let topic = topics::draw(seed, n);
+            let topic = topics::draw(seed, n, &attempt.has);
             payload = Some(message(seed, n, topic.as_deref()));
             attempt.topics.push(topic);
             attempt.begun += 1;
         });
         let payload = payload.expect("it is noted");
         let kind = if matches!(payload, Payload::Text(_)) { 1 } else { 2 };
-        let (flag, body) = match &mut pen.deflater {
-            Some(deflater) => (0x40, deflater.deflate(payload.bytes())),
-            None => (0, payload.bytes().to_vec()),
-        };
+        let (flag, body) = pen.body(payload.bytes());
         let parts: Vec<&[u8]> = body.chunks(body.len().div_ceil(frames).max(1)).collect();
         let mut bytes = Vec::new();
         if parts.is_empty() {
@@ -297,6 +314,7 @@ impl Peer {
 /// What reads from the daemon.
 struct Ear {
     peer: Peer,
+    answers: Arc<Answers>,
     pen: Arc<Mutex<Pen>>,
     silent: Arc<AtomicBool>,
     inflater: Option<Inflater>,
@@ -327,7 +345,14 @@ impl Ear {
                     } else {
                         Payload::Text(String::from_utf8(body).expect("a text is UTF-8"))
                     };
-                    self.peer.note(|attempt| attempt.received.push(payload));
+                    match &payload {
+                        Payload::Text(text)
+                            if let Some(asked) = Asked::of(self.peer.state.begun.elapsed(), text) =>
+                        {
+                            self.asked(asked, silent)
+                        }
+                        _ => self.peer.note(|attempt| attempt.received.push(payload)),
+                    }
                 }
                 Frame::Ping(body) if !silent => {
                     let _ = self.pen.lock().unwrap().write(&frame_of_pong(&body));
@@ -351,7 +376,108 @@ impl Ear {
     }
 }
 
+impl Ear {
+    /// A request came, or the end of one.
+    fn asked(&self, asked: Asked, silent: bool) {
+        let index = self.peer.index;
+        match &asked.what {
+            What::Call(call) if !silent => {
+                let answers = call.answers(self.peer.state.seed, &asked.id.to_string());
+                self.answers.add(asked.id, answers);
+            }
+            What::Cancel(id) if !silent => {
+                self.answers.cut(*id);
+                let done = format!("{{\"id\":{},\"ok\":true,\"cancelled\":{id}}}", asked.id);
+                self.answers.add(asked.id, vec![(Duration::ZERO, done)]);
+            }
+            What::Topics { more, topics } if !silent => {
+                let refused = *more && topics.iter().any(|topic| shared::is_refused(topic, index));
+                self.peer.note(|attempt| match more {
+                    true if refused => {}
+                    true => attempt.has.extend(topics.iter().cloned()),
+                    false => attempt.has.retain(|topic| !topics.contains(topic)),
+                });
+                let told = if *more { &topics[..] } else { &[] };
+                self.answers.add(asked.id, vec![shared::answer(asked.id, index, told)]);
+            }
+            _ => {}
+        }
+        self.peer.note(|attempt| attempt.asked.push(asked));
+    }
+}
+
+/// What is still to be answered on a connection, by when.
+#[derive(Default)]
+struct Answers {
+    /// With the ids, and whether no other will follow.
+    due: Mutex<(BTreeMap<(Instant, u64), (u64, String)>, bool)>,
+    changed: Condvar,
+}
+
+impl Answers {
+    fn add(&self, id: u64, answers: Vec<(Duration, String)>) {
+        let (now, mut due) = (Instant::now(), self.due.lock().unwrap());
+        for (after, answer) in answers {
+            let number = due.0.len() as u64;
+            let at = (0..).map(|more| (now + after, number + more)).find(|at| !due.0.contains_key(at));
+            due.0.insert(at.expect("there are enough numbers"), (id, answer));
+        }
+        self.changed.notify_all();
+    }
+
+    /// The rest of them isn't said.
+    fn cut(&self, id: u64) {
+        self.due.lock().unwrap().0.retain(|_, (of, _)| *of != id);
+    }
+
+    fn end(&self) {
+        self.due.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+
+    /// Says each in its time, until the connection ends.
+    fn say(&self, pen: &Mutex<Pen>, silent: &AtomicBool) {
+        let mut due = self.due.lock().unwrap();
+        while !due.1 {
+            let now = Instant::now();
+            let Some(next) = due.0.first_entry() else {
+                due = self.changed.wait(due).unwrap();
+                continue;
+            };
+            let at = next.key().0;
+            if at > now {
+                due = self.changed.wait_timeout(due, at - now).unwrap().0;
+                continue;
+            }
+            let (_, answer) = next.remove();
+            drop(due);
+            if !silent.load(Ordering::SeqCst) {
+                // a connection that has ended says so to its reader
+                let _ = pen.lock().unwrap().text(&answer);
+            }
+            due = self.due.lock().unwrap();
+        }
+    }
+}
+
 impl Pen {
+    /// A message as it goes out, with the flag for its first byte.
+    fn body(&mut self, message: &[u8]) -> (u8, Vec<u8>) {
+        match &mut self.deflater {
+            Some(deflater) => (0x40, deflater.deflate(message)),
+            None => (0, message.to_vec()),
+        }
+    }
+
+    /// A text message, in one frame.
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let (flag, body) = self.body(text.as_bytes());
+        self.write(&frame(0x81 | flag, &body))
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.closed {
             return Err(io::ErrorKind::BrokenPipe.into());

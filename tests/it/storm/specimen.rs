@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
+    calls::{Asked, Call, How, What},
     payload::{EACH, Payload, message, one_line, send},
     record::{Attach, Attempt, Life, Record, Session},
 };
@@ -13,7 +14,7 @@ use super::{
 const SEED: u64 = 896;
 const EPOCH: &str = "e1e1e1e1";
 
-/// Two connections, with a Retry-After between them, and ten clients.
+/// Two connections, with a Retry-After between them, and eleven clients.
 pub(crate) fn record() -> Record {
     let log = log();
     assert!(log.iter().all(|line| line.len() < 10_000), "small, so that trials are quick");
@@ -99,6 +100,28 @@ pub(crate) fn record() -> Record {
         let attach = Attach { since: Some((epoch.to_owned(), seq)), ..Attach::default() };
         BTreeMap::from([("t".to_owned(), attach)])
     };
+    let call = |how: How| {
+        let mut calls = (0..).map(|k| Call { session: 11, k });
+        let is_it = |call: &Call| call.how(SEED) == how && call.own_id(SEED).is_some();
+        calls.find(is_it).expect("each is drawn at some time")
+    };
+    let calls = [How::Once, How::Stream, How::Never].map(call);
+    let mut caller = vec![hello(18, 11)];
+    for call in calls {
+        let (id, own) = (format!("r{}", call.k), call.own_id(SEED).unwrap_or_default());
+        let answers = call.answers(SEED, &own);
+        for (part, (_, answer)) in answers.iter().enumerate() {
+            let more = if part + 1 < answers.len() { ",\"more\":true" } else { "" };
+            caller.push(text(&format!("{{\"type\":\"answer\",\"id\":\"{id}\",\"json\":{answer}{more}}}")));
+        }
+        if answers.is_empty() {
+            caller.push(error(&id, "timeout"));
+        }
+    }
+    caller.push(bye());
+    let mut attempts = attempts();
+    attempts[2].asked = (1..).zip(calls).map(|(id, call)| asked(id, call)).collect();
+    let calls = calls.map(|call| (format!("r{}", call.k), call.k)).into();
     let want = |topics: &[&str]| {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         Attach { topics: Some(topics), ..Attach::default() }
@@ -114,7 +137,7 @@ pub(crate) fn record() -> Record {
             attempts: 0..3,
             ..Life::default()
         }],
-        attempts: attempts(),
+        attempts,
         sessions: vec![
             session(1, reader),
             Session { sends, ..session(2, sender) },
@@ -124,6 +147,7 @@ pub(crate) fn record() -> Record {
             session(6, asker),
             session(7, asks),
             Session { raw: true, ..session(8, raw) },
+            Session { calls, ..session(11, caller) },
             Session { attaches: wants, ..session(10, narrowed) },
             Session {
                 sends: BTreeMap::from([("s0".to_owned(), 0)]),
@@ -134,10 +158,15 @@ pub(crate) fn record() -> Record {
             },
         ],
         slow_client: "gap",
-        clients: 10,
+        clients: 11,
         memory: (1, 2),
         ..Record::default()
     }
+}
+
+fn asked(id: u64, call: Call) -> Asked {
+    let text = call.text(SEED, Some(&id.to_string()));
+    Asked { at: Duration::from_secs(3), id, text, what: What::Call(call) }
 }
 
 fn attempts() -> Vec<Attempt> {

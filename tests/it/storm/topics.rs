@@ -1,5 +1,7 @@
 //! *Pure.* Topics: which the server speaks of, which clients want, and whether a message is meant.
 
+use std::collections::BTreeSet;
+
 use fastrand::Rng;
 
 /// What the server speaks of unasked.
@@ -7,7 +9,7 @@ const FREE: [&str; 9] =
     ["btc.trades", "btc.book", "btc.book.l2", "eth.trades", "eth.book", "eth", "news", "a.b.c.d", "*.odd"];
 
 /// What clients may want of it, each with more or less.
-const PATTERNS: [&str; 14] = [
+const PATTERNS: [&str; 15] = [
     "btc.*",
     "btc.**",
     "*.trades",
@@ -22,6 +24,7 @@ const PATTERNS: [&str; 14] = [
     "nobody",
     "*.odd",
     "btc.trades",
+    "s.*",
 ];
 
 /// So long a topic may be, in bytes.
@@ -30,13 +33,14 @@ const LONGEST: usize = 256;
 /// Those of the narrowed listeners' clients.
 pub(crate) const OF_LISTENER: [&str; 2] = ["btc.**", "*"];
 
-/// What a message is of.
-pub(crate) fn draw(seed: u64, n: u64) -> Option<String> {
+/// What a message is of: the server says what it always says, and what it is asked for.
+pub(crate) fn draw(seed: u64, n: u64, asked: &BTreeSet<String>) -> Option<String> {
     let mut rng = Rng::with_seed(seed.rotate_left(17) ^ n.wrapping_mul(0x2545_f491_4f6c_dd1d));
     match rng.u32(0..40) {
         0..=5 => None,
         6 => Some("un\u{1}fit".to_owned()),
         7 => Some("x".repeat(LONGEST + 1 - rng.usize(0..2))),
+        8..=19 if !asked.is_empty() => asked.iter().nth(rng.usize(0..asked.len())).cloned(),
         _ => Some(FREE[rng.usize(0..FREE.len())].to_owned()),
     }
 }

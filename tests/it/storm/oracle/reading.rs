@@ -8,6 +8,7 @@ use super::{
     super::{
         payload::{EACH, message, raw_number},
         record::{Attach, Life, Record, Session},
+        shared::is_answer,
         topics::{Taste, kept},
     },
     Entry, Faults, Head, Logs, Places, head, parse, shown,
@@ -147,10 +148,14 @@ impl Walk<'_> {
                 self.pings += 1;
             }
             "ok" | "error" if self.session.sends.contains_key(id) => {}
+            "ok" | "error" | "answer" if self.session.calls.contains_key(id) => {}
+            "ok" | "error" if self.session.subs.contains_key(id) => {}
+            "error" if !self.session.subs.is_empty() && line["topics"].is_array() => {}
+            "ok" | "error" if self.session.cancels.contains_key(id) => {}
             "error" if line["code"] == "no_room" => self.no_room(),
             "status" if id.starts_with('q') => self.status(line),
             "bye" => self.ended = Some(line["why"].as_str().unwrap_or_default().to_owned()),
-            "" | "message" | "link" | "ok" | "error" | "status" | "hello" => {
+            "" | "message" | "link" | "answer" | "ok" | "error" | "status" | "hello" => {
                 self.wrong("lines", &format!("nothing led to {}", shown(bytes)));
             }
             // of a later version
@@ -331,6 +336,9 @@ fn balances(value: &Value) -> bool {
     }
 }
 
+/// How an answer begins on a raw listener.
+pub(super) const ANSWER: &[u8] = b"{\"answer\":";
+
 /// Messages as a raw listener says them, by number: made once for all clients.
 type RawLines = BTreeMap<u64, Vec<u8>>;
 
@@ -348,7 +356,9 @@ fn raw(record: &Record, session: &Session, places: &Places, said: &mut RawLines,
     };
     let mut of_connections = BTreeMap::<u64, u64>::new();
     let mut last_place: Option<(usize, usize)> = None;
-    for line in &session.lines {
+    // answers to clients are looked at with their requests, and those about topics may come when nobody waits any more
+    let is_other = |line: &&Vec<u8>| line.starts_with(ANSWER) || is_answer(line);
+    for line in session.lines.iter().filter(|line| !is_other(line)) {
         let is_said = |number: &u64| {
             let said = said
                 .entry(*number)
