@@ -14,6 +14,7 @@ impl Config {
         let mut add = |key: &str, template| all.push((key.to_owned(), template));
         upstream.urls.iter().for_each(|url| add("upstream.url", url));
         upstream.resume_url.iter().for_each(|url| add("upstream.resume_url", url));
+        upstream.subprotocols.iter().for_each(|name| add("upstream.subprotocols", name));
         for (name, value) in &upstream.headers {
             add(&format!("upstream.headers.{name}"), value);
         }

@@ -1,5 +1,6 @@
 //! What values may say: templates with placeholders, patterns, pointers, and the names that they use.
 
+pub(super) mod derived;
 pub(super) mod environment;
 pub(super) mod expression;
 pub(super) mod names;

@@ -70,7 +70,7 @@ pub use self::{
         terms::Terms,
         tls::Tls,
         topics::{RetainBounds, TopicRule, Topics},
-        upstream::{Upstream, check_header},
+        upstream::{Upstream, check_header, is_token},
         vars::{Var, Vars},
     },
 };
@@ -78,6 +78,7 @@ use self::{
     language::names::Names as KnownNames,
     profile::{PROFILES, Profile},
     reader::{Report, Section},
+    sections::derived,
 };
 
 /// The largest configuration file, in bytes.
@@ -188,9 +189,10 @@ impl Config {
             }
             report = Report::with_profile(text, name, fragment);
         }
-        let names = KnownNames::gather(&table);
+        let mut names = KnownNames::gather(&table);
         let root = Section::root(&table, &report);
         root.item("profile");
+        derived::read_all(root.section("derived"), &mut names);
         let terms = Terms::read(&root, &names);
         let listeners = Listener::read_all(&root, &report, environment, &terms);
         let config = Self {

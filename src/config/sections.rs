@@ -3,6 +3,7 @@
 pub(super) mod capture;
 pub(super) mod command;
 pub(super) mod compression;
+pub(super) mod derived;
 pub(super) mod grant;
 pub(super) mod heartbeat;
 pub(super) mod history;

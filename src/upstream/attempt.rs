@@ -8,7 +8,7 @@ use super::{
     failure::Failure,
     secrets::{Secrets, redactor::Redactor},
     session::destination::Destination,
-    session::{context::uuid, memory::Captures},
+    session::memory::Captures,
     settings::Settings,
     websocket::{Connection, Offer, upgrade},
     wire::{
@@ -20,10 +20,7 @@ use super::{
         track::{Stage, Track},
     },
 };
-use crate::{
-    config::{self, Environment, Placeholder, Secret, Template, TemplateError, Value},
-    hub::now_us,
-};
+use crate::config::{self, Environment, Placeholder, Secret, Template, TemplateError, Value};
 
 pub(super) mod commands;
 pub(super) mod resolve;
@@ -153,6 +150,7 @@ async fn connect(
             .map_err(|why| Failure::attempt(format!("upstream.headers.{name}: {why}")))?;
         headers.push((name.as_str(), value));
     }
+    let subprotocols = subprotocols(upstream, trusted, &secrets, redactor).map_err(Failure::attempt)?;
     headers.extend(address.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let render_url = |template: &Template| render(template, &secrets, None);
     let proxy = Proxy::choose(&upstream.proxy, &target, &Environment::process(), render_url);
@@ -179,14 +177,42 @@ async fn connect(
     let route = Route { proxy, tls };
     let wire = dial(target.clone(), route, track.clone()).await.map_err(Failure::attempt)?;
     track.begin(Stage::Upgrading);
-    let (subprotocols, max_message) = (&upstream.subprotocols[..], upstream.max_message);
-    let compression = upstream.compression;
+    let (compression, max_message) = (upstream.compression, upstream.max_message);
+    let subprotocols = &subprotocols[..];
     let offer = Offer { target: &target, headers, subprotocols, compression, max_message, redactor };
     let upgraded = upgrade(wire, offer, track).await;
     let (connection, subprotocol) =
         upgraded.map_err(|failure| failure.with_wait(settings.reconnect.max_retry_after))?;
+    let subprotocol = subprotocol.map(|chosen| redactor.redact(&chosen));
     let place = endpoint.borrow().as_ref().map(|endpoint| endpoint.origin.clone());
     Ok(Attempted { connection, subprotocol, secrets, place })
+}
+
+/// The subprotocols to offer. One with placeholders is a credential: it goes where headers do, and nobody is shown it.
+fn subprotocols(
+    upstream: &config::Upstream,
+    trusted: bool,
+    secrets: &Secrets,
+    redactor: &mut Redactor,
+) -> Result<Vec<String>, String> {
+    let mut offered: Vec<String> = Vec::new();
+    for template in upstream.subprotocols.iter().filter(|template| trusted || template.is_literal()) {
+        let name = render(template, secrets, None).map_err(|why| format!("upstream.subprotocols: {why}"))?;
+        let name = name.expose();
+        if !template.is_literal() {
+            if !config::is_token(name) {
+                return Err(format!(
+                    "upstream.subprotocols: {template} has what no header can list: letters, digits and \
+                     !#$%&'*+-.^_`|~ can stand there; base64url, by a [derived] value, always fits"
+                ));
+            }
+            redactor.hide_as(name, 1, &template.to_string());
+        }
+        if !offered.iter().any(|earlier| earlier == name) {
+            offered.push(name.to_owned());
+        }
+    }
+    Ok(offered)
 }
 
 /// How far a place is trusted that a message had a part in.
@@ -272,19 +298,8 @@ fn render(
 fn value(placeholder: &Placeholder, secrets: &Secrets, captures: Option<&Captures>) -> Result<Value, String> {
     match (placeholder, captures) {
         (Placeholder::Capture(name), Some(captures)) => captures.value(name),
-        (Placeholder::NowMs, _) => Ok(Value::Json((now_us() / 1_000).to_string())),
-        (Placeholder::NowS, _) => Ok(Value::Json((now_us() / 1_000_000).to_string())),
-        (Placeholder::Uuid, _) => random_uuid(),
         _ => secrets.value(placeholder),
     }
-}
-
-/// Nobody can guess it.
-fn random_uuid() -> Result<Value, String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|_| "can't be made: the system gives no random numbers".to_owned())?;
-    Ok(Value::Text(uuid(u128::from_ne_bytes(bytes))))
 }
 
 #[cfg(test)]

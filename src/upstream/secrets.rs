@@ -13,7 +13,30 @@ use redactor::{MIN, MIN_LIKELY, Redactor};
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Secrets {
     values: Rc<BTreeMap<Placeholder, Result<Value, String>>>,
+    moment: Moment,
     redactor: Rc<Redactor>,
+}
+
+/// What is one and the same for all that an attempt says: what is signed must be what is sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Moment {
+    /// Milliseconds since the Unix epoch.
+    pub(super) now_ms: u64,
+    /// A UUID that nobody can guess.
+    pub(super) uuid: Rc<str>,
+}
+
+impl Moment {
+    /// What a placeholder stands for that is of it.
+    pub(super) fn value(&self, placeholder: &Placeholder) -> Option<Value> {
+        let now = |base: u64, offset: i64| Value::Json(base.saturating_add_signed(offset).to_string());
+        match placeholder {
+            Placeholder::NowMs(offset) => Some(now(self.now_ms, *offset)),
+            Placeholder::NowS(offset) => Some(now(self.now_ms / 1000, *offset)),
+            Placeholder::Uuid => Some(Value::Text(self.uuid.to_string())),
+            _ => None,
+        }
+    }
 }
 
 impl Secrets {
@@ -22,7 +45,15 @@ impl Secrets {
     /// # Errors
     /// Why it has no value: the end of a sentence that never holds a value.
     pub(super) fn value(&self, placeholder: &Placeholder) -> Result<Value, String> {
+        if let Some(value) = self.moment.value(placeholder) {
+            return Ok(value);
+        }
         self.values.get(placeholder).cloned().unwrap_or_else(|| Err("has no value yet".to_owned()))
+    }
+
+    /// The same values, at this moment.
+    pub(super) fn at(self, moment: Moment) -> Secrets {
+        Secrets { moment, ..self }
     }
 
     /// What takes them out of texts.
@@ -109,7 +140,7 @@ impl FromIterator<(Placeholder, Result<Value, String>)> for Secrets {
                 hide_value(&mut redactor, placeholder, value);
             }
         }
-        Secrets { values: Rc::new(values), redactor: Rc::new(redactor) }
+        Secrets { values: Rc::new(values), moment: Moment::default(), redactor: Rc::new(redactor) }
     }
 }
 
@@ -128,7 +159,7 @@ mod tests {
         let token = Placeholder::Env("T".into());
         let secrets: Secrets = [
             (token.clone(), Ok(Value::Text("hunter2".into()))),
-            (Placeholder::NowS, Ok(Value::Text("a".into()))),
+            (Placeholder::Topics, Ok(Value::Text("a".into()))),
             (Placeholder::Env("U".into()), Err("is not set in the environment".into())),
         ]
         .into_iter()

@@ -81,6 +81,8 @@ pub(super) struct Session {
     /// As what it is retained.
     retain: Option<RetainAs>,
     next_id: u64,
+    /// The connection's own id, once something says it.
+    connection_id: Option<String>,
     /// The requests that wait for their answers.
     calls: Calls,
     /// What the server asked.
@@ -161,6 +163,7 @@ impl Session {
             topic: MessageTopic::None,
             retain: None,
             next_id: 1,
+            connection_id: None,
             calls: Calls::default(),
             serving: Serving::default(),
             counts: Counts::default(),

@@ -106,7 +106,7 @@ fn unknown_keys() {
     refused(&[
         (
             "x = 1",
-            "line 2: unknown key `x`: the keys here are capture, command, heartbeat, history, limits, listener, \
+            "line 2: unknown key `x`: the keys here are capture, command, derived, heartbeat, history, limits, listener, \
              log, memory, names, outbox, profile, reconnect, reply, requests, rotate, script, sequence, shutdown, topics, upstream, vars",
         ),
         (
@@ -189,7 +189,7 @@ fn upstream_urls() {
         ),
         (
             "\"ws://${foo:X}\"",
-            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, last, field and topic, and without a name now_ms, now_s, uuid, next_id, topic, topics, payload, key and subscribed_id",
+            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, derived, capture, last, field and topic, and without a name now_ms, now_s, uuid, connection_id, next_id, topic, topics, payload, key and subscribed_id",
         ),
         ("7", "upstream.url is an integer: write text in quotes, or a list of texts"),
         ("[\"ws://a\", 7]", "upstream.url[1] is an integer: write text in quotes"),
@@ -301,7 +301,8 @@ fn upstream() {
          upstream.headers = { Host = \"h\", Authorization = \"Bearer ${env:T}\", A = \"\" }",
     );
     let upstream = config.unwrap().upstream;
-    assert_eq!(upstream.subprotocols, ["b", "a"]);
+    let subprotocols: Vec<_> = upstream.subprotocols.iter().map(ToString::to_string).collect();
+    assert_eq!(subprotocols, ["b", "a"]);
     assert_eq!(upstream.max_message, 2048);
     let names: Vec<_> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["Host", "Authorization", "A"]);
@@ -1022,7 +1023,7 @@ fn the_sample_has_every_key() {
     };
     let mut sections = known("");
     sections.sort_unstable();
-    assert_eq!(sections.len(), 21, "{sections:?}");
+    assert_eq!(sections.len(), 22, "{sections:?}");
     assert!(SAMPLE.contains("profile = \"NAME\""));
     let header = |section: &str| match section {
         "listener" | "capture" | "reply" | "script.step" | "reconnect.rule" | "requests.stream" => {
@@ -1032,11 +1033,13 @@ fn the_sample_has_every_key() {
     };
     let sample = with_examples();
     // these hold the user's own names, or lists that have a section of their own here
-    let sections =
-        sections.iter().filter(|section| !["profile", "vars", "command", "script"].contains(&&***section));
+    let sections = sections
+        .iter()
+        .filter(|section| !["profile", "vars", "command", "derived", "script"].contains(&&***section));
     let others = [
         "upstream.tls",
         "command.sign",
+        "derived.signature",
         "script.step",
         "reconnect.rule",
         "requests.stream",

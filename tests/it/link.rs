@@ -9,9 +9,9 @@ mod tls;
 use support::*;
 use tokio::io::AsyncWriteExt;
 use wsfan::{
-    config::{OnExhausted, Template},
+    config::{Config, Environment, OnExhausted, Template},
     hub::{Command, Fate},
-    upstream::Exit,
+    upstream::{Exit, Settings},
 };
 
 #[tokio::test(flavor = "local")]
@@ -69,7 +69,7 @@ async fn messages_of_every_kind_and_size_arrive_whole() {
 async fn the_request_has_headers_credentials_and_subprotocols() {
     let server = Server::bind().await;
     let mut settings = settings(&[&format!("ws://me%40home:p%3Aw@127.0.0.1:{}/feed?q=1", server.port())]);
-    settings.upstream.subprotocols = vec!["v2".into(), "v1".into(), "v2".into()];
+    settings.upstream.subprotocols = ["v2", "v1", "v2"].map(Template::literal).to_vec();
     settings.upstream.headers =
         vec![("X-One".into(), Template::literal("1")), ("Origin".into(), Template::literal("https://o"))];
     let mut rig = Rig::start(settings.clone());
@@ -82,6 +82,22 @@ async fn the_request_has_headers_credentials_and_subprotocols() {
     let up = rig.state("up").await;
     assert_eq!(up["subprotocol"], "v1");
     assert_eq!(up["url"], format!("ws://127.0.0.1:{}/feed", server.port()), "no secret is shown");
+
+    // what is signed is what is sent, and a subprotocol with a value in it is a credential
+    let text = "[upstream]\nurl = \"ws://127.0.0.1:PORT/\"\nsubprotocols = [\"v1\", \"auth.${derived:token}\"]\n\
+                headers = { x-at = \"${now_ms}\", x-sign = \"${derived:sign}\" }\n\
+                [vars]\ntoken = \"a/b\"\n[derived.sign]\nof = \"at ${now_ms}\"\n\
+                [derived.token]\nof = \"${var:token}\"\nas = \"base64url\"";
+    let text = text.replace("PORT", &server.port().to_string());
+    let config = Config::parse(&text, &Environment::fixed([])).unwrap();
+    let signed = Settings { upstream: config.upstream, terms: config.terms, ..settings.clone() };
+    rig.settings.send_replace(signed);
+    drop(stream);
+    let (stream, request) = upgrade(server.tcp().await, "Sec-WebSocket-Protocol: auth.YS9i\r\n").await;
+    assert_eq!(header(&request, "sec-websocket-protocol"), Some("v1, auth.YS9i"));
+    assert_eq!(header(&request, "x-sign"), Some(&*format!("at {}", header(&request, "x-at").unwrap())));
+    let up = rig.state("up").await;
+    assert_eq!(up["subprotocol"], "auth.${derived:token}");
 
     // a configured header beats the URL's user
     settings.upstream.headers = vec![("authorization".into(), Template::literal("Bearer t"))];

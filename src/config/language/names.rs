@@ -3,11 +3,13 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    derived::Derived,
     expression::Expression,
     placeholder::Placeholder,
     template::{Position, Template, TemplateError},
@@ -29,6 +31,16 @@ pub(in crate::config) struct Names {
     commands: BTreeSet<String>,
     /// Of every `capture` of a step and every `[[capture]]`.
     captures: BTreeSet<String>,
+    /// Of `[derived.NAME]`; none where it can't be made, which is told where it stands, or isn't read yet.
+    derived: BTreeMap<String, Reading>,
+}
+
+/// A derived value, and how far it is read.
+#[derive(Debug)]
+enum Reading {
+    Later,
+    Bad,
+    Done(Arc<Derived>),
 }
 
 #[derive(Debug)]
@@ -45,6 +57,8 @@ pub(in crate::config) enum Use {
     Variable,
     /// In what a command reads: no other command may be run for it.
     Input,
+    /// In `[derived.NAME]`, wherever that is used.
+    Derived,
     /// In a URL or a header, for each attempt.
     Attempt,
     /// In `upstream.resume_url`.
@@ -96,6 +110,30 @@ impl Names {
                 .collect(),
             commands: table("command").into_iter().flat_map(keys).collect(),
             captures,
+            derived: table("derived").into_iter().flat_map(keys).map(|name| (name, Reading::Later)).collect(),
+        }
+    }
+
+    /// Takes in a derived value that is read; none where it is wrong.
+    pub(in crate::config) fn derive(&mut self, name: &str, derived: Option<Derived>) {
+        let reading = derived.map_or(Reading::Bad, |derived| Reading::Done(Arc::new(derived)));
+        self.derived.insert(name.to_owned(), reading);
+    }
+
+    /// Whether there is a derived value of this name that isn't read yet.
+    pub(in crate::config) fn is_derived_later(&self, name: &str) -> bool {
+        matches!(self.derived.get(name), Some(Reading::Later))
+    }
+
+    /// What a derived value is made of. Whatever one is made of that is wrong, that is told where it stands.
+    fn derived(&self, name: &str) -> Result<Arc<Derived>, String> {
+        match self.derived.get(name) {
+            Some(Reading::Done(derived)) => Ok(Arc::clone(derived)),
+            Some(_) => Ok(Arc::new(Derived::unknown(name))),
+            None => {
+                let write = format!("write [derived.{name}] with what it is made of");
+                Err(format!("is not in [derived]: {}", advice(self.derived.keys(), &write)))
+            }
         }
     }
 
@@ -194,7 +232,13 @@ impl Names {
         used: Use,
         parse: fn(&str) -> Result<Template, TemplateError>,
     ) -> Option<Template> {
-        let template = parse(text).map_err(|why| item.problem(format_args!("can't be read: {why}"))).ok()?;
+        let mut template =
+            parse(text).map_err(|why| item.problem(format_args!("can't be read: {why}"))).ok()?;
+        let derived = template.derive(|name| self.derived(name));
+        if let Err((placeholder, why)) = derived {
+            item.problem(format_args!("has `{placeholder}`, which {why}"));
+            return None;
+        }
         for (placeholder, position) in template.placeholders() {
             if let Err(why) = self.check(placeholder, position, used) {
                 item.problem(format_args!("has `{placeholder}`, which {why}"));
@@ -210,6 +254,16 @@ impl Names {
             return Err("is no value of the message: write such as `${field:/s}`".to_owned());
         }
         match placeholder {
+            Placeholder::NextId
+            | Placeholder::Topic(_)
+            | Placeholder::Topics
+            | Placeholder::Payload
+            | Placeholder::Key
+            | Placeholder::SubscribedId
+                if used == Use::Derived =>
+            {
+                return Err("is known only when the message goes out: write it there".to_owned());
+            }
             Placeholder::Var(_) if used == Use::Variable => {
                 return Err("is another variable: write what that one is".to_owned());
             }
@@ -258,7 +312,7 @@ impl Names {
                 }
                 _ => self.captured(name)?,
             },
-            Placeholder::Last(_) | Placeholder::NextId
+            Placeholder::Last(_) | Placeholder::NextId | Placeholder::ConnectionId
                 if matches!(used, Use::Variable | Use::Input | Use::Attempt | Use::Resume) =>
             {
                 return Err("goes in messages only".to_owned());
@@ -284,12 +338,12 @@ impl Names {
             {
                 return Err("is what clients subscribe to: it goes in [topics] only".to_owned());
             }
-            Placeholder::Field(_) if !matches!(used, Use::Reply | Use::TopicName) => {
+            Placeholder::Field(_) if !matches!(used, Use::Reply | Use::TopicName | Use::Derived) => {
                 return Err(
                     "is of a message that came in: it goes in [[reply]] and [[topics.rule]] only".to_owned()
                 );
             }
-            Placeholder::NowMs | Placeholder::NowS | Placeholder::Uuid if used == Use::Variable => {
+            Placeholder::NowMs(_) | Placeholder::NowS(_) | Placeholder::Uuid if used == Use::Variable => {
                 return Err("has another value at each use: write it where it is used".to_owned());
             }
             _ => {}

@@ -18,9 +18,10 @@ const MAX_FILE: u64 = 64 * 1024;
 const O_NONBLOCK: i32 = 0o4000;
 
 /// The kinds that have a name, for errors.
-const KINDS: &str = "credential, env, file, command, var, capture, last, field and topic";
+const KINDS: &str = "credential, env, file, command, var, derived, capture, last, field and topic";
 /// The kinds that have none.
-const BARE_KINDS: &str = "now_ms, now_s, uuid, next_id, topic, topics, payload, key and subscribed_id";
+const BARE_KINDS: &str =
+    "now_ms, now_s, uuid, connection_id, next_id, topic, topics, payload, key and subscribed_id";
 
 /// Where a part of a template comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,18 +36,22 @@ pub enum Placeholder {
     Command(String, Option<Pointer>),
     /// The value of this name in `[vars]`.
     Var(String),
+    /// What `[derived.NAME]` makes of others.
+    Derived(String),
     /// What was captured by this name.
     Capture(String),
     /// The last value that was heard at this pointer.
     Last(Pointer),
     /// The value at this pointer of the message that is answered.
     Field(Pointer),
-    /// Milliseconds since the Unix epoch.
-    NowMs,
-    /// Seconds since the Unix epoch.
-    NowS,
-    /// A random UUID (RFC 9562, version 4).
+    /// Milliseconds since the Unix epoch, and so many more.
+    NowMs(i64),
+    /// Seconds since the Unix epoch, and so many more.
+    NowS(i64),
+    /// A random UUID (RFC 9562, version 4), the same within one message, or within one attempt.
     Uuid,
+    /// A random UUID that is the same for the whole of one connection.
+    ConnectionId,
     /// A number that is 1 for the first use on a connection, and grows by 1 with each.
     NextId,
     /// The topic that is subscribed to; with a number, from 1 to 9, its part between dots.
@@ -67,15 +72,20 @@ impl Placeholder {
         let refuse = |why: &str| Err(format!("`${{{inner}}}` {why}"));
         let Some((kind, name)) = inner.split_once(':') else {
             return match inner {
-                "now_ms" => Ok(Self::NowMs),
-                "now_s" => Ok(Self::NowS),
                 "uuid" => Ok(Self::Uuid),
+                "connection_id" => Ok(Self::ConnectionId),
                 "next_id" => Ok(Self::NextId),
                 "topic" => Ok(Self::Topic(None)),
                 "topics" => Ok(Self::Topics),
                 "payload" => Ok(Self::Payload),
                 "key" => Ok(Self::Key),
                 "subscribed_id" => Ok(Self::SubscribedId),
+                _ if inner.starts_with("now_") => match now(inner) {
+                    Some(now) => Ok(now),
+                    None => refuse(
+                        "is no time: write such as `${now_ms}` or `${now_s+60}`, at most ten years off",
+                    ),
+                },
                 _ => {
                     refuse("has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`")
                 }
@@ -95,7 +105,7 @@ impl Placeholder {
         }
         let name = name.to_owned();
         match kind {
-            "credential" | "env" | "file" | "command" | "var" | "capture" if name.is_empty() => {
+            "credential" | "env" | "file" | "command" | "var" | "derived" | "capture" if name.is_empty() => {
                 refuse("has no name after the colon")
             }
             _ if name.contains('\0') => refuse("has a NUL character in its name"),
@@ -118,10 +128,10 @@ impl Placeholder {
                 None => Ok(Self::Command(name, None)),
             },
             "var" => Ok(Self::Var(name)),
+            "derived" => Ok(Self::Derived(name)),
             "capture" => Ok(Self::Capture(name)),
-            "now_ms" | "now_s" | "uuid" | "next_id" | "topics" | "payload" | "key" | "subscribed_id" => {
-                refuse("has a name, but needs none: take out the colon")
-            }
+            "now_ms" | "now_s" | "uuid" | "connection_id" | "next_id" | "topics" | "payload" | "key"
+            | "subscribed_id" => refuse("has a name, but needs none: take out the colon"),
             _ => refuse(&format!(
                 "is of an unknown kind: the kinds are {KINDS}, and without a name {BARE_KINDS}"
             )),
@@ -184,12 +194,16 @@ impl fmt::Display for Placeholder {
             Self::Command(name, None) => write!(f, "${{command:{name}}}"),
             Self::Command(name, Some(pointer)) => write!(f, "${{command:{name}{pointer}}}"),
             Self::Var(name) => write!(f, "${{var:{name}}}"),
+            Self::Derived(name) => write!(f, "${{derived:{name}}}"),
             Self::Capture(name) => write!(f, "${{capture:{name}}}"),
             Self::Last(pointer) => write!(f, "${{last:{pointer}}}"),
             Self::Field(pointer) => write!(f, "${{field:{pointer}}}"),
-            Self::NowMs => f.write_str("${now_ms}"),
-            Self::NowS => f.write_str("${now_s}"),
+            Self::NowMs(0) => f.write_str("${now_ms}"),
+            Self::NowMs(off) => write!(f, "${{now_ms{off:+}}}"),
+            Self::NowS(0) => f.write_str("${now_s}"),
+            Self::NowS(off) => write!(f, "${{now_s{off:+}}}"),
             Self::Uuid => f.write_str("${uuid}"),
+            Self::ConnectionId => f.write_str("${connection_id}"),
             Self::NextId => f.write_str("${next_id}"),
             Self::Topic(None) => f.write_str("${topic}"),
             Self::Topic(Some(part)) => write!(f, "${{topic:{part}}}"),
@@ -198,6 +212,21 @@ impl fmt::Display for Placeholder {
             Self::Key => f.write_str("${key}"),
             Self::SubscribedId => f.write_str("${subscribed_id}"),
         }
+    }
+}
+
+/// A time, with what is added to it.
+fn now(inner: &str) -> Option<Placeholder> {
+    const TEN_YEARS_MS: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
+    let offset = |rest: &str, most: i64| match rest {
+        "" => Some(0),
+        _ if !rest.starts_with(['+', '-']) => None,
+        rest => rest.parse::<i64>().ok().filter(|offset| offset.abs() <= most),
+    };
+    match (inner.strip_prefix("now_ms"), inner.strip_prefix("now_s")) {
+        (Some(rest), _) => offset(rest, TEN_YEARS_MS).map(Placeholder::NowMs),
+        (_, Some(rest)) => offset(rest, TEN_YEARS_MS / 1000).map(Placeholder::NowS),
+        _ => None,
     }
 }
 

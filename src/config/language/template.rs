@@ -1,8 +1,10 @@
 //! Text with placeholders such as `${env:NAME}` in it.
 
-use std::{error, fmt};
+use std::{error, fmt, sync::Arc};
 
-use super::{environment::Environment, placeholder::Placeholder, positions, secret::Secret};
+use super::{
+    derived::Derived, environment::Environment, placeholder::Placeholder, positions, secret::Secret,
+};
 
 /// Text with placeholders, parsed once, and escaped for where they stand when it is rendered.
 ///
@@ -15,6 +17,8 @@ pub struct Template(Vec<Segment>);
 pub(in crate::config) enum Segment {
     Text(String),
     Placeholder(Placeholder, Position),
+    /// A placeholder of a derived value, once it is known what that is made of.
+    Derived(Arc<Derived>, Position),
 }
 
 /// Where a placeholder stands, which says how its value is written.
@@ -115,12 +119,39 @@ impl Template {
         }
     }
 
-    /// The placeholders, and where they stand.
+    /// The placeholders, and where they stand; of a derived value, those that it is made of.
     pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Position)> {
-        self.0.iter().filter_map(|segment| match segment {
-            Segment::Text(_) => None,
-            Segment::Placeholder(placeholder, position) => Some((placeholder, *position)),
-        })
+        let mut all = Vec::new();
+        for segment in &self.0 {
+            match segment {
+                Segment::Text(_) => {}
+                Segment::Placeholder(placeholder, position) => all.push((placeholder, *position)),
+                Segment::Derived(derived, _) => all.extend(derived.placeholders()),
+            }
+        }
+        all.into_iter()
+    }
+
+    /// Puts what derived values are made of in the place of their names, as `find` knows it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one: a sentence's end, after the placeholder.
+    pub(in crate::config) fn derive(
+        &mut self,
+        find: impl Fn(&str) -> Result<Arc<Derived>, String>,
+    ) -> Result<(), (Placeholder, String)> {
+        for segment in &mut self.0 {
+            let Segment::Placeholder(placeholder, position) = segment else { continue };
+            let Placeholder::Derived(name) = &*placeholder else { continue };
+            let refuse = |why| (placeholder.clone(), why);
+            if *position == Position::JsonValue {
+                let why = "is text that stands bare in JSON: put quotes around it";
+                return Err(refuse(why.to_owned()));
+            }
+            *segment = Segment::Derived(find(name).map_err(refuse)?, *position);
+        }
+        Ok(())
     }
 
     /// The text with each placeholder's value, which `value` gives, escaped for where it stands.
@@ -152,6 +183,12 @@ impl Template {
                     let refuse = |why| TemplateError(format!("`{placeholder}` {why}"));
                     let value = value(placeholder, whole.len()).map_err(refuse)?;
                     positions::write(&mut whole, &value, *position);
+                }
+                Segment::Derived(derived, position) => {
+                    let refuse = |why| TemplateError(format!("`{}` {why}", derived.placeholder()));
+                    let at = whole.len();
+                    let text = derived.value(&mut |placeholder| value(placeholder, at)).map_err(refuse)?;
+                    positions::write(&mut whole, &Value::Text(text), *position);
                 }
             }
         }
@@ -206,7 +243,7 @@ impl Segment {
     pub(in crate::config) fn stand_in(&self) -> &str {
         match self {
             Self::Text(text) => text,
-            Self::Placeholder(..) => "1",
+            Self::Placeholder(..) | Self::Derived(..) => "1",
         }
     }
 }
@@ -234,6 +271,7 @@ impl fmt::Display for Segment {
         match self {
             Self::Text(text) => f.write_str(&text.replace("${", "$${")),
             Self::Placeholder(placeholder, _) => placeholder.fmt(f),
+            Self::Derived(derived, _) => derived.placeholder().fmt(f),
         }
     }
 }
@@ -305,9 +343,9 @@ mod tests {
             ("${credential:}", "`${credential:}` has no name after the colon"),
             (
                 "${enw:A}",
-                "`${enw:A}` is of an unknown kind: the kinds are credential, env, file, command, var, capture, \
-                 last, field and topic, and without a name now_ms, now_s, uuid, next_id, topic, topics, payload, key \
-                 and subscribed_id",
+                "`${enw:A}` is of an unknown kind: the kinds are credential, env, file, command, var, derived, \
+                 capture, last, field and topic, and without a name now_ms, now_s, uuid, connection_id, next_id, \
+                 topic, topics, payload, key and subscribed_id",
             ),
             ("${uuid:A}", "`${uuid:A}` has a name, but needs none: take out the colon"),
             ("${var:}", "`${var:}` has no name after the colon"),

@@ -3,9 +3,10 @@
 use super::{home, report::Report};
 
 /// The tables of the file, as [`super::Config`] reads them.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
     "capture",
     "command",
+    "derived",
     "heartbeat",
     "history",
     "limits",

@@ -46,7 +46,7 @@ pub struct Upstream {
     /// certificate don't go there. None by default.
     pub allowed_hosts: Vec<HostPattern>,
     /// `subprotocols`: offered in `Sec-WebSocket-Protocol`, in order of preference.
-    pub subprotocols: Vec<String>,
+    pub subprotocols: Vec<Template>,
     /// `connect_timeout`: DNS, TCP, TLS and upgrade together; 100 ms to 10 min. Default 10 s.
     pub connect_timeout: Duration,
     /// `max_message`: the largest inbound message in bytes; a larger one closes the connection with
@@ -106,7 +106,7 @@ impl Upstream {
                 .integer("resume_url_failures", 1..=1000)
                 .unwrap_or(default.resume_url_failures),
             allowed_hosts: HostPattern::read_all(&section, "allowed_hosts"),
-            subprotocols: read_subprotocols(&section),
+            subprotocols: read_subprotocols(&section, names),
             connect_timeout: section.duration("connect_timeout", timeouts).unwrap_or(default.connect_timeout),
             max_message: section.size("max_message", 1 << 10..=512 << 20).unwrap_or(default.max_message),
             headers: read_headers(section.section("headers"), names),
@@ -201,19 +201,20 @@ fn read_resume_url(section: &Section<'_>, names: &Names) -> Option<Template> {
     Some(template)
 }
 
-fn read_subprotocols(section: &Section<'_>) -> Vec<String> {
-    let mut subprotocols: Vec<String> = Vec::new();
+fn read_subprotocols(section: &Section<'_>, names: &Names) -> Vec<Template> {
+    let mut subprotocols: Vec<Template> = Vec::new();
     for item in section.texts("subprotocols").unwrap_or_default() {
+        let Some(template) = names.header(&item, Use::Attempt) else { continue };
         let Some(text) = item.text() else { continue };
-        if !is_token(text) {
+        if !is_token(&template.with_stand_ins()) {
             item.problem(format_args!(
                 "is {}, which no HTTP header can list: write letters, digits, `.`, `-` or `_`",
                 quoted(text)
             ));
-        } else if subprotocols.iter().any(|earlier| earlier == text) {
+        } else if subprotocols.iter().any(|earlier| *earlier == template) {
             item.problem(format_args!("is {} again: list each one once", quoted(text)));
         } else {
-            subprotocols.push(text.to_owned());
+            subprotocols.push(template);
         }
     }
     subprotocols
@@ -254,7 +255,7 @@ pub fn check_header(name: &str) -> Result<(), String> {
 }
 
 /// Whether text is a token of RFC 9110, section 5.6.2.
-fn is_token(text: &str) -> bool {
+pub fn is_token(text: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(token)
 }

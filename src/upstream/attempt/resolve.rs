@@ -7,7 +7,13 @@ use tokio::time;
 use super::commands;
 use crate::{
     config::{self, Environment, HeartbeatKind, Placeholder, Pointer, Say, Secret, Template, Value, Var},
-    upstream::{failure::Failure, secrets::Secrets, settings::Settings},
+    hub::now_us,
+    upstream::{
+        failure::Failure,
+        secrets::{Moment, Secrets},
+        session::context::uuid,
+        settings::Settings,
+    },
 };
 
 /// A file that takes longer to read counts as one that can't be read.
@@ -19,13 +25,22 @@ pub(in crate::upstream) async fn read(settings: &Settings) -> Secrets {
     let mut resolver = Resolver {
         settings,
         environment: Environment::process(),
+        moment: Moment { now_ms: now_us() / 1_000, uuid: random_uuid().into() },
         values: BTreeMap::new(),
         printed: BTreeMap::new(),
     };
     for template in templates(settings) {
         resolver.read_all(template).await;
     }
-    resolver.values.into_iter().collect()
+    let secrets: Secrets = resolver.values.into_iter().collect();
+    secrets.at(resolver.moment)
+}
+
+/// Nobody can guess it; and where the system gives no random numbers, few can.
+fn random_uuid() -> String {
+    let mut bytes = [0; 16];
+    let bits = getrandom::fill(&mut bytes).map(|()| u128::from_ne_bytes(bytes));
+    uuid(bits.unwrap_or_else(|_| fastrand::u128(..)))
 }
 
 /// The failure that a step is certain to come to, since it needs a value that isn't there: then a connection
@@ -67,6 +82,7 @@ fn missing(placeholder: &Placeholder, secrets: &Secrets) -> Option<(String, Stri
 struct Resolver<'a> {
     settings: &'a Settings,
     environment: Environment,
+    moment: Moment,
     values: BTreeMap<Placeholder, Result<Value, String>>,
     /// What each command printed.
     printed: BTreeMap<&'a str, Result<String, String>>,
@@ -111,7 +127,8 @@ impl<'a> Resolver<'a> {
     async fn rendered(&mut self, template: &'a Template) -> Result<String, String> {
         self.read_all(template).await;
         let text = template.render(|placeholder| {
-            let value = self.values.get(placeholder).cloned();
+            let value = self.moment.value(placeholder).map(Ok);
+            let value = value.or_else(|| self.values.get(placeholder).cloned());
             value.unwrap_or_else(|| Err("has no value here".to_owned()))
         });
         Ok(text.map_err(|error| format!("has no value: {error}"))?.expose().to_owned())
@@ -181,7 +198,15 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
         config::Proxy::Url(template) => Some(template),
         config::Proxy::Environment | config::Proxy::Off => None,
     };
-    urls.chain(stdin).chain(headers).chain(proxy).chain(steps).chain(replies).chain(hole).chain(beat)
+    let subprotocols = &upstream.subprotocols;
+    urls.chain(stdin)
+        .chain(subprotocols)
+        .chain(headers)
+        .chain(proxy)
+        .chain(steps)
+        .chain(replies)
+        .chain(hole)
+        .chain(beat)
 }
 
 #[cfg(test)]

@@ -15,12 +15,17 @@ impl Session {
         look: Option<&Look<'_>>,
         key: Option<&str>,
     ) -> Result<Draft, String> {
-        let mut ids = Vec::new();
+        let (mut ids, mut one_uuid) = (Vec::new(), None);
         let rendered = template.render_at(|placeholder, at| match (placeholder, key) {
             // it is given when the message goes out
             (Placeholder::NextId, _) => {
                 ids.push(at);
                 Ok(Value::Json(String::new()))
+            }
+            // what is signed must be what is sent
+            (Placeholder::Uuid, _) => {
+                let uuid = one_uuid.get_or_insert_with(|| context.uuid());
+                Ok(Value::Text(uuid.clone()))
             }
             (Placeholder::Key, Some(key)) => Ok(Value::Json(key.to_owned())),
             (placeholder, _) => self.value(context, placeholder, look),
@@ -54,9 +59,16 @@ impl Session {
                 let json = json.ok_or_else(|| "is not in the message".to_owned())?;
                 Ok(Value::Json(json.to_owned()))
             }
-            Placeholder::NowMs => Ok(Value::Json(context.now_ms.to_string())),
-            Placeholder::NowS => Ok(Value::Json((context.now_ms / 1000).to_string())),
+            Placeholder::NowMs(offset) => {
+                Ok(Value::Json(context.now_ms.saturating_add_signed(*offset).to_string()))
+            }
+            Placeholder::NowS(offset) => {
+                Ok(Value::Json((context.now_ms / 1000).saturating_add_signed(*offset).to_string()))
+            }
             Placeholder::Uuid => Ok(Value::Text(context.uuid())),
+            Placeholder::ConnectionId => {
+                Ok(Value::Text(self.connection_id.get_or_insert_with(|| context.uuid()).clone()))
+            }
             Placeholder::NextId => Ok(Value::Json(self.take_id().to_string())),
             Placeholder::Key => Err("goes in requests.stream.cancel only".to_owned()),
             Placeholder::Topic(_)

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use wsfan::config::HeartbeatKind;
+use wsfan::config::{HeartbeatKind, Template};
 
 use super::support::*;
 
@@ -87,7 +87,7 @@ async fn answers_that_are_no_upgrade() {
 async fn subprotocols_that_were_not_offered_are_refused() {
     let server = Server::bind().await;
     let mut settings = settings(&[&server.url()]);
-    settings.upstream.subprotocols = vec!["v1".into(), "v2".into()];
+    settings.upstream.subprotocols = ["v1", "v2"].map(Template::literal).to_vec();
     let mut rig = Rig::start(settings);
     for (extra, words) in [
         ("Sec-WebSocket-Protocol: v3\r\n", "isn't one of upstream.subprotocols"),

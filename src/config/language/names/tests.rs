@@ -28,6 +28,65 @@ fn said(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_derived_value_may_be_made_of_others_but_not_of_itself() {
+    let said_of = |derived: &str, send: &str| {
+        said(&format!(
+            "[upstream]\nurl = \"ws://a/\"\n{derived}\n[[script.step]]\nsend = '{send}'\n\
+                       [[capture]]\nmatch = \"x\"\nvalues = {{ salt = \"/s\" }}"
+        ))
+    };
+    for (derived, send, sentence) in [
+        (
+            "[derived.a]\nof = \"${derived:b}\"\n[derived.b]\nof = \"${derived:a}\"",
+            "${derived:a}",
+            "derived.a is made of itself, by way of others: break the circle",
+        ),
+        (
+            "[derived.a]\nof = \"x\"",
+            "${derived:b}",
+            "script.step[0].send has `${derived:b}`, which is not in [derived]",
+        ),
+        ("[derived.a]\nof = \"x\"", r#"{"a":${derived:a}}"#, "is text that stands bare in JSON"),
+        ("[derived.a]\nof = \"${next_id}\"", "${derived:a}", "is known only when the message goes out"),
+        (
+            "[derived.a]\nof = \"${field:/x}\"",
+            "${derived:a}",
+            "`${field:/x}`, which is of a message that came in",
+        ),
+        ("[derived.a]\nof = \"${var:v}\"", "${derived:a}", "`${var:v}`, which is not in [vars]"),
+        (
+            "[derived.a]\nof = \"x\"\nhash = \"md5\"",
+            "${derived:a}",
+            "derived.a.hash is \"md5\": write \"sha256\"",
+        ),
+        ("[derived.a]\nof = \"x\"\nhash = \"hmac_sha256\"", "${derived:a}", "derived.a.key is missing"),
+        (
+            "[derived.a]\nof = \"x\"\nhash = \"sha256\"\nkey = \"k\"",
+            "${derived:a}",
+            "derived.a.key only goes with",
+        ),
+        (
+            "[derived.a]\nof = \"x\"\nhash = \"sha256\"\nas = \"text\"",
+            "${derived:a}",
+            "derived.a.as is \"text\"",
+        ),
+        ("[derived.a]\nhash = \"sha256\"", "${derived:a}", "derived.a.of is missing"),
+    ] {
+        let all = said_of(derived, send);
+        assert!(all[0].contains(sentence), "{derived}: {all:?}");
+    }
+    let header = said(
+        "[upstream]\nurl = \"ws://a/\"\nheaders = { x = \"${derived:a}\" }\n\
+                       [derived.a]\nof = \"${capture:salt}\"\n\
+                       [[capture]]\nmatch = \"x\"\nvalues = { salt = \"/s\" }",
+    );
+    assert!(
+        header[0].contains("`${capture:salt}`, which is there only once the server has spoken"),
+        "{header:?}"
+    );
+}
+
+#[test]
 fn what_is_said_grows_with_the_names_and_not_with_their_square() {
     let bytes = |names| problems(names).iter().map(String::len).sum::<usize>();
     let (few, many) = (bytes(24), bytes(8 * 24));
