@@ -28,6 +28,7 @@ mod server;
 mod shared;
 mod specimen;
 mod topics;
+mod units;
 
 use plan::Plan;
 

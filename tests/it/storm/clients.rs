@@ -27,6 +27,7 @@ use super::{
     record::{Attach, Session, Sub},
     server::pause,
     topics::OF_LISTENER,
+    units::Unit,
 };
 use crate::common::DEADLINE;
 
@@ -190,6 +191,7 @@ impl Shared {
         session.written = asked.written;
         session.sends = asked.sends;
         session.attaches = asked.attaches;
+        session.units = asked.units;
         session.until = asked.until;
         session.subs = asked.subs;
         session.losses = asked.losses;
@@ -278,7 +280,8 @@ impl Shared {
                 }
                 Head::Other => {
                     self.note(&line, &mut asked.lock().unwrap());
-                    if line.starts_with(b"{\"type\":\"answer\"") && self.calm() {
+                    let begins: [&[u8]; 2] = [b"{\"type\":\"answer\"", b"{\"answer\":"];
+                    if self.calm() && begins.iter().any(|begin| line.starts_with(begin)) {
                         asked.lock().unwrap().answers += 1;
                     }
                     if let Some((id, true)) = fate(&line)
@@ -351,6 +354,7 @@ fn is_narrowed(program: &Program) -> bool {
 #[derive(Default)]
 struct Asked {
     sends: BTreeMap<String, u64>,
+    units: BTreeMap<String, u64>,
     /// When the reader came to its end.
     until: Duration,
     subs: BTreeMap<String, Sub>,
@@ -533,6 +537,27 @@ impl Writer {
                     }
                 }
             }
+            Program::Units { units, pause: time } => {
+                for k in 0..*units {
+                    if self.shared.calm() {
+                        break;
+                    }
+                    let messages = Unit { session: self.number, k }.messages(self.shared.seed);
+                    let messages: Vec<_> =
+                        messages.iter().map(|message| format!("{{\"json\":{message}}}")).collect();
+                    let id = format!("n{k}");
+                    let mut asked = self.asked.lock().unwrap();
+                    asked.units.insert(id.clone(), k);
+                    asked.open.insert(id.clone());
+                    drop(asked);
+                    self.shared.opened(1);
+                    let messages = messages.join(",");
+                    self.say(
+                        format!("{{\"op\":\"send\",\"id\":\"{id}\",\"messages\":[{messages}]}}\n").as_bytes(),
+                    )?;
+                    pause(*time);
+                }
+            }
             Program::Subscribes { asks, pause: time, .. } => {
                 let mut rng = Rng::with_seed(self.shared.seed ^ self.number);
                 for (k, topics) in asks.iter().enumerate() {
@@ -550,16 +575,23 @@ impl Writer {
                 }
             }
             Program::RawCalls { calls, pause: time } => {
-                for k in 0..*calls {
-                    if self.shared.calm() {
+                let end = Instant::now() + DEADLINE;
+                for k in 0.. {
+                    let asked = self.asked.lock().unwrap();
+                    let (is_over, answers) = (asked.is_over, asked.answers);
+                    drop(asked);
+                    // once it has passed, answers come
+                    let calm = self.shared.calm();
+                    if is_over || (calm && answers >= CALM_ANSWERS) || (!calm && k >= *calls) {
                         break;
                     }
+                    assert!(!calm || Instant::now() < end, "only {answers} answers came on a raw listener");
                     let call = Call { session: self.number, k };
                     let own = call.own_id(self.shared.seed).unwrap_or_else(|| (k + 1).to_string());
                     self.asked.lock().unwrap().calls.insert(k.to_string(), k);
                     let line = call.text(self.shared.seed, Some(&own));
                     self.say(format!("{line}\n").as_bytes())?;
-                    pause(*time);
+                    pause((*time).max(Duration::from_millis(u64::from(calm) * 5)));
                 }
             }
             Program::Pipeliner { asks } => {

@@ -13,6 +13,7 @@ mod link;
 mod reading;
 mod sends;
 mod shared;
+mod units;
 
 /// What is wrong, a sentence each; nothing, if all promises held.
 pub(crate) fn judge(record: &Record) -> Vec<String> {
@@ -23,6 +24,7 @@ pub(crate) fn judge(record: &Record) -> Vec<String> {
     sends::judge(record, &mut faults);
     calls::judge(record, &mut faults);
     shared::judge(record, &mut faults);
+    units::judge(record, &mut faults);
     link::judge(record, &logs, &mut faults);
     let (taken, bound) = record.memory;
     if taken > bound {

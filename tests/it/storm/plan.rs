@@ -105,6 +105,8 @@ pub(crate) enum Program {
     Asker { pause: Duration },
     /// Asks the server, each after a pause, by requests and by sends; cancels some, and leaves after so long, if ever.
     Calls { calls: u64, by_send: bool, pause: Duration, leaves: Option<Duration> },
+    /// Sends units, each after a pause.
+    Units { units: u64, pause: Duration },
     /// Subscribes to these, one after the other, and gives some up; leaves after so long, if ever.
     Subscribes { asks: Vec<Vec<String>>, pause: Duration, leaves: Option<Duration> },
     /// Asks the server by lines on a raw listener.
@@ -189,6 +191,10 @@ impl Plan {
         if unfinished.is_some() {
             clients.extend((0..more.usize(2..4)).map(|_| Program::draw_hoarder(&mut more)));
         }
+        clients.extend((0..third.usize(0..3)).map(|_| {
+            let (units, pause) = (third.u64(5..60), ms(&mut third, 0..25));
+            Program::Units { units, pause }
+        }));
         if shares {
             clients.extend((0..third.usize(2..6)).map(|_| Program::draw_subscriber(&mut third)));
         }

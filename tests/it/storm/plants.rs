@@ -12,14 +12,17 @@ use super::{
     payload::{EACH, Payload, raw_number, send_key},
     plan::Plan,
     record::{Attempt, Record, Session},
-    run, specimen,
+    run,
+    shared::may_be_refused,
+    specimen,
+    units::Unit,
 };
 
 /// Plants the fault somewhere. `false`: there is no place for it.
 type Plant = fn(&mut Record, &mut Rng) -> bool;
 
 /// What is planted, the beginning of the judge's sentence about it, and how.
-const PLANTS: [(&str, &[&str], Plant); 46] = [
+const PLANTS: [(&str, &[&str], Plant); 51] = [
     ("an entry is dropped", &["order"], |record, rng| entry(record, rng, |lines, at| drop(lines.remove(at)))),
     ("an entry comes twice", &["order"], |record, rng| {
         entry(record, rng, |lines, at| lines.insert(at, lines[at].clone()))
@@ -320,6 +323,59 @@ const PLANTS: [(&str, &[&str], Plant); 46] = [
             true
         })
     }),
+    ("a topic is said a second time", &["topics"], |record, _| {
+        topics(record, |asked, at| asked.push(Asked { id: u64::MAX, ..asked[at].clone() }))
+    }),
+    ("a topic is given up that a client has", &["topics"], |record, _| {
+        record.rotates = false;
+        let told = record.sessions.iter().find_map(|session| {
+            let (_, sub) = session.subs.iter().find(|(_, sub)| matches!(sub.told, Some((_, true))))?;
+            let (at, topics) = (sub.told?.0 + Duration::from_millis(1), sub.topics.clone());
+            let is_sure = session.losses.is_empty() && session.subs.len() == 1 && at < session.until;
+            is_sure.then_some((at, topics))
+        });
+        let Some((at, topics)) = told else { return false };
+        let id = u64::MAX;
+        let what = What::Topics { more: false, topics };
+        record.attempts.last_mut().unwrap().asked.push(Asked { at, id, text: String::new(), what });
+        true
+    }),
+    ("nothing is told of a subscription", &["subscriptions"], |record, _| {
+        let last = record.lives.last().unwrap().epoch.clone();
+        of_life(record, &last).into_iter().filter(|session| !session.left).any(|session| {
+            let Some(id) = session.subs.keys().next().cloned() else { return false };
+            let of = format!("\"id\":\"{id}\"");
+            session.lines.retain(|line| !String::from_utf8_lossy(line).contains(&of));
+            session.lines.last().is_some_and(|line| is_bye(line))
+        })
+    }),
+    ("another message comes into a unit", &["unit"], |record, _| {
+        record.attempts.iter_mut().any(|attempt| {
+            let parts = &mut attempt.parts;
+            let two = parts.windows(2).position(|two| two[0].unit == two[1].unit);
+            two.inspect(|at| parts[at + 1..].iter_mut().for_each(|part| part.after += 1)).is_some()
+        })
+    }),
+    ("a unit that arrived is said to have failed", &["unit"], |record, _| {
+        let of = |session: &Session, unit: Unit| session.number == unit.session;
+        let came: Vec<Unit> =
+            record.attempts.iter().flat_map(|attempt| &attempt.parts).map(|part| part.unit).collect();
+        came.into_iter().any(|unit| {
+            let session = record.sessions.iter_mut().find(|session| of(session, unit));
+            let Some(session) = session else { return false };
+            let id = session.units.iter().find(|(_, k)| **k == unit.k).map(|(id, _)| id.clone());
+            let told =
+                format!("{{\"type\":\"ok\",\"id\":\"{}\",\"result\":\"written\"", id.unwrap_or_default());
+            let line = session.lines.iter_mut().find(|line| line.starts_with(told.as_bytes()));
+            line.map(|line| {
+                *line = String::from_utf8_lossy(line)
+                    .replace("\"ok\"", "\"error\"")
+                    .replace("\"result\":\"written\"", "\"code\":\"link_down\"")
+                    .into_bytes();
+            })
+            .is_some()
+        })
+    }),
     ("more memory is taken", &["memory"], |record, _| {
         record.memory.0 = record.memory.1 + 1;
         true
@@ -392,6 +448,18 @@ fn line(
         places.extend(so.map(|(at, _)| (of, at)));
     }
     pick(record, rng, &places, change)
+}
+
+/// Changes what a connection was told of topics, at one that was accepted.
+fn topics(record: &mut Record, change: fn(&mut Vec<Asked>, usize)) -> bool {
+    let is_it = |asked: &Asked| match &asked.what {
+        What::Topics { more: true, topics } => !topics.iter().any(|topic| may_be_refused(topic)),
+        _ => false,
+    };
+    record.attempts.iter_mut().any(|attempt| {
+        let at = attempt.asked.iter().rposition(is_it);
+        at.inspect(|at| change(&mut attempt.asked, *at)).is_some()
+    })
 }
 
 /// Changes what arrived of requests on a connection.

@@ -10,6 +10,7 @@ use std::{
 use super::{
     calls::{Asked, What},
     payload::Payload,
+    units::Part,
 };
 
 #[derive(Debug, Clone, Default)]
@@ -100,6 +101,8 @@ pub(crate) struct Attempt {
     pub(crate) received: Vec<Payload>,
     /// The topics that it has accepted, and that weren't given up.
     pub(crate) has: BTreeSet<String>,
+    /// The messages of units, in order.
+    pub(crate) parts: Vec<Part>,
     /// What it was asked, in order.
     pub(crate) asked: Vec<Asked>,
     /// It read all that the daemon wrote: up to a close frame or the end.
@@ -156,6 +159,8 @@ pub(crate) struct Session {
     pub(crate) lines: Vec<Vec<u8>>,
     /// Its sends, by their ids.
     pub(crate) sends: BTreeMap<String, u64>,
+    /// Its units, by their ids.
+    pub(crate) units: BTreeMap<String, u64>,
     /// Which of its requests each id is of, those that it sends as any other message included.
     pub(crate) calls: BTreeMap<String, u64>,
     /// Which requests it has cancelled, by the ids of its cancels.

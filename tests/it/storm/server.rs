@@ -23,6 +23,7 @@ use super::{
     plan::{Deed, Script},
     record::Attempt,
     shared, topics,
+    units::{Part, Unit},
 };
 use crate::common::DEADLINE;
 
@@ -351,6 +352,10 @@ impl Ear {
                         {
                             self.asked(asked, silent)
                         }
+                        Payload::Text(text) if let Some(unit) = Unit::of(text) => self.peer.note(|attempt| {
+                            let after = attempt.received.len() + attempt.asked.len() + attempt.parts.len();
+                            attempt.parts.push(Part { after, unit, text: text.clone() });
+                        }),
                         _ => self.peer.note(|attempt| attempt.received.push(payload)),
                     }
                 }

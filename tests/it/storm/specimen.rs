@@ -7,14 +7,15 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     calls::{Asked, Call, How, What},
     payload::{EACH, Payload, message, one_line, send},
-    record::{Attach, Attempt, Life, Record, Session},
+    record::{Attach, Attempt, Life, Record, Session, Sub},
+    units::{Part, Unit},
 };
 
 /// Its messages are of all three kinds, and small.
 const SEED: u64 = 896;
 const EPOCH: &str = "e1e1e1e1";
 
-/// Two connections, with a Retry-After between them, and eleven clients.
+/// Two connections, with a Retry-After between them, and twelve clients.
 pub(crate) fn record() -> Record {
     let log = log();
     assert!(log.iter().all(|line| line.len() < 10_000), "small, so that trials are quick");
@@ -122,6 +123,31 @@ pub(crate) fn record() -> Record {
     let mut attempts = attempts();
     attempts[2].asked = (1..).zip(calls).map(|(id, call)| asked(id, call)).collect();
     let calls = calls.map(|call| (format!("r{}", call.k), call.k)).into();
+    // it has a topic, and sends a unit
+    let sub = Sub {
+        topics: vec!["s.1".into()],
+        more: true,
+        at: Duration::from_secs(3),
+        told: Some((Duration::from_secs(4), true)),
+    };
+    let unit = Unit {
+        session: 12,
+        k: (0..).find(|k| Unit { session: 12, k: *k }.messages(SEED).len() > 1).unwrap_or(0),
+    };
+    let said = What::Topics { more: true, topics: sub.topics.clone() };
+    attempts[2].asked.push(Asked { at: Duration::from_millis(3500), id: 4, text: String::new(), what: said });
+    let before = attempts[2].received.len() + attempts[2].asked.len();
+    let parts = unit.messages(SEED).into_iter().enumerate();
+    attempts[2].parts = parts.map(|(at, text)| Part { after: before + at, unit, text }).collect();
+    let subscriber =
+        vec![hello(18, 12), ok("u0", "\"result\":\"subscribed\""), ok("n0", "\"result\":\"written\""), bye()];
+    let subscriber = Session {
+        subs: BTreeMap::from([("u0".to_owned(), sub)]),
+        units: BTreeMap::from([("n0".to_owned(), unit.k)]),
+        time: (Duration::from_secs(2), Duration::from_secs(8)),
+        until: Duration::from_secs(8),
+        ..session(12, subscriber)
+    };
     let want = |topics: &[&str]| {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         Attach { topics: Some(topics), ..Attach::default() }
@@ -148,6 +174,7 @@ pub(crate) fn record() -> Record {
             session(7, asks),
             Session { raw: true, ..session(8, raw) },
             Session { calls, ..session(11, caller) },
+            subscriber,
             Session { attaches: wants, ..session(10, narrowed) },
             Session {
                 sends: BTreeMap::from([("s0".to_owned(), 0)]),
@@ -158,7 +185,7 @@ pub(crate) fn record() -> Record {
             },
         ],
         slow_client: "gap",
-        clients: 11,
+        clients: 12,
         memory: (1, 2),
         ..Record::default()
     }

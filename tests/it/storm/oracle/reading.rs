@@ -149,6 +149,7 @@ impl Walk<'_> {
             }
             "ok" | "error" if self.session.sends.contains_key(id) => {}
             "ok" | "error" | "answer" if self.session.calls.contains_key(id) => {}
+            "ok" | "error" if self.session.units.contains_key(id) => {}
             "ok" | "error" if self.session.subs.contains_key(id) => {}
             "error" if !self.session.subs.is_empty() && line["topics"].is_array() => {}
             "ok" | "error" if self.session.cancels.contains_key(id) => {}
