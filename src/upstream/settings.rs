@@ -22,6 +22,20 @@ pub struct Settings {
     pub close_timeout: Duration,
 }
 
+impl Settings {
+    /// What a file means that says no more than where the server is.
+    pub fn of(upstream: config::Upstream) -> Settings {
+        Settings {
+            upstream,
+            terms: config::Terms::default(),
+            heartbeat: config::Heartbeat::default(),
+            reconnect: config::Reconnect::default(),
+            outbox: config::Outbox::default(),
+            close_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
 /// Why the link has ended for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -30,3 +44,6 @@ pub enum Exit {
     /// `reconnect.max_attempts` are used up, or a rule says `stop`; and `on_exhausted` is `exit`.
     GivenUp,
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Command,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -42,16 +42,7 @@ fn a_reload_that_is_asked_before_the_daemon_listens_is_done_when_it_does() {
     let config = server.config() + &listener;
     // as long as nobody writes to it, the daemon waits in the midst of its start
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wsfan"))
-        .args(["run", "--config"])
-        .arg(&file)
-        .env_remove("JOURNAL_STREAM")
-        .env("no_proxy", "*")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = Daemon::command(&file).spawn().unwrap();
     let (lines, log) = mpsc::channel();
     let stderr = child.stderr.take().unwrap();
     thread::spawn(move || {

@@ -10,7 +10,7 @@ use std::{
             net::UnixListener,
         },
     },
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -333,16 +333,7 @@ fn lines_of(config: &str, is_journal: bool) -> (Child, impl Iterator<Item = Stri
     let (reader, writer) = std::io::pipe().unwrap();
     let stream = fs::File::from(OwnedFd::from(writer.try_clone().unwrap())).metadata().unwrap();
     let stream = format!("{}:{}", stream.dev(), stream.ino() + u64::from(!is_journal));
-    let child = Command::new(env!("CARGO_BIN_EXE_wsfan"))
-        .args(["run", "--config"])
-        .arg(&file)
-        .env("JOURNAL_STREAM", stream)
-        .env("no_proxy", "*")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(writer)
-        .spawn()
-        .unwrap();
+    let child = Daemon::command(&file).env("JOURNAL_STREAM", stream).stderr(writer).spawn().unwrap();
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         BufReader::new(reader).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))

@@ -214,19 +214,9 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::config::{Config, Environment};
 
     fn settings(text: &str) -> Settings {
-        let text = format!("[upstream]\nurl = \"ws://h/\"\n[[listener]]\npath = \"/s\"\n{text}");
-        let config = Config::parse(&text, &Environment::fixed([])).unwrap();
-        Settings {
-            upstream: config.upstream,
-            terms: config.terms,
-            heartbeat: config.heartbeat,
-            reconnect: config.reconnect,
-            outbox: config.outbox,
-            close_timeout: std::time::Duration::from_secs(2),
-        }
+        Settings::parse(&format!("[upstream]\nurl = \"ws://h/\"\n{text}"))
     }
 
     fn get(secrets: &Secrets, template: &str) -> Result<String, String> {

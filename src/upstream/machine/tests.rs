@@ -18,31 +18,8 @@ const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
 fn settings() -> Settings {
-    Settings {
-        close_timeout: 2 * S,
-        upstream: config::Upstream::new(vec![Template::literal("wss://a/"), Template::literal("wss://b/")]),
-        terms: config::Terms::default(),
-        heartbeat: config::Heartbeat {
-            kind: HeartbeatKind::Ping,
-            interval: 30 * S,
-            timeout: 10 * S,
-            idle_timeout: None,
-            ..config::Heartbeat::default()
-        },
-        reconnect: config::Reconnect {
-            initial_delay: 500 * MS,
-            max_delay: 30 * S,
-            max_retry_after: 3_600 * S,
-            multiplier: 2.0,
-            jitter: 1.0,
-            max_attempts: 0,
-            stable_after: 10 * S,
-            on_exhausted: OnExhausted::Wait,
-            close_code: None,
-            rules: Vec::new(),
-        },
-        outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: 30 * S },
-    }
+    let urls = ["wss://a/", "wss://b/"].map(Template::literal);
+    Settings { close_timeout: 2 * S, ..Settings::of(config::Upstream::new(urls.into())) }
 }
 
 fn with(change: impl FnOnce(&mut Settings)) -> Settings {
@@ -300,8 +277,8 @@ fn a_server_that_never_ends_tcp_is_waited_for_briefly() {
     assert_eq!(bench.announced().state, LinkState::Waiting);
 }
 
-#[test]
-fn after_a_stable_time_the_row_begins_anew() {
+/// One that is up after six attempts in a row that failed.
+fn up_after_a_row() -> Bench {
     let mut bench = Bench::new(settings());
     bench.tell(Input::Start);
     for _ in 0..6 {
@@ -309,6 +286,12 @@ fn after_a_stable_time_the_row_begins_anew() {
         bench.until_attempt();
     }
     bench.tell(connected());
+    bench
+}
+
+#[test]
+fn after_a_stable_time_the_row_begins_anew() {
+    let mut bench = up_after_a_row();
     assert_eq!(bench.pass(10 * S), []);
     assert_eq!(bench.notes(), [&Note::Stable]);
     bench.tell(gone());
@@ -320,13 +303,7 @@ fn after_a_stable_time_the_row_begins_anew() {
 
 #[test]
 fn a_stable_time_counts_even_if_its_timer_came_too_late() {
-    let mut bench = Bench::new(settings());
-    bench.tell(Input::Start);
-    for _ in 0..6 {
-        bench.tell(refused());
-        bench.until_attempt();
-    }
-    bench.tell(connected());
+    let mut bench = up_after_a_row();
     bench.now += 10 * S;
     assert_eq!(bench.told_at(gone()).attempt, 1);
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::{memory::Memory, *};
 use crate::{
-    config::{Config, Environment, Placeholder, Value},
+    config::{Placeholder, Value},
     hub::Payload,
     upstream::settings::Settings,
 };
@@ -16,16 +16,7 @@ const S: Duration = Duration::from_secs(1);
 
 /// Settings from a configuration's text, below a valid first line.
 fn settings(text: &str) -> Settings {
-    let config = Config::parse(&format!("upstream.url = \"ws://a\"\n{text}"), &Environment::fixed([]));
-    let config = config.unwrap_or_else(|invalid| panic!("{invalid}"));
-    Settings {
-        upstream: config.upstream,
-        terms: config.terms,
-        heartbeat: config.heartbeat,
-        reconnect: config.reconnect,
-        outbox: config.outbox,
-        close_timeout: S,
-    }
+    Settings::parse(&format!("upstream.url = \"ws://a\"\n{text}"))
 }
 
 /// A session, what it is given from outside, and a clock that moves when told to.

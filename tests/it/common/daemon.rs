@@ -53,18 +53,7 @@ impl Daemon {
         let _ = fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path).unwrap();
         notify.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wsfan"))
-            .args(["run", "--config"])
-            .arg(&file)
-            .env("NOTIFY_SOCKET", &notify_path)
-            .env_remove("JOURNAL_STREAM")
-            // servers are on this machine, whatever proxy there is for others
-            .env("no_proxy", "*")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = Daemon::command(&file).env("NOTIFY_SOCKET", &notify_path).spawn().unwrap();
         let log = Arc::new(Log::default());
         let (written, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
         thread::spawn(move || {
@@ -76,6 +65,21 @@ impl Daemon {
             written.more.notify_all();
         });
         Daemon { child, directory, notify, log }
+    }
+
+    /// What starts one with this file, its log in a pipe.
+    pub fn command(file: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wsfan"));
+        command
+            .args(["run", "--config"])
+            .arg(file)
+            .env_remove("JOURNAL_STREAM")
+            // servers are on this machine, whatever proxy there is for others
+            .env("no_proxy", "*")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
     }
 
     /// Waits until the daemon tells systemd a state that contains `part`, and returns it.

@@ -37,34 +37,20 @@ pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
 
 /// Settings for fast tests: short delays, no heartbeat.
 pub(crate) fn settings(urls: &[&str]) -> Settings {
+    let upstream = config::Upstream {
+        // whatever the environment of the tests says
+        proxy: config::Proxy::Off,
+        ..config::Upstream::new(urls.iter().map(|url| Template::literal(url)).collect())
+    };
     Settings {
-        close_timeout: Duration::from_secs(2),
-        upstream: config::Upstream {
-            // whatever the environment of the tests says
-            proxy: config::Proxy::Off,
-            ..config::Upstream::new(urls.iter().map(|url| Template::literal(url)).collect())
-        },
-        terms: config::Terms::default(),
-        heartbeat: config::Heartbeat {
-            kind: config::HeartbeatKind::Off,
-            interval: Duration::from_secs(30),
-            timeout: Duration::from_secs(10),
-            idle_timeout: None,
-            ..config::Heartbeat::default()
-        },
+        heartbeat: config::Heartbeat { kind: config::HeartbeatKind::Off, ..config::Heartbeat::default() },
         reconnect: config::Reconnect {
             initial_delay: Duration::from_millis(20),
             max_delay: Duration::from_millis(100),
-            max_retry_after: Duration::from_secs(3_600),
-            multiplier: 2.0,
-            jitter: 1.0,
-            max_attempts: 0,
-            stable_after: Duration::from_secs(10),
-            on_exhausted: config::OnExhausted::Wait,
-            close_code: None,
-            rules: Vec::new(),
+            ..config::Reconnect::default()
         },
-        outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: Duration::from_secs(30) },
+        close_timeout: Duration::from_secs(2),
+        ..Settings::of(upstream)
     }
 }
 

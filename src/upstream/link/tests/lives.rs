@@ -1,7 +1,7 @@
 //! Links that follow one another over the same hub.
 
 use super::{
-    sends::{a_send, outbox, send},
+    sends::{a_send, in_mid_write, outbox, send},
     *,
 };
 
@@ -39,12 +39,7 @@ async fn a_link_may_follow_another_and_the_log_goes_on() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_link_that_is_dropped_leaves_no_send_untold_and_is_closed() {
-    let mut rig = Rig::with_buffer(with(outbox), 1_000);
-    let _server = rig.accept().await;
-    rig.state("up").await;
-    let begun = send(&rig, "x".repeat(5_000)).await;
-    settle().await;
-    let waiting = send(&rig, "later").await;
+    let (mut rig, _server, begun, waiting) = in_mid_write().await;
     settle().await;
     let late = send(&rig, "still on its way").await;
     rig.link.abort();
@@ -132,8 +127,8 @@ capture = {{ session = "/session" }}
 path = "/s"
 "#
         );
-        let config = config::Config::parse(&text, &config::Environment::fixed([])).unwrap();
-        Settings { upstream: config.upstream, terms: config.terms, ..settings() }
+        let Settings { upstream, terms, .. } = Settings::parse(&text);
+        Settings { upstream, terms, ..settings() }
     };
     let mut rig = Rig::start(session("ws://simulated/"));
     let mut before = "null";

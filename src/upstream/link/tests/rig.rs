@@ -2,31 +2,13 @@
 
 use super::*;
 
+/// No heartbeat, and a second before the first new attempt.
 pub(super) fn settings() -> Settings {
     Settings {
-        close_timeout: Duration::from_secs(2),
-        upstream: config::Upstream::new(vec![Template::literal("ws://simulated/")]),
-        terms: config::Terms::default(),
-        heartbeat: config::Heartbeat {
-            kind: HeartbeatKind::Off,
-            interval: 30 * S,
-            timeout: 10 * S,
-            idle_timeout: None,
-            ..config::Heartbeat::default()
-        },
-        reconnect: config::Reconnect {
-            initial_delay: S,
-            max_delay: 30 * S,
-            max_retry_after: 3_600 * S,
-            multiplier: 2.0,
-            jitter: 1.0,
-            max_attempts: 0,
-            stable_after: 10 * S,
-            on_exhausted: config::OnExhausted::Wait,
-            close_code: None,
-            rules: Vec::new(),
-        },
-        outbox: config::Outbox { max_messages: 0, max_bytes: 1 << 20, ttl: 30 * S },
+        heartbeat: config::Heartbeat { kind: HeartbeatKind::Off, ..config::Heartbeat::default() },
+        reconnect: config::Reconnect { initial_delay: S, ..config::Reconnect::default() },
+        close_timeout: 2 * S,
+        ..Settings::of(config::Upstream::new(vec![Template::literal("ws://simulated/")]))
     }
 }
 

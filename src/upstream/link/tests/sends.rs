@@ -49,6 +49,17 @@ pub(super) fn send_of(from: &Rc<Origin>, text: impl Into<String>) -> (Send, Fate
     (Send::new(Payload::Text(text.into()), ticket, 0), fates)
 }
 
+/// A link that is up, its server, a send that is half written to it, and one behind that.
+pub(super) async fn in_mid_write() -> (Rig, WebSocketStream<DuplexStream>, Fates, Fates) {
+    let mut rig = Rig::with_buffer(with(outbox), 1_000);
+    let server = rig.accept().await;
+    rig.state("up").await;
+    let begun = send(&rig, "x".repeat(5_000)).await;
+    settle().await;
+    let waiting = send(&rig, "later").await;
+    (rig, server, begun, waiting)
+}
+
 pub(super) fn outbox(settings: &mut Settings) {
     settings.outbox = config::Outbox { max_messages: 2, max_bytes: 1000, ttl: 5 * S };
 }
@@ -255,12 +266,7 @@ async fn while_the_link_closes_a_send_is_told_what_comes() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_stop_leaves_no_send_untold() {
-    let mut rig = Rig::with_buffer(with(outbox), 1_000);
-    let _server = rig.accept().await;
-    rig.state("up").await;
-    let begun = send(&rig, "x".repeat(5_000)).await;
-    settle().await;
-    let waiting = send(&rig, "later").await;
+    let (rig, _server, begun, waiting) = in_mid_write().await;
     rig.command(Command::Stop).await;
     let late = send(&rig, "too late").await;
     assert_eq!(rig.ended().await, Exit::Stopped);

@@ -67,6 +67,22 @@ impl Program {
     }
 }
 
+/// A link that is up, its server, and a program that has subscribed to `a`.
+async fn subscribed() -> (Rig, Server, Program) {
+    let mut rig = Rig::start(topics(|_| {}));
+    let program = Program::new(1);
+    program.subscribe(&rig, &["a"]);
+    let mut server = rig.accept().await;
+    accepts(&mut server, "sub", &["a"]).await;
+    rig.state("up").await;
+    (rig, server, program)
+}
+
+/// Waits for the connection's end.
+async fn ends(server: &mut Server) {
+    while soon("the end", server.next()).await.is_some_and(|message| message.is_ok()) {}
+}
+
 /// What the server hears next.
 async fn hears(server: &mut Server) -> Value {
     match soon("a message", server.next()).await {
@@ -275,12 +291,7 @@ async fn the_limits_pace_topics_and_clients_sends_have_every_other_turn() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn other_words_for_topics_mean_another_connection_and_none_at_all_their_end() {
-    let mut rig = Rig::start(topics(|_| {}));
-    let program = Program::new(1);
-    program.subscribe(&rig, &["a"]);
-    let mut server = rig.accept().await;
-    accepts(&mut server, "sub", &["a"]).await;
-    rig.state("up").await;
+    let (mut rig, mut server, program) = subscribed().await;
     program.heard();
     rig.settings.send(topics(|terms| terms.linger = 5 * S)).unwrap();
     hears_nothing(&mut server, S).await;
@@ -288,12 +299,12 @@ async fn other_words_for_topics_mean_another_connection_and_none_at_all_their_en
         terms.subscribe = Template::parse_message(r#"{"please":[${topics}],"id":${next_id}}"#).unwrap();
     };
     rig.settings.send(topics(other)).unwrap();
-    while soon("the end", server.next()).await.is_some_and(|message| message.is_ok()) {}
+    ends(&mut server).await;
     let mut server = rig.accept().await;
     accepts(&mut server, "please", &["a"]).await;
     rig.state("up").await;
     rig.settings.send(settings()).unwrap();
-    while soon("the end", server.next()).await.is_some_and(|message| message.is_ok()) {}
+    ends(&mut server).await;
     let _server = rig.accept().await;
     rig.state("up").await;
     assert_eq!(program.heard(), ["loss Ended a: the configuration has no topics.subscribe any more"]);
@@ -301,14 +312,9 @@ async fn other_words_for_topics_mean_another_connection_and_none_at_all_their_en
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn another_link_says_them_all_again() {
-    let mut rig = Rig::start(topics(|_| {}));
-    let program = Program::new(1);
-    program.subscribe(&rig, &["a"]);
-    let mut server = rig.accept().await;
-    accepts(&mut server, "sub", &["a"]).await;
-    rig.state("up").await;
+    let (mut rig, mut server, _program) = subscribed().await;
     rig.link.abort();
-    while soon("the end", server.next()).await.is_some_and(|message| message.is_ok()) {}
+    ends(&mut server).await;
     soon("its end", &mut rig.link).await.unwrap_err();
     rig.again(topics(|_| {}));
     let mut server = rig.accept().await;

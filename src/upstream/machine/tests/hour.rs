@@ -6,10 +6,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    config::{Config, Environment, Window},
-    hub::Data,
-};
+use crate::{config::Window, hub::Data};
 
 const CONFIG: &str = r#"
 [upstream]
@@ -52,15 +49,7 @@ path = "/s"
 "#;
 
 fn hour_settings() -> Settings {
-    let config = Config::parse(CONFIG, &Environment::fixed([])).unwrap();
-    Settings {
-        upstream: config.upstream,
-        terms: config.terms,
-        heartbeat: config.heartbeat,
-        reconnect: config.reconnect,
-        outbox: config.outbox,
-        close_timeout: 2 * S,
-    }
+    Settings { close_timeout: 2 * S, ..Settings::parse(CONFIG) }
 }
 
 /// What the server does with a connection.

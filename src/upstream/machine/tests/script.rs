@@ -1,11 +1,7 @@
 //! A connection whose script is under way, what failures lead to, and where attempts go.
 
 use super::*;
-use crate::{
-    config::{Config, Environment},
-    hub::Data,
-    upstream::settings::Exit,
-};
+use crate::{hub::Data, upstream::settings::Exit};
 
 const LOGIN: &str = r#"
 [[script.step]]
@@ -22,17 +18,10 @@ pub(super) fn toml(text: &str) -> Settings {
         true => "",
         false => "[upstream]\nurl = \"wss://a/\"\n",
     };
-    let whole = format!("{upstream}{text}\n[[listener]]\npath = \"/s\"\n");
-    let config = Config::parse(&whole, &Environment::fixed([])).unwrap();
-    let quiet = config::Heartbeat { kind: HeartbeatKind::Off, ..config.heartbeat.clone() };
-    Settings {
-        upstream: config.upstream,
-        terms: config.terms,
-        heartbeat: if text.contains("[heartbeat]") { config.heartbeat } else { quiet },
-        reconnect: config.reconnect,
-        outbox: config.outbox,
-        close_timeout: 2 * S,
-    }
+    let settings = Settings::parse(&format!("{upstream}{text}\n"));
+    let kind = if text.contains("[heartbeat]") { settings.heartbeat.kind } else { HeartbeatKind::Off };
+    let heartbeat = config::Heartbeat { kind, ..settings.heartbeat };
+    Settings { heartbeat, close_timeout: 2 * S, ..settings }
 }
 
 impl Bench {
