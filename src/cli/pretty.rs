@@ -4,9 +4,10 @@
 use std::{fmt::Write as _, time::Duration};
 
 use anstyle::{AnsiColor, Color, Style};
+use serde_json::value::RawValue;
 
 use super::format::{self, clean, counted};
-use crate::protocol::{Ended, Gap, Hello, Line, Link, LinkState, Message, UpstreamGap, Why};
+use crate::protocol::{Ended, Gap, Hello, Line, Link, LinkState, Message, PublicValues, UpstreamGap, Why};
 
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const TOLD: Style = Style::new().bold();
@@ -77,6 +78,7 @@ impl Pretty {
                 let (message, name) = (clean(&line.message), clean(line.code.name()));
                 let _ = write!(text, "{BAD}error{BAD:#} {message} ({name})");
             }
+            Line::Public(line) => text.push_str(&public(&line.public)),
             Line::Snapshot(line) => {
                 let dropped = match line.dropped {
                     0 => String::new(),
@@ -119,6 +121,16 @@ pub(super) fn payload(payload: &str) -> String {
     let mut text = String::with_capacity(payload.len());
     json(&clean_json(payload), &mut text);
     text
+}
+
+/// The values of public captures.
+pub(super) fn public(values: &PublicValues) -> String {
+    let value =
+        |(name, value): (&String, &Box<RawValue>)| format!("{} = {}", clean(name), clean(value.get()));
+    match values.is_empty() {
+        true => "no public capture has a value".to_owned(),
+        false => values.0.iter().map(value).collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn message(line: &Message<'_>, text: &mut String) {

@@ -10,7 +10,7 @@ use super::{
     daemon::{DaemonArgs, Need},
     failure::{Failure, Outcome, refusal, wrote},
     format::{self, bytes, clean, count, counted},
-    pretty::{DIM, state_style, styled},
+    pretty::{self, DIM, state_style, styled},
 };
 use crate::{
     client::Client,
@@ -115,6 +115,7 @@ fn text(status: &Status<'_>, socket: &str, now_us: u64) -> String {
     row("dropped", dropped(status.sends));
     row("troubles", troubles(status.counters));
     row("log", held(status.log, &status.epoch));
+    row("public", if status.public.is_empty() { String::new() } else { pretty::public(&status.public) });
     row("retained", status.retained.map_or(String::new(), retained));
     row("topics", status.subscriptions.as_ref().map_or(String::new(), topics));
     row("daemon", daemon(status));
@@ -312,6 +313,7 @@ fn troubles(counters: Counters) -> String {
         sends.rate_limited,
         sends.id_taken,
         sends.bad_request,
+        sends.no_value,
         sends.unknown,
     ]);
     let all = [

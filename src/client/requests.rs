@@ -53,7 +53,7 @@ impl Requests {
         let id = self.next_id;
         self.next_id += 1;
         let number = to_raw_value(&id).expect("a number is plain data");
-        let mut bytes = Request { id: Some(&number), op }.write();
+        let mut bytes = Request { id: Some(&number), op, expand: false }.write();
         let (length, max) = (bytes.len() as u64, self.max_line);
         if max > 0 && length > max {
             return Err(Error::TooLong { path: self.path.clone(), length, max });

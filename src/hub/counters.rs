@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{Fate, Hole, LinkState, LinkStatus, MayAnswer, NoAnswer};
+use super::{Fate, Hole, LinkState, LinkStatus, MayAnswer, NoAnswer, Unexpanded};
 use crate::protocol::{Bye, Why, status};
 
 /// All counters, kept as `status` shows them.
@@ -144,7 +144,11 @@ impl Counters {
                 Fate::LinkDown(_) => sends.link_down += 1,
                 Fate::Expired => sends.expired += 1,
                 Fate::OutboxFull => sends.outbox_full += 1,
-                Fate::TooLarge(_) | Fate::TooMany(_) | Fate::TooManyRequests(_) => sends.too_large += 1,
+                Fate::TooLarge(_)
+                | Fate::TooMany(_)
+                | Fate::TooManyRequests(_)
+                | Fate::Unexpanded(Unexpanded::Unfit) => sends.too_large += 1,
+                Fate::Unexpanded(Unexpanded::NoValue) => sends.no_value += 1,
                 Fate::RateLimited | Fate::TooManyWait => sends.rate_limited += 1,
                 Fate::Answered => sends.answered += 1,
                 Fate::NotAnswerer(MayAnswer::Claimed(_)) => sends.answerer_taken += 1,
@@ -296,6 +300,8 @@ mod tests {
             Fate::TooManyRequests(1),
             Fate::TooManyWait,
             Fate::Unfit(Unfit::Doubled),
+            Fate::Unexpanded(Unexpanded::NoValue),
+            Fate::Unexpanded(Unexpanded::Unfit),
             Fate::Unknown,
         ] {
             counters.fate(fate);
@@ -332,13 +338,14 @@ mod tests {
                 link_down: 1,
                 expired: 1,
                 outbox_full: 1,
-                too_large: 3,
+                too_large: 4,
                 rate_limited: 2,
                 answered: 1,
                 forbidden: 1,
                 answerer_taken: 1,
                 id_taken: 1,
                 bad_request: 1,
+                no_value: 1,
                 unknown: 1,
             },
             requests: RequestCounts {

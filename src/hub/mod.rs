@@ -19,6 +19,7 @@ use request::Answerers;
 mod asking;
 mod configured;
 mod counters;
+mod expand;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hole;
@@ -27,6 +28,7 @@ mod link;
 mod log;
 mod names;
 mod origin;
+mod public;
 mod publisher;
 mod quotas;
 mod reader;
@@ -43,6 +45,7 @@ mod windows;
 pub use crate::protocol::{Data, MessageTopic};
 pub use configured::Configured;
 pub use counters::Counters;
+pub use expand::{Expandable, Unexpanded};
 pub use hole::Hole;
 pub use lane::{Lane, Permit};
 pub use link::{Ending, LinkState, LinkStatus};
@@ -119,6 +122,8 @@ struct Shared {
     /// Clients that have left, of whom the link hasn't heard yet.
     left: RefCell<Vec<Rc<Origin>>>,
     topics: RefCell<Subscriptions>,
+    /// Captures that are public.
+    captures: RefCell<public::Captures>,
     topics_changed: Notify,
     client_left: Notify,
     /// Something was staged.
@@ -163,6 +168,7 @@ impl Hub {
             link_changed: Notify::new(),
             left: RefCell::default(),
             topics: RefCell::default(),
+            captures: RefCell::default(),
             topics_changed: Notify::new(),
             client_left: Notify::new(),
             staged: Notify::new(),
@@ -210,7 +216,7 @@ impl Hub {
 
     /// The longest line of an entry, in bytes, its end included.
     pub fn max_entry(&self) -> usize {
-        self.0.max_entry.get()
+        self.0.max_entry.get().max(self.longest_public_line())
     }
 
     /// How many sends wait in the outbox.

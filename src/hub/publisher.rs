@@ -62,7 +62,7 @@ impl Hub {
     }
 
     /// Has those look who have to: all readers, or whoever commits what is staged.
-    fn published(&self) {
+    pub(super) fn published(&self) {
         if self.log().is_staging() {
             self.0.staged.notify_one();
         } else {
@@ -71,7 +71,7 @@ impl Hub {
     }
 
     /// Appends an entry of the hub's own, which has no raw form.
-    fn append(&self, time_us: u64, encode: impl FnOnce(u64) -> Vec<u8>) {
+    pub(super) fn append(&self, time_us: u64, encode: impl FnOnce(u64) -> Vec<u8>) {
         let mut log = self.0.log.borrow_mut();
         let line = encode(log.next());
         log.append_line(time_us, &line, b"");

@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc};
 
-use super::{Asks, Lane, LinkState, MayAnswer, Origin, Permit};
+use super::{Asks, Lane, LinkState, MayAnswer, Origin, Permit, Unexpanded};
 
 /// What a client sends upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub enum Fate {
     TooManyRequests(usize),
     /// It is no request as it should be.
     Unfit(Unfit),
+    /// The values of its placeholders aren't there, or don't fit.
+    Unexpanded(Unexpanded),
     /// The connection ended while it was being written: it may have arrived, or not.
     Unknown,
 }
@@ -105,12 +107,24 @@ pub struct Send {
     pub asks: Option<Box<Asks>>,
     /// Whether it may be an answer to the server's request.
     pub may_answer: MayAnswer,
+    /// Its placeholders are public captures, whose values they get when it goes out: see [`Expandable`].
+    ///
+    /// [`Expandable`]: super::Expandable
+    pub expand: bool,
 }
 
 impl Send {
     /// One message.
     pub fn new(payload: Payload, ticket: Ticket, extra: usize) -> Send {
-        Send { payload, rest: Vec::new(), ticket, extra, asks: None, may_answer: MayAnswer::Yes }
+        Send {
+            payload,
+            rest: Vec::new(),
+            ticket,
+            extra,
+            asks: None,
+            may_answer: MayAnswer::Yes,
+            expand: false,
+        }
     }
 
     /// One message that nobody waits to hear of: wsfan's own.

@@ -29,11 +29,11 @@ use super::{
     },
     fanout::Fanout,
     socket::{self, Peer},
-    status,
+    status::{self, Shown},
     sys::watched::Watched,
 };
 use crate::{
-    config::{Format, MAX_TOPIC_PATTERNS, TopicPattern},
+    config::{Format, MAX_TOPIC_PATTERNS, Rights, TopicPattern},
     hub::{Asking, Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket, Word},
     protocol::{self, Attach, Bad, Bye, Code, Content, Done, Op, Request, Why},
 };
@@ -205,7 +205,7 @@ impl ClientReader {
         }
     }
 
-    async fn request(&self, Request { id, op }: Request<'_>) {
+    async fn request(&self, Request { id, op, expand }: Request<'_>) {
         if !matches!(op, Op::Attach(_)) {
             self.fanout.begin(self.id); // it begins where it came in
         }
@@ -214,15 +214,17 @@ impl ClientReader {
             return self.refuse(id, op.name(), Code::Forbidden, &why);
         }
         match op {
-            Op::Send(content) => self.send(id.map(RawValue::to_owned), content.into(), Vec::new()).await,
+            Op::Send(content) => {
+                self.send(id.map(RawValue::to_owned), content.into(), Vec::new(), expand).await
+            }
             Op::Unit { messages } => {
                 let mut payloads = messages.into_iter().map(Payload::from);
                 let Some(first) = payloads.next() else { return }; // it has one: see `parse`
-                self.send(id.map(RawValue::to_owned), first, payloads.collect()).await;
+                self.send(id.map(RawValue::to_owned), first, payloads.collect(), expand).await;
             }
             Op::Request { json, timeout_ms } => {
                 let Some(id) = id else { return }; // it has one: see `parse`
-                self.ask(id, json, timeout_ms.map(Duration::from_millis)).await;
+                self.ask(id, json, timeout_ms.map(Duration::from_millis), expand).await;
             }
             Op::Cancel { request } => self.cancel(id, request).await,
             Op::Attach(attach) => self.attach(id, attach),
@@ -276,8 +278,11 @@ impl ClientReader {
         }
     }
 
-    async fn send(&self, id: Option<Box<RawValue>>, payload: Payload, rest: Vec<Payload>) {
+    async fn send(&self, id: Option<Box<RawValue>>, payload: Payload, rest: Vec<Payload>, expand: bool) {
         let messages = std::iter::once(&payload).chain(&rest);
+        if expand && !self.can_expand(id.as_deref(), messages.clone()) {
+            return;
+        }
         if let Some((code, why)) = self.access.refuses(now(), &self.who, messages) {
             return self.refuse(id.as_deref(), "send", code, &why);
         }
@@ -296,7 +301,21 @@ impl ClientReader {
         });
         let asks = self.asks(id.clone());
         let may_answer = self.may_answer();
-        self.hub.command(Command::Send(Send { payload, rest, ticket, extra, asks, may_answer })).await;
+        self.hub
+            .command(Command::Send(Send { payload, rest, ticket, extra, asks, may_answer, expand }))
+            .await;
+    }
+
+    /// Whether all placeholders of these messages are public captures; else that is told.
+    fn can_expand<'m>(&self, id: Option<&RawValue>, messages: impl Iterator<Item = &'m Payload>) -> bool {
+        let mut messages = messages;
+        match messages.try_for_each(|message| self.hub.check_expandable(message)) {
+            Ok(()) => true,
+            Err(why) => {
+                self.fanout.reply(self.id, &replies::error(id, Code::BadRequest, &why));
+                false
+            }
+        }
     }
 
     /// A line from a client of a raw listener is a text message. There is no line to tell an error
@@ -479,7 +498,7 @@ impl ClientReader {
     }
 
     async fn status(&self, id: Option<&RawValue>) {
-        let all = self.access.of(&self.who).rights.control;
+        let Rights { control: all, receive, .. } = self.access.of(&self.who).rights;
         let Some(wait) = self.fanout.book_status(self.peer.uid, all) else {
             let message = "this user asks for status more often than it is answered: ask again in a second";
             return self.fanout.reply(self.id, &replies::error(id, Code::RateLimited, message));
@@ -487,7 +506,14 @@ impl ClientReader {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let line = status::answer(id, &self.hub, &self.fanout, self.id, all, self.started);
+        let line = status::answer(
+            id,
+            &self.hub,
+            &self.fanout,
+            self.id,
+            Shown { all, public: all || receive },
+            self.started,
+        );
         self.fanout.reply(self.id, &line);
     }
 }

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     config::{Format, History, MemoryBounds, TopicPattern},
     hub::{Cursor, Hub, Picked, Reader},
-    protocol::{Bye, Code, Hello, Line, SERVER, VERSION, status::Totals},
+    protocol::{Bye, Code, Hello, Line, PublicValues, SERVER, VERSION, status::Totals},
 };
 
 mod census;
@@ -224,6 +224,7 @@ impl Fanout {
                 client: id,
                 max_line: about.max_line as u64,
                 max_entry: self.0.hub.max_entry() as u64,
+                public: if about.receive { self.0.hub.public() } else { PublicValues::default() },
             })
             .write();
             (Outgoing::new(cursor, Rc::clone(&self.0.unread)), hello)

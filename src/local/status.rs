@@ -11,7 +11,7 @@ use super::fanout::Fanout;
 use crate::{
     hub::{self, Hub, KeptPlace},
     protocol::{
-        Line, SERVER, Status,
+        Line, PublicValues, SERVER, Status,
         status::{
             Configuration, Held, LastEnd, LastReload, LinkNow, NameRow, Outbox, Retained, Sends,
             Subscriptions, TopicRow, TopicState,
@@ -19,14 +19,22 @@ use crate::{
     },
 };
 
-/// The line for client `you` of a daemon that started at `started`: with `all` there is to know, or without what
-/// concerns others.
+/// What a client may see.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    /// All there is to know, or not what concerns others.
+    pub(super) all: bool,
+    /// The values of public captures.
+    pub(super) public: bool,
+}
+
+/// The line for client `you` of a daemon that started at `started`, with what it may see.
 pub(super) fn answer(
     id: Option<&RawValue>,
     hub: &Hub,
     fanout: &Fanout,
     you: u64,
-    all: bool,
+    Shown { all, public }: Shown,
     started: Instant,
 ) -> Vec<u8> {
     let link = hub.link();
@@ -69,6 +77,7 @@ pub(super) fn answer(
             max_bytes: log.retention().max_bytes as u64,
             topics: log.topics().map(|topics| topics as u64),
         },
+        public: if public { hub.public() } else { PublicValues::default() },
         retained: log.retained().zip(log.retains()).map(|(retained, retain)| Retained {
             values: retained.values as u64,
             bytes: retained.bytes as u64,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LinkState, Name};
+use super::{LinkState, Name, PublicValues};
 
 /// The version in [`Hello`]. It changes when a client of the former version could misread a line.
 pub const VERSION: u32 = 1;
@@ -35,4 +35,7 @@ pub struct Hello<'a> {
     pub max_line: u64,
     /// The longest line that an entry of the log may have, in bytes with its end.
     pub max_entry: u64,
+    /// The values of public captures, where the client receives and there are any.
+    #[serde(skip_serializing_if = "PublicValues::is_empty")]
+    pub public: PublicValues,
 }

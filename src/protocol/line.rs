@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    Answer, Farewell, Gap, Hello, Link, Message, Refusal, SnapshotEnd, Status, Success, UpstreamGap,
+    Answer, Farewell, Gap, Hello, Link, Message, Public, Refusal, SnapshotEnd, Status, Success, UpstreamGap,
 };
 
 /// A line from the daemon.
@@ -25,6 +25,8 @@ pub enum Line<'a> {
     /// An entry: messages that never came from the server.
     #[serde(rename = "gap")]
     UpstreamGap(UpstreamGap<'a>),
+    /// An entry: public captures have other values. Without a `seq`, they are said again.
+    Public(Public),
     /// All last values are said that an `attach` asked for.
     Snapshot(SnapshotEnd),
     /// A request is done.
@@ -69,6 +71,7 @@ impl<'a> Line<'a> {
             "link" => read(line).map(Line::Link),
             "gap" if tag.seq.is_none() => read(line).map(Line::Gap),
             "gap" => read(line).map(Line::UpstreamGap),
+            "public" => read(line).map(Line::Public),
             "snapshot" => read(line).map(Line::Snapshot),
             "ok" => read(line).map(Line::Ok),
             "answer" => read(line).map(Line::Answer),
@@ -96,6 +99,7 @@ impl<'a> Line<'a> {
             Line::Message(message) => Some(message.seq),
             Line::Link(link) => link.seq,
             Line::UpstreamGap(gap) => Some(gap.seq),
+            Line::Public(public) => public.seq,
             _ => None,
         }
     }
@@ -106,6 +110,7 @@ impl<'a> Line<'a> {
             Line::Message(message) => Some(message.time_us),
             Line::Link(link) => Some(link.time_us),
             Line::UpstreamGap(gap) => Some(gap.time_us),
+            Line::Public(public) => Some(public.time_us),
             _ => None,
         }
     }
@@ -183,7 +188,7 @@ mod tests {
             r#"{"type":"answer","json":null}"#,
             r#"{"type":"error","code":"line_too_long","message":"m"}"#,
             r#"{"type":"bye","why":"shutdown"}"#,
-            r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":4711,"uptime_s":86400,"config":{"file":"/f","upstream":"ws://h/","reload":{"time_us":1,"result":"refused","error":"e"},"restart":["k"]},"epoch":"9f","link":{"since_us":1,"state":"up","conn":1,"url":"ws://h/","attempt":0,"heartbeat_rtt_us":5,"last_end":{"time_us":1,"code":1006}},"traffic":{"received":0,"received_bytes":0,"last_received_us":4,"sent":0,"sent_bytes":0},"outbox":{"waiting":0},"sends":{"dropped":0},"counters":{"link":{"attempts":1,"up":1,"refused":0,"failed":0,"closed":0,"lost":0,"failed_takeovers":0},"gaps":{"slow_client":0,"discarded":0,"expired":0,"epoch":0,"conflated":0,"entries":0},"cut_off":{"slow_client":0,"discarded":0,"bad_client":0,"reconfigured":0,"taken_over":0,"stalled":0},"refused_clients":0,"failed_sends":{"link_down":0,"expired":0,"outbox_full":0,"too_large":0,"rate_limited":0,"answered":0,"forbidden":0,"answerer_taken":0,"id_taken":0,"bad_request":0,"unknown":0},"requests":{"answered":0,"timeout":0,"unknown":0,"link_down":0,"cancelled":0,"overrun":0,"late":0,"unanswered":0},"upstream_gaps":{"declared":0,"messages":0},"unfit_topics":0},"log":{"seq":2,"oldest":1,"bytes":300,"max_bytes":67108864},"subscriptions":{"topics":1,"max":10000,"rows":[{"topic":"t","clients":1,"state":"subscribed"}]},"totals":{"clients":1,"ledger":{"entries":0,"delivered":0,"lost":0,"passed":0,"ahead":0},"unread_reply_bytes":0},"clients":[{"client":1,"listener":"/s","format":"envelope","pid":4712,"uid":1000,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"passed":0,"ahead":0},"unread_reply_bytes":0}]}"#,
+            r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":4711,"uptime_s":86400,"config":{"file":"/f","upstream":"ws://h/","reload":{"time_us":1,"result":"refused","error":"e"},"restart":["k"]},"epoch":"9f","link":{"since_us":1,"state":"up","conn":1,"url":"ws://h/","attempt":0,"heartbeat_rtt_us":5,"last_end":{"time_us":1,"code":1006}},"traffic":{"received":0,"received_bytes":0,"last_received_us":4,"sent":0,"sent_bytes":0},"outbox":{"waiting":0},"sends":{"dropped":0},"counters":{"link":{"attempts":1,"up":1,"refused":0,"failed":0,"closed":0,"lost":0,"failed_takeovers":0},"gaps":{"slow_client":0,"discarded":0,"expired":0,"epoch":0,"conflated":0,"entries":0},"cut_off":{"slow_client":0,"discarded":0,"bad_client":0,"reconfigured":0,"taken_over":0,"stalled":0},"refused_clients":0,"failed_sends":{"link_down":0,"expired":0,"outbox_full":0,"too_large":0,"rate_limited":0,"answered":0,"forbidden":0,"answerer_taken":0,"id_taken":0,"bad_request":0,"no_value":0,"unknown":0},"requests":{"answered":0,"timeout":0,"unknown":0,"link_down":0,"cancelled":0,"overrun":0,"late":0,"unanswered":0},"upstream_gaps":{"declared":0,"messages":0},"unfit_topics":0},"log":{"seq":2,"oldest":1,"bytes":300,"max_bytes":67108864},"subscriptions":{"topics":1,"max":10000,"rows":[{"topic":"t","clients":1,"state":"subscribed"}]},"totals":{"clients":1,"ledger":{"entries":0,"delivered":0,"lost":0,"passed":0,"ahead":0},"unread_reply_bytes":0},"clients":[{"client":1,"listener":"/s","format":"envelope","pid":4712,"uid":1000,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"passed":0,"ahead":0},"unread_reply_bytes":0}]}"#,
         ] {
             let read = Line::parse(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
             assert!(!matches!(read, Line::Other(_)), "{line}");

@@ -14,6 +14,7 @@ mod line;
 mod link;
 mod message;
 mod name;
+mod public;
 mod reply;
 mod request;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use line::Line;
 pub use link::{Ended, Link, LinkFields, LinkState};
 pub use message::{Data, Encoder, Message, Room, SNAPSHOT_MARK, Sink, longest, mark_snapshot};
 pub use name::{Name, Named};
+pub use public::{Public, PublicValues};
 pub use reply::{Bye, Code, Done, Farewell, Refusal, Success};
 pub use request::{
     Attach, Bad, Content, MAX_ID, MAX_NAME, MAX_TIMEOUT_MS, MAX_UNIT, Op, Request, Since, parse,

@@ -42,6 +42,8 @@ names! {
         BadJson = "bad_json",
         /// A field is missing, unknown, of the wrong type, or makes no sense.
         BadRequest = "bad_request",
+        /// A send names a public capture that has no value yet.
+        NoValue = "no_value",
         /// There is no such op.
         UnknownOp = "unknown_op",
         /// The client hasn't the right.

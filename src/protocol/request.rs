@@ -29,6 +29,9 @@ pub struct Request<'a> {
     /// What is asked.
     #[cfg_attr(test, schemars(flatten))]
     pub op: Op<'a>,
+    /// A `send` or a `request`: `${NAME}` in what is sent is the value of a public capture when it goes out.
+    #[cfg_attr(test, schemars(default))]
+    pub expand: bool,
 }
 
 impl Request<'_> {
@@ -36,7 +39,7 @@ impl Request<'_> {
     pub fn write(&self) -> Vec<u8> {
         let raw = |content: &Content<'_>| serde_json::value::to_raw_value(&content.payload()).expect(PLAIN);
         let op = Some(Cow::Borrowed(self.op.name()));
-        let mut fields = Fields { op, id: self.id, ..Fields::default() };
+        let mut fields = Fields { op, id: self.id, expand: self.expand, ..Fields::default() };
         match &self.op {
             Op::Send(content) => {
                 let Payload { json, text, binary } = content.payload();
@@ -254,6 +257,10 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         let message = format!("the id has {} bytes; {MAX_ID} are enough for a name", id.get().len());
         return bad(None, Code::BadRequest, message);
     }
+    let expand = fields.expand;
+    if expand && !matches!(fields.op.as_deref(), Some("send" | "request")) {
+        return bad(id, Code::BadRequest, "`expand` goes with `send` and `request`".to_owned());
+    }
     let op = match fields.op.as_deref() {
         Some("send") => {
             let Fields { json, text, binary, messages, .. } = fields;
@@ -330,7 +337,7 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
         }
         None => return bad(id, Code::BadRequest, "the line has no `op`".to_owned()),
     };
-    Ok(Request { id, op })
+    Ok(Request { id, op, expand })
 }
 
 /// A request, whose answer needs a name.
@@ -385,7 +392,9 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
         Some((field, _)) => {
             let shown: String = field.chars().take(40).collect();
             let there = match op_of(line).as_deref() {
-                Some("send") => "a send has `op`, `id`, and one of `json`, `text`, `binary` and `messages`",
+                Some("send") => {
+                    "a send has `op`, `id`, `expand`, and one of `json`, `text`, `binary` and `messages`"
+                }
                 Some("attach") => {
                     "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover`, `topics`, `answers` and `snapshot`"
                 }
@@ -394,7 +403,7 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
                     "a subscribe has `op`, `id`, `topics`, and `json` where the server wants a payload"
                 }
                 Some("unsubscribe") => "an unsubscribe has `op`, `id` and `topics`",
-                Some("request") => "a request has `op`, `id`, `json` and `timeout_ms`",
+                Some("request") => "a request has `op`, `id`, `json`, `timeout_ms` and `expand`",
                 Some("cancel") => "a cancel has `op`, `id` and `request`",
                 _ => {
                     "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, for an attach `since` and `topics`, and for a subscribe `topics` and `json`"
@@ -466,6 +475,8 @@ struct Fields<'a> {
     answers: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     snapshot: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    expand: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]

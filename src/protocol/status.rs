@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Ended, LinkFields, Name, name::names};
+use super::{Ended, LinkFields, Name, PublicValues, name::names};
 
 names! {
     /// How a topic is.
@@ -62,6 +62,9 @@ pub struct Status<'a> {
     pub counters: Counters,
     /// What is held.
     pub log: Held,
+    /// The values of public captures, for who receives or has the right `control`.
+    #[serde(skip_serializing_if = "PublicValues::is_empty")]
+    pub public: PublicValues,
     /// Last values; none where nothing is retained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retained: Option<Retained>,
@@ -297,6 +300,8 @@ pub struct SendCounts {
     pub id_taken: u64,
     /// They were requests that can't be given an id.
     pub bad_request: u64,
+    /// They named a public capture that had no value.
+    pub no_value: u64,
     /// The connection ended while they were being written.
     pub unknown: u64,
 }

@@ -55,6 +55,7 @@ pub(super) fn run(
     let present = settings.borrow_and_update().clone();
     hub.with_topics(|topics| topics.set_terms(present.terms.subscriptions.clone()));
     last_values::retain(&hub, None, &present);
+    hub.set_public(present.terms.public_captures());
     let link = Link {
         machine: Machine::new(present.clone(), seed),
         legacy,

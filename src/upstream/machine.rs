@@ -36,6 +36,7 @@ mod heartbeat;
 mod orders;
 mod pacing;
 mod past;
+mod public;
 mod rotation;
 mod sends;
 mod state;
@@ -55,6 +56,7 @@ use fault::Fault;
 use heartbeat::Heartbeat;
 pub(super) use pacing::Leeway;
 pub(super) use past::Past;
+use public::Public;
 use rotation::Rotation;
 use state::{State, Then, Wait};
 pub(super) use topics::TopicStage;
@@ -75,6 +77,7 @@ pub(super) struct Machine {
     /// What sessions go by, compiled from the settings.
     rules: Rc<Rules>,
     world: World,
+    public: Public,
     state: State,
     /// The connection that is to take over, or the one that it took over from.
     rotation: Rotation,
@@ -110,6 +113,7 @@ impl Machine {
         Machine {
             rules: Rc::new(Rules::new(&settings)),
             world: World::new(&settings, seed),
+            public: Public::new(&settings),
             settings,
             state: State::Closed,
             rotation: Rotation::default(),
@@ -209,7 +213,8 @@ impl Machine {
     /// The next thing to tell clients and people. Drain it after each [`Machine::handle`] and
     /// [`Machine::hear`].
     pub(super) fn poll_news(&mut self) -> Option<News> {
-        self.news.pop_front()
+        // before the link is up, say: who hears of it may need them
+        self.poll_public().or_else(|| self.news.pop_front())
     }
 
     /// The next thing to do. Drain it after each [`Machine::handle`].

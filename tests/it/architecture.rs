@@ -84,6 +84,7 @@ const PURE: &[&str] = &[
     "hub/log",
     "hub/subscriptions",
     "hub/names",
+    "hub/expand",
     "hub/windows",
     "upstream/failure",
     "upstream/secrets",

@@ -8,6 +8,7 @@ mod common;
 mod simulators;
 
 mod architecture;
+mod captures;
 mod cli;
 mod clients;
 mod config;

@@ -78,6 +78,17 @@ fn snapshot() {
 }
 
 #[test]
+fn public() {
+    let capture =
+        "[[capture]]\nmatch = { \"/session\" = { exists = true } }\nvalues = { session = \"/session\" }\n";
+    let (_server, daemon, mut upstream) = up(&format!("{capture}public = true\n"));
+    let mut client = daemon.client();
+    upstream.text(r#"{"session":12345678901234567890}"#);
+    run("public", &mut client);
+    assert_eq!(upstream.message(), Message::text(r#"{"op":"join","session":12345678901234567890}"#));
+}
+
+#[test]
 fn link() {
     let (server, daemon, mut upstream) = up("");
     let mut client = daemon.client();

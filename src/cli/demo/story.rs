@@ -361,7 +361,7 @@ impl<W: Write> Story<W> {
 /// The line of a request.
 fn request(op: Op<'_>, id: u64) -> String {
     let id = to_raw_value(&id).expect("a number is plain data");
-    String::from_utf8(Request { id: Some(&id), op }.write()).expect("JSON is UTF-8")
+    String::from_utf8(Request { id: Some(&id), op, expand: false }.write()).expect("JSON is UTF-8")
 }
 
 /// How this program is called from where it was started: by its name where that finds it.

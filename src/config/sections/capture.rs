@@ -17,6 +17,8 @@ pub struct Capture {
     pub values: Vec<(String, Pointer)>,
     /// `regex`: its named groups are names, whose values are texts. There is this, or `values`, or both.
     pub regex: Option<Expression>,
+    /// `public`: whether clients are told the values, and may name them in what they send. Default false.
+    pub public: bool,
 }
 
 impl Capture {
@@ -42,7 +44,8 @@ impl Capture {
         if pattern.is_none() && section.item("match").is_none() && !section.is_refused() {
             section.problem("match", "is missing: write of which messages");
         }
+        let public = section.truth("public").unwrap_or(false);
         section.finish();
-        Some(Self { pattern: pattern?, values, regex })
+        Some(Self { pattern: pattern?, values, regex, public })
     }
 }

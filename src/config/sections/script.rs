@@ -52,6 +52,8 @@ pub struct Step {
     pub capture: Vec<(String, Pointer)>,
     /// `capture_regex`: what is kept of the expected message by an expression's named groups, as texts.
     pub capture_regex: Option<Expression>,
+    /// `public`: whether clients are told the values of `capture`, and may name them in what they send. Default false.
+    pub public: bool,
     /// `publish`: whether the expected or rejected message is given to clients, and a refusal's words to the
     /// log. Default true.
     pub publish: bool,
@@ -79,6 +81,7 @@ impl Step {
             reject: Vec::new(),
             capture: Vec::new(),
             capture_regex: None,
+            public: false,
             publish: true,
             retain: false,
             timeout: None,
@@ -142,6 +145,7 @@ impl Step {
             reject: Reject::read_all(&section, "reject", RejectOf::Step),
             capture: read_values(section.section("capture")),
             capture_regex: read_regex(&section, "capture_regex"),
+            public: section.truth("public").unwrap_or(default.public),
             publish: section.truth("publish").unwrap_or(default.publish),
             retain: section.truth("retain").unwrap_or(default.retain),
             timeout: section.duration("timeout", timeouts),
@@ -172,6 +176,11 @@ impl Step {
                 "retain",
                 "keeps what clients get, but `publish = false` keeps it from them: take one out",
             );
+        }
+        let captures = ["capture", "capture_regex"].iter().any(|key| section.item(key).is_some());
+        if section.item("public").is_some() && !captures {
+            section
+                .problem("public", "only goes with `capture` in the same step: write what is captured, too");
         }
         section.finish();
         step

@@ -1,5 +1,7 @@
 //! The server's own terms: how it wants to be spoken to, by configuration alone.
 
+use std::collections::BTreeSet;
+
 use super::{
     capture::Capture,
     command::{self, Programs},
@@ -13,7 +15,10 @@ use super::{
     topics::Topics,
     vars::{self, Vars},
 };
-use crate::config::{language::names::Names, reader::Section};
+use crate::config::{
+    language::{expression::Expression, names::Names},
+    reader::Section,
+};
 
 /// All that is particular to one server, but for its address, its heartbeat and its close codes.
 /// Empty by default.
@@ -55,7 +60,7 @@ impl Terms {
         let topics = Topics::read(&section, names);
         let subscriptions = Subscriptions::read(&section, names);
         section.finish();
-        Self {
+        let terms = Self {
             topics,
             subscriptions,
             vars: vars::read(root.section("vars"), names),
@@ -67,6 +72,37 @@ impl Terms {
             requests: Requests::read(root, names),
             rotate: Rotate::read(root.section("rotate")),
             limits: Limits::read(root.section("limits")),
+        };
+        terms.refuse_half_public(root);
+        terms
+    }
+
+    /// The names of all that is captured and public.
+    pub fn public_captures(&self) -> BTreeSet<String> {
+        self.captured().filter(|(_, public)| *public).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The names of all that is captured, each as often as it is, and whether it is public there.
+    fn captured(&self) -> impl Iterator<Item = (&str, bool)> {
+        let captures = self.captures.iter().map(|capture| (&capture.values, &capture.regex, capture.public));
+        let steps = self.script.steps.iter().map(|step| (&step.capture, &step.capture_regex, step.public));
+        captures.chain(steps).flat_map(|(values, regex, public)| {
+            let names = values.iter().map(|(name, _)| name.as_str());
+            names.chain(regex.iter().flat_map(Expression::names)).map(move |name| (name, public))
+        })
+    }
+
+    /// What is secret in one place isn't told from another.
+    fn refuse_half_public(&self, root: &Section<'_>) {
+        let (public, secret): (BTreeSet<_>, BTreeSet<_>) = (
+            self.captured().filter(|(_, public)| *public).map(|(name, _)| name).collect(),
+            self.captured().filter(|(_, public)| !public).map(|(name, _)| name).collect(),
+        );
+        for name in public.intersection(&secret) {
+            root.problem(
+                "capture",
+                format_args!("keeps `{name}` as public in one place and not in another: write `public = true` in all of them, or in none"),
+            );
         }
     }
 }

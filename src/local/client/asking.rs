@@ -19,12 +19,15 @@ use crate::{
 
 impl ClientReader {
     /// `request`: the answer, or why there is none, is told in any case.
-    pub(super) async fn ask(&self, id: &RawValue, json: &RawValue, timeout: Option<Duration>) {
+    pub(super) async fn ask(&self, id: &RawValue, json: &RawValue, timeout: Option<Duration>, expand: bool) {
         let refuse = |why| self.fanout.reply(self.id, &replies::no_answer(id, why));
         if self.asked.borrow().contains(id.get()) {
             return refuse(NoAnswer::Twice);
         }
         let payload = Payload::Text(json.get().to_owned());
+        if expand && !self.can_expand(Some(id), std::iter::once(&payload)) {
+            return;
+        }
         if let Some((code, why)) = self.access.refuses(now(), &self.who, std::iter::once(&payload)) {
             return self.refuse(Some(id), "request", code, &why);
         }
@@ -44,7 +47,7 @@ impl ClientReader {
             }
         });
         let asks = Asks { caller, is_request: true, timeout, until: None, quota: Some(quota) };
-        let send = Send { asks: Some(Box::new(asks)), extra, ..Send::new(payload, ticket, extra) };
+        let send = Send { asks: Some(Box::new(asks)), extra, expand, ..Send::new(payload, ticket, extra) };
         self.hub.command(Command::Send(send)).await;
     }
 

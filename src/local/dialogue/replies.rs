@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     hub::{
-        Fate, LinkState, Lost, MayAnswer, NoAnswer, Payload, Reload, ReloadResult, SubscriptionError, Unfit,
-        Word,
+        Fate, LinkState, Lost, MayAnswer, NoAnswer, Payload, Reload, ReloadResult, SubscriptionError,
+        Unexpanded, Unfit, Word,
     },
     protocol::{self, Bye, Code, Content, Done, Farewell, Gap, Line, Refusal, Success, Why},
 };
@@ -219,6 +219,13 @@ pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8
             format!("the unit has more requests than requests.max_in_flight ever lets out at once, which is {max}").into(),
         ),
         Fate::Unfit(why) => (Code::BadRequest, unfit(why).into()),
+        Fate::Unexpanded(Unexpanded::NoValue) => (
+            Code::NoValue,
+            "a public capture that it names has no value yet: send it when a `public` line says it".into(),
+        ),
+        Fate::Unexpanded(Unexpanded::Unfit) => {
+            (Code::TooLarge, "with the values of its placeholders it is too large, or no JSON any more".into())
+        }
         Fate::Unknown => (
             Code::Unknown,
             "the connection ended while this was being written: it may have arrived, and is not sent again"

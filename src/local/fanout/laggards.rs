@@ -192,10 +192,10 @@ impl Fanout {
         });
     }
 
-    /// The lines that declare a gap: the gap itself, and the link's present state, since changes of
-    /// it may be among what is lost.
+    /// The lines that declare a gap: the gap itself, and the link's present state and the values of public captures,
+    /// since changes of them may be among what is lost.
     pub(in crate::local) fn gap(&self, gap: &[u8]) -> Vec<u8> {
-        [gap, &self.0.hub.link_line()].concat()
+        [gap, &self.0.hub.link_line(), &self.0.hub.public_line()].concat()
     }
 
     /// What happens to a client that is slow.

@@ -26,7 +26,7 @@ fn a_line_that_is_no_request_says_how_one_is_written() {
         ),
         (
             r#"{"op":"send","message":"x"}"#,
-            "unknown field `message`: a send has `op`, `id`, and one of `json`, `text`, `binary` and `messages`",
+            "unknown field `message`: a send has `op`, `id`, `expand`, and one of `json`, `text`, `binary` and `messages`",
         ),
         (
             r#"{"op":"attach","from":1}"#,

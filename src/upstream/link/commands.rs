@@ -80,6 +80,7 @@ impl<D: Dial + 'static> Link<D> {
             self.hub.with_topics(|topics| topics.set_terms(new.terms.subscriptions.clone()));
         }
         last_values::retain(&self.hub, Some(&self.present), &new);
+        self.hub.set_public(new.terms.public_captures());
         self.present = new.clone();
         self.backlog.set_limits(new.outbox);
         self.tell_rewrites();

@@ -6,7 +6,7 @@ use super::{
     now,
 };
 use crate::{
-    hub::{MessageTopic, Publisher, Send, now_us},
+    hub::{Fate, MessageTopic, Publisher, Send, now_us},
     upstream::{
         machine::{Input, Machine, Slot},
         websocket::{Exchange, Frame},
@@ -85,6 +85,7 @@ impl Exchange for LinkExchange<'_> {
             let room = self.machine.room(self.slot);
             let send = self.backlog.next(now, self.machine.leeway(now), room)?;
             let messages = send.count();
+            let Some(send) = self.expanded(send) else { continue };
             if let Some(send) = self.machine.write(now, self.slot, send) {
                 self.machine.sent(now, messages);
                 return Some(send);
@@ -98,6 +99,21 @@ impl Exchange for LinkExchange<'_> {
 }
 
 impl LinkExchange<'_> {
+    /// A send with values in the places of its placeholders. None where it is told that it doesn't go out.
+    fn expanded(&self, send: Send) -> Option<Send> {
+        if !send.expand {
+            return Some(send);
+        }
+        let send = self.hub.expand(send)?;
+        match self.machine.max_message().filter(|max| send.largest() > *max) {
+            Some(max) => {
+                send.ticket.settle(Fate::TooLarge(max));
+                None
+            }
+            None => Some(send),
+        }
+    }
+
     /// Whether clients' sends go to this connection.
     fn takes_clients(&self) -> bool {
         let is_theirs = self.machine.sender() == Some(self.slot) || self.machine.drained() == Some(self.slot);

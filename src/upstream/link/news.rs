@@ -14,6 +14,7 @@ pub(super) fn tell(hub: &Publisher, machine: &mut Machine) {
     while let Some(told) = machine.poll_news() {
         match told {
             News::Announce(status) => announce(hub, status),
+            News::Public(values) => hub.tell_public(values),
             News::Note(note) => self::note(hub, note),
         }
     }

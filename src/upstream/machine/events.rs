@@ -1,6 +1,6 @@
 //! What the machine is told, and what it wants done.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     hub::{Hole, LinkStatus, MessageTopic, RetainAs},
@@ -107,6 +107,8 @@ pub(in crate::upstream) enum Action {
 pub(in crate::upstream) enum News {
     /// The new state. Its `since_us` is left to the one who knows the wall clock.
     Announce(LinkStatus),
+    /// The values of public captures, as JSON.
+    Public(BTreeMap<String, String>),
     /// A change of what is shown of the state, without a line.
     Note(Note),
 }

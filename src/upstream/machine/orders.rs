@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Instant};
 
-use super::{Action, Machine, State, Then, Wait, backoff};
+use super::{Action, Machine, Public, State, Then, Wait, backoff};
 use crate::{
     config::{self, Takes},
     hub::LinkState,
@@ -123,6 +123,7 @@ impl Machine {
         let delays_changed = self.settings.reconnect != settings.reconnect;
         self.settings = settings;
         self.rules = Rc::new(Rules::new(&self.settings));
+        self.public = Public::new(&self.settings);
         self.world.pacing.set(&self.settings.terms.limits);
         for slot in super::Slot::ALL.into_iter().filter(|_| !moved) {
             if self.closes(slot) {

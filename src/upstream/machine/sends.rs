@@ -27,6 +27,11 @@ impl Machine {
         }
     }
 
+    /// The largest message that the server takes.
+    pub(in crate::upstream) fn max_message(&self) -> Option<usize> {
+        self.settings.terms.limits.max_message
+    }
+
     /// What the limits let out of clients' messages now.
     pub(in crate::upstream) fn leeway(&self, now: Instant) -> Leeway {
         let pacing = &self.world.pacing;

@@ -95,7 +95,7 @@ impl Bench {
     fn states(&self) -> Vec<LinkState> {
         let state = |told: &News| match told {
             News::Announce(status) => Some(status.state),
-            News::Note(_) => None,
+            News::Note(_) | News::Public(_) => None,
         };
         self.news.iter().filter_map(state).collect()
     }
@@ -104,7 +104,7 @@ impl Bench {
     fn announced(&self) -> &LinkStatus {
         let status = self.news.iter().rev().find_map(|told| match told {
             News::Announce(status) => Some(status),
-            News::Note(_) => None,
+            News::Note(_) | News::Public(_) => None,
         });
         status.unwrap_or_else(|| panic!("no state in {:?}", self.news))
     }
@@ -112,7 +112,7 @@ impl Bench {
     fn notes(&self) -> Vec<&Note> {
         let notes = self.news.iter().filter_map(|told| match told {
             News::Note(note) => Some(note),
-            News::Announce(_) => None,
+            News::Announce(_) | News::Public(_) => None,
         });
         notes.collect()
     }

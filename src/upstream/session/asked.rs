@@ -103,7 +103,7 @@ impl Session {
             send.ticket.settle(Fate::IdTaken);
             return None;
         }
-        let Send { payload, rest, ticket, extra, asks, may_answer } = send;
+        let Send { payload, rest, ticket, extra, asks, may_answer, expand } = send;
         let how = how(asks.as_deref());
         let mut asks = asks;
         let mut write = |session: &mut Session, payload: Payload| {
@@ -129,7 +129,7 @@ impl Session {
         };
         let payload = write(self, payload);
         let rest = rest.into_iter().map(|payload| write(self, payload)).collect();
-        Some(Send { payload, rest, ticket, extra, asks: None, may_answer })
+        Some(Send { payload, rest, ticket, extra, asks: None, may_answer, expand })
     }
 
     /// Whether something of wsfan's own is a request. One that answers the server is the answer from now on.

@@ -175,6 +175,11 @@ impl Memory {
 }
 
 impl Captures {
+    /// Whether it is the very same: nothing was captured or forgotten between.
+    pub(in crate::upstream) fn is_same(&self, other: &Captures) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether something is captured by this name.
     pub(in crate::upstream) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -42,7 +42,11 @@ fn fields(schema: &Value, value: &Value) -> Result<BTreeSet<String>, String> {
     };
     for (word, of) in words {
         match &**word {
-            "description" | "format" | "unevaluatedProperties" | "additionalProperties" => {}
+            // a table of names that are not the protocol's
+            "additionalProperties" if *of == true => {
+                known.extend(value.as_object().into_iter().flat_map(Map::keys).cloned());
+            }
+            "description" | "format" | "default" | "unevaluatedProperties" | "additionalProperties" => {}
             "type" => is_of_type(of, value)?,
             "const" if of == value => {}
             "const" => return Err(format!("{value} is not {of}")),

@@ -74,10 +74,10 @@ impl Bench {
 
 /// What is written is told so.
 fn told(send: Send) -> Send {
-    let Send { payload, rest, ticket, extra, asks, may_answer } = send;
+    let Send { payload, rest, ticket, extra, asks, may_answer, expand } = send;
     let from = Rc::clone(ticket.from());
     ticket.settle(Fate::Written);
-    Send { payload, rest, ticket: Ticket::new(Permit::of(&from), |_| {}), extra, asks, may_answer }
+    Send { payload, rest, ticket: Ticket::new(Permit::of(&from), |_| {}), extra, asks, may_answer, expand }
 }
 
 fn text(payload: Payload) -> String {

@@ -1,0 +1,139 @@
+//! Captures that are public: clients are told their values, and may name them in what they send.
+
+use std::{
+    cell::Ref,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{Expandable, Fate, Hub, Payload, Publisher, Send, Unexpanded, now_us};
+use crate::protocol::{Line, Public, PublicValues};
+
+/// The longest value that is captured, in bytes of its JSON.
+const MAX_VALUE: usize = 64 << 10;
+
+/// Which captures are public, and what they are now.
+#[derive(Debug, Default)]
+pub(super) struct Captures {
+    names: BTreeSet<String>,
+    values: BTreeMap<String, String>,
+    /// When they changed, in microseconds since the Unix epoch.
+    since_us: u64,
+}
+
+impl Captures {
+    fn told(&self) -> PublicValues {
+        let raw = |json: &String| {
+            // a line break in JSON can only stand between tokens
+            let line = json.replace(['\n', '\r'], " ");
+            RawValue::from_string(line).or_else(|_| to_raw_value(json)).ok()
+        };
+        let values = self.values.iter().filter_map(|(name, json)| Some((name.clone(), raw(json)?)));
+        PublicValues(values.collect())
+    }
+
+    fn line(&self, seq: Option<u64>) -> Vec<u8> {
+        Line::Public(Public { seq, time_us: self.since_us, public: self.told() }).write()
+    }
+}
+
+impl Hub {
+    /// The values of public captures, by their names.
+    pub fn public(&self) -> PublicValues {
+        self.captures().told()
+    }
+
+    /// The line that says them again, which is no entry; nothing where no capture is public.
+    pub fn public_line(&self) -> Vec<u8> {
+        let captures = self.captures();
+        if captures.names.is_empty() { Vec::new() } else { captures.line(None) }
+    }
+
+    /// The longest line that tells of public captures, in bytes.
+    pub(super) fn longest_public_line(&self) -> usize {
+        // a value is escaped already, and a name has nothing to escape
+        let names = self.captures().names.iter().map(|name| name.len() + MAX_VALUE + 4).sum::<usize>();
+        if names == 0 { 0 } else { names + 128 }
+    }
+
+    /// Looks whether a message that a client sends names public captures alone.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it: a sentence.
+    pub fn check_expandable(&self, payload: &Payload) -> Result<(), String> {
+        let Payload::Text(text) = payload else {
+            return Err("`expand` is for `json` and `text`: a binary message has no placeholders".to_owned());
+        };
+        let captures = self.captures();
+        match Expandable::parse(text)?.names().find(|name| !captures.names.contains(*name)) {
+            None => Ok(()),
+            Some(name) if captures.names.is_empty() => {
+                Err(format!("`${{{name}}}` names no public capture: none is configured (`public = true`)"))
+            }
+            Some(name) => {
+                let names: Vec<_> = captures.names.iter().map(|name| format!("`${{{name}}}`")).collect();
+                Err(format!("`${{{name}}}` names no public capture: there is {}", names.join(", ")))
+            }
+        }
+    }
+
+    fn captures(&self) -> Ref<'_, Captures> {
+        self.0.captures.borrow()
+    }
+}
+
+impl Publisher {
+    /// Says which captures are public from now on. Values of others are told no more.
+    pub fn set_public(&self, names: BTreeSet<String>) {
+        let mut values = self.hub().captures().values.clone();
+        values.retain(|name, _| names.contains(name));
+        self.hub().0.captures.borrow_mut().names = names;
+        self.tell_public(values);
+    }
+
+    /// Says what public captures are now, as JSON. Where that is something new, all clients are told, by an entry.
+    pub fn tell_public(&self, values: BTreeMap<String, String>) {
+        let hub = self.hub();
+        if hub.captures().values == values {
+            return;
+        }
+        let now_us = now_us();
+        {
+            let mut captures = hub.0.captures.borrow_mut();
+            (captures.values, captures.since_us) = (values, now_us);
+        }
+        hub.append(now_us, |seq| hub.captures().line(Some(seq)));
+        hub.published();
+    }
+
+    /// Puts values in the places of a send's placeholders, now that it goes out. `None`: it can't be, which is told.
+    pub fn expand(&self, send: Send) -> Option<Send> {
+        if !send.expand {
+            return Some(send);
+        }
+        let expanded = {
+            let captures = self.hub().captures();
+            let expand = |payload: &Payload| match payload {
+                Payload::Text(text) => Expandable::parse(text)
+                    .map_err(|_| Unexpanded::Unfit) // it was looked at when it came
+                    .and_then(|expandable| {
+                        expandable.expand(|name| captures.values.get(name).map(String::as_str))
+                    })
+                    .map(Payload::Text),
+                Payload::Binary(bytes) => Ok(Payload::Binary(bytes.clone())),
+            };
+            expand(&send.payload).and_then(|payload| {
+                Ok((payload, send.rest.iter().map(expand).collect::<Result<Vec<_>, _>>()?))
+            })
+        };
+        match expanded {
+            Ok((payload, rest)) => Some(Send { payload, rest, ..send }),
+            Err(why) => {
+                send.ticket.settle(Fate::Unexpanded(why));
+                None
+            }
+        }
+    }
+}
