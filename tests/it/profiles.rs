@@ -12,6 +12,7 @@ mod ocpp;
 mod okx;
 mod phoenix;
 mod play;
+mod requests;
 mod signalk;
 mod slack;
 mod topics;

@@ -161,6 +161,10 @@ impl Session {
         let payload = draft.finish(|| self.take_id());
         if let Some(requests) = &self.rules.requests {
             self.calls.write_own(now, requests, &payload);
+            // one that is written as it is configured: where ids rise, the next are higher
+            if let Some(id) = requests.number_in(&payload).filter(|id| *id >= self.next_id) {
+                self.next_id = id + 1;
+            }
         }
         payload
     }

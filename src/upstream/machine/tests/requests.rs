@@ -227,6 +227,15 @@ fn one_at_a_time_counts_the_script_and_the_beats_and_ids_are_texts() {
 }
 
 #[test]
+fn ids_go_on_after_those_that_wsfans_own_messages_have_as_configured() {
+    let words = "[[script.step]]\nsend = '{\"id\":40}'\n[requests]\nid = \"/id\"\n";
+    let (mut bench, ends) = (Bench::up(toml(words)), Ends::default());
+    assert!(bench.own().is_some_and(|own| own.contains("40")));
+    assert!(!bench.hears(Slot::A, r#"{"id":40}"#));
+    assert_eq!(bench.asks(&ends), r#"{"id":41}"#, "as on a server whose ids must rise");
+}
+
+#[test]
 fn an_answer_is_given_once_and_one_that_is_refused_leaves_the_request_open() {
     let (mut bench, ends) = (Bench::up(toml(OCPP)), Ends::default());
     bench.own();

@@ -156,10 +156,13 @@ impl Calls {
         }
         let Some(id) = outgoing.id(&rules.out) else { return };
         let Some(key) = key_of(id) else { return };
+        let stream = outgoing.stream(&rules.out);
+        // what the script subscribes to is for everybody
+        let who = if stream.is_some() { Who::Plain } else { who };
         let mut call = Call::new(who, Some(now + rules.timeout));
         if let Who::Plain = call.who {
             // as long as the server says something by it, it isn't anybody else's
-            call.begin_stream(rules, outgoing.stream(&rules.out), &key, id);
+            call.begin_stream(rules, stream, &key, id);
             call.stops = outgoing.stops(&rules.out).and_then(|(stream, name)| {
                 let ids = self.by_key(stream, &key_of(name)?);
                 ids.into_iter().find(|id| self.is_plain(id))

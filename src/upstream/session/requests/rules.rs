@@ -147,6 +147,13 @@ impl RequestRules {
         Ok(kind)
     }
 
+    /// The number that a message's id is, if it is one that others may follow.
+    pub(in crate::upstream::session) fn number_in(&self, payload: &Payload) -> Option<u64> {
+        const MAX: u64 = 1 << 53;
+        let key = self.out.look(payload)?.id(&self.out).and_then(key_of)?;
+        key.parse().ok().filter(|number| *number < MAX)
+    }
+
     /// Whether a message of wsfan's own has this id, as it is configured.
     pub(in crate::upstream::session) fn reserves(&self, id: u64) -> bool {
         !self.reserved.is_empty() && self.reserved.contains(itoa::Buffer::new().format(id))

@@ -159,6 +159,17 @@ fn a_plain_sends_stream_keeps_its_id_until_it_ends() {
 }
 
 #[test]
+fn what_the_script_subscribes_to_is_for_everybody_and_its_other_answers_are_not() {
+    let mut bench = Bench::new(STREAM);
+    for own in [r#"{"id":1,"sub":true}"#, r#"{"id":2}"#] {
+        bench.calls.write_own(bench.now, &bench.rules, &Payload::Text(own.into()));
+    }
+    assert!(!bench.hear(json!({"id": 1})).is_answer && !bench.hear(json!({"id": 1, "event": 1})).is_answer);
+    assert!(bench.hear(json!({"id": 2})).is_answer);
+    assert_eq!(bench.ask(1, "a", json!({"id": 1})), json!({"id": 2}), "events still come by 1");
+}
+
+#[test]
 fn plain_sends_are_remembered_up_to_a_bound() {
     let mut bench = Bench::new("");
     (1..=MAX_PLAIN + 5).for_each(|id| assert!(bench.plain(json!({"id": id}))));
