@@ -122,7 +122,7 @@ impl Shared {
         while let Some(stream) = self.connect(program) {
             let place = sessions.last().and_then(|session| place(&session.lines));
             sessions.push(self.session(stream, program, place));
-            if let Program::Hoards { time, .. } = program {
+            if let Program::Hoards { time, .. } | Program::Named { pause: time, .. } = program {
                 // it had its time, or there was no room for it
                 pause(*time);
             }
@@ -191,6 +191,7 @@ impl Shared {
         session.written = asked.written;
         session.sends = asked.sends;
         session.attaches = asked.attaches;
+        session.attached = asked.attached;
         session.units = asked.units;
         session.until = asked.until;
         session.subs = asked.subs;
@@ -254,7 +255,9 @@ impl Shared {
         loop {
             match program {
                 Program::Slow(time) if !self.calm() && lines.len() % 20 == 19 => pause(*time),
-                Program::Reattacher { lines: enough } if lines.len() > *enough && !self.calm() => {
+                Program::Reattacher { lines: enough } | Program::Named { lines: enough, .. }
+                    if lines.len() > *enough && !self.calm() =>
+                {
                     return true;
                 }
                 Program::HangsUp(time)
@@ -276,10 +279,19 @@ impl Shared {
             }
             match head(&line) {
                 Head::Entry(seq) => {
-                    asked.lock().unwrap().place.iter_mut().for_each(|place| place.1 = seq);
+                    let mut asked = asked.lock().unwrap();
+                    asked.acks = asked.attached.is_some() && !asked.is_nameless;
+                    asked.place.iter_mut().for_each(|place| place.1 = seq);
                 }
                 Head::Other => {
                     self.note(&line, &mut asked.lock().unwrap());
+                    if line.starts_with(b"{\"type\":\"ok\",\"id\":\"t\"")
+                        || line.starts_with(b"{\"type\":\"error\",\"id\":\"t\"")
+                    {
+                        let mut asked = asked.lock().unwrap();
+                        asked.is_nameless = line.starts_with(b"{\"type\":\"error\"");
+                        asked.attached.get_or_insert(self.begun.elapsed());
+                    }
                     let begins: [&[u8]; 2] = [b"{\"type\":\"answer\"", b"{\"answer\":"];
                     if self.calm() && begins.iter().any(|begin| line.starts_with(begin)) {
                         asked.lock().unwrap().answers += 1;
@@ -355,6 +367,12 @@ fn is_narrowed(program: &Program) -> bool {
 struct Asked {
     sends: BTreeMap<String, u64>,
     units: BTreeMap<String, u64>,
+    /// What came of its first attach is read, and when.
+    attached: Option<Duration>,
+    /// It was refused its name.
+    is_nameless: bool,
+    /// It has its name, and something to acknowledge.
+    acks: bool,
     /// When the reader came to its end.
     until: Duration,
     subs: BTreeMap<String, Sub>,
@@ -465,7 +483,10 @@ impl Writer {
                         break;
                     }
                     let since = if *on { self.asked.lock().unwrap().place.clone() } else { None };
-                    self.attach(&format!("t{k}"), Attach { since, topics: topics.clone() })?;
+                    self.attach(
+                        &format!("t{k}"),
+                        Attach { since, topics: topics.clone(), ..Attach::default() },
+                    )?;
                     pause(*time);
                     self.say(format!("{{\"op\":\"status\",\"id\":\"q{k}\"}}\n").as_bytes())?;
                 }
@@ -491,7 +512,7 @@ impl Writer {
             }
             Program::Reattacher { .. } => {
                 if place.is_some() {
-                    self.attach("t", Attach { since: place, topics: None })?;
+                    self.attach("t", Attach { since: place, ..Attach::default() })?;
                 }
             }
             Program::HangsUp(_) => {
@@ -535,6 +556,22 @@ impl Writer {
                     if (Call { session: self.number, k }).how(self.shared.seed) == How::Endless {
                         self.cancel(k)?;
                     }
+                }
+            }
+            Program::Named { name, acks, takeover, .. } => {
+                let name = Some(format!("bot {name}"));
+                self.attach("t", Attach { name, takeover: *takeover, ..Attach::default() })?;
+                while *acks && !self.shared.calm() {
+                    let asked = self.asked.lock().unwrap();
+                    let (seq, is_over) = (asked.acks.then(|| asked.place.clone()).flatten(), asked.is_over);
+                    drop(asked);
+                    if is_over {
+                        break;
+                    }
+                    if let Some((_, seq)) = seq {
+                        self.say(format!("{{\"op\":\"ack\",\"seq\":{seq}}}\n").as_bytes())?;
+                    }
+                    pause(Duration::from_millis(7));
                 }
             }
             Program::Units { units, pause: time } => {

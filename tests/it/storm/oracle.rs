@@ -10,6 +10,7 @@ use super::{payload::digits, record::Record, topics::Taste};
 mod calls;
 mod history;
 mod link;
+mod names;
 mod reading;
 mod sends;
 mod shared;
@@ -25,6 +26,7 @@ pub(crate) fn judge(record: &Record) -> Vec<String> {
     calls::judge(record, &mut faults);
     shared::judge(record, &mut faults);
     units::judge(record, &mut faults);
+    names::judge(record, &mut faults);
     link::judge(record, &logs, &mut faults);
     let (taken, bound) = record.memory;
     if taken > bound {

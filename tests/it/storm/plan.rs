@@ -6,6 +6,9 @@ use fastrand::Rng;
 
 use super::{calls, shared, topics};
 
+/// `names.keep`.
+pub(crate) const KEEP: Duration = Duration::from_millis(250);
+
 /// A whole storm.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
@@ -105,6 +108,8 @@ pub(crate) enum Program {
     Asker { pause: Duration },
     /// Asks the server, each after a pause, by requests and by sends; cancels some, and leaves after so long, if ever.
     Calls { calls: u64, by_send: bool, pause: Duration, leaves: Option<Duration> },
+    /// Has a name, which another may have as well; leaves after so many lines, and comes back by it after a pause.
+    Named { name: u32, lines: usize, pause: Duration, acks: bool, takeover: bool },
     /// Sends units, each after a pause.
     Units { units: u64, pause: Duration },
     /// Subscribes to these, one after the other, and gives some up; leaves after so long, if ever.
@@ -173,8 +178,9 @@ impl Plan {
                  {rotate}[memory]\n{memory}stalled_lines = \"{}\"\n\
                  [outbox]\nmax_messages = {outbox}\nmax_bytes = \"256KiB\"\nttl = \"400ms\"\n\
                  [limits]\nmessages = {limits}\nexcess = \"{excess}\"\n\
-                 {topics}{requests}[shutdown]\ntimeout = \"10s\"\n[log]\nlevel = \"debug\"\n",
+                 [names]\nkeep = \"{}ms\"\n{topics}{requests}[shutdown]\ntimeout = \"10s\"\n[log]\nlevel = \"debug\"\n",
                 if tight { "1MiB" } else { "32MiB" },
+                KEEP.as_millis(),
             )
         };
         let config = section(300, 10, outbox, "");
@@ -194,6 +200,13 @@ impl Plan {
         clients.extend((0..third.usize(0..3)).map(|_| {
             let (units, pause) = (third.u64(5..60), ms(&mut third, 0..25));
             Program::Units { units, pause }
+        }));
+        clients.extend((0..third.usize(0..4)).map(|_| Program::Named {
+            name: third.u32(0..2),
+            lines: third.usize(2..60),
+            pause: ms(&mut third, 5..600),
+            acks: third.bool(),
+            takeover: third.u32(0..3) == 0,
         }));
         if shares {
             clients.extend((0..third.usize(2..6)).map(|_| Program::draw_subscriber(&mut third)));

@@ -22,7 +22,7 @@ use super::{
 type Plant = fn(&mut Record, &mut Rng) -> bool;
 
 /// What is planted, the beginning of the judge's sentence about it, and how.
-const PLANTS: [(&str, &[&str], Plant); 51] = [
+const PLANTS: [(&str, &[&str], Plant); 53] = [
     ("an entry is dropped", &["order"], |record, rng| entry(record, rng, |lines, at| drop(lines.remove(at)))),
     ("an entry comes twice", &["order"], |record, rng| {
         entry(record, rng, |lines, at| lines.insert(at, lines[at].clone()))
@@ -168,7 +168,7 @@ const PLANTS: [(&str, &[&str], Plant); 51] = [
             lines.insert(at, b"{\"type\":\"error\",\"code\":\"no_room\",\"message\":\"\"}".to_vec());
         })
     }),
-    ("a client isn't given the rest at a stop", &["bye"], |record, rng| {
+    ("a client isn't given the rest at a stop", &["bye", "end"], |record, rng| {
         line(record, rng, is_bye, |lines, at| {
             let last = lines.iter().rposition(|line| head(line) != Head::Other).unwrap_or(at);
             lines.remove(last);
@@ -259,7 +259,17 @@ const PLANTS: [(&str, &[&str], Plant); 51] = [
         narrowed(record, |lines, at| drop(lines.remove(at)))
     }),
     ("a client that narrows gets what it doesn't want", &["order"], |record, _| {
-        let narrow = record.sessions.iter_mut().flat_map(|session| session.attaches.values_mut());
+        // one that has got some of what it wanted
+        let has_topic = |line: &Vec<u8>| {
+            let line = String::from_utf8_lossy(&line[..line.len().min(100)]);
+            line.starts_with("{\"type\":\"message\"") && line.contains("\"topic\":\"btc")
+        };
+        let got = |session: &&mut Session| {
+            session.attaches.len() > 1
+                && session.attaches.values().all(|attach| attach.topics.is_some())
+                && session.lines.iter().skip_while(|line| !line.starts_with(ATTACHED)).any(has_topic)
+        };
+        let narrow = record.sessions.iter_mut().filter(got).flat_map(|session| session.attaches.values_mut());
         let narrow = narrow.filter_map(|attach| attach.topics.as_mut()).filter(|topics| !topics.is_empty());
         narrow.map(|topics| *topics = vec!["nothing".into()]).count() > 0
     }),
@@ -376,11 +386,31 @@ const PLANTS: [(&str, &[&str], Plant); 51] = [
             .is_some()
         })
     }),
+    ("who comes back by a name goes on after what it hasn't read", &["name"], |record, _| {
+        let numbers = named(record);
+        if record.seed != specimen::SEED {
+            return false;
+        }
+        let earlier = numbers.len().saturating_sub(1);
+        let sessions =
+            record.sessions.iter_mut().filter(|session| numbers[..earlier].contains(&session.number));
+        sessions.map(|session| session.lines.retain(|line| head(line) == Head::Other)).count() > 0
+    }),
+    ("a place that is kept is lost", &["name"], |record, _| {
+        let numbers = named(record);
+        let Some(last) = numbers.last().filter(|_| record.seed == specimen::SEED) else { return false };
+        let session = record.sessions.iter_mut().find(|session| session.number == *last).unwrap();
+        let answer = session.lines.iter_mut().find(|line| line.starts_with(ATTACHED));
+        answer.map(|line| replace(line, "\"seq\":", "\"new\":true,\"seq\":")).is_some()
+    }),
     ("more memory is taken", &["memory"], |record, _| {
         record.memory.0 = record.memory.1 + 1;
         true
     }),
 ];
+
+/// How what came of an attach begins, if it is good.
+const ATTACHED: &[u8] = b"{\"type\":\"ok\",\"id\":\"t";
 
 /// A short storm without a kill.
 const STORM: u64 = 2;
@@ -448,6 +478,12 @@ fn line(
         places.extend(so.map(|(at, _)| (of, at)));
     }
     pick(record, rng, &places, change)
+}
+
+/// The sessions that have a name, by their numbers.
+fn named(record: &Record) -> Vec<u64> {
+    let has = |session: &&Session| session.attaches.values().any(|attach| attach.name.is_some());
+    record.sessions.iter().filter(has).map(|session| session.number).collect()
 }
 
 /// Changes what a connection was told of topics, at one that was accepted.

@@ -120,6 +120,9 @@ pub(crate) struct Attach {
     /// The epoch and the entry after which it goes on.
     pub(crate) since: Option<(String, u64)>,
     pub(crate) topics: Option<Vec<String>>,
+    pub(crate) name: Option<String>,
+    /// Whether it takes the name over from another.
+    pub(crate) takeover: bool,
 }
 
 impl Attach {
@@ -130,7 +133,9 @@ impl Attach {
             format!(",\"since\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}}")
         });
         let topics = self.topics.as_ref().map_or(String::new(), |topics| format!(",\"topics\":{topics:?}"));
-        format!("{{\"op\":\"attach\",\"id\":\"{id}\"{since}{topics}}}\n")
+        let name = self.name.as_ref().map_or(String::new(), |name| format!(",\"name\":\"{name}\""));
+        let takeover = if self.takeover { ",\"takeover\":true" } else { "" };
+        format!("{{\"op\":\"attach\",\"id\":\"{id}\"{since}{topics}{name}{takeover}}}\n")
     }
 }
 
@@ -169,6 +174,8 @@ pub(crate) struct Session {
     pub(crate) subs: BTreeMap<String, Sub>,
     /// Topics that it was told not to have any more, and when.
     pub(crate) losses: Vec<(Duration, Vec<String>)>,
+    /// When it read what came of its first attach.
+    pub(crate) attached: Option<Duration>,
     /// When it left, or read that it is over.
     pub(crate) until: Duration,
     /// What its listener lets through; nothing, if that is all.

@@ -12,10 +12,10 @@ use super::{
 };
 
 /// Its messages are of all three kinds, and small.
-const SEED: u64 = 896;
+pub(crate) const SEED: u64 = 896;
 const EPOCH: &str = "e1e1e1e1";
 
-/// Two connections, with a Retry-After between them, and twelve clients.
+/// Two connections, with a Retry-After between them, and fourteen clients.
 pub(crate) fn record() -> Record {
     let log = log();
     assert!(log.iter().all(|line| line.len() < 10_000), "small, so that trials are quick");
@@ -148,6 +148,20 @@ pub(crate) fn record() -> Record {
         until: Duration::from_secs(8),
         ..session(12, subscriber)
     };
+    // it leaves, and comes back by its name
+    let bot = || Attach { name: Some("bot".into()), ..Attach::default() };
+    let bot = |number: u64, from: u64, until: u64, lines: Vec<Vec<u8>>| Session {
+        attaches: BTreeMap::from([("t".to_owned(), bot())]),
+        attached: Some(Duration::from_millis(from + 10)),
+        time: (Duration::from_millis(from), Duration::from_millis(until)),
+        until: Duration::from_millis(until),
+        ..session(number, lines)
+    };
+    let attached = |more: &str| ok("t", &format!("\"result\":\"attached\",{more}"));
+    let first = [vec![hello(2, 13), attached("\"seq\":2,\"new\":true")], entries(3, 9)].concat();
+    let first = Session { left: true, ..bot(13, 1000, 1400, first) };
+    let again = [vec![hello(12, 14), attached("\"seq\":9")], entries(10, 18), vec![bye()]].concat();
+    let again = bot(14, 1500, 8000, again);
     let want = |topics: &[&str]| {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         Attach { topics: Some(topics), ..Attach::default() }
@@ -175,6 +189,8 @@ pub(crate) fn record() -> Record {
             Session { raw: true, ..session(8, raw) },
             Session { calls, ..session(11, caller) },
             subscriber,
+            first,
+            again,
             Session { attaches: wants, ..session(10, narrowed) },
             Session {
                 sends: BTreeMap::from([("s0".to_owned(), 0)]),
@@ -185,7 +201,7 @@ pub(crate) fn record() -> Record {
             },
         ],
         slow_client: "gap",
-        clients: 12,
+        clients: 14,
         memory: (1, 2),
         ..Record::default()
     }

@@ -70,6 +70,7 @@ pub(super) fn judge(record: &Record, logs: &Logs, places: &Places, faults: &mut 
                 expected: start + 1,
                 received: 0,
                 link_due: false,
+                is_back: false,
                 epoch_gap_due: false,
                 pings: 0,
                 refused: false,
@@ -102,6 +103,8 @@ struct Walk<'a> {
     received: u64,
     /// A gap was declared; the link's state follows.
     link_due: bool,
+    /// It has just come back by a name, and may hear what of its place is gone.
+    is_back: bool,
     /// It attached to another life.
     epoch_gap_due: bool,
     pings: u64,
@@ -127,6 +130,7 @@ impl Walk<'_> {
                     let (expected, due) = (self.expected, (self.link_due, self.epoch_gap_due));
                     self.wrong("order", &format!("it got entry {seq} and not {expected}, {due:?} being due"));
                 }
+                self.is_back = false;
                 self.expected = seq + 1;
                 self.received += 1;
                 (self.link_due, self.epoch_gap_due) = (false, false);
@@ -140,6 +144,7 @@ impl Walk<'_> {
         match line["type"].as_str().unwrap_or_default() {
             "gap" => self.gap(line),
             "link" if self.link_due => self.link_due = false,
+            "error" if line["code"] == "name_taken" && self.session.attaches.contains_key(id) => {}
             "ok" if id.starts_with('t') => self.attached(id, line),
             "ok" if id.starts_with('p') => {
                 if id != format!("p{}", self.pings) {
@@ -183,6 +188,7 @@ impl Walk<'_> {
     fn gap(&mut self, gap: &Value) {
         let number = |name: &str| gap[name].as_u64();
         let (from, to) = (number("from").unwrap_or(0), number("to").unwrap_or(0));
+        let is_back = std::mem::take(&mut self.is_back);
         if std::mem::take(&mut self.epoch_gap_due) {
             if gap["why"] != "epoch" {
                 self.wrong("gap", &format!("it attached to another life, and was told {gap}"));
@@ -194,7 +200,7 @@ impl Walk<'_> {
                 _ => false,
             };
             if !may
-                || !self.is_next(from)
+                || !(self.is_next(from) || (is_back && from < self.expected && to + 1 == self.expected))
                 || to < from
                 || number("count") != Some((to + 1).wrapping_sub(from))
             {
@@ -207,12 +213,19 @@ impl Walk<'_> {
     }
 
     fn attached(&mut self, id: &str, answer: &Value) {
-        let Some(Attach { since, topics }) = self.session.attaches.get(id).cloned() else {
+        let Some(Attach { since, topics, name, .. }) = self.session.attaches.get(id).cloned() else {
             return self.wrong("answers", "it never attached");
         };
         self.taste.own = topics;
         self.gaps.clear();
         self.received = 0;
+        if name.is_some() && answer["new"] != true {
+            // its place is looked at with those of the same name
+            self.since = None;
+            self.expected = answer["seq"].as_u64().unwrap_or(0) + 1;
+            self.is_back = true;
+            return;
+        }
         let Some((epoch, since)) = since else {
             self.since = answer["seq"].as_u64();
             self.expected = answer["seq"].as_u64().unwrap_or(0) + 1;
@@ -286,6 +299,7 @@ impl Walk<'_> {
             }
             Some("slow_client") if self.record.slow_client != "gap" => {}
             Some("bad_client") if self.refused => {}
+            Some("taken_over") if self.session.attaches.values().any(|attach| attach.name.is_some()) => {}
             None if self.session.left || killed || life.is_some_and(|life| self.is_cut(life)) => {}
             ended => {
                 let ended = format!("{ended:?}");
