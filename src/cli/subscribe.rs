@@ -36,6 +36,9 @@ pub(super) struct Args {
     payload: Option<String>,
     #[command(flatten)]
     form: FormArgs,
+    /// Begin with the last values of these topics, where the daemon retains them
+    #[arg(long)]
+    snapshot: bool,
     /// Stop after so many messages
     #[arg(short, long, value_name = "N")]
     messages: Option<u64>,
@@ -55,6 +58,7 @@ pub(super) fn subscribe(args: &Args) -> Outcome {
     };
     let names = args.topics.iter().map(|topic| topic.as_str().to_owned()).collect();
     let topics = if args.all { Vec::new() } else { args.topics.clone() };
-    let following = Following::of(Subscription::new(names, payload), topics, args.messages, args.retry);
+    let subscription = Subscription::new(names, payload);
+    let following = Following::of(subscription, topics, args.snapshot, args.messages, args.retry);
     following.run(&args.daemon.way(Need::Receive)?, &args.form)
 }

@@ -32,6 +32,8 @@ Examples:
   wsfan tail --raw | jq .price        only the payloads
   wsfan tail --topic 'btc.*'          only messages of these topics
   wsfan tail --topic 'btc.*' --fields topic,/price,/size
+  wsfan tail --snapshot               the last value of each topic, then all that comes
+  wsfan tail --snapshot --raw -m 1 --topic btc.price     the last value of one, or else its next
   wsfan tail --since 9f2c51d0:41823   go on after that entry
   wsfan tail --retry >> all.jsonl     over restarts of the daemon
 
@@ -62,6 +64,10 @@ pub(super) struct Args {
     /// May be given more than once
     #[arg(long, value_name = "PATTERN", value_parser = topic)]
     topic: Vec<TopicPattern>,
+    /// Begin with the last values that the daemon retains ([topics] retain): of each topic, or of those that are asked
+    /// for
+    #[arg(long, conflicts_with_all = ["last", "since"])]
+    snapshot: bool,
     /// Stop after so many messages
     #[arg(short, long, value_name = "N")]
     messages: Option<u64>,
@@ -90,6 +96,7 @@ pub(super) fn tail(args: &Args) -> Outcome {
         last: args.last,
         ends: args.last.is_some() && !args.follow,
         topics: args.topic.clone(),
+        snapshot: args.snapshot,
         subscription: None,
         retry: args.retry,
     };
@@ -109,6 +116,8 @@ pub(super) struct Following {
     ends: bool,
     /// The topics that are wanted; none for all.
     topics: Vec<TopicPattern>,
+    /// Whether the last values come first.
+    snapshot: bool,
     /// Topics that the server is to send.
     subscription: Option<Subscription>,
     /// Over ends of the connection.
@@ -120,10 +129,12 @@ impl Following {
     pub(super) fn of(
         subscription: Subscription,
         topics: Vec<TopicPattern>,
+        snapshot: bool,
         messages: Option<u64>,
         retry: bool,
     ) -> Following {
-        Following { messages, topics, subscription: Some(subscription), retry, ..Following::default() }
+        let subscription = Some(subscription);
+        Following { messages, topics, snapshot, subscription, retry, ..Following::default() }
     }
 
     /// Shows what comes, to the end.
@@ -146,6 +157,8 @@ impl Following {
             skip: None,
             topics: self.topics,
             subscription: self.subscription,
+            snapshot: self.snapshot,
+            has_snapshot: false,
             out: BufWriter::with_capacity(64 << 10, form.stdout()),
             form,
         };

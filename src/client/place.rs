@@ -32,6 +32,8 @@ impl Place {
         match line {
             // one of another epoch alone says nothing of this one's entries
             Line::Gap(gap) if gap.why == Why::Epoch && gap.to.is_none() => {}
+            // a last value is from before
+            Line::Message(message) if message.snapshot => {}
             Line::Gap(gap) => self.seq = gap.to.unwrap_or(self.seq),
             _ => self.seq = line.seq().unwrap_or(self.seq),
         }
@@ -56,6 +58,8 @@ mod tests {
             (r#"{"type":"gap","count":null,"why":"epoch"}"#, 20),
             (r#"{"type":"gap","seq":21,"time_us":1,"why":"upstream","from":5,"to":7,"count":3}"#, 21),
             (r#"{"type":"ok","id":1,"result":"attached","seq":3}"#, 21),
+            (r#"{"type":"message","seq":4,"time_us":1,"json":1,"snapshot":true}"#, 21),
+            (r#"{"type":"snapshot","seq":21,"count":1,"dropped":0}"#, 21),
             (r#"{"type":"gap","from":1,"to":2,"count":null,"why":"epoch"}"#, 2),
         ] {
             place.pass(&Line::parse(line.as_bytes()).unwrap());

@@ -8,4 +8,6 @@ pub struct Configured {
     pub file: Option<String>,
     /// The first of the servers, or what names it, without user name, password and query.
     pub upstream: String,
+    /// Whether messages may have topics.
+    pub topics: bool,
 }

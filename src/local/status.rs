@@ -75,7 +75,7 @@ pub(super) fn answer(
             oldest: log.oldest(),
             bytes: log.bytes() as u64,
             max_bytes: log.retention().max_bytes as u64,
-            topics: log.topics().map(|topics| topics as u64),
+            topics: log.topics().map(|topics| topics as u64).or(configured.topics.then_some(0)),
         },
         public: if public { hub.public() } else { PublicValues::default() },
         retained: log.retained().zip(log.retains()).map(|(retained, retain)| Retained {

@@ -353,7 +353,7 @@ pub struct Held {
     pub bytes: u64,
     /// The most that may be.
     pub max_bytes: u64,
-    /// How many topics the messages held are of; none where none ever was of any.
+    /// How many topics the messages held are of; none where messages have no topics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topics: Option<u64>,
 }

@@ -302,8 +302,7 @@ impl Daemon {
         self.config.listeners = self.listeners.configs();
         let config = &self.config;
         let now = described(self.path.as_deref(), config);
-        self.supervisor
-            .configure(|configured| (configured.file, configured.upstream) = (now.file, now.upstream));
+        self.supervisor.configure(|configured| *configured = now);
         self.supervisor.set_retention(&config.history);
         self.supervisor.set_names(&config.names);
         self.supervisor.set_max_message(config.upstream.max_message);
@@ -358,6 +357,7 @@ fn described(file: Option<&Path>, config: &Config) -> Configured {
     Configured {
         file: file.map(|file| file.to_string_lossy().into_owned()),
         upstream: config.upstream.display_url(0),
+        topics: config.terms.has_topics(),
     }
 }
 

@@ -47,9 +47,7 @@ fn open_listeners(config: &Config) -> impl Iterator<Item = String> {
 
 /// Listeners that let through some topics, where no message has one.
 fn topics_without_names(config: &Config) -> Vec<String> {
-    let terms = &config.terms;
-    let by_id = terms.subscriptions.as_ref().is_some_and(|terms| terms.id_topic.is_some());
-    if by_id || !terms.topics.is_empty() {
+    if config.terms.has_topics() {
         return Vec::new();
     }
     let mut all = Vec::new();

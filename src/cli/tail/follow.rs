@@ -15,16 +15,19 @@ use super::{
 use crate::{
     cli::{
         failure::{Failure, Outcome, Wrote, note, wrote},
-        format::{clean, clean_json, now_us},
+        format::{clean, clean_json, counted, now_us},
         pretty,
     },
     client::{self, Client, Place},
     config::{TopicPattern, TopicView},
-    protocol::{Attach, Line, Message},
+    protocol::{Attach, Line, Message, Op},
 };
 
 /// How long the daemon may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// The end of a line that is a last value: no other message's line ends so.
+const LAST_VALUE: &[u8] = b",\"snapshot\":true}";
 
 /// Why the following ended.
 #[derive(Debug)]
@@ -52,6 +55,10 @@ pub(super) struct Tail<W> {
     pub(super) skip: Option<Skip>,
     /// The topics that are wanted; none for all.
     pub(super) topics: Vec<TopicPattern>,
+    /// Whether the last values come first.
+    pub(super) snapshot: bool,
+    /// Whether they have come, of this log.
+    pub(super) has_snapshot: bool,
     /// The topics that are subscribed to.
     pub(super) subscription: Option<Subscription>,
     pub(super) out: W,
@@ -61,6 +68,11 @@ impl<W: Write> Tail<W> {
     pub(super) fn follow(&mut self, client: &mut Client) -> Outcome<End> {
         if self.left == Some(0) || self.show(&client.greeting)? == Wrote::Enough {
             return Ok(End::Enough);
+        }
+        if !self.topics.is_empty()
+            && let Some(end) = self.may_narrow(client)?
+        {
+            return self.end(end);
         }
         if let Some(last) = self.last {
             if let Some(end) = self.recall(client, last)? {
@@ -79,12 +91,16 @@ impl<W: Write> Tail<W> {
                 self.skip = Some(Skip { until_us: now_us().saturating_sub(ago), gap: None });
                 Some(Place::oldest(&client.hello))
             }
-            None if !self.topics.is_empty() => Some(Place::newest(&client.hello)),
+            None if !self.topics.is_empty() || self.snapshot => Some(Place::newest(&client.hello)),
             None => None,
         };
         match place {
             Some(place) => {
-                if let Some(end) = self.attach(client, place, self.asked())? {
+                // who goes on in the same log has them
+                let snapshot = self.snapshot && !(self.has_snapshot && place.epoch == client.hello.epoch);
+                let asked = Attach { snapshot, ..self.asked() };
+                self.has_snapshot &= !snapshot;
+                if let Some(end) = self.attach(client, place, asked)? {
                     return self.end(end);
                 }
             }
@@ -115,6 +131,23 @@ impl<W: Write> Tail<W> {
         match wrote(self.out.flush())? {
             Wrote::More => Ok(end),
             Wrote::Enough => Ok(End::Enough),
+        }
+    }
+
+    /// Looks whether messages have topics there: where they have none, narrowing would show nothing for ever.
+    fn may_narrow(&self, client: &mut Client) -> Outcome<Option<End>> {
+        let mut line = Vec::new();
+        if let Err(error) = client.ask(Op::Status, &mut line, Instant::now() + ANSWER) {
+            return Ok(Some(End::Lost(error.into())));
+        }
+        let else_do =
+            if self.subscription.is_some() { "or show all with --all" } else { "or leave --topic out" };
+        match Line::parse(&line) {
+            Some(Line::Status(status)) if status.log.topics.is_none() => Err(Failure::failed(format!(
+                "no message has a topic there: say in the daemon's [topics] which one each is of (`pointer`, or a \
+                 rule), {else_do}"
+            ))),
+            _ => Ok(None), // a listener may refuse it
         }
     }
 
@@ -234,7 +267,9 @@ impl<W: Write> Tail<W> {
             }
         }
         if let Some(seq) = Message::seq_of(line) {
-            self.passed(seq);
+            if !(self.snapshot && line.ends_with(LAST_VALUE)) {
+                self.passed(seq);
+            }
             return self.message(line);
         }
         let Some(parsed) = Line::parse(line) else { return self.shown(line) };
@@ -258,6 +293,15 @@ impl<W: Write> Tail<W> {
                     return Ok(Some(End::Enough));
                 }
                 Ok(Some(End::Bye(bye.why.name().to_owned())))
+            }
+            Line::Snapshot(end) => {
+                self.has_snapshot = true;
+                if self.form.is_bare() && end.dropped > 0 {
+                    let _ = self.out.flush();
+                    let dropped = counted(end.dropped, "last value was", "last values were");
+                    note(format!("{dropped} let go for want of room: some may be missing"));
+                }
+                self.shown(line)
             }
             Line::Gap(gap) => self.gap(line, &pretty::lost(&gap)),
             Line::UpstreamGap(gap) => self.gap(line, &pretty::never_came(&gap)),
@@ -328,103 +372,4 @@ impl<W: Write> Tail<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tail(form: Form) -> Tail<Vec<u8>> {
-        let (left, start, last, skip) = (None, None, None, None);
-        Tail {
-            form,
-            is_terminal: false,
-            left,
-            start,
-            last,
-            follow: true,
-            skip,
-            topics: Vec::new(),
-            subscription: None,
-            out: Vec::new(),
-        }
-    }
-
-    fn taken(form: Form, left: Option<u64>, lines: &[&str]) -> (String, bool) {
-        let mut tail = Tail { left, ..tail(form) };
-        let mut ended = false;
-        for line in lines {
-            assert!(!ended, "a line after the end");
-            ended = tail.take(line.as_bytes()).unwrap().is_some();
-        }
-        (String::from_utf8(tail.out).unwrap(), ended)
-    }
-
-    #[test]
-    fn a_terminal_is_not_steered_and_a_pipe_gets_every_byte() {
-        let line =
-            "{\"type\":\"message\",\"seq\":1,\"time_us\":1,\"text\":\"a\\u001b]0;x\\u0007\u{9b}2J\u{200e}\"}";
-        for (form, is_terminal, shown) in [
-            (Form::Raw, false, "a\u{1b}]0;x\u{7}\u{9b}2J\u{200e}\n".to_owned()),
-            (Form::Raw, true, "a\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{200e}\n".to_owned()),
-            (Form::Plain, false, format!("{line}\n")),
-            (
-                Form::Plain,
-                true,
-                format!("{}\n", line.replace('\u{9b}', "\\u009b").replace('\u{200e}', "\\u200e")),
-            ),
-        ] {
-            let mut tail = Tail { is_terminal, ..tail(form) };
-            assert!(tail.take(line.as_bytes()).unwrap().is_none());
-            assert_eq!(String::from_utf8(tail.out).unwrap(), shown);
-        }
-    }
-
-    #[test]
-    fn plain_lines_pass_as_they_come() {
-        let lines = [r#"{"type":"link","seq":1,"state":"up"}"#, r#"{"type":"message","seq":2,"json": 1}"#];
-        assert_eq!(taken(Form::Plain, None, &lines), (lines.join("\n") + "\n", false));
-    }
-
-    #[test]
-    fn raw_is_the_payload_alone() {
-        let lines = [
-            r#"{"type":"link","seq":1,"state":"up"}"#,
-            r#"{"type":"message","seq":2,"json":{"a": 1}}"#,
-            r#"{"type":"message","seq":3,"text":"two\nlines"}"#,
-        ];
-        assert_eq!(taken(Form::Raw, None, &lines), ("{\"a\": 1}\ntwo lines\n".to_owned(), false));
-    }
-
-    #[test]
-    fn only_messages_are_counted() {
-        let message = r#"{"type":"message","seq":2,"json":1}"#;
-        let blank = r#"{ "type": "message","seq":3,"json":1}"#;
-        let link = r#"{"type":"link","seq":1,"state":"up"}"#;
-        assert!(!taken(Form::Plain, Some(2), &[link, message, link]).1);
-        assert!(taken(Form::Plain, Some(2), &[link, message, blank]).1);
-    }
-
-    #[test]
-    fn what_came_before_a_time_is_passed_over() {
-        let gap = r#"{"type":"gap","from":2,"to":3,"count":2,"why":"slow_client"}"#;
-        let restated = r#"{"type":"link","time_us":9,"state":"up"}"#;
-        let at =
-            |seq: u64, time: u64| format!(r#"{{"type":"message","seq":{seq},"time_us":{time},"json":1}}"#);
-        for (lines, shown) in [
-            (vec![at(1, 5), at(2, 9), at(3, 10), at(4, 11)], vec![at(3, 10), at(4, 11)]),
-            // what is lost may have been of that time, or can't have been
-            (vec![at(1, 5), gap.into(), restated.into(), at(4, 11)], vec![gap.into(), at(4, 11)]),
-            (vec![gap.into(), restated.into(), at(4, 5), at(5, 10), gap.into()], vec![at(5, 10), gap.into()]),
-        ] {
-            let mut tail = Tail { skip: Some(Skip { until_us: 10, gap: None }), ..tail(Form::Plain) };
-            for line in &lines {
-                assert!(tail.take(line.as_bytes()).unwrap().is_none());
-            }
-            let out = String::from_utf8(tail.out).unwrap();
-            assert_eq!(out.lines().collect::<Vec<_>>(), shown);
-        }
-    }
-
-    #[test]
-    fn bye_is_the_end() {
-        assert!(taken(Form::Plain, None, &[r#"{"type":"bye","why":"shutdown"}"#]).1);
-    }
-}
+mod tests;

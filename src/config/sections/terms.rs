@@ -50,7 +50,7 @@ pub struct Terms {
 
 impl Terms {
     /// Whether messages may have topics.
-    pub(in crate::config) fn has_topics(&self) -> bool {
+    pub fn has_topics(&self) -> bool {
         let by_id = self.subscriptions.as_ref().is_some_and(|subscriptions| subscriptions.id_topic.is_some());
         by_id || !self.topics.is_empty()
     }

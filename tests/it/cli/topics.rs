@@ -5,22 +5,26 @@ use std::process::Command;
 use super::*;
 use crate::common::{Daemon, Server};
 
-const ATTACH: &str = r#"{"op":"attach","id":1,"topics":["btc","eth"],"since":{"epoch":"9f2c51d0","seq":3}}"#;
-const ATTACHED: &str = r#"{"type":"ok","id":1,"result":"attached","seq":3}"#;
-const SUBSCRIBE: &str = r#"{"op":"subscribe","id":2,"topics":["btc","eth"]}"#;
-const SUBSCRIBED: &str = r#"{"type":"ok","id":2,"result":"subscribed"}"#;
-const QUEUED: &str = r#"{"type":"ok","id":2,"result":"queued"}"#;
+const STATUS: &str = r#"{"op":"status","id":1}"#;
+const TOPICS: &str = r#"{"type":"status","id":1,"log":{"seq":3,"oldest":2,"topics":0}}"#;
+const ATTACH: &str = r#"{"op":"attach","id":2,"topics":["btc","eth"],"since":{"epoch":"9f2c51d0","seq":3}}"#;
+const ATTACHED: &str = r#"{"type":"ok","id":2,"result":"attached","seq":3}"#;
+const SUBSCRIBE: &str = r#"{"op":"subscribe","id":3,"topics":["btc","eth"]}"#;
+const SUBSCRIBED: &str = r#"{"type":"ok","id":3,"result":"subscribed"}"#;
+const QUEUED: &str = r#"{"type":"ok","id":3,"result":"queued"}"#;
 const PRICE: &str = r#"{"type":"message","seq":5,"time_us":2,"topic":"btc","json":{"p":1.50,"s":"a\tb"}}"#;
-const REFUSED: &str = r#"{"type":"error","id":2,"code":"refused","message":"no such","topics":["eth"]}"#;
+const REFUSED: &str = r#"{"type":"error","id":3,"code":"refused","message":"no such","topics":["eth"]}"#;
 const ENDED: &str = r#"{"type":"error","code":"ended","message":"over","topics":["eth"]}"#;
 const ALL_ENDED: &str = r#"{"type":"error","code":"ended","message":"over","topics":["btc","eth"]}"#;
 const LATE: &str =
-    r#"{"type":"error","id":2,"code":"timeout","message":"nothing came","topics":["btc","eth"]}"#;
+    r#"{"type":"error","id":3,"code":"timeout","message":"nothing came","topics":["btc","eth"]}"#;
 
 /// A daemon that is asked for two topics, and says these lines then.
 fn subscribed(lines: &'static [&'static str]) -> Fake {
     Fake::new(move |peer| {
         peer.say(HELLO);
+        peer.hear(STATUS);
+        peer.say(TOPICS);
         peer.hear(ATTACH);
         peer.say(ATTACHED);
         peer.hear(SUBSCRIBE);
@@ -91,6 +95,92 @@ fn all_messages_and_a_payload() {
 }
 
 #[test]
+fn where_messages_have_no_topics_nobody_waits_for_them() {
+    for (args, said) in [
+        (&["subscribe", "btc"][..], "or show all with --all"),
+        (&["tail", "--topic", "btc"], "or leave --topic out"),
+        (&["tail", "--topic", "btc", "-n5"], "or leave --topic out"),
+    ] {
+        let done = Fake::new(|peer| {
+            peer.say(HELLO);
+            peer.hear(STATUS);
+            peer.say(&TOPICS.replace(",\"topics\":0", ""));
+        })
+        .run(args, b"");
+        assert_eq!(done.code, Some(1), "{}", done.err);
+        assert!(done.err.contains("no message has a topic there") && done.err.contains(said), "{}", done.err);
+    }
+}
+
+#[test]
+fn the_last_values_come_first_and_again_from_another_log() {
+    const OLD: &str =
+        r#"{"type":"message","seq":2,"time_us":1,"topic":"btc","json":{"p":1},"snapshot":true}"#;
+    let attach = |snapshot: &str, epoch: &str, seq: u64| {
+        format!(r#"{{"op":"attach","id":1,"since":{{"epoch":"{epoch}","seq":{seq}}}{snapshot}}}"#)
+    };
+    let with = ",\"snapshot\":true";
+    let asked = [
+        (HELLO.to_owned(), attach(with, "9f2c51d0", 3), vec![OLD], 3),
+        // it hasn't had all of them
+        (HELLO.to_owned(), attach(with, "9f2c51d0", 3), vec![OLD, PRICE], 3),
+        // it has, and goes on after what came last
+        (HELLO.to_owned(), attach("", "9f2c51d0", 5), vec![], 5),
+        (HELLO.replace("9f2c51d0", "other"), attach(with, "9f2c51d0", 5), vec![OLD], 9),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wsfan.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let thread = thread::spawn(move || {
+        for (at, (hello, attach, lines, seq)) in asked.into_iter().enumerate() {
+            let mut peer = accept(&listener);
+            peer.say(&hello);
+            peer.hear(&attach);
+            peer.say(
+                &ATTACHED.replace("\"id\":2", "\"id\":1").replace("\"seq\":3", &format!("\"seq\":{seq}")),
+            );
+            lines.iter().filter(|line| line.contains("snapshot")).for_each(|line| peer.say(line));
+            if at > 0 && !lines.is_empty() {
+                peer.say(r#"{"type":"snapshot","seq":3,"count":1,"dropped":7}"#);
+            }
+            lines.iter().filter(|line| !line.contains("snapshot")).for_each(|line| peer.say(line));
+        }
+    });
+    let socket = socket.to_str().unwrap();
+    let done = run(&["tail", "--snapshot", "--retry", "--fields", "seq,/p", "-m4", "--socket", socket]);
+    thread.join().unwrap();
+    assert_eq!((done.code, done.out.as_str()), (Some(0), "2\t1\n2\t1\n5\t1.50\n2\t1\n"), "{}", done.err);
+    assert!(done.err.contains("7 last values were let go for want of room"), "{}", done.err);
+}
+
+/// Through the real daemon: without a hole or a double, and refused where nothing is retained.
+#[test]
+fn a_late_joiner_has_the_last_values() {
+    let server = Server::bind();
+    let daemon = Daemon::start(&(server.config() + "[topics]\npointer = \"/t\"\nretain = true\n"));
+    let mut upstream = server.accept();
+    for (topic, n) in [("btc", 1), ("eth", 2), ("btc", 3)] {
+        upstream.text(&format!("{{\"t\":\"{topic}\",\"n\":{n}}}"));
+    }
+    let mut witness = daemon.client();
+    let end = std::time::Instant::now() + DEADLINE;
+    while witness.status()["traffic"]["received"] != 3 {
+        assert!(std::time::Instant::now() < end);
+    }
+    let socket = daemon.socket();
+    let tail =
+        |args: &[&str]| run(&[&["tail", "--snapshot", "--socket", socket.to_str().unwrap()], args].concat());
+    assert_eq!(tail(&["--fields", "topic,/n", "-m2"]).out, "eth\t2\nbtc\t3\n");
+    assert_eq!(tail(&["--raw", "-m1", "--topic", "e*"]).out, "{\"t\":\"eth\",\"n\":2}\n");
+    let pretty = tail(&["--pretty", "-m1", "--topic", "eth"]).out;
+    assert!(pretty.contains("last  eth"), "{pretty}");
+
+    let daemon = Daemon::start(&server.config());
+    let refused = run(&["tail", "--snapshot", "--socket", daemon.socket().to_str().unwrap()]);
+    assert!(refused.code == Some(1) && refused.err.contains("(unsupported)"), "{}", refused.err);
+}
+
+#[test]
 fn a_restart_of_the_daemon_is_survived_with_the_topics() {
     let after = |seq: u64| ATTACH.replace("\"seq\":3", &format!("\"seq\":{seq}"));
     let asked = [(after(3), PRICE), (after(5), SECOND)];
@@ -101,6 +191,8 @@ fn a_restart_of_the_daemon_is_survived_with_the_topics() {
         for (attach, message) in asked {
             let mut peer = accept(&listener);
             peer.say(HELLO);
+            peer.hear(STATUS);
+            peer.say(TOPICS);
             peer.hear(&attach);
             peer.say(ATTACHED);
             peer.hear(SUBSCRIBE);
@@ -120,6 +212,8 @@ fn what_is_wrong_is_said() {
         (&["subscribe", ""], "is empty"),
         (&["subscribe", "--payload", "{", "btc"], "--payload isn't JSON"),
         (&["subscribe", "--raw", "--json", "btc"], "cannot be used with"),
+        (&["tail", "--snapshot", "-n", "5"], "cannot be used with"),
+        (&["tail", "--snapshot", "--since", "5m"], "cannot be used with"),
         (&["tail", "--fields", "price"], "is no JSON pointer: write one such as \"/type\""),
         (&["tail", "--fields", "/a,/~2"], "write ~0 for `~`"),
         (&["tail", "--fields", "/a", "--raw"], "cannot be used with"),
