@@ -52,7 +52,7 @@ fn files<'t>(text: &'t str, directories: &[&str]) -> Vec<&'t str> {
 #[test]
 fn every_file_that_is_named_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let directories = ["src", "tests", "benches", "fuzz", "docs", "systemd", ".ci"];
+    let directories = ["src", "tests", "benches", "fuzz", "docs", "examples", "systemd", ".ci"];
     // what a run makes
     let made = ["fuzz/artifacts"];
     let scripts = [".ci/run", "fuzz/run", "fuzz/Cargo.toml", "deny.toml", "clippy.toml", "config/wsfan.toml"];

@@ -13,6 +13,7 @@ mod cli;
 mod clients;
 mod config;
 mod docs;
+mod examples;
 mod latest;
 mod link;
 mod live;
