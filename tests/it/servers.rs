@@ -1,25 +1,46 @@
 //! The configuration of what a server wants to hear: what is refused, in which words, and the examples of
-//! `docs/servers.md`.
+//! `docs/servers.md` and `docs/recipes.md`.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use wsfan::config::{Excess, HeartbeatKind, OnHole, Placeholder, Remedy, Say, Template, Var, Window};
 
 use crate::common::config::{parse, refused, with};
 
 const PAGE: &str = include_str!("../../docs/servers.md");
+const RECIPES: &str = include_str!("../../docs/recipes.md");
 
-#[test]
-fn the_pages_examples_are_valid() {
-    let examples: Vec<_> = PAGE
+/// A page's examples, each of which is valid.
+fn examples(page: &str) -> Vec<&str> {
+    let examples: Vec<_> = page
         .split("<!-- example -->\n```toml\n")
         .skip(1)
         .map(|after| after.split_once("```").expect("an example ends").0)
         .collect();
-    assert_eq!(examples.len(), PAGE.matches("```toml").count(), "an example that isn't marked");
+    assert_eq!(examples.len(), page.matches("```toml").count(), "an example that isn't marked");
     assert!(examples.len() >= 5);
-    for example in examples {
+    for example in &examples {
         assert_eq!(parse(example).err(), None, "{example}");
+    }
+    examples
+}
+
+#[test]
+fn the_pages_examples_are_valid() {
+    examples(PAGE);
+}
+
+/// And `wsfan check` says so, also of what it has profiles for.
+#[test]
+fn the_recipes_are_valid() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("wsfan.toml");
+    for recipe in examples(RECIPES) {
+        std::fs::write(&file, recipe).unwrap();
+        let check =
+            Command::new(env!("CARGO_BIN_EXE_wsfan")).arg("check").arg("-c").arg(&file).output().unwrap();
+        let said = [check.stdout, check.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert!(check.status.success() && said.contains(": OK"), "{said}\n{recipe}");
     }
 }
 
