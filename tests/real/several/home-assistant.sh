@@ -82,6 +82,8 @@ check "over wsfan, with a heartbeat that has ids, three programs get their own a
 check "so do programs that know nothing of wsfan" programs raw home-assistant "$work/raw.sock"
 check "and events under the ids of their own subscriptions" programs streams home-assistant "$socket"
 check "also where they know nothing of wsfan" programs raw-streams home-assistant "$work/raw.sock"
+check "who narrows gets its own topic alone, and one that leaves is unsubscribed from it" \
+    programs leave home-assistant "$socket"
 check "over the one connection" connections 1
 
 echo "== killed"

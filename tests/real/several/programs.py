@@ -9,6 +9,8 @@ programs.py streams SERVER SOCKET         two with requests that have many answe
 programs.py raw-streams SERVER SOCKET     the same on wsfan's raw socket, where one ends it as it would without wsfan
 programs.py subscriptions SERVER SOCKET   two with the same topic; says "heard", waits until the link is up again,
                                           which whoever runs this sees to, and must hear more without asking for it
+programs.py leave SERVER SOCKET           two that get what they have subscribed to alone; one leaves, and the server
+                                          must say no more of its topic
 programs.py calls SOCKET                  two that answer the same calls of OCPP's central system
 
 SERVER is home-assistant (with a token in HASS_TOKEN), ganache, devtools or ocpp. What was seen is printed.
@@ -19,6 +21,7 @@ import json
 import socket
 import sys
 import threading
+import time
 
 from known import SERVERS, Refused
 
@@ -286,6 +289,49 @@ def subscriptions(server, path):
     print("heard again", flush=True)
 
 
+def leave(server, path):
+    one, two, witness, other = (Program(path) for _ in range(4))
+    topics = {program: f"{server.topic}_{name}" for program, name in ((one, "one"), (two, "two"))}
+    for program, topic in topics.items():
+        program.done({"op": "attach", "id": "narrow", "topics": []})
+        program.done({"op": "subscribe", "id": "topic", "topics": [topic]})
+
+    def happens(n):
+        for topic in topics.values():
+            other.request(server.event(n, topic), n)
+
+    def told(program):
+        """What it is told of next."""
+        line = program.until(lambda line: line["type"] == "message" and server.happened(line["json"]) is not None)
+        assert line["topic"] == server.happened(line["json"])[1], line
+        return server.happened(line["json"])
+
+    for n in (1, 2):
+        happens(n)
+        for program, topic in topics.items():
+            assert told(program) == (n, topic), "what another has subscribed to"
+        assert [told(witness) for _ in topics] == [(n, topic) for topic in topics.values()]
+    one.socket.shutdown(socket.SHUT_RDWR)
+    end = time.monotonic() + DEADLINE
+    while topics[one] in subscribed(other):
+        assert time.monotonic() < end, "who has gone holds its topic"
+        time.sleep(0.05)
+    # what is said of topics takes turns with requests: it is out before the second of these
+    for n in (3, 4):
+        other.request(server.ask(1, n, n)[0], n)
+    happens(5)
+    assert told(two) == (5, topics[two])
+    assert told(witness) == (5, topics[two]), "the server still tells of a topic that nobody wants"
+    print("each got its own topic alone, and the server heard when the one that left had gone")
+
+
+def subscribed(program):
+    """The topics that somebody holds, or held a moment ago."""
+    program.say({"op": "status", "id": "status"})
+    status = program.until(lambda line: line["type"] == "status")
+    return [row["topic"] for row in status["subscriptions"]["rows"]]
+
+
 def calls(path):
     server = SERVERS["ocpp"]
     one, two = Program(path), Program(path)
@@ -320,7 +366,7 @@ def calls(path):
 match sys.argv[1:]:
     case ["plain", server, url]:
         plain(SERVERS[server], url)
-    case [("requests" | "raw" | "streams" | "raw-streams" | "subscriptions") as what, server, path]:
+    case [("requests" | "raw" | "streams" | "raw-streams" | "subscriptions" | "leave") as what, server, path]:
         globals()[what.replace("-", "_")](SERVERS[server], path)
     case ["calls", path]:
         calls(path)
