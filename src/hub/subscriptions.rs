@@ -55,6 +55,8 @@ pub struct Subscriptions {
     asks: BTreeMap<u64, Ask>,
     next_number: u64,
     seats: [Option<ConnectionTopics>; SEATS],
+    /// Of those that aren't told any more: topics by the id under which they were said.
+    retired: [Option<BTreeMap<Rc<str>, Vec<Topic>>>; SEATS],
     /// Topics that nobody holds any more, by when they are given up.
     lapsing: BTreeSet<(Instant, Topic)>,
     payload_bytes: usize,
@@ -91,7 +93,7 @@ impl Subscriptions {
             let topics: Vec<_> = self.topics.keys().cloned().collect();
             let why = "the configuration has no topics.subscribe any more";
             topics.iter().for_each(|topic| self.lose(topic, SubscriptionError::Ended, why));
-            self.seats.fill_with(|| None);
+            (0..SEATS).for_each(|seat| self.close(seat));
         }
         self.terms = terms.map(Rc::new);
         let Some(terms) = self.terms.clone() else { return };

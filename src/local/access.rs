@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{Grant, Listener, Subscriptions, TopicPattern, TopicView, Window},
     hub::Payload,
-    protocol::{Code, Op},
+    protocol::{Attach, Code, Op},
 };
 
 /// What a listener gives whoever runs this process, which is not the daemon. Where that can't be known, it is what it
@@ -88,6 +88,12 @@ impl Access {
     /// Whether a client may subscribe to topics at all.
     pub(super) fn may_subscribe(&self, who: &Who) -> bool {
         rights::missing(&self.of(who), &Op::Subscribe { topics: Vec::new(), json: None }).is_none()
+    }
+
+    /// Whether a client may claim the answers to the server.
+    pub(super) fn may_claim_answers(&self, who: &Who) -> bool {
+        let attach = Op::Attach(Attach { answers: true, ..Attach::default() });
+        rights::missing(&self.of(who), &attach).is_none()
     }
 
     /// What keeps a client from sending these messages now. If nothing does, they are counted.

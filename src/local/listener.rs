@@ -259,6 +259,9 @@ impl Handle {
         }
         self.fanout.narrow_all_of(&path, |who| self.access.topics_of(who));
         for (client, who) in self.fanout.clients_of(&path) {
+            if !self.access.may_claim_answers(&who) {
+                self.hub.unclaim_answers(client);
+            }
             let may_any = self.access.may_subscribe(&who);
             self.hub.revoke_topics(now(), client, |topic| may_any && self.access.may_have(&who, topic));
         }

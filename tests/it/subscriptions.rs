@@ -126,6 +126,26 @@ fn what_lies_beyond_its_listener_a_client_may_not_subscribe_to() {
 }
 
 #[test]
+fn who_may_not_send_any_more_gives_up_what_it_has_subscribed_to_and_claimed() {
+    let listeners = "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.strict\"\nprivileged = false\n\
+                     rights = [\"receive\", \"send\"]\n";
+    let (server, daemon, mut upstream) = up(&format!("{TOPICS}{listeners}"));
+    let mut other = daemon.client();
+    let mut client = Client::connect(&daemon.path().join("wsfan.sock.strict"));
+    assert_eq!(client.request(json!({"op": "attach", "answers": true}))["result"], "attached");
+    assert_eq!(subscribe(&mut client, &["a", "b"])["result"], "subscribed");
+    assert_eq!(subscribe(&mut other, &["b"])["result"], "subscribed");
+    assert_eq!(heard(&mut upstream), json!({"sub": ["a", "b"]}));
+    assert_eq!(other.request(json!({"op": "attach", "answers": true}))["code"], "answerer_taken");
+    daemon.rewrite(&(server.config() + &format!("{TOPICS}{}", listeners.replace(", \"send\"", ""))));
+    assert_eq!(other.request(json!({"op": "reload"}))["result"], "applied");
+    let lost = client.until(|line| line["type"] == "error");
+    assert_eq!((&lost["code"], &lost["topics"]), (&json!("forbidden"), &json!(["a", "b"])), "{lost}");
+    assert_eq!(heard(&mut upstream), json!({"unsub": ["a"]}), "the other has b still");
+    assert_eq!(other.request(json!({"op": "attach", "answers": true}))["result"], "attached");
+}
+
+#[test]
 fn what_is_asked_for_counts_as_what_is_sent() {
     let topics = "[topics]\nsubscribe = '{\"type\":\"sub\",\"of\":${topic},\"query\":${payload}}'\n";
     let listener = "[[listener]]\npath = \"SOCKET\"\nprivileged = false\nrate = \"3/1h\"\nmax_message = 40\n\

@@ -53,8 +53,8 @@ impl Subscriptions {
                     (Some((number, message)), _) if answer.verdict != AnswerKind::End => {
                         (Some(*number), message.topics.clone())
                     }
-                    // it is settled already, and what is refused or ended now was live
-                    (_, Some(topics)) if answer.verdict != AnswerKind::Accept => (None, topics.clone()),
+                    // it is settled already: what is refused or ended now was live, and what is accepted so late, too
+                    (_, Some(topics)) => (None, topics.clone()),
                     _ => return None,
                 }
             }

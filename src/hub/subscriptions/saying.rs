@@ -45,12 +45,24 @@ impl Subscriptions {
                 opened.unsettled += 1;
             }
         }
+        self.close(seat);
         self.seats[seat] = Some(opened);
     }
 
-    /// A connection isn't told any more: it has ended, or another has taken over.
+    /// A connection isn't told any more, since another has taken over. It is still read: what it sends is of the topics
+    /// that it was told of.
+    pub fn retire(&mut self, seat: usize) {
+        self.retired[seat] = self.seats[seat].take().map(|seat| seat.ids);
+    }
+
+    /// A connection has ended.
     pub fn close(&mut self, seat: usize) {
-        self.seats[seat] = None;
+        (self.seats[seat], self.retired[seat]) = (None, None);
+    }
+
+    /// Whether a connection is read that was told of topics, and isn't any more.
+    pub fn is_retired(&self, seat: usize) -> bool {
+        self.retired[seat].is_some()
     }
 
     /// Whether a connection is told of topics.
@@ -152,7 +164,8 @@ impl Subscriptions {
 
     /// The topic that was subscribed to under this id, if there is just one.
     pub fn topic_of(&self, seat: usize, id: &str) -> Option<&Topic> {
-        match &self.seats[seat].as_ref()?.ids.get(id)?[..] {
+        let ids = self.seats[seat].as_ref().map(|seat| &seat.ids).or(self.retired[seat].as_ref())?;
+        match &ids.get(id)?[..] {
             [topic] => Some(topic),
             _ => None,
         }

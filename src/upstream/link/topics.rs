@@ -19,9 +19,10 @@ pub(super) fn follow(hub: &Publisher, machine: &mut Machine) {
     for slot in Slot::ALL {
         let seat = slot.index();
         let stage = machine.topic_stage(slot);
-        let is_open = hub.topics().is_open(seat);
+        let (is_open, is_retired) = (hub.topics().is_open(seat), hub.topics().is_retired(seat));
         match stage {
-            TopicStage::Off if is_open => hub.with_topics(|topics| topics.close(seat)),
+            TopicStage::Off if is_open || is_retired => hub.with_topics(|topics| topics.close(seat)),
+            TopicStage::Retired if is_open => hub.with_topics(|topics| topics.retire(seat)),
             TopicStage::Resubscribing | TopicStage::Up if !is_open => {
                 hub.with_topics(|topics| topics.open(seat))
             }

@@ -18,14 +18,21 @@ pub(in crate::upstream) enum TopicStage {
     Resubscribing,
     /// It is up.
     Up,
+    /// Another has taken over from it, and it is still read.
+    Retired,
 }
 
 impl Machine {
     /// How far a connection is with topics.
     pub(in crate::upstream) fn topic_stage(&self, slot: Slot) -> TopicStage {
         let is_next = matches!(&self.rotation.phase(), Phase::Opening(next) if next.slot == slot);
+        let is_old = matches!(
+            &self.rotation.phase(),
+            Phase::Overlap { old, .. } | Phase::Leaving { old, .. } if old.slot == slot
+        );
         match &self.state {
             State::Up { channel, .. } if channel.slot == slot => TopicStage::Up,
+            _ if is_old => TopicStage::Retired,
             State::Opening { channel } if channel.slot == slot && channel.resubscribes => {
                 TopicStage::Resubscribing
             }

@@ -162,7 +162,7 @@ proptest! {
                 Step::Rotate => {
                     let next = 1 - main;
                     if bench.table.is_open(next) {
-                        bench.table.close(main);
+                        bench.table.retire(main);
                         servers[main] = Server::default();
                         main = next;
                     } else {

@@ -50,6 +50,28 @@ fn an_id_leads_to_its_topic() {
 }
 
 #[test]
+fn a_connection_that_is_only_read_still_knows_its_topics() {
+    let mut bench = Bench::new(terms(true));
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x"], None);
+    let saying = bench.table.next(0).unwrap();
+    bench.table.said(bench.now, 0, &saying, Some("7"));
+    bench.table.open(1);
+    assert_eq!(bench.say(1), ["+x"]);
+    bench.table.retire(0);
+    assert!(!bench.table.is_open(0) && bench.table.is_retired(0));
+    bench.subscribe(1, "b", &["y"], None);
+    assert_eq!((bench.say(0), bench.say(1)), (vec![], vec!["+y".to_owned()]));
+    assert_eq!(bench.table.topic_of(0, "7").map(|topic| &**topic), Some("x"));
+    bench.table.close(0);
+    assert_eq!((bench.table.topic_of(0, "7"), bench.table.is_retired(0)), (None, false));
+    bench.table.open(0);
+    bench.table.retire(0);
+    bench.table.open(0);
+    assert!(bench.table.is_open(0) && !bench.table.is_retired(0));
+}
+
+#[test]
 fn what_is_too_large_is_said_in_parts_and_what_cannot_be_said_is_refused() {
     let mut bench = Bench::new(terms(true));
     bench.table.open(0);
