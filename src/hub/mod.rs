@@ -36,7 +36,7 @@ mod reload;
 mod request;
 mod send;
 mod shared_topics;
-mod stage;
+mod staging;
 mod subscriptions;
 mod supervisor;
 mod turns;
@@ -59,7 +59,7 @@ pub use reader::Reader;
 pub use reload::{Changes, Reload, ReloadResult};
 pub use request::{Asks, Caller, Cancellation, MayAnswer, NoAnswer, Told};
 pub use send::{Fate, Payload, Send, Ticket, Unfit};
-pub use stage::Stage;
+pub use staging::Staging;
 pub use subscriptions::{
     AnswerKind, Asking, Callback, Saying, SayingKind, SubscriptionError, Subscriptions, Topic, TopicAnswer,
     TopicState, Word,

@@ -12,11 +12,11 @@ use crate::config;
 pub struct Names {
     /// A place is kept for so long.
     keep: Duration,
-    names: BTreeMap<String, Name>,
+    names: BTreeMap<String, OwnedName>,
 }
 
 #[derive(Debug)]
-struct Name {
+struct OwnedName {
     /// Whose it is.
     uid: u32,
     holder: Holder,
@@ -96,7 +96,7 @@ impl Names {
         if self.names.values().filter(|name| name.uid == uid).count() >= Names::MAX_OF_A_USER {
             return Claim::Full { most: Names::MAX_OF_A_USER };
         }
-        self.names.insert(name.to_owned(), Name { uid, holder: Holder::Client(client) });
+        self.names.insert(name.to_owned(), OwnedName { uid, holder: Holder::Client(client) });
         Claim::New
     }
 

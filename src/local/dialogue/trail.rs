@@ -9,12 +9,12 @@ pub(super) struct Trail {
     /// So many bytes may lie there at most.
     unread: u64,
     /// Oldest first, never empty: one that is so far back that it is sure, or the beginning, and those after it.
-    marks: VecDeque<Mark>,
+    marks: VecDeque<Waypoint>,
 }
 
 /// When so many bytes were written, all entries up to `seq` were, and what was declared in their stead.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct Waypoint {
     total: u64,
     seq: u64,
 }
@@ -25,7 +25,7 @@ const MARKS: u64 = 32;
 impl Trail {
     /// A trail that begins after entry `seq`, when so many bytes were written.
     pub(super) fn new(unread: u64, total: u64, seq: u64) -> Trail {
-        Trail { unread, marks: [Mark { total, seq }].into() }
+        Trail { unread, marks: [Waypoint { total, seq }].into() }
     }
 
     /// Begins anew.
@@ -37,7 +37,7 @@ impl Trail {
     pub(super) fn note(&mut self, total: u64, seq: u64) {
         let is_due = self.marks.back().is_none_or(|mark| total >= mark.total + (self.unread / MARKS).max(1));
         if is_due {
-            self.marks.push_back(Mark { total, seq });
+            self.marks.push_back(Waypoint { total, seq });
         }
         while self.marks.get(1).is_some_and(|mark| mark.total + self.unread <= total) {
             self.marks.pop_front();

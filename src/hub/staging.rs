@@ -4,29 +4,29 @@ use std::ops::Range;
 
 use super::{Hub, Publisher};
 
-/// Holds entries back: while it is there, what is published is staged. It has its `seq`, and [`Stage::lines`] its
-/// bytes, but no client sees it before [`Stage::commit`], and until then it can be cut. What `status` shows of the link
+/// Holds entries back: while it is there, what is published is staged. It has its `seq`, and [`Staging::lines`] its
+/// bytes, but no client sees it before [`Staging::commit`], and until then it can be cut. What `status` shows of the link
 /// and of its traffic isn't held back: it is true at once.
 ///
-/// Staged entries stay in memory whatever the log's limits say: whoever stages bounds them ([`Stage::bytes`]), and may
+/// Staged entries stay in memory whatever the log's limits say: whoever stages bounds them ([`Staging::bytes`]), and may
 /// hold the link meanwhile ([`Reader::hold`](super::Reader::hold)). Dropped, it cuts what nobody will commit any more,
 /// and entries are committed as they come again.
-pub struct Stage(Hub);
+pub struct Staging(Hub);
 
 impl Publisher {
     /// Has entries staged from the next one on. `None` while somebody else holds them back.
-    pub fn stage(&self) -> Option<Stage> {
+    pub fn stage(&self) -> Option<Staging> {
         let hub = self.hub();
         let mut log = hub.0.log.borrow_mut();
         if log.is_staging() {
             return None;
         }
         log.stage();
-        Some(Stage(hub.clone()))
+        Some(Staging(hub.clone()))
     }
 }
 
-impl Stage {
+impl Staging {
     /// Waits until something may have been staged since the last call. Cancel-safe.
     pub async fn published(&self) {
         self.0.0.staged.notified().await;
@@ -60,7 +60,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for Staging {
     fn drop(&mut self) {
         self.cut();
         self.0.0.log.borrow_mut().commit_all();
