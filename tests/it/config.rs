@@ -10,6 +10,7 @@ use wsfan::config::{
 use crate::common::config::{parse, refused, with};
 
 mod heartbeat;
+mod last_values;
 mod listeners;
 mod sample;
 mod upstream;
