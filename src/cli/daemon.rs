@@ -251,6 +251,7 @@ mod tests {
             max_line: 1,
             answers: false,
             slow_client: None,
+            linger: std::time::Duration::ZERO,
         }
     }
 

@@ -129,6 +129,7 @@ section!(LISTENER, listener, Listener {
     max_line: "listener.max_line" Nothing,
     answers: "listener.answers" Nothing,
     slow_client: "listener.slow_client" Nothing,
+    linger: "listener.linger" Nothing,
 } but grant);
 
 section!(GRANT, grant, Grant {

@@ -66,6 +66,8 @@ pub struct Log {
     topics: Option<Box<Topics>>,
     /// Last values, from the first time on that some were to be retained.
     retained: Option<Box<Values>>,
+    /// The newest entry that may not wait for others: one that isn't a message.
+    notice: u64,
     /// The oldest entry that is handed out; within the oldest chunk, or one past the newest entry.
     oldest: u64,
     /// What the newest hole took: itself, and what was held before it.
@@ -97,6 +99,7 @@ impl Log {
             kept: Vec::new(),
             topics: None,
             retained: None,
+            notice: 0,
             oldest: first,
             discarded: first..first,
             needed: u64::MAX,
@@ -195,6 +198,27 @@ impl Log {
             }
         }
         sum <= bytes
+    }
+
+    /// How many bytes the envelope lines take from entry `seq` on, which is held or comes next.
+    pub fn bytes_from(&self, seq: u64) -> u64 {
+        if seq > self.head() {
+            return 0;
+        }
+        let (chunk, open) = (self.envelope.chunk(seq), self.envelope.open());
+        let place = chunk.before() + chunk.start(seq) as u64;
+        open.before() + open.lines().len() as u64 - place
+    }
+
+    /// The newest entry that may not wait for others, be it staged: one that isn't a message, or one that is about to
+    /// leave. 0 where there was none.
+    pub fn notice(&self) -> u64 {
+        self.notice
+    }
+
+    /// Nothing that there is may wait any more.
+    pub(super) fn hurry(&mut self) {
+        self.notice = self.next() - 1;
     }
 
     /// The newest committed entry's `seq`; that before the first one's while there is none.
@@ -378,6 +402,9 @@ impl Log {
     /// Notes what the next entry is of: from the first topic on, and from then on always.
     #[inline]
     fn note_topic(&mut self, seq: u64, topic: Option<&MessageTopic>) {
+        if topic.is_none() {
+            self.notice = seq;
+        }
         if self.topics.is_none() && topic.is_none_or(|topic| *topic == MessageTopic::None) {
             return;
         }

@@ -154,6 +154,9 @@ impl Publisher {
     /// That entry is there already, or others are staged. Nothing is changed.
     pub async fn skip_to(&self, seq: u64) -> Result<u64, NotTaken> {
         self.ready().await;
+        if self.hub.hurry() {
+            self.ready().await;
+        }
         let missing = self.hub.0.log.borrow_mut().skip_to(seq)?;
         self.follows.set(true);
         Ok(missing)

@@ -54,6 +54,20 @@ impl Hub {
         self.0.readers.borrow().iter().for_each(|reader| reader.published.notify_one());
     }
 
+    /// Has the readers offer once more what they have let wait, to all: it will leave the log. False: nothing waits.
+    pub(super) fn hurry(&self) -> bool {
+        let head = self.log().head();
+        if self.needed() > head {
+            return false;
+        }
+        self.0.log.borrow_mut().hurry();
+        let waiting = |reader: &&Rc<Registration>| reader.offered.get() <= head;
+        self.0.readers.borrow().iter().filter(waiting).for_each(|reader| reader.offered.set(0));
+        self.readers_changed();
+        self.flush();
+        true
+    }
+
     /// Sums up how far the link may go, and lets it.
     fn readers_changed(&self) {
         let readers = self.0.readers.borrow();

@@ -378,6 +378,7 @@ impl ClientReader {
                 return self.fanout.begin(self.id);
             }
         };
+        self.fanout.hurry_one(self.id); // what it has been given so far stands before the answer
         self.fanout.expire();
         let (head, oldest) = {
             let log = self.hub.log();

@@ -7,7 +7,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     os::unix::net::UnixStream,
     path::Path,
     rc::Rc,
@@ -24,7 +24,7 @@ use super::{
         replies,
     },
     seldom::Seldom,
-    selections::{Narrowing, Selections},
+    selections::Narrowing,
     sys::watched::Watched,
 };
 use crate::{
@@ -35,8 +35,10 @@ use crate::{
 
 mod census;
 mod clients;
+mod crowd;
 mod laggards;
 mod latest;
+mod lingering;
 mod member;
 mod names;
 mod narrowed;
@@ -92,12 +94,8 @@ struct Shared {
     /// How many clients the link waits for.
     holding: Cell<usize>,
     clients: RefCell<Clients>,
-    /// What those want that narrow.
-    selections: RefCell<Selections>,
-    /// What their patterns take.
+    /// What the patterns of those take that narrow.
     patterns: RefCell<Patterns>,
-    /// Those of them that are behind, or held back: the others needn't be looked at but for what they want.
-    behind: RefCell<BTreeSet<u64>>,
     /// Clients that may be held back, and until when; the first first.
     newcomers: RefCell<VecDeque<(Instant, u64)>>,
     /// What an offer gives to many clients at once.
@@ -134,9 +132,7 @@ impl Fanout {
             finishing: Cell::new(false),
             holding: Cell::new(0),
             clients: RefCell::default(),
-            selections: RefCell::default(),
             patterns: RefCell::default(),
-            behind: RefCell::default(),
             newcomers: RefCell::default(),
             burst: RefCell::default(),
             latest: RefCell::default(),
@@ -238,8 +234,10 @@ impl Fanout {
         if self.0.finishing.get() {
             outgoing.finish(bye(about.format, Bye::Shutdown));
         }
+        let crowd = self.0.clients.borrow_mut().crowd(about.linger, self.0.hub.log().head());
         let client = Member {
             about,
+            crowd,
             stream,
             outgoing,
             named: None,
@@ -297,6 +295,9 @@ impl Fanout {
     /// Sends a reply line to a client, ahead of data.
     pub(super) fn reply(&self, id: u64, line: &[u8]) {
         self.one(id, |fanout, client| {
+            if !fanout.hurry(id, client) {
+                return false;
+            }
             client.outgoing.reply(line);
             fanout.pump_and_hold(id, client)
         });
@@ -376,6 +377,9 @@ impl Fanout {
     /// Says `why`, and closes the client's connection.
     pub(super) fn dismiss(&self, id: u64, why: Bye) {
         self.one(id, |fanout, client| {
+            if !fanout.hurry(id, client) {
+                return false;
+            }
             fanout.cut_off(id, client, why);
             fanout.pump_and_hold(id, client)
         });
@@ -386,6 +390,9 @@ impl Fanout {
         self.each(|fanout, id, client| {
             if client.about.listener != listener || !which(&client.about) {
                 return true;
+            }
+            if !fanout.hurry(id, client) {
+                return false;
             }
             fanout.cut_off(id, client, Bye::Reconfigured);
             fanout.pump_and_hold(id, client)
@@ -411,9 +418,7 @@ impl Fanout {
             }
             stays
         };
-        let Clients { all, narrowed } = &mut *self.0.clients.borrow_mut();
-        all.retain(&work);
-        narrowed.retain(&work);
+        self.0.clients.borrow_mut().retain(work);
     }
 }
 

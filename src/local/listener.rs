@@ -180,6 +180,7 @@ impl Listener {
             max_line,
             topics: self.access.topics_of(&who),
             slow_client: config.slow_client,
+            linger: config.linger,
             dismissed: Rc::clone(&dismissed),
         };
         let id = self.fanout.join(about, Rc::clone(&stream));
@@ -252,6 +253,7 @@ impl Handle {
             bound.change(self.access.config().mode, new.mode, ids.clone())?;
         }
         let (old, slow_client) = (self.access.config().slow_client, new.slow_client);
+        let (old_linger, linger) = (self.access.config().linger, new.linger);
         self.access.change(new, ids.as_ref());
         let path = self.path();
         if old != slow_client {
@@ -264,6 +266,9 @@ impl Handle {
             }
             let may_any = self.access.may_subscribe(&who);
             self.hub.revoke_topics(now(), client, |topic| may_any && self.access.may_have(&who, topic));
+        }
+        if old_linger != linger {
+            self.fanout.linger_all_of(&path, linger);
         }
         Ok(())
     }

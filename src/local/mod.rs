@@ -12,6 +12,7 @@ mod fanout;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod latest;
+mod linger;
 mod listener;
 mod seldom;
 mod selections;

@@ -13,7 +13,7 @@ const UNITS: [(&str, u64); 5] = [
     ("ms", 1_000_000),
 ];
 
-/// Reads a duration: numbers with the units `d`, `h`, `m`, `s` and `ms`, larger units first.
+/// Reads a duration: numbers with the units `d`, `h`, `m`, `s` and `ms`, larger units first; 0 needs none.
 ///
 /// # Errors
 ///
@@ -21,6 +21,9 @@ const UNITS: [(&str, u64); 5] = [
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let none = || "not a duration: write a number and a unit, such as \"30s\" or \"1m30s\"".to_owned();
     let mut rest = text.trim();
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
     let mut nanos = 0_u128;
     let mut units = &UNITS[..];
     if rest.is_empty() {
@@ -91,6 +94,7 @@ mod tests {
             ("90 s", 90_000, "1m30s"),
             ("0s", 0, "0s"),
             ("0ms", 0, "0s"),
+            ("0", 0, "0s"),
             ("1.5d", 129_600_000, "1d12h"),
             ("48h", 172_800_000, "2d"),
             (" 1s ", 1000, "1s"),

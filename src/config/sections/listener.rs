@@ -1,6 +1,9 @@
 //! `[[listener]]`: the local sockets.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     grant::{Grant, ListenerRule},
@@ -18,6 +21,9 @@ use crate::config::{
 /// The longest path that the kernel takes for a socket, in bytes: `sun_path` has 108, one of them its
 /// final NUL (unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
+
+/// The longest `listener.linger`.
+const MAX_LINGER: Duration = Duration::from_secs(1);
 
 /// One `[[listener]]`: a local socket.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +59,8 @@ pub struct Listener {
     /// `slow_client`: what happens to its clients that are slow; not [`SlowClient::Block`]. Default: what
     /// `history.slow_client` says.
     pub slow_client: Option<SlowClient>,
+    /// `linger`: its clients get what is new at most so late, in one write; up to 1 s. Default 0: at once.
+    pub linger: Duration,
 }
 
 /// `listener.format`: how a client of this socket sees messages.
@@ -91,6 +99,7 @@ impl Listener {
             max_line: 1 << 20,
             answers: false,
             slow_client: None,
+            linger: Duration::ZERO,
         }
     }
 
@@ -163,6 +172,7 @@ impl Listener {
             max_line: section.size("max_line", 64..=64 << 20).unwrap_or(default.max_line),
             answers: section.truth("answers").unwrap_or(default.answers),
             slow_client: SlowClient::read_of_listener(&section, terms),
+            linger: section.duration("linger", Duration::ZERO..=MAX_LINGER).unwrap_or(default.linger),
             ..default
         };
         if listener.format == Format::Raw && listener.slow_client == Some(SlowClient::Latest) {

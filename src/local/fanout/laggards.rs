@@ -58,6 +58,8 @@ pub(super) enum Wake {
     Stall(u64),
     /// Some may have been held back for long enough.
     Newcomers,
+    /// What has gathered for those who linger for so long may be due.
+    Linger(Duration),
 }
 
 /// What the log says of a client that [`Fanout::shed`] disconnects.
@@ -91,6 +93,7 @@ impl Fanout {
                 fanout.pump_and_hold(id, client)
             }),
             Wake::Newcomers => self.begin_all(Instant::now()),
+            Wake::Linger(length) => self.look_at_lingering(length),
             Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_cut_off()),
         }
         self.let_go();
@@ -110,7 +113,7 @@ impl Fanout {
             }
             SlowClient::Gap | SlowClient::Disconnect | SlowClient::Latest => u64::MAX,
         };
-        self.0.reader.expire(needed);
+        self.0.reader.expire(needed.min(self.first_lingering()));
     }
 
     /// Gives a client what it can take, and then looks whether the link has to wait for it.
@@ -330,8 +333,8 @@ impl Fanout {
         self.0.patterns.borrow_mut().change(client.about.peer.uid, client.narrowing.memory(), 0);
         client.narrowing = Narrowing::default();
         if let Some(selection) = client.selection.take() {
-            self.0.selections.borrow_mut().leave(selection, id);
-            self.0.behind.borrow_mut().remove(&id);
+            client.crowd.selections.borrow_mut().leave(selection, id);
+            client.crowd.behind.borrow_mut().remove(&id);
         }
         if std::mem::take(&mut client.holding) {
             self.0.holding.set(self.0.holding.get() - 1);

@@ -1,10 +1,10 @@
 //! A client of the fan-out.
 
-use std::{net::Shutdown, os::unix::net::UnixStream, path::PathBuf, rc::Rc};
+use std::{net::Shutdown, os::unix::net::UnixStream, path::PathBuf, rc::Rc, time::Duration};
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::names::Named;
+use super::{crowd::Crowd, names::Named};
 use crate::{
     config::{Format, SlowClient, TopicPattern},
     local::{
@@ -19,6 +19,8 @@ use crate::{
 /// A client, as the fan-out knows it.
 pub(super) struct Member {
     pub(super) about: About,
+    /// With whom it is offered what is new.
+    pub(super) crowd: Rc<Crowd>,
     pub(super) stream: Rc<Watched<UnixStream>>,
     pub(super) outgoing: Outgoing,
     pub(super) named: Option<Box<Named>>,
@@ -55,6 +57,8 @@ pub(in crate::local) struct About {
     pub(in crate::local) topics: Option<Vec<TopicPattern>>,
     /// What its listener says of those who are slow; as `history.slow_client` says, where it says nothing.
     pub(in crate::local) slow_client: Option<SlowClient>,
+    /// How late it gets what is new at most.
+    pub(in crate::local) linger: Duration,
     /// To be told when the client is dismissed.
     pub(in crate::local) dismissed: Rc<Notify>,
 }

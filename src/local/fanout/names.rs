@@ -131,6 +131,9 @@ impl Fanout {
     fn take_over(&self, holder: u64, name: &str, by: u64) {
         tracing::info!(client = holder, name, by, "another connection takes over the name of a client");
         self.one(holder, |fanout, client| {
+            if !fanout.hurry(holder, client) {
+                return false;
+            }
             fanout.keep_place(client);
             fanout.cut_off(holder, client, Bye::TakenOver);
             fanout.pump_and_hold(holder, client)

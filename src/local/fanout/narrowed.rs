@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, path::Path, rc::Rc};
 
-use super::{Clients, Fanout, Member};
+use super::{Clients, Fanout, Member, crowd::Crowd};
 use crate::{
     config::TopicPattern,
     hub::Topic,
@@ -43,6 +43,7 @@ impl Fanout {
 
     /// A client is subscribed to these topics from now on, or no longer: one that narrows gets them for as long.
     pub(in crate::local) fn holds(&self, id: u64, topics: &[Topic], holds: bool) {
+        self.hurry_one(id);
         let mut clients = self.0.clients.borrow_mut();
         let narrows = |client: &Member| client.narrowing.depends_on_held() && client.about.receive;
         if clients.get(id).is_some_and(narrows) {
@@ -53,32 +54,43 @@ impl Fanout {
     /// Has a client want something else: it leaves its selection for another.
     fn select(&self, clients: &mut Clients, id: u64, change: impl FnOnce(&mut Narrowing), at_once: bool) {
         let Some(mut client) = clients.remove(id) else { return };
+        let crowd = Rc::clone(&client.crowd);
+        self.regroup(id, &mut client, crowd, change, at_once);
+        clients.insert(id, client);
+    }
+
+    /// Puts a client into a crowd, and there into the selection of what it wants: from its place on at once, or with
+    /// the move of its cursor that follows.
+    pub(super) fn regroup(
+        &self,
+        id: u64,
+        client: &mut Member,
+        crowd: Rc<Crowd>,
+        change: impl FnOnce(&mut Narrowing),
+        at_once: bool,
+    ) {
         client.outgoing.fall_behind();
-        let mut selections = self.0.selections.borrow_mut();
         if let Some(left) = client.selection.take() {
-            selections.leave(left, id);
+            client.crowd.selections.borrow_mut().leave(left, id);
+            client.crowd.behind.borrow_mut().remove(&id);
         }
         change(&mut client.narrowing);
-        let head = self.0.hub.log().head();
-        let is_all = client.narrowing.is_all();
-        client.selection = (!is_all).then(|| selections.join(client.narrowing.clone(), id, head));
-        let joined = client.selection;
-        let mut behind = self.0.behind.borrow_mut();
-        if joined.is_some() {
-            behind.insert(id)
-        } else {
-            behind.remove(&id)
-        };
-        if at_once {
-            client.outgoing.narrow(joined.map(|_| selections.upto()));
+        if !client.narrowing.is_all() {
+            let (narrowing, head) = (client.narrowing.clone(), self.0.hub.log().head());
+            client.selection = Some(crowd.selections.borrow_mut().join(narrowing, id, head));
+            crowd.behind.borrow_mut().insert(id);
         }
-        clients.insert(id, client);
+        if at_once {
+            client.outgoing.narrow(client.selection.map(|_| crowd.selections.borrow().upto()));
+        }
+        client.crowd = crowd;
     }
 
     /// What a client's cursor is narrowed with; none where it gets everything.
     pub(super) fn upto_of(&self, id: u64) -> Option<Rc<Cell<u64>>> {
         let clients = self.0.clients.borrow();
-        clients.get(id)?.selection.map(|_| self.0.selections.borrow().upto())
+        let client = clients.get(id)?;
+        client.selection.map(|_| client.crowd.selections.borrow().upto())
     }
 
     /// The clients of a listener, and who they are.
@@ -96,43 +108,33 @@ impl Fanout {
     ) {
         for (id, who) in self.clients_of(listener) {
             let topics = topics_of(&who);
+            self.hurry_one(id);
             self.narrow(id, |narrowing| narrowing.clone().within(topics.as_deref()), true);
             self.one(id, |fanout, client| fanout.pump_and_hold(id, client));
         }
     }
 
-    /// Runs `work` for every client that gets everything; those leave for which it returns false.
-    pub(super) fn each_whole(&self, work: impl Fn(&Fanout, u64, &mut Member) -> bool) {
-        let Clients { all, .. } = &mut *self.0.clients.borrow_mut();
-        all.retain(|id, client| {
-            let stays = work(self, *id, client);
-            if !stays {
-                self.part(*id, client);
-            }
-            stays
-        });
-    }
-
-    /// Runs `work` for those who narrow and want something of what is new, and for those of them who are behind.
-    pub(super) fn offer_narrowed(&self, work: impl Fn(&Fanout, u64, &mut Member) -> bool) {
-        if self.0.selections.borrow().is_empty() {
+    /// Runs `work` for those of a crowd who narrow and want something of what is new, and for those of them who are
+    /// behind.
+    pub(super) fn offer_narrowed(&self, crowd: &Crowd, work: impl Fn(&Fanout, u64, &mut Member) -> bool) {
+        if crowd.selections.borrow().is_empty() {
             return;
         }
         let head = self.0.hub.log().head();
         let ids: Vec<u64> = {
-            let (mut selections, behind) = (self.0.selections.borrow_mut(), self.0.behind.borrow());
+            let (mut selections, behind) = (crowd.selections.borrow_mut(), crowd.behind.borrow());
             selections.scan(&self.0.hub.log());
             let touched = selections.touched().filter(|id| !behind.contains(id));
             touched.chain(behind.iter().copied()).collect()
         };
         ids.into_iter().for_each(|id| self.one(id, |fanout, client| work(fanout, id, client)));
-        self.0.selections.borrow_mut().offered(head);
+        crowd.selections.borrow_mut().offered(head);
     }
 
     /// Notes whether one that narrows has all that there is, so that it needn't be looked at but for what it wants.
     pub(super) fn settle_narrowed(&self, id: u64, client: &mut Member) {
         let follows = !client.lagging && client.outgoing.follow(&self.0.hub.log());
-        let mut behind = self.0.behind.borrow_mut();
+        let mut behind = client.crowd.behind.borrow_mut();
         if follows {
             behind.remove(&id);
         } else {

@@ -2,13 +2,18 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     io::{self, Write},
+    rc::Rc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{Fanout, Member};
+use super::{
+    Fanout, Member,
+    clients::{Clients, Group},
+};
 use crate::local::{
     dialogue::{outgoing::Next, replies},
     latest::{self, MAX_LOOKED_AT},
@@ -21,38 +26,66 @@ const WRITES_PER_TURN: usize = 8;
 const BURST_KEPT: Duration = Duration::from_secs(1);
 
 impl Fanout {
-    /// Gives every client what lies ahead of it.
+    /// Gives every client what lies ahead of it, but those who still linger.
     pub(super) fn offer(&self) {
         let needed = Cell::new(u64::MAX);
         self.0.burst.borrow_mut().begin(self.count());
         if !self.0.newcomers.borrow().is_empty() {
             self.hurry_newcomers(); // before it is known what is needed
         }
-        let offer = |fanout: &Fanout, id, client: &mut Member| {
-            let stays = if client.lagging { fanout.watch_bound(id, client) } else { fanout.pump(id, client) };
-            if !client.lagging {
-                client.watch = None; // it took all there is at once
-            } else if stays {
-                fanout.hold(id, client);
-            }
-            let waits = client.lagging || client.outgoing.is_held_back();
-            if waits
-                && stays
-                && fanout.is_waited_for(client)
-                && let Some(seq) = client.outgoing.needs()
-            {
-                needed.set(needed.get().min(seq));
-            }
-            stays
+        let lingering = {
+            let Clients { prompt: Group { crowd, all, .. }, lingering } = &mut *self.0.clients.borrow_mut();
+            self.offer_to(all, &needed);
+            (Rc::clone(crowd), !lingering.is_empty())
         };
-        self.each_whole(offer);
-        self.offer_narrowed(offer);
+        let (prompt, is_any_lingering) = lingering;
+        self.offer_narrowed(&prompt, |fanout, id, client| fanout.offer_one(id, client, &needed));
+        if is_any_lingering {
+            self.offer_lingering(&needed);
+        }
         self.0.burst.borrow_mut().end();
         self.let_go();
         let head = self.0.hub.log().head();
         self.0.reader.offered(head, needed.get());
         self.release();
         self.shed();
+    }
+
+    /// Gives each of these what lies ahead of it; those leave who are gone.
+    pub(super) fn offer_to(&self, all: &mut BTreeMap<u64, Member>, needed: &Cell<u64>) {
+        all.retain(|id, client| {
+            let stays = self.offer_one(*id, client, needed);
+            if !stays {
+                self.part(*id, client);
+            }
+            stays
+        });
+    }
+
+    /// Gives a client what lies ahead of it, and notes what has to stay for it. False: it is gone.
+    #[inline]
+    pub(super) fn offer_one(&self, id: u64, client: &mut Member, needed: &Cell<u64>) -> bool {
+        let stays = if client.lagging { self.watch_bound(id, client) } else { self.pump(id, client) };
+        if !client.lagging {
+            client.watch = None; // it took all there is at once
+        } else if stays {
+            self.hold(id, client);
+        }
+        if stays {
+            self.note_needed(client, needed);
+        }
+        stays
+    }
+
+    /// Under `block`, what a client still needs that waits stays in the log.
+    #[inline]
+    pub(super) fn note_needed(&self, client: &Member, needed: &Cell<u64>) {
+        if (client.lagging || client.outgoing.is_held_back())
+            && self.is_waited_for(client)
+            && let Some(seq) = client.outgoing.needs()
+        {
+            needed.set(needed.get().min(seq));
+        }
     }
 
     /// Writes until the client has all, can't take more, or has had its turn. False: it is gone.
@@ -68,7 +101,7 @@ impl Fanout {
         if client.lagging && !client.outgoing.is_finishing() {
             return true;
         }
-        let Member { about, stream, outgoing, selection, narrowing, .. } = client;
+        let Member { about, crowd, stream, outgoing, selection, narrowing, .. } = client;
         let mut latest = self.0.latest.borrow_mut();
         let mut burst = self.0.burst.borrow_mut();
         let turn = self.0.reader.with_log(|log| {
@@ -82,7 +115,7 @@ impl Fanout {
                         continue;
                     }
                     Next::Pick { from, latest_to } => {
-                        let mut selections = self.0.selections.borrow_mut();
+                        let mut selections = crowd.selections.borrow_mut();
                         let picked = match (latest_to, *selection) {
                             (Some(to), selection) => {
                                 if !log.link_topics(MAX_LOOKED_AT) {

@@ -11,6 +11,8 @@ use crate::{
     hub::{Command, Commands, Data, Fate, MessageTopic, Payload, Publisher},
 };
 
+mod lingering;
+
 struct Rig {
     hub: Hub,
     publisher: Publisher,
@@ -28,14 +30,18 @@ impl Rig {
     }
 
     fn with(format: Format, slow_client: SlowClient) -> Rig {
-        let directory = tempfile::tempdir().unwrap();
         let history = History { slow_client, ..History::default() };
+        Rig::of(history, |config| config::Listener { format, ..config })
+    }
+
+    fn of(history: History, change: impl FnOnce(config::Listener) -> config::Listener) -> Rig {
+        let directory = tempfile::tempdir().unwrap();
         let memory = MemoryBounds::default();
         let hub = Hub::new("e".to_owned(), &history, false);
         let (publisher, commands) = hub.publisher().expect("there is no other link");
         let fanout = Fanout::new(hub.clone(), &history, &memory);
         tokio::task::spawn_local(fanout.clone().run());
-        let config = config::Listener { format, ..config::Listener::new(directory.path().join("s")) };
+        let config = change(config::Listener::new(directory.path().join("s")));
         let listener =
             Listener::bind(config, Ids::default(), hub.clone(), fanout.clone(), std::time::Instant::now())
                 .unwrap();
