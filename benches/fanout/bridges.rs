@@ -17,6 +17,10 @@ pub(crate) enum Bridge {
     Wsfan,
     /// wsfan with another `history.max_bytes`: it must not cost.
     WsfanHistory(&'static str),
+    /// wsfan that names each message's topic.
+    WsfanTopics,
+    /// wsfan with another `listener.linger`.
+    WsfanLinger(&'static str),
     Websocat,
     Python,
     Node,
@@ -31,10 +35,17 @@ impl Bridge {
             Bridge::Limit => "limit".into(),
             Bridge::Wsfan => "wsfan".into(),
             Bridge::WsfanHistory(bytes) => format!("wsfan, {bytes} history"),
+            Bridge::WsfanTopics => "wsfan, topics".into(),
+            Bridge::WsfanLinger(linger) => format!("wsfan, linger {linger}"),
             Bridge::Websocat => "websocat".into(),
             Bridge::Python => "python".into(),
             Bridge::Node => "node".into(),
         }
+    }
+
+    /// Whether it is wsfan, which may lose nothing.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Bridge::Wsfan | Bridge::WsfanHistory(_) | Bridge::WsfanTopics | Bridge::WsfanLinger(_))
     }
 
     /// Installs what it needs, once. An error says why it is missing.
@@ -86,17 +97,22 @@ impl Bridge {
                 command.arg("--role=limit").arg(port.to_string()).arg(&socket).arg(clients.to_string());
                 command
             }
-            Bridge::Wsfan | Bridge::WsfanHistory(_) => {
+            Bridge::Wsfan | Bridge::WsfanHistory(_) | Bridge::WsfanTopics | Bridge::WsfanLinger(_) => {
                 let history = if let Bridge::WsfanHistory(bytes) = self { bytes } else { "64MiB" };
+                let topics = if self == Bridge::WsfanTopics { "[topics]\npointer = \"/s\"\n" } else { "" };
+                let linger = match self {
+                    Bridge::WsfanLinger(linger) => format!("linger = \"{linger}\"\n"),
+                    _ => String::new(),
+                };
                 let slow_client = if block { "block" } else { "gap" };
                 let config = format!(
                     "[upstream]\nurl = \"{url}\"\nproxy = \"off\"\n[history]\nmax_bytes = \"{history}\"\nslow_client = \"{slow_client}\"\n\
-                     [[listener]]\npath = \"{}\"\nmax_clients = 20000\n[log]\nlevel = \"warn\"\n",
+                     {topics}[[listener]]\npath = \"{}\"\nmax_clients = 20000\n{linger}[log]\nlevel = \"warn\"\n",
                     socket.display()
                 );
                 let file = directory.join("wsfan.toml");
                 fs::write(&file, config).expect("a file in the directory");
-                let mut command = Command::new(env!("CARGO_BIN_EXE_wsfan"));
+                let mut command = Command::new(wsfan());
                 command.args(["run", "--config"]).arg(file);
                 command
             }
@@ -121,6 +137,11 @@ impl Bridge {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.spawn().unwrap_or_else(|error| panic!("{} can't be started: {error}", self.name()))
     }
+}
+
+/// The daemon: what was built with this, or the program that `WSFAN` names.
+fn wsfan() -> PathBuf {
+    std::env::var_os("WSFAN").map_or_else(|| env!("CARGO_BIN_EXE_wsfan").into(), PathBuf::from)
 }
 
 fn peers() -> PathBuf {

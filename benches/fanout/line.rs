@@ -1,6 +1,8 @@
 //! What is sent: JSON of a given size, with its number and its time where they are found again at
 //! the end of a line, whatever a bridge puts around it.
 
+use std::io::Write;
+
 /// The number of messages that count for nothing.
 pub(crate) const MARKER: u64 = 99_999_999;
 
@@ -9,10 +11,34 @@ const TIME: usize = 16;
 /// `,"n":` and `,"t":` and their numbers.
 const TAIL: usize = 5 + NUMBER + 5 + TIME;
 
-/// `{"p":"xxx…","n":000000001,"t":0000000000000001}`, `size` bytes long if that is enough for it.
-pub(crate) fn payload(number: u64, size: usize) -> Vec<u8> {
+/// So many topics there are where messages have any: message N is of topic N modulo this.
+pub(crate) const TOPICS: u64 = 100;
+
+/// What a topic's name ends with.
+const TOPIC_END: &str = "abcdefghij";
+
+/// What a client asks for to get the messages of one topic alone: its name, or one of ten patterns that fit no other.
+pub(crate) fn pattern(client: u64, wildcards: bool) -> String {
+    let topic = client % TOPICS;
+    match wildcards {
+        false => format!("t{topic:02}.{TOPIC_END}"),
+        true => format!("*{topic:02}.{}**", &TOPIC_END[..(client / TOPICS % 10) as usize]),
+    }
+}
+
+/// `{"p":"xxx…","n":000000001,"t":0000000000000001}`, `size` bytes long if that is enough for it; with topics,
+/// `{"s":"t01.abcdefghij","p":…`. A marker's can't be written, so that everyone gets it.
+pub(crate) fn payload(number: u64, size: usize, topics: bool) -> Vec<u8> {
     let mut payload = Vec::with_capacity(size);
-    payload.extend_from_slice(b"{\"p\":\"");
+    payload.push(b'{');
+    match topics {
+        true if number == MARKER => payload.extend_from_slice(br#""s":"\u0000","#),
+        true => {
+            let _ = write!(payload, "\"s\":\"t{:02}.{TOPIC_END}\",", number % TOPICS);
+        }
+        false => {}
+    }
+    payload.extend_from_slice(b"\"p\":\"");
     let padding = size.saturating_sub(payload.len() + 1 + TAIL + 1);
     payload.resize(payload.len() + padding, b'x');
     payload.extend_from_slice(b"\",\"n\":1");
@@ -32,6 +58,11 @@ pub(crate) fn read(line: &[u8]) -> Option<(u64, u64)> {
         return None;
     }
     Some((number(line.get(end.checked_sub(NUMBER)? + 1..end)?)?, time))
+}
+
+/// Whether a line says that a client gets what it has asked for.
+pub(crate) fn is_attached(line: &[u8]) -> bool {
+    line.starts_with(br#"{"type":"ok","id":1,"result":"attached""#)
 }
 
 /// How long ago a line was sent, in nanoseconds.

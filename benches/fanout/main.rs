@@ -15,7 +15,9 @@ mod bridges;
 mod clients;
 mod limit;
 mod line;
+mod linger;
 mod measure;
+mod narrow;
 mod plot;
 mod trial;
 mod upstream;
@@ -35,8 +37,8 @@ struct Options {
     /// Sizes of a message in bytes.
     #[arg(long, value_delimiter = ',', default_values_t = [100, 200, 1024, 16384])]
     sizes: Vec<usize>,
-    /// Sections to run: flood, paced, history, stopped, idle.
-    #[arg(long, value_delimiter = ',', default_value = "flood,paced,history,stopped,idle")]
+    /// Sections to run: flood, paced, history, stopped, idle, narrow, linger.
+    #[arg(long, value_delimiter = ',', default_value = "flood,paced,history,stopped,idle,narrow,linger")]
     sections: Vec<String>,
     /// Bridges to compare with: websocat, python, node.
     #[arg(long, value_delimiter = ',', default_value = "websocat,python,node")]
@@ -75,6 +77,8 @@ fn main() -> ExitCode {
             "history" => history(&options),
             "stopped" => stopped(&options),
             "idle" => idle(),
+            "narrow" => narrow::section(options.rounds),
+            "linger" => linger::section(options.rounds),
             other => {
                 println!("there is no section {other:?}");
                 false
@@ -87,7 +91,7 @@ fn main() -> ExitCode {
 fn play(role: &str, rest: &[String]) {
     let number = |index: usize| rest[index].parse::<u64>().expect("a number");
     match role {
-        "upstream" => upstream::run(),
+        "upstream" => upstream::run(number(0) == 1),
         "limit" => limit::run(number(0) as u16, rest[1].as_ref(), number(2) as usize),
         "clients" => clients::run(
             rest[0].as_ref(),
@@ -96,6 +100,8 @@ fn play(role: &str, rest: &[String]) {
                 messages: number(2),
                 latency: number(3) == 1,
                 stopped: number(4) == 1,
+                wish: clients::Wish::named(&rest[5]),
+                threads: number(6) == 1,
             },
         ),
         "none" => drop(std::io::stdin().lines().next()),
@@ -112,7 +118,7 @@ fn flood(options: &Options, bridges: &[Bridge]) -> bool {
             // about as many deliveries, or bytes, in each trial
             let messages =
                 (6_000_000 / clients.max(10)).min(2_000_000_000 / (size * clients.max(2))).max(500) as u64;
-            let load = Load { clients, size, messages, rate: 0, stopped: false };
+            let load = Load { clients, size, messages, ..Load::NONE };
             let title =
                 format!("as fast as it goes: {clients} clients, {size} B, {messages} messages or more");
             // these two are done with so few in an instant, and a history that fills isn't the rule
@@ -152,7 +158,7 @@ fn paced(options: &Options, bridges: &[Bridge]) -> bool {
     let mut clean = true;
     for &size in options.sizes.iter().filter(|size| **size <= 1024) {
         for &clients in &options.clients {
-            let load = Load { clients, size, messages: 3000, rate: 1000, stopped: false };
+            let load = Load { clients, size, messages: 3000, rate: 1000, ..Load::NONE };
             let title = format!("1,000 messages/s: {clients} clients, {size} B");
             let outcomes = compare(&title, options.rounds, bridges, load);
             clean &= report(&outcomes, true);
@@ -164,7 +170,7 @@ fn paced(options: &Options, bridges: &[Bridge]) -> bool {
 /// What is not filled is not paid for.
 fn history(options: &Options) -> bool {
     let bridges = [Bridge::Limit, Bridge::WsfanHistory("1MiB"), Bridge::Wsfan, Bridge::WsfanHistory("1GiB")];
-    let load = Load { clients: 10, size: 200, messages: 1_000_000, rate: 0, stopped: false };
+    let load = Load { clients: 10, size: 200, messages: 1_000_000, ..Load::NONE };
     let outcomes = compare("history: 10 clients, 200 B, as fast as it goes", options.rounds, &bridges, load);
     report(&outcomes, false)
 }
@@ -172,7 +178,7 @@ fn history(options: &Options) -> bool {
 /// One client of ten reads no more: what do the other nine notice?
 fn stopped(options: &Options) -> bool {
     let rate = 50_000;
-    let load = Load { clients: 10, size: 200, messages: 5 * rate, rate, stopped: false };
+    let load = Load { clients: 10, size: 200, messages: 5 * rate, rate, ..Load::NONE };
     let all = compare("ten clients of ten read, 50,000 messages/s", options.rounds, &[Bridge::Wsfan], load);
     let mut clean = report(&all, true);
     let load = Load { stopped: true, ..load };
@@ -285,8 +291,7 @@ fn report(outcomes: &Outcomes, latency: bool) -> bool {
             sum(|outcome| outcome.seen.reordered),
         );
         println!("  {lost}, {doubled}, {reordered}");
-        let ours = matches!(bridge, Bridge::Wsfan | Bridge::WsfanHistory(_));
-        clean &= !ours || lost + doubled + reordered == 0;
+        clean &= !bridge.is_ours() || lost + doubled + reordered == 0;
     }
     clean
 }

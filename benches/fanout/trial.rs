@@ -11,7 +11,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{bridges::Bridge, measure};
+use crate::{bridges::Bridge, clients::Wish, measure};
 
 /// How long any step may take before a trial is given up.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -27,6 +27,26 @@ pub(crate) struct Load {
     pub(crate) rate: u64,
     /// The first client stops reading before it begins.
     pub(crate) stopped: bool,
+    /// Messages have topics.
+    pub(crate) topics: bool,
+    /// What each client wants.
+    pub(crate) wish: Wish,
+    /// Each client has a thread of its own.
+    pub(crate) threads: bool,
+}
+
+impl Load {
+    /// Nothing at all, for all in one thread.
+    pub(crate) const NONE: Load = Load {
+        clients: 0,
+        size: 64,
+        messages: 0,
+        rate: 0,
+        stopped: false,
+        topics: false,
+        wish: Wish::All,
+        threads: false,
+    };
 }
 
 /// What a trial showed.
@@ -46,6 +66,8 @@ pub(crate) struct Seen {
     pub(crate) doubled: u64,
     pub(crate) reordered: u64,
     pub(crate) seconds: f64,
+    /// CPU time of the clients' process from when all were warm on.
+    pub(crate) cpu_us: f64,
     pub(crate) longest_pause_ms: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
@@ -88,9 +110,20 @@ pub(crate) fn run(bridge: Bridge, load: Load) -> Result<Outcome, String> {
     Ok(Outcome { seen, cpu_us, peak_kb: measure::memory_kb(stage.bridge.pid(), "VmHWM") })
 }
 
+/// What `load` costs the bridge, in µs, where nobody is there to get it: it must answer pings.
+pub(crate) fn intake(bridge: Bridge, load: Load) -> Result<f64, String> {
+    let mut stage = Stage::set(bridge, Load { clients: 0, ..load }, load.rate == 0)?;
+    let before = measure::cpu_ns(stage.bridge.pid());
+    stage.server.say(&format!("go {} {} {}", load.messages, load.size, load.rate))?;
+    stage.server.hear("sent")?;
+    stage.server.say("ping")?;
+    stage.server.hear("pong")?;
+    Ok((measure::cpu_ns(stage.bridge.pid()) - before) as f64 / 1e3)
+}
+
 /// Lets `clients` connect to `bridge`, and nothing more.
 pub(crate) fn idle(bridge: Bridge, clients: usize) -> Result<Idle, String> {
-    let load = Load { clients, size: 64, messages: 0, rate: 0, stopped: false };
+    let load = Load { clients, ..Load::NONE };
     let mut stage = Stage::set(bridge, load, false)?;
     stage.server.say("quiet")?;
     let before = measure::cpu_ns(stage.bridge.pid());
@@ -119,7 +152,7 @@ impl Stage {
     fn set(bridge: Bridge, load: Load, block: bool) -> Result<Stage, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let socket = directory.path().join("socket");
-        let mut server = Actor::role("upstream", &[])?;
+        let mut server = Actor::role("upstream", &[u8::from(load.topics).to_string()])?;
         let port = server.hear("port ")?.parse().map_err(|error| format!("the server's port: {error}"))?;
         let bridge = Actor::new(bridge.start(port, directory.path(), load.clients.max(1), block));
         if load.clients == 0 {
@@ -140,6 +173,8 @@ impl Stage {
             load.messages.to_string(),
             u8::from(load.rate > 0).to_string(),
             u8::from(load.stopped).to_string(),
+            load.wish.name().to_owned(),
+            u8::from(load.threads).to_string(),
         ];
         let mut clients = Actor::role("clients", &arguments)?;
         clients.hear("first")?;

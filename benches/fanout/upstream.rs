@@ -2,7 +2,7 @@
 //!
 //! `warm` sends markers until another command comes, so that everyone can see that everyone is
 //! connected; `go COUNT SIZE RATE` sends that many numbered messages, RATE a second or, with 0, as
-//! fast as they are taken.
+//! fast as they are taken; `ping` says `pong` once the bridge has answered a ping, and so has read all before it.
 
 use std::{
     io::{BufRead, Read, Write},
@@ -19,7 +19,7 @@ use crate::line;
 /// Written at once when it goes as fast as it can.
 const BATCH: usize = 64 << 10;
 
-pub(crate) fn run() {
+pub(crate) fn run(topics: bool) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port on the loopback");
     println!("port {}", listener.local_addr().expect("its address").port());
     let (commands, inbox) = mpsc::channel();
@@ -37,7 +37,11 @@ pub(crate) fn run() {
     let mut drain = socket.get_ref().try_clone().expect("a third handle");
     thread::spawn(move || {
         let mut buffer = [0; 4096];
-        while drain.read(&mut buffer).is_ok_and(|length| length > 0) {}
+        while let Ok(length @ 1..) = drain.read(&mut buffer) {
+            if buffer[..length].windows(2).any(|head| head == [0x8a, 0x80]) {
+                println!("pong");
+            }
+        }
     });
     println!("connected");
     let mut command = inbox.recv().expect("a command");
@@ -47,7 +51,7 @@ pub(crate) fn run() {
         match words[0] {
             "warm" => {
                 command = loop {
-                    stream.write_all(&frame(line::MARKER, 64)).expect("the bridge takes it");
+                    stream.write_all(&frame(line::MARKER, 64, topics)).expect("the bridge takes it");
                     match inbox.recv_timeout(Duration::from_millis(5)) {
                         Ok(command) => break command,
                         Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -60,12 +64,13 @@ pub(crate) fn run() {
             "go" => {
                 let (count, size, rate) = (number(1), number(2) as usize, number(3));
                 if rate == 0 {
-                    flood(&mut stream, count, size)
+                    flood(&mut stream, count, size, topics)
                 } else {
-                    pace(&mut stream, count, size, rate)
+                    pace(&mut stream, count, size, rate, topics)
                 }
                 println!("sent");
             }
+            "ping" => stream.write_all(&[0x89, 0]).expect("the bridge takes it"),
             other => panic!("{other:?} is no command"),
         }
         match inbox.recv() {
@@ -75,10 +80,10 @@ pub(crate) fn run() {
     }
 }
 
-fn flood(stream: &mut TcpStream, count: u64, size: usize) {
+fn flood(stream: &mut TcpStream, count: u64, size: usize, topics: bool) {
     let mut batch = Vec::with_capacity(BATCH + size + 16);
     for number in 0..count {
-        batch.extend_from_slice(&frame(number, size));
+        batch.extend_from_slice(&frame(number, size, topics));
         if batch.len() >= BATCH {
             stream.write_all(&batch).expect("the bridge takes it");
             batch.clear();
@@ -87,18 +92,18 @@ fn flood(stream: &mut TcpStream, count: u64, size: usize) {
     stream.write_all(&batch).expect("the bridge takes it");
 }
 
-fn pace(stream: &mut TcpStream, count: u64, size: usize, rate: u64) {
+fn pace(stream: &mut TcpStream, count: u64, size: usize, rate: u64, topics: bool) {
     let start = Instant::now();
     for number in 0..count {
         let due = start + Duration::from_nanos(number * 1_000_000_000 / rate);
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        stream.write_all(&frame(number, size)).expect("the bridge takes it");
+        stream.write_all(&frame(number, size, topics)).expect("the bridge takes it");
     }
 }
 
 /// A text frame from a server: unmasked, in one piece (RFC 6455, 5.2).
-fn frame(number: u64, size: usize) -> Vec<u8> {
-    let payload = line::payload(number, size);
+fn frame(number: u64, size: usize, topics: bool) -> Vec<u8> {
+    let payload = line::payload(number, size, topics);
     let mut frame = Vec::with_capacity(payload.len() + 10);
     frame.push(0x81);
     match payload.len() {
