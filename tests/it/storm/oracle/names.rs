@@ -35,6 +35,11 @@ pub(super) fn judge(record: &Record, faults: &mut Faults) {
             all.iter().filter(is_other).filter(|of| of.name == one.name && of.epoch == one.epoch)
         };
         let had = || others().filter(|of| of.answer["result"] == "attached");
+        // those among them that never read what came of it
+        let asked = || {
+            let is_other = |of: &&Session| of.number != one.session.number;
+            record.sessions.iter().filter(is_other).filter(|of| is_of(of, one.name, &one.epoch))
+        };
         let wrong = |what: &str| {
             let Session { number, what: who, .. } = one.session;
             format!("name: session {number} ({who}) {what}: {}", one.answer)
@@ -42,9 +47,8 @@ pub(super) fn judge(record: &Record, faults: &mut Faults) {
         let from = one.session.time.0;
         match (&one.answer["result"], &one.answer["new"]) {
             (Value::Null, _) => {
-                let is_there =
-                    |of: &Named<'_>| of.session.time.0 <= one.at && from <= of.session.time.1 + SLACK;
-                faults.check(one.answer["code"] == "name_taken" && had().any(is_there), || {
+                let is_there = |of: &Session| of.time.0 <= one.at && from <= of.time.1 + SLACK;
+                faults.check(one.answer["code"] == "name_taken" && asked().any(is_there), || {
                     wrong("was refused a name that nobody had")
                 });
             }
@@ -53,16 +57,22 @@ pub(super) fn judge(record: &Record, faults: &mut Faults) {
                 faults.check(!had().any(|of| is_kept(of)), || wrong("lost a place that was to be kept"));
             }
             _ => {
-                let before = || had().filter(|of| of.session.time.0 <= one.at);
-                let is_kept = |of: &Named<'_>| from <= of.session.time.1 + KEEP + SLACK;
-                faults.check(before().any(|of| is_kept(of)), || wrong("has a place that nobody had"));
-                let read = before().filter_map(|of| last(of.session)).max().unwrap_or(0);
+                let before = || asked().filter(|of| of.time.0 <= one.at);
+                let is_kept = |of: &Session| from <= of.time.1 + KEEP + SLACK;
+                faults.check(before().any(is_kept), || wrong("has a place that nobody had"));
+                let read = before().filter_map(last).max().unwrap_or(0);
                 faults.check(one.after <= read, || {
                     wrong(&format!("goes on after {}, and {read} is what was read by that name", one.after))
                 });
             }
         }
     }
+}
+
+/// Whether it asked for this name in this life.
+fn is_of(session: &Session, name: &str, epoch: &str) -> bool {
+    let wanted = session.attaches.get("t").and_then(|attach| attach.name.as_deref());
+    wanted == Some(name) && session.lines.first().is_some_and(|hello| parse(hello)["epoch"] == epoch)
 }
 
 fn named(session: &Session) -> Option<Named<'_>> {
