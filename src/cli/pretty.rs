@@ -4,7 +4,6 @@
 use std::{fmt::Write as _, time::Duration};
 
 use anstyle::{AnsiColor, Color, Style};
-use serde_json::value::RawValue;
 
 use super::format::{self, clean, counted};
 use crate::protocol::{Ended, Gap, Hello, Line, Link, LinkState, Message, PublicValues, UpstreamGap, Why};
@@ -125,11 +124,10 @@ pub(super) fn payload(payload: &str) -> String {
 
 /// The values of public captures.
 pub(super) fn public(values: &PublicValues) -> String {
-    let value =
-        |(name, value): (&String, &Box<RawValue>)| format!("{} = {}", clean(name), clean(value.get()));
+    let all = values.0.iter().map(|(name, value)| format!("{} = {}", clean(name), clean(value.get())));
     match values.is_empty() {
         true => "no public capture has a value".to_owned(),
-        false => values.0.iter().map(value).collect::<Vec<_>>().join(", "),
+        false => all.collect::<Vec<_>>().join(", "),
     }
 }
 
