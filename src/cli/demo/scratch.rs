@@ -91,10 +91,6 @@ initial_delay = \"300ms\"
 max_delay = \"2s\"
 stable_after = \"1s\"
 
-[requests]                # for `wsfan request`: whose answer is whose
-id = \"/id\"
-answer_id = \"/order\"
-
 [history]
 max_bytes = \"1MiB\"   # little, so that who sleeps misses something
 

@@ -110,8 +110,7 @@ impl<W: Write> Story<W> {
         writeln!(
             self.out,
             "\nJoin in from another terminal while it runs:\n\n    export WSFAN_SOCKET={socket}\n    {wsfan} \
-             tail\n    {wsfan} tail --fields /symbol,/price\n    {wsfan} send hello\n    {wsfan} request \
-             '{{\"op\":\"order\",\"size\":2}}'\n    nc -U $WSFAN_SOCKET\n"
+             tail\n    {wsfan} send hello\n    nc -U $WSFAN_SOCKET\n"
         )?;
         self.out.flush()
     }
