@@ -101,8 +101,12 @@ fn scripts() {
             "line 4: script.step[0].send_binary is there beside `send`: write one of them, and another step for the other",
         ),
         (
-            "[[script.step]]\nsend = \"\"",
-            "line 3: script.step[0].send is empty: write the text to send, or leave it out",
+            "[[script.step]]\nexpect = \"a\"\ncapture_regex = '(a)'",
+            "line 4: script.step[0].capture_regex has no named group, so that nothing would be kept: write such as `(?<id>[^ ]+)`",
+        ),
+        (
+            "[[script.step]]\nexpect = \"a\"\ncapture_regex = '(?<a.b>x)'",
+            "line 4: script.step[0].capture_regex names \"a.b\": write a name of letters, digits, `_` and `-`",
         ),
         (
             "[[script.step]]\nexpect = \"a\"\ncapture = { \"a b\" = \"/a\", c = \"c\" }",
@@ -233,7 +237,7 @@ fn templates() {
 fn patterns() {
     let rotate = |when: &str| format!("rotate.when = {when}");
     for (when, what) in [
-        ("\"\"", " is empty, which every message would match: write a text that is in it"),
+        ("{ regex = \"\" }", ".regex is empty, which every message would match: write an expression"),
         ("[]", " is a list of 0, but one of 1 to 256 can match"),
         ("{ \"/a\" = [] }", ".\"/a\" is a list of 0, but one of 1 to 256 can match"),
         (
@@ -243,7 +247,7 @@ fn patterns() {
         ("{ \"/a\" = { exists = 1 } }", ".\"/a\".exists is an integer: write true or false"),
         (
             "{ \"/a\" = { } }",
-            ".\"/a\" is a table without exactly one of its keys: write { exists = true } or { matches = \"text\" }",
+            ".\"/a\" is a table without exactly one of its keys: write { exists = true }, { matches = \"text\" } or { regex = '…' }",
         ),
         (
             "{ \"/a\" = { matches = \"\" } }",
@@ -310,7 +314,7 @@ fn rules_limits_and_the_rest() {
         ("[[reply]]\nsend = \"a\"", "line 2: reply[0].match is missing: write which messages are answered"),
         (
             "[[capture]]\nmatch = \"a\"",
-            "line 2: capture[0].values is missing: write a name and a pointer, such as { id = \"/d/id\" }",
+            "line 2: capture[0].values is missing: write a name and a pointer, such as { id = \"/d/id\" }, or a `regex` with named groups",
         ),
         (
             "upstream.compression = { server_max_window_bits = 8 }",

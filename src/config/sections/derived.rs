@@ -78,11 +78,10 @@ fn read(item: &Item<'_>, names: &Names) -> Option<Derived> {
         );
     }
     for key in ["key", "key_as"] {
-        if section.item("hash").is_some_and(|_| !is_keyed && hash.is_some()) || section.item("hash").is_none()
-        {
-            if section.item(key).is_some() {
-                section.problem(key, "only goes with a hash that has a key, such as hash = \"hmac_sha256\"");
-            }
+        // a hash that is none is told already
+        let is_plain = hash.is_some() || section.item("hash").is_none();
+        if is_plain && !is_keyed && section.item(key).is_some() {
+            section.problem(key, "only goes with a hash that has a key, such as hash = \"hmac_sha256\"");
         }
     }
     if hash.is_some() && encoding == Some(Encoding::Text) {

@@ -211,7 +211,7 @@ fn read_subprotocols(section: &Section<'_>, names: &Names) -> Vec<Template> {
                 "is {}, which no HTTP header can list: write letters, digits, `.`, `-` or `_`",
                 quoted(text)
             ));
-        } else if subprotocols.iter().any(|earlier| *earlier == template) {
+        } else if subprotocols.contains(&template) {
             item.problem(format_args!("is {} again: list each one once", quoted(text)));
         } else {
             subprotocols.push(template);
