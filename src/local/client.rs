@@ -191,7 +191,7 @@ impl ClientReader {
         self.gone().await;
     }
 
-    async fn line(&self, line: &[u8]) {
+    pub(super) async fn line(&self, line: &[u8]) {
         match self.format {
             Format::Raw => self.raw(line).await,
             Format::Envelope if line.is_empty() => self.fanout.begin(self.id),

@@ -430,3 +430,6 @@ impl Drop for Last<'_> {
         self.0.leave();
     }
 }
+
+#[cfg(test)]
+mod ledger;
