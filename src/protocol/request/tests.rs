@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::Code;
 
 fn bad(line: &str) -> (Option<String>, Code, String) {
     let Bad { id, code, message } = parse(line.as_bytes()).unwrap_err();

@@ -1,0 +1,205 @@
+//! What a client's line says, or what is wrong with it, in a sentence.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::{
+    Attach, Content, MAX_ID, MAX_NAME, MAX_TIMEOUT_MS, MAX_UNIT, Op, Request,
+    fields::{Fields, Payload, id_of, op_of},
+};
+use crate::protocol::Code;
+
+/// Why a line was not understood.
+#[derive(Debug)]
+pub struct Bad<'a> {
+    /// The line's id, if that much was understood.
+    pub id: Option<&'a RawValue>,
+    /// The error's name.
+    pub code: Code,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// Reads one line.
+///
+/// # Errors
+/// What to tell the client.
+pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
+    let bad = |id, code, message: String| Err(Bad { id, code, message });
+    // serde would take an array for the fields in their order
+    if line.trim_ascii_start().first() == Some(&b'[') {
+        return bad(None, Code::BadRequest, "a request is a JSON object, not an array".to_owned());
+    }
+    let fields: Fields<'_> = match serde_json::from_slice(line) {
+        Ok(fields) => fields,
+        Err(error) => {
+            let (id, code) = match error.classify() {
+                serde_json::error::Category::Data => (id_of(line), Code::BadRequest),
+                _ => (None, Code::BadJson),
+            };
+            return bad(id, code, unreadable(line, code, &error));
+        }
+    };
+    let id = fields.id;
+    if let Some(id) = id.filter(|id| id.get().len() > MAX_ID) {
+        let message = format!("the id has {} bytes; {MAX_ID} are enough for a name", id.get().len());
+        return bad(None, Code::BadRequest, message);
+    }
+    let expand = fields.expand;
+    if expand && !matches!(fields.op.as_deref(), Some("send" | "request")) {
+        return bad(id, Code::BadRequest, "`expand` goes with `send` and `request`".to_owned());
+    }
+    let op = match fields.op.as_deref() {
+        Some("send") => {
+            let Fields { json, text, binary, messages, .. } = fields;
+            let payload = Payload { json, text, binary };
+            let read = match messages {
+                Some(messages) if payload.is_empty() => unit(&messages),
+                Some(_) => {
+                    Err("a send has `messages`, or one of `json`, `text` and `binary`, not both".to_owned())
+                }
+                None => Content::read(payload, "a send").map(Op::Send),
+            };
+            match read {
+                Ok(op) => op,
+                Err(message) => return bad(id, Code::BadRequest, message),
+            }
+        }
+        Some("attach") => {
+            let is_good = |name: &str| {
+                (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
+            };
+            if fields.name.as_deref().is_some_and(|name| !is_good(name)) {
+                let message =
+                    format!("a name has 1 to {MAX_NAME} characters, and none that controls a terminal");
+                return bad(id, Code::BadRequest, message);
+            }
+            if fields.takeover && fields.name.is_none() {
+                return bad(id, Code::BadRequest, "`takeover` goes with `name`".to_owned());
+            }
+            let Fields { since, name, takeover, topics, answers, snapshot, .. } = fields;
+            Op::Attach(Attach { since, name, takeover, topics, answers, snapshot })
+        }
+        Some("request") => match request(&fields) {
+            Ok(op) => op,
+            Err(message) => return bad(id, Code::BadRequest, message),
+        },
+        Some("cancel") => match fields.request {
+            Some(request) => Op::Cancel { request },
+            None => {
+                let message = "a cancel needs `request`, the id of the request that it is about";
+                return bad(id, Code::BadRequest, message.to_owned());
+            }
+        },
+        Some("ack") => match fields.seq {
+            Some(seq) => Op::Ack { seq },
+            None => {
+                return bad(
+                    id,
+                    Code::BadRequest,
+                    "an ack needs `seq`, the newest entry that is taken".to_owned(),
+                );
+            }
+        },
+        Some(op @ ("subscribe" | "unsubscribe")) => match fields.topics {
+            Some(topics) if !topics.is_empty() => match op {
+                "subscribe" => Op::Subscribe { topics, json: fields.json },
+                _ => Op::Unsubscribe { topics },
+            },
+            _ => {
+                let message = format!("`{op}` needs `topics`, a list of at least one");
+                return bad(id, Code::BadRequest, message);
+            }
+        },
+        Some("status") => Op::Status,
+        Some("reconnect") => Op::Reconnect,
+        Some("close") => Op::Close,
+        Some("open") => Op::Open,
+        Some("reload") => Op::Reload,
+        Some("ping") => Op::Ping,
+        Some(other) => {
+            let known = "send, request, cancel, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, reload and \
+                         ping";
+            let shown: String = other.chars().take(40).collect();
+            return bad(id, Code::UnknownOp, format!("there is no op {shown:?}; there are {known}"));
+        }
+        None => return bad(id, Code::BadRequest, "the line has no `op`".to_owned()),
+    };
+    Ok(Request { id, op, expand })
+}
+
+/// A request, whose answer needs a name.
+fn request<'a>(fields: &Fields<'a>) -> Result<Op<'a>, String> {
+    let Fields { id, json, text, binary, messages, timeout_ms, .. } = fields;
+    let Some(json) = *json else {
+        return Err("a request needs `json`".to_owned());
+    };
+    if text.is_some() || binary.is_some() || messages.is_some() {
+        return Err("a request has `json` alone: only JSON has a place for an id".to_owned());
+    }
+    if id.is_none_or(|id| id.get() == "null") {
+        return Err("a request needs an `id`, which its answer carries".to_owned());
+    }
+    if timeout_ms.is_some_and(|millis| !(1..=MAX_TIMEOUT_MS).contains(&millis)) {
+        return Err(format!("`timeout_ms` is from 1 to {MAX_TIMEOUT_MS}"));
+    }
+    Ok(Op::Request { json, timeout_ms: *timeout_ms })
+}
+
+/// The messages of a unit, each an object with its payload.
+fn unit<'a>(messages: &[Cow<'a, RawValue>]) -> Result<Op<'a>, String> {
+    if !(1..=MAX_UNIT).contains(&messages.len()) {
+        return Err(format!("`messages` has 1 to {MAX_UNIT} messages: send more in several units"));
+    }
+    let of = |(at, message): (usize, &Cow<'a, RawValue>)| {
+        let Cow::Borrowed(message) = message else { unreachable!("they are read") };
+        // serde would take an array for the fields in their order
+        if !message.get().starts_with('{') {
+            return Err(format!("messages[{at}] is not an object with one of `json`, `text` and `binary`"));
+        }
+        let payload = serde_json::from_str(message.get()).map_err(|error| {
+            let words = error.to_string();
+            format!("messages[{at}]: {}", words.rsplit_once(" at line ").map_or(&*words, |(words, _)| words))
+        })?;
+        Content::read(payload, &format!("messages[{at}]"))
+    };
+    Ok(Op::Unit { messages: messages.iter().enumerate().map(of).collect::<Result<_, _>>()? })
+}
+
+/// Why a line can't be read, and how one is written. The place is its column: it is a line of its own.
+fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
+    let column = error.column();
+    if code == Code::BadJson {
+        return format!(
+            "a line is a JSON object, such as {{\"op\":\"send\",\"text\":\"hello\"}}: {words} at column {column}"
+        );
+    }
+    match words.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
+        Some((field, _)) => {
+            let shown: String = field.chars().take(40).collect();
+            let there = match op_of(line).as_deref() {
+                Some("send") => {
+                    "a send has `op`, `id`, `expand`, and one of `json`, `text`, `binary` and `messages`"
+                }
+                Some("attach") => {
+                    "an attach has `op`, `id`, `since` with `epoch` and `seq`, `name`, `takeover`, `topics`, `answers` and `snapshot`"
+                }
+                Some("ack") => "an ack has `op`, `id` and `seq`",
+                Some("subscribe") => {
+                    "a subscribe has `op`, `id`, `topics`, and `json` where the server wants a payload"
+                }
+                Some("unsubscribe") => "an unsubscribe has `op`, `id` and `topics`",
+                Some("request") => "a request has `op`, `id`, `json`, `timeout_ms` and `expand`",
+                Some("cancel") => "a cancel has `op`, `id` and `request`",
+                _ => {
+                    "there are `op` and `id`, for a send one of `json`, `text`, `binary` and `messages`, for an attach `since` and `topics`, and for a subscribe `topics` and `json`"
+                }
+            };
+            format!("unknown field `{shown}`: {there}")
+        }
+        None => format!("the line could not be read: {words} at column {column}"),
+    }
+}
