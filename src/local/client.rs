@@ -1,7 +1,6 @@
 //! A client's reader: lines in, replies through the fan-out.
 
 use std::{
-    borrow::Cow,
     cell::RefCell,
     collections::BTreeSet,
     io::{self, Read},
@@ -11,19 +10,17 @@ use std::{
 };
 
 use serde_json::value::RawValue;
-use tokio::{
-    sync::Notify,
-    task::{coop::consume_budget, yield_now},
-};
+use tokio::{sync::Notify, task::coop::consume_budget};
 
 mod asking;
+mod attach;
+mod subscribing;
 
 use super::{
     access::Access,
     budget::headcount::Counted,
     dialogue::{
         lines::{LineBuffer, TooLong},
-        outgoing::Seek,
         replies,
         rights::{self, Who},
     },
@@ -33,9 +30,9 @@ use super::{
     sys::watched::Watched,
 };
 use crate::{
-    config::{Format, MAX_TOPIC_PATTERNS, Rights, TopicPattern},
-    hub::{Asking, Command, Fate, Hub, Lost, Origin, Payload, Permit, Reload, Send, Ticket, Word},
-    protocol::{self, Attach, Bad, Bye, Code, Content, Done, Op, Request, Why},
+    config::{Format, Rights},
+    hub::{Command, Fate, Hub, Origin, Payload, Permit, Reload, Send, Ticket},
+    protocol::{self, Bad, Bye, Code, Content, Done, Op, Request},
 };
 
 /// Read at once from a client.
@@ -367,137 +364,6 @@ impl ClientReader {
         }
     }
 
-    /// Moves its place, and gives it a name, which it takes over from another client or not. Where any of it is refused,
-    /// nothing is done.
-    fn attach(&self, id: Option<&RawValue>, attach: Attach<'_>) {
-        let Attach { since, name, takeover, topics, answers, snapshot } = attach;
-        let topics = match topics.map(|topics| patterns(&topics)).transpose() {
-            Ok(topics) => topics,
-            Err(message) => {
-                self.fanout.reply(self.id, &replies::error(id, Code::BadRequest, &message));
-                return self.fanout.begin(self.id);
-            }
-        };
-        self.fanout.hurry_one(self.id); // what it has been given so far stands before the answer
-        self.fanout.expire();
-        let (head, oldest) = {
-            let log = self.hub.log();
-            (log.head(), log.oldest())
-        };
-        let refuse = |code, message: &str| {
-            self.fanout.reply(self.id, &replies::error(id, code, message));
-            self.fanout.begin(self.id);
-        };
-        if let Some(since) =
-            since.as_ref().filter(|since| since.epoch == self.hub.epoch() && since.seq > head)
-        {
-            let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
-            return refuse(Code::BadRequest, &message);
-        }
-        if snapshot && self.hub.log().retained().is_none() {
-            let message = "nothing is retained: topics.retain isn't configured, nor a step's `retain`";
-            return refuse(Code::Unsupported, message);
-        }
-        if !self.fanout.has_room_for(self.id, topics.as_deref()) {
-            let message = "the topics that clients ask for take all the room that there is for them, or this user's \
-                           share: ask for fewer";
-            return refuse(Code::NoRoom, message);
-        }
-        if let Err((code, message)) = if answers { self.may_claim() } else { Ok(()) } {
-            return refuse(code, &message);
-        }
-        let claim = |name: &str| self.fanout.claim(self.id, self.peer.uid, name, takeover);
-        let (kept, is_new) = match name.as_deref().map(claim).transpose() {
-            Ok(claimed) => (claimed.flatten(), claimed == Some(None)),
-            Err((code, message)) => return refuse(code, &message),
-        };
-        // nothing below is refused
-        if answers {
-            let claimed = self.hub.claim_answers(self.id);
-            debug_assert!(claimed.is_ok(), "nobody has");
-        }
-        let (after, epoch, again_to) = match (since, kept) {
-            (None, None) => (head, false, None),
-            (None, Some(place)) => (place.after, false, Some(place.sent)),
-            (Some(since), _) if since.epoch != self.hub.epoch() => (0, true, None),
-            (Some(since), _) => (since.seq, false, None),
-        };
-        let has_room = self.fanout.ask_for(self.id, topics.as_deref());
-        debug_assert!(has_room, "it was asked for");
-        self.fanout.has_said(self.id, after);
-        // what is gone is declared with the answer, so that it is that which happens, whatever the log
-        // does before the answer is read
-        let start = after.max(oldest - 1);
-        let again_to = again_to.filter(|sent| *sent > start);
-        let attached = |id| replies::attached(id, start, again_to, is_new);
-        let mut lines = id.map(attached).unwrap_or_default();
-        if epoch {
-            self.hub.counters().gap(Why::Epoch, 0);
-            lines.extend_from_slice(&self.fanout.gap(&replies::epoch_gap(start)));
-        } else if start > after {
-            let lost = Lost::all(after + 1, start, Why::Expired);
-            self.hub.counters().gap(lost.why, lost.count);
-            lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost)));
-        }
-        self.fanout.seek(self.id, Seek { after, start, head, snapshot, narrow: None }, &lines);
-    }
-
-    fn acknowledge(&self, id: Option<&RawValue>, seq: u64) {
-        match self.fanout.acknowledge(self.id, seq) {
-            Ok(()) => self.ok(id, Done::Acknowledged),
-            Err((code, message)) => self.fanout.reply(self.id, &replies::error(id, code, &message)),
-        }
-    }
-
-    async fn subscribe(&self, id: Option<&RawValue>, topics: Vec<Cow<'_, str>>, json: Option<&RawValue>) {
-        let topics: Vec<_> = topics.into_iter().map(Cow::into_owned).collect();
-        // where it isn't configured, or there are more than there may be of all, that is what is told
-        let terms = self.hub.topics().terms().filter(|terms| topics.len() <= terms.max).cloned();
-        if let Some(terms) = terms {
-            let json = json.map(RawValue::get);
-            for topic in &topics {
-                if let Some((code, why)) = self.access.refuses_topic(&self.who, &terms, topic, json) {
-                    return self.refuse(id, "subscribe", code, &why);
-                }
-                match json {
-                    Some(_) => yield_now().await, // it may be long
-                    None => consume_budget().await,
-                }
-            }
-            let messages = topics.len().div_ceil(terms.batch);
-            if let Some((code, why)) = self.access.refuses_topics(now(), &self.who, messages) {
-                return self.refuse(id, "subscribe", code, &why);
-            }
-        }
-        let (fanout, client, owned) = (self.fanout.clone(), self.id, id.map(RawValue::to_owned));
-        let tell = move |id: Option<&RawValue>, word: &Word| {
-            if let Some(line) = replies::topics(id, word) {
-                fanout.reply(client, &line);
-            }
-        };
-        let (losses, fanout) = (tell.clone(), self.fanout.clone());
-        self.hub.subscribe(
-            &self.from,
-            Asking {
-                topics,
-                payload: json.map(|json| json.get().to_owned()),
-                answer: Rc::new(move |word| tell(owned.as_deref(), word)),
-                losses: Rc::new(move |word| match word {
-                    Word::Holds { topics, holds } => fanout.holds(client, topics, *holds),
-                    word => losses(None, word),
-                }),
-            },
-        );
-    }
-
-    fn unsubscribe(&self, id: Option<&RawValue>, topics: Vec<Cow<'_, str>>) {
-        let topics: Vec<_> = topics.into_iter().map(Cow::into_owned).collect();
-        match self.hub.unsubscribe(now(), self.id, &topics) {
-            Ok(()) => self.ok(id, Done::Unsubscribed),
-            Err(strange) => self.fanout.reply(self.id, &replies::not_subscribed(id, &strange)),
-        }
-    }
-
     async fn status(&self, id: Option<&RawValue>) {
         let Rights { control: all, receive, .. } = self.access.of(&self.who).rights;
         let Some(wait) = self.fanout.book_status(self.peer.uid, all) else {
@@ -517,17 +383,6 @@ impl ClientReader {
         );
         self.fanout.reply(self.id, &line);
     }
-}
-
-/// The patterns of topics that a client names.
-fn patterns(topics: &[Cow<'_, str>]) -> Result<Vec<TopicPattern>, String> {
-    if topics.len() > MAX_TOPIC_PATTERNS {
-        return Err(format!("`topics` has {} patterns, and {MAX_TOPIC_PATTERNS} are the most", topics.len()));
-    }
-    let pattern = |(at, text): (usize, &Cow<'_, str>)| {
-        TopicPattern::parse(text).map_err(|why| format!("topics[{at}] {why}"))
-    };
-    topics.iter().enumerate().map(pattern).collect()
 }
 
 /// Counts a send of a client that has gone and that nobody can be told of.

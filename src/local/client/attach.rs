@@ -1,0 +1,108 @@
+//! Where a client goes on, under which name, and with what it wants.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::ClientReader;
+use crate::{
+    config::{MAX_TOPIC_PATTERNS, TopicPattern},
+    hub::Lost,
+    local::dialogue::{outgoing::Seek, replies},
+    protocol::{Attach, Code, Done, Why},
+};
+
+impl ClientReader {
+    /// Moves its place, and gives it a name, which it takes over from another client or not. Where any of it is refused,
+    /// nothing is done.
+    pub(super) fn attach(&self, id: Option<&RawValue>, attach: Attach<'_>) {
+        let Attach { since, name, takeover, topics, answers, snapshot } = attach;
+        let topics = match topics.map(|topics| patterns(&topics)).transpose() {
+            Ok(topics) => topics,
+            Err(message) => {
+                self.fanout.reply(self.id, &replies::error(id, Code::BadRequest, &message));
+                return self.fanout.begin(self.id);
+            }
+        };
+        self.fanout.hurry_one(self.id); // what it has been given so far stands before the answer
+        self.fanout.expire();
+        let (head, oldest) = {
+            let log = self.hub.log();
+            (log.head(), log.oldest())
+        };
+        let refuse = |code, message: &str| {
+            self.fanout.reply(self.id, &replies::error(id, code, message));
+            self.fanout.begin(self.id);
+        };
+        if let Some(since) =
+            since.as_ref().filter(|since| since.epoch == self.hub.epoch() && since.seq > head)
+        {
+            let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
+            return refuse(Code::BadRequest, &message);
+        }
+        if snapshot && self.hub.log().retained().is_none() {
+            let message = "nothing is retained: topics.retain isn't configured, nor a step's `retain`";
+            return refuse(Code::Unsupported, message);
+        }
+        if !self.fanout.has_room_for(self.id, topics.as_deref()) {
+            let message = "the topics that clients ask for take all the room that there is for them, or this user's \
+                           share: ask for fewer";
+            return refuse(Code::NoRoom, message);
+        }
+        if let Err((code, message)) = if answers { self.may_claim() } else { Ok(()) } {
+            return refuse(code, &message);
+        }
+        let claim = |name: &str| self.fanout.claim(self.id, self.peer.uid, name, takeover);
+        let (kept, is_new) = match name.as_deref().map(claim).transpose() {
+            Ok(claimed) => (claimed.flatten(), claimed == Some(None)),
+            Err((code, message)) => return refuse(code, &message),
+        };
+        // nothing below is refused
+        if answers {
+            let claimed = self.hub.claim_answers(self.id);
+            debug_assert!(claimed.is_ok(), "nobody has");
+        }
+        let (after, epoch, again_to) = match (since, kept) {
+            (None, None) => (head, false, None),
+            (None, Some(place)) => (place.after, false, Some(place.sent)),
+            (Some(since), _) if since.epoch != self.hub.epoch() => (0, true, None),
+            (Some(since), _) => (since.seq, false, None),
+        };
+        let has_room = self.fanout.ask_for(self.id, topics.as_deref());
+        debug_assert!(has_room, "it was asked for");
+        self.fanout.has_said(self.id, after);
+        // what is gone is declared with the answer, so that it is that which happens, whatever the log
+        // does before the answer is read
+        let start = after.max(oldest - 1);
+        let again_to = again_to.filter(|sent| *sent > start);
+        let attached = |id| replies::attached(id, start, again_to, is_new);
+        let mut lines = id.map(attached).unwrap_or_default();
+        if epoch {
+            self.hub.counters().gap(Why::Epoch, 0);
+            lines.extend_from_slice(&self.fanout.gap(&replies::epoch_gap(start)));
+        } else if start > after {
+            let lost = Lost::all(after + 1, start, Why::Expired);
+            self.hub.counters().gap(lost.why, lost.count);
+            lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost)));
+        }
+        self.fanout.seek(self.id, Seek { after, start, head, snapshot, narrow: None }, &lines);
+    }
+
+    pub(super) fn acknowledge(&self, id: Option<&RawValue>, seq: u64) {
+        match self.fanout.acknowledge(self.id, seq) {
+            Ok(()) => self.ok(id, Done::Acknowledged),
+            Err((code, message)) => self.fanout.reply(self.id, &replies::error(id, code, &message)),
+        }
+    }
+}
+
+/// The patterns of topics that a client names.
+fn patterns(topics: &[Cow<'_, str>]) -> Result<Vec<TopicPattern>, String> {
+    if topics.len() > MAX_TOPIC_PATTERNS {
+        return Err(format!("`topics` has {} patterns, and {MAX_TOPIC_PATTERNS} are the most", topics.len()));
+    }
+    let pattern = |(at, text): (usize, &Cow<'_, str>)| {
+        TopicPattern::parse(text).map_err(|why| format!("topics[{at}] {why}"))
+    };
+    topics.iter().enumerate().map(pattern).collect()
+}
