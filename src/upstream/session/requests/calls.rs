@@ -1,5 +1,8 @@
 //! The requests that wait for their answers on one connection. Pure.
 
+mod call;
+mod heard;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Instant,
@@ -14,6 +17,8 @@ use crate::{
     hub::{Asks, Fate, NoAnswer, Payload},
     upstream::session::matcher::Look,
 };
+use call::{Call, Who};
+pub(in crate::upstream::session) use heard::{Cancel, Heard};
 
 /// So many requests that nobody waits for any more are remembered, so that their answers go to nobody.
 const MAX_GHOSTS: usize = 1_000;
@@ -34,73 +39,6 @@ pub(in crate::upstream::session) struct Calls {
     ghosts: BTreeMap<u64, Key>,
     plain: BTreeMap<u64, Key>,
     next_number: u64,
-}
-
-#[derive(Debug)]
-struct Call {
-    who: Who,
-    /// In the order in which they were written.
-    number: u64,
-    /// The client's own id in the message, as it came.
-    own_id: Option<Box<str>>,
-    /// Which stream it began.
-    stream: Option<usize>,
-    /// wsfan's id in it, as it is written.
-    written: String,
-    /// The stream's number, and the key of its messages, also as it is written.
-    key: Option<(usize, Key, String)>,
-    /// The stream that it ends, once it is done.
-    stops: Option<Key>,
-    /// The first answer is there.
-    is_answered: bool,
-    /// It is awaited.
-    is_in_flight: bool,
-    until: Option<Instant>,
-    /// Once its stream's key is known, it is cancelled.
-    is_cancelled: bool,
-}
-
-/// Who waits.
-#[derive(Debug)]
-enum Who {
-    Client(Box<Asks>),
-    /// wsfan itself: what is made of its answer is the session's business.
-    Own,
-    /// A client's send that keeps its own id: its answer is for everybody, and nobody else gets the id meanwhile.
-    Plain,
-    /// Nobody any more.
-    Nobody,
-}
-
-/// What a message is to those who wait.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::upstream::session) struct Heard {
-    /// It is an answer, which others don't get unless that is configured.
-    pub(in crate::upstream::session) is_answer: bool,
-    /// Nobody waited for it any more.
-    pub(in crate::upstream::session) is_late: bool,
-    /// A stream whose messages nobody takes any more.
-    pub(in crate::upstream::session) cancel: Option<Cancel>,
-}
-
-/// A stream is to be cancelled.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::upstream::session) struct Cancel {
-    /// Its number among the rules.
-    pub(in crate::upstream::session) stream: usize,
-    /// Its key, as it is written in JSON.
-    pub(in crate::upstream::session) key: String,
-}
-
-impl Heard {
-    /// What a message is that is for several.
-    fn and(self, other: Heard) -> Heard {
-        Heard {
-            is_answer: self.is_answer && other.is_answer,
-            is_late: self.is_late && other.is_late,
-            cancel: self.cancel.or(other.cancel),
-        }
-    }
 }
 
 impl Calls {
@@ -471,56 +409,6 @@ impl Calls {
                 Some(Who::Own | Who::Nobody) => self.let_go(&id),
             }
         }
-    }
-}
-
-impl Call {
-    fn new(who: Who, until: Option<Instant>) -> Call {
-        Call {
-            who,
-            number: 0,
-            own_id: None,
-            written: String::new(),
-            stream: None,
-            key: None,
-            stops: None,
-            is_answered: false,
-            is_in_flight: false,
-            until,
-            is_cancelled: false,
-        }
-    }
-
-    /// Notes which stream it begins; its key, where that is its id, as it is written.
-    fn begin_stream(&mut self, rules: &RequestRules, stream: Option<usize>, id: &Key, written: &str) {
-        self.stream = stream;
-        if let Some(stream) = stream.filter(|stream| rules.streams[*stream].key_from.is_none()) {
-            self.key = Some((stream, id.clone(), written.to_owned()));
-        }
-    }
-
-    fn client(&self) -> Option<u64> {
-        match &self.who {
-            Who::Client(asks) => Some(asks.caller.from().client),
-            _ => None,
-        }
-    }
-
-    fn fail(&self, why: NoAnswer) {
-        if let Who::Client(asks) = &self.who {
-            asks.caller.fail(why);
-        }
-    }
-
-    /// The message with the client's own id where wsfan's is.
-    fn restored(&self, rules: &RequestRules, look: &Look<'_>, id: &Key) -> Option<String> {
-        let own = self.own_id.as_deref()?;
-        let stream = self.stream.map(|at| &rules.streams[at]).filter(|stream| stream.key_from.is_none());
-        let slots = [Some(rules.answer_id), stream.map(|stream| stream.key)];
-        let there = slots.into_iter().flatten().filter_map(|slot| look.get(slot));
-        let places = there.filter(|value| key_of(value).as_ref() == Some(id));
-        let places: Vec<_> = places.map(|value| (splice::place(look.text, value), own)).collect();
-        (!places.is_empty()).then(|| splice::spliced(look.text, places))
     }
 }
 
