@@ -34,6 +34,12 @@ class Point(ChargePoint):
         if vendor_id == "ask":
             await self.call(call.DataTransfer(vendor_id="central", data=data), unique_id=f"call {data}")
 
+    @on("BootNotification")
+    def boot(self, **rest):
+        print("BootNotification", flush=True)
+        now = "2026-11-01T00:00:00Z"
+        return call_result.BootNotification(current_time=now, interval=60, status="Accepted")
+
     @on("Heartbeat")
     def heartbeat(self):
         print("Heartbeat", flush=True)

@@ -30,21 +30,14 @@ export HASS_TOKEN
 check "on one plain WebSocket, half of what two programs ask is refused" \
     programs plain home-assistant "ws://127.0.0.1:$port/api/websocket"
 
+# wsfan's own profile; with a heartbeat that has ids as well, and hears of few events by itself
 config <<TOML
+profile = "home-assistant"
 [upstream]
 url = "ws://127.0.0.1:$port/api/websocket"
 [vars]
 token = "\${env:HASS_TOKEN}"
-[[script.step]]
-expect = { "/type" = "auth_required" }
-publish = false
-[[script.step]]
-name = "log in"
-send = '{"type":"auth","access_token":"\${var:token}"}'
-expect = { "/type" = "auth_ok" }
-reject = { "/type" = "auth_invalid" }
-on_fail = "stop"
-publish = false
+subscribe = { id = 1, type = "subscribe_events", event_type = "core_config_updated" }
 [heartbeat]
 kind = "message"
 interval = "1s"
@@ -54,23 +47,6 @@ publish = false
 [reconnect]
 initial_delay = "50ms"
 max_delay = "200ms"
-[requests]
-id = "/id"
-error = { "/success" = false }
-rewrite_sends = true
-[[requests.stream]]
-when = { "/type" = "subscribe_events" }
-cancel = '{"id":\${next_id},"type":"unsubscribe_events","subscription":\${key}}'
-stop = { "/type" = "unsubscribe_events" }
-stop_id = "/subscription"
-[topics]
-subscribe = '{"id":\${next_id},"type":"subscribe_events","event_type":\${topic}}'
-unsubscribe = '{"id":\${next_id},"type":"unsubscribe_events","subscription":\${subscribed_id}}'
-id_topic = "/id"
-[topics.answer]
-accept = { "/type" = "result", "/success" = true }
-reject = { "/type" = "result", "/success" = false }
-id = "/id"
 [[listener]]
 path = "$work/raw.sock"
 format = "raw"

@@ -17,33 +17,21 @@ check "on one plain WebSocket, half of what two programs ask gets the other's an
     programs plain ocpp "ws://127.0.0.1:$port/point"
 check "and the central system's call is answered twice" within 10 central_says "^call both is answered again"
 
+# wsfan's own profile, which says BootNotification first
 config <<TOML
+profile = "ocpp"
 [upstream]
 url = "ws://127.0.0.1:$port/point"
-subprotocols = ["ocpp1.6"]
 [heartbeat]
-kind = "message"
 interval = "100ms"
-message = '[2,"\${uuid}","Heartbeat",{}]'
-expect = { "/2/currentTime" = { exists = true } }
 publish = false
 [reconnect]
 initial_delay = "50ms"
 max_delay = "200ms"
-[requests]
-id = "/1"
-id_kind = "text"
-answer = { "/0" = [3, 4] }
-error = { "/0" = 4 }
-max_in_flight = 1
-[requests.server]
-when = { "/0" = 2 }
-id = "/1"
-answer = { "/0" = [3, 4] }
-answer_id = "/1"
 TOML
 run_wsfan
 check "the link comes up" within 20 heard "$(link up)"
+check "once the central system has accepted the boot" equal "$(central_said "^BootNotification$")" 1
 beats=$(central_said "^Heartbeat$") at_once=$(central_said "at once$")
 check "over wsfan, three programs get their own answers alone" programs requests ocpp "$socket"
 more_beats() { [ "$(central_said "^Heartbeat$")" -gt $((beats + $1)) ]; }
