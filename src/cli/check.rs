@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// Check a profile as it is, without a config file
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// List the profiles: the servers that wsfan knows
+    #[arg(long, conflicts_with_all = ["config", "instance", "profile", "url", "live", "print", "json"])]
+    list_profiles: bool,
     /// Also walk to the real server, and say what each stage found and how long it took
     #[arg(long)]
     live: bool,
@@ -76,6 +79,9 @@ fn no_file(value: &str) -> Result<String, String> {
 }
 
 pub(super) fn check(args: &Args) -> Outcome {
+    if args.list_profiles {
+        return wrote(io::stdout().lock().write_all(super::config::profiles().as_bytes())).map(drop);
+    }
     if args.print && args.live {
         let sentence =
             "--print shows what the config says and --live what the server does: leave one of them out";

@@ -9,6 +9,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{CommandFactory as _, Parser};
 
 mod check;
+mod config;
 mod control;
 mod daemon;
 mod demo;
@@ -31,6 +32,7 @@ use failure::Outcome;
 const EXAMPLES: &str = "\
 Examples:
   wsfan demo                          see it work, with no server and no config
+  wsfan config > wsfan.toml           a config to begin with: every key, and its default
   wsfan check --config wsfan.toml     is this config right?
   wsfan check --live                  and does the way to the server work?
   wsfan run --config wsfan.toml       the daemon, in the foreground
@@ -67,6 +69,8 @@ enum Subcommand {
     Run(run::Args),
     /// Check a config file, and with --live the way to the server, without starting anything
     Check(check::Args),
+    /// Print a config to begin with: every key with its default, or with --profile what wsfan knows of a server
+    Config(config::Args),
     /// See it all work: a built-in server with faults, and the real daemon in front of it
     Demo(demo::Args),
     /// Follow the messages: pretty on a terminal, plain JSON lines in a pipe
@@ -122,6 +126,7 @@ impl Subcommand {
         match self {
             Subcommand::Run(args) => run::run(&args),
             Subcommand::Check(args) => check::check(&args),
+            Subcommand::Config(args) => config::config(&args),
             Subcommand::Demo(args) => demo::demo(&args),
             Subcommand::Tail(args) => tail::tail(&args),
             Subcommand::Send(args) => send::send(&args),

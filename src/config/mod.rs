@@ -220,6 +220,11 @@ impl Config {
         }
     }
 
+    /// The profiles: each one's name and its text, which begins with a comment for the person who reads it.
+    pub fn profiles() -> impl Iterator<Item = (&'static str, &'static str)> {
+        PROFILES.iter().copied()
+    }
+
     /// [`default_socket`], beside the rest of the configuration.
     pub fn default_socket(environment: &Environment) -> PathBuf {
         default_socket(environment)

@@ -303,6 +303,19 @@ fn check_says_what_a_config_means_or_what_is_wrong() {
 }
 
 #[test]
+fn configs_to_begin_with_are_printed() {
+    let done = run(&["config"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(0), include_str!("../../config/wsfan.toml")));
+    let done = run(&["check", "--list-profiles"]);
+    assert!(done.out.contains("\nokx             OKX: WebSocket API v5\n"), "{}", done.out);
+    let done = run(&["config", "--profile", "okx"]);
+    assert_eq!(done.out, include_str!("../../config/profiles/okx.toml"));
+    let done = run(&["config", "--profile", "okex"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
+    assert!(done.err.contains("there is no profile \"okex\": there are binance, "), "{}", done.err);
+}
+
+#[test]
 fn check_prints_the_config_with_its_profile_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let text = "profile = \"discord\"\nvars.intents = 1\n[upstream.headers]\nX-Token = \"hunter2\"\n\
