@@ -330,6 +330,8 @@ impl Session {
         }
         let is_private = self.hear_requests(context, rules, look);
         let Heeded { publish, is_taken } = self.hear_step(context, rules, look);
+        // who comes late gets what a step retains, and so does who is there
+        let is_private = is_private && !matches!(self.retain, Some(RetainAs::Answer(_)));
         let mut publish = if is_private { Publish::No } else { publish };
         if !is_taken && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look)) {
             let said = self.quote(context, look);

@@ -178,3 +178,18 @@ fn what_a_step_was_answered_is_there_for_who_comes_late_until_the_next_connectio
     client.link("up");
     assert_eq!(sessions(&mut daemon.client()), [3]);
 }
+
+#[test]
+fn what_a_step_that_is_a_request_was_answered_is_there_as_well() {
+    let config = "[requests]\nid = \"/id\"\n[[script.step]]\nsend = '{\"id\":${next_id},\"op\":\"hello\"}'\n\
+                  expect = { \"/session\" = { exists = true } }\nretain = true\n";
+    let server = Server::bind();
+    let daemon = Daemon::start(&(server.config() + config));
+    let mut upstream = server.accept();
+    assert_eq!(upstream.message().to_text().unwrap(), r#"{"id":1,"op":"hello"}"#);
+    upstream.text(r#"{"id":1,"session":7}"#);
+    let mut client = daemon.client();
+    link_is_up(&mut client);
+    let lines = snapshot(&mut client, json!({}));
+    assert_eq!((lines.len(), &lines[0]["json"]["session"]), (2, &json!(7)), "{lines:?}");
+}

@@ -171,14 +171,18 @@ impl Session {
 
     /// A client cancels the request that it names so. False where none of it waits here.
     pub(in crate::upstream) fn cancel(&mut self, context: &mut Context<'_>, client: u64, name: &str) -> bool {
-        let Some(cancels) = self.calls.cancel(client, name) else { return false };
+        let rules = Rc::clone(&self.rules);
+        let Some(requests) = &rules.requests else { return false };
+        let Some(cancels) = self.calls.cancel(requests, client, name) else { return false };
         cancels.iter().for_each(|cancel| self.say_cancel(context, cancel));
         true
     }
 
     /// A client has left.
     pub(in crate::upstream) fn leave(&mut self, context: &mut Context<'_>, client: u64) {
-        for cancel in self.calls.leave(client) {
+        let rules = Rc::clone(&self.rules);
+        let Some(requests) = &rules.requests else { return };
+        for cancel in self.calls.leave(requests, client) {
             self.say_cancel(context, &cancel);
         }
     }

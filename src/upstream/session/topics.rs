@@ -84,7 +84,7 @@ impl Session {
         });
         let payload = self.fitting(Payload::Text(message)).map_err(Unsaid::TooLarge)?;
         if let Some(requests) = &rules.requests {
-            self.calls.write_plain(context.now, requests, &payload);
+            self.calls.write_shared(context.now, requests, &payload);
         }
         Ok((payload, id))
     }

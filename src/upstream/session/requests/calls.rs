@@ -1,6 +1,7 @@
 //! The requests that wait for their answers on one connection. Pure.
 
 mod call;
+mod forgotten;
 mod heard;
 
 use std::{
@@ -18,10 +19,14 @@ use crate::{
     upstream::session::matcher::Look,
 };
 use call::{Call, Who};
+use forgotten::Forgotten;
 pub(in crate::upstream::session) use heard::{Cancel, Heard};
 
-/// So many requests that nobody waits for any more are remembered, so that their answers go to nobody.
+/// So many requests that nobody waits for any more are remembered whole; of others their ids, so that their answers go to
+/// nobody.
 const MAX_GHOSTS: usize = 1_000;
+/// So many are remembered whose clients still wait, though wsfan doesn't: as many as there may be of the others.
+const MAX_OVERDUE: usize = 10_000;
 /// So many requests among the sends that keep their own ids are remembered: as many as there may be of the others.
 const MAX_PLAIN: usize = 10_000;
 
@@ -35,16 +40,19 @@ pub(in crate::upstream::session) struct Calls {
     ends: BTreeSet<(Instant, Key)>,
     /// How many wait for their first answer.
     in_flight: usize,
-    /// Those whose answers nobody waits for, or wsfan doesn't, and those that keep their own ids, by their numbers: oldest first.
+    /// Those whose answers nobody waits for, those whose client alone does, and those that keep their own ids, by their
+    /// numbers: oldest first.
     ghosts: BTreeMap<u64, Key>,
+    overdue: BTreeMap<u64, Key>,
     plain: BTreeMap<u64, Key>,
+    forgotten: Forgotten,
     next_number: u64,
 }
 
 impl Calls {
     /// Whether nothing is awaited, and nothing that comes could be anybody's.
     pub(in crate::upstream::session) fn is_empty(&self) -> bool {
-        self.calls.is_empty()
+        self.calls.is_empty() && self.forgotten.is_empty()
     }
 
     /// Whether a client waits for a first answer.
@@ -74,7 +82,17 @@ impl Calls {
         rules: &RequestRules,
         payload: &Payload,
     ) {
-        self.note(now, rules, payload, Who::Own);
+        self.note(now, rules, payload, Who::Own, true);
+    }
+
+    /// What clients share goes out: its answers are for everybody.
+    pub(in crate::upstream::session) fn write_shared(
+        &mut self,
+        now: Instant,
+        rules: &RequestRules,
+        payload: &Payload,
+    ) {
+        self.note(now, rules, payload, Who::Plain, true);
     }
 
     /// A client's send goes out with the id that it has.
@@ -84,10 +102,10 @@ impl Calls {
         rules: &RequestRules,
         payload: &Payload,
     ) {
-        self.note(now, rules, payload, Who::Plain);
+        self.note(now, rules, payload, Who::Plain, false);
     }
 
-    fn note(&mut self, now: Instant, rules: &RequestRules, payload: &Payload, who: Who) {
+    fn note(&mut self, now: Instant, rules: &RequestRules, payload: &Payload, who: Who, is_shared: bool) {
         let Some(outgoing) = rules.out.look(payload) else { return };
         if outgoing.kind(&rules.out) != Kind::Request {
             return;
@@ -98,12 +116,13 @@ impl Calls {
         // what the script subscribes to is for everybody
         let who = if stream.is_some() { Who::Plain } else { who };
         let mut call = Call::new(who, Some(now + rules.timeout));
+        call.is_shared = is_shared;
         if let Who::Plain = call.who {
             // as long as the server says something by it, it isn't anybody else's
             call.begin_stream(rules, stream, &key, id);
             call.stops = outgoing.stops(&rules.out).and_then(|(stream, name)| {
                 let ids = self.by_key(stream, &key_of(name)?);
-                ids.into_iter().find(|id| self.is_plain(id))
+                ids.iter().find(|id| self.is_plain(id)).or(ids.first()).cloned()
             });
         }
         self.insert(key, call);
@@ -156,11 +175,20 @@ impl Calls {
         let mut call = Call::new(Who::Client(asks), None);
         call.own_id = outgoing.id(&rules.out).map(Into::into);
         let mut renamed = None;
-        if let Some((stream, name)) = outgoing.stops(&rules.out)
-            && let Some((stopped, known_as)) = self.named(call.client(), stream, name)
-        {
-            call.stops = Some(stopped);
-            renamed = known_as.map(|known_as| (name, known_as));
+        if let Some((stream, name)) = outgoing.stops(&rules.out) {
+            match self.named(call.client(), stream, name) {
+                Some((stopped, known_as)) => {
+                    call.stops = Some(stopped);
+                    renamed = known_as.map(|known_as| (name, known_as));
+                }
+                // what wsfan calls another's: the server hears of an id that is no stream's, and says so
+                None if rules.streams[stream].key_from.is_none() && self.is_anothers(stream, name) => {
+                    renamed = Some((name, id.clone()));
+                }
+                None => {
+                    call.stops = key_of(name).and_then(|key| self.by_key(stream, &key).into_iter().next());
+                }
+            }
         }
         let text = outgoing.with(
             &rules.out,
@@ -203,11 +231,22 @@ impl Calls {
         newest.max_by_key(|(number, _)| *number).map(|(_, named)| named)
     }
 
+    /// Whether a stream's messages with this key are those of a client's request, or what clients share.
+    fn is_anothers(&self, stream: usize, name: &str) -> bool {
+        let ids = key_of(name).map(|key| self.by_key(stream, &key)).unwrap_or_default();
+        let is_one = |call: &Call| call.is_shared || matches!(call.who, Who::Client(_));
+        ids.iter().any(|id| self.calls.get(id).is_some_and(is_one))
+    }
+
     fn insert(&mut self, id: Key, mut call: Call) {
         // an id that wsfan itself says again, as configured: nobody knows whose the answer will be
         if let Some(before) = self.remove(&id) {
             before.fail(NoAnswer::Fate(Fate::Unknown));
+            if let (Who::Plain, Who::Plain) = (&before.who, &call.who) {
+                call.twins = before.twins.saturating_add(u32::from(!before.is_answered));
+            }
         }
+        self.forgotten.remove(&id);
         call.number = self.next_number;
         self.next_number += 1;
         if let Some(until) = call.until {
@@ -236,6 +275,7 @@ impl Calls {
             self.keys.remove(&(*stream, key.clone(), id.clone()));
         }
         self.ghosts.remove(&call.number);
+        self.overdue.remove(&call.number);
         self.plain.remove(&call.number);
         Some(call)
     }
@@ -259,12 +299,18 @@ impl Calls {
     /// wsfan waits for its answer no longer, which may still come.
     fn let_wait(&mut self, id: &Key) {
         self.land(id);
-        let Some(call) = self.calls.get(id) else { return };
-        self.ghosts.insert(call.number, id.clone());
-        if self.ghosts.len() > MAX_GHOSTS
-            && let Some((_, oldest)) = self.ghosts.first_key_value().map(|(at, id)| (*at, id.clone()))
-        {
+        let Calls { calls, ghosts, overdue, .. } = self;
+        let Some(call) = calls.get(id) else { return };
+        overdue.remove(&call.number);
+        let (waiting, most) = match call.who {
+            Who::Client(_) => (overdue, MAX_OVERDUE),
+            _ => (ghosts, MAX_GHOSTS),
+        };
+        waiting.insert(call.number, id.clone());
+        let oldest = waiting.first_key_value().filter(|_| waiting.len() > most).map(|(_, id)| id.clone());
+        if let Some(oldest) = oldest {
             self.remove(&oldest);
+            self.forgotten.add(&oldest);
         }
     }
 
@@ -282,6 +328,10 @@ impl Calls {
         if let Some(id) = by_id {
             return self.answer(rules, look, id);
         }
+        if let Some(id) = self.forgotten_by(rules, look) {
+            debug_assert!(!self.calls.contains_key(&id), "it was remembered again");
+            return Heard { is_answer: true, is_late: true, cancel: None };
+        }
         if self.keys.is_empty() {
             return Heard::default();
         }
@@ -291,6 +341,14 @@ impl Calls {
         });
         let all = by_key.into_iter().flatten().map(|id| self.answer(rules, look, id));
         all.reduce(Heard::and).unwrap_or_default()
+    }
+
+    /// The id of a request by which nobody waits any more, and that isn't remembered whole, if a message is its answer.
+    fn forgotten_by(&self, rules: &RequestRules, look: &Look<'_>) -> Option<Key> {
+        let id = (!self.forgotten.is_empty()).then(|| look.get(rules.answer_id).and_then(key_of))??;
+        let is_one =
+            self.forgotten.has(&id) && rules.answer.as_ref().is_none_or(|answer| answer.matches(look));
+        is_one.then_some(id)
     }
 
     fn answer(&mut self, rules: &RequestRules, look: &Look<'_>, id: Key) -> Heard {
@@ -329,12 +387,13 @@ impl Calls {
         };
         let (is_cancelled, stops) = (std::mem::take(&mut call.is_cancelled), call.stops.take());
         self.land(&id);
-        if let Some(stopped) = stops.filter(|_| !failed)
-            && let Some(stopped) = self.remove(&stopped)
-        {
-            stopped.fail(NoAnswer::Cancelled);
+        if let Some(stopped) = stops.filter(|_| !failed) {
+            self.stop(&stopped);
         }
-        if !more {
+        let is_twin = !more && self.calls.get(&id).is_some_and(|call| call.twins > 0);
+        if is_twin && let Some(call) = self.calls.get_mut(&id) {
+            (call.twins, call.is_answered) = (call.twins - 1, false);
+        } else if !more {
             self.remove(&id);
         } else if !is_reached {
             heard.cancel = self.cancel_of(&id);
@@ -343,6 +402,15 @@ impl Calls {
             heard.cancel = self.cancel_of(&id);
         }
         heard
+    }
+
+    /// The server has ended a stream, and with it all that comes by its key.
+    fn stop(&mut self, id: &Key) {
+        let key = self.calls.get(id).and_then(|call| call.key.as_ref());
+        let ids = key.map_or_else(|| vec![id.clone()], |(stream, key, _)| self.by_key(*stream, key));
+        for id in ids {
+            self.remove(&id).iter().for_each(|stopped| stopped.fail(NoAnswer::Cancelled));
+        }
     }
 
     /// How its stream is cancelled, if its key is known, and nobody else takes what comes by it.
@@ -357,7 +425,12 @@ impl Calls {
 
     /// A client wants no more answers to what it names so: a request, or the requests of a send. None where there is
     /// nothing of this name.
-    pub(in crate::upstream::session) fn cancel(&mut self, client: u64, name: &str) -> Option<Vec<Cancel>> {
+    pub(in crate::upstream::session) fn cancel(
+        &mut self,
+        rules: &RequestRules,
+        client: u64,
+        name: &str,
+    ) -> Option<Vec<Cancel>> {
         let is_it = |call: &Call| match &call.who {
             Who::Client(asks) => {
                 asks.caller.from().client == client
@@ -368,22 +441,26 @@ impl Calls {
         };
         let named = self.calls.iter().filter(|(_, call)| is_it(call)).map(|(id, _)| id.clone());
         let ids: Vec<_> = named.collect();
-        (!ids.is_empty()).then(|| ids.iter().filter_map(|id| self.give_up(id)).collect())
+        (!ids.is_empty()).then(|| ids.iter().filter_map(|id| self.give_up(rules, id)).collect())
     }
 
     /// A client has left.
-    pub(in crate::upstream::session) fn leave(&mut self, client: u64) -> Vec<Cancel> {
+    pub(in crate::upstream::session) fn leave(&mut self, rules: &RequestRules, client: u64) -> Vec<Cancel> {
         let own = self.calls.iter().filter(|(_, call)| call.client() == Some(client));
         let ids: Vec<_> = own.map(|(id, _)| id.clone()).collect();
-        ids.iter().filter_map(|id| self.give_up(id)).collect()
+        ids.iter().filter_map(|id| self.give_up(rules, id)).collect()
     }
 
-    fn give_up(&mut self, id: &Key) -> Option<Cancel> {
+    fn give_up(&mut self, rules: &RequestRules, id: &Key) -> Option<Cancel> {
         let call = self.calls.get_mut(id)?;
         call.fail(NoAnswer::Cancelled);
         call.is_cancelled = call.stream.is_some() && call.key.is_none();
         let cancel = self.cancel_of(id);
-        self.let_go(id);
+        match self.calls.get_mut(id) {
+            // the server is at it still, and is asked no more meanwhile than it takes
+            Some(call) if rules.max_in_flight > 0 && call.is_in_flight => call.who = Who::Nobody,
+            _ => self.let_go(id),
+        }
         cancel
     }
 
@@ -396,7 +473,8 @@ impl Calls {
                     asks.quota = None;
                     self.let_wait(&id);
                 }
-                Some(Who::Plain) => drop(self.remove(&id)),
+                // its answer may still come, and is no one's who gets this id
+                Some(Who::Plain) => self.land(&id),
                 None => drop(self.ends.pop_first()),
                 Some(Who::Client(asks)) => {
                     asks.caller.fail(NoAnswer::Timeout { written: true });

@@ -34,6 +34,10 @@ pub(super) struct Call {
     /// It is awaited.
     pub(super) is_in_flight: bool,
     pub(super) until: Option<Instant>,
+    /// wsfan itself said it.
+    pub(super) is_shared: bool,
+    /// Of a send that keeps its own id: so many others have the same, and no answer yet.
+    pub(super) twins: u32,
     /// Once its stream's key is known, it is cancelled.
     pub(super) is_cancelled: bool,
 }
@@ -63,6 +67,8 @@ impl Call {
             is_answered: false,
             is_in_flight: false,
             until,
+            is_shared: false,
+            twins: 0,
             is_cancelled: false,
         }
     }

@@ -83,6 +83,14 @@ impl Bench {
         !is_taken
     }
 
+    fn cancel(&mut self, client: u64, name: &str) -> Option<Vec<Cancel>> {
+        self.calls.cancel(&self.rules, client, name)
+    }
+
+    fn leave(&mut self, client: u64) -> Vec<Cancel> {
+        self.calls.leave(&self.rules, client)
+    }
+
     fn hear(&mut self, message: Value) -> super::Heard {
         let text = message.to_string();
         let found = self.probe.look(&text);
@@ -137,11 +145,13 @@ fn a_plain_send_never_has_the_id_of_a_request_that_waits_and_the_other_way() {
     let heard = bench.hear(json!({"id": 2}));
     assert!(!heard.is_answer && bench.told().is_empty(), "its answer is for everybody");
     // what nobody waits for any more may still be answered
-    bench.calls.cancel(1, "\"a\"");
+    bench.cancel(1, "\"a\"");
     assert!(!bench.plain(json!({"id": 1})));
     assert!(bench.hear(json!({"id": 1})).is_late && bench.plain(json!({"id": 1})));
     bench.calls.expire(bench.now + 60 * S);
-    assert_eq!((bench.calls.plain.len(), bench.calls.in_flight), (0, 0));
+    assert_eq!(bench.calls.in_flight, 0);
+    let plain: Vec<_> = bench.calls.plain.values().map(|id| &**id).collect();
+    assert_eq!(plain, ["3", "2", "1"], "they may still be answered, 2 once more");
 }
 
 #[test]
@@ -189,10 +199,10 @@ fn what_two_have_asked_for_by_one_name_goes_to_both_and_the_last_to_leave_cancel
     assert!(bench.hear(json!({"of": "btc"})).is_answer);
     let event = |name: &str| format!("{name} {{\"of\":\"btc\"}} true false");
     assert_eq!(bench.told(), [told(1, &event("a")), told(2, &event("b"))]);
-    assert!(bench.calls.leave(1).is_empty(), "another takes it");
+    assert!(bench.leave(1).is_empty(), "another takes it");
     bench.hear(json!({"of": "btc"}));
     assert_eq!(bench.told(), [told(1, "a Cancelled"), told(2, &event("b"))]);
-    assert_eq!(bench.calls.leave(2), [Cancel { stream: 0, key: "\"btc\"".into() }]);
+    assert_eq!(bench.leave(2), [Cancel { stream: 0, key: "\"btc\"".into() }]);
 }
 
 #[test]
@@ -240,11 +250,21 @@ fn a_program_that_knows_nothing_of_wsfan_waits_for_as_long_as_it_likes() {
     assert!(late.is_answer && !late.is_late);
     assert_eq!(bench.told(), [told(1, r#"a {"id":7,"ok":true} false false"#)]);
     assert!(bench.calls.is_empty() && bench.calls.ghosts.is_empty());
-    (0..2 * MAX_GHOSTS).for_each(|_| drop(bench.ask_as(1, "b", json!({"id": 1}), false, None)));
+    (0..MAX_OVERDUE + 5).for_each(|_| drop(bench.ask_as(1, "b", json!({"id": 1}), false, None)));
     bench.calls.expire(bench.now + 60 * S);
-    assert_eq!(bench.calls.calls.len(), MAX_GHOSTS, "up to a bound");
-    bench.calls.leave(1);
-    assert!(bench.hear(json!({"id": 2 * MAX_GHOSTS})).is_late, "it has gone");
+    assert_eq!(bench.calls.calls.len(), MAX_OVERDUE, "up to a bound");
+    let late = bench.hear(json!({"id": 2}));
+    assert!(late.is_late && bench.told().is_empty(), "what is forgotten is nobody's, and not everybody's");
+    bench.leave(1);
+    assert_eq!((bench.calls.ghosts.len(), bench.calls.overdue.len()), (MAX_GHOSTS, 0));
+    for id in [3, 2_000, MAX_OVERDUE] {
+        assert!(bench.hear(json!({"id": id})).is_late, "it has gone: {id}");
+    }
+    let next = MAX_OVERDUE + 7;
+    assert!(
+        !bench.hear(json!({"id": next})).is_answer
+            && bench.told().iter().all(|(_, what)| what == "b Cancelled")
+    );
 }
 
 #[test]
@@ -279,7 +299,76 @@ fn who_stops_a_stream_by_a_name_that_it_gave_twice_means_the_newer() {
         bench.ask(1, "s", json!({"id": 5, "sub": true})); // 1 to 10: as texts, 9 is the last
     }
     assert_eq!(bench.ask(1, "t", json!({"id": 6, "stop": 5})), json!({"id": 11, "stop": 10}));
-    assert_eq!(bench.calls.cancel(1, "\"s\"").map(|cancels| cancels.len()), Some(10), "all of one name");
+    assert_eq!(bench.cancel(1, "\"s\"").map(|cancels| cancels.len()), Some(10), "all of one name");
+}
+
+#[test]
+fn a_stream_is_ended_by_its_own_client_alone() {
+    let rest = "stop = { \"/stop\" = { exists = true } }\nstop_id = \"/stop\"";
+    let mut bench = Bench::new(&format!("{STREAM}{rest}"));
+    bench.ask(1, "s", json!({"id": 7, "sub": true}));
+    let topic = Payload::Text(json!({"id": 2, "sub": true}).to_string());
+    bench.calls.write_shared(bench.now, &bench.rules, &topic);
+    // what one calls 1 and 2 isn't what the server does
+    for (name, id) in [(1, 3), (2, 4)] {
+        assert_eq!(bench.ask(2, "t", json!({"id": 1, "stop": name})), json!({"id": id, "stop": id}));
+        bench.hear(json!({"id": id}));
+    }
+    bench.told();
+    bench.hear(json!({"id": 1, "event": 1}));
+    assert_eq!(bench.told(), [told(1, r#"s {"event":1,"id":7} true false"#)]);
+    // a program that keeps its ids knows what it says; who hears no more is told
+    assert!(bench.plain(json!({"id": 90, "stop": 1})));
+    bench.hear(json!({"id": 90}));
+    assert_eq!(bench.told(), [told(1, "s Cancelled")]);
+}
+
+#[test]
+fn where_one_ends_what_several_have_by_one_name_the_others_hear_of_it() {
+    let rest = format!(
+        "{STREAM}key_from = \"/result\"\nkey = \"/of\"\nstop = {{ \"/stop\" = {{ exists = true }} }}\nstop_id = \"/stop\""
+    );
+    let mut bench = Bench::new(&rest);
+    for client in 1..=3 {
+        bench.ask(client, "s", json!({"id": 1, "sub": true}));
+        bench.hear(json!({"id": client, "result": if client == 3 { "eth" } else { "btc" }}));
+    }
+    assert_eq!(bench.ask(1, "t", json!({"id": 2, "stop": "btc"})), json!({"id": 4, "stop": "btc"}));
+    bench.told();
+    bench.hear(json!({"id": 4}));
+    assert_eq!(bench.told()[1..], [told(1, "s Cancelled"), told(2, "s Cancelled")]);
+    bench.hear(json!({"of": "eth"}));
+    assert_eq!(bench.told(), [told(3, r#"s {"of":"eth"} true false"#)]);
+}
+
+#[test]
+fn what_is_given_up_takes_its_place_in_flight_until_it_is_answered_or_its_time_is_over() {
+    let mut bench = Bench::new("max_in_flight = 2\ntimeout = \"5s\"");
+    bench.ask(1, "a", json!({"id": 1}));
+    bench.ask(2, "b", json!({"id": 1}));
+    assert_eq!(bench.cancel(1, "\"a\""), Some(vec![]));
+    bench.leave(2);
+    assert_eq!(bench.calls.room(&bench.rules).free, 0, "the server is at them");
+    bench.told();
+    assert!(bench.hear(json!({"id": 1})).is_late && bench.told().is_empty());
+    assert_eq!(bench.calls.room(&bench.rules).free, 1);
+    bench.calls.expire(bench.now + 5 * S);
+    assert_eq!((bench.calls.room(&bench.rules).free, bench.calls.ghosts.len()), (2, 1));
+    assert!(bench.hear(json!({"id": 2})).is_late && bench.calls.is_empty());
+}
+
+#[test]
+fn a_plain_sends_id_is_nobody_elses_however_late_and_for_as_many_as_have_it() {
+    let mut bench = Bench::new("timeout = \"5s\"");
+    assert!(bench.plain(json!({"id": 1})) && bench.plain(json!({"id": 2})) && bench.plain(json!({"id": 2})));
+    bench.calls.expire(bench.now + 5 * S);
+    assert_eq!(bench.calls.in_flight, 0);
+    bench.hear(json!({"id": 2}));
+    assert_eq!(bench.ask(1, "a", json!({"id": 1})), json!({"id": 3}));
+    assert!(!bench.hear(json!({"id": 1})).is_answer && !bench.hear(json!({"id": 2})).is_answer);
+    assert!(bench.told().is_empty());
+    bench.hear(json!({"id": 3}));
+    assert!(bench.calls.is_empty() && bench.calls.plain.is_empty());
 }
 
 #[test]
@@ -288,7 +377,13 @@ fn those_that_nobody_waits_for_are_remembered_up_to_a_bound() {
     (0..2 * MAX_GHOSTS).for_each(|n| drop(bench.ask(1, &n.to_string(), json!({"id": 1}))));
     bench.calls.expire(bench.now + 60 * S);
     assert_eq!((bench.calls.calls.len(), bench.calls.ghosts.len()), (MAX_GHOSTS, MAX_GHOSTS));
-    assert!(!bench.hear(json!({"id": 1})).is_answer && bench.hear(json!({"id": 2 * MAX_GHOSTS})).is_late);
+    for id in [1, 2 * MAX_GHOSTS] {
+        assert!(
+            bench.hear(json!({"id": id})).is_late,
+            "{id} was asked by somebody, so that it isn't everybody's"
+        );
+    }
+    assert!(bench.plain(json!({"id": 1})) && !bench.hear(json!({"id": 1})).is_answer, "now it is a send's");
 }
 
 #[test]
@@ -313,8 +408,8 @@ fn a_stream_is_cancelled_by_the_key_that_is_still_to_come() {
     let mut bench =
         Bench::new(&format!("{STREAM}key_from = \"/result\"\nkey = \"/of\"\ncancel = '${{key}}'"));
     bench.ask(1, "s", json!({"id": 1, "sub": true}));
-    assert_eq!(bench.calls.cancel(2, "\"s\""), None, "another's");
-    assert_eq!(bench.calls.cancel(1, "\"s\""), Some(Vec::new()));
+    assert_eq!(bench.cancel(2, "\"s\""), None, "another's");
+    assert_eq!(bench.cancel(1, "\"s\""), Some(Vec::new()));
     assert_eq!(bench.told(), [told(1, "s Cancelled")]);
     let heard = bench.hear(json!({"id": 1, "result": "0xa"}));
     assert_eq!(heard.cancel, Some(Cancel { stream: 0, key: "\"0xa\"".into() }));
@@ -349,8 +444,8 @@ proptest! {
                     owners.insert(sent["id"].as_u64().unwrap(), (client, name));
                 }
                 2 | 3 => drop(bench.hear(json!({"id": id}))),
-                4 => drop(bench.calls.cancel(client, &format!("\"r{id}\""))),
-                _ if id > 25 => drop(bench.calls.leave(client)),
+                4 => drop(bench.cancel(client, &format!("\"r{id}\""))),
+                _ if id > 25 => drop(bench.leave(client)),
                 _ => {
                     bench.now += 7 * S;
                     bench.calls.expire(bench.now);
