@@ -62,8 +62,9 @@ mod tests {
     fn each_profile_says_in_a_line_what_it_is_for() {
         for line in profiles().lines() {
             let (name, about) = line.split_once("  ").unwrap();
-            assert!(!name.is_empty() && about.trim().len() > 10 && line.len() < 100, "{line}");
-            assert!(!about.contains('('), "the first sentence ends on the first line: {line}");
+            assert!(!name.is_empty() && about.trim().len() > 10 && line.len() < 120, "{line}");
+            let count = |wanted: char| about.chars().filter(|c| *c == wanted).count();
+            assert_eq!(count('('), count(')'), "the first sentence ends on the first line: {line}");
         }
     }
 }
