@@ -8,10 +8,12 @@ use std::{fmt, ops::Range};
 
 use serde::de::IgnoredAny;
 
+use crate::protocol::says_twice;
+
 /// So many placeholders in a message at most.
 const MAX_PLACEHOLDERS: usize = 64;
-/// A message grows by so many bytes at most.
-const MAX_GROWTH: usize = 1 << 20;
+/// A send grows by so many bytes at most, all of its messages together.
+pub(super) const MAX_GROWTH: usize = 1 << 20;
 
 /// A message, and where its placeholders are.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ enum Place {
     Verbatim,
     /// Escaped, within a string of JSON.
     Text,
+    /// The same, within a key.
+    Key,
     /// As a value of JSON.
     Json,
 }
@@ -94,14 +98,19 @@ impl<'t> Expandable<'t> {
         })
     }
 
-    /// The message with each capture's value, which `value` gives as JSON.
+    /// The message with each capture's value, which `value` gives as JSON. It takes what it grows by from `growth`.
     ///
     /// # Errors
     ///
     /// It has none, or what would come out is no message.
-    pub fn expand<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Result<String, Unexpanded> {
+    pub fn expand<'v>(
+        &self,
+        growth: &mut usize,
+        value: impl Fn(&str) -> Option<&'v str>,
+    ) -> Result<String, Unexpanded> {
         let texts = self.0.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 0 });
-        let most = texts.sum::<usize>() + MAX_GROWTH;
+        let texts = texts.sum::<usize>();
+        let most = texts + *growth;
         let mut whole = String::new();
         for part in &self.0 {
             match part {
@@ -114,7 +123,15 @@ impl<'t> Expandable<'t> {
                 }
             }
         }
-        let is_json = self.0.iter().any(|part| matches!(part, Part::Value(_, Place::Json | Place::Text)));
+        *growth = growth.saturating_sub(whole.len().saturating_sub(texts));
+        let stands = |place: &[Place]| {
+            self.0.iter().any(|part| matches!(part, Part::Value(_, here) if place.contains(here)))
+        };
+        // a key that became another's would say the contrary of what its client may say
+        if stands(&[Place::Key]) && says_twice(whole.as_bytes()) {
+            return Err(Unexpanded::Unfit);
+        }
+        let is_json = stands(&[Place::Json, Place::Text, Place::Key]);
         // a value by itself may be a number
         let stays_json =
             || json_within(&whole).is_some() || serde_json::from_str::<IgnoredAny>(&whole).is_ok();
@@ -142,6 +159,7 @@ impl<'t> Expandable<'t> {
                 continue;
             }
             let place = match within[here - json.start] {
+                true if is_key(&stand_in[json.clone()], &within, here - json.start) => Place::Key,
                 true => Place::Text,
                 false => Place::Json,
             };
@@ -158,15 +176,12 @@ impl<'t> Expandable<'t> {
                         "`${{{name}}}` stands beside another value: write it within a string, or alone"
                     ));
                 }
-                // a string that begins here, ends here, and is no key
+                // a string that begins here and ends here
                 Place::Text
                     if before == Some(b'"') && !within[here - 1 - json.start] && after == Some(b'"') =>
                 {
-                    let rest = &stand_in[here + 2..json.end];
-                    if !rest.trim_start().starts_with(':') {
-                        self.take_quotes(index);
-                        self.0[index] = Part::Value(name, Place::Json);
-                    }
+                    self.take_quotes(index);
+                    self.0[index] = Part::Value(name, Place::Json);
                 }
                 _ => {}
             }
@@ -241,13 +256,19 @@ fn within_strings(json: &[u8]) -> Vec<bool> {
     json.iter().map(look).collect()
 }
 
+/// Whether what stands here, within a string, is within a key.
+fn is_key(json: &str, within: &[bool], here: usize) -> bool {
+    let length = within[here..].iter().take_while(|within| **within).count();
+    json[here + length..].trim_start().starts_with(':')
+}
+
 fn write(whole: &mut String, json: &str, place: Place) {
     let text = serde_json::from_str::<String>(json);
     let text = text.as_deref().unwrap_or(json);
     match place {
         Place::Json => whole.push_str(json),
         Place::Verbatim => whole.push_str(text),
-        Place::Text => {
+        Place::Text | Place::Key => {
             let quoted = serde_json::Value::from(text).to_string();
             whole.push_str(&quoted[1..quoted.len() - 1]);
         }
@@ -270,7 +291,7 @@ mod tests {
     }
 
     fn expand(text: &str) -> Result<String, Unexpanded> {
-        Expandable::parse(text).unwrap().expand(value)
+        Expandable::parse(text).unwrap().expand(&mut MAX_GROWTH.clone(), value)
     }
 
     #[test]
@@ -323,11 +344,33 @@ mod tests {
         assert_eq!(expand(r#"{"a":"${other}"}"#), Err(Unexpanded::NoValue));
         let long = format!("\"{}\"", "x".repeat(64 << 10));
         let text = "${a} ".repeat(MAX_PLACEHOLDERS);
-        let expanded = Expandable::parse(&text).unwrap().expand(|_| Some(&long));
+        let expanded = Expandable::parse(&text).unwrap().expand(&mut MAX_GROWTH.clone(), |_| Some(&long));
         assert_eq!(expanded, Err(Unexpanded::Unfit), "it is too large");
         // a value that would complete an escape which the text has begun
         let halves = Expandable::parse(r#"{"a":"\u00${a}${b}"}"#).unwrap();
-        assert_eq!(halves.expand(|_| Some(r#""\"""#)), Err(Unexpanded::Unfit));
+        assert_eq!(halves.expand(&mut MAX_GROWTH.clone(), |_| Some(r#""\"""#)), Err(Unexpanded::Unfit));
+    }
+
+    #[test]
+    fn a_key_does_not_become_anothers() {
+        for (text, key, is_sent) in [
+            (r#"{"op":"read","o${k}":"write"}"#, "p", false),
+            (r#"{"op":"read","o${k}":"write"}"#, "q", true),
+            (r#"{"x":{"${k}op" :1,"op":"read"}}"#, "", false),
+            (r#"{"op":"read","x":"o${k}"}"#, "p", true),
+        ] {
+            let (key, mut growth) = (format!("{key:?}"), MAX_GROWTH);
+            let expanded = Expandable::parse(text).unwrap().expand(&mut growth, |_| Some(&key));
+            assert_eq!(expanded.is_ok(), is_sent, "{text} {expanded:?}");
+        }
+    }
+
+    #[test]
+    fn messages_that_go_out_together_grow_by_so_much_together() {
+        let (long, mut growth) = (format!("\"{}\"", "x".repeat(MAX_GROWTH / 4)), MAX_GROWTH);
+        let expandable = Expandable::parse("[${a},${a}]").unwrap();
+        assert!(expandable.expand(&mut growth, |_| Some(&long)).is_ok());
+        assert_eq!(expandable.expand(&mut growth, |_| Some(&long)), Err(Unexpanded::Unfit));
     }
 
     proptest! {
@@ -336,7 +379,7 @@ mod tests {
         fn json_stays_json(text in r#"[\[\]{}:,"\\ a1$]{0,12}(\$\{a\}[\[\]{}:,"\\ a1$]{0,8}){0,3}"#, value in r#"["\\a1\[ ]{0,6}"#) {
             let quoted = serde_json::Value::from(value).to_string();
             if let Ok(expandable) = Expandable::parse(&text)
-                && let Ok(whole) = expandable.expand(|_| Some(&quoted))
+                && let Ok(whole) = expandable.expand(&mut MAX_GROWTH.clone(), |_| Some(&quoted))
                 && serde_json::from_str::<IgnoredAny>(&expandable.to_string()).is_ok()
                 && expandable.names().next().is_some()
                 && text.trim_start().starts_with(['{', '[', '"'])

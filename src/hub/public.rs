@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Expandable, Fate, Hub, Payload, Publisher, Send, Unexpanded, now_us};
+use super::{Expandable, Fate, Hub, Payload, Publisher, Send, Unexpanded, expand::MAX_GROWTH, now_us};
 use crate::protocol::{Line, Public, PublicValues};
 
 /// The longest value that is captured, in bytes of its JSON.
@@ -115,17 +115,18 @@ impl Publisher {
         }
         let expanded = {
             let captures = self.hub().captures();
-            let expand = |payload: &Payload| match payload {
+            let mut growth = MAX_GROWTH;
+            let mut expand = |payload: &Payload| match payload {
                 Payload::Text(text) => Expandable::parse(text)
                     .map_err(|_| Unexpanded::Unfit) // it was looked at when it came
                     .and_then(|expandable| {
-                        expandable.expand(|name| captures.values.get(name).map(String::as_str))
+                        expandable.expand(&mut growth, |name| captures.values.get(name).map(String::as_str))
                     })
                     .map(Payload::Text),
                 Payload::Binary(bytes) => Ok(Payload::Binary(bytes.clone())),
             };
             expand(&send.payload).and_then(|payload| {
-                Ok((payload, send.rest.iter().map(expand).collect::<Result<Vec<_>, _>>()?))
+                Ok((payload, send.rest.iter().map(&mut expand).collect::<Result<Vec<_>, _>>()?))
             })
         };
         match expanded {

@@ -22,6 +22,7 @@ mod schema;
 mod snapshot;
 pub mod status;
 mod topic;
+mod twice;
 
 pub use answer::{Answer, answer_line};
 pub use gap::{Gap, UpstreamGap, Why};
@@ -40,3 +41,4 @@ pub use request::{
 pub use snapshot::SnapshotEnd;
 pub use status::{Ledger, ReloadResult, Status};
 pub use topic::{MAX_TOPIC, MessageTopic};
+pub(crate) use twice::says_twice;

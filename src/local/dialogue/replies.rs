@@ -224,7 +224,7 @@ pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8
             "a public capture that it names has no value yet: send it when a `public` line says it".into(),
         ),
         Fate::Unexpanded(Unexpanded::Unfit) => {
-            (Code::TooLarge, "with the values of its placeholders it is too large, or no JSON any more".into())
+            (Code::TooLarge, "with the values of its placeholders it is too large, no JSON any more, or has a key twice".into())
         }
         Fate::Unknown => (
             Code::Unknown,
