@@ -17,19 +17,20 @@ pub(super) const MAX_LOOKED_AT: u64 = 1 << 16;
 
 /// Picks from the entries from `from` on up to `to`, as many as go into one write: those that are `wanted`, but none
 /// after which another of its topic comes, and the lines that declare these, which `gap` makes. `from` must be held,
-/// and [`Log::link_topics`] be done up to `to`.
+/// and [`Log::link_topics`] be done up to `to`. `is_wanted` may say that it is enough for now, but not at once.
 pub(super) fn pick(
     picked: &mut Picked,
     log: &Log,
     (from, to): (u64, u64),
     format: Format,
-    mut is_wanted: impl FnMut(u64) -> bool,
+    mut is_wanted: impl FnMut(u64) -> Option<bool>,
     gap: impl Fn(Lost) -> Vec<u8>,
 ) {
     picked.begin(from);
     let mut lost: Option<Lost> = None;
     for seq in from..=to.min(from.saturating_add(MAX_LOOKED_AT - 1)) {
-        if is_wanted(seq) {
+        let Some(is_wanted) = is_wanted(seq) else { break };
+        if is_wanted {
             if log.next_of_topic(seq).is_some_and(|next| next <= to) {
                 let lost = lost.get_or_insert(Lost { from: seq, to: seq, count: 0, why: Why::Conflated });
                 (lost.to, lost.count) = (seq, lost.count + 1);

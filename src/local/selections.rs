@@ -22,6 +22,13 @@ mod held;
 const PIECE_BYTES: usize = 256 << 10;
 /// So many entries are gone through at once for one client that is behind; then the others have their turn.
 const MAX_LOOKED_AT: u64 = 1 << 16;
+/// So much is looked at for one write of a client that is behind, in [`TopicPattern::cost`]: some 0.1 ms. The last
+/// topic may take more. (In tests less, so that they come to it.)
+pub(super) const MAX_LOOKS: usize = if cfg!(test) { 1 << 4 } else { 1 << 11 };
+/// So much for all that is new: beyond, each client gets what it wants in its own turns.
+const MAX_LOOKS_AT_NEW: usize = if cfg!(test) { 1 << 5 } else { 1 << 15 };
+/// What it takes to look at a topic at all.
+const VIEW_COST: usize = 4;
 
 /// What of the log a client wants: what its listener lets through, and of that what it asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -71,7 +78,7 @@ impl Narrowing {
     }
 
     fn wants(&self, view: &TopicView<'_>) -> bool {
-        let any = |patterns: &[TopicPattern]| patterns.iter().any(|pattern| pattern.matches(view));
+        let any = |patterns: &[TopicPattern]| is_meant(patterns, view);
         let asks = |asked: &Asked| asked.held.has(view.topic()) || any(&asked.patterns);
         self.listener.as_deref().is_none_or(any) && self.client.as_ref().is_none_or(asks)
     }
@@ -85,10 +92,13 @@ impl Narrowing {
         }
     }
 
-    /// How many patterns there are to look at.
-    pub(super) fn patterns(&self) -> usize {
+    /// What it takes to look whether a topic is wanted, in [`TopicPattern::cost`].
+    pub(super) fn cost(&self) -> usize {
         let client = self.client.as_ref().map(|asked| &asked.patterns);
-        [self.listener.as_ref(), client].into_iter().flatten().map(|patterns| patterns.len()).sum()
+        let of = |patterns: &Rc<[TopicPattern]>| {
+            VIEW_COST + wild(patterns).iter().map(TopicPattern::cost).sum::<usize>()
+        };
+        [self.listener.as_ref(), client].into_iter().flatten().map(of).sum()
     }
 
     /// What the patterns take that the client asks for, in bytes.
@@ -98,12 +108,27 @@ impl Narrowing {
     }
 }
 
-/// The same patterns in the order that all have them in, each once.
+/// The same patterns in the order that all have them in, each once: those with wildcards first.
 fn normal(patterns: &[TopicPattern]) -> Rc<[TopicPattern]> {
     let mut patterns = patterns.to_vec();
-    patterns.sort_unstable();
+    patterns.sort_unstable_by(|one, other| {
+        (one.is_literal(), one.as_str()).cmp(&(other.is_literal(), other.as_str()))
+    });
     patterns.dedup();
     patterns.into()
+}
+
+/// Those of [`normal`] ones that have wildcards.
+fn wild(patterns: &[TopicPattern]) -> &[TopicPattern] {
+    &patterns[..patterns.partition_point(|pattern| !pattern.is_literal())]
+}
+
+/// Whether some of [`normal`] ones mean a topic.
+fn is_meant(patterns: &[TopicPattern], view: &TopicView<'_>) -> bool {
+    let wild = wild(patterns);
+    let literal = &patterns[wild.len()..];
+    literal.binary_search_by(|pattern| pattern.as_str().cmp(view.topic())).is_ok()
+        || wild.iter().any(|pattern| pattern.matches(view))
 }
 
 /// All selections that there are.
@@ -133,6 +158,8 @@ pub(super) struct Selections {
 struct Selection {
     serial: u64,
     narrowing: Narrowing,
+    /// [`Narrowing::cost`].
+    cost: usize,
     members: Vec<u64>,
     /// What it wants of what is new.
     fresh: Vec<u64>,
@@ -171,8 +198,8 @@ impl Selections {
         }
         let serial = self.next_serial;
         self.next_serial += 1;
-        let selection =
-            Selection { serial, narrowing: narrowing.clone(), members: vec![client], fresh: Vec::new() };
+        let (cost, members, fresh) = (narrowing.cost(), vec![client], Vec::new());
+        let selection = Selection { serial, narrowing: narrowing.clone(), cost, members, fresh };
         let at = match self.free.pop() {
             Some(at) => {
                 self.all[at] = Some(selection);
@@ -214,7 +241,7 @@ impl Selections {
             self.touched.extend(self.by_serial.values());
             return;
         }
-        let mut to_all = false;
+        let (mut to_all, mut looks) = (false, MAX_LOOKS_AT_NEW);
         for seq in from..=head {
             match log.topic_of(seq) {
                 TopicOf::None => {}
@@ -225,7 +252,11 @@ impl Selections {
                     }
                 }
                 TopicOf::Topic { number, serial, name } => {
-                    self.ask(number, serial, name);
+                    let looked = self.ask(number, serial, name);
+                    if looked > looks {
+                        return self.leave_to_turns();
+                    }
+                    looks -= looked;
                     let Selections { topics, all, touched, .. } = self;
                     for at in topics[number].selections() {
                         let Some(selection) = &mut all[at] else { continue };
@@ -242,6 +273,13 @@ impl Selections {
             self.touched.extend(self.by_serial.values());
         }
         self.scanned = Some((from, head));
+    }
+
+    /// Too much is to be looked at: all are told of what is new, and get of it what they want in their turns.
+    fn leave_to_turns(&mut self) {
+        self.all.iter_mut().flatten().for_each(|selection| selection.fresh.clear());
+        self.touched.clear();
+        self.touched.extend(self.by_serial.values());
     }
 
     /// The clients of the selections that want something of what is new, one selection after another.
@@ -283,8 +321,10 @@ impl Selections {
                 None => head + 1,
             };
         } else {
+            let mut looks = MAX_LOOKS;
             for seq in from..=head.min(from + MAX_LOOKED_AT) {
-                if self.wants(log, at, seq) && !picked.add(log, seq, format, PIECE_BYTES) {
+                let Some(is_wanted) = self.wants(log, at, seq, &mut looks) else { break };
+                if is_wanted && !picked.add(log, seq, format, PIECE_BYTES) {
                     break;
                 }
                 picked.to = seq + 1;
@@ -295,20 +335,25 @@ impl Selections {
         &self.picked
     }
 
-    /// Whether a selection wants an entry that the log holds.
-    pub(super) fn wants(&mut self, log: &Log, at: usize, seq: u64) -> bool {
-        match log.topic_of(seq) {
+    /// Whether a selection wants an entry that the log holds. It takes what it looks at from `looks`; `None` where
+    /// nothing is left of that.
+    pub(super) fn wants(&mut self, log: &Log, at: usize, seq: u64, looks: &mut usize) -> Option<bool> {
+        if *looks == 0 {
+            return None;
+        }
+        Some(match log.topic_of(seq) {
             TopicOf::None => false,
             TopicOf::Everybody => true,
             TopicOf::Topic { number, serial, name } => {
-                self.ask(number, serial, name);
+                *looks = looks.saturating_sub(self.ask(number, serial, name));
                 self.topics[number].is_wanted_by(at)
             }
-        }
+        })
     }
 
-    /// Asks those selections whether they want a topic that weren't asked yet.
-    fn ask(&mut self, number: usize, serial: u64, name: &str) {
+    /// Asks those selections whether they want a topic that weren't asked yet. What that took, in
+    /// [`TopicPattern::cost`].
+    fn ask(&mut self, number: usize, serial: u64, name: &str) -> usize {
         if self.topics.len() <= number {
             self.topics.resize_with(number + 1, Known::default);
         }
@@ -317,14 +362,16 @@ impl Selections {
             *known = Known { serial, ..Known::default() };
         }
         if known.asked == self.next_serial {
-            return;
+            return 0;
         }
-        let view = TopicView::new(name);
+        let (view, mut looked) = (TopicView::new(name), 0);
         for at in self.by_serial.range(known.asked..).map(|(_, at)| *at) {
-            let wants = self.all[at].as_ref().is_some_and(|selection| selection.narrowing.wants(&view));
-            known.set(at, wants);
+            let Some(selection) = &self.all[at] else { continue };
+            known.set(at, selection.narrowing.wants(&view));
+            looked += selection.cost;
         }
         known.asked = self.next_serial;
+        looked
     }
 }
 

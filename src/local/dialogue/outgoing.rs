@@ -352,15 +352,10 @@ impl Outgoing {
     }
 
     /// Goes on with the snapshot, for [`Next::Snapshot`]: a piece of it is what comes next. `wants` says which values the
-    /// client may have, each at the cost of looking at so many patterns.
-    pub(in crate::local) fn go_on(
-        &mut self,
-        log: &Log,
-        patterns: usize,
-        wants: impl Fn(&LastValue<'_>) -> bool,
-    ) {
+    /// client may have, each at the cost of so many looks.
+    pub(in crate::local) fn go_on(&mut self, log: &Log, cost: usize, wants: impl Fn(&LastValue<'_>) -> bool) {
         if let Some(snapshot) = &mut self.snapshot {
-            snapshot.go_on(log, patterns, wants, &mut self.replies);
+            snapshot.go_on(log, cost, wants, &mut self.replies);
             self.charge();
             self.end_snapshot();
         }

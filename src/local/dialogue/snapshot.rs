@@ -17,8 +17,8 @@ mod tests;
 const PIECE_BYTES: usize = 32 << 10;
 /// A line that is longer isn't copied.
 const LONG: usize = 16 << 10;
-/// So many patterns are looked at for one piece; then others have their turn.
-const MAX_LOOKS: usize = 1 << 14;
+/// So many values and patterns are looked at for one piece; then others have their turn.
+const MAX_LOOKS: usize = 1 << 11;
 
 /// How far it is.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Snapshot {
     pub(super) fn go_on(
         &mut self,
         log: &Log,
-        patterns: usize,
+        cost: usize,
         wants: impl Fn(&LastValue<'_>) -> bool,
         out: &mut Vec<u8>,
     ) {
@@ -91,7 +91,7 @@ impl Snapshot {
                 (added, self.count) = (added + value.line.len(), self.count + 1);
             }
             self.next = value.seq + 1;
-            looks = looks.saturating_sub(1 + patterns);
+            looks = looks.saturating_sub(1 + cost);
             if looks == 0 {
                 return;
             }

@@ -17,6 +17,7 @@ use super::{
 use crate::local::{
     dialogue::{outgoing::Next, replies},
     latest::{self, MAX_LOOKED_AT},
+    selections::MAX_LOOKS,
 };
 
 /// So many writes for one client in a row; then the others have their turn.
@@ -111,7 +112,7 @@ impl Fanout {
                     Next::Close => return Turn::Close,
                     Next::Lost => return Turn::Lost,
                     Next::Snapshot => {
-                        outgoing.go_on(log, narrowing.patterns(), |value| narrowing.wants_on(value.topic));
+                        outgoing.go_on(log, narrowing.cost(), |value| narrowing.wants_on(value.topic));
                         continue;
                     }
                     Next::Pick { from, latest_to } => {
@@ -121,8 +122,11 @@ impl Fanout {
                                 if !log.link_topics(MAX_LOOKED_AT) {
                                     return Turn::Over;
                                 }
-                                let is_wanted =
-                                    |seq| selection.is_none_or(|at| selections.wants(log, at, seq));
+                                let mut looks = MAX_LOOKS;
+                                let is_wanted = |seq| match selection {
+                                    Some(at) => selections.wants(log, at, seq, &mut looks),
+                                    None => Some(true),
+                                };
                                 latest::pick(
                                     &mut latest,
                                     log,

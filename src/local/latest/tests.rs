@@ -78,7 +78,7 @@ impl Rig {
                             (crate::hub::TopicOf::Topic { name, .. }, Some(names)) => names.contains(&name),
                             (crate::hub::TopicOf::None, Some(_)) => false,
                         };
-                        pick(picked, log, (from, to), Format::Envelope, is_wanted, gap);
+                        pick(picked, log, (from, to), Format::Envelope, |seq| Some(is_wanted(seq)), gap);
                         let taken = picked.bytes()[..room.min(picked.bytes().len())].to_vec();
                         outgoing.wrote_picked(log, picked, taken.len());
                         if taken.is_empty() {

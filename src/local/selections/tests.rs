@@ -413,3 +413,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_that_is_behind_has_no_more_looked_at_for_a_write_than_it_may() {
+    let mut stage = Stage::new();
+    for n in 0..100 {
+        stage.publish(MessageTopic::new(format!("t.{n}")), 1);
+    }
+    let patterns: Vec<_> =
+        (0..10).map(|n| crate::config::TopicPattern::parse(&format!("u{n}.*")).unwrap()).collect();
+    let narrowing = Narrowing::default().asking(Some(&patterns), &[]);
+    let (cost, log) = (narrowing.cost(), stage.hub.log());
+    assert!(cost > patterns.len());
+    let at = stage.selections.join(narrowing, 7, log.head());
+    let mut from = 1;
+    while from <= log.head() {
+        let picked = stage.selections.pick(&log, at, Format::Envelope, from);
+        assert!(picked.to > from, "it goes on");
+        assert!((picked.to - from) as usize <= MAX_LOOKS.div_ceil(cost), "{from} to {}", picked.to);
+        from = picked.to;
+    }
+    // what was looked at is known
+    let picked = stage.selections.pick(&log, at, Format::Envelope, 1);
+    assert_eq!(picked.to, 101);
+}
+
+#[test]
+fn names_without_wildcards_are_found_and_not_gone_through() {
+    let patterns = |texts: &[String]| {
+        texts.iter().map(|text| crate::config::TopicPattern::parse(text).unwrap()).collect::<Vec<_>>()
+    };
+    let names: Vec<_> = (0..500).map(|n| format!("t.{n}")).collect();
+    let narrowing = Narrowing::default().asking(Some(&patterns(&names)), &[]);
+    assert!(narrowing.cost() < 10);
+    let mixed =
+        Narrowing::default().asking(Some(&patterns(&[&names[..], &["u.*".to_owned()]].concat())), &[]);
+    for (topic, is_wanted) in [("t.0", true), ("t.499", true), ("t.500", false), ("t", false), ("u.x", true)]
+    {
+        assert_eq!(mixed.wants_on(Some(topic)), is_wanted, "{topic}");
+        assert_eq!(narrowing.wants_on(Some(topic)), is_wanted && topic != "u.x", "{topic}");
+    }
+}
