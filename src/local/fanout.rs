@@ -287,6 +287,11 @@ impl Fanout {
         self.hears(id) && self.listens(id)
     }
 
+    /// Whether a client gets entries: what it had the right to when it came.
+    pub(super) fn receives(&self, id: u64) -> bool {
+        self.0.clients.borrow().get(id).is_some_and(|client| client.about.receive)
+    }
+
     /// Whether what a client says is still listened to.
     pub(super) fn listens(&self, id: u64) -> bool {
         self.0.clients.borrow().get(id).is_some_and(|client| !client.outgoing.is_cut_off())

@@ -193,3 +193,32 @@ fn what_a_step_that_is_a_request_was_answered_is_there_as_well() {
     let lines = snapshot(&mut client, json!({}));
     assert_eq!((lines.len(), &lines[0]["json"]["session"]), (2, &json!(7)), "{lines:?}");
 }
+
+#[test]
+fn who_may_receive_only_since_a_reload_connects_anew_and_gets_no_last_values_that_are_not_for_it() {
+    let server = Server::bind();
+    let listener = |lines: &str| {
+        let listeners = format!(
+            "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.strict\"\nprivileged = false\n{lines}"
+        );
+        server.config() + RETAIN + &listeners
+    };
+    let daemon = Daemon::start(&listener("rights = [\"send\"]\n"));
+    let mut upstream = server.accept();
+    let mut all = daemon.client();
+    link_is_up(&mut all);
+    for (n, topic) in ["a.x", "b.x"].into_iter().enumerate() {
+        say(&mut upstream, topic, n as u64);
+        all.message();
+    }
+    let strict = daemon.path().join("wsfan.sock.strict");
+    let mut early = Client::connect(&strict);
+    daemon.rewrite(&listener("rights = [\"receive\"]\ntopics = [\"a.*\"]\n"));
+    let reloaded = all.request(json!({"op": "reload"}));
+    assert_eq!(reloaded["result"], "applied", "{reloaded}");
+    let refused = early.request(json!({"op": "attach", "snapshot": true}));
+    assert_eq!(refused["code"], "forbidden", "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("connect anew"), "{refused}");
+    assert_eq!(early.request(json!({"op": "ping"}))["result"], "pong", "nothing comes before");
+    assert_eq!(said(&snapshot(&mut Client::connect(&strict), json!({}))), [("a.x", 0)]);
+}

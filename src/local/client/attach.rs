@@ -40,6 +40,11 @@ impl ClientReader {
             let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
             return refuse(Code::BadRequest, &message);
         }
+        if !self.fanout.receives(self.id) {
+            let message = "this connection began without the right \"receive\", which a reload gives only to those \
+                           who connect anew: do that";
+            return refuse(Code::Forbidden, message);
+        }
         if snapshot && self.hub.log().retained().is_none() {
             let message = "nothing is retained: topics.retain isn't configured, nor a step's `retain`";
             return refuse(Code::Unsupported, message);
