@@ -50,83 +50,78 @@ pub fn parse(line: &[u8]) -> Result<Request<'_>, Bad<'_>> {
     if expand && !matches!(fields.op.as_deref(), Some("send" | "request")) {
         return bad(id, Code::BadRequest, "`expand` goes with `send` and `request`".to_owned());
     }
+    match op(fields) {
+        Ok(op) => Ok(Request { id, op, expand }),
+        Err((code, message)) => bad(id, code, message),
+    }
+}
+
+/// What is asked, with what goes with it.
+fn op(fields: Fields<'_>) -> Result<Op<'_>, (Code, String)> {
     let op = match fields.op.as_deref() {
-        Some("send") => {
-            let Fields { json, text, binary, messages, .. } = fields;
-            let payload = Payload { json, text, binary };
-            let read = match messages {
-                Some(messages) if payload.is_empty() => unit(&messages),
-                Some(_) => {
-                    Err("a send has `messages`, or one of `json`, `text` and `binary`, not both".to_owned())
-                }
-                None => Content::read(payload, "a send").map(Op::Send),
-            };
-            match read {
-                Ok(op) => op,
-                Err(message) => return bad(id, Code::BadRequest, message),
-            }
+        Some("send") => send(fields),
+        Some("attach") => attach(fields),
+        Some("request") => request(&fields),
+        Some("cancel") => {
+            let needed = "a cancel needs `request`, the id of the request that it is about";
+            fields.request.map(|request| Op::Cancel { request }).ok_or_else(|| needed.to_owned())
         }
-        Some("attach") => {
-            let is_good = |name: &str| {
-                (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
-            };
-            if fields.name.as_deref().is_some_and(|name| !is_good(name)) {
-                let message =
-                    format!("a name has 1 to {MAX_NAME} characters, and none that controls a terminal");
-                return bad(id, Code::BadRequest, message);
-            }
-            if fields.takeover && fields.name.is_none() {
-                return bad(id, Code::BadRequest, "`takeover` goes with `name`".to_owned());
-            }
-            let Fields { since, name, takeover, topics, answers, snapshot, .. } = fields;
-            Op::Attach(Attach { since, name, takeover, topics, answers, snapshot })
+        Some("ack") => {
+            let needed = "an ack needs `seq`, the newest entry that is taken";
+            fields.seq.map(|seq| Op::Ack { seq }).ok_or_else(|| needed.to_owned())
         }
-        Some("request") => match request(&fields) {
-            Ok(op) => op,
-            Err(message) => return bad(id, Code::BadRequest, message),
-        },
-        Some("cancel") => match fields.request {
-            Some(request) => Op::Cancel { request },
-            None => {
-                let message = "a cancel needs `request`, the id of the request that it is about";
-                return bad(id, Code::BadRequest, message.to_owned());
-            }
-        },
-        Some("ack") => match fields.seq {
-            Some(seq) => Op::Ack { seq },
-            None => {
-                return bad(
-                    id,
-                    Code::BadRequest,
-                    "an ack needs `seq`, the newest entry that is taken".to_owned(),
-                );
-            }
-        },
-        Some(op @ ("subscribe" | "unsubscribe")) => match fields.topics {
-            Some(topics) if !topics.is_empty() => match op {
-                "subscribe" => Op::Subscribe { topics, json: fields.json },
-                _ => Op::Unsubscribe { topics },
-            },
-            _ => {
-                let message = format!("`{op}` needs `topics`, a list of at least one");
-                return bad(id, Code::BadRequest, message);
-            }
-        },
-        Some("status") => Op::Status,
-        Some("reconnect") => Op::Reconnect,
-        Some("close") => Op::Close,
-        Some("open") => Op::Open,
-        Some("reload") => Op::Reload,
-        Some("ping") => Op::Ping,
+        Some("subscribe") => {
+            let json = fields.json;
+            topics(fields).map(|topics| Op::Subscribe { topics, json })
+        }
+        Some("unsubscribe") => topics(fields).map(|topics| Op::Unsubscribe { topics }),
+        Some("status") => Ok(Op::Status),
+        Some("reconnect") => Ok(Op::Reconnect),
+        Some("close") => Ok(Op::Close),
+        Some("open") => Ok(Op::Open),
+        Some("reload") => Ok(Op::Reload),
+        Some("ping") => Ok(Op::Ping),
         Some(other) => {
-            let known = "send, request, cancel, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, reload and \
-                         ping";
+            let known = "send, request, cancel, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, \
+                         reload and ping";
             let shown: String = other.chars().take(40).collect();
-            return bad(id, Code::UnknownOp, format!("there is no op {shown:?}; there are {known}"));
+            return Err((Code::UnknownOp, format!("there is no op {shown:?}; there are {known}")));
         }
-        None => return bad(id, Code::BadRequest, "the line has no `op`".to_owned()),
+        None => Err("the line has no `op`".to_owned()),
     };
-    Ok(Request { id, op, expand })
+    op.map_err(|message| (Code::BadRequest, message))
+}
+
+/// A message, or several as a unit.
+fn send(fields: Fields<'_>) -> Result<Op<'_>, String> {
+    let Fields { json, text, binary, messages, .. } = fields;
+    let payload = Payload { json, text, binary };
+    match messages {
+        Some(messages) if payload.is_empty() => unit(&messages),
+        Some(_) => Err("a send has `messages`, or one of `json`, `text` and `binary`, not both".to_owned()),
+        None => Content::read(payload, "a send").map(Op::Send),
+    }
+}
+
+/// A place to go on from, and a name.
+fn attach(fields: Fields<'_>) -> Result<Op<'_>, String> {
+    let Fields { since, name, takeover, topics, answers, snapshot, .. } = fields;
+    let is_good =
+        |name: &str| (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control);
+    if name.as_deref().is_some_and(|name| !is_good(name)) {
+        return Err(format!("a name has 1 to {MAX_NAME} characters, and none that controls a terminal"));
+    }
+    if takeover && name.is_none() {
+        return Err("`takeover` goes with `name`".to_owned());
+    }
+    Ok(Op::Attach(Attach { since, name, takeover, topics, answers, snapshot }))
+}
+
+/// The topics that `subscribe` and `unsubscribe` are about.
+fn topics(fields: Fields<'_>) -> Result<Vec<Cow<'_, str>>, String> {
+    let Fields { op, topics, .. } = fields;
+    let missing = || format!("`{}` needs `topics`, a list of at least one", op.unwrap_or_default());
+    topics.filter(|topics| !topics.is_empty()).ok_or_else(missing)
 }
 
 /// A request, whose answer needs a name.
