@@ -6,6 +6,9 @@
 
 use std::{cell::Cell, rc::Rc};
 
+mod unread;
+
+use self::unread::Unread;
 use super::{snapshot::Snapshot, trail::Trail};
 use crate::hub::{Ahead, Cursor, LastValue, Ledger, Log, Lost, Picked, Stretch, ToldLost};
 
@@ -14,9 +17,7 @@ use crate::hub::{Ahead, Cursor, LastValue, Ledger, Log, Lost, Picked, Stretch, T
 pub(in crate::local) struct Outgoing {
     /// `None` for a client that may not receive.
     cursor: Option<Cursor>,
-    replies: Vec<u8>,
-    /// How much of `replies` is written.
-    written: usize,
+    replies: Unread,
     /// A move of the cursor that waits for the end of a line.
     seek: Option<Seek>,
     /// The last values that come before the next entry.
@@ -32,9 +33,6 @@ pub(in crate::local) struct Outgoing {
     total: u64,
     /// Of a client with a name: how far it surely has come.
     trail: Option<Box<Trail>>,
-    /// What `replies` takes, and what those of all clients take together.
-    charged: usize,
-    unread: Rc<Cell<usize>>,
 }
 
 /// How far the end of the connection has come.
@@ -89,18 +87,13 @@ impl Outgoing {
     /// So many bytes of replies may lie unread before the client is read no further.
     pub(in crate::local) const MAX_REPLIES: usize = 64 << 10;
 
-    /// So much of the replies may be written and still held.
-    const MAX_WRITTEN: usize = 64 << 10;
-
     /// A client's outgoing side; without a cursor it sees replies only. `unread` counts the memory of all
     /// clients' replies.
     pub(in crate::local) fn new(cursor: Option<Cursor>, unread: Rc<Cell<usize>>) -> Outgoing {
-        let (replies, written, seek) = (Vec::new(), 0, None);
         Outgoing {
             cursor,
-            replies,
-            written,
-            seek,
+            replies: Unread::new(unread),
+            seek: None,
             snapshot: None,
             is_held_back: false,
             whole_to: 0,
@@ -108,8 +101,6 @@ impl Outgoing {
             deaf: false,
             total: 0,
             trail: None,
-            charged: 0,
-            unread,
         }
     }
 
@@ -118,8 +109,7 @@ impl Outgoing {
     pub(in crate::local) fn reply(&mut self, lines: &[u8]) {
         // once the end is at hand, nobody is there to read them
         if !self.deaf && !self.is_cut_off() {
-            self.replies.extend_from_slice(lines);
-            self.charge();
+            self.replies.add(lines);
         }
     }
 
@@ -131,8 +121,8 @@ impl Outgoing {
     /// Nothing that is written reaches the client any more. It may have said something before.
     pub(in crate::local) fn deafen(&mut self) {
         self.deaf = true;
-        (self.replies, self.written, self.seek, self.snapshot) = (Vec::new(), 0, None, None);
-        self.charge();
+        self.replies.clear();
+        (self.seek, self.snapshot) = (None, None);
         if let Some(cursor) = &mut self.cursor {
             cursor.abandon();
         }
@@ -145,7 +135,7 @@ impl Outgoing {
 
     /// The bytes of replies that are not written yet.
     pub(in crate::local) fn unread_replies(&self) -> usize {
-        self.replies.len() - self.written
+        self.replies.bytes().len()
     }
 
     /// Adds reply lines, as [`Outgoing::reply`], and moves the cursor as soon as the line under way
@@ -213,7 +203,7 @@ impl Outgoing {
                 return Next::Write(self.cursor.as_ref().map_or(&[], |cursor| cursor.rest_of_line(log)));
             }
         } else if self.unread_replies() > 0 {
-            return Next::Write(&self.replies[self.written..]);
+            return Next::Write(self.replies.bytes());
         }
         if !self.is_cut_off() && !self.is_held_back {
             if self.snapshot.is_some() {
@@ -232,8 +222,8 @@ impl Outgoing {
                 Next::Wait
             }
             LastWords::AfterData(words) | LastWords::CutOff(words) if !words.is_empty() => {
-                (self.replies, self.written) = (words, 0);
-                Next::Write(&self.replies)
+                self.replies.replace(words);
+                Next::Write(self.replies.bytes())
             }
             LastWords::AfterData(_) | LastWords::CutOff(_) | LastWords::Said => Next::Close,
         }
@@ -246,13 +236,7 @@ impl Outgoing {
             snapshot.wrote(written);
             self.end_snapshot();
         } else if self.at_line_start() && self.unread_replies() > 0 {
-            self.written += written;
-            if self.unread_replies() == 0 {
-                (self.replies, self.written) = (Vec::new(), 0);
-            } else if self.written > Outgoing::MAX_WRITTEN {
-                self.replies.drain(..std::mem::take(&mut self.written));
-            }
-            self.charge();
+            self.replies.wrote(written);
         } else if let Some(cursor) = &mut self.cursor {
             cursor.wrote(log, written);
             self.apply_seek();
@@ -302,8 +286,7 @@ impl Outgoing {
             self.apply_seek();
         }
         if !told.rest.is_empty() {
-            self.replies.extend_from_slice(told.rest); // there are no others, which would have gone before
-            self.charge();
+            self.replies.add(told.rest); // there are no others, which would have gone before
         }
         if self.trail.is_some() {
             self.note();
@@ -355,8 +338,7 @@ impl Outgoing {
     /// client may have, each at the cost of so many looks.
     pub(in crate::local) fn go_on(&mut self, log: &Log, cost: usize, wants: impl Fn(&LastValue<'_>) -> bool) {
         if let Some(snapshot) = &mut self.snapshot {
-            snapshot.go_on(log, cost, wants, &mut self.replies);
-            self.charge();
+            self.replies.add_by(|replies| snapshot.go_on(log, cost, wants, replies));
             self.end_snapshot();
         }
     }
@@ -382,8 +364,7 @@ impl Outgoing {
     pub(in crate::local) fn declare(&mut self, log: &Log, lines: impl FnOnce(Lost) -> Vec<u8>) {
         if let Some(lost) = self.cursor.as_mut().and_then(|cursor| cursor.skip_lost(log)) {
             // not bounded as replies are: one is due only when all before it is out
-            self.replies.extend_from_slice(&lines(lost));
-            self.charge();
+            self.replies.add(&lines(lost));
         }
     }
 
@@ -440,13 +421,7 @@ impl Outgoing {
     /// log, or replies.
     pub(in crate::local) fn holds(&self) -> bool {
         let has_line = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.line().is_some());
-        self.charged > 0 || has_line || self.cursor.as_ref().is_some_and(Cursor::is_kept)
-    }
-
-    fn charge(&mut self) {
-        let memory = self.replies.capacity();
-        self.unread.set(self.unread.get() + memory - self.charged);
-        self.charged = memory;
+        self.replies.hold() || has_line || self.cursor.as_ref().is_some_and(Cursor::is_kept)
     }
 
     fn apply_seek(&mut self) {
@@ -456,12 +431,6 @@ impl Outgoing {
             cursor.seek(seek.after, seek.start);
             cursor.narrow(seek.narrow);
         }
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        self.unread.set(self.unread.get() - self.charged);
     }
 }
 
