@@ -9,7 +9,7 @@ use crate::{
     config::{MAX_TOPIC_PATTERNS, TopicPattern},
     hub::Lost,
     local::dialogue::{outgoing::Seek, replies},
-    protocol::{Attach, Code, Done, Why},
+    protocol::{Attach, Code, Done, Since, Why},
 };
 
 impl ClientReader {
@@ -34,27 +34,12 @@ impl ClientReader {
             self.fanout.reply(self.id, &replies::error(id, code, message));
             self.fanout.begin(self.id);
         };
-        if let Some(since) =
-            since.as_ref().filter(|since| since.epoch == self.hub.epoch() && since.seq > head)
-        {
+        let is_ahead = |since: &&Since<'_>| since.epoch == self.hub.epoch() && since.seq > head;
+        if let Some(since) = since.as_ref().filter(is_ahead) {
             let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
             return refuse(Code::BadRequest, &message);
         }
-        if !self.fanout.receives(self.id) {
-            let message = "this connection began without the right \"receive\", which a reload gives only to those \
-                           who connect anew: do that";
-            return refuse(Code::Forbidden, message);
-        }
-        if snapshot && self.hub.log().retained().is_none() {
-            let message = "nothing is retained: topics.retain isn't configured, nor a step's `retain`";
-            return refuse(Code::Unsupported, message);
-        }
-        if !self.fanout.has_room_for(self.id, topics.as_deref()) {
-            let message = "the topics that clients ask for take all the room that there is for them, or this user's \
-                           share: ask for fewer";
-            return refuse(Code::NoRoom, message);
-        }
-        if let Err((code, message)) = if answers { self.may_claim() } else { Ok(()) } {
+        if let Err((code, message)) = self.may_have(topics.as_deref(), answers, snapshot) {
             return refuse(code, &message);
         }
         let claim = |name: &str| self.fanout.claim(self.id, self.peer.uid, name, takeover);
@@ -91,6 +76,30 @@ impl ClientReader {
             lines.extend_from_slice(&self.fanout.gap(&replies::gap(lost)));
         }
         self.fanout.seek(self.id, Seek { after, start, head, snapshot, narrow: None }, &lines);
+    }
+
+    /// What keeps it from having entries, these topics, the answers to the server's requests, or the last values.
+    fn may_have(
+        &self,
+        topics: Option<&[TopicPattern]>,
+        answers: bool,
+        snapshot: bool,
+    ) -> Result<(), (Code, String)> {
+        if !self.fanout.receives(self.id) {
+            let why = "this connection began without the right \"receive\", which a reload gives only to those \
+                       who connect anew: do that";
+            return Err((Code::Forbidden, why.to_owned()));
+        }
+        if snapshot && self.hub.log().retained().is_none() {
+            let why = "nothing is retained: topics.retain isn't configured, nor a step's `retain`";
+            return Err((Code::Unsupported, why.to_owned()));
+        }
+        if !self.fanout.has_room_for(self.id, topics) {
+            let why = "the topics that clients ask for take all the room that there is for them, or this user's \
+                       share: ask for fewer";
+            return Err((Code::NoRoom, why.to_owned()));
+        }
+        if answers { self.may_claim() } else { Ok(()) }
     }
 
     pub(super) fn acknowledge(&self, id: Option<&RawValue>, seq: u64) {
