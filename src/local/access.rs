@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     budget::rates::Rates,
-    dialogue::rights::{self, Members, Who},
+    dialogue::rights::{self, Identity, Members},
     seldom::Seldom,
     socket::{self, Ids, Peer, own_uid},
 };
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) fn own_grant(listener: &Listener) -> Grant {
     // the daemon's own user is not known here, so that it is taken for any other
     const NOBODY: u32 = u32::MAX;
-    let own = UnixStream::pair().and_then(|(one, _)| socket::who(&one));
+    let own = UnixStream::pair().and_then(|(one, _)| socket::identity(&one));
     match (own, Ids::of(listener)) {
         (Ok(who), Ok(ids)) => rights::of(listener, &ids.members, &who, NOBODY).clone(),
         _ => listener.grant.clone(),
@@ -65,19 +65,19 @@ impl Access {
     }
 
     /// What a client may do now.
-    pub(super) fn of(&self, who: &Who) -> Ref<'_, Grant> {
+    pub(super) fn of(&self, who: &Identity) -> Ref<'_, Grant> {
         Ref::map(self.config(), |config| rights::of(config, &self.members.borrow(), who, self.own_uid))
     }
 
     /// The topics that a client gets messages of, and may subscribe to; all where nothing is said. What the listener
     /// says of them is for those, too, who may do everything: it is what this socket is for.
-    pub(super) fn topics_of(&self, who: &Who) -> Option<Vec<TopicPattern>> {
+    pub(super) fn topics_of(&self, who: &Identity) -> Option<Vec<TopicPattern>> {
         let config = self.config();
         rights::topics_of(&config, &self.members.borrow(), who, self.own_uid).map(<[TopicPattern]>::to_vec)
     }
 
     /// Whether a client may have a topic.
-    pub(super) fn may_have(&self, who: &Who, topic: &str) -> bool {
+    pub(super) fn may_have(&self, who: &Identity, topic: &str) -> bool {
         let (config, members) = (self.config(), self.members.borrow());
         rights::topics_of(&config, &members, who, self.own_uid).is_none_or(|patterns| {
             let view = TopicView::new(topic);
@@ -86,12 +86,12 @@ impl Access {
     }
 
     /// Whether a client may subscribe to topics at all.
-    pub(super) fn may_subscribe(&self, who: &Who) -> bool {
+    pub(super) fn may_subscribe(&self, who: &Identity) -> bool {
         rights::missing(&self.of(who), &Op::Subscribe { topics: Vec::new(), json: None }).is_none()
     }
 
     /// Whether a client may claim the answers to the server.
-    pub(super) fn may_claim_answers(&self, who: &Who) -> bool {
+    pub(super) fn may_claim_answers(&self, who: &Identity) -> bool {
         let attach = Op::Attach(Attach { answers: true, ..Attach::default() });
         rights::missing(&self.of(who), &attach).is_none()
     }
@@ -100,7 +100,7 @@ impl Access {
     pub(super) fn refuses<'a>(
         &self,
         now: Instant,
-        who: &Who,
+        who: &Identity,
         messages: impl Iterator<Item = &'a Payload> + Clone,
     ) -> Option<(Code, String)> {
         let grant = self.of(who);
@@ -116,7 +116,7 @@ impl Access {
     /// What keeps a client from subscribing to a topic, but for how much it has sent.
     pub(super) fn refuses_topic(
         &self,
-        who: &Who,
+        who: &Identity,
         terms: &Subscriptions,
         topic: &str,
         json: Option<&str>,
@@ -130,7 +130,12 @@ impl Access {
     }
 
     /// What keeps a client from having so many messages said about topics now. If nothing does, they are counted.
-    pub(super) fn refuses_topics(&self, now: Instant, who: &Who, messages: usize) -> Option<(Code, String)> {
+    pub(super) fn refuses_topics(
+        &self,
+        now: Instant,
+        who: &Identity,
+        messages: usize,
+    ) -> Option<(Code, String)> {
         self.exceeds_rate(&self.of(who), now, who, messages).map(|rate| {
             let why = format!(
                 "this listener lets you send {rate} messages (rate), and for these topics it takes {messages}: \
@@ -141,7 +146,7 @@ impl Access {
     }
 
     /// Which rate so many messages are over. If none, they are counted.
-    fn exceeds_rate(&self, grant: &Grant, now: Instant, who: &Who, messages: usize) -> Option<String> {
+    fn exceeds_rate(&self, grant: &Grant, now: Instant, who: &Identity, messages: usize) -> Option<String> {
         if grant.rate.is_empty() || self.rates.borrow_mut().take(now, who.uid, messages, &grant.rate) {
             return None;
         }

@@ -22,7 +22,7 @@ use super::{
     dialogue::{
         lines::{LineBuffer, TooLong},
         replies,
-        rights::{self, Who},
+        rights::{self, Identity},
     },
     fanout::Fanout,
     socket::{self, Peer},
@@ -57,7 +57,7 @@ pub(super) struct ClientReader {
     pub(super) id: u64,
     pub(super) _counted: Counted,
     pub(super) peer: Peer,
-    pub(super) who: Who,
+    pub(super) who: Identity,
     pub(super) format: Format,
     /// Its listener's settings, which a reload may change.
     pub(super) access: Rc<Access>,

@@ -19,7 +19,7 @@ use super::{
     access::Access,
     budget::headcount::{Full, Headcount, Most},
     client::ClientReader,
-    dialogue::{replies, rights::Who},
+    dialogue::{replies, rights::Identity},
     fanout::{About, Fanout},
     seldom::Seldom,
     socket::{self, BindError, Bound, Ids, Peer},
@@ -165,7 +165,7 @@ impl Listener {
             let message = "the daemon has nearly as many files open as it may (LimitNOFILE in its unit)";
             return self.refuse(&stream, message);
         }
-        let who = socket::who(&stream)?;
+        let who = socket::identity(&stream)?;
         let rights = self.access.of(&who).rights;
         // nothing but a send is long
         let max_line = if rights.send { config.max_line } else { config.max_line.min(MAX_REQUEST) };
@@ -275,7 +275,7 @@ impl Handle {
 
     /// Dismisses those who receive and have no right to any more.
     pub(crate) fn withdraw(&self) {
-        let may_receive = |who: &Who| self.access.of(who).rights.receive;
+        let may_receive = |who: &Identity| self.access.of(who).rights.receive;
         self.fanout.dismiss_of(&self.path(), |about| about.receive && !may_receive(&about.who));
     }
 

@@ -24,7 +24,7 @@ mod error;
 mod names;
 mod outlook;
 
-use super::{dialogue::rights::Who, sys::peer_groups};
+use super::{dialogue::rights::Identity, sys::peer_groups};
 
 pub(super) use self::bound::Bound;
 pub(crate) use self::{error::BindError, names::Ids, outlook::outlook};
@@ -48,13 +48,13 @@ pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
 }
 
 /// Who is at the other end, as rules look at it: the user, and all groups of its process when it connected.
-pub(super) fn who(stream: &UnixStream) -> io::Result<Who> {
+pub(super) fn identity(stream: &UnixStream) -> io::Result<Identity> {
     let credentials = socket_peercred(stream)?;
     let mut groups = peer_groups::of_peer(stream)?;
     groups.push(credentials.gid.as_raw());
     groups.sort_unstable();
     groups.dedup();
-    Ok(Who { uid: credentials.uid.as_raw(), groups: groups.into() })
+    Ok(Identity { uid: credentials.uid.as_raw(), groups: groups.into() })
 }
 
 /// The user that the daemon runs as.

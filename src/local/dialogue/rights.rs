@@ -10,7 +10,7 @@ use crate::{
 
 /// Who a client is, as the rules of a listener look at it.
 #[derive(Debug, Clone)]
-pub(in crate::local) struct Who {
+pub(in crate::local) struct Identity {
     pub(in crate::local) uid: u32,
     /// All groups of its process when it connected, sorted.
     pub(in crate::local) groups: Rc<[u32]>,
@@ -24,7 +24,7 @@ pub(in crate::local) struct Members {
 }
 
 impl Members {
-    fn include(&self, who: &Who) -> bool {
+    fn include(&self, who: &Identity) -> bool {
         self.users.contains(&who.uid) || self.groups.iter().any(|gid| who.groups.binary_search(gid).is_ok())
     }
 }
@@ -37,7 +37,7 @@ static ALL: Grant = Grant::ALL;
 pub(in crate::local) fn of<'a>(
     listener: &'a Listener,
     members: &[Members],
-    who: &Who,
+    who: &Identity,
     own_uid: u32,
 ) -> &'a Grant {
     if listener.privileged && (who.uid == 0 || who.uid == own_uid) {
@@ -53,7 +53,7 @@ pub(in crate::local) fn of<'a>(
 pub(in crate::local) fn topics_of<'a>(
     listener: &'a Listener,
     members: &[Members],
-    who: &Who,
+    who: &Identity,
     own_uid: u32,
 ) -> Option<&'a [TopicPattern]> {
     let grant = of(listener, members, who, own_uid);
@@ -150,8 +150,8 @@ mod tests {
 
     const NONE: Rights = Rights { receive: false, send: false, control: false };
 
-    fn who(uid: u32, groups: &[u32]) -> Who {
-        Who { uid, groups: groups.into() }
+    fn identity(uid: u32, groups: &[u32]) -> Identity {
+        Identity { uid, groups: groups.into() }
     }
 
     fn nothing() -> Grant {
@@ -190,14 +190,14 @@ mod tests {
             listener("rights = [\"receive\"]\nops = []\nmax_message = 1\n[[listener.rule]]\nusers = [\"0\"]");
         listener.grant.rights = NONE;
         for (uid, is_all) in [(0, true), (1000, true), (1001, false)] {
-            let grant = of(&listener, &[Members::default()], &who(uid, &[]), 1000);
+            let grant = of(&listener, &[Members::default()], &identity(uid, &[]), 1000);
             assert_eq!(*grant == Grant::ALL, is_all, "{uid}");
         }
         listener.privileged = false;
         let members = [Members { users: vec![0], groups: vec![] }];
-        assert_eq!(of(&listener, &members, &who(0, &[]), 1000), &listener.rules[0].grant);
+        assert_eq!(of(&listener, &members, &identity(0, &[]), 1000), &listener.rules[0].grant);
         for uid in [1000, 1001] {
-            assert_eq!(of(&listener, &members, &who(uid, &[0]), 1000), &listener.grant, "{uid}");
+            assert_eq!(of(&listener, &members, &identity(uid, &[0]), 1000), &listener.grant, "{uid}");
         }
     }
 
@@ -210,7 +210,7 @@ mod tests {
         let listener = listener(rules);
         let members = [(&[1][..], &[][..]), (&[], &[7, 8]), (&[1, 2], &[])]
             .map(|(users, groups): (&[u32], &[u32])| Members { users: users.into(), groups: groups.into() });
-        let of = |uid, groups: &[u32]| of(&listener, &members, &who(uid, groups), 1000);
+        let of = |uid, groups: &[u32]| of(&listener, &members, &identity(uid, groups), 1000);
         let rule = |at: usize| &listener.rules[at].grant;
         assert_eq!(of(1, &[8]), rule(0));
         assert_eq!((of(2, &[3, 8, 9]), of(3, &[7])), (rule(1), rule(1)));

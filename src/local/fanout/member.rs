@@ -8,7 +8,7 @@ use super::{crowd::Crowd, names::Named};
 use crate::{
     config::{Format, SlowClient, TopicPattern},
     local::{
-        dialogue::{outgoing::Outgoing, replies, rights::Who},
+        dialogue::{outgoing::Outgoing, replies, rights::Identity},
         selections::Narrowing,
         socket::Peer,
         sys::watched::Watched,
@@ -49,7 +49,7 @@ pub(in crate::local) struct About {
     pub(in crate::local) listener: PathBuf,
     pub(in crate::local) format: Format,
     pub(in crate::local) peer: Peer,
-    pub(in crate::local) who: Who,
+    pub(in crate::local) who: Identity,
     /// Whether it gets messages and the link's changes.
     pub(in crate::local) receive: bool,
     pub(in crate::local) max_line: usize,

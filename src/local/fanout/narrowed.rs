@@ -6,7 +6,7 @@ use super::{Clients, Fanout, Member, crowd::Crowd};
 use crate::{
     config::TopicPattern,
     hub::Topic,
-    local::{dialogue::rights::Who, selections::Narrowing},
+    local::{dialogue::rights::Identity, selections::Narrowing},
 };
 
 impl Fanout {
@@ -94,7 +94,7 @@ impl Fanout {
     }
 
     /// The clients of a listener, and who they are.
-    pub(in crate::local) fn clients_of(&self, listener: &Path) -> Vec<(u64, Who)> {
+    pub(in crate::local) fn clients_of(&self, listener: &Path) -> Vec<(u64, Identity)> {
         let clients = self.0.clients.borrow();
         let own = clients.iter().filter(|(_, client)| client.about.listener == listener);
         own.map(|(id, client)| (id, client.about.who.clone())).collect()
@@ -104,7 +104,7 @@ impl Fanout {
     pub(in crate::local) fn narrow_all_of(
         &self,
         listener: &Path,
-        topics_of: impl Fn(&Who) -> Option<Vec<TopicPattern>>,
+        topics_of: impl Fn(&Identity) -> Option<Vec<TopicPattern>>,
     ) {
         for (id, who) in self.clients_of(listener) {
             let topics = topics_of(&who);

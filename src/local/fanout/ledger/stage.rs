@@ -179,7 +179,7 @@ impl Stage {
         near.set_nonblocking(true).unwrap();
         far.set_nonblocking(true).unwrap();
         let config = config::Listener::new("/listener");
-        let (peer, who) = (socket::peer(&near).unwrap(), socket::who(&near).unwrap());
+        let (peer, who) = (socket::peer(&near).unwrap(), socket::identity(&near).unwrap());
         let most = Most { clients: 1_000, of_a_user: 1_000 };
         let counted = self.headcount.admit(peer.uid, peer.uid, most).ok().expect("there is room");
         let stream = Rc::new(Watched::reading(near).unwrap());
