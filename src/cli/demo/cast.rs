@@ -5,7 +5,7 @@ use crate::protocol::{Ledger, Status};
 
 /// A program that the story is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum Actor {
     /// Reads, and sends an order.
     Trader,
     /// Reads, and keeps up.
@@ -14,14 +14,14 @@ pub(super) enum Who {
     Sleeper,
 }
 
-impl Who {
-    pub(super) const ALL: [Who; 3] = [Who::Trader, Who::Logger, Who::Sleeper];
+impl Actor {
+    pub(super) const ALL: [Actor; 3] = [Actor::Trader, Actor::Logger, Actor::Sleeper];
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Who::Trader => "trader",
-            Who::Logger => "logger",
-            Who::Sleeper => "sleeper",
+            Actor::Trader => "trader",
+            Actor::Logger => "logger",
+            Actor::Sleeper => "sleeper",
         }
     }
 }

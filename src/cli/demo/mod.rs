@@ -28,7 +28,7 @@ mod server;
 mod story;
 mod tally;
 
-use cast::Who;
+use cast::Actor;
 use player::Player;
 use scratch::Scratch;
 use server::{Act, Server};
@@ -78,11 +78,11 @@ impl From<Failure> for Stopped {
 /// What the story is made of.
 enum Scene {
     /// A line of the daemon's to one of the programs.
-    Line(Who, Vec<u8>),
+    Line(Actor, Vec<u8>),
     /// Something that the server did.
     Act(Act),
     /// A program's connection ended.
-    Ended(Who),
+    Ended(Actor),
 }
 
 /// What to do next about.
@@ -151,7 +151,7 @@ impl Theatre {
             _ => return Err(Failure::failed("the daemon doesn't call the demo's server").into()),
         }
         let mut players = Vec::new();
-        for who in Who::ALL {
+        for who in Actor::ALL {
             players.push(Player::connect(who, &scratch.socket(), scenes.clone()).await?);
         }
         drop(scenes);
@@ -161,7 +161,7 @@ impl Theatre {
         }
 
         players.iter().for_each(|player| player.set_awake(true));
-        players[Who::Trader as usize].ask(&story.ask_for_ledger()).await?;
+        players[Actor::Trader as usize].ask(&story.ask_for_ledger()).await?;
         let deadline = Some(Instant::now() + PATIENCE);
         while !story.has_ledger() {
             match self.next(deadline).await? {

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, Scene, cast::Who};
+use super::{PATIENCE, Scene, cast::Actor};
 use crate::{
     cli::failure::{Failure, Outcome, reason},
     client::unreachable,
@@ -26,7 +26,7 @@ pub(super) struct Player {
 
 impl Player {
     /// Connects. The lines go to `scenes` from now on.
-    pub(super) async fn connect(who: Who, socket: &Path, scenes: mpsc::Sender<Scene>) -> Outcome<Player> {
+    pub(super) async fn connect(who: Actor, socket: &Path, scenes: mpsc::Sender<Scene>) -> Outcome<Player> {
         let stream = UnixStream::connect(socket)
             .await
             .map_err(|error| Failure::failed(unreachable(socket, &error)))?;
@@ -52,7 +52,7 @@ impl Player {
 }
 
 async fn forward(
-    who: Who,
+    who: Actor,
     mut lines: BufReader<OwnedReadHalf>,
     mut awake: watch::Receiver<bool>,
     scenes: mpsc::Sender<Scene>,

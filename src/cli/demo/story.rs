@@ -10,7 +10,7 @@ use std::{
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    cast::{Role, Who},
+    cast::{Actor, Role},
     server::{Act, BURST, SLICE},
 };
 use crate::{
@@ -39,11 +39,11 @@ const COLUMNS: usize = 80;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Do {
     /// Write this line.
-    Ask(Who, String),
+    Ask(Actor, String),
     /// Read no further.
-    Sleep(Who),
+    Sleep(Actor),
     /// Read on.
-    Wake(Who),
+    Wake(Actor),
     /// Let the server know that so much of the burst has come through.
     SendMore(u64),
 }
@@ -151,8 +151,8 @@ impl<W: Write> Story<W> {
     }
 
     /// Takes a line of the daemon's to one of the programs, and may want something done.
-    pub(super) fn line(&mut self, who: Who, line: &[u8]) -> io::Result<Vec<Do>> {
-        let trader = who == Who::Trader;
+    pub(super) fn line(&mut self, who: Actor, line: &[u8]) -> io::Result<Vec<Do>> {
+        let trader = who == Actor::Trader;
         let Some(parsed) = Line::parse(line) else {
             self.show(line)?;
             return Ok(Vec::new());
@@ -193,13 +193,13 @@ impl<W: Write> Story<W> {
         Ok(Vec::new())
     }
 
-    fn message(&mut self, who: Who, message: &Message<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
+    fn message(&mut self, who: Actor, message: &Message<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
         let heartbeat = message.json.is_some_and(|json| json.get() == r#"{"op":"pong"}"#);
         if let (BurstProgress::Now { .. }, false) = (&self.burst, heartbeat) {
-            self.messages += u64::from(who == Who::Trader);
+            self.messages += u64::from(who == Actor::Trader);
             return self.in_burst(who, 1, false);
         }
-        if who != Who::Trader {
+        if who != Actor::Trader {
             return Ok(Vec::new());
         }
         self.messages += 1;
@@ -220,7 +220,7 @@ impl<W: Write> Story<W> {
     }
 
     /// Counts a program's part of the burst, and tells when two have had all of it, and the third nothing.
-    fn in_burst(&mut self, who: Who, prices: u64, are_lost: bool) -> io::Result<Vec<Do>> {
+    fn in_burst(&mut self, who: Actor, prices: u64, are_lost: bool) -> io::Result<Vec<Do>> {
         let BurstProgress::Now { since, had, lost } = &mut self.burst else { return Ok(Vec::new()) };
         let Some(own) = had.get_mut(who as usize) else { return Ok(Vec::new()) };
         *own += prices;
@@ -240,7 +240,7 @@ impl<W: Write> Story<W> {
         };
         self.burst = BurstProgress::Over;
         self.note(&sentence)?;
-        Ok(vec![Do::Wake(Who::Sleeper)])
+        Ok(vec![Do::Wake(Actor::Sleeper)])
     }
 
     fn link(&mut self, link: &Link<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
@@ -257,7 +257,7 @@ impl<W: Write> Story<W> {
                 }
                 if self.connections == 2 && matches!(self.burst, BurstProgress::Ahead) {
                     self.note("the sleeper reads no further from here on")?;
-                    return Ok(vec![Do::Sleep(Who::Sleeper)]);
+                    return Ok(vec![Do::Sleep(Actor::Sleeper)]);
                 }
             }
             // before the first connection the link is not down: it wasn't up yet
@@ -307,7 +307,7 @@ impl<W: Write> Story<W> {
             counted(self.messages, "message", "messages"),
             counted(self.connections, "connection", "connections"),
         )?;
-        for who in Who::ALL {
+        for who in Actor::ALL {
             let role = &self.cast[who as usize];
             let Ledger { entries, delivered, lost, ahead, .. } = role.ledger.unwrap_or_default();
             let own = textwrap::Options::new(COLUMNS)

@@ -2,9 +2,9 @@ use super::*;
 
 fn told(lines: &[&str]) -> (Story<Vec<u8>>, Vec<String>) {
     let mut story = Story::new(Vec::new());
-    let wishes = lines.iter().flat_map(|line| story.line(Who::Trader, line.as_bytes()).unwrap());
+    let wishes = lines.iter().flat_map(|line| story.line(Actor::Trader, line.as_bytes()).unwrap());
     let wishes = wishes.map(|wish| match wish {
-        Do::Ask(Who::Trader, request) => request,
+        Do::Ask(Actor::Trader, request) => request,
         other => panic!("{other:?}"),
     });
     let wishes = wishes.collect();
@@ -83,29 +83,29 @@ fn counts_that_do_not_balance_are_a_failure() {
 #[test]
 fn who_sleeps_through_a_burst_hears_what_it_missed() {
     let mut story = Story::new(Vec::new());
-    let hello = |who: Who| HELLO.replace(r#""client":1"#, &format!(r#""client":{}"#, who as u64 + 1));
+    let hello = |who: Actor| HELLO.replace(r#""client":1"#, &format!(r#""client":{}"#, who as u64 + 1));
     let mut wishes = Vec::new();
-    for who in Who::ALL {
+    for who in Actor::ALL {
         story.line(who, hello(who).as_bytes()).unwrap();
         story.line(who, ATTACHED.as_bytes()).unwrap();
     }
     story.act(&Act::Login).unwrap();
     story.act(&Act::Login).unwrap();
     let up = r#"{"type":"link","seq":1,"time_us":1,"state":"up","conn":2}"#;
-    for who in Who::ALL {
+    for who in Actor::ALL {
         wishes.extend(story.line(who, up.as_bytes()).unwrap());
     }
     story.act(&Act::Burst).unwrap();
     for seq in 2..2 + BURST {
         let line = format!(r#"{{"type":"message","seq":{seq},"time_us":1,"json":{{"price":"1"}}}}"#);
-        for who in [Who::Trader, Who::Logger] {
+        for who in [Actor::Trader, Actor::Logger] {
             wishes.extend(story.line(who, line.as_bytes()).unwrap());
         }
     }
     wishes.retain(|wish| !matches!(wish, Do::SendMore(_)));
-    assert_eq!(wishes, [Do::Sleep(Who::Sleeper), Do::Wake(Who::Sleeper)]);
+    assert_eq!(wishes, [Do::Sleep(Actor::Sleeper), Do::Wake(Actor::Sleeper)]);
     let gap = format!(r#"{{"type":"gap","from":2,"to":{0},"count":{BURST},"why":"slow_client"}}"#, BURST + 1);
-    story.line(Who::Sleeper, gap.as_bytes()).unwrap();
+    story.line(Actor::Sleeper, gap.as_bytes()).unwrap();
     assert!(text(&story).contains("tells the sleeper what it missed"), "{}", text(&story));
     assert!(text(&story).contains("the sleeper held up"), "{}", text(&story));
     assert!(!text(&story).contains("\"price\""), "the burst itself isn't shown");
@@ -127,7 +127,7 @@ fn no_line_is_longer_than_a_terminal_is_wide() {
         r#"{"type":"message","seq":4,"time_us":1,"json":{"symbol":"BTC-USD","price":"97243.99","size":"1.007"}}"#,
         r#"{"type":"link","seq":5,"time_us":1,"state":"waiting","conn":1,"http_status":503,"error":"the server answered 503 Service Unavailable: the service is unavailable for now","attempt":2,"retry_in_ms":111}"#,
     ] {
-        story.line(Who::Trader, line.as_bytes()).unwrap();
+        story.line(Actor::Trader, line.as_bytes()).unwrap();
     }
     story.closing().unwrap();
     let text = text(&story);
