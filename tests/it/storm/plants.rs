@@ -12,10 +12,15 @@ use super::{
     payload::{EACH, Payload, raw_number, send_key},
     plan::Plan,
     record::{Attempt, Record, Session},
-    run,
-    shared::may_be_refused,
-    specimen,
+    run, specimen,
     units::Unit,
+};
+
+mod changes;
+
+use changes::{
+    arrived, asked, entry, everywhere, inner_message, is_answer, is_bye, is_gap, is_slow_gap, is_status,
+    is_written, line, named, narrowed, of_life, renumber, replace, topics,
 };
 
 /// Plants the fault somewhere. `false`: there is no place for it.
@@ -452,160 +457,4 @@ fn found(record: &Record, what: &str, names: &[&str]) {
     let faults = judge(record);
     let by_name = faults.iter().any(|fault| names.iter().any(|name| fault.starts_with(name)));
     assert!(by_name, "{what}, and the judge said {faults:#?}");
-}
-
-/// Changes one client's lines at an entry between two others.
-fn entry(record: &mut Record, rng: &mut Rng, change: fn(&mut Vec<Vec<u8>>, usize)) -> bool {
-    let is_entry = |line: &Vec<u8>| head(line) != Head::Other;
-    let mut places = Vec::new();
-    for (of, session) in record.sessions.iter().enumerate().filter(|(_, session)| !session.raw) {
-        let inner = session.lines.windows(3).enumerate().filter(|(_, three)| three.iter().all(is_entry));
-        places.extend(inner.map(|(at, _)| (of, at + 1)));
-    }
-    pick(record, rng, &places, change)
-}
-
-/// Changes one client's lines at one that is so.
-fn line(
-    record: &mut Record,
-    rng: &mut Rng,
-    is_so: fn(&[u8]) -> bool,
-    change: fn(&mut Vec<Vec<u8>>, usize),
-) -> bool {
-    let mut places = Vec::new();
-    for (of, session) in record.sessions.iter().enumerate().filter(|(_, session)| !session.raw) {
-        let so = session.lines.iter().enumerate().filter(|(_, line)| is_so(line));
-        places.extend(so.map(|(at, _)| (of, at)));
-    }
-    pick(record, rng, &places, change)
-}
-
-/// The sessions that have a name, by their numbers.
-fn named(record: &Record) -> Vec<u64> {
-    let has = |session: &&Session| session.attaches.values().any(|attach| attach.name.is_some());
-    record.sessions.iter().filter(has).map(|session| session.number).collect()
-}
-
-/// Changes what a connection was told of topics, at one that was accepted.
-fn topics(record: &mut Record, change: fn(&mut Vec<Asked>, usize)) -> bool {
-    let is_it = |asked: &Asked| match &asked.what {
-        What::Topics { more: true, topics } => !topics.iter().any(|topic| may_be_refused(topic)),
-        _ => false,
-    };
-    record.attempts.iter_mut().any(|attempt| {
-        let at = attempt.asked.iter().rposition(is_it);
-        at.inspect(|at| change(&mut attempt.asked, *at)).is_some()
-    })
-}
-
-/// Changes what arrived of requests on a connection.
-fn asked(record: &mut Record, change: fn(&mut Vec<Asked>)) -> bool {
-    let is_call = |asked: &Asked| matches!(asked.what, What::Call(_));
-    let calls = |attempt: &&mut Attempt| attempt.asked.len() > 1 && is_call(&attempt.asked[0]);
-    record.attempts.iter_mut().find(calls).map(|attempt| change(&mut attempt.asked)).is_some()
-}
-
-/// Changes the lines of one that narrows, at a message that it wants.
-fn narrowed(record: &mut Record, change: fn(&mut Vec<Vec<u8>>, usize)) -> bool {
-    let narrows = |session: &&mut Session| session.attaches.values().any(|attach| attach.topics.is_some());
-    let mut narrow = record.sessions.iter_mut().filter(narrows);
-    narrow.any(|session| {
-        let is_message = |line: &Vec<u8>| line.starts_with(b"{\"type\":\"message\"");
-        let at = session.lines.windows(2).position(|two| two.iter().all(is_message));
-        at.inspect(|at| change(&mut session.lines, *at)).is_some()
-    })
-}
-
-fn pick(
-    record: &mut Record,
-    rng: &mut Rng,
-    places: &[(usize, usize)],
-    change: fn(&mut Vec<Vec<u8>>, usize),
-) -> bool {
-    let Some((session, at)) = rng.choice(places) else { return false };
-    change(&mut record.sessions[*session].lines, *at);
-    true
-}
-
-/// Changes a message in the same way wherever it came.
-fn everywhere(record: &mut Record, _: &mut Rng, change: fn(&mut Vec<u8>)) -> bool {
-    let Some((epoch, seq, _)) = inner_message(record) else { return false };
-    for session in of_life(record, &epoch) {
-        session.lines.iter_mut().filter(|line| head(line) == Head::Entry(seq)).for_each(change);
-    }
-    true
-}
-
-/// A message of the last life that has one before and after it, and the life's newest entry.
-fn inner_message(record: &Record) -> Option<(String, u64, u64)> {
-    let epoch = record.lives.last()?.epoch.clone();
-    let lines =
-        &record.sessions.iter().find(|session| hello_has(session, &epoch) && session.lines.len() > 10)?.lines;
-    let is_message = |line: &Vec<u8>| line.starts_with(b"{\"type\":\"message\"");
-    let at = lines.windows(3).rposition(|three| three.iter().all(is_message))? + 1;
-    let (Head::Entry(seq), Some(Head::Entry(newest))) =
-        (head(&lines[at]), lines.iter().rev().map(|line| head(line)).find(|head| *head != Head::Other))
-    else {
-        return None;
-    };
-    Some((epoch, seq, newest))
-}
-
-fn of_life<'a>(record: &'a mut Record, epoch: &str) -> Vec<&'a mut Session> {
-    record.sessions.iter_mut().filter(|session| hello_has(session, epoch)).collect()
-}
-
-fn hello_has(session: &Session, epoch: &str) -> bool {
-    let hello = session.lines.first().filter(|_| !session.raw);
-    hello.is_some_and(|hello| String::from_utf8_lossy(hello).contains(epoch))
-}
-
-/// Changes what arrived of a client of the last life that heard of its fate, where the server read on.
-fn arrived(record: &mut Record, _: &mut Rng, change: fn(&mut Vec<Payload>, usize)) -> bool {
-    let mut sessions = record.sessions.iter();
-    let Some(number) = sessions.find(|session| session.lines.iter().any(|line| is_written(line))) else {
-        return false;
-    };
-    let number = number.number;
-    for attempt in &mut record.attempts {
-        attempt.read_to_end = true;
-        let of = |payload: &Payload| send_key(payload).is_some_and(|(of, _)| of == number);
-        if let Some(at) = attempt.received.iter().position(of) {
-            change(&mut attempt.received, at);
-            return true;
-        }
-    }
-    false
-}
-
-fn renumber(line: &mut Vec<u8>, from: u64, to: u64) {
-    replace(line, &format!("\"seq\":{from}"), &format!("\"seq\":{to}"));
-}
-
-fn replace(line: &mut Vec<u8>, from: &str, to: &str) {
-    *line = String::from_utf8_lossy(line).replacen(from, to, 1).into_bytes();
-}
-
-fn is_gap(line: &[u8]) -> bool {
-    line.starts_with(b"{\"type\":\"gap\",\"from\"")
-}
-
-fn is_slow_gap(line: &[u8]) -> bool {
-    is_gap(line) && String::from_utf8_lossy(line).contains("slow_client")
-}
-
-fn is_written(line: &[u8]) -> bool {
-    line.starts_with(b"{\"type\":\"ok\"") && String::from_utf8_lossy(line).contains("\"written\"")
-}
-
-fn is_status(line: &[u8]) -> bool {
-    line.starts_with(b"{\"type\":\"status\"")
-}
-
-fn is_answer(line: &[u8]) -> bool {
-    line.starts_with(b"{\"type\":\"answer\"")
-}
-
-fn is_bye(line: &[u8]) -> bool {
-    line == b"{\"type\":\"bye\",\"why\":\"shutdown\"}"
 }

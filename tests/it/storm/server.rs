@@ -2,7 +2,7 @@
 //! said and heard.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -17,15 +17,19 @@ use rustix::net::sockopt::set_socket_linger;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
-    calls::{Asked, What},
-    frames::{Deflater, Frame, Inflater, frame, read_frame},
+    frames::{Deflater, Inflater, frame},
     payload::{EACH, Payload, message},
     plan::{Deed, Script},
     record::Attempt,
-    shared, topics,
-    units::{Part, Unit},
+    topics,
 };
 use crate::common::DEADLINE;
+
+mod answers;
+mod ear;
+
+use answers::Answers;
+use ear::Ear;
 
 /// How many messages a connection says after the storm.
 pub(crate) const CALM: u64 = 20;
@@ -312,159 +316,6 @@ impl Peer {
     }
 }
 
-/// What reads from the daemon.
-struct Ear {
-    peer: Peer,
-    answers: Arc<Answers>,
-    pen: Arc<Mutex<Pen>>,
-    silent: Arc<AtomicBool>,
-    inflater: Option<Inflater>,
-}
-
-impl Ear {
-    fn hear(mut self, mut stream: TcpStream) {
-        loop {
-            let heard = match read_frame(&mut stream) {
-                Ok(heard) => heard,
-                Err(error) => {
-                    // the daemon's end of a connection is a proper one, or it is our own reset
-                    if error.kind() == io::ErrorKind::UnexpectedEof && !self.pen.lock().unwrap().cut {
-                        self.peer.note(|attempt| attempt.read_to_end = true);
-                    }
-                    let _ = stream.shutdown(Shutdown::Both);
-                    return;
-                }
-            };
-            let silent = self.silent.load(Ordering::SeqCst);
-            match heard {
-                Frame::Data { binary, compressed, mut body } => {
-                    if compressed {
-                        body = self.inflater.as_mut().expect("compression was agreed").inflate(&body);
-                    }
-                    let payload = if binary {
-                        Payload::Binary(body)
-                    } else {
-                        Payload::Text(String::from_utf8(body).expect("a text is UTF-8"))
-                    };
-                    match &payload {
-                        Payload::Text(text)
-                            if let Some(asked) = Asked::of(self.peer.state.begun.elapsed(), text) =>
-                        {
-                            self.asked(asked, silent)
-                        }
-                        Payload::Text(text) if let Some(unit) = Unit::of(text) => self.peer.note(|attempt| {
-                            let after = attempt.received.len() + attempt.asked.len() + attempt.parts.len();
-                            attempt.parts.push(Part { after, unit, text: text.clone() });
-                        }),
-                        _ => self.peer.note(|attempt| attempt.received.push(payload)),
-                    }
-                }
-                Frame::Ping(body) if !silent => {
-                    let _ = self.pen.lock().unwrap().write(&frame_of_pong(&body));
-                }
-                Frame::Close(body) => {
-                    self.peer.note(|attempt| attempt.read_to_end = true);
-                    let mut pen = self.pen.lock().unwrap();
-                    if !pen.closed {
-                        if pen.write(&frame(0x88, &body)).is_ok() && body.len() > 2 {
-                            let reason = String::from_utf8_lossy(&body[2..]).into_owned();
-                            self.peer.note(|attempt| attempt.answered = Some(reason));
-                        }
-                        pen.closed = true;
-                    }
-                    let _ = stream.shutdown(Shutdown::Both);
-                    return;
-                }
-                Frame::Ping(_) | Frame::Pong => {}
-            }
-        }
-    }
-}
-
-impl Ear {
-    /// A request came, or the end of one.
-    fn asked(&self, asked: Asked, silent: bool) {
-        let index = self.peer.index;
-        match &asked.what {
-            What::Call(call) if !silent => {
-                let answers = call.answers(self.peer.state.seed, &asked.id.to_string());
-                self.answers.add(asked.id, answers);
-            }
-            What::Cancel(id) if !silent => {
-                self.answers.cut(*id);
-                let done = format!("{{\"id\":{},\"ok\":true,\"cancelled\":{id}}}", asked.id);
-                self.answers.add(asked.id, vec![(Duration::ZERO, done)]);
-            }
-            What::Topics { more, topics } if !silent => {
-                let refused = *more && topics.iter().any(|topic| shared::is_refused(topic, index));
-                self.peer.note(|attempt| match more {
-                    true if refused => {}
-                    true => attempt.has.extend(topics.iter().cloned()),
-                    false => attempt.has.retain(|topic| !topics.contains(topic)),
-                });
-                let told = if *more { &topics[..] } else { &[] };
-                self.answers.add(asked.id, vec![shared::answer(asked.id, index, told)]);
-            }
-            _ => {}
-        }
-        self.peer.note(|attempt| attempt.asked.push(asked));
-    }
-}
-
-/// What is still to be answered on a connection, by when.
-#[derive(Default)]
-struct Answers {
-    /// With the ids, and whether no other will follow.
-    due: Mutex<(BTreeMap<(Instant, u64), (u64, String)>, bool)>,
-    changed: Condvar,
-}
-
-impl Answers {
-    fn add(&self, id: u64, answers: Vec<(Duration, String)>) {
-        let (now, mut due) = (Instant::now(), self.due.lock().unwrap());
-        for (after, answer) in answers {
-            let number = due.0.len() as u64;
-            let at = (0..).map(|more| (now + after, number + more)).find(|at| !due.0.contains_key(at));
-            due.0.insert(at.expect("there are enough numbers"), (id, answer));
-        }
-        self.changed.notify_all();
-    }
-
-    /// The rest of them isn't said.
-    fn cut(&self, id: u64) {
-        self.due.lock().unwrap().0.retain(|_, (of, _)| *of != id);
-    }
-
-    fn end(&self) {
-        self.due.lock().unwrap().1 = true;
-        self.changed.notify_all();
-    }
-
-    /// Says each in its time, until the connection ends.
-    fn say(&self, pen: &Mutex<Pen>, silent: &AtomicBool) {
-        let mut due = self.due.lock().unwrap();
-        while !due.1 {
-            let now = Instant::now();
-            let Some(next) = due.0.first_entry() else {
-                due = self.changed.wait(due).unwrap();
-                continue;
-            };
-            let at = next.key().0;
-            if at > now {
-                due = self.changed.wait_timeout(due, at - now).unwrap().0;
-                continue;
-            }
-            let (_, answer) = next.remove();
-            drop(due);
-            if !silent.load(Ordering::SeqCst) {
-                // a connection that has ended says so to its reader
-                let _ = pen.lock().unwrap().text(&answer);
-            }
-            due = self.due.lock().unwrap();
-        }
-    }
-}
-
 impl Pen {
     /// A message as it goes out, with the flag for its first byte.
     fn body(&mut self, message: &[u8]) -> (u8, Vec<u8>) {
@@ -495,10 +346,6 @@ impl Pen {
 #[expect(clippy::disallowed_methods, reason = "a thread of the test's own")]
 pub(crate) fn pause(time: Duration) {
     thread::sleep(time);
-}
-
-fn frame_of_pong(body: &[u8]) -> Vec<u8> {
-    frame(0x8a, body)
 }
 
 /// Ends the connection by a reset once its last owner lets go of it.
