@@ -438,6 +438,27 @@ fn each_planted_fault_is_found() {
 }
 
 #[test]
+fn what_may_be_as_it_should_is_no_fault() {
+    let lost = |record: &mut Record| {
+        let (_, _, plant) = PLANTS.iter().find(|(what, ..)| *what == "a place that is kept is lost").unwrap();
+        assert!(plant(record, &mut Rng::with_seed(0)), "there is no place for it");
+    };
+    // another has taken over from it, long before it read of that
+    let mut record = specimen::record();
+    lost(&mut record);
+    record.lives.last_mut().unwrap().log += "DEBUG cut off a client client=13 pid=1 why=\"taken_over\"\n";
+    let faults = judge(&record);
+    assert!(!faults.iter().any(|fault| fault.starts_with("name")), "{faults:#?}");
+    // it left before it read that its name is new, and at which entry it begins
+    let mut record = specimen::record();
+    let first = named(&record)[0];
+    let left = record.sessions.iter_mut().find(|session| session.number == first).unwrap();
+    left.lines.truncate(1);
+    let faults = judge(&record);
+    assert!(!faults.iter().any(|fault| fault.starts_with("name")), "{faults:#?}");
+}
+
+#[test]
 fn each_planted_fault_is_found_in_what_a_real_storm_left() {
     let record = run::run(&Plan::new(STORM));
     let faults = judge(&record);

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use super::{
     calls::{Asked, What},
     payload::Payload,
@@ -66,6 +68,16 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Whether the daemon may have ended this session: by its log, or as nobody knows, since it was killed.
+    pub(crate) fn may_be_cut_off(&self, session: &Session) -> bool {
+        let Some(hello) = session.lines.first().filter(|_| !session.raw) else { return true };
+        let hello: Value = serde_json::from_slice(hello).unwrap_or_default();
+        let life = self.lives.iter().find(|life| hello["epoch"] == life.epoch.as_str());
+        life.is_none_or(|life| life.killed || life.cuts(&hello["client"]).next().is_some())
+    }
+}
+
 /// Times are since the storm's begin.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Life {
@@ -80,6 +92,16 @@ pub(crate) struct Life {
     pub(crate) attempts: Range<usize>,
     /// What it logged, from `debug` on. Nothing of one that was killed.
     pub(crate) log: String,
+}
+
+impl Life {
+    /// The lines of the log that say that this client was cut off.
+    pub(crate) fn cuts(&self, client: &Value) -> impl Iterator<Item = &str> {
+        let client = format!("client={client}");
+        let says = ["disconnected a client that had stopped reading", "cut off a client"];
+        let cuts = self.log.lines().filter(move |line| says.iter().any(|says| line.contains(says)));
+        cuts.filter(move |line| line.split_whitespace().any(|word| word == client))
+    }
 }
 
 /// A connection to the server.

@@ -34,8 +34,12 @@ pub(super) fn judge(record: &Record, faults: &mut Faults) {
             let is_other = |of: &&Named<'_>| of.session.number != one.session.number;
             all.iter().filter(is_other).filter(|of| of.name == one.name && of.epoch == one.epoch)
         };
-        let had = || others().filter(|of| of.answer["result"] == "attached");
-        // those among them that never read what came of it
+        // those that the daemon surely had to their ends: another may have taken over from them long before they read it
+        let had = || {
+            let attached = others().filter(|of| of.answer["result"] == "attached");
+            attached.filter(|of| of.session.left && !record.may_be_cut_off(of.session))
+        };
+        // and those others that never read what came of it
         let asked = || {
             let is_other = |of: &&Session| of.number != one.session.number;
             record.sessions.iter().filter(is_other).filter(|of| is_of(of, one.name, &one.epoch))
@@ -54,14 +58,21 @@ pub(super) fn judge(record: &Record, faults: &mut Faults) {
             }
             (_, Value::Bool(true)) => {
                 let is_kept = |of: &Named<'_>| of.at <= from && one.at < of.session.until + KEEP;
-                faults.check(!had().any(|of| is_kept(of)), || wrong("lost a place that was to be kept"));
+                let kept = had().find(|of| is_kept(of)).map(|of| of.session);
+                faults.check(kept.is_none(), || {
+                    let whose = kept.map(|of| (of.number, of.until, KEEP));
+                    wrong(&format!("lost a place that was to be kept for {whose:?} until {:?}", one.at))
+                });
             }
             _ => {
                 let before = || asked().filter(|of| of.time.0 <= one.at);
                 let is_kept = |of: &Session| from <= of.time.1 + KEEP + SLACK;
                 faults.check(before().any(is_kept), || wrong("has a place that nobody had"));
                 let read = before().filter_map(last).max().unwrap_or(0);
-                faults.check(one.after <= read, || {
+                // who left before it read what came of it may have begun anew, where the log ended then
+                let has_read = |of: &Session| all.iter().any(|named| named.session.number == of.number);
+                let is_known = before().filter(|of| is_kept(of)).all(has_read);
+                faults.check(!is_known || one.after <= read, || {
                     wrong(&format!("goes on after {}, and {read} is what was read by that name", one.after))
                 });
             }

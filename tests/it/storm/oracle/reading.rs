@@ -308,15 +308,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether the daemon logged that it cut this client off.
+    /// Whether the daemon logged that it cut this client off for its slowness.
     fn is_cut(&self, life: &Life) -> bool {
-        let client = format!("client={}", self.hello["client"]);
-        let is_cut = |line: &str| {
-            let cut = line.contains("disconnected a client that had stopped reading")
-                || (line.contains("cut off a client") && line.contains("why=\"slow_client\""));
-            cut && line.split_whitespace().any(|word| word == client)
-        };
-        life.log.lines().any(is_cut)
+        let mut cuts = life.cuts(&self.hello["client"]);
+        cuts.any(|line| line.contains("stopped reading") || line.contains("why=\"slow_client\""))
     }
 
     /// There is no room for what it has begun. That may be its own doing only if this takes an equal share at

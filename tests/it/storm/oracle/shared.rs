@@ -56,7 +56,7 @@ fn told(record: &Record, conn: usize, attempt: &Attempt, faults: &mut Faults) {
                     )
                 });
             } else if !record.rotates {
-                let holder = record.sessions.iter().find(|session| holds(session, topic, asked.at));
+                let holder = record.sessions.iter().find(|session| holds(record, session, topic, asked.at));
                 faults.check(holder.is_none(), || {
                     let who = holder.map(|session| (session.number, &session.what));
                     format!(
@@ -87,9 +87,10 @@ fn is_of(session: &Session, life: &Life) -> bool {
 }
 
 /// Whether a client surely had it then, as it was told.
-fn holds(session: &Session, topic: &str, at: Duration) -> bool {
+fn holds(record: &Record, session: &Session, topic: &str, at: Duration) -> bool {
     // the daemon may have ended it long before it heard of that
-    let is_sure = session.left || session.lines.last().is_some_and(|line| parse(line)["why"] == "shutdown");
+    let has_ended = session.left || session.lines.last().is_some_and(|line| parse(line)["why"] == "shutdown");
+    let is_sure = has_ended && !record.may_be_cut_off(session);
     let of = |sub: &&Sub| sub.topics.iter().any(|of| of == topic);
     let is_lost = session.losses.iter().any(|(_, topics)| topics.iter().any(|of| of == topic));
     let (mut since, mut until) = (None, session.until);
