@@ -93,19 +93,26 @@ impl Publisher {
         self.tell_public(values);
     }
 
-    /// Says what public captures are now, as JSON. Where that is something new, all clients are told, by an entry.
-    pub fn tell_public(&self, values: BTreeMap<String, String>) {
+    /// Says what public captures are now, as JSON. Where that is something new, all clients are told, by an entry,
+    /// of so many bytes.
+    pub fn tell_public(&self, values: BTreeMap<String, String>) -> usize {
         let hub = self.hub();
         if hub.captures().values == values {
-            return;
+            return 0;
         }
         let now_us = now_us();
         {
             let mut captures = hub.0.captures.borrow_mut();
             (captures.values, captures.since_us) = (values, now_us);
         }
-        hub.append(now_us, |seq| hub.captures().line(Some(seq)));
+        let mut bytes = 0;
+        hub.append(now_us, |seq| {
+            let line = hub.captures().line(Some(seq));
+            bytes = line.len();
+            line
+        });
         hub.published();
+        bytes
     }
 
     /// Puts values in the places of a send's placeholders, now that it goes out. `None`: it can't be, which is told.

@@ -352,8 +352,16 @@ fn poll_seats(
             let was_unwritten = connection.has_unwritten();
             let had_deadline = connection.stall_deadline().is_some();
             let Common { hub, machine, backlog } = common;
-            let mut exchange =
-                LinkExchange { slot, hub, machine, backlog, held, moved_topics: false, time_us: None };
+            let mut exchange = LinkExchange {
+                slot,
+                hub,
+                machine,
+                backlog,
+                held,
+                moved_topics: false,
+                time_us: None,
+                told: 0,
+            };
             let listen = match (seat.paused, hub.is_ready()) {
                 (false, _) => Listen::Yes,
                 (true, true) => Listen::AfterWriting,

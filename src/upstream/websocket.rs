@@ -68,6 +68,10 @@ pub(super) enum Frame<'a> {
 pub(super) trait Exchange {
     /// A frame came in.
     fn received(&mut self, frame: Frame<'_>);
+    /// The bytes of lines that came of the frame beside its own.
+    fn beside(&mut self) -> usize {
+        0
+    }
     /// The next send to write, if there is one.
     fn next_send(&mut self) -> Option<Send>;
     /// A client's send of so many messages and bytes was written.
@@ -255,6 +259,7 @@ impl Connection {
                     end = Some(ConnectionEnd::Closing(failure));
                 }
             }
+            bytes += exchange.beside();
         }
         // what is still being inflated came in too
         let inbound = frames > 0 || again || self.meter.read() != before;

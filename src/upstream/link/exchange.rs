@@ -26,6 +26,8 @@ pub(super) struct LinkExchange<'a> {
     pub(super) moved_topics: bool,
     /// The wall clock, read once a batch.
     pub(super) time_us: Option<u64>,
+    /// The bytes of lines that were told beside the messages, and are still to be counted.
+    pub(super) told: usize,
 }
 
 impl Exchange for LinkExchange<'_> {
@@ -52,7 +54,7 @@ impl Exchange for LinkExchange<'_> {
                     let topic = of_id.map_or(verdict.topic, MessageTopic::new);
                     self.hub.publish_retained(time_us, data, &topic, verdict.retain.as_ref());
                 }
-                tell(self.hub, self.machine);
+                self.told += tell(self.hub, self.machine);
             }
             Frame::Ping => self.machine.sent(now(), 1), // its pong
             Frame::Pong(payload) => {
@@ -60,6 +62,10 @@ impl Exchange for LinkExchange<'_> {
                 self.machine.handle(now(), Input::Pong { slot: self.slot, payload });
             }
         }
+    }
+
+    fn beside(&mut self) -> usize {
+        std::mem::take(&mut self.told)
     }
 
     fn next_send(&mut self) -> Option<Send> {

@@ -8,16 +8,18 @@ use crate::{
     upstream::machine::{Machine, News, Note, Stray},
 };
 
-/// Tells clients and people what there is to tell.
-pub(super) fn tell(hub: &Publisher, machine: &mut Machine) {
+/// Tells clients and people what there is to tell. The bytes of what may be long: of public captures.
+pub(super) fn tell(hub: &Publisher, machine: &mut Machine) -> usize {
     topics::follow(hub, machine);
+    let mut bytes = 0;
     while let Some(told) = machine.poll_news() {
         match told {
             News::Announce(status) => announce(hub, status),
-            News::Public(values) => hub.tell_public(values),
+            News::Public(values) => bytes += hub.tell_public(values),
             News::Note(note) => self::note(hub, note),
         }
     }
+    bytes
 }
 
 fn announce(hub: &Publisher, status: LinkStatus) {

@@ -19,6 +19,8 @@ use crate::{
 struct Driver {
     heard: Vec<String>,
     sends: VecDeque<Send>,
+    /// So many bytes come of each frame.
+    beside: usize,
 }
 
 impl Exchange for Driver {
@@ -29,6 +31,10 @@ impl Exchange for Driver {
             Frame::Ping => "ping".to_owned(),
             Frame::Pong(_) => "pong".to_owned(),
         });
+    }
+
+    fn beside(&mut self) -> usize {
+        self.beside
     }
 
     fn next_send(&mut self) -> Option<Send> {
@@ -272,4 +278,15 @@ async fn a_unit_that_is_cut_short_has_one_fate() {
     assert_eq!(*fate.borrow(), None, "and tells nothing of the others");
     drop(connection);
     assert_eq!(*fate.borrow(), Some(Fate::Unknown));
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_comes_of_messages_beside_their_lines_counts_in_a_batch() {
+    let (mut connection, mut far) = connection(64 << 10);
+    for (beside, heard) in [(0, 100), (BATCH_BYTES / 4, 4)] {
+        let mut driver = Driver { beside, ..Driver::default() };
+        far.write_all(&[0x81, 1, b'x'].repeat(100)).await.unwrap();
+        let batch = poll(&mut connection, &mut driver).unwrap();
+        assert_eq!((driver.heard.len(), batch.full), (heard, beside > 0));
+    }
 }
