@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Instant};
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::{Answer, Command, Fate, Hub, Origin, Permit};
+use super::{Command, Fate, Hub, Origin, Permit, ReloadAnswer};
 
 /// So many may wait for a reload.
 const MAX_RELOADS: usize = 64;
@@ -28,7 +28,7 @@ impl Hub {
 
     /// Asks the supervisor to read the configuration again, and to tell what came of it. False when so many
     /// ask already that this one isn't heard.
-    pub fn ask_reload(&self, answer: Answer) -> bool {
+    pub fn ask_reload(&self, answer: ReloadAnswer) -> bool {
         let mut reloads = self.0.reloads.borrow_mut();
         if reloads.len() >= MAX_RELOADS {
             return false;

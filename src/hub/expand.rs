@@ -17,12 +17,12 @@ pub(super) const MAX_GROWTH: usize = 1 << 20;
 
 /// A message, and where its placeholders are.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Expandable<'t>(Vec<Part<'t>>);
+pub struct Expandable<'t>(Vec<Piece<'t>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part<'t> {
+enum Piece<'t> {
     Text(&'t str),
-    Value(&'t str, Place),
+    Value(&'t str, Notation),
 }
 
 /// What stands in for a value when it is looked where it stands: JSON, and no end of an escape.
@@ -30,7 +30,7 @@ const STAND_IN: &str = "1";
 
 /// How a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Notation {
     /// As it is.
     Verbatim,
     /// Escaped, within a string of JSON.
@@ -62,7 +62,7 @@ impl<'t> Expandable<'t> {
         while let Some(at) = memchr::memmem::find(rest.as_bytes(), b"${") {
             let (before, from) = rest.split_at(at);
             if before.ends_with('$') {
-                parts.extend([Part::Text(&rest[..at - 1]), Part::Text("${")]);
+                parts.extend([Piece::Text(&rest[..at - 1]), Piece::Text("${")]);
                 rest = &from[2..];
                 continue;
             }
@@ -76,10 +76,10 @@ impl<'t> Expandable<'t> {
                     "`${{{shown}}}` names nothing: write the name of a public capture, of letters, digits, `_` and `-`"
                 ));
             }
-            parts.extend([Part::Text(before), Part::Value(name, Place::Verbatim)]);
+            parts.extend([Piece::Text(before), Piece::Value(name, Notation::Verbatim)]);
             rest = &from[end + 1..];
         }
-        parts.push(Part::Text(rest));
+        parts.push(Piece::Text(rest));
         let mut expandable = Expandable(parts);
         if expandable.names().count() > MAX_PLACEHOLDERS {
             return Err(format!(
@@ -93,8 +93,8 @@ impl<'t> Expandable<'t> {
     /// The captures that it names.
     pub fn names(&self) -> impl Iterator<Item = &'t str> {
         self.0.iter().filter_map(|part| match part {
-            Part::Value(name, _) => Some(*name),
-            Part::Text(_) => None,
+            Piece::Value(name, _) => Some(*name),
+            Piece::Text(_) => None,
         })
     }
 
@@ -108,14 +108,14 @@ impl<'t> Expandable<'t> {
         growth: &mut usize,
         value: impl Fn(&str) -> Option<&'v str>,
     ) -> Result<String, Unexpanded> {
-        let texts = self.0.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 0 });
+        let texts = self.0.iter().map(|part| if let Piece::Text(text) = part { text.len() } else { 0 });
         let texts = texts.sum::<usize>();
         let most = texts + *growth;
         let mut whole = String::new();
         for part in &self.0 {
             match part {
-                Part::Text(text) => whole.push_str(text),
-                Part::Value(name, place) => {
+                Piece::Text(text) => whole.push_str(text),
+                Piece::Value(name, place) => {
                     write(&mut whole, value(name).ok_or(Unexpanded::NoValue)?, *place);
                     if whole.len() > most {
                         return Err(Unexpanded::Unfit);
@@ -124,14 +124,14 @@ impl<'t> Expandable<'t> {
             }
         }
         *growth = growth.saturating_sub(whole.len().saturating_sub(texts));
-        let stands = |place: &[Place]| {
-            self.0.iter().any(|part| matches!(part, Part::Value(_, here) if place.contains(here)))
+        let stands = |place: &[Notation]| {
+            self.0.iter().any(|part| matches!(part, Piece::Value(_, here) if place.contains(here)))
         };
         // a key that became another's would say the contrary of what its client may say
-        if stands(&[Place::Key]) && says_twice(whole.as_bytes()) {
+        if stands(&[Notation::Key]) && says_twice(whole.as_bytes()) {
             return Err(Unexpanded::Unfit);
         }
-        let is_json = stands(&[Place::Json, Place::Text, Place::Key]);
+        let is_json = stands(&[Notation::Json, Notation::Text, Notation::Key]);
         // a value by itself may be a number
         let stays_json =
             || json_within(&whole).is_some() || serde_json::from_str::<IgnoredAny>(&whole).is_ok();
@@ -154,16 +154,16 @@ impl<'t> Expandable<'t> {
         let byte = |at: usize| stand_in.as_bytes().get(at).copied();
         let starts: Vec<usize> = self.starts();
         for (index, here) in starts.into_iter().enumerate() {
-            let Part::Value(name, _) = self.0[index] else { continue };
+            let Piece::Value(name, _) = self.0[index] else { continue };
             if !json.contains(&here) {
                 continue;
             }
             let place = match within[here - json.start] {
-                true if is_key(&stand_in[json.clone()], &within, here - json.start) => Place::Key,
-                true => Place::Text,
-                false => Place::Json,
+                true if is_key(&stand_in[json.clone()], &within, here - json.start) => Notation::Key,
+                true => Notation::Text,
+                false => Notation::Json,
             };
-            self.0[index] = Part::Value(name, place);
+            self.0[index] = Piece::Value(name, place);
             let is_alone = |before: Option<u8>, after: Option<u8>| {
                 let is_edge = |byte: u8| b"[]{},: \t\r\n".contains(&byte);
                 before.is_none_or(is_edge) && after.is_none_or(is_edge)
@@ -171,17 +171,17 @@ impl<'t> Expandable<'t> {
             let before = here.checked_sub(1).filter(|at| *at >= json.start).and_then(byte);
             let after = byte(here + 1).filter(|_| here + 1 < json.end);
             match place {
-                Place::Json if !is_alone(before, after) => {
+                Notation::Json if !is_alone(before, after) => {
                     return Err(format!(
                         "`${{{name}}}` stands beside another value: write it within a string, or alone"
                     ));
                 }
                 // a string that begins here and ends here
-                Place::Text
+                Notation::Text
                     if before == Some(b'"') && !within[here - 1 - json.start] && after == Some(b'"') =>
                 {
                     self.take_quotes(index);
-                    self.0[index] = Part::Value(name, Place::Json);
+                    self.0[index] = Piece::Value(name, Notation::Json);
                 }
                 _ => {}
             }
@@ -192,8 +192,8 @@ impl<'t> Expandable<'t> {
     /// Where each part begins, with a stand-in for each value.
     fn starts(&self) -> Vec<usize> {
         let mut at = 0;
-        let start = |part: &Part<'_>| {
-            let length = if let Part::Text(text) = part { text.len() } else { STAND_IN.len() };
+        let start = |part: &Piece<'_>| {
+            let length = if let Piece::Text(text) = part { text.len() } else { STAND_IN.len() };
             at += length;
             at - length
         };
@@ -202,8 +202,8 @@ impl<'t> Expandable<'t> {
 
     /// Takes away the quotes around the value of this number.
     fn take_quotes(&mut self, index: usize) {
-        let strip = |part: &mut Part<'t>, strip: fn(&'t str) -> Option<&'t str>| {
-            if let Part::Text(text) = part
+        let strip = |part: &mut Piece<'t>, strip: fn(&'t str) -> Option<&'t str>| {
+            if let Piece::Text(text) = part
                 && let Some(rest) = strip(text)
             {
                 *text = rest;
@@ -222,8 +222,8 @@ impl fmt::Display for Expandable<'_> {
     /// The message with a stand-in for each value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {
-            Part::Text(text) => f.write_str(text),
-            Part::Value(..) => f.write_str(STAND_IN),
+            Piece::Text(text) => f.write_str(text),
+            Piece::Value(..) => f.write_str(STAND_IN),
         })
     }
 }
@@ -262,13 +262,13 @@ fn is_key(json: &str, within: &[bool], here: usize) -> bool {
     json[here + length..].trim_start().starts_with(':')
 }
 
-fn write(whole: &mut String, json: &str, place: Place) {
+fn write(whole: &mut String, json: &str, place: Notation) {
     let text = serde_json::from_str::<String>(json);
     let text = text.as_deref().unwrap_or(json);
     match place {
-        Place::Json => whole.push_str(json),
-        Place::Verbatim => whole.push_str(text),
-        Place::Text | Place::Key => {
+        Notation::Json => whole.push_str(json),
+        Notation::Verbatim => whole.push_str(text),
+        Notation::Text | Notation::Key => {
             let quoted = serde_json::Value::from(text).to_string();
             whole.push_str(&quoted[1..quoted.len() - 1]);
         }

@@ -27,11 +27,11 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Usage {
     users: BTreeMap<u32, usize>,
-    clients: BTreeMap<u64, Share>,
+    clients: BTreeMap<u64, Allotted>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Share {
+struct Allotted {
     bytes: usize,
     sends: usize,
 }
@@ -126,7 +126,7 @@ impl Lane {
         let mut usage = self.0.usage.borrow_mut();
         *usage.users.entry(from.uid).or_default() += cost;
         let share = usage.clients.entry(from.client).or_default();
-        *share = Share { bytes: share.bytes + cost, sends: share.sends + 1 };
+        *share = Allotted { bytes: share.bytes + cost, sends: share.sends + 1 };
     }
 
     fn give_back(&self, from: &Origin, cost: usize) {
@@ -139,7 +139,7 @@ impl Lane {
             }
         }
         if let Some(share) = usage.clients.get_mut(&from.client) {
-            *share = Share { bytes: share.bytes - cost, sends: share.sends - 1 };
+            *share = Allotted { bytes: share.bytes - cost, sends: share.sends - 1 };
             if share.sends == 0 {
                 usage.clients.remove(&from.client);
             }

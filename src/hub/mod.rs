@@ -113,7 +113,7 @@ struct Shared {
     /// The last reload, and the keys that wait for a restart.
     reload: RefCell<Option<Reload>>,
     /// Who asked for a reload, to be told what came of it.
-    reloads: RefCell<Vec<Answer>>,
+    reloads: RefCell<Vec<ReloadAnswer>>,
     /// Somebody did.
     reload_asked: Notify,
     /// How often the link's status has had a new state.
@@ -123,7 +123,7 @@ struct Shared {
     left: RefCell<Vec<Rc<Origin>>>,
     topics: RefCell<Subscriptions>,
     /// Captures that are public.
-    captures: RefCell<public::Captures>,
+    captures: RefCell<public::PublicCaptures>,
     topics_changed: Notify,
     client_left: Notify,
     /// Something was staged.
@@ -136,7 +136,7 @@ struct Shared {
 }
 
 /// Tells who asked for a reload what came of it.
-pub type Answer = Box<dyn FnOnce(&Reload)>;
+pub type ReloadAnswer = Box<dyn FnOnce(&Reload)>;
 
 impl Hub {
     /// A new hub with an empty log. `raw` says whether any listener has the raw format.

@@ -15,14 +15,14 @@ const MAX_VALUE: usize = 64 << 10;
 
 /// Which captures are public, and what they are now.
 #[derive(Debug, Default)]
-pub(super) struct Captures {
+pub(super) struct PublicCaptures {
     names: BTreeSet<String>,
     values: BTreeMap<String, String>,
     /// When they changed, in microseconds since the Unix epoch.
     since_us: u64,
 }
 
-impl Captures {
+impl PublicCaptures {
     fn told(&self) -> PublicValues {
         let raw = |json: &String| {
             // a line break in JSON can only stand between tokens
@@ -79,7 +79,7 @@ impl Hub {
         }
     }
 
-    fn captures(&self) -> Ref<'_, Captures> {
+    fn captures(&self) -> Ref<'_, PublicCaptures> {
         self.0.captures.borrow()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{Answer, Configured, Hub, Reload, Retention};
+use super::{Configured, Hub, Reload, ReloadAnswer, Retention};
 use crate::{config, protocol};
 
 /// Looks after the daemon. Each of several hears of the link for itself.
@@ -33,7 +33,7 @@ impl Supervisor {
     }
 
     /// Waits until somebody asks for a reload, and returns all who did: they are one supervisor's to answer. Cancel-safe.
-    pub async fn reload_asked(&self) -> Vec<Answer> {
+    pub async fn reload_asked(&self) -> Vec<ReloadAnswer> {
         loop {
             let asked = std::mem::take(&mut *self.hub.0.reloads.borrow_mut());
             if !asked.is_empty() {

@@ -20,7 +20,7 @@ pub(super) struct Linger {
 
 /// What there is to give.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct News {
+pub(super) struct Gathered {
     /// The newest entry.
     pub(super) head: u64,
     /// The newest entry that doesn't wait.
@@ -31,7 +31,7 @@ pub(super) struct News {
 
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Delivery {
     /// Give it, and say so by [`Linger::gave`].
     Give,
     /// Nothing yet. Somebody looks when it is due.
@@ -57,23 +57,23 @@ impl Linger {
     }
 
     /// There may be news.
-    pub(super) fn news(&mut self, now: Instant, news: News) -> Verdict {
+    pub(super) fn news(&mut self, now: Instant, news: Gathered) -> Delivery {
         if news.head <= self.given {
-            return Verdict::Wait;
+            return Delivery::Wait;
         }
         let due = *self.due.get_or_insert(now + self.length);
         if now >= due || news.notice > self.given || news.is_much {
-            return Verdict::Give;
+            return Delivery::Give;
         }
         self.watch(due)
     }
 
     /// It is the time that somebody was to look at.
-    pub(super) fn look(&mut self, now: Instant) -> Verdict {
+    pub(super) fn look(&mut self, now: Instant) -> Delivery {
         self.is_watched = false;
         match self.due {
-            None => Verdict::Wait,
-            Some(due) if now >= due => Verdict::Give,
+            None => Delivery::Wait,
+            Some(due) if now >= due => Delivery::Give,
             Some(due) => self.watch(due),
         }
     }
@@ -83,8 +83,8 @@ impl Linger {
         (self.given, self.due) = (head, None);
     }
 
-    fn watch(&mut self, due: Instant) -> Verdict {
-        if std::mem::replace(&mut self.is_watched, true) { Verdict::Wait } else { Verdict::WatchFor(due) }
+    fn watch(&mut self, due: Instant) -> Delivery {
+        if std::mem::replace(&mut self.is_watched, true) { Delivery::Wait } else { Delivery::WatchFor(due) }
     }
 }
 
@@ -98,44 +98,44 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn news(head: u64) -> News {
-        News { head, notice: 0, is_much: false }
+    fn news(head: u64) -> Gathered {
+        Gathered { head, notice: 0, is_much: false }
     }
 
     #[test]
     fn what_comes_waits_until_its_first_is_due_and_one_look_is_asked_for() {
         let (start, mut linger) = (Instant::now(), Linger::new(5 * MS, 10));
-        assert_eq!(linger.news(start, news(10)), Verdict::Wait, "there is nothing");
+        assert_eq!(linger.news(start, news(10)), Delivery::Wait, "there is nothing");
         assert_eq!(linger.first(), None);
-        assert_eq!(linger.news(start, news(11)), Verdict::WatchFor(start + 5 * MS));
-        assert_eq!(linger.news(start + 3 * MS, news(12)), Verdict::Wait, "one looks already");
+        assert_eq!(linger.news(start, news(11)), Delivery::WatchFor(start + 5 * MS));
+        assert_eq!(linger.news(start + 3 * MS, news(12)), Delivery::Wait, "one looks already");
         assert_eq!(linger.first(), Some(11));
-        assert_eq!(linger.look(start + 5 * MS), Verdict::Give);
+        assert_eq!(linger.look(start + 5 * MS), Delivery::Give);
         linger.gave(12);
         assert_eq!((linger.first(), linger.given()), (None, 12));
-        assert_eq!(linger.look(start + 6 * MS), Verdict::Wait);
-        assert_eq!(linger.news(start + 20 * MS, news(13)), Verdict::WatchFor(start + 25 * MS));
-        assert_eq!(linger.news(start + 25 * MS, news(14)), Verdict::Give, "whoever comes first");
+        assert_eq!(linger.look(start + 6 * MS), Delivery::Wait);
+        assert_eq!(linger.news(start + 20 * MS, news(13)), Delivery::WatchFor(start + 25 * MS));
+        assert_eq!(linger.news(start + 25 * MS, news(14)), Delivery::Give, "whoever comes first");
     }
 
     #[test]
     fn a_notice_and_too_much_dont_wait_and_a_look_for_what_is_gone_is_put_off() {
         let (start, mut linger) = (Instant::now(), Linger::new(5 * MS, 10));
-        let watched = Verdict::WatchFor(start + 5 * MS);
-        assert_eq!(linger.news(start, News { notice: 10, ..news(12) }), watched, "an old one");
-        assert_eq!(linger.news(start, News { notice: 11, ..news(12) }), Verdict::Give);
+        let watched = Delivery::WatchFor(start + 5 * MS);
+        assert_eq!(linger.news(start, Gathered { notice: 10, ..news(12) }), watched, "an old one");
+        assert_eq!(linger.news(start, Gathered { notice: 11, ..news(12) }), Delivery::Give);
         linger.gave(12);
-        assert_eq!(linger.news(start + 2 * MS, news(13)), Verdict::Wait, "somebody looks before");
-        assert_eq!(linger.look(start + 5 * MS), Verdict::WatchFor(start + 7 * MS));
-        assert_eq!(linger.news(start + 6 * MS, News { is_much: true, ..news(14) }), Verdict::Give);
+        assert_eq!(linger.news(start + 2 * MS, news(13)), Delivery::Wait, "somebody looks before");
+        assert_eq!(linger.look(start + 5 * MS), Delivery::WatchFor(start + 7 * MS));
+        assert_eq!(linger.news(start + 6 * MS, Gathered { is_much: true, ..news(14) }), Delivery::Give);
         linger.gave(14);
-        assert_eq!(linger.look(start + 7 * MS), Verdict::Wait);
+        assert_eq!(linger.look(start + 7 * MS), Delivery::Wait);
     }
 
     #[test]
     fn without_a_length_nothing_waits() {
         let (now, mut linger) = (Instant::now(), Linger::new(Duration::ZERO, 0));
-        assert_eq!(linger.news(now, news(1)), Verdict::Give);
+        assert_eq!(linger.news(now, news(1)), Delivery::Give);
     }
 
     /// Entries that come, and looks when they are asked for.
@@ -168,24 +168,24 @@ mod tests {
             if is_notice && count > 0 {
                 self.notice = self.head;
             }
-            let verdict = self.linger.news(now, News { head: self.head, notice: self.notice, is_much });
+            let verdict = self.linger.news(now, Gathered { head: self.head, notice: self.notice, is_much });
             self.heed(verdict)?;
             prop_assert!(self.notice <= self.linger.given(), "a notice waits");
             prop_assert!(!is_much || self.came.is_empty(), "too much waits");
             Ok(())
         }
 
-        fn heed(&mut self, verdict: Verdict) -> Result<(), TestCaseError> {
+        fn heed(&mut self, verdict: Delivery) -> Result<(), TestCaseError> {
             match verdict {
-                Verdict::Give => {
+                Delivery::Give => {
                     for (seq, at) in std::mem::take(&mut self.came) {
                         let (now, length) = (self.now, self.linger.length);
                         prop_assert!(now <= at + length, "{seq} has waited for {:?}", now - at);
                     }
                     self.linger.gave(self.head);
                 }
-                Verdict::WatchFor(at) => prop_assert!(self.look.replace(at).is_none(), "one look is enough"),
-                Verdict::Wait => prop_assert!(self.came.is_empty() || self.look.is_some(), "nobody looks"),
+                Delivery::WatchFor(at) => prop_assert!(self.look.replace(at).is_none(), "one look is enough"),
+                Delivery::Wait => prop_assert!(self.came.is_empty() || self.look.is_some(), "nobody looks"),
             }
             prop_assert_eq!(self.linger.first(), self.came.keys().next().copied());
             Ok(())

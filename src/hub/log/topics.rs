@@ -40,7 +40,7 @@ pub(super) struct Topics {
     later: VecDeque<u32>,
     /// One past the last entry that was looked at for that.
     linked: u64,
-    held: Vec<Held>,
+    held: Vec<Numbered>,
     numbers: HashMap<Rc<str>, u32>,
     free: Vec<u32>,
     next_serial: u64,
@@ -50,7 +50,7 @@ pub(super) struct Topics {
 
 /// A topic, or the place of one that was.
 #[derive(Debug)]
-struct Held {
+struct Numbered {
     name: Rc<str>,
     serial: u64,
     entries: u64,
@@ -64,7 +64,7 @@ const EVERYBODY: u32 = u32::MAX - 1;
 const LAST: u32 = u32::MAX;
 
 /// What a topic takes beside its name, which is held once.
-const TOPIC_BYTES: usize = size_of::<Held>() + 2 * size_of::<(Rc<str>, u32)>() + size_of::<u32>();
+const TOPIC_BYTES: usize = size_of::<Numbered>() + 2 * size_of::<(Rc<str>, u32)>() + size_of::<u32>();
 
 impl Topics {
     /// For the entries from `first` on.
@@ -104,7 +104,7 @@ impl Topics {
             NONE => TopicOf::None,
             EVERYBODY => TopicOf::Everybody,
             number => {
-                let Held { name, serial, .. } = &self.held[number as usize];
+                let Numbered { name, serial, .. } = &self.held[number as usize];
                 TopicOf::Topic { number: number as usize, serial: *serial, name }
             }
         })
@@ -188,7 +188,7 @@ impl Topics {
         }
         let name: Rc<str> = name.into();
         self.names += name.len();
-        let held = Held { name: Rc::clone(&name), serial: self.next_serial, entries: 1, newest: 0 };
+        let held = Numbered { name: Rc::clone(&name), serial: self.next_serial, entries: 1, newest: 0 };
         self.next_serial += 1;
         let number = match self.free.pop() {
             Some(number) => {

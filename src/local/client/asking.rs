@@ -54,7 +54,7 @@ impl ClientReader {
     fn caller(&self, id: Box<RawValue>) -> Caller {
         let (hub, fanout, client) = (self.hub.clone(), self.fanout.clone(), self.id);
         let is_answered = Cell::new(false);
-        let wait = Wait { asked: Rc::clone(&self.asked), id: id.get().into() };
+        let wait = Awaited { asked: Rc::clone(&self.asked), id: id.get().into() };
         let own = id.clone();
         Caller::new(Rc::clone(&self.from), Some(id), move |told| match told {
             Told::Answer { payload, more, failed } => {
@@ -163,12 +163,12 @@ impl ClientReader {
 }
 
 /// A request that waits, by its client's id.
-struct Wait {
+struct Awaited {
     asked: Rc<RefCell<BTreeSet<Box<str>>>>,
     id: Box<str>,
 }
 
-impl Wait {
+impl Awaited {
     fn end(&self) {
         self.asked.borrow_mut().remove(&self.id);
     }

@@ -11,7 +11,7 @@ use std::{
 use super::{Fanout, Member, clients::Group, laggards::Wake};
 use crate::{
     hub::Log,
-    local::linger::{News, Verdict},
+    local::linger::{Delivery, Gathered},
 };
 
 /// Where some get everything, no more gathers than one write takes at once: more brings nothing.
@@ -30,7 +30,7 @@ impl Fanout {
                 let Some(group) = clients.group(length) else { continue };
                 let log = self.0.hub.log();
                 let is_much = self.is_much(group, &log);
-                group.crowd.linger.borrow_mut().news(now, News { head, notice: log.notice(), is_much })
+                group.crowd.linger.borrow_mut().news(now, Gathered { head, notice: log.notice(), is_much })
             };
             if !self.heed(length, verdict, needed) {
                 self.note_waiting(length, needed);
@@ -85,11 +85,11 @@ impl Fanout {
     }
 
     /// Does what is to be done about what has gathered. True: it was given.
-    fn heed(&self, length: Duration, verdict: Verdict, needed: &Cell<u64>) -> bool {
+    fn heed(&self, length: Duration, verdict: Delivery, needed: &Cell<u64>) -> bool {
         match verdict {
-            Verdict::Give => self.give(length, needed),
-            Verdict::Wait => {}
-            Verdict::WatchFor(due) => {
+            Delivery::Give => self.give(length, needed),
+            Delivery::Wait => {}
+            Delivery::WatchFor(due) => {
                 let due = tokio::time::Instant::from_std(due) - TICK;
                 self.wait(Box::pin(async move {
                     tokio::time::sleep_until(due).await;
@@ -97,7 +97,7 @@ impl Fanout {
                 }));
             }
         }
-        verdict == Verdict::Give
+        verdict == Delivery::Give
     }
 
     /// Gives those who linger for so long all that lies ahead of them.

@@ -26,9 +26,9 @@ pub(in crate::upstream) struct Backlog {
     /// When requests that wait here have waited for too long, with their numbers.
     ends: BTreeSet<(Instant, u64)>,
     /// What the outbox has: in all, of each user, and of each client.
-    outbox: Share,
-    users: BTreeMap<u32, Share>,
-    clients: BTreeMap<(u32, u64), Share>,
+    outbox: Stored,
+    users: BTreeMap<u32, Stored>,
+    clients: BTreeMap<(u32, u64), Stored>,
     /// How many messages wait, those in the outbox and the others.
     messages: usize,
     /// The unit that waits for the limits to let out all of it at once.
@@ -67,7 +67,7 @@ struct Saving {
 
 /// What somebody has in the outbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Share {
+struct Stored {
     sends: usize,
     messages: usize,
     bytes: usize,
@@ -80,7 +80,7 @@ impl Backlog {
             waiting: Turns::default(),
             answers: VecDeque::new(),
             ends: BTreeSet::new(),
-            outbox: Share::default(),
+            outbox: Stored::default(),
             users: BTreeMap::new(),
             clients: BTreeMap::new(),
             messages: 0,
@@ -309,8 +309,8 @@ impl Backlog {
         self.add(waiting);
     }
 
-    fn has_room(&self, share: Share) -> bool {
-        let Share { messages, bytes, .. } = self.outbox.plus(share);
+    fn has_room(&self, share: Stored) -> bool {
+        let Stored { messages, bytes, .. } = self.outbox.plus(share);
         messages <= self.limits.max_messages && bytes <= self.limits.max_bytes
     }
 
@@ -319,7 +319,7 @@ impl Backlog {
     fn who_yields(&self, waiting: &Waiting) -> Option<u64> {
         let from = waiting.send.ticket.from();
         let own = waiting.share();
-        let with_own = |share: Option<&Share>| self.load(share.copied().unwrap_or_default().plus(own));
+        let with_own = |share: Option<&Stored>| self.load(share.copied().unwrap_or_default().plus(own));
         let (user, most) = self.users.iter().max_by_key(|(_, share)| self.load(**share))?;
         let has_more = *user != from.uid && self.load(*most) > with_own(self.users.get(&from.uid));
         let user = if has_more { *user } else { from.uid };
@@ -330,7 +330,7 @@ impl Backlog {
     }
 
     /// How much of the outbox a share is, whichever limit it is nearer to.
-    fn load(&self, share: Share) -> u128 {
+    fn load(&self, share: Stored) -> u128 {
         let (messages, bytes) = (share.messages as u128, share.bytes as u128);
         (messages * self.limits.max_bytes as u128).max(bytes * self.limits.max_messages as u128)
     }
@@ -365,13 +365,13 @@ impl Backlog {
         self.outbox = self.outbox.minus(share);
         if let Entry::Occupied(mut user) = self.users.entry(from.uid) {
             *user.get_mut() = user.get().minus(share);
-            if *user.get() == Share::default() {
+            if *user.get() == Stored::default() {
                 user.remove();
             }
         }
         if let Entry::Occupied(mut client) = self.clients.entry((from.uid, from.client)) {
             *client.get_mut() = client.get().minus(share);
-            if *client.get() == Share::default() {
+            if *client.get() == Stored::default() {
                 client.remove();
             }
         }
@@ -394,21 +394,21 @@ fn may_ask(waiting: &Waiting, room: Room, asking: &Cell<Option<u64>>) -> bool {
     }
 }
 
-impl Share {
-    fn plus(self, other: Share) -> Share {
+impl Stored {
+    fn plus(self, other: Stored) -> Stored {
         let (sends, messages) = (self.sends + other.sends, self.messages + other.messages);
-        Share { sends, messages, bytes: self.bytes + other.bytes }
+        Stored { sends, messages, bytes: self.bytes + other.bytes }
     }
 
-    fn minus(self, other: Share) -> Share {
+    fn minus(self, other: Stored) -> Stored {
         let (sends, messages) = (self.sends - other.sends, self.messages - other.messages);
-        Share { sends, messages, bytes: self.bytes - other.bytes }
+        Stored { sends, messages, bytes: self.bytes - other.bytes }
     }
 }
 
 impl Waiting {
-    fn share(&self) -> Share {
-        Share { sends: 1, messages: self.send.count(), bytes: self.send.cost() }
+    fn share(&self) -> Stored {
+        Stored { sends: 1, messages: self.send.count(), bytes: self.send.cost() }
     }
 
     /// When it has waited for too long. In the outbox that is a matter of `ttl` alone: its client was told that

@@ -43,7 +43,7 @@ pub(super) struct Channel {
     /// A message came in since it is up.
     pub(super) heard: bool,
     /// What wsfan itself has to say, oldest first.
-    outgoing: VecDeque<Own>,
+    outgoing: VecDeque<OwnMessage>,
     outgoing_bytes: usize,
     /// Whether the last beat was a request; until there was one, it may be.
     beat_asks: bool,
@@ -51,7 +51,7 @@ pub(super) struct Channel {
 
 /// Something of wsfan's own that waits to go out.
 #[derive(Debug)]
-struct Own {
+struct OwnMessage {
     draft: Draft,
     why: Purpose,
     /// Its answer is awaited, so that it waits for `requests.max_in_flight`.
@@ -137,7 +137,7 @@ impl Channel {
     fn say(&mut self, draft: Draft, why: Purpose) {
         let is_request = self.session.plan(&draft);
         self.outgoing_bytes += draft.len();
-        self.outgoing.push_back(Own { draft, why, is_request });
+        self.outgoing.push_back(OwnMessage { draft, why, is_request });
     }
 
     /// The next thing that wsfan itself has to say, as far as the limits let it out.
@@ -146,7 +146,7 @@ impl Channel {
         if world.pacing.message_at(now, Sender::Link) > now {
             return None;
         }
-        let Own { draft, .. } = self.outgoing.remove(next)?;
+        let OwnMessage { draft, .. } = self.outgoing.remove(next)?;
         self.outgoing_bytes -= draft.len();
         world.pacing.sent(now);
         Some(self.session.write_own(now, draft))
@@ -222,7 +222,7 @@ impl Channel {
         self.outgoing_bytes += draft.len();
         let is_request = self.session.plan(&draft);
         self.beat_asks = is_request;
-        let own = Own { draft, why: Purpose::Heartbeat, is_request };
+        let own = OwnMessage { draft, why: Purpose::Heartbeat, is_request };
         self.outgoing.insert(script.map_or(0, |at| at + 1), own);
     }
 

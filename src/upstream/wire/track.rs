@@ -13,10 +13,10 @@ struct Inner {
     stage: RefCell<Stage>,
     follower: Option<Box<dyn Fn(TrackEvent)>>,
     /// How what the server says is shown.
-    shown: RefCell<Option<Shown>>,
+    shown: RefCell<Option<Redact>>,
 }
 
-type Shown = Box<dyn Fn(&str) -> String>;
+type Redact = Box<dyn Fn(&str) -> String>;
 
 /// How far an attempt has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -179,7 +179,7 @@ fn the_outbox_counts_each_message_of_a_unit() {
         fates.borrow().iter().filter(|told| told.1 == Fate::OutboxFull).map(|told| told.0.clone()).collect();
     assert_eq!(full, ["too many", "unit"], "who has the most makes room");
     assert_eq!(backlog.expire(now + Duration::from_secs(5)), 2);
-    assert_eq!((backlog.ahead(), backlog.outbox), (0, Share::default()));
+    assert_eq!((backlog.ahead(), backlog.outbox), (0, Stored::default()));
 }
 
 proptest! {
@@ -292,7 +292,7 @@ fn the_outbox_is_bounded_in_number_bytes_and_time() {
     assert_eq!(backlog.expire(now + 5 * second - Duration::from_millis(1)), 0);
     assert_eq!(backlog.expire(now + 5 * second), 1);
     assert_eq!((backlog.waiting(), backlog.expire(now + 7 * second)), (2, 2));
-    assert_eq!((backlog.waiting(), backlog.outbox), (0, Share::default()));
+    assert_eq!((backlog.waiting(), backlog.outbox), (0, Stored::default()));
 }
 
 #[test]
