@@ -3,7 +3,10 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
 
-use super::*;
+use super::{
+    ending::{MAX_GHOSTS, MAX_OVERDUE},
+    *,
+};
 use crate::{
     config::{Config, Environment},
     hub::{Caller, Origin, Told},
