@@ -355,6 +355,26 @@ fn an_answer_that_is_too_large_leaves_the_servers_request_open() {
     assert_eq!(client.request(json!({"op": "send", "json": [3, "q1", {}]}))["result"], "written");
 }
 
+#[test]
+fn an_answer_that_lacks_a_value_leaves_the_servers_request_open_and_no_value_makes_one() {
+    let capture = "[[capture]]\nmatch = { \"/0\" = 9 }\nvalues = { kind = \"/1\" }\npublic = true\n";
+    let (_server, daemon, mut upstream) = up(&format!("{OCPP}{capture}"));
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    upstream.text("[2,\"q1\",\"Reset\",{}]");
+    client.message();
+    let lacks = json!({"op": "send", "expand": true, "json": [3, "q1", {"x": "${kind}"}]});
+    assert_eq!(client.request(lacks)["code"], "no_value");
+    assert_eq!(client.request(json!({"op": "send", "json": [3, "q1", {}]}))["result"], "written");
+    upstream.text("[9,3]");
+    client.until(|line| line["type"] == "public");
+    upstream.text("[2,\"q2\",\"Reset\",{}]");
+    client.until(|line| line["json"][1] == "q2");
+    assert_eq!(client.request(json!({"op": "attach", "answers": true}))["result"], "attached");
+    let hidden = json!({"op": "send", "expand": true, "json": ["${kind}", "q2", {}]});
+    assert_eq!(other.request(hidden)["code"], "answered", "who may answer is decided by what is written");
+    assert_eq!(client.request(json!({"op": "send", "json": [3, "q2", {}]}))["result"], "written");
+}
+
 const HOME: &str = r#"
 [requests]
 id = "/id"

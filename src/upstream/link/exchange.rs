@@ -106,10 +106,19 @@ impl Exchange for LinkExchange<'_> {
 
 impl LinkExchange<'_> {
     /// A send with values in the places of its placeholders. None where it is told that it doesn't go out.
-    fn expanded(&self, send: Send) -> Option<Send> {
+    fn expanded(&mut self, send: Send) -> Option<Send> {
         if !send.expand {
             return Some(send);
         }
+        let answers = self.machine.answered_by(self.slot, &send);
+        let send = self.fitting(send);
+        if send.is_none() {
+            self.machine.reopen(now(), self.slot, &answers);
+        }
+        send
+    }
+
+    fn fitting(&self, send: Send) -> Option<Send> {
         let send = self.hub.expand(send)?;
         match self.machine.max_message().filter(|max| send.largest() > *max) {
             Some(max) => {

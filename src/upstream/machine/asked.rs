@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 use super::{Channel, Machine, Slot, State, find};
 use crate::{
     hub::{Fate, MayAnswer, NoAnswer, Send},
-    upstream::session::requests::{Kinds, Room},
+    upstream::session::requests::{Key, Kinds, Room},
 };
 
 impl Machine {
@@ -64,10 +64,24 @@ impl Machine {
                 return Err(NoAnswer::Fate(Fate::Answered));
             }
             for key in &kinds.answers {
-                channel.session.answer(key);
+                channel.session.take_answer(key);
             }
         }
         Ok(kinds)
+    }
+
+    /// The ids of the server's requests that a send answers on a connection.
+    pub(in crate::upstream) fn answered_by(&self, slot: Slot, send: &Send) -> Vec<Key> {
+        let kinds = self.channel(slot).and_then(|channel| channel.session.kinds(send).ok());
+        kinds.map(|kinds| kinds.answers).unwrap_or_default()
+    }
+
+    /// What was [taken](Machine::take) for answers to the server's requests of these ids doesn't go out: they are open
+    /// again.
+    pub(in crate::upstream) fn reopen(&mut self, now: Instant, slot: Slot, answers: &[Key]) {
+        if let Some(channel) = self.channel_mut(slot) {
+            channel.session.reopen(now, answers);
+        }
     }
 
     /// How many requests may go out on a connection.

@@ -70,9 +70,17 @@ impl Session {
         self.serving.is_open(key)
     }
 
-    /// Somebody answers the server's request of this id. False where none is open.
-    pub(in crate::upstream) fn answer(&mut self, key: &Key) -> bool {
-        self.serving.answer(key)
+    /// A client's send is to answer the server's request of this id. False where none is open.
+    pub(in crate::upstream) fn take_answer(&mut self, key: &Key) -> bool {
+        self.serving.take(key)
+    }
+
+    /// What was taken for answers to the server's requests of these ids doesn't go out.
+    pub(in crate::upstream) fn reopen(&mut self, now: Instant, keys: &[Key]) {
+        let Session { rules, serving, .. } = self;
+        if let Some(requests) = &rules.requests {
+            keys.iter().for_each(|key| serving.reopen(now, requests, key));
+        }
     }
 
     /// How many requests may go out.
@@ -95,14 +103,25 @@ impl Session {
     pub(in crate::upstream) fn write(&mut self, now: Instant, send: Send) -> Option<Send> {
         let rules = Rc::clone(&self.rules);
         let Some(requests) = &rules.requests else { return Some(send) };
-        if let Err(why) = rules.kinds(&send) {
-            send.refuse(why); // it was taken by other rules
+        let answers = match rules.kinds(&send) {
+            Ok(kinds) => kinds.answers,
+            Err(why) => {
+                send.refuse(why); // it was taken by other rules
+                return None;
+            }
+        };
+        let is_id_taken = || send.messages().any(|payload| self.calls.is_taken(requests, payload));
+        let why = if answers.iter().any(|key| !self.serving.is_taken(key)) {
+            Some(Fate::Answered) // another connection asked, or its placeholders have made an answer of it
+        } else {
+            (send.asks.is_none() && is_id_taken()).then_some(Fate::IdTaken)
+        };
+        if let Some(why) = why {
+            send.ticket.settle(why);
+            self.reopen(now, &answers);
             return None;
         }
-        if send.asks.is_none() && send.messages().any(|payload| self.calls.is_taken(requests, payload)) {
-            send.ticket.settle(Fate::IdTaken);
-            return None;
-        }
+        answers.iter().for_each(|key| self.serving.write(key));
         let Send { payload, rest, ticket, extra, asks, may_answer, expand } = send;
         let how = how(asks.as_deref());
         let mut asks = asks;

@@ -261,6 +261,30 @@ fn an_answer_is_given_once_and_one_that_is_refused_leaves_the_request_open() {
 }
 
 #[test]
+fn an_answer_goes_out_on_the_connection_that_asked_or_not_at_all() {
+    let server = "[requests]\nid = \"/1\"\n[requests.server]\nwhen = { \"/0\" = 2 }\nid = \"/1\"\n\
+                  answer = { \"/0\" = 3 }\n[rotate]\nafter = \"10m\"\noverlap = \"30s\"\n";
+    let (mut bench, ends) = (Bench::up(toml(server)), Ends::default());
+    bench.pass(600 * S);
+    bench.hears(Slot::A, r#"[2,"q",{}]"#);
+    let answer = || request_of(&ends, r#"[3,"q",{}]"#, &[], false);
+    let (waits, _) = bench.machine.take(bench.now, answer()).expect("it is taken");
+    bench.tell(connected_on(Slot::B));
+    assert_eq!(bench.machine.sender(), Some(Slot::B));
+    assert!(bench.machine.write(bench.now, Slot::B, waits).is_none(), "B has asked nothing");
+    assert_eq!(ends.take(), [NoAnswer::Fate(Fate::Answered)]);
+    // B asks the same, and what doesn't go out leaves that open
+    bench.hears(Slot::B, r#"[2,"q",{}]"#);
+    assert!(bench.machine.take(bench.now, answer()).is_some());
+    assert!(bench.machine.take(bench.now, answer()).is_none());
+    bench.machine.reopen(bench.now, Slot::B, &["q".into()]);
+    bench.machine.reopen(bench.now, Slot::B, &["r".into()]);
+    assert_eq!(bench.sends(Slot::B, answer()), [r#"[3,"q",{}]"#]);
+    bench.machine.reopen(bench.now, Slot::B, &["q".into()]);
+    assert!(bench.machine.take(bench.now, answer()).is_none(), "it is answered");
+}
+
+#[test]
 fn a_reload_of_the_pace_keeps_what_waits_and_one_of_the_words_ends_it() {
     let words = "[requests]\nid = \"/id\"\n[[requests.stream]]\nwhen = { \"/sub\" = true }\n";
     let (mut bench, ends) = (Bench::up(toml(words)), Ends::default());

@@ -19,6 +19,8 @@ const MAX_OPEN: usize = 10_000;
 pub(in crate::upstream::session) struct Serving {
     open: BTreeMap<Key, Instant>,
     ends: BTreeSet<(Instant, Key)>,
+    /// Those that have an answer on its way.
+    taken: BTreeSet<Key>,
 }
 
 impl Serving {
@@ -31,7 +33,41 @@ impl Serving {
     ) -> usize {
         let Some(server) = rules.server.as_ref().filter(|server| server.when.matches(look)) else { return 0 };
         let Some(key) = look.get(server.id).and_then(key_of) else { return 0 };
-        let until = now + server.timeout;
+        self.open(now + server.timeout, key)
+    }
+
+    /// A client's send is to answer it. False where no request of this id is open.
+    pub(in crate::upstream::session) fn take(&mut self, key: &Key) -> bool {
+        let is_open = self.answer(key);
+        if is_open {
+            self.taken.insert(key.clone());
+            if self.taken.len() > MAX_OPEN {
+                self.taken.pop_first();
+            }
+        }
+        is_open
+    }
+
+    /// Whether an answer to it was taken, and hasn't gone out.
+    pub(in crate::upstream::session) fn is_taken(&self, key: &Key) -> bool {
+        self.taken.contains(key)
+    }
+
+    /// Its answer goes out.
+    pub(in crate::upstream::session) fn write(&mut self, key: &Key) {
+        self.taken.remove(key);
+    }
+
+    /// What was taken for an answer to it doesn't go out.
+    pub(in crate::upstream::session) fn reopen(&mut self, now: Instant, rules: &RequestRules, key: &Key) {
+        if let Some(server) = &rules.server
+            && self.taken.remove(key)
+        {
+            self.open(now + server.timeout, key.clone());
+        }
+    }
+
+    fn open(&mut self, until: Instant, key: Key) -> usize {
         if let Some(before) = self.open.insert(key.clone(), until) {
             self.ends.remove(&(before, key.clone()));
         }
