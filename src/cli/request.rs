@@ -107,10 +107,9 @@ fn answers(args: &Args, client: &mut Client, id: u64) -> Outcome {
             continue;
         }
         let parsed = Line::parse(&line);
-        if args.json || matches!(parsed, Some(Line::Answer(_))) {
-            if show(args, &line, parsed.as_ref())? == Wrote::Enough {
-                return Ok(());
-            }
+        let is_shown = args.json || matches!(parsed, Some(Line::Answer(_)));
+        if is_shown && show(args, &line, parsed.as_ref())? == Wrote::Enough {
+            return Ok(());
         }
         match parsed {
             Some(Line::Answer(answer)) if answer.failed => {
