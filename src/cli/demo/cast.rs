@@ -65,6 +65,11 @@ impl Role {
         self.attached
     }
 
+    /// The last entry that is accounted for.
+    pub(super) fn last(&self) -> u64 {
+        self.tally.last()
+    }
+
     /// Takes its row of the daemon's status.
     pub(super) fn count(&mut self, status: &Status<'_>) {
         let row = status.clients.iter().find(|row| Some(row.client) == self.client);

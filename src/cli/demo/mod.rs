@@ -43,10 +43,13 @@ Exit codes: 0 shown; 1 something did not work.";
 /// How long the daemon may take to come up, to answer, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How much longer than it was to run it goes on at most, if not all was seen by then.
+const LONGER: Duration = Duration::from_secs(120);
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(super) struct Args {
-    /// How long to run; 0s is until Ctrl-C
+    /// How long to run, and longer until all was seen once; 0s is until Ctrl-C
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = crate::config::parse_duration)]
     duration: Duration,
 }
@@ -101,7 +104,7 @@ async fn play(args: &Args, scratch: &Scratch) -> Result<(), Stopped> {
     let signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| Failure::failed(format!("signals can't be received: {}", reason(&error))))?;
     let (scenes, heard) = mpsc::channel(64);
-    let (keep_up, had) = watch::channel(0);
+    let (keep_up, had) = watch::channel(None);
     let server = Server::bind(scratch.token_file(), calm(args.duration), scenes.clone(), had)
         .await
         .map_err(|error| Failure::failed(format!("the demo's server can't start: {}", reason(&error))))?;
@@ -129,7 +132,7 @@ struct Theatre {
     daemon: DaemonTask,
     signals: Signals,
     /// For the server: how much of the burst has come through.
-    keep_up: watch::Sender<u64>,
+    keep_up: watch::Sender<Option<u64>>,
     /// The daemon may end now.
     stopping: bool,
 }
@@ -146,7 +149,7 @@ impl Theatre {
         // a first call at the server means that the daemon has its socket
         let end = (!duration.is_zero()).then(|| Instant::now() + duration);
         match self.next(Some(Instant::now() + PATIENCE)).await? {
-            Cue::Scene(Scene::Act(act)) => shown(story.act(&act))?,
+            Cue::Scene(Scene::Act(act)) => shown(story.act(&act).map(drop))?,
             Cue::Interrupted => return Err(Stopped::Enough),
             _ => return Err(Failure::failed("the daemon doesn't call the demo's server").into()),
         }
@@ -156,9 +159,7 @@ impl Theatre {
         }
         drop(scenes);
 
-        while let Cue::Scene(scene) = self.next(end).await? {
-            self.hear(scene, &mut players, story).await?;
-        }
+        self.hear_all(end, &mut players, story).await?;
 
         players.iter().for_each(|player| player.set_awake(true));
         players[Actor::Trader as usize].ask(&story.ask_for_ledger()).await?;
@@ -189,6 +190,28 @@ impl Theatre {
         Ok(story.verdict()?)
     }
 
+    /// Hears it all until the end, and longer on a machine that is too slow for all to be seen by then.
+    async fn hear_all<W: Write>(
+        &mut self,
+        mut end: Option<Instant>,
+        players: &mut [Player],
+        story: &mut Story<W>,
+    ) -> Result<(), Stopped> {
+        let mut goes_on = false;
+        while !goes_on || !story.is_told() {
+            match self.next(end).await? {
+                Cue::Scene(scene) => self.hear(scene, players, story).await?,
+                Cue::Late if !goes_on && !story.is_told() => {
+                    shown(story.goes_on())?;
+                    goes_on = true;
+                    end = end.map(|end| end + LONGER);
+                }
+                Cue::Late | Cue::Interrupted => break,
+            }
+        }
+        Ok(())
+    }
+
     /// What comes next. A daemon that ends by itself is a failure.
     async fn next(&mut self, deadline: Option<Instant>) -> Result<Cue, Failure> {
         let late = async {
@@ -217,7 +240,7 @@ impl Theatre {
     ) -> Result<(), Stopped> {
         let mut to_do = Vec::new();
         match scene {
-            Scene::Act(act) => shown(story.act(&act))?,
+            Scene::Act(act) => shown(story.act(&act).map(|wished| to_do = wished))?,
             Scene::Line(who, line) => shown(story.line(who, &line).map(|wished| to_do = wished))?,
             Scene::Ended(who) => {
                 let why = format!("the daemon ended the connection of the demo's {}", who.name());
@@ -228,7 +251,7 @@ impl Theatre {
             match wish {
                 Do::Ask(who, request) => players[who as usize].ask(&request).await?,
                 Do::Sleep(who) => players[who as usize].set_awake(false),
-                Do::SendMore(had) => drop(self.keep_up.send_replace(had)),
+                Do::SendMore(had) => drop(self.keep_up.send_replace(Some(had))),
                 Do::Wake(who) => players[who as usize].set_awake(true),
             }
         }

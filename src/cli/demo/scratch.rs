@@ -84,7 +84,7 @@ kind = \"message\"
 message = '{{\"op\":\"ping\"}}'
 expect = {{ \"/op\" = \"pong\" }}   # the only proof of life
 interval = \"2s\"
-timeout = \"1s\"
+timeout = \"2s\"
 
 [reconnect]
 initial_delay = \"300ms\"

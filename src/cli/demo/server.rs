@@ -11,7 +11,7 @@ use tokio::{
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async,
     tungstenite::{
-        Message,
+        self, Message,
         handshake::server::{ErrorResponse, Request, Response},
         http::{StatusCode, header::AUTHORIZATION},
         protocol::{CloseFrame, frame::coding::CloseCode},
@@ -52,7 +52,7 @@ pub(super) enum Act {
 }
 
 /// The faults in their order, one for each attempt of the client.
-const FAULTS: [Act; 4] = [Act::Dropped, Act::Refused, Act::Restarted, Act::Silent];
+pub(super) const FAULTS: [Act; 4] = [Act::Dropped, Act::Refused, Act::Restarted, Act::Silent];
 
 type WebSocket = WebSocketStream<TcpStream>;
 
@@ -64,12 +64,12 @@ pub(super) struct Server {
     calm: Duration,
     /// How many faults there were.
     faults: usize,
-    /// The burst is over.
+    /// The burst has begun.
     burst: bool,
     prices: Prices,
     scenes: mpsc::Sender<Scene>,
-    /// How many prices of the burst the programs have had that keep up.
-    had: watch::Receiver<u64>,
+    /// How many prices of the burst the programs have had that keep up, once they expect it.
+    had: watch::Receiver<Option<u64>>,
 }
 
 impl Server {
@@ -78,7 +78,7 @@ impl Server {
         token_file: PathBuf,
         calm: Duration,
         scenes: mpsc::Sender<Scene>,
-        had: watch::Receiver<u64>,
+        had: watch::Receiver<Option<u64>>,
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
@@ -155,7 +155,9 @@ impl Server {
         let calm = if self.faults < FAULTS.len() { self.calm } else { LONG_CALM };
         let mut fault_at = Instant::now() + calm;
         // between the first fault and the next, when there is something to be missed
-        let mut burst_at = (self.faults > 0 && !self.burst).then(|| Instant::now() + calm / 2);
+        let is_over = self.had.borrow().is_some_and(|had| had >= BURST);
+        let ahead = if self.burst { Duration::ZERO } else { calm / 2 };
+        let mut burst_at = (self.faults > 0 && !is_over).then(|| Instant::now() + ahead);
         let mut tick = interval(TICK);
         loop {
             let message = tokio::select! {
@@ -175,9 +177,8 @@ impl Server {
                     Some(Err(_)) | None => return None,
                 },
             };
-            match timeout(PATIENCE, socket.send(Message::text(message))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return None,
+            if !sent(socket.send(Message::text(message))).await {
+                return None;
             }
         }
         let fault = self.fault();
@@ -185,27 +186,45 @@ impl Server {
         self.commit(fault, socket).await
     }
 
-    /// Sends as many prices as it can, as fast as it can. False when the connection is gone.
+    /// Sends as many prices as it can, as fast as it can, or what is left of them if the connection broke
+    /// in their midst. False when the connection is gone.
     async fn burst(&mut self, socket: &mut WebSocket) -> bool {
-        self.burst = true;
-        self.tell(Act::Burst).await;
-        for sent in (0..BURST).step_by(SLICE as usize) {
-            // who isn't there any more is waited for once
-            let keeping_up = self.had.wait_for(|had| had + AHEAD >= sent);
-            if timeout(PATIENCE, keeping_up).await.is_err() {
-                return true;
-            }
-            for _ in 0..SLICE {
-                let price = Message::text(self.prices.next());
-                if !matches!(timeout(PATIENCE, socket.feed(price)).await, Ok(Ok(()))) {
-                    return false;
+        if !std::mem::replace(&mut self.burst, true) {
+            self.tell(Act::Burst).await;
+        }
+        let mut begun = self.had.borrow().unwrap_or_default();
+        let mut given_up = Instant::now() + PATIENCE;
+        loop {
+            let needed = if begun < BURST { begun.saturating_sub(AHEAD) } else { BURST };
+            tokio::select! {
+                biased; // a heartbeat is answered at once: the burst may take longer than the daemon waits
+                frame = socket.next() => match frame {
+                    Some(Ok(Message::Text(text))) => {
+                        if !sent(socket.send(Message::text(answer(&text)))).await {
+                            return false;
+                        }
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return false,
+                },
+                () = sleep_until(given_up) => return true,
+                had = has_had(&mut self.had, needed) => {
+                    if !had || begun >= BURST {
+                        return true;
+                    }
+                    for _ in 0..SLICE {
+                        if !sent(socket.feed(Message::text(self.prices.next()))).await {
+                            return false;
+                        }
+                    }
+                    if !sent(socket.flush()).await {
+                        return false;
+                    }
+                    begun += SLICE;
+                    given_up = Instant::now() + PATIENCE;
                 }
             }
-            if !matches!(timeout(PATIENCE, socket.flush()).await, Ok(Ok(()))) {
-                return false;
-            }
         }
-        true
     }
 
     async fn commit(&mut self, fault: Act, mut socket: WebSocket) -> Option<TcpStream> {
@@ -253,6 +272,16 @@ impl Server {
     async fn tell(&self, act: Act) {
         let _ = self.scenes.send(Scene::Act(act)).await; // nobody listens any more: the end is near
     }
+}
+
+/// Whether it could be sent in time.
+async fn sent(sending: impl Future<Output = Result<(), tungstenite::Error>>) -> bool {
+    matches!(timeout(PATIENCE, sending).await, Ok(Ok(())))
+}
+
+/// Waits until so many prices of the burst have come through. False when nobody counts them any more.
+async fn has_had(had: &mut watch::Receiver<Option<u64>>, needed: u64) -> bool {
+    had.wait_for(|had| had.is_some_and(|had| had >= needed)).await.is_ok()
 }
 
 /// The answer to a heartbeat, an order, or anything else.
@@ -334,7 +363,7 @@ mod tests {
         let token_file = dir.path().join("token");
         let token = || fs::read_to_string(&token_file).unwrap().trim().to_owned();
         let (scenes, mut heard) = mpsc::channel(64);
-        let (_keeper, had) = watch::channel(BURST);
+        let (keep_up, had) = watch::channel(Some(0));
         let server = Server::bind(token_file.clone(), Duration::from_millis(50), scenes, had).await.unwrap();
         let port = server.port();
         let server = tokio::spawn(server.run());
@@ -354,15 +383,34 @@ mod tests {
             assert_eq!(status(client(port, &first).await), 503);
 
             let mut socket = client(port, &first).await.unwrap();
-            let mut prices = 0;
+            let prices = |text: &str| u64::from(text.contains("price"));
+            let mut had = 0;
+            while had < BURST / 2 {
+                had += prices(socket.next().await.unwrap().unwrap().to_text().unwrap());
+                keep_up.send_replace(Some(had));
+            }
+            // a heartbeat is answered in the midst of the burst, and what is left of it comes afterwards
+            socket.send(Message::text(r#"{"op":"ping"}"#)).await.unwrap();
+            loop {
+                let message = socket.next().await.unwrap().unwrap();
+                had += prices(message.to_text().unwrap());
+                if message == Message::text(r#"{"op":"pong"}"#) {
+                    break;
+                }
+            }
+            assert!(had < BURST, "{had} prices before the answer");
+            drop(socket);
+
+            let mut socket = client(port, &first).await.unwrap();
             let close = loop {
                 match socket.next().await.unwrap().unwrap() {
                     Message::Close(frame) => break frame.unwrap(),
-                    _ => prices += 1,
+                    message => had += prices(message.to_text().unwrap()),
                 }
+                keep_up.send_replace(Some(had));
             };
             assert_eq!(u16::from(close.code), 1012);
-            assert!(prices > BURST, "{prices} prices");
+            assert!(had >= BURST, "{had} prices");
             while let Some(Ok(_)) = socket.next().await {}
             assert_eq!(status(client(port, &first).await), 401);
             assert_ne!(token(), first);

@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     cast::{Actor, Role},
-    server::{Act, BURST, SLICE},
+    server::{Act, BURST, FAULTS, SLICE},
 };
 use crate::{
     cli::{
@@ -60,6 +60,12 @@ pub(super) struct Story<W> {
     /// When the link went down.
     down_us: Option<u64>,
     burst: BurstProgress,
+    /// The trader has sent its order.
+    ordered: bool,
+    /// The sleeper was told to sleep.
+    slept: bool,
+    /// The link was up again after the last fault.
+    mended: bool,
 }
 
 /// How far the burst has come.
@@ -72,7 +78,10 @@ enum BurstProgress {
         had: [u64; 2],
         lost: bool,
     },
-    Over,
+    /// The sleeper has caught up when it has had this entry.
+    Over {
+        entry: u64,
+    },
 }
 
 impl<W: Write> Story<W> {
@@ -87,6 +96,9 @@ impl<W: Write> Story<W> {
             renewed: false,
             down_us: None,
             burst: BurstProgress::Ahead,
+            ordered: false,
+            slept: false,
+            mended: false,
         }
     }
 
@@ -115,8 +127,22 @@ impl<W: Write> Story<W> {
         self.out.flush()
     }
 
-    /// Tells what the server did.
-    pub(super) fn act(&mut self, act: &Act) -> io::Result<()> {
+    /// Whether all was seen once: the order, each fault and the way back, the burst, and what the sleeper
+    /// missed of it.
+    pub(super) fn is_told(&self) -> bool {
+        let BurstProgress::Over { entry } = self.burst else { return false };
+        let has_woken = self.cast[Actor::Sleeper as usize].last() >= entry;
+        self.ordered && self.faults >= FAULTS.len() as u64 && self.mended && has_woken
+    }
+
+    /// The time is over, and not all was seen.
+    pub(super) fn goes_on(&mut self) -> io::Result<()> {
+        self.note("not all was seen by now: it goes on until it is, or until Ctrl-C")
+    }
+
+    /// Tells what the server did, and may want something done.
+    pub(super) fn act(&mut self, act: &Act) -> io::Result<Vec<Do>> {
+        let mut wishes = Vec::new();
         let burst = format!("the server sends {} prices at once", format::count(BURST));
         let sentence = match act {
             Act::Login => {
@@ -139,6 +165,8 @@ impl<W: Write> Story<W> {
                 "the server falls silent, and keeps the connection: only the heartbeat can tell that it is dead"
             }
             Act::Burst => {
+                wishes.extend(self.sleep()?); // on a busy machine it may not have been time before
+                wishes.push(Do::SendMore(0));
                 self.burst = BurstProgress::Now { since: Instant::now(), had: [0; 2], lost: false };
                 &burst
             }
@@ -146,8 +174,19 @@ impl<W: Write> Story<W> {
         self.renewed |= *act == Act::Restarted;
         if matches!(act, Act::Refused | Act::Dropped | Act::Restarted | Act::Silent) {
             self.faults += 1;
+            self.mended = false;
         }
-        self.note(sentence)
+        self.note(sentence)?;
+        Ok(wishes)
+    }
+
+    /// Lets the sleeper sleep, once.
+    fn sleep(&mut self) -> io::Result<Option<Do>> {
+        if std::mem::replace(&mut self.slept, true) {
+            return Ok(None);
+        }
+        self.note("the sleeper reads no further from here on")?;
+        Ok(Some(Do::Sleep(Actor::Sleeper)))
     }
 
     /// Takes a line of the daemon's to one of the programs, and may want something done.
@@ -210,7 +249,7 @@ impl<W: Write> Story<W> {
         if heartbeat {
             return Ok(vec![Do::Ask(who, request(Op::Status, STATUS))]);
         }
-        if self.messages == ORDER_AFTER {
+        if self.messages >= ORDER_AFTER && !std::mem::replace(&mut self.ordered, true) {
             self.note("the trader sends an order through the same socket")?;
             let order = r#"{"op":"order","id":"demo-1","symbol":"BTC-USD","size":"0.01"}"#;
             let order: &RawValue = serde_json::from_str(order)?;
@@ -238,9 +277,9 @@ impl<W: Write> Story<W> {
             ),
             true => format!("that took {within}, and was too fast for all here; the sleeper wakes now"),
         };
-        self.burst = BurstProgress::Over;
+        self.burst = BurstProgress::Over { entry: self.cast[Actor::Trader as usize].last() };
         self.note(&sentence)?;
-        Ok(vec![Do::Wake(Actor::Sleeper)])
+        Ok(vec![Do::SendMore(through), Do::Wake(Actor::Sleeper)])
     }
 
     fn link(&mut self, link: &Link<'_>, line: &[u8]) -> io::Result<Vec<Do>> {
@@ -248,6 +287,7 @@ impl<W: Write> Story<W> {
         let time_us = link.time_us;
         match link.fields.state.known() {
             Some(LinkState::Up) => {
+                self.mended = true;
                 if let Some(down_us) = self.down_us.take() {
                     let gone = Duration::from_micros(time_us.saturating_sub(down_us));
                     self.note(&format!(
@@ -255,9 +295,8 @@ impl<W: Write> Story<W> {
                         format::duration(gone)
                     ))?;
                 }
-                if self.connections == 2 && matches!(self.burst, BurstProgress::Ahead) {
-                    self.note("the sleeper reads no further from here on")?;
-                    return Ok(vec![Do::Sleep(Actor::Sleeper)]);
+                if link.fields.conn >= 2 {
+                    return Ok(self.sleep()?.into_iter().collect());
                 }
             }
             // before the first connection the link is not down: it wasn't up yet

@@ -28,6 +28,11 @@ impl Tally {
         }
     }
 
+    /// The last entry that is accounted for; 0 before the first.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     fn cover(&mut self, from: u64, to: u64) {
         if self.first.is_none() {
             self.first = Some(from);

@@ -3,8 +3,9 @@ use super::*;
 fn told(lines: &[&str]) -> (Story<Vec<u8>>, Vec<String>) {
     let mut story = Story::new(Vec::new());
     let wishes = lines.iter().flat_map(|line| story.line(Actor::Trader, line.as_bytes()).unwrap());
-    let wishes = wishes.map(|wish| match wish {
-        Do::Ask(Actor::Trader, request) => request,
+    let wishes = wishes.filter_map(|wish| match wish {
+        Do::Ask(Actor::Trader, request) => Some(request),
+        Do::Sleep(Actor::Sleeper) => None,
         other => panic!("{other:?}"),
     });
     let wishes = wishes.collect();
@@ -111,6 +112,39 @@ fn who_sleeps_through_a_burst_hears_what_it_missed() {
     assert!(!text(&story).contains("\"price\""), "the burst itself isn't shown");
     assert!(story.cast.iter().all(Role::is_whole));
     assert_eq!(story.messages, BURST);
+}
+
+#[test]
+fn the_story_is_told_when_all_was_seen_once() {
+    let mut story = Story::new(Vec::new());
+    for who in Actor::ALL {
+        story.line(who, HELLO.as_bytes()).unwrap();
+        story.line(who, ATTACHED.as_bytes()).unwrap();
+    }
+    // a busy machine may come to the burst before it hears that the link is up again
+    let wishes = story.act(&Act::Burst).unwrap();
+    assert_eq!(wishes, [Do::Sleep(Actor::Sleeper), Do::SendMore(0)]);
+    let mut seq = 0;
+    let mut price = |story: &mut Story<Vec<u8>>, whos: &[Actor]| {
+        seq += 1;
+        let line = format!(r#"{{"type":"message","seq":{seq},"time_us":1,"json":{{"price":"1"}}}}"#);
+        whos.iter().flat_map(|who| story.line(*who, line.as_bytes()).unwrap()).collect::<Vec<_>>()
+    };
+    let ends: Vec<_> = (0..BURST).map(|_| price(&mut story, &[Actor::Trader, Actor::Logger])).collect();
+    assert_eq!(ends.last().unwrap(), &[Do::SendMore(BURST), Do::Wake(Actor::Sleeper)]);
+    let order = price(&mut story, &[Actor::Trader, Actor::Logger]);
+    assert!(matches!(&order[..], [Do::Ask(Actor::Trader, line)] if line.contains("demo-1")), "{order:?}");
+    for act in FAULTS {
+        story.act(&act).unwrap();
+        let up = r#"{"type":"link","seq":20002,"time_us":1,"state":"up","conn":3}"#;
+        story.line(Actor::Trader, up.as_bytes()).unwrap();
+        assert!(!story.is_told());
+    }
+    let gap = format!(r#"{{"type":"gap","from":1,"to":{BURST},"count":{BURST},"why":"slow_client"}}"#);
+    story.line(Actor::Sleeper, gap.as_bytes()).unwrap();
+    assert!(story.is_told());
+    story.act(&Act::Silent).unwrap();
+    assert!(!story.is_told(), "the way back is part of it");
 }
 
 #[test]
