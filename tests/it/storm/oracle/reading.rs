@@ -1,6 +1,6 @@
 //! What each client read: every entry in its turn, or a gap in its place; answers; and how it ended.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use serde_json::Value;
 
@@ -13,6 +13,9 @@ use super::{
     },
     Entry, Faults, Head, Logs, Places, head, parse, shown,
 };
+
+/// For so long the daemon tries to give the last words to a client that it cuts off.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Puts together what all clients saw of each life's log, which must be the same.
 pub(super) fn logs<'a>(record: &'a Record, faults: &mut Faults) -> Logs<'a> {
@@ -302,16 +305,22 @@ impl Walk<'_> {
             Some("taken_over") if self.session.attaches.values().any(|attach| attach.name.is_some()) => {}
             None if self.session.left || killed || life.is_some_and(|life| self.is_cut(life)) => {}
             ended => {
-                let ended = format!("{ended:?}");
-                self.wrong("end", &format!("its connection ended with {ended}, without cause"));
+                let cuts: Vec<_> =
+                    life.into_iter().flat_map(|life| life.cuts(&self.hello["client"])).collect();
+                let (from, until) = (self.session.time.0, self.session.until);
+                let ended =
+                    format!("its connection of {from:?} ended at {until:?} with {ended:?}, without cause");
+                self.wrong("end", &format!("{ended}; the log: {cuts:?}"));
             }
         }
     }
 
-    /// Whether the daemon logged that it cut this client off for its slowness.
+    /// Whether the daemon logged that it cut this client off for its slowness, or so that it may not have read why.
     fn is_cut(&self, life: &Life) -> bool {
         let mut cuts = life.cuts(&self.hello["client"]);
-        cuts.any(|line| line.contains("stopped reading") || line.contains("why=\"slow_client\""))
+        // one that doesn't read its last words within their time doesn't get them
+        let was_long = self.session.until >= self.session.time.0 + LAST_WORDS;
+        cuts.any(|line| was_long || line.contains("stopped reading") || line.contains("why=\"slow_client\""))
     }
 
     /// There is no room for what it has begun. That may be its own doing only if this takes an equal share at
