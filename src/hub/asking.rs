@@ -22,7 +22,7 @@ impl Hub {
         self.leave_topics(now, from.client); // each time: one that seemed to have gone may have asked again
         if from.leave(now) && Rc::strong_count(from) > 1 && self.0.commands.borrow().is_some() {
             self.0.left.borrow_mut().push(Rc::clone(from));
-            self.0.client_left.notify_one();
+            self.0.stirred.notify_one();
         }
     }
 

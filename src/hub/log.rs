@@ -405,9 +405,14 @@ impl Log {
         if topic.is_none() {
             self.notice = seq;
         }
-        if self.topics.is_none() && topic.is_none_or(|topic| *topic == MessageTopic::None) {
-            return;
+        if self.topics.is_some() || topic.is_some_and(|topic| !matches!(topic, MessageTopic::None)) {
+            self.keep_topic(seq, topic);
         }
+    }
+
+    /// Not inlined: where messages have no topics, they have nothing to do with it.
+    #[inline(never)]
+    fn keep_topic(&mut self, seq: u64, topic: Option<&MessageTopic>) {
         let topics = self.topics.get_or_insert_with(|| Box::new(Topics::from(seq)));
         match topic {
             Some(topic) => topics.message(topic),

@@ -124,8 +124,8 @@ struct Shared {
     topics: RefCell<Subscriptions>,
     /// Captures that are public.
     captures: RefCell<public::PublicCaptures>,
-    topics_changed: Notify,
-    client_left: Notify,
+    /// Clients have asked for topics, given some up, or left.
+    stirred: Notify,
     /// Something was staged.
     staged: Notify,
     readers: RefCell<Vec<Rc<reader::Registration>>>,
@@ -169,8 +169,7 @@ impl Hub {
             left: RefCell::default(),
             topics: RefCell::default(),
             captures: RefCell::default(),
-            topics_changed: Notify::new(),
-            client_left: Notify::new(),
+            stirred: Notify::new(),
             staged: Notify::new(),
             readers: RefCell::default(),
             offered: Notify::new(),

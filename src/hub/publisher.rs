@@ -90,7 +90,7 @@ impl Publisher {
             Data::Binary(bytes) => bytes.len(),
         };
         self.hub.counters().received(bytes, time_us);
-        if *topic == MessageTopic::Unfit {
+        if matches!(topic, MessageTopic::Unfit) {
             self.hub.counters().unfit_topic();
         }
         let message = Encoder::new(data).with_topic(topic);
@@ -207,11 +207,10 @@ impl Publisher {
         self.hub.0.waiting.set(sends);
     }
 
-    /// Waits until clients have left, of whom [`Publisher::take_left`] then tells. Cancel-safe.
-    pub async fn left(&self) {
-        while self.hub.0.left.borrow().is_empty() {
-            self.hub.0.client_left.notified().await;
-        }
+    /// Waits until clients have asked for topics, given some up, or left (of whom [`Publisher::take_left`] tells) since
+    /// the last call. One wait for all: the link begins it anew for each batch. Cancel-safe.
+    pub async fn stirred(&self) {
+        self.hub.0.stirred.notified().await;
     }
 
     /// The clients that have left since the last call: those of whom something is still on its way.

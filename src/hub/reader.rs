@@ -89,6 +89,7 @@ impl Reader {
     }
 
     /// Runs `work` with the log open for writing: cursors pin chunks through it.
+    #[inline(always)]
     pub fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
         work(&mut self.hub.0.log.borrow_mut())
     }

@@ -43,7 +43,7 @@ impl Hub {
 
     fn topics_have_changed(&self) {
         self.tell_of_topics();
-        self.0.topics_changed.notify_one();
+        self.0.stirred.notify_one();
     }
 
     /// Tells clients what they are to hear.
@@ -68,10 +68,5 @@ impl Publisher {
         let done = work(&mut self.hub().0.topics.borrow_mut());
         self.hub().tell_of_topics();
         done
-    }
-
-    /// Waits until clients have asked for topics, or given some up, since the last call. Cancel-safe.
-    pub async fn topics_changed(&self) {
-        self.hub().0.topics_changed.notified().await;
     }
 }

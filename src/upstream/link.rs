@@ -90,10 +90,11 @@ struct Link<D> {
     patience: usize,
 }
 
+/// What is large lies elsewhere: each batch's event is moved several times.
 enum Event {
     Batch(Slot, Batch),
-    Attempt(Slot, AttemptResult),
-    Command(Option<Command>),
+    Attempt(Slot, Box<AttemptResult>),
+    Command(Option<Box<Command>>),
     SettingsChanged,
     SettingsGone,
     /// The hub is ready for more, a client has left, whose sends wait no longer than so long, or a time is reached:
@@ -149,11 +150,10 @@ impl<D: Dial + 'static> Link<D> {
         tokio::select! {
             biased;
             event = poll_fn(|cx| poll_seats(cx, seats, *turn, &mut common)) => event,
-            command = commands.recv() => Event::Command(command),
+            command = commands.recv() => Event::Command(command.map(Box::new)),
             event = settings_changed(settings) => event,
             () = hub.ready(), if !ready => Event::Round,
-            () = hub.topics_changed() => Event::Round,
-            () = hub.left() => Event::Round,
+            () = hub.stirred() => Event::Round,
             () = sleep_until(deadline) => Event::Round,
         }
     }
@@ -161,18 +161,17 @@ impl<D: Dial + 'static> Link<D> {
     fn take(&mut self, event: Event) {
         match event {
             Event::Batch(slot, batch) => self.take_batch(slot, batch),
-            Event::Attempt(slot, Ok(attempted)) => {
-                let Attempted { connection, subprotocol, secrets, place } = attempted;
-                self.seats[slot.index()].connection = Some(connection);
-                self.machine.handle(
-                    now(),
-                    Input::Connected { slot, reached: Reached { subprotocol, place }, secrets },
-                );
-            }
-            Event::Attempt(slot, Err(failure)) => {
-                self.machine.handle(now(), Input::ConnectFailed { slot, failure });
-            }
-            Event::Command(command) => self.command(command),
+            Event::Attempt(slot, attempted) => match *attempted {
+                Ok(Attempted { connection, subprotocol, secrets, place }) => {
+                    self.seats[slot.index()].connection = Some(connection);
+                    self.machine.handle(
+                        now(),
+                        Input::Connected { slot, reached: Reached { subprotocol, place }, secrets },
+                    );
+                }
+                Err(failure) => self.machine.handle(now(), Input::ConnectFailed { slot, failure }),
+            },
+            Event::Command(command) => self.command(command.map(|command| *command)),
             Event::SettingsChanged => self.change_settings(),
             Event::SettingsGone => self.settings = None,
             Event::Round => {}
@@ -187,7 +186,7 @@ impl<D: Dial + 'static> Link<D> {
         if batch.inbound {
             self.machine.handle(now, Input::Inbound { slot, messages: batch.messages });
         }
-        match batch.end {
+        match batch.end.map(|end| *end) {
             Some(ConnectionEnd::Closing(failure)) => {
                 self.machine.handle(now, Input::Closing { slot, failure })
             }
@@ -346,7 +345,7 @@ fn poll_seats(
             let held = seats[slot.other().index()].has_unwritten();
             let seat = &mut seats[slot.index()];
             if let Poll::Ready(outcome) = seat.poll_attempt(cx) {
-                return Poll::Ready(Event::Attempt(slot, outcome));
+                return Poll::Ready(Event::Attempt(slot, Box::new(outcome)));
             }
             let Some(connection) = &mut seat.connection else { continue };
             let was_unwritten = connection.has_unwritten();

@@ -256,6 +256,11 @@ impl Machine {
             || self.rotation.is_leaving(slot)
     }
 
+    /// Whether [`Machine::next_own`] may have something.
+    pub(super) fn has_own(&self, slot: Slot) -> bool {
+        self.channel(slot).is_some_and(Channel::has_own)
+    }
+
     /// The next thing that wsfan itself has to say on this connection, as far as the limits let it.
     pub(super) fn next_own(&mut self, now: Instant, slot: Slot) -> Option<Payload> {
         let Machine { state, rotation, world, .. } = self;

@@ -100,7 +100,7 @@ pub(super) struct Batch {
     /// It was a lot of work: other tasks are to have their turn before the next.
     pub(super) heavy: bool,
     /// How the connection ends, if it does.
-    pub(super) end: Option<ConnectionEnd>,
+    pub(super) end: Option<Box<ConnectionEnd>>,
 }
 
 /// How far the end of a connection has come.
@@ -160,7 +160,8 @@ impl Connection {
             if batch.is_pending()
                 && let Some(failure) = self.broken.take()
             {
-                return Poll::Ready(Batch { end: Some(ConnectionEnd::Gone(failure)), ..Batch::default() });
+                let end = Some(Box::new(ConnectionEnd::Gone(failure)));
+                return Poll::Ready(Batch { end, ..Batch::default() });
             }
         }
         batch
@@ -266,7 +267,7 @@ impl Connection {
         let full = frames >= BATCH_FRAMES || bytes >= BATCH_BYTES || read >= BATCH_READ || again;
         // messages give others their turn while they are offered; what else comes doesn't
         let heavy = again || bytes >= HEAVY_BYTES || full && !messages;
-        let batch = Batch { inbound, messages, full, heavy, end };
+        let batch = Batch { inbound, messages, full, heavy, end: end.map(Box::new) };
         if batch.inbound || batch.end.is_some() { Poll::Ready(batch) } else { Poll::Pending }
     }
 

@@ -6,7 +6,7 @@ use super::{
     now,
 };
 use crate::{
-    hub::{Fate, MessageTopic, Publisher, Send, now_us},
+    hub::{Data, Fate, MessageTopic, Publisher, Send, now_us},
     upstream::{
         machine::{Input, Machine, Slot},
         websocket::{Exchange, Frame},
@@ -38,23 +38,7 @@ impl Exchange for LinkExchange<'_> {
                 if !self.machine.wants_messages(self.slot) {
                     return self.hub.publish(time_us, data, &MessageTopic::None);
                 }
-                let verdict = self.machine.hear(now(), self.slot, data);
-                // what is missing before the message stands before it in the log, and what follows from it behind
-                verdict.holes.iter().for_each(|hole| declare(self.hub, time_us, hole));
-                let is_kept = verdict.topics.answer.is_some_and(|(answer, publish)| {
-                    let is_taken = self.hub.with_topics(|topics| topics.heard(self.slot.index(), &answer));
-                    is_taken && !publish
-                });
-                if verdict.publish && !is_kept {
-                    let of_id = verdict.topics.id.and_then(|id| {
-                        self.hub.with_topics(|topics| {
-                            topics.topic_of(self.slot.index(), &id).map(ToString::to_string)
-                        })
-                    });
-                    let topic = of_id.map_or(verdict.topic, MessageTopic::new);
-                    self.hub.publish_retained(time_us, data, &topic, verdict.retain.as_ref());
-                }
-                self.told += tell(self.hub, self.machine);
+                self.heard(time_us, data);
             }
             Frame::Ping => self.machine.sent(now(), 1), // its pong
             Frame::Pong(payload) => {
@@ -69,13 +53,29 @@ impl Exchange for LinkExchange<'_> {
     }
 
     fn next_send(&mut self) -> Option<Send> {
+        let waits = self.takes_clients() && self.backlog.ahead() > 0;
+        let seat = self.slot.index();
+        if !waits && !self.machine.has_own(self.slot) && !self.hub.topics().has_to_say(seat) {
+            return None; // as nearly always
+        }
+        self.next_of(waits)
+    }
+
+    fn written(&mut self, messages: usize, bytes: usize) {
+        self.hub.count_sent(messages, bytes);
+    }
+}
+
+impl LinkExchange<'_> {
+    /// The next send, where there may be one. `waits`: one of a client's, say.
+    #[inline(never)]
+    fn next_of(&mut self, waits: bool) -> Option<Send> {
+        let seat = self.slot.index();
         let now = now();
         if let Some(payload) = self.machine.next_own(now, self.slot) {
             return Some(Send::unheard(payload));
         }
-        let waits = self.takes_clients() && self.backlog.ahead() > 0;
         // clients' sends and their topics take turns
-        let seat = self.slot.index();
         if self.hub.topics().has_to_say(seat) && !(waits && std::mem::take(&mut self.backlog.is_next)) {
             let said = self.hub.with_topics(|topics| self.machine.next_topics(now, self.slot, topics));
             self.moved_topics |= said.is_some() || !self.hub.topics().has_to_say(seat);
@@ -99,12 +99,27 @@ impl Exchange for LinkExchange<'_> {
         }
     }
 
-    fn written(&mut self, messages: usize, bytes: usize) {
-        self.hub.count_sent(messages, bytes);
+    /// A message that the machine wants to hear first. Not inlined: the others needn't make room for it.
+    #[inline(never)]
+    fn heard(&mut self, time_us: u64, data: Data<'_>) {
+        let verdict = self.machine.hear(now(), self.slot, data);
+        // what is missing before the message stands before it in the log, and what follows from it behind
+        verdict.holes.iter().for_each(|hole| declare(self.hub, time_us, hole));
+        let is_kept = verdict.topics.answer.is_some_and(|(answer, publish)| {
+            let is_taken = self.hub.with_topics(|topics| topics.heard(self.slot.index(), &answer));
+            is_taken && !publish
+        });
+        if verdict.publish && !is_kept {
+            let of_id = verdict.topics.id.and_then(|id| {
+                self.hub
+                    .with_topics(|topics| topics.topic_of(self.slot.index(), &id).map(ToString::to_string))
+            });
+            let topic = of_id.map_or(verdict.topic, MessageTopic::new);
+            self.hub.publish_retained(time_us, data, &topic, verdict.retain.as_ref());
+        }
+        self.told += tell(self.hub, self.machine);
     }
-}
 
-impl LinkExchange<'_> {
     /// A send with values in the places of its placeholders. None where it is told that it doesn't go out.
     fn expanded(&mut self, send: Send) -> Option<Send> {
         if !send.expand {

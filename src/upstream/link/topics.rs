@@ -13,7 +13,9 @@ use crate::{
 pub(super) fn follow(hub: &Publisher, machine: &mut Machine) {
     if hub.topics().terms().is_none() {
         // the terms may have gone meanwhile
-        Slot::ALL.iter().for_each(|slot| machine.handle(now(), Input::Resubscribed { slot: *slot }));
+        if machine.may_resubscribe() {
+            Slot::ALL.iter().for_each(|slot| machine.handle(now(), Input::Resubscribed { slot: *slot }));
+        }
         return;
     }
     for slot in Slot::ALL {

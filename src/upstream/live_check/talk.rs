@@ -90,7 +90,7 @@ impl Talk<'_> {
         if batch.inbound {
             self.trial.inbound(now(), batch.messages);
         }
-        match batch.end {
+        match batch.end.map(|end| *end) {
             Some(ConnectionEnd::Closing(failure)) => self.trial.closing(now(), failure, is_written),
             Some(ConnectionEnd::Gone(failure)) => self.trial.ended(now(), failure, is_written),
             None => {}

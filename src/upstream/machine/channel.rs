@@ -140,6 +140,11 @@ impl Channel {
         self.outgoing.push_back(OwnMessage { draft, why, is_request });
     }
 
+    /// Whether something waits to be said.
+    pub(super) fn has_own(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
     /// The next thing that wsfan itself has to say, as far as the limits let it out.
     pub(super) fn next_own(&mut self, now: Instant, world: &mut World) -> Option<Payload> {
         let next = self.next_to_say()?;

@@ -43,6 +43,12 @@ impl Machine {
         }
     }
 
+    /// Whether a connection may be at [`TopicStage::Resubscribing`].
+    pub(in crate::upstream) fn may_resubscribe(&self) -> bool {
+        matches!(&self.state, State::Opening { channel } if channel.resubscribes)
+            || matches!(self.rotation.phase(), Phase::Opening(next) if next.resubscribes)
+    }
+
     /// The script is done. Where topics are said again before the connection is up, that comes first.
     pub(super) fn script_done(&mut self, now: Instant, slot: Slot) {
         let terms = self.settings.terms.subscriptions.as_ref();
