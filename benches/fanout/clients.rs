@@ -20,6 +20,9 @@ use serde_json::json;
 
 use crate::{line, measure};
 
+/// How often they look who look of themselves.
+const TICK: Duration = Duration::from_millis(5);
+
 /// Without any news for so long, what is missing is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) wish: Wish,
     /// Each has a thread of its own.
     pub(crate) threads: bool,
+    /// Once all are warm, they look every 5 ms instead of being woken by what comes.
+    pub(crate) ticks: bool,
 }
 
 /// What clients want.
@@ -115,17 +120,26 @@ fn read_all(clients: &mut [Client], options: &Options, more: Instant) -> (f64, V
     let (mut cold, mut done) = (options.clients, 0);
     let mut wanted = options.clients - usize::from(options.stopped);
     let mut events = Vec::with_capacity(1024);
-    let (mut first, mut last, mut cpu_ns) = (None, Instant::now(), 0);
+    let (mut first, mut last, mut heard, mut cpu_ns) = (None, Instant::now(), Instant::now(), 0);
     if options.messages == 0 {
         wanted = 0;
     }
     while done < wanted || cold > 0 {
-        let timeout = rustix::event::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        let ticks = options.ticks && cold == 0;
+        if ticks {
+            thread::sleep(TICK);
+        }
+        let patience = if ticks { 0 } else { PATIENCE.as_secs() as i64 };
+        let timeout = rustix::event::Timespec { tv_sec: patience, tv_nsec: 0 };
         events.clear();
         epoll::wait(&watch, rustix::buffer::spare_capacity(&mut events), Some(&timeout)).expect("epoll");
         if events.is_empty() {
+            if ticks && heard.elapsed() < PATIENCE {
+                continue;
+            }
             break;
         }
+        heard = Instant::now();
         for event in &events {
             let index = event.data.u64() as usize;
             if Some(index) == stopped && clients[index].warm {

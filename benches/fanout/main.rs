@@ -102,6 +102,7 @@ fn play(role: &str, rest: &[String]) {
                 stopped: number(4) == 1,
                 wish: clients::Wish::named(&rest[5]),
                 threads: number(6) == 1,
+                ticks: number(7) == 1,
             },
         ),
         "none" => drop(std::io::stdin().lines().next()),

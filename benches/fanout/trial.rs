@@ -33,6 +33,8 @@ pub(crate) struct Load {
     pub(crate) wish: Wish,
     /// Each client has a thread of its own.
     pub(crate) threads: bool,
+    /// The clients aren't woken: they look of themselves, every 5 ms.
+    pub(crate) ticks: bool,
 }
 
 impl Load {
@@ -46,6 +48,7 @@ impl Load {
         topics: false,
         wish: Wish::All,
         threads: false,
+        ticks: false,
     };
 }
 
@@ -175,6 +178,7 @@ impl Stage {
             u8::from(load.stopped).to_string(),
             load.wish.name().to_owned(),
             u8::from(load.threads).to_string(),
+            u8::from(load.ticks).to_string(),
         ];
         let mut clients = Actor::role("clients", &arguments)?;
         clients.hear("first")?;
