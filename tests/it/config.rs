@@ -225,6 +225,10 @@ fn history_outbox_shutdown_and_log() {
              [topics] with a pointer or rules",
         ),
         (
+            "topics.pointer = []",
+            "line 2: topics.pointer is an empty list: write where the topic is, such as \"/stream\"",
+        ),
+        (
             "topics.join = \".\"\n[[listener]]\nslow_client = \"latest\"\n",
             "line 2: topics.join stands between several values: write a list of them as topics.pointer\n\
              line 4: listener[0].slow_client is \"latest\", but no message has a topic whose newest there could be: \

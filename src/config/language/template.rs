@@ -220,6 +220,15 @@ impl Template {
         self.0.iter().map(Segment::stand_in).collect()
     }
 
+    /// The same, with another text in place of each placeholder that is `other`.
+    pub(in crate::config) fn with_stand_ins_but(&self, other: &Placeholder, text: &str) -> String {
+        let stand_in = |segment| match segment {
+            &Segment::Placeholder(ref placeholder, _) if placeholder == other => text,
+            segment => segment.stand_in(),
+        };
+        self.0.iter().map(stand_in).collect()
+    }
+
     /// The literal text before the first placeholder.
     pub(in crate::config) fn literal_start(&self) -> &str {
         match self.0.first() {

@@ -63,13 +63,7 @@ impl Grant {
 
     /// What a section says; `default` is for what it leaves out.
     pub(in crate::config) fn read(section: &Section<'_>, default: &Self) -> Self {
-        let rate = section.item("rate").map(|_| {
-            let windows = read_windows(section, "rate");
-            if let Some(window) = windows.iter().find(|window| window.count > MAX_RATE) {
-                section.problem("rate", format_args!("has {window}: write at most {MAX_RATE} in a time"));
-            }
-            windows
-        });
+        let rate = section.item("rate").map(|_| read_windows(section, "rate", MAX_RATE));
         Self {
             rights: Rights::read(section).unwrap_or(default.rights),
             ops: Ops::read(section).unwrap_or(default.ops),

@@ -28,6 +28,9 @@ pub struct Limits {
 /// So many windows at most.
 pub const MAX_WINDOWS: usize = 8;
 
+/// The largest count of a window.
+const MAX_COUNT: u32 = 100_000;
+
 /// So many in any time of this length: `"120/60s"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -59,13 +62,13 @@ impl Limits {
     pub(in crate::config) fn read(section: Section<'_>) -> Self {
         let words = [("wait", Excess::Wait), ("refuse", Excess::Refuse)];
         let mut limits = Self {
-            messages: read_windows(&section, "messages"),
+            messages: read_windows(&section, "messages", MAX_COUNT),
             reserve: 0,
-            connects: read_windows(&section, "connects"),
+            connects: read_windows(&section, "connects", MAX_COUNT),
             max_message: section.size("max_message", 1..=512 << 20),
             excess: section.one_of("excess", &words).unwrap_or_default(),
         };
-        let reserve: Option<u32> = section.integer("reserve", 0..=100_000);
+        let reserve: Option<u32> = section.integer("reserve", 0..=MAX_COUNT.into());
         if let Some(window) = limits.tightest() {
             limits.reserve = reserve.unwrap_or_else(|| (window.count / 10).max(1).min(window.count - 1));
             if limits.reserve >= window.count {
@@ -90,25 +93,26 @@ impl std::fmt::Display for Window {
     }
 }
 
-pub(super) fn read_windows(section: &Section<'_>, key: &'static str) -> Vec<Window> {
+/// `max` is the largest count.
+pub(super) fn read_windows(section: &Section<'_>, key: &'static str, max: u32) -> Vec<Window> {
     let items = section.one_or_more(key).unwrap_or_default();
     if items.len() > MAX_WINDOWS {
         section.problem(key, format_args!("is a list of {}: write at most {MAX_WINDOWS}", items.len()));
     }
-    items.iter().filter_map(read_window).collect()
+    items.iter().filter_map(|item| read_window(item, max)).collect()
 }
 
-fn read_window(item: &Item<'_>) -> Option<Window> {
+fn read_window(item: &Item<'_>, max: u32) -> Option<Window> {
     let text = item.text()?;
     let parsed = text.split_once('/').and_then(|(count, per)| {
-        let count = count.trim().parse().ok().filter(|count| (1..=100_000).contains(count))?;
+        let count = count.trim().parse().ok().filter(|count| (1..=max).contains(count))?;
         let (min, max) = (Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
         let per = parse_duration(per).ok().filter(|per| (min..=max).contains(per))?;
         Some(Window { count, per })
     });
     if parsed.is_none() {
         item.problem(format_args!(
-            "is {}: write a number from 1 to 100000, a slash and a time of 1ms to 1d, such as \"120/60s\"",
+            "is {}: write a number from 1 to {max}, a slash and a time of 1ms to 1d, such as \"120/60s\"",
             quoted(text)
         ));
     }

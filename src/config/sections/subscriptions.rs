@@ -146,6 +146,15 @@ impl Subscriptions {
                 "is more than 1, but topics.subscribe has no `${topics}`: a message has one topic",
             );
         }
+        for (key, template) in [("subscribe", &subscribe), ("unsubscribe", &unsubscribe)] {
+            if listed[0] && batch != Some(1) && template.as_ref().is_some_and(is_no_list) {
+                section.problem(
+                    key,
+                    "has `${topics}` without brackets around it, which is no JSON once there are two: write \
+                     `[${topics}]`",
+                );
+            }
+        }
         let answer = section.item("answer").map(|item| SubscriptionAnswer::read(item.section()));
         let id_topic = read_pointer(section, "id_topic");
         let payload = section.item("payload").and_then(|item| {
@@ -376,6 +385,15 @@ impl SubscriptionAnswer {
         section.finish();
         answer
     }
+}
+
+/// Whether this is JSON for one topic, and none for two.
+fn is_no_list(template: &Template) -> bool {
+    let is_json = |topics| {
+        let text = template.with_stand_ins_but(&Placeholder::Topics, topics);
+        serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok()
+    };
+    is_json("1") && !is_json("1,1")
 }
 
 #[cfg(test)]

@@ -70,6 +70,11 @@ impl Topics {
                 section.problem(key, format_args!("is a list of {count}, but {MAX} are the most"));
             }
         }
+        if items.is_empty()
+            && section.item("pointer").is_some_and(|item| item.elements().is_some_and(|all| all.is_empty()))
+        {
+            section.problem("pointer", "is an empty list: write where the topic is, such as \"/stream\"");
+        }
         let mut pointers: Vec<Pointer> = Vec::new();
         for item in &items {
             match item.text().map(Pointer::parse) {

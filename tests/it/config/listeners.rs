@@ -117,11 +117,11 @@ fn listeners() {
         ("[[listener]]\nmax_message = 0", "line 3: listener[0].max_message is 0: write 1B to 512MiB"),
         (
             "[[listener]]\nrate = \"0/1s\"",
-            "line 3: listener[0].rate is \"0/1s\": write a number from 1 to 100000, a slash and a time of 1ms to 1d, such as \"120/60s\"",
+            "line 3: listener[0].rate is \"0/1s\": write a number from 1 to 10000, a slash and a time of 1ms to 1d, such as \"120/60s\"",
         ),
         (
             "[[listener]]\nrate = [\"5/1s\", \"10001/1m\"]",
-            "line 3: listener[0].rate has 10001/1m: write at most 10000 in a time",
+            "line 3: listener[0].rate[1] is \"10001/1m\": write a number from 1 to 10000, a slash and a time of 1ms to 1d, such as \"120/60s\"",
         ),
         (
             "[[listener]]\n[listener.rule]",

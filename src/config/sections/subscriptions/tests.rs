@@ -68,6 +68,17 @@ fn parts_and_groups() {
 }
 
 #[test]
+fn a_list_needs_no_brackets_where_it_is_no_json_or_has_one_topic() {
+    for keys in [
+        "subscribe = '{\"s\":${topics}}'\nbatch = 1",
+        "subscribe = '42[\"s\",${topics}]'",
+        "subscribe = '[1,${topics}]'",
+    ] {
+        assert!(parse(keys).unwrap().is_some(), "{keys}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     for (keys, part) in [
         ("unsubscribe = '${topic}'", "topics.unsubscribe only goes with topics.subscribe"),
@@ -75,6 +86,11 @@ fn what_is_wrong_is_said() {
         ("subscribe = 'hello'", "doesn't say which topic"),
         ("subscribe = '[${topics},${topic}]'", "`${topic}` beside `${topics}`"),
         ("subscribe = '[\"${topics}\"]'", "list of values"),
+        ("subscribe = '{\"s\":${topics}}'", "topics.subscribe has `${topics}` without brackets"),
+        (
+            "subscribe = '[${topics}]'\nunsubscribe = '{\"u\":${topics}}'",
+            "topics.unsubscribe has `${topics}` without",
+        ),
         ("subscribe = '${topic}'\nbatch = 2", "topics.batch is more than 1"),
         ("subscribe = '${topic}'\nitem = '1'", "topics.item is what `${topics}` is a list of"),
         ("subscribe = '[${topics}]'\nitem = '{'", "topics.item is \"{\", which is no value of JSON"),
