@@ -87,9 +87,15 @@ impl Narrowing {
     pub(super) fn wants_on(&self, topic: Option<&str>) -> bool {
         match topic {
             None => self.is_all(),
-            Some("") => true, // nobody can say that it isn't meant
+            Some("") => self.wants_unfit(),
             Some(topic) => self.is_all() || self.wants(&TopicView::new(topic)),
         }
+    }
+
+    /// Whether a message is wanted whose topic can't be written: nobody can say that it isn't what a client asks for,
+    /// and it is none that a listener lets through.
+    fn wants_unfit(&self) -> bool {
+        self.listener.is_none()
     }
 
     /// What it takes to look whether a topic is wanted, in [`TopicPattern::cost`].
@@ -251,6 +257,18 @@ impl Selections {
                         self.all[*at].iter_mut().for_each(|selection| selection.fresh.push(seq));
                     }
                 }
+                TopicOf::Unfit => {
+                    let Selections { all, touched, by_serial, .. } = self;
+                    for at in by_serial.values().copied() {
+                        let Some(selection) = all[at].as_mut().filter(|it| it.narrowing.wants_unfit()) else {
+                            continue;
+                        };
+                        if selection.fresh.is_empty() {
+                            touched.push(at);
+                        }
+                        selection.fresh.push(seq);
+                    }
+                }
                 TopicOf::Topic { number, serial, name } => {
                     let looked = self.ask(number, serial, name);
                     if looked > looks {
@@ -344,6 +362,9 @@ impl Selections {
         Some(match log.topic_of(seq) {
             TopicOf::None => false,
             TopicOf::Everybody => true,
+            TopicOf::Unfit => {
+                self.all[at].as_ref().is_some_and(|selection| selection.narrowing.wants_unfit())
+            }
             TopicOf::Topic { number, serial, name } => {
                 *looks = looks.saturating_sub(self.ask(number, serial, name));
                 self.topics[number].is_wanted_by(at)

@@ -127,6 +127,8 @@ fn a_listener_narrows_for_all_its_clients_and_a_reload_for_those_who_are_there()
     let (mut plain, mut own) = (daemon.client(), daemon.client());
     plain.until_clients(3);
     narrow(&mut own, &["*.trades"]);
+    // one that can't be written may be any topic, and is none that a listener lets through
+    say(&mut upstream, &format!("btc.{}", "x".repeat(300)), 99);
     for (n, stream) in ["eth.trades", "btc.book", "btc.trades", "eth.book"].into_iter().enumerate() {
         say(&mut upstream, stream, n as u64);
     }

@@ -395,6 +395,7 @@ fn the_first_topic_may_be_of_an_entry_that_is_cut() {
         TopicOf::Topic { name, .. } => name,
         TopicOf::None => "none",
         TopicOf::Everybody => "everybody",
+        TopicOf::Unfit => "unfit",
     });
     assert_eq!(names.collect::<Vec<_>>(), ["none", "other", "none", "one"]);
 }

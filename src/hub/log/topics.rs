@@ -15,8 +15,10 @@ use crate::protocol::MessageTopic;
 pub enum TopicOf<'a> {
     /// Nothing that could be named: it goes to those alone who narrow nothing.
     None,
-    /// It is for everybody: no message, or one whose topic can't be written.
+    /// It is for everybody: no message.
     Everybody,
+    /// A topic that can't be written: nobody can say that it isn't meant, nor that it may be had.
+    Unfit,
     /// This topic.
     Topic {
         /// Its number, below `Topics::numbers`; others may have it later.
@@ -33,7 +35,7 @@ pub enum TopicOf<'a> {
 pub(super) struct Topics {
     /// The entry that the queue begins with. Of those before nothing is known.
     first: u64,
-    /// What each entry is of: a topic's number, or one of the two below.
+    /// What each entry is of: a topic's number, or one of the three below.
     entries: VecDeque<u32>,
     /// How many entries later the next of the same topic is, as far as that is asked for: of the entries from `first`
     /// to `linked`.
@@ -60,6 +62,7 @@ struct Numbered {
 
 const NONE: u32 = u32::MAX;
 const EVERYBODY: u32 = u32::MAX - 1;
+const UNFIT: u32 = u32::MAX - 2;
 /// There is no later one.
 const LAST: u32 = u32::MAX;
 
@@ -86,7 +89,7 @@ impl Topics {
     pub(super) fn message(&mut self, topic: &MessageTopic) {
         let number = match topic {
             MessageTopic::None => NONE,
-            MessageTopic::Unfit => EVERYBODY,
+            MessageTopic::Unfit => UNFIT,
             MessageTopic::Of(name) => self.number(name),
         };
         self.entries.push_back(number);
@@ -103,6 +106,7 @@ impl Topics {
         Some(match number {
             NONE => TopicOf::None,
             EVERYBODY => TopicOf::Everybody,
+            UNFIT => TopicOf::Unfit,
             number => {
                 let Numbered { name, serial, .. } = &self.held[number as usize];
                 TopicOf::Topic { number: number as usize, serial: *serial, name }
@@ -231,6 +235,7 @@ mod tests {
         match topics.of(seq)? {
             TopicOf::None => Some(String::new()),
             TopicOf::Everybody => Some("*".to_owned()),
+            TopicOf::Unfit => Some("?".to_owned()),
             TopicOf::Topic { name, .. } => Some(name.to_owned()),
         }
     }
@@ -268,7 +273,7 @@ mod tests {
                     }
                     2 => { topics.other(); plain.push_back("*".to_owned()); }
                     3 => { topics.message(&MessageTopic::None); plain.push_back(String::new()); }
-                    4 => { topics.message(&MessageTopic::Unfit); plain.push_back("*".to_owned()); }
+                    4 => { topics.message(&MessageTopic::Unfit); plain.push_back("?".to_owned()); }
                     _ => {
                         let name = format!("topic {number}");
                         topics.message(&MessageTopic::new(name.clone()));

@@ -74,7 +74,9 @@ impl Rig {
                         while !log.link_topics(7) {}
                         let to = latest_to.unwrap_or(log.head());
                         let is_wanted = |seq| match (log.topic_of(seq), *wanted) {
-                            (_, None) | (crate::hub::TopicOf::Everybody, _) => true,
+                            (_, None) | (crate::hub::TopicOf::Everybody | crate::hub::TopicOf::Unfit, _) => {
+                                true
+                            }
                             (crate::hub::TopicOf::Topic { name, .. }, Some(names)) => names.contains(&name),
                             (crate::hub::TopicOf::None, Some(_)) => false,
                         };

@@ -439,6 +439,13 @@ fn one_that_is_behind_has_no_more_looked_at_for_a_write_than_it_may() {
 }
 
 #[test]
+fn a_topic_that_cannot_be_written_may_be_what_a_client_wants_and_passes_no_listener() {
+    let pattern = [crate::config::TopicPattern::parse("a.*").unwrap()];
+    let asks = Narrowing::default().asking(Some(&pattern), &[]);
+    assert!(asks.wants_on(Some("")) && !asks.clone().within(Some(&pattern)).wants_on(Some("")));
+}
+
+#[test]
 fn names_without_wildcards_are_found_and_not_gone_through() {
     let patterns = |texts: &[String]| {
         texts.iter().map(|text| crate::config::TopicPattern::parse(text).unwrap()).collect::<Vec<_>>()

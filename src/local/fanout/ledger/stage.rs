@@ -181,7 +181,7 @@ impl Stage {
         let config = config::Listener::new("/listener");
         let (peer, who) = (socket::peer(&near).unwrap(), socket::identity(&near).unwrap());
         let most = Most { clients: 1_000, of_a_user: 1_000 };
-        let counted = self.headcount.admit(peer.uid, peer.uid, most).ok().expect("there is room");
+        let counted = self.headcount.admit(peer.uid, peer.uid, most).expect("there is room");
         let stream = Rc::new(Watched::reading(near).unwrap());
         let dismissed = Rc::new(Notify::new());
         let about = About {

@@ -206,7 +206,8 @@ async fn a_name_keeps_the_place_of_what_was_written_not_of_what_gathers() {
         let mut words = words;
         words["name"] = json!("bot");
         let client = rig.attach(words.clone()).await;
-        (rig.publish(1, "a").await, rig.publish(2, "a").await);
+        rig.publish(1, "a").await;
+        rig.publish(2, "a").await;
         drop(client);
         rig.clients(0).await;
         rig.publish(3, "a").await;
@@ -236,15 +237,18 @@ async fn a_reload_gives_what_has_gathered_and_its_linger_holds_for_those_who_are
         let config = config::Listener { linger, ..rig.handle.config() };
         rig.handle.change(config, None).unwrap();
     };
-    (rig.publish(1, "a").await, rig.publish(2, "b").await);
+    rig.publish(1, "a").await;
+    rig.publish(2, "b").await;
     change(Duration::ZERO);
     assert_eq!(all.until("2").await, ["1", "2"]);
     assert_eq!(some.until("1").await, ["1"]);
-    (rig.publish(3, "a").await, rig.publish(4, "b").await);
+    rig.publish(3, "a").await;
+    rig.publish(4, "b").await;
     assert_eq!(all.until("4").await, ["3", "4"]);
     assert_eq!(some.until("3").await, ["3"]);
     change(2 * LINGER);
-    (rig.publish(5, "a").await, rig.publish(6, "b").await);
+    rig.publish(5, "a").await;
+    rig.publish(6, "b").await;
     assert_eq!((all.lines().await, some.lines().await), (vec![], vec![]));
     assert_eq!(begun.elapsed(), Duration::ZERO);
     tokio::time::sleep(LINGER).await;
@@ -306,7 +310,8 @@ async fn a_listener_that_narrows_and_lingers_gives_what_it_lets_through() {
 async fn what_gathers_is_given_before_another_log_makes_a_hole_of_it() {
     let rig = lingering(Format::Envelope);
     let mut client = rig.attach(attach()).await;
-    (rig.publish(1, "").await, rig.publish(2, "").await);
+    rig.publish(1, "").await;
+    rig.publish(2, "").await;
     assert_eq!(client.lines().await, [""; 0]);
     let seq = rig.hub.log().head() + 10;
     rig.publisher.skip_to(seq).await.unwrap();
