@@ -222,11 +222,11 @@ impl Template {
 
     /// The same, with another text in place of each placeholder that is `other`.
     pub(in crate::config) fn with_stand_ins_but(&self, other: &Placeholder, text: &str) -> String {
-        let stand_in = |segment| match segment {
-            &Segment::Placeholder(ref placeholder, _) if placeholder == other => text,
+        let texts = self.0.iter().map(|segment| match segment {
+            Segment::Placeholder(placeholder, _) if placeholder == other => text,
             segment => segment.stand_in(),
-        };
-        self.0.iter().map(stand_in).collect()
+        });
+        texts.collect()
     }
 
     /// The literal text before the first placeholder.

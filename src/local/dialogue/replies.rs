@@ -228,7 +228,7 @@ pub(in crate::local) fn fate(id: Option<&RawValue>, fate: Fate) -> Option<Vec<u8
         }
         Fate::Unknown => (
             Code::Unknown,
-            "the connection ended while this was being written: it may have arrived, and is not sent again"
+            "the connection ended before what became of this was known: it may have arrived, and is not sent again"
                 .into(),
         ),
     };
