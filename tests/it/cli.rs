@@ -44,6 +44,15 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
+/// One that Ctrl-C ends, also where the tests run in the background of a script, which ignores it.
+fn interruptible(args: &[&str]) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_wsfan")]).args(args);
+    command.env_clear().env("XDG_RUNTIME_DIR", "/nonexistent");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 fn finish(child: Child) -> Done {
     finish_within(child, DEADLINE)
 }

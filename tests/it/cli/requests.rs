@@ -91,7 +91,7 @@ fn ctrl_c_cancels() {
     }
     let socket = daemon.socket();
     let mut child =
-        command(&["request", "--more", "--socket", socket.to_str().unwrap(), "{\"type\":\"watch\"}"])
+        interruptible(&["request", "--more", "--socket", socket.to_str().unwrap(), "{\"type\":\"watch\"}"])
             .spawn()
             .unwrap();
     let ask: serde_json::Value = serde_json::from_str(upstream.message().to_text().unwrap()).unwrap();

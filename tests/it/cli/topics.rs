@@ -243,9 +243,10 @@ fn ctrl_c_unsubscribes() {
     let daemon = Daemon::start(&(server.config() + config));
     let mut upstream = server.accept();
     let socket = daemon.socket();
-    let mut child = command(&["subscribe", "--fields", "/n", "--socket", socket.to_str().unwrap(), "btc"])
-        .spawn()
-        .unwrap();
+    let mut child =
+        interruptible(&["subscribe", "--fields", "/n", "--socket", socket.to_str().unwrap(), "btc"])
+            .spawn()
+            .unwrap();
     assert_eq!(upstream.message().to_text().unwrap(), r#"{"sub":["btc"]}"#);
     for (topic, n) in [("btc", 1), ("eth", 2), ("btc", 3)] {
         upstream.text(&format!("{{\"t\":\"{topic}\",\"n\":{n}}}"));

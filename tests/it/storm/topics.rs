@@ -76,7 +76,7 @@ impl Taste {
     pub(crate) fn wants(&self, topic: Option<&str>) -> bool {
         let mut narrowing = [&self.of_listener, &self.own].into_iter().flatten();
         match topic {
-            Some("") => true,
+            Some("") => self.of_listener.is_none(),
             Some(topic) => narrowing.all(|patterns| patterns.iter().any(|pattern| matches(pattern, topic))),
             None => self.is_all(),
         }
