@@ -72,6 +72,8 @@ struct SharedTopic {
     holders: BTreeSet<(u32, u64)>,
     /// Those of `asks` that wait for word of it.
     asks: Vec<u64>,
+    /// Those that have word of it, and wait for word of others: until then they may still lose it.
+    settled: Vec<u64>,
     lapses: Option<Instant>,
 }
 
@@ -193,7 +195,8 @@ impl Subscriptions {
     /// The server won't have it: who asked for it hears so, and who held it.
     fn lose(&mut self, topic: &Topic, trouble: SubscriptionError, why: &str) {
         let Some(held) = self.topics.get_mut(topic) else { return };
-        let asks = std::mem::take(&mut held.asks);
+        let mut asks = std::mem::take(&mut held.asks);
+        asks.append(&mut held.settled);
         let holders = std::mem::take(&mut held.holders);
         let mut told = BTreeSet::new();
         for ask in asks {
@@ -244,8 +247,12 @@ impl Subscriptions {
     /// The server has it.
     fn settle(&mut self, topic: &Topic) {
         let Some(held) = self.topics.get_mut(topic) else { return };
-        for ask in std::mem::take(&mut held.asks) {
-            self.settle_ask(ask, topic);
+        let (asks, mut settled) = (std::mem::take(&mut held.asks), std::mem::take(&mut held.settled));
+        settled.extend(&asks);
+        asks.into_iter().for_each(|ask| self.settle_ask(ask, topic));
+        settled.retain(|ask| self.asks.contains_key(ask));
+        if let Some(held) = self.topics.get_mut(topic) {
+            held.settled = settled;
         }
     }
 }

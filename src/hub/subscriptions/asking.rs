@@ -267,6 +267,7 @@ impl Subscriptions {
                 group,
                 holders: BTreeSet::new(),
                 asks: Vec::new(),
+                settled: Vec::new(),
                 lapses: None,
             }
         });

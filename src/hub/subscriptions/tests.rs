@@ -257,6 +257,24 @@ fn answers_name_their_topic_or_come_in_order() {
 }
 
 #[test]
+fn what_is_lost_while_others_are_waited_for_is_no_part_of_what_is_had() {
+    let mut bench = Bench::new(terms(true));
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x", "y"], None);
+    bench.say(0);
+    bench.answer(0, AnswerKind::Accept, Some("x"));
+    assert_eq!(bench.heard(), [""; 0], "it waits for y");
+    bench.table.close(0);
+    bench.table.open(1);
+    bench.say(1);
+    bench.answer(1, AnswerKind::Reject, Some("x"));
+    bench.answer(1, AnswerKind::Accept, Some("y"));
+    assert_eq!(bench.heard(), ["1.a Refused x"], "not that it has both");
+    bench.answer(1, AnswerKind::End, Some("y"));
+    assert_eq!(bench.heard(), ["1 Ended y"], "what is had is lost by itself");
+}
+
+#[test]
 fn what_is_not_answered_is_given_up_by_who_asked_and_kept_for_the_others() {
     let mut bench = Bench::new(terms(true));
     bench.table.open(0);
