@@ -18,7 +18,8 @@ Examples:
 
 The daemon's [topics] say how the server is told, and which topic a message is of. It is told of the first program \
 that wants a topic, and of the last that has gone; Ctrl-C is a good way to go. After a break the daemon says them again \
-by itself. Nothing of other topics is shown, unless --all.
+by itself. Nothing of other topics is shown, unless --all; of a name \
+with a `*` in it, what it would mean as a pattern is shown as well.
 
 Exit codes: 0 the daemon stopped, the messages asked for are there, or nobody reads any more; 1 a topic was refused, \
 or the last has ended; or the connection broke, or the daemon cut it; 124 the server didn't answer in time.";
