@@ -98,6 +98,15 @@ impl Derived {
         Placeholder::Derived(self.name.clone())
     }
 
+    /// How many derived values are made for it, itself included.
+    pub(in crate::config) fn weight(&self) -> usize {
+        let key = match &self.hash {
+            Some(Hash::Hmac(_, key, _)) => key.weight(),
+            _ => 0,
+        };
+        1 + self.of.weight() + key
+    }
+
     /// The placeholders that it is made of.
     pub(in crate::config) fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Position)> {
         let key = match &self.hash {

@@ -132,6 +132,15 @@ impl Template {
         all.into_iter()
     }
 
+    /// How many derived values are made for it, those that others are made of included.
+    pub(in crate::config) fn weight(&self) -> usize {
+        let weights = self.0.iter().map(|segment| match segment {
+            Segment::Derived(derived, _) => derived.weight(),
+            Segment::Text(_) | Segment::Placeholder(..) => 0,
+        });
+        weights.sum()
+    }
+
     /// Puts what derived values are made of in the place of their names, as `find` knows it.
     ///
     /// # Errors

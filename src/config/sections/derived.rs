@@ -26,10 +26,16 @@ const ENCODINGS: [(&str, Encoding); 4] = [
     ("base64url", Encoding::Base64Url),
 ];
 
+/// So many there are, and so many are made for one: what each doubles is soon without end.
+const MAX: usize = 256;
+
 /// Reads `[derived.NAME]` into the names, before all else that may use them. One may be made of others, wherever
 /// these stand.
 pub(in crate::config) fn read_all(section: Section<'_>, names: &mut Names) {
     let mut left: Vec<Item<'_>> = section.items().into_iter().filter(check_name).collect();
+    if left.len() > MAX {
+        return left[MAX].problem(format_args!("is one of {}, and {MAX} are the most", left.len()));
+    }
     loop {
         let (ready, waiting): (Vec<_>, Vec<_>) = left.into_iter().partition(|item| !waits(item, names));
         if ready.is_empty() {
@@ -37,7 +43,15 @@ pub(in crate::config) fn read_all(section: Section<'_>, names: &mut Names) {
             break;
         }
         for item in &ready {
-            let derived = read(item, names);
+            let derived = read(item, names).filter(|derived| {
+                let is_light = derived.weight() <= MAX;
+                if !is_light {
+                    item.problem(format_args!(
+                        "is made of more than {MAX} others, counted as often as they are used"
+                    ));
+                }
+                is_light
+            });
             names.derive(item.name, derived);
         }
         left = waiting;

@@ -75,6 +75,14 @@ fn a_derived_value_may_be_made_of_others_but_not_of_itself() {
         let all = said_of(derived, send);
         assert!(all[0].contains(sentence), "{derived}: {all:?}");
     }
+    let doubled =
+        (0..60).map(|n| format!("[derived.d{}]\nof = \"${{derived:d{n}}}${{derived:d{n}}}\"", n + 1));
+    let doubled: Vec<_> = doubled.collect();
+    let all = said_of(&format!("[derived.d0]\nof = \"x\"\n{}", doubled.join("\n")), "${derived:d60}");
+    assert!(all[0].contains("derived.d8 is made of more than 256 others"), "{all:?}");
+    let many: String = (0..300).map(|n| format!("[derived.e{n}]\nof = \"x\"\n")).collect();
+    let all = said_of(&many, "${derived:e0}");
+    assert!(all[0].contains("is one of 300, and 256 are the most"), "{all:?}");
     let header = said(
         "[upstream]\nurl = \"ws://a/\"\nheaders = { x = \"${derived:a}\" }\n\
                        [derived.a]\nof = \"${capture:salt}\"\n\
