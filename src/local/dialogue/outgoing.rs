@@ -266,6 +266,12 @@ impl Outgoing {
         self.seek.as_ref().map_or(next - 1, |seek| seek.after)
     }
 
+    /// The last entry that was written whole, or declared, once the line under way is out.
+    pub(in crate::local) fn begun(&self) -> u64 {
+        let rest = u64::from(self.seek.is_none() && !self.at_line_start());
+        self.sent() + rest
+    }
+
     /// The last entry that the client surely has, beside what it says itself.
     pub(in crate::local) fn sure(&self) -> u64 {
         self.trail.as_ref().map_or(0, |trail| trail.sure(self.total))

@@ -100,16 +100,38 @@ proptest! {
     fn each_line_is_what_the_model_says_and_the_ledger_is_its_sum(
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let _entered = runtime.enter();
-        let mut stage = Stage::new();
-        for step in steps {
-            if let Step::Lapse = step {
-                runtime.block_on(tokio::time::advance(stage::KEEP));
-            }
-            stage.step(step)?;
-        }
-        stage.finish()?;
+        play(steps)?;
     }
+}
+
+/// Once in some thousand plays this comes about by itself.
+#[test]
+fn who_attaches_again_by_its_own_name_within_a_line_gets_the_line_once() {
+    let attach = |patterns| Step::Attach {
+        client: 1,
+        back: None,
+        patterns,
+        name: Some(1),
+        takeover: false,
+        snapshot: false,
+    };
+    let publish = |(length, count)| Step::Publish { topic: 0, length, count, late: false };
+    let mut steps = vec![Step::Join { client: 1 }, attach(Some(2))];
+    steps.extend([(12_241, 4), (16_534, 4), (7_403, 2), (22_062, 4)].map(publish));
+    steps.extend([Step::Read { client: 1, room: 208 }, Step::Offer, attach(None)]);
+    play(steps).unwrap();
+}
+
+fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let _entered = runtime.enter();
+    let mut stage = Stage::new();
+    for step in steps {
+        if let Step::Lapse = step {
+            runtime.block_on(tokio::time::advance(stage::KEEP));
+        }
+        stage.step(step)?;
+    }
+    stage.finish()
 }

@@ -154,9 +154,8 @@ impl Member {
     /// How far it has come, if it has a name.
     fn place(&self) -> Option<KeptPlace> {
         let acknowledged = self.named.as_ref()?.acknowledged;
-        let sent = self.outgoing.sent();
-        let after = acknowledged.unwrap_or_else(|| self.outgoing.sure()).min(sent);
-        Some(KeptPlace { after, sent, acknowledges: acknowledged.is_some() })
+        let after = acknowledged.unwrap_or_else(|| self.outgoing.sure()).min(self.outgoing.sent());
+        Some(KeptPlace { after, sent: self.outgoing.begun(), acknowledges: acknowledged.is_some() })
     }
 }
 

@@ -164,6 +164,7 @@ impl Stage {
     fn settle(&mut self) -> Result<(), TestCaseError> {
         self.note();
         self.fanout.0.new_waits.borrow_mut().clear(); // the test looks by itself
+        self.note_the_gone();
         for row in self.fanout.rows(0, true) {
             prop_assert!(row.ledger.balances(), "{:?}", row);
         }
@@ -227,6 +228,18 @@ impl Stage {
     fn leave(&mut self, client: usize) {
         if let Some(gone) = self.clients[client].take() {
             self.keep(client, &gone);
+        }
+    }
+
+    /// Whom the fan-out has let go has no name any more, though it may still read.
+    fn note_the_gone(&mut self) {
+        for at in 0..CLIENTS {
+            let is_gone = self.id(at).is_some_and(|id| self.fanout.0.clients.borrow().get(id).is_none());
+            if is_gone && let Some(mut gone) = self.clients[at].take() {
+                self.keep(at, &gone);
+                gone.name = None;
+                self.clients[at] = Some(gone);
+            }
         }
     }
 
