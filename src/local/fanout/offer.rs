@@ -14,10 +14,14 @@ use super::{
     Fanout, Member,
     clients::{Clients, Group},
 };
-use crate::local::{
-    dialogue::{outgoing::Next, replies},
-    latest::{self, MAX_LOOKED_AT},
-    selections::MAX_LOOKS,
+use crate::{
+    hub::{Log, Picked},
+    local::{
+        burst::Burst,
+        dialogue::{outgoing::Next, replies},
+        latest::{self, MAX_LOOKED_AT},
+        selections::MAX_LOOKS,
+    },
 };
 
 /// So many writes for one client in a row; then the others have their turn.
@@ -102,82 +106,10 @@ impl Fanout {
         if client.lagging && !client.outgoing.is_finishing() {
             return true;
         }
-        let Member { about, crowd, stream, outgoing, selection, narrowing, .. } = client;
-        let mut latest = self.0.latest.borrow_mut();
-        let mut burst = self.0.burst.borrow_mut();
-        let turn = self.0.reader.with_log(|log| {
-            for _ in 0..WRITES_PER_TURN {
-                let (length, result) = match outgoing.next(log) {
-                    Next::Wait => return Turn::Done,
-                    Next::Close => return Turn::Close,
-                    Next::Lost => return Turn::Lost,
-                    Next::Snapshot => {
-                        outgoing.go_on(log, narrowing.cost(), |value| narrowing.wants_on(value.topic));
-                        continue;
-                    }
-                    Next::Pick { from, latest_to } => {
-                        let mut selections = crowd.selections.borrow_mut();
-                        let picked = match (latest_to, *selection) {
-                            (Some(to), selection) => {
-                                if !log.link_topics(MAX_LOOKED_AT) {
-                                    return Turn::Over;
-                                }
-                                let mut looks = MAX_LOOKS;
-                                let is_wanted = |seq| match selection {
-                                    Some(at) => selections.wants(log, at, seq, &mut looks),
-                                    None => Some(true),
-                                };
-                                latest::pick(
-                                    &mut latest,
-                                    log,
-                                    (from, to),
-                                    about.format,
-                                    is_wanted,
-                                    replies::gap,
-                                );
-                                &*latest
-                            }
-                            (None, Some(selection)) => selections.pick(log, selection, about.format, from),
-                            (None, None) => return Turn::Done,
-                        };
-                        let (length, result) = match picked.bytes() {
-                            [] => (0, Ok(0)),
-                            bytes => (bytes.len(), stream.socket().write(bytes)),
-                        };
-                        match result {
-                            Ok(written) => {
-                                let told = outgoing.wrote_picked(log, picked, written);
-                                if told.gaps > 0 {
-                                    self.0.hub.counters().conflated(told.gaps, told.entries);
-                                }
-                                if written < length {
-                                    return Turn::Full;
-                                }
-                            }
-                            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Full,
-                            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                            Err(_) => return Turn::Deaf,
-                        }
-                        continue;
-                    }
-                    Next::Write(bytes) => (bytes.len(), stream.socket().write(bytes)),
-                    Next::Lines(lines) => (lines.len(), burst.write(stream.socket(), lines)),
-                };
-                match result {
-                    Ok(written) => {
-                        outgoing.wrote(log, written);
-                        if written < length {
-                            return Turn::Full;
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Full,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => return Turn::Deaf,
-                }
-            }
-            Turn::Over
-        });
-        drop((burst, latest));
+        let turn = {
+            let (mut burst, mut latest) = (self.0.burst.borrow_mut(), self.0.latest.borrow_mut());
+            self.0.reader.with_log(|log| self.turn(client, log, &mut burst, &mut latest))
+        };
         client.relieve();
         match turn {
             Turn::Done => true,
@@ -207,6 +139,84 @@ impl Fanout {
         }
     }
 
+    /// Writes until the client has all, can't take more, or has had its turn.
+    fn turn(&self, client: &mut Member, log: &mut Log, burst: &mut Burst, latest: &mut Picked) -> Turn {
+        for _ in 0..WRITES_PER_TURN {
+            let Member { stream, outgoing, narrowing, .. } = client;
+            let (length, result) = match outgoing.next(log) {
+                Next::Wait => return Turn::Done,
+                Next::Close => return Turn::Close,
+                Next::Lost => return Turn::Lost,
+                Next::Snapshot => {
+                    outgoing.go_on(log, narrowing.cost(), |value| narrowing.wants_on(value.topic));
+                    continue;
+                }
+                Next::Pick { from, latest_to } => {
+                    match self.write_picked(client, log, latest, from, latest_to) {
+                        Some(turn) => return turn,
+                        None => continue,
+                    }
+                }
+                Next::Write(bytes) => (bytes.len(), stream.socket().write(bytes)),
+                Next::Lines(lines) => (lines.len(), burst.write(stream.socket(), lines)),
+            };
+            match took(result) {
+                Took::Bytes(written) => {
+                    outgoing.wrote(log, written);
+                    if written < length {
+                        return Turn::Full;
+                    }
+                }
+                Took::Nothing => {}
+                Took::End(turn) => return turn,
+            }
+        }
+        Turn::Over
+    }
+
+    /// Picks what a client gets of the entries from one on, and writes it. How its turn ends, if it does.
+    fn write_picked(
+        &self,
+        client: &mut Member,
+        log: &mut Log,
+        latest: &mut Picked,
+        from: u64,
+        latest_to: Option<u64>,
+    ) -> Option<Turn> {
+        let Member { about, crowd, stream, outgoing, selection, .. } = client;
+        let mut selections = crowd.selections.borrow_mut();
+        let picked = match (latest_to, *selection) {
+            (Some(to), selection) => {
+                if !log.link_topics(MAX_LOOKED_AT) {
+                    return Some(Turn::Over);
+                }
+                let mut looks = MAX_LOOKS;
+                let is_wanted = |seq| match selection {
+                    Some(at) => selections.wants(log, at, seq, &mut looks),
+                    None => Some(true),
+                };
+                latest::pick(latest, log, (from, to), about.format, is_wanted, replies::gap);
+                &*latest
+            }
+            (None, Some(selection)) => selections.pick(log, selection, about.format, from),
+            (None, None) => return Some(Turn::Done),
+        };
+        let bytes = picked.bytes();
+        let result = if bytes.is_empty() { Ok(0) } else { stream.socket().write(bytes) };
+        match took(result) {
+            Took::Bytes(written) => {
+                let is_whole = written == bytes.len();
+                let told = outgoing.wrote_picked(log, picked, written);
+                if told.gaps > 0 {
+                    self.0.hub.counters().conflated(told.gaps, told.entries);
+                }
+                (!is_whole).then_some(Turn::Full)
+            }
+            Took::Nothing => None,
+            Took::End(turn) => Some(turn),
+        }
+    }
+
     /// Gives back what is held for a burst, once nobody lags who may need it.
     pub(super) fn let_go(&self) {
         let mut burst = self.0.burst.borrow_mut();
@@ -232,4 +242,24 @@ enum Turn {
     Deaf,
     /// Everything is said.
     Close,
+}
+
+/// What a socket made of a write.
+enum Took {
+    /// It took so many bytes.
+    Bytes(usize),
+    /// A signal came: it is to be written again.
+    Nothing,
+    /// The turn is over.
+    End(Turn),
+}
+
+#[inline]
+fn took(result: io::Result<usize>) -> Took {
+    match result {
+        Ok(written) => Took::Bytes(written),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Took::End(Turn::Full),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Took::Nothing,
+        Err(_) => Took::End(Turn::Deaf),
+    }
 }
