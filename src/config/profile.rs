@@ -15,6 +15,7 @@ pub(super) type Profile = (&'static str, &'static str);
 /// A line of a profile that begins with `#: ` is a key that the user must write beside it.
 pub(super) const PROFILES: &[Profile] = &[
     ("binance", include_str!("../../config/profiles/binance.toml")),
+    ("bybit", include_str!("../../config/profiles/bybit.toml")),
     ("centrifugo", include_str!("../../config/profiles/centrifugo.toml")),
     ("coinbase", include_str!("../../config/profiles/coinbase.toml")),
     ("discord", include_str!("../../config/profiles/discord.toml")),

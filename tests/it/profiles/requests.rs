@@ -81,6 +81,19 @@ fn binance() {
 }
 
 #[test]
+fn bybit() {
+    plays(&Case {
+        profile: "bybit",
+        stage: simulators::bybit::open(simulators::bybit::Settings::default()),
+        path: "/v5/public/linear",
+        user: "",
+        ask: json!({"req_id": "mine", "op": "ping"}),
+        id: "/req_id",
+        wrong: Some(json!({"req_id": "mine", "op": "subscribe", "args": ["tickers.NO"]})),
+    });
+}
+
+#[test]
 fn kraken() {
     plays(&Case {
         profile: "kraken",

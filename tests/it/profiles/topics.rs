@@ -86,6 +86,20 @@ fn binance() {
 }
 
 #[test]
+fn bybit() {
+    plays(&Case {
+        profile: "bybit",
+        stage: simulators::bybit::open(simulators::bybit::Settings::default()),
+        path: "/v5/public/linear",
+        user: "",
+        topic: "orderbook.50.BTCUSDT",
+        json: None,
+        subscribes: |heard| heard["op"] == "subscribe" && heard["args"] == json!(["orderbook.50.BTCUSDT"]),
+        unsubscribes: Some(|heard| heard["op"] == "unsubscribe"),
+    });
+}
+
+#[test]
 fn kraken() {
     plays(&Case {
         profile: "kraken",

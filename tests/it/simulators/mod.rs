@@ -2,6 +2,7 @@
 //! it hears, and records whatever breaks a rule.
 
 pub mod binance;
+pub mod bybit;
 pub mod centrifugo;
 pub mod coinbase;
 pub mod discord;
@@ -12,6 +13,7 @@ pub mod ocpp;
 pub mod okx;
 pub mod phoenix;
 pub mod signalk;
+pub mod signed;
 pub mod slack;
 pub mod stage;
 pub mod visitor;
