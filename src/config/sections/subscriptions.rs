@@ -11,7 +11,7 @@ use crate::config::{
         pointer::Pointer,
         template::{Template, Value},
     },
-    reader::{Section, values::quoted},
+    reader::{Item, Section, values::quoted},
 };
 
 /// The longest topic, in bytes.
@@ -87,85 +87,18 @@ impl Subscriptions {
         let subscribe = template("subscribe", Use::Subscribe);
         let unsubscribe = template("unsubscribe", Use::Unsubscribe);
         let item = section.item("item");
-        let read_item = item.as_ref().and_then(|item| {
-            let text = item.text()?;
-            let whole = names.part(item, &format!("[{text}]"), Use::Topic)?;
-            if serde_json::from_str::<serde::de::IgnoredAny>(&whole.with_stand_ins()).is_err() {
-                item.problem(format_args!("is {}, which is no value of JSON", quoted(text)));
-            }
-            Some(whole)
-        });
-        let has = |template: &Option<Template>, which: fn(&Placeholder) -> bool| {
-            template.iter().any(|template| template.placeholders().any(|(placeholder, _)| which(placeholder)))
-        };
-        let listed =
-            [&subscribe, &unsubscribe].map(|template| has(template, |one| *one == Placeholder::Topics));
+        let read_item = item.as_ref().and_then(|item| read_item(item, names));
         if !section.is_refused() && section.item("subscribe").is_none() {
-            for key in [
-                "unsubscribe",
-                "item",
-                "payload",
-                "batch",
-                "linger",
-                "resubscribe",
-                "max",
-                "answer",
-                "id_topic",
-            ] {
+            for key in ONLY_WITH_SUBSCRIBE {
                 if section.item(key).is_some() {
                     section.problem(key, "only goes with topics.subscribe: write what is said to the server");
                 }
             }
         }
-        for (key, template) in [("subscribe", &subscribe), ("unsubscribe", &unsubscribe)] {
-            if has(template, |one| *one == Placeholder::Topics)
-                && has(template, |one| *one == Placeholder::Topic(None))
-            {
-                section.problem(
-                    key,
-                    "has `${topic}` beside `${topics}`, but which of them? Write one of the two",
-                );
-            }
-        }
-        let names_topic = |one: &Placeholder| {
-            matches!(one, Placeholder::Topic(_) | Placeholder::Topics | Placeholder::Payload)
-        };
-        if subscribe.is_some() && !has(&subscribe, names_topic) {
-            section.problem("subscribe", "doesn't say which topic: put `${topic}` or `${topics}` into it");
-        }
-        if item.is_some() && listed == [false, false] && subscribe.is_some() {
-            section.problem(
-                "item",
-                "is what `${topics}` is a list of, which topics.subscribe doesn't have: take it out",
-            );
-        }
         let batch = section.integer("batch", 1..=10_000);
-        if batch.is_some_and(|batch: usize| batch > 1) && subscribe.is_some() && !listed[0] {
-            section.problem(
-                "batch",
-                "is more than 1, but topics.subscribe has no `${topics}`: a message has one topic",
-            );
-        }
-        for (key, template) in [("subscribe", &subscribe), ("unsubscribe", &unsubscribe)] {
-            if listed[0] && batch != Some(1) && template.as_ref().is_some_and(is_no_list) {
-                section.problem(
-                    key,
-                    "has `${topics}` without brackets around it, which is no JSON once there are two: write \
-                     `[${topics}]`",
-                );
-            }
-        }
+        check_templates(section, &subscribe, &unsubscribe, item.is_some(), batch);
         let answer = section.item("answer").map(|item| SubscriptionAnswer::read(item.section()));
         let id_topic = read_pointer(section, "id_topic");
-        let payload = section.item("payload").and_then(|item| {
-            let text = item.text()?;
-            match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-                Ok(_) if text.len() <= MAX_PAYLOAD => return Some(text.to_owned()),
-                Ok(_) => item.problem("is over 64KiB: write a shorter one"),
-                Err(why) => item.problem(format_args!("is {}, which is no JSON: {why}", quoted(text))),
-            }
-            None
-        });
         let has_id = id_topic.is_some() || answer.as_ref().is_some_and(|answer| answer.id.is_some());
         if !has_id && has(&unsubscribe, |one| *one == Placeholder::SubscribedId) {
             section.problem(
@@ -175,9 +108,9 @@ impl Subscriptions {
         }
         let words = [("before_up", Resubscribe::BeforeUp), ("after_up", Resubscribe::AfterUp)];
         Some(Self {
-            batch: batch.unwrap_or(if listed[0] { 100 } else { 1 }),
+            batch: batch.unwrap_or(if has_list(&subscribe) { 100 } else { 1 }),
             item: read_item.unwrap_or_else(default_item),
-            payload,
+            payload: section.item("payload").and_then(|item| read_payload(&item)),
             linger: section.duration("linger", Duration::ZERO..=DAY).unwrap_or(Duration::from_secs(2)),
             resubscribe: section.one_of("resubscribe", &words).unwrap_or_default(),
             max: section.integer("max", 1..=1_000_000).unwrap_or(10_000),
@@ -347,6 +280,81 @@ fn of(template: &Template) -> impl Iterator<Item = &Placeholder> {
 
 fn default_item() -> Template {
     Template::parse_message("[${topic}]").expect("it is a template")
+}
+
+/// Keys that say more about what is said to the server.
+const ONLY_WITH_SUBSCRIBE: [&str; 9] =
+    ["unsubscribe", "item", "payload", "batch", "linger", "resubscribe", "max", "answer", "id_topic"];
+
+fn has(template: &Option<Template>, which: fn(&Placeholder) -> bool) -> bool {
+    template.iter().flat_map(of).any(which)
+}
+
+fn has_list(template: &Option<Template>) -> bool {
+    has(template, |one| *one == Placeholder::Topics)
+}
+
+/// What is wrong with what is said to the server, by itself or beside another key.
+fn check_templates(
+    section: &Section<'_>,
+    subscribe: &Option<Template>,
+    unsubscribe: &Option<Template>,
+    has_item: bool,
+    batch: Option<usize>,
+) {
+    let both = [("subscribe", subscribe), ("unsubscribe", unsubscribe)];
+    for (key, template) in both {
+        if has_list(template) && has(template, |one| *one == Placeholder::Topic(None)) {
+            let why = "has `${topic}` beside `${topics}`, but which of them? Write one of the two";
+            section.problem(key, why);
+        }
+    }
+    if subscribe.is_none() {
+        return;
+    }
+    let names_topic =
+        |one: &Placeholder| matches!(one, Placeholder::Topic(_) | Placeholder::Topics | Placeholder::Payload);
+    if !has(subscribe, names_topic) {
+        section.problem("subscribe", "doesn't say which topic: put `${topic}` or `${topics}` into it");
+    }
+    if has_item && !both.iter().any(|(_, template)| has_list(template)) {
+        let why = "is what `${topics}` is a list of, which topics.subscribe doesn't have: take it out";
+        section.problem("item", why);
+    }
+    if !has_list(subscribe) {
+        if batch.is_some_and(|batch| batch > 1) {
+            let why = "is more than 1, but topics.subscribe has no `${topics}`: a message has one topic";
+            section.problem("batch", why);
+        }
+        return;
+    }
+    for (key, template) in both {
+        if batch != Some(1) && template.as_ref().is_some_and(is_no_list) {
+            let why = "has `${topics}` without brackets around it, which is no JSON once there are two: write \
+                       `[${topics}]`";
+            section.problem(key, why);
+        }
+    }
+}
+
+/// What `${topics}` has of each topic.
+fn read_item(item: &Item<'_>, names: &Names) -> Option<Template> {
+    let text = item.text()?;
+    let whole = names.part(item, &format!("[{text}]"), Use::Topic)?;
+    if serde_json::from_str::<serde::de::IgnoredAny>(&whole.with_stand_ins()).is_err() {
+        item.problem(format_args!("is {}, which is no value of JSON", quoted(text)));
+    }
+    Some(whole)
+}
+
+fn read_payload(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) if text.len() <= MAX_PAYLOAD => return Some(text.to_owned()),
+        Ok(_) => item.problem("is over 64KiB: write a shorter one"),
+        Err(why) => item.problem(format_args!("is {}, which is no JSON: {why}", quoted(text))),
+    }
+    None
 }
 
 impl SubscriptionAnswer {
