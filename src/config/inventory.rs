@@ -3,7 +3,7 @@
 use super::{
     Config,
     language::template::Template,
-    sections::{heartbeat::HeartbeatKind, proxy::Proxy, script::Say, vars::Var},
+    sections::{heartbeat::HeartbeatKind, proxy::Proxy, script::Say, topics::TopicName, vars::Var},
 };
 
 impl Config {
@@ -41,7 +41,11 @@ impl Config {
         let streams = terms.requests.iter().flat_map(|requests| &requests.streams);
         let cancels = streams.filter_map(|stream| stream.cancel.as_ref());
         cancels.for_each(|cancel| add("requests.stream.cancel", cancel));
-        terms.topics.rules.iter().for_each(|rule| add("`name` of a [[topics.rule]]", &rule.name));
+        for rule in &terms.topics.rules {
+            if let TopicName::Template(name) = &rule.name {
+                add("`name` of a [[topics.rule]]", name);
+            }
+        }
         if let Some(topics) = &terms.subscriptions {
             add("topics.subscribe", &topics.subscribe);
             topics.unsubscribe.iter().for_each(|unsubscribe| add("topics.unsubscribe", unsubscribe));

@@ -69,7 +69,7 @@ pub use self::{
         subscriptions::{MAX_PAYLOAD, MAX_TOPIC, Resubscribe, SubscriptionAnswer, Subscriptions},
         terms::Terms,
         tls::Tls,
-        topics::{RetainBounds, TopicRule, Topics},
+        topics::{RetainBounds, TOPIC_GROUP, TopicName, TopicRule, Topics},
         upstream::{Upstream, check_header, is_token},
         vars::{Var, Vars},
     },

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::{self, Client, DEADLINE, Daemon, Server, assert_balanced};
 
@@ -215,6 +216,43 @@ fn topics_are_named_by_pointers_and_by_rules() {
         upstream.text(message);
         assert_eq!(client.message()["topic"].as_str(), topic, "{message}");
     }
+}
+
+#[test]
+fn topics_are_named_by_expressions_in_text_that_is_no_json() {
+    let config = r#"
+        [topics]
+        pointer = "/stream"
+        [[topics.rule]]
+        regex = '^42(?:/[^,]*,)?[0-9]*\["(?<topic>[^"]*)"'
+        [[topics.rule]]
+        when = "MESSAGE\n"
+        regex = '(?m)^destination:(?<topic>[^\n]+)$'
+    "#;
+    let (_server, daemon, mut upstream) = up(config);
+    let mut client = daemon.client();
+    for (message, topic) in [
+        (r#"42["tick",{"n":1}]"#, Some("tick")),
+        (r#"42/admin,17["moved",{}]"#, Some("moved")),
+        // as it stands there, not as JSON means it
+        (r#"42["caf\u00e9"]"#, Some(r"caf\u00e9")),
+        // an empty one is none
+        (r#"42["",{"n":1}]"#, None),
+        (r#"43["tick"]"#, None),
+        ("MESSAGE\nid:1\ndestination:/topic/a\n\nhello\0", Some("/topic/a")),
+        ("RECEIPT\ndestination:/topic/a\n\n\0", None),
+        (r#"{"stream":"42"}"#, Some("42")),
+    ] {
+        upstream.text(message);
+        assert_eq!(client.message()["topic"].as_str(), topic, "{message}");
+    }
+    upstream.socket.send(Message::binary(&b"42[\"bin\",\xff]"[..])).unwrap();
+    assert_eq!(client.message()["topic"], "bin");
+    let mut some = daemon.client();
+    narrow(&mut some, &["tick"]);
+    upstream.text(r#"42["other"]"#);
+    upstream.text(r#"42["tick",2]"#);
+    assert_eq!(some.message()["text"], r#"42["tick",2]"#);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::config::{
     language::{
+        expression::Expression,
         names::{Names, Use},
         pattern::Pattern,
         pointer::Pointer,
@@ -10,7 +11,7 @@ use crate::config::{
     reader::Section,
 };
 
-use super::rotate::read_pointer;
+use super::{rotate::read_pointer, script::read_regex};
 
 /// So many pointers, or rules, at most.
 const MAX: usize = 256;
@@ -52,11 +53,19 @@ impl Default for RetainBounds {
 /// One `[[topics.rule]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicRule {
-    /// `when`: which messages.
+    /// `when`: which messages. Where it is left out, those that `regex` matches.
     pub when: Pattern,
-    /// `name`: their topic; `${field:/POINTER}` is a value of the message. One that has no such value has no topic
-    /// by this rule.
-    pub name: Template,
+    /// Their topic. A message that has no such value has no topic by this rule.
+    pub name: TopicName,
+}
+
+/// What a rule takes a topic from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TopicName {
+    /// `name`, in which `${field:/POINTER}` is a value of the message.
+    Template(Template),
+    /// `regex`, whose group `topic` is the topic, as it stands in the message: text that needn't be JSON.
+    Group(Expression),
 }
 
 impl Topics {
@@ -123,19 +132,38 @@ impl Topics {
     }
 }
 
+/// The group that an expression names the topic by.
+pub const TOPIC_GROUP: &str = "topic";
+
 impl TopicRule {
     fn read(section: Section<'_>, names: &Names) -> Option<Self> {
+        let before = section.problems();
         let when = Pattern::read(&section, "when");
         let name = section.item("name").and_then(|item| names.text(&item, Use::TopicName));
-        if !section.is_refused() {
-            if section.item("when").is_none() {
+        let regex = read_regex(&section, "regex");
+        if let Some(regex) = &regex
+            && regex.names().ne([TOPIC_GROUP])
+        {
+            section.problem("regex", "is for a topic: write one named group, `(?<topic>…)`");
+        }
+        let both = section.item("name").is_some() && section.item("regex").is_some();
+        if both {
+            section.problem("regex", "names the topic, and so does `name`: leave one of them out");
+        }
+        if !section.is_refused() && section.problems() == before {
+            if regex.is_none() && section.item("when").is_none() {
                 section.problem("when", "is missing: write which messages are meant");
             }
-            if section.item("name").is_none() {
+            if regex.is_none() && section.item("name").is_none() {
                 section.problem("name", "is missing: write their topic, such as \"kline.${field:/s}\"");
             }
         }
+        let when = match section.item("when") {
+            Some(_) => when,
+            None => regex.clone().map(Pattern::Regex),
+        };
         section.finish();
+        let name = name.map(TopicName::Template).or_else(|| regex.map(TopicName::Group));
         Some(Self { when: when?, name: name? })
     }
 }

@@ -45,6 +45,31 @@ fn what_is_retained() {
 }
 
 #[test]
+fn what_names_a_topic() {
+    let rule = |text: &str| format!("[[topics.rule]]\n{text}");
+    assert!(with(&rule("regex = '^(?<topic>[a-z]+) '")).is_ok());
+    assert!(with(&rule("when = \"MSG\"\nregex = '^(?<topic>[a-z]+) '")).is_ok());
+    for (text, why) in [
+        ("regex = '^[a-z]+ '", "line 3: topics.rule[0].regex has no named group"),
+        (
+            "regex = '^(?<name>[a-z]+) '",
+            "line 3: topics.rule[0].regex is for a topic: write one named group, `(?<topic>…)`",
+        ),
+        ("regex = '(?<topic>a)(?<b>c)'", "line 3: topics.rule[0].regex is for a topic"),
+        ("regex = '(?<topic>a'", "line 3: topics.rule[0].regex is no regular expression"),
+        (
+            "regex = '(?<topic>a)'\nname = \"x\"",
+            "line 3: topics.rule[0].regex names the topic, and so does `name`: leave one of them out",
+        ),
+        ("name = \"x\"", "topics.rule[0].when is missing"),
+        ("when = \"x\"", "topics.rule[0].name is missing"),
+    ] {
+        let error = with(&rule(text)).unwrap_err().to_string();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
 fn what_is_public() {
     let public = |text: &str| with(text).unwrap().terms.public_captures().into_iter().collect::<Vec<_>>();
     let step = "[[script.step]]\nexpect = \"a\"\ncapture = { a = \"/a\" }\ncapture_regex = '(?<b>x)'\n";
