@@ -109,6 +109,21 @@ fn a_topic_that_the_server_ends_or_refuses_comes_no_longer_to_who_narrows() {
     assert_eq!(gets(&mut upstream, &mut client, &["a", "b", "c"]), ["a"]);
 }
 
+/// Of what is no JSON, no pointer says where the id is.
+#[test]
+fn in_plain_text_the_id_of_a_subscription_is_the_number_that_wsfan_gave_it() {
+    let topics = "[topics]\nsubscribe = \"SUB ${topic} ${next_id}\\r\\n\"\n\
+                  unsubscribe = \"UNSUB ${subscribed_id}\\r\\n\"\nlinger = \"0s\"\n";
+    let (_server, daemon, mut upstream) = up(topics);
+    let mut client = daemon.client();
+    for (topic, said) in [("a.*", "SUB a.* 1\r\n"), ("b.>", "SUB b.> 2\r\n"), ("c", "SUB c 3\r\n")] {
+        assert_eq!(subscribe(&mut client, &[topic])["result"], "subscribed");
+        assert_eq!(upstream.message().into_text().unwrap().as_str(), said);
+    }
+    unsubscribe(&mut client, &["b.>"]);
+    assert_eq!(upstream.message().into_text().unwrap().as_str(), "UNSUB 2\r\n");
+}
+
 #[test]
 fn what_lies_beyond_its_listener_a_client_may_not_subscribe_to() {
     let listener = "[[listener]]\npath = \"SOCKET\"\ntopics = [\"a.*\", \"b\"]\n";

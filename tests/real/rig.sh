@@ -115,6 +115,7 @@ config() {
     printf '[[listener]]\npath = "%s"\n' "$socket" >>"$work/wsfan.toml"
 }
 # run_wsfan [VARIABLE=VALUE...]: with the config as it is. What a client hears goes to the file `lines`.
+clients=(tail)
 run_wsfan() {
     stop_wsfan
     env "$@" "$binary" run --config "$work/wsfan.toml" </dev/null >>"$work/wsfan.log" 2>&1 &
@@ -125,16 +126,25 @@ run_wsfan() {
     running[tail]=$!
     within 10 heard '"type":"link"' || die "the client isn't told of the link" # its first line is there in any case
 }
+# client NAME COMMAND...: another client, whose lines go to the file `lines.NAME`.
+client() {
+    local name=$1
+    shift
+    "$binary" "$@" --json --socket "$socket" </dev/null >"$work/lines.$name" 2>>"$work/$name.log" &
+    running[$name]=$!
+    clients+=("$name")
+}
 stop_wsfan() {
     local name pid
-    for name in wsfan tail; do # the client ends by itself when the daemon has said bye
+    for name in wsfan "${clients[@]}"; do # clients end by themselves when the daemon has said bye
         pid=${running[$name]:-}
         [ -n "$pid" ] || continue
-        [ $name = tail ] || kill -TERM "$pid"
+        [ "$name" != wsfan ] || kill -TERM "$pid"
         within 10 ends "$pid" || die "$name doesn't end"
         wait "$pid" || die "$name ended with status $?"
         unset "running[$name]"
     done
+    clients=(tail)
     [ ! -e "$work/wsfan.log" ] || cat "$work/wsfan.log" >>"$work/all.log"
     : >"$work/wsfan.log"
 }

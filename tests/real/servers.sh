@@ -1,14 +1,13 @@
 #!/bin/bash
 # README: real servers upstream, each met by a configuration alone: nginx (TLS, client certificates, tokens, pauses,
-# idle cuts), Mosquitto (MQTT over wss with a client certificate), NATS (its own text protocol), graphql-ws and
-# socket.io. Does wsfan log in, answer, notice that a connection is dead, and do what the rules say when it is refused?
+# idle cuts), Mosquitto (MQTT over wss with a client certificate), graphql-ws and socket.io. Does wsfan log in, answer, notice that a connection is dead, and do what the rules say when it is refused?
 #
 #   tests/real/servers.sh [OPTIONS] [SERVER...]    all of them, or those named
 #     --binary FILE   the wsfan to test (default target/release/wsfan of this checkout)
 #     --keep          keep the directory with all configurations, lines and logs, and say where it is
 #     --help          this text
 #
-# Needs nginx, mosquitto with its clients, nats-server, openssl, python3 and Node.js 20 or newer with npm. graphql-ws
+# Needs nginx, mosquitto with its clients, openssl, python3 and Node.js 20 or newer with npm. graphql-ws
 # and socket.io come from the npm registry the first time (some seconds, 10 MB) and are kept in
 # ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback, on ports that were free a moment before;
 # everything else stays in a temporary directory.
@@ -19,10 +18,10 @@ here=$PWD project=$(cd ../.. && pwd)
 # where Debian has servers, which isn't in everybody's PATH
 PATH=$PATH:/usr/sbin:/sbin
 
-servers=(nginx mosquitto nats graphql-ws socket.io)
+servers=(nginx mosquitto graphql-ws socket.io)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
-for tool in nginx mosquitto mosquitto_pub nats-server openssl python3 node npm; do
+for tool in nginx mosquitto mosquitto_pub openssl python3 node npm; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done
 [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "Node.js $(node --version) is too old; 20 is needed"

@@ -99,11 +99,16 @@ impl Subscriptions {
         check_templates(section, &subscribe, &unsubscribe, item.is_some(), batch);
         let answer = section.item("answer").map(|item| SubscriptionAnswer::read(item.section()));
         let id_topic = read_pointer(section, "id_topic");
-        let has_id = id_topic.is_some() || answer.as_ref().is_some_and(|answer| answer.id.is_some());
+        let counts = |template| has(template, |one| *one == Placeholder::NextId);
+        let has_id = id_topic.is_some()
+            || answer.as_ref().is_some_and(|answer| answer.id.is_some())
+            || counts(&subscribe)
+            || counts(&read_item);
         if !has_id && has(&unsubscribe, |one| *one == Placeholder::SubscribedId) {
             section.problem(
                 "unsubscribe",
-                "has `${subscribed_id}`, but nothing says where the id is: write topics.answer.id or topics.id_topic",
+                "has `${subscribed_id}`, but nothing says where the id is: write topics.answer.id or topics.id_topic, or \
+                 put `${next_id}` into topics.subscribe",
             );
         }
         let words = [("before_up", Resubscribe::BeforeUp), ("after_up", Resubscribe::AfterUp)];

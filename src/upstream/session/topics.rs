@@ -78,10 +78,13 @@ impl Session {
             },
         );
         let message = message.map_err(|why| Unsaid::NoValue(format!("it can't be said: {why}")))?;
-        let id = terms.id().and_then(|pointer| {
-            let message: serde_json::Value = serde_json::from_str(&message).ok()?;
-            Some(message.pointer(pointer.as_str())?.to_string())
-        });
+        let id = match terms.id() {
+            Some(pointer) => serde_json::from_str(&message)
+                .ok()
+                .and_then(|message: serde_json::Value| Some(message.pointer(pointer.as_str())?.to_string())),
+            // of what is no JSON, wsfan's own number
+            None => id,
+        };
         let payload = self.fitting(Payload::Text(message)).map_err(Unsaid::TooLarge)?;
         if let Some(requests) = &rules.requests {
             self.calls.write_shared(context.now, requests, &payload);
