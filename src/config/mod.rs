@@ -28,7 +28,7 @@ pub use self::{
         expression::{Expression, MAX_SEARCHED},
         pattern::{Pattern, Test},
         placeholder::Placeholder,
-        pointer::{Pointer, array_index},
+        pointer::{ANY, Pointer, array_index},
         secret::{Secret, sounds_secret},
         template::{Position, Template, TemplateError, Value},
         topic_pattern::{MAX_TOPIC_PATTERN, MAX_TOPIC_PATTERNS, TopicPattern, TopicView},

@@ -14,7 +14,7 @@ use std::{
 
 use super::secrets::Secrets;
 use crate::{
-    config::{Pointer, Remedy, Say, format_duration},
+    config::{Remedy, Say, format_duration},
     hub::{Data, Hole, MessageTopic, RetainAs},
 };
 
@@ -23,6 +23,7 @@ pub(super) mod context;
 mod count;
 pub(super) mod destination;
 pub(super) mod draft;
+mod elements;
 mod mark;
 pub(super) mod matcher;
 pub(super) mod memory;
@@ -32,6 +33,7 @@ pub(super) mod requests;
 mod rules;
 mod script;
 pub(super) mod sequence;
+mod spot;
 mod text;
 mod topics;
 
@@ -206,7 +208,7 @@ impl Session {
             Data::Binary(bytes) => str::from_utf8(bytes).unwrap_or_default(),
         };
         let found = probe.look(text);
-        self.take(context, &rules, &Look { bytes, text, found: found.as_ref() })
+        self.take(context, &rules, &Look { bytes, text, found: found.as_ref(), fields: None })
     }
 
     /// Does what is due. `is_held`: what was to be said still waits for `limits.messages`.
@@ -305,15 +307,14 @@ impl Session {
 
     fn take(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> Publish {
         if let Some(naming) = &rules.naming {
-            let slot = |pointer: &Pointer| rules.slots.pointers().iter().position(|there| there == pointer);
-            self.topic = naming.of(look, slot);
+            self.topic = naming.of(look, &rules.slots);
         }
         if let Some(key) = rules.retain {
             let key = key.and_then(|slot| naming::text(look.get(slot)?));
             self.retain = Some(RetainAs::Newest(key));
         }
-        for (slot, pointer) in &rules.last {
-            if let Some(json) = look.get(*slot) {
+        for (spot, pointer) in &rules.last {
+            if let Some(json) = spot.get(look) {
                 context.memory.hear(pointer, json);
             }
         }
@@ -346,7 +347,7 @@ impl Session {
                 if !reply.publish {
                     publish = Publish::No;
                 }
-                match self.render(context, &reply.send, Some(look), None) {
+                match self.render(context, &reply.send, Some(&look.with(&reply.fields)), None) {
                     Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
                     Err(why) => self.fail(format!("a reply can't be sent: {why}"), Remedy::Retry),
                 }
@@ -378,7 +379,7 @@ impl Session {
         look: &Look<'_>,
     ) -> Result<(), String> {
         let at_pointers =
-            values.iter().filter_map(|(name, slot)| Some((&**name, look.get(*slot)?.to_owned())));
+            values.iter().filter_map(|value| Some((&*value.name, value.spot.get(look)?.to_owned())));
         let texts = groups.iter().map(|(name, text)| (*name, serde_json::Value::from(*text).to_string()));
         for (name, json) in at_pointers.chain(texts) {
             context.memory.capture(name, &json).map_err(|why| format!("the captured `{name}` {why}"))?;

@@ -335,6 +335,26 @@ fn a_heartbeat_that_says_what_nobody_chose_is_warned_of() {
 }
 
 #[test]
+fn a_star_where_no_list_is_looked_into_is_warned_of() {
+    for (lines, key) in [
+        ("sequence = { pointer = \"/*/seq\" }", "sequence.pointer"),
+        ("rotate = { dedupe = \"/*\" }", "rotate.dedupe"),
+        ("requests = { id = \"/*/id\" }", "requests.id"),
+    ] {
+        let warnings = with(lines).unwrap().warnings;
+        let told: Vec<_> = warnings.iter().map(|warning| (warning.line, &*warning.sentence)).collect();
+        let sentence = format!(
+            "{key} has a `*`, which is a member's name here: only patterns, captures and topics mean a list's elements \
+             by it"
+        );
+        assert_eq!(told, [(Some(2), &*sentence)]);
+    }
+    let meant =
+        "topics.pointer = \"/*/topic\"\ncapture = [{ match = { \"/*/a\" = 1 }, values = { a = \"/*/a\" } }]";
+    assert_eq!(with(meant).unwrap().warnings, []);
+}
+
+#[test]
 fn what_only_a_shell_knows_is_warned_of() {
     for (lines, sentence) in [
         (

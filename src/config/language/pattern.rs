@@ -4,7 +4,10 @@ use std::fmt;
 
 use toml::de::DeValue;
 
-use super::{expression::Expression, pointer::Pointer};
+use super::{
+    expression::Expression,
+    pointer::{ANY, Pointer, array_index},
+};
 use crate::config::reader::{
     Item, Section,
     values::{json_scalar, kind, quoted},
@@ -21,7 +24,8 @@ pub enum Pattern {
     Empty,
     /// The message has something in it that the expression matches.
     Regex(Expression),
-    /// The message is JSON, and all of these hold. Never empty, each pointer once.
+    /// The message is JSON, and all of these hold. Never empty, each pointer once. Where a token is [`ANY`] and there
+    /// is a list, there must be one of its elements for which all hold that go on from the same list.
     Json(Vec<(Pointer, Test)>),
     /// At least one of these matches. Never empty.
     Any(Vec<Pattern>),
@@ -50,7 +54,8 @@ impl Pattern {
             Self::Empty => message.is_empty(),
             Self::Regex(expression) => expression.is_match(message),
             Self::Json(tests) => json().is_some_and(|json: serde_json::Value| {
-                tests.iter().all(|(pointer, test)| test.holds(json.pointer(pointer.as_str())))
+                let tests: Vec<_> = tests.iter().map(|(pointer, test)| (pointer.tokens(), test)).collect();
+                hold(&tests, Some(&json))
             }),
             Self::Any(patterns) => patterns.iter().any(|pattern| pattern.matches(message)),
         }
@@ -70,6 +75,36 @@ impl Test {
             }
         }
     }
+}
+
+/// Whether all tests hold for what is at the end of their tokens, from this value on.
+fn hold(tests: &[(&[String], &Test)], value: Option<&serde_json::Value>) -> bool {
+    let at = |tokens: &[String]| {
+        tokens.iter().try_fold(value?, |value, token| match value {
+            serde_json::Value::Object(members) => members.get(token),
+            serde_json::Value::Array(elements) => elements.get(array_index(token)?),
+            _ => None,
+        })
+    };
+    let mut lists: Vec<(&[String], Vec<(&[String], &Test)>)> = Vec::new();
+    for (tokens, test) in tests {
+        let Some(any) = tokens.iter().position(|token| token == ANY) else {
+            if !test.holds(at(tokens)) {
+                return false;
+            }
+            continue;
+        };
+        let (list, rest) = (&tokens[..any], (&tokens[any + 1..], *test));
+        match lists.iter_mut().find(|(there, _)| *there == list) {
+            Some((_, tests)) => tests.push(rest),
+            None => lists.push((list, vec![rest])),
+        }
+    }
+    lists.iter().all(|(list, tests)| match at(list) {
+        Some(serde_json::Value::Array(elements)) => elements.iter().any(|element| hold(tests, Some(element))),
+        Some(serde_json::Value::Object(members)) => hold(tests, members.get(ANY)),
+        _ => hold(tests, None),
+    })
 }
 
 /// Whether two scalars are the same; numbers by their value.
@@ -323,6 +358,44 @@ mod tests {
             assert_eq!(value.matches(message.as_bytes()), is, "{message}");
         }
         assert_eq!(whole.to_string(), "what /^id: [0-9]+:/ matches");
+    }
+
+    #[test]
+    fn a_star_is_any_element_and_one_for_all_tests_of_a_list() {
+        let one_of = |value| Test::OneOf(vec![value]);
+        let both = json_pattern(&[("/*/topic", one_of(json!("a"))), ("/*/on", one_of(json!(true)))]);
+        let free = json_pattern(&[("/*/topic", one_of(json!("a"))), ("/*/error", Test::Exists(false))]);
+        let none = json_pattern(&[("/*/error", Test::Exists(false))]);
+        for (message, is) in [
+            (r#"[{"topic":"b"},{"topic":"a","on":true}]"#, [true, true, true]),
+            (r#"[{"topic":"a","on":false},{"topic":"b","on":true}]"#, [false, true, true]),
+            (r#"[{"topic":"a","on":true,"error":1}]"#, [true, false, false]),
+            // an empty list has no element, of which anything could be said
+            ("[]", [false, false, false]),
+            ("[[]]", [false, false, true]),
+            // of an object the member of this name is meant
+            (r#"{"*":{"topic":"a","on":true}}"#, [true, true, true]),
+            (r#"{"*":{"topic":"a","on":true,"error":1}}"#, [true, false, false]),
+            (r#"{"topic":"a","on":true}"#, [false, false, true]),
+            ("1", [false, false, true]),
+        ] {
+            let patterns = [&both, &free, &none];
+            assert_eq!(patterns.map(|pattern| pattern.matches(message.as_bytes())), is, "{message}");
+        }
+        let deep = json_pattern(&[
+            ("/d/*/id", one_of(json!(1))),
+            ("/d/*/parts/*/k", one_of(json!("x"))),
+            ("/d/*/parts/*/v", one_of(json!(2))),
+            ("/e/*", one_of(json!(3))),
+        ]);
+        for (message, is) in [
+            (r#"{"d":[{"id":1,"parts":[{"k":"y"},{"k":"x","v":2}]}],"e":[1,3]}"#, true),
+            (r#"{"d":[{"id":1,"parts":[{"k":"x"},{"v":2}]}],"e":[1,3]}"#, false),
+            (r#"{"d":[{"id":1,"parts":[]},{"id":2,"parts":[{"k":"x","v":2}]}],"e":[1,3]}"#, false),
+            (r#"{"d":[{"id":1,"parts":[{"k":"x","v":2}]}],"e":[]}"#, false),
+        ] {
+            assert_eq!(deep.matches(message.as_bytes()), is, "{message}");
+        }
     }
 
     #[test]

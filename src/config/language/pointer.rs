@@ -16,6 +16,10 @@ pub struct Pointer {
 /// More steps than any message needs; it bounds what looks them up.
 const MAX_TOKENS: usize = 64;
 
+/// The token that leads to any element of a list, where patterns, captures and topics have it; into an object it
+/// leads by this key.
+pub const ANY: &str = "*";
+
 impl Pointer {
     /// Reads a pointer's text.
     ///
@@ -44,6 +48,19 @@ impl Pointer {
     /// The keys and indices on the way, without their escapes.
     pub fn tokens(&self) -> &[String] {
         &self.tokens
+    }
+
+    /// Where a token is [`ANY`]: the pointer to the first list, and the one that goes on from its elements. None
+    /// where it leads to one place.
+    pub fn at_any(&self) -> Option<(Pointer, Pointer)> {
+        let at = self.tokens.iter().position(|token| token == ANY)?;
+        let part = |tokens: &[String], texts: Vec<&str>| Pointer {
+            text: texts.into_iter().flat_map(|text| ["/", text]).collect(),
+            tokens: tokens.to_vec(),
+        };
+        let texts = || self.text.split('/').skip(1);
+        let list = part(&self.tokens[..at], texts().take(at).collect());
+        Some((list, part(&self.tokens[at + 1..], texts().skip(at + 1).collect())))
     }
 
     /// The pointer as it was written.
@@ -94,6 +111,22 @@ mod tests {
     fn what_is_none_is_refused() {
         for text in ["a", "#/a", "/~", "/~2", "/a/~", &"/x".repeat(65)] {
             assert!(Pointer::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_star_is_a_whole_token() {
+        for (text, parts) in [
+            ("/*", Some(("", ""))),
+            ("/*/a~1b", Some(("", "/a~1b"))),
+            ("/d~0/0/*/x/*", Some(("/d~0/0", "/x/*"))),
+            ("//*//", Some(("/", "//"))),
+            ("", None),
+            ("/a*/**/~0*", None),
+        ] {
+            let parse = |text| Pointer::parse(text).unwrap();
+            let parts = parts.map(|(list, rest)| (parse(list), parse(rest)));
+            assert_eq!(parse(text).at_any(), parts, "{text}");
         }
     }
 

@@ -45,8 +45,14 @@ impl Rotate {
     }
 }
 
-/// A pointer, if the file has the key.
+/// A pointer that leads to one place, if the file has the key.
 pub(in crate::config) fn read_pointer(section: &Section<'_>, key: &'static str) -> Option<Pointer> {
     let item = section.item(key)?;
-    Pointer::parse(item.text()?).map_err(|why| item.problem(why)).ok()
+    let pointer = Pointer::parse(item.text()?).map_err(|why| item.problem(why)).ok()?;
+    if pointer.at_any().is_some() {
+        item.warning(
+            "has a `*`, which is a member's name here: only patterns, captures and topics mean a list's elements by it",
+        );
+    }
+    Some(pointer)
 }

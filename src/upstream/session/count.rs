@@ -37,8 +37,8 @@ impl Session {
     }
     /// Says what there is to say to the server about a hole.
     fn tell_hole(&mut self, context: &mut Context<'_>, sequence: &SequenceRule, look: &Look<'_>) {
-        let Some(send) = &sequence.send else { return };
-        match self.render(context, send, Some(look), None) {
+        let Some((send, fields)) = &sequence.send else { return };
+        match self.render(context, send, Some(&look.with(fields)), None) {
             Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
             Err(why) => self.fail(format!("sequence.send can't be sent: {why}"), Remedy::Retry),
         }

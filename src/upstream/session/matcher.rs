@@ -2,8 +2,12 @@
 
 use memchr::memmem::Finder;
 
-use super::probe::Probed;
-use crate::config::{Expression, Pattern, Pointer, Test, array_index};
+use super::{probe::Probed, spot::Fields};
+use crate::config::{ANY, Expression, Pattern, Pointer, Test, array_index};
+
+mod all_of;
+
+pub(in crate::upstream) use all_of::AllOf;
 
 /// The pointers of all patterns, each once, by their numbers.
 #[derive(Debug, Default)]
@@ -33,8 +37,8 @@ pub(in crate::upstream) enum Matcher {
     Empty,
     /// The message has what this matches in it.
     Regex(Expression),
-    /// All of these hold, by the numbers of their pointers.
-    Json(Vec<(usize, Test)>),
+    /// All of these hold.
+    Json(AllOf),
     /// One of these matches.
     Any(Vec<Matcher>),
 }
@@ -46,12 +50,27 @@ pub(in crate::upstream) struct Look<'m> {
     /// Its text; empty where it is none.
     pub(in crate::upstream) text: &'m str,
     pub(in crate::upstream) found: Option<&'m Probed<'m>>,
+    /// Where the rule that looks at it finds values in lists.
+    pub(in crate::upstream) fields: Option<&'m Fields>,
 }
 
 impl<'m> Look<'m> {
     /// The look at a text.
     pub(in crate::upstream) fn at(text: &'m str, found: Option<&'m Probed<'m>>) -> Self {
-        Look { bytes: text.as_bytes(), text, found }
+        Look { bytes: text.as_bytes(), text, found, fields: None }
+    }
+
+    /// The same, for a rule with these fields.
+    pub(in crate::upstream) fn with(self, fields: &'m Fields) -> Self {
+        Look { fields: Some(fields), ..self }
+    }
+
+    /// The value of a `${field:}`. `slots` are what the message was probed for.
+    pub(in crate::upstream) fn field(&self, pointer: &Pointer, slots: &Slots) -> Option<&'m str> {
+        match self.fields.and_then(|fields| fields.get(pointer)) {
+            Some(spot) => spot.get(self),
+            None => self.found?.get(slots.pointers().iter().position(|there| there == pointer)?),
+        }
     }
 
     /// The value at the pointer of this number, as the message has it.
@@ -67,7 +86,7 @@ impl Matcher {
             Pattern::Empty => Matcher::Empty,
             Pattern::Regex(expression) => Matcher::Regex(expression.clone()),
             Pattern::Json(tests) => {
-                Matcher::Json(tests.iter().map(|(pointer, test)| (slots.of(pointer), test.clone())).collect())
+                Matcher::Json(AllOf::new(tests.iter().map(|(pointer, test)| (pointer.clone(), test)), slots))
             }
             Pattern::Any(patterns) => {
                 Matcher::Any(patterns.iter().map(|pattern| Matcher::new(pattern, slots)).collect())
@@ -81,23 +100,8 @@ impl Matcher {
             Matcher::Text(finder) => finder.find(look.bytes).is_some(),
             Matcher::Empty => look.bytes.is_empty(),
             Matcher::Regex(expression) => expression.is_match(look.bytes),
-            Matcher::Json(tests) => {
-                look.found.is_some_and(|found| tests.iter().all(|(slot, test)| holds(test, found.get(*slot))))
-            }
+            Matcher::Json(tests) => look.found.is_some_and(|found| tests.hold(Some(found))),
             Matcher::Any(matchers) => matchers.iter().any(|matcher| matcher.matches(look)),
-        }
-    }
-}
-
-/// Whether a test holds for a value as the message has it.
-fn holds(test: &Test, raw: Option<&str>) -> bool {
-    let Some(raw) = raw else { return test.holds(None) };
-    match test {
-        Test::Exists(there) => *there,
-        // a list or an object is no scalar, and may be large
-        _ if raw.starts_with(['{', '[']) => false,
-        Test::OneOf(_) | Test::Contains(_) | Test::Regex(_) => {
-            serde_json::from_str(raw).is_ok_and(|value: serde_json::Value| test.holds(Some(&value)))
         }
     }
 }
@@ -210,9 +214,10 @@ impl Sieve {
         self.concerns.push(needles);
     }
 
-    /// The keys on the way; what may be an index of a list as well says nothing.
+    /// The keys on the way; what may lead into a list as well says nothing.
     fn keys(&mut self, pointer: &Pointer, needles: &mut Vec<usize>) {
-        for token in pointer.tokens().iter().filter(|token| array_index(token).is_none()) {
+        let is_key = |token: &&String| array_index(token).is_none() && *token != ANY;
+        for token in pointer.tokens().iter().filter(is_key) {
             needles.push(self.quoted(token));
         }
     }
@@ -280,6 +285,8 @@ mod tests {
         ] {
             assert_eq!(may_match(&pattern, message), may, "{message}");
         }
+        let any = json_pattern(&[("/*/e", Test::OneOf(vec![json!("shutdown")]))]);
+        assert!(may_match(&any, r#"[{"e":"shutdown"}]"#) && !may_match(&any, r#"[{"e":"trade"}]"#));
         assert!(may_match(&json_pattern(&[("/a", Test::Exists(false))]), "{}"), "nothing is passed over");
         assert!(may_match(&json_pattern(&[("/0", Test::Exists(true))]), "[1]"));
         assert!(may_match(&json_pattern(&[("/a~1b", Test::Exists(true))]), r#"{"a\/b":1}"#));
@@ -294,8 +301,9 @@ mod tests {
             "a|/|\"|é".prop_map(Test::Contains),
             "\\^?(a|/|é)".prop_map(|text| Test::Regex(Expression::new(&text).unwrap())),
         ];
-        let pointer = "(/(a|b|0|é|~1)){0,2}".prop_map(|text| Pointer::parse(&text).unwrap());
-        let json = prop::collection::vec((pointer, test), 1..3).prop_map(Pattern::Json);
+        let pointer = prop_oneof!["(/(a|b|0|é|~1)){0,2}", "(/(a|0))?/\\*(/(a|b|\\*)){0,2}"];
+        let pointer = pointer.prop_map(|text| Pointer::parse(&text).unwrap());
+        let json = prop::collection::vec((pointer, test), 1..4).prop_map(Pattern::Json);
         let one = prop_oneof![
             8 => json,
             2 => "a|1|\"".prop_map(Pattern::Text),
@@ -317,6 +325,7 @@ mod tests {
             Just("\"/\""),
             Just("\"\\/\""),
             Just("\"0\""),
+            Just("\"*\""),
         ];
         let leaf = prop_oneof![3 => text.clone(), 1 => Just("1"), 1 => Just("1.0"), 1 => Just("true"), 1 => Just("null")]
             .prop_map(str::to_owned);

@@ -7,6 +7,7 @@ use super::{
     naming::Naming,
     probe::Probe,
     requests::rules::RequestRules,
+    spot::{Fields, Pick, Spot},
     topics::TopicRules,
 };
 use crate::{
@@ -45,7 +46,7 @@ pub(in crate::upstream) struct Rules {
     /// The largest message that may be said, in bytes.
     pub(super) max_message: Option<usize>,
     /// The pointers whose last value something asks for.
-    pub(super) last: Vec<(usize, Pointer)>,
+    pub(super) last: Vec<(Spot, Pointer)>,
     /// The pointers that something asks for, by their numbers.
     pub(super) slots: Slots,
     /// All pointers but those that only the script has.
@@ -56,8 +57,16 @@ pub(in crate::upstream) struct Rules {
     pub(super) sieve: Sieve,
 }
 
-/// Names, and the numbers of their pointers.
-pub(super) type Values = Vec<(String, usize)>;
+/// Values that are kept by names.
+pub(super) type Values = Vec<NamedValue>;
+
+/// A value that is kept by a name.
+#[derive(Debug)]
+pub(super) struct NamedValue {
+    pub(super) name: String,
+    pub(super) pointer: Pointer,
+    pub(super) spot: Spot,
+}
 
 /// What is kept of messages.
 #[derive(Debug)]
@@ -94,13 +103,14 @@ pub(super) struct Rejection {
     /// The step is said anew on the same connection, `then` or what the message says later.
     pub(super) again: bool,
     /// Where the message says how long to wait, and in what.
-    pub(super) delay_from: Option<(usize, Duration)>,
+    pub(super) delay_from: Option<(Spot, Duration)>,
 }
 
 #[derive(Debug)]
 pub(super) struct ReplyRule {
     pub(super) matcher: Matcher,
     pub(super) send: Template,
+    pub(super) fields: Fields,
     pub(super) publish: bool,
 }
 
@@ -109,7 +119,7 @@ pub(super) struct SequenceRule {
     pub(super) number: usize,
     pub(super) per: Option<usize>,
     pub(super) on_hole: OnHole,
-    pub(super) send: Option<Template>,
+    pub(super) send: Option<(Template, Fields)>,
 }
 
 impl Rules {
@@ -119,13 +129,14 @@ impl Rules {
         let terms = &settings.terms;
         let captures = terms.captures.iter().map(|capture| CaptureRule {
             matcher: compiler.pattern(&capture.pattern),
-            values: compiler.values(&capture.values),
+            values: compiler.values(&capture.values, Some(&capture.pattern)),
             regex: capture.regex.clone(),
         });
         let captures = captures.collect();
         let replies = terms.replies.iter().map(|reply| ReplyRule {
             matcher: compiler.pattern(&reply.pattern),
             send: compiler.template(&reply.send),
+            fields: compiler.fields(&reply.send, Some(&reply.pattern)),
             publish: reply.publish,
         });
         let replies = replies.collect();
@@ -143,7 +154,7 @@ impl Rules {
             number: compiler.value(&sequence.pointer),
             per: sequence.per.as_ref().map(|per| compiler.slots.of(per)),
             on_hole: sequence.on_hole,
-            send: sequence.send.as_ref().map(|send| compiler.template(send)),
+            send: sequence.send.as_ref().map(|send| (compiler.template(send), compiler.fields(send, None))),
         });
         let topics = terms.subscriptions.as_ref().map(|terms| compiler.topics(terms));
         let (beat, answer) = match &settings.heartbeat.kind {
@@ -219,7 +230,7 @@ fn own_messages(settings: &Settings) -> Vec<&Template> {
 pub(super) struct Compiler {
     slots: Slots,
     sieve: Sieve,
-    last: Vec<(usize, Pointer)>,
+    last: Vec<(Spot, Pointer)>,
 }
 
 impl Compiler {
@@ -235,22 +246,38 @@ impl Compiler {
         self.slots.of(pointer)
     }
 
-    fn values(&mut self, values: &[(String, Pointer)]) -> Values {
-        values.iter().map(|(name, pointer)| (name.clone(), self.slots.of(pointer))).collect()
+    /// A value that is looked for at any time, in the first element that has it where its pointer leads through a list.
+    pub(super) fn spot(&mut self, pointer: &Pointer) -> Spot {
+        self.sieve.value(pointer);
+        Spot::new(pointer, None, Pick::FirstSaid, &mut self.slots)
+    }
+
+    /// Where a template that is rendered for messages of a pattern finds its fields in lists.
+    pub(super) fn fields(&mut self, template: &Template, of: Option<&Pattern>) -> Fields {
+        Fields::new(template, of, &mut self.slots)
+    }
+
+    /// Of messages that a pattern is about; in a list the last element that has the value is the newest.
+    fn values(&mut self, values: &[(String, Pointer)], of: Option<&Pattern>) -> Values {
+        let value = |(name, pointer): &(String, Pointer)| NamedValue {
+            name: name.clone(),
+            pointer: pointer.clone(),
+            spot: Spot::new(pointer, of, Pick::Last, &mut self.slots),
+        };
+        values.iter().map(value).collect()
     }
 
     /// A template whose fields and last values are looked for at any time.
     pub(super) fn template(&mut self, template: &Template) -> Template {
         for (placeholder, _) in template.placeholders() {
             match placeholder {
-                Placeholder::Field(pointer) => {
+                Placeholder::Field(pointer) if pointer.at_any().is_none() => {
                     self.slots.of(pointer);
                 }
-                Placeholder::Last(pointer) => {
-                    let slot = self.value(pointer);
-                    if !self.last.iter().any(|(there, _)| *there == slot) {
-                        self.last.push((slot, pointer.clone()));
-                    }
+                Placeholder::Last(pointer) if !self.last.iter().any(|(_, there)| there == pointer) => {
+                    self.sieve.value(pointer);
+                    let spot = Spot::new(pointer, None, Pick::LastSaid, &mut self.slots);
+                    self.last.push((spot, pointer.clone()));
                 }
                 _ => {}
             }
@@ -301,7 +328,7 @@ impl Compiler {
             send: step.send.clone(),
             expect: expect.map(|pattern| (Matcher::new(pattern, &mut self.slots), pattern.to_string())),
             reject,
-            capture: self.values(&step.capture),
+            capture: self.values(&step.capture, expect),
             capture_regex: step.capture_regex.clone(),
             publish: step.publish,
             retain: step.retain.then_some(at),
@@ -316,7 +343,9 @@ impl Compiler {
             matcher: Matcher::new(&reject.pattern, &mut self.slots),
             then: reject.then.unwrap_or(on_fail),
             again: reject.again,
-            delay_from: delay_from.map(|DelayFrom { pointer, unit }| (self.slots.of(pointer), *unit)),
+            delay_from: delay_from.map(|DelayFrom { pointer, unit }| {
+                (Spot::new(pointer, Some(&reject.pattern), Pick::First, &mut self.slots), *unit)
+            }),
         }
     }
 }

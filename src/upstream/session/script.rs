@@ -12,7 +12,7 @@ use super::{
     mark::Mark,
     matcher::Look,
     memory::Captures,
-    rules::{Rejection, Rules, StepRule},
+    rules::{NamedValue, Rejection, Rules, StepRule},
 };
 use crate::{
     config::{Remedy, Say, format_duration},
@@ -77,9 +77,8 @@ impl Session {
         if !step.expect.as_ref().is_some_and(|(expect, _)| expect.matches(look)) {
             return not_taken;
         }
-        for (name, slot) in &step.capture {
-            if look.get(*slot).is_none() {
-                let pointer = &rules.slots.pointers()[*slot];
+        for NamedValue { name, pointer, spot } in &step.capture {
+            if spot.get(look).is_none() {
                 let why = format!("the expected message has no {pointer} to capture as `{name}`");
                 self.fail_step(step, &why, step.on_fail);
                 return Heeded { publish, is_taken: true };
@@ -183,8 +182,8 @@ fn next(rules: &Rules, from: usize, captures: &Captures) -> Option<usize> {
 /// What a rejection leads to, with the delay that the message says.
 fn remedy(rejection: &Rejection, look: &Look<'_>) -> Remedy {
     const MAX: Duration = Duration::from_secs(24 * 60 * 60);
-    let Some((slot, unit)) = rejection.delay_from else { return rejection.then };
-    match look.get(slot).and_then(|json| duration(json, unit)) {
+    let Some((spot, unit)) = &rejection.delay_from else { return rejection.then };
+    match spot.get(look).and_then(|json| duration(json, *unit)) {
         Some(delay) if !delay.is_zero() => Remedy::After(delay.min(MAX)),
         _ => Remedy::Retry,
     }

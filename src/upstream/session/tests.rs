@@ -7,6 +7,7 @@ use crate::{
     upstream::settings::Settings,
 };
 
+mod arrays;
 mod derived;
 mod holes;
 mod put_off;

@@ -54,8 +54,7 @@ impl Session {
             Placeholder::Capture(name) => context.memory.captures().value(name),
             Placeholder::Last(pointer) => Ok(context.memory.last(pointer)),
             Placeholder::Field(pointer) => {
-                let slot = self.rules.slots.pointers().iter().position(|there| there == pointer);
-                let json = look.zip(slot).and_then(|(look, slot)| look.get(slot));
+                let json = look.and_then(|look| look.field(pointer, &self.rules.slots));
                 let json = json.ok_or_else(|| "is not in the message".to_owned())?;
                 Ok(Value::Json(json.to_owned()))
             }
