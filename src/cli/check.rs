@@ -262,8 +262,13 @@ fn heartbeat(heartbeat: &Heartbeat) -> String {
         Some(from) => format!("${{capture:{}}}", from.capture),
         None => format_duration(heartbeat.interval),
     };
-    let timeout = format_duration(heartbeat.timeout);
-    let dead = format!("dead without a sign of life within {timeout}");
+    let (dead, dead_unanswered) = match heartbeat.timeout.map(format_duration) {
+        Some(timeout) => (
+            format!("dead without a sign of life within {timeout}"),
+            format!("dead without the expected answer within {timeout}"),
+        ),
+        None => ("which nothing answers".to_owned(), "whose answer isn't awaited".to_owned()),
+    };
     let mut text = match &heartbeat.kind {
         HeartbeatKind::Off => "off".to_owned(),
         HeartbeatKind::Ping => format!("a ping each {interval}, {dead}"),
@@ -271,11 +276,12 @@ fn heartbeat(heartbeat: &Heartbeat) -> String {
             format!("{} each {interval}, {dead}", shown(message))
         }
         HeartbeatKind::Message { expect: Some(_), message } => {
-            format!("{} each {interval}, dead without the expected answer within {timeout}", shown(message))
+            format!("{} each {interval}, {dead_unanswered}", shown(message))
         }
     };
-    if let Some(idle) = heartbeat.idle_timeout {
-        let _ = write!(text, "; dead when nothing comes for {}", format_duration(idle));
+    let told = heartbeat.idle_timeout_from.as_ref().map(ToString::to_string);
+    if let Some(idle) = told.or(heartbeat.idle_timeout.map(format_duration)) {
+        let _ = write!(text, "; dead when nothing comes for {idle}");
     }
     text
 }

@@ -99,6 +99,7 @@ section!(HEARTBEAT, heartbeat, Heartbeat {
     only_when_idle: "heartbeat.only_when_idle" Nothing,
     timeout: "heartbeat.timeout" Nothing,
     idle_timeout: "heartbeat.idle_timeout" Nothing,
+    idle_timeout_from: "heartbeat.idle_timeout from a capture" Nothing,
     publish: "heartbeat.publish" Nothing,
     close_code: "heartbeat.close_code" Nothing,
 });

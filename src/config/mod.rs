@@ -46,7 +46,7 @@ pub use self::{
         command::{Program, Programs, UrlCommand},
         compression::Compression,
         grant::{Grant, ListenerRule},
-        heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IntervalFrom},
+        heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IdleFrom, IntervalFrom},
         history::{History, SlowClient},
         hosts::HostPattern,
         limits::{Excess, Limits, MAX_WINDOWS, Window},

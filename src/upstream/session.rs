@@ -14,7 +14,7 @@ use std::{
 
 use super::secrets::Secrets;
 use crate::{
-    config::{Remedy, Say, format_duration},
+    config::{IdleFrom, Remedy, Say, format_duration},
     hub::{Data, Hole, MessageTopic, RetainAs},
 };
 
@@ -143,6 +143,8 @@ pub(super) enum Effect {
     HeartbeatAnswered,
     /// The server said how often the heartbeat beats.
     BeatInterval(Duration),
+    /// After which silence the connection is dead, by what the server said; none where it said nothing of use.
+    IdleTimeout(Option<Duration>),
     /// A request came to its end without being of use to anybody.
     Stray(Stray),
     /// How the script goes: only where it is followed.
@@ -180,12 +182,14 @@ impl Session {
     pub(super) fn set_rules(&mut self, context: &Context<'_>, rules: Rc<Rules>) {
         self.rules = rules;
         self.tell_interval(context);
+        self.tell_idle_timeout(context);
     }
 
     /// Begins the script.
     pub(super) fn start(&mut self, context: &mut Context<'_>) {
         self.presence = Some(context.memory.presence());
         self.tell_interval(context);
+        self.tell_idle_timeout(context);
         self.go_on(context, 0);
     }
 
@@ -386,6 +390,9 @@ impl Session {
             if self.rules.interval_from.as_ref().is_some_and(|from| from.capture == name) {
                 self.tell_interval(context);
             }
+            if self.rules.idle_from.as_ref().is_some_and(|from| from.captures.iter().any(|it| it == name)) {
+                self.tell_idle_timeout(context);
+            }
         }
         Ok(())
     }
@@ -400,6 +407,20 @@ impl Session {
         if let Some(interval) = said.filter(|interval| !interval.is_zero()) {
             self.effects.push_back(Effect::BeatInterval(interval.clamp(BOUNDS.0, BOUNDS.1)));
         }
+    }
+
+    /// Says after which silence the connection is dead, where captures say it.
+    fn tell_idle_timeout(&mut self, context: &Context<'_>) {
+        let Some(from) = &self.rules.idle_from else { return };
+        let captures = context.memory.captures();
+        let said = |name: &String| {
+            let said = duration(captures.json(name)?, from.unit)?;
+            // a server that says 0 doesn't speak by itself
+            (!said.is_zero()).then_some(said)
+        };
+        let said = from.captures.iter().try_fold(from.plus, |sum, name| sum.checked_add(said(name)?));
+        let timeout = said.map(|timeout| timeout.clamp(IdleFrom::BOUNDS.0, IdleFrom::BOUNDS.1));
+        self.effects.push_back(Effect::IdleTimeout(timeout));
     }
 
     fn fail(&mut self, error: String, then: Remedy) {

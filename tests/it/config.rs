@@ -25,7 +25,7 @@ fn one_line_is_enough() {
     assert_eq!(config.upstream.max_message, 16 << 20);
     assert_eq!(config.heartbeat.kind, HeartbeatKind::Ping);
     assert_eq!(config.heartbeat.interval, Duration::from_secs(30));
-    assert_eq!(config.heartbeat.timeout, Duration::from_secs(10));
+    assert_eq!(config.heartbeat.timeout, Some(Duration::from_secs(10)));
     assert_eq!(config.heartbeat.idle_timeout, None);
     assert_eq!(config.reconnect.initial_delay, Duration::from_millis(500));
     assert_eq!(config.reconnect.max_delay, Duration::from_secs(30));

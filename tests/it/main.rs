@@ -8,6 +8,7 @@ mod common;
 mod simulators;
 
 mod architecture;
+mod beats;
 mod captures;
 mod cli;
 mod clients;

@@ -224,12 +224,16 @@ fn lines(found: &Found, now: SystemTime) -> Vec<RowLine> {
             let after = round_trip.map_or(String::new(), |time| format!(" after {}", ms(time)));
             let sent = message.as_ref().map(|text| RowLine::new(format!("sent {}", clean(text))));
             let came = match (answered, message) {
-                (true, None) => RowLine::new(format!("a ping, answered{after}")),
-                (true, Some(_)) => RowLine::new(format!("answered{after}")),
-                (false, Some(_)) => RowLine::new(format!(
+                (None, None) => RowLine::new("a ping, whose answer isn't awaited"),
+                (None, Some(_)) => RowLine::new("an answer isn't awaited"),
+                (Some(true), None) => RowLine::new(format!("a ping, answered{after}")),
+                (Some(true), Some(_)) => RowLine::new(format!("answered{after}")),
+                (Some(false), Some(_)) => RowLine::new(format!(
                     "something came{after}: without `expect` nothing tells the answer from other messages"
                 )),
-                (false, None) => RowLine::warning("a ping, which nothing answered; but other things came"),
+                (Some(false), None) => {
+                    RowLine::warning("a ping, which nothing answered; but other things came")
+                }
             };
             sent.into_iter().chain([came]).collect()
         }

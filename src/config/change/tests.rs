@@ -23,6 +23,8 @@ fn each_key_is_found_by_itself() {
         ("[heartbeat]\ninterval = \"20s\"", "heartbeat.interval", Takes::Nothing),
         ("[reconnect]\nmax_attempts = 3", "reconnect.max_attempts", Takes::Nothing),
         ("[[reconnect.rule]]\ncodes = 4000\nthen = \"stop\"", "[[reconnect.rule]]", Takes::Nothing),
+        ("[heartbeat]\ntimeout = \"off\"", "heartbeat.timeout", Takes::Nothing),
+        ("[heartbeat]\nidle_timeout = \"1m\"", "heartbeat.idle_timeout", Takes::Nothing),
         ("[rotate]\nafter = \"1h\"", "rotate.after", Takes::Nothing),
         ("[limits]\nmax_message = \"1KiB\"", "limits.max_message", Takes::Nothing),
         ("[history]\nmax_age = \"1h\"", "history.max_age", Takes::Nothing),

@@ -1,6 +1,6 @@
 //! `[heartbeat]`: the proof that the connection lives.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::script::{Say, decode};
 use crate::config::{
@@ -10,11 +10,18 @@ use crate::config::{
         placeholder::Placeholder,
         template::Template,
     },
-    reader::{Section, duration::format_duration},
+    reader::{
+        Item, Section,
+        duration::{format_duration, parse_duration},
+        values::quoted,
+    },
 };
 
 /// `heartbeat.message` where the file has none.
 const MESSAGE: &str = r#"{"module":"HEART_CHECK","message":"请求心跳"}"#;
+
+/// `heartbeat.timeout` where the file has none and the interval isn't shorter.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -33,10 +40,13 @@ pub struct Heartbeat {
     /// `only_when_idle`: a beat is only sent after an interval in which nothing came in. Default false.
     pub only_when_idle: bool,
     /// `timeout`: no proof of life this long after a beat means that the connection is dead; at least
-    /// 10 ms. Default: the interval, at most 10 s. Never longer than the interval.
-    pub timeout: Duration,
+    /// 10 ms. Default: the interval, at most 10 s. Never longer than the interval. None for `"off"`: nothing
+    /// answers a beat, and none is awaited.
+    pub timeout: Option<Duration>,
     /// `idle_timeout`: no inbound frame at all for so long means dead; 1 s to 365 d. Off by default.
     pub idle_timeout: Option<Duration>,
+    /// `idle_timeout = "${capture:NAME}"`: the server says how often it speaks. None by default.
+    pub idle_timeout_from: Option<IdleFrom>,
     /// `publish`: whether clients get the messages that `expect` names. Default true.
     pub publish: bool,
     /// `close_code`: what the dead connection is closed with; 1000 or 3000 to 4999. None by default: TCP
@@ -53,6 +63,36 @@ pub struct IntervalFrom {
     pub capture: String,
     /// `interval_unit`: `"ms"`, the default, or `"s"`.
     pub unit: Duration,
+}
+
+/// `heartbeat.idle_timeout` from what the server said: the captures' values, numbers or texts of one, times the unit,
+/// and `plus`. What is out of [`IdleFrom::BOUNDS`] is moved to the nearest bound. While one of them isn't captured, is
+/// 0 or is no number, there is no such timeout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdleFrom {
+    /// The captures' names, at least one; one that is there twice counts twice.
+    pub captures: Vec<String>,
+    /// `idle_timeout_unit`: `"ms"`, the default, or `"s"`.
+    pub unit: Duration,
+    /// The durations among them.
+    pub plus: Duration,
+}
+
+impl IdleFrom {
+    /// What an idle timeout may be: 1 s to 365 d.
+    pub const BOUNDS: (Duration, Duration) =
+        (Duration::from_secs(1), Duration::from_secs(365 * 24 * 60 * 60));
+    /// So many captures and durations at most.
+    const MAX: usize = 8;
+}
+
+/// As it is written: `${capture:interval} + 5s`.
+impl fmt::Display for IdleFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let captures = self.captures.iter().map(|name| format!("${{capture:{name}}}"));
+        let plus = (!self.plus.is_zero()).then(|| format_duration(self.plus));
+        f.write_str(&captures.chain(plus).collect::<Vec<_>>().join(" + "))
+    }
 }
 
 /// `heartbeat.first`: when the first beat of a connection is.
@@ -91,8 +131,9 @@ impl Default for Heartbeat {
             interval_from: None,
             first: FirstBeat::Interval,
             only_when_idle: false,
-            timeout: Duration::from_secs(10),
+            timeout: Some(DEFAULT_TIMEOUT),
             idle_timeout: None,
+            idle_timeout_from: None,
             publish: true,
             close_code: None,
         }
@@ -102,7 +143,12 @@ impl Default for Heartbeat {
 impl Heartbeat {
     /// Whether `timeout` is what it is where the file leaves it out.
     pub(in crate::config) fn has_default_timeout(&self) -> bool {
-        self.timeout == Self::default().timeout.min(self.interval)
+        self.timeout == Some(self.default_timeout())
+    }
+
+    /// What `timeout` is where the file leaves it out.
+    pub fn default_timeout(&self) -> Duration {
+        DEFAULT_TIMEOUT.min(self.interval)
     }
 
     pub(in crate::config) fn read(section: Section<'_>, names: &Names) -> Self {
@@ -115,9 +161,9 @@ impl Heartbeat {
             None if section.problems() > before => default.interval,
             None => section.duration("interval", intervals).unwrap_or(default.interval),
         };
-        let timeout = section.duration("timeout", Duration::from_millis(10)..=DAY);
+        let timeout = section.duration_or_off("timeout", Duration::from_millis(10)..=DAY);
         let fixed = interval_from.is_none() && section.problems() == before;
-        if let Some(timeout) = timeout.filter(|timeout| *timeout > interval && fixed) {
+        if let Some(timeout) = timeout.flatten().filter(|timeout| *timeout > interval && fixed) {
             section.problem(
                 "timeout",
                 format_args!(
@@ -130,6 +176,14 @@ impl Heartbeat {
         }
         let beats =
             [("interval", FirstBeat::Interval), ("random", FirstBeat::Random), ("now", FirstBeat::Now)];
+        let idle_timeout_from = read_idle_from(&section, names);
+        let idle_timeout = match idle_timeout_from {
+            Some(_) => None,
+            None if section.problems() > before => None,
+            None => {
+                section.duration_or_off("idle_timeout", IdleFrom::BOUNDS.0..=IdleFrom::BOUNDS.1).flatten()
+            }
+        };
         let heartbeat = Self {
             kind: read_kind(&section, names),
             interval,
@@ -137,15 +191,30 @@ impl Heartbeat {
             first: section.one_of("first", &beats).unwrap_or(default.first),
             only_when_idle: section.truth("only_when_idle").unwrap_or(default.only_when_idle),
             // A changed interval alone must always be a valid configuration.
-            timeout: timeout.unwrap_or(default.timeout.min(interval)), // as in has_default_timeout
-            idle_timeout: section
-                .duration_or_off("idle_timeout", Duration::from_secs(1)..=365 * DAY)
-                .flatten(),
+            timeout: timeout.unwrap_or(Some(DEFAULT_TIMEOUT.min(interval))), // as in default_timeout
+            idle_timeout,
+            idle_timeout_from,
             publish: read_publish(&section),
             close_code: read_close_code(&section),
         };
+        heartbeat.warn_of_no_proof(&section);
         section.finish();
         heartbeat
+    }
+
+    /// A connection that nothing proves to be alive.
+    fn warn_of_no_proof(&self, section: &Section<'_>) {
+        let has_idle = self.idle_timeout.is_some() || self.idle_timeout_from.is_some();
+        if let Some(item) = section.item("timeout")
+            && self.timeout.is_none()
+            && self.kind != HeartbeatKind::Off
+            && !has_idle
+        {
+            item.warning(
+                "is \"off\" without `idle_timeout`, so that a dead connection isn't noticed until the system gives it \
+                 up: write in idle_timeout after which silence it is dead",
+            );
+        }
     }
 }
 
@@ -162,22 +231,70 @@ fn read_publish(section: &Section<'_>) -> bool {
 
 /// `interval = "${capture:NAME}"`, with its unit.
 fn read_interval_from(section: &Section<'_>, names: &Names) -> Option<IntervalFrom> {
+    let unit = read_unit(section, "interval_unit");
+    let item = with_placeholder(section, "interval")?;
+    let template = names.header(&item, Use::Message)?;
+    let capture = only_capture(&template);
+    if capture.is_none() {
+        item.problem("is neither a duration nor a capture: write such as \"30s\" or \"${capture:NAME}\"");
+    }
+    Some(IntervalFrom { capture: capture?, unit })
+}
+
+/// `idle_timeout = "${capture:NAME} + 5s"`, with its unit.
+fn read_idle_from(section: &Section<'_>, names: &Names) -> Option<IdleFrom> {
+    let mut from = IdleFrom {
+        captures: Vec::new(),
+        unit: read_unit(section, "idle_timeout_unit"),
+        plus: Duration::ZERO,
+    };
+    let item = with_placeholder(section, "idle_timeout")?;
+    let terms: Vec<&str> = item.text()?.split('+').map(str::trim).collect();
+    if terms.len() > IdleFrom::MAX {
+        item.problem(format_args!("adds up {} values: write at most {}", terms.len(), IdleFrom::MAX));
+        return None;
+    }
+    for term in terms {
+        let capture = match term.contains("${") {
+            true => only_capture(&names.part(&item, term, Use::Message)?),
+            false => None,
+        };
+        match (capture, parse_duration(term)) {
+            (Some(capture), _) => from.captures.push(capture),
+            (None, Ok(duration)) if duration <= IdleFrom::BOUNDS.1 => from.plus += duration,
+            (None, _) => {
+                item.problem(format_args!(
+                    "has {}, which is neither a duration nor a capture: write such as \"90s\", \"${{capture:NAME}}\" or \
+                     \"${{capture:NAME}} + 5s\"",
+                    quoted(term)
+                ));
+                return None;
+            }
+        }
+    }
+    Some(from)
+}
+
+/// A key whose text has a placeholder.
+fn with_placeholder<'a>(section: &Section<'a>, key: &'static str) -> Option<Item<'a>> {
+    section.item(key).filter(|item| item.value.as_str().is_some_and(|text| text.contains("${")))
+}
+
+/// What a captured number counts.
+fn read_unit(section: &Section<'_>, key: &'static str) -> Duration {
     const MILLISECOND: Duration = Duration::from_millis(1);
     let units = [("ms", MILLISECOND), ("s", Duration::from_secs(1))];
-    let unit = section.one_of("interval_unit", &units).unwrap_or(MILLISECOND);
-    let item =
-        section.item("interval").filter(|item| item.value.as_str().is_some_and(|text| text.contains("${")));
-    let item = item?;
-    let template = names.header(&item, Use::Message)?;
+    section.one_of(key, &units).unwrap_or(MILLISECOND)
+}
+
+/// The name of the capture that is all of a template.
+fn only_capture(template: &Template) -> Option<String> {
     let mut placeholders = template.placeholders();
     match (placeholders.next(), placeholders.next()) {
-        (Some((Placeholder::Capture(capture), _)), None) if template.with_stand_ins() == "1" => {
-            Some(IntervalFrom { capture: capture.clone(), unit })
+        (Some((Placeholder::Capture(name), _)), None) if template.with_stand_ins() == "1" => {
+            Some(name.clone())
         }
-        _ => {
-            item.problem("is neither a duration nor a capture: write such as \"30s\" or \"${capture:NAME}\"");
-            None
-        }
+        _ => None,
     }
 }
 

@@ -263,6 +263,10 @@ impl Channel {
                     self.heartbeat.set_interval(now, interval);
                     continue;
                 }
+                Effect::IdleTimeout(timeout) => {
+                    self.heartbeat.set_idle_timeout(now, timeout);
+                    continue;
+                }
                 Effect::HeartbeatAnswered => match self.heartbeat.answered(now) {
                     Some(round_trip) => Doing::RoundTrip(round_trip),
                     None => continue,

@@ -15,6 +15,8 @@ pub(in crate::upstream) struct Heartbeat {
     settings: config::Heartbeat,
     /// The interval that the server said.
     told_interval: Option<Duration>,
+    /// The idle timeout that the server said.
+    told_idle: Option<Duration>,
     /// The last beat, or the begin before the first.
     last_beat: Instant,
     /// Which part of an interval is between `last_beat` and the next beat.
@@ -64,6 +66,7 @@ impl Heartbeat {
         Heartbeat {
             settings,
             told_interval: None,
+            told_idle: None,
             last_beat: now,
             part: first,
             beats: 0,
@@ -83,7 +86,8 @@ impl Heartbeat {
             interval_from: None,
             only_when_idle: false,
             idle_timeout: None,
-            timeout: configured.timeout.min(limit),
+            idle_timeout_from: None,
+            timeout: configured.timeout.map(|timeout| timeout.min(limit)),
             ..configured.clone()
         }
     }
@@ -95,12 +99,21 @@ impl Heartbeat {
             self.unanswered = None;
             self.measured = None;
         }
-        if let Some(beat) = &mut self.unanswered {
-            let deadline = beat.since + settings.timeout;
-            beat.deadline = if deadline > now { deadline } else { beat.deadline.min(now + settings.timeout) };
+        let stands_in = self.stands_in();
+        match (&mut self.unanswered, settings.timeout) {
+            (Some(beat), Some(timeout)) => {
+                let deadline = beat.since + timeout;
+                beat.deadline = if deadline > now { deadline } else { beat.deadline.min(now + timeout) };
+            }
+            // a ping that stands in for a message is awaited all the same
+            (Some(_), None) if !stands_in => self.unanswered = None,
+            _ => {}
         }
-        if settings.idle_timeout.is_some() && self.settings.idle_timeout.is_none() {
+        if settings.idle_timeout.is_some() && self.idle_timeout().is_none() {
             self.last_inbound = self.last_inbound.max(now);
+        }
+        if settings.idle_timeout_from != self.settings.idle_timeout_from {
+            self.told_idle = None;
         }
         if settings.interval_from != self.settings.interval_from {
             self.told_interval = None;
@@ -115,6 +128,15 @@ impl Heartbeat {
             self.last_beat = now;
         }
         self.told_interval = Some(interval);
+    }
+
+    /// The server said how often it speaks, or that it doesn't say so: after which silence the connection is dead.
+    /// Where nothing was said before, the silence counts from now.
+    pub(in crate::upstream) fn set_idle_timeout(&mut self, now: Instant, timeout: Option<Duration>) {
+        if self.idle_timeout().is_none() {
+            self.last_inbound = self.last_inbound.max(now);
+        }
+        self.told_idle = timeout;
     }
 
     /// Something came in.
@@ -202,8 +224,9 @@ impl Heartbeat {
         self.beats += 1;
         (self.last_beat, self.part) = (now, 1.0);
         self.measured = Some(now);
-        let deadline = now + self.timeout();
-        self.unanswered.get_or_insert(Unanswered { since: now, deadline });
+        if let Some(timeout) = self.timeout() {
+            self.unanswered.get_or_insert(Unanswered { since: now, deadline: now + timeout });
+        }
         match &self.settings.kind {
             HeartbeatKind::Off => None,
             HeartbeatKind::Message { .. } if self.stands_in() => Some(Due::Ping(self.beats.to_be_bytes())),
@@ -232,9 +255,19 @@ impl Heartbeat {
         if self.stands_in() { interval.min(STAND_IN) } else { interval }
     }
 
-    /// Never longer than the interval, whatever the server says that is.
-    fn timeout(&self) -> Duration {
-        self.settings.timeout.min(self.interval())
+    /// Never longer than the interval, whatever the server says that is. None: nothing answers a beat. But a ping
+    /// that stands in for one is answered by whoever speaks WebSocket, and is all that proves life then.
+    fn timeout(&self) -> Option<Duration> {
+        let stand_in = self.stands_in().then(|| self.settings.default_timeout());
+        Some(self.settings.timeout.or(stand_in)?.min(self.interval()))
+    }
+
+    /// After which silence the connection is dead.
+    fn idle_timeout(&self) -> Option<Duration> {
+        match self.settings.idle_timeout_from {
+            Some(_) => self.told_idle,
+            None => self.settings.idle_timeout,
+        }
     }
 
     fn next_beat(&self) -> Option<Instant> {
@@ -255,7 +288,7 @@ impl Heartbeat {
             return None;
         }
         let beat = self.unanswered.map(|beat| (beat.deadline, Silence::Unanswered));
-        let idle = self.settings.idle_timeout.filter(|_| !self.stands_in());
+        let idle = self.idle_timeout().filter(|_| !self.stands_in());
         let idle = idle.map(|limit| (self.last_inbound + limit, Silence::Idle));
         [beat, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
@@ -263,11 +296,11 @@ impl Heartbeat {
     fn sentence(&self, silence: Silence) -> String {
         match silence {
             Silence::Idle => {
-                format!("nothing came in for {:?}", self.settings.idle_timeout.unwrap_or_default())
+                format!("nothing came in for {:?}", self.idle_timeout().unwrap_or_default())
             }
             Silence::Unanswered => {
                 let what = if self.is_strict() { "no expected answer" } else { "no sign of life" };
-                format!("{what} within {:?} of a heartbeat", self.timeout())
+                format!("{what} within {:?} of a heartbeat", self.timeout().unwrap_or_default())
             }
         }
     }

@@ -79,8 +79,9 @@ pub(in crate::upstream) enum Told {
     Heard(String),
     /// The heartbeat begins.
     Beats,
-    /// It has come to this: its message as configured, and the answer's time, or that of a sign of life.
-    Beaten { message: Option<String>, round_trip: Option<Duration>, answered: bool },
+    /// It has come to this: its message as configured, and the answer's time, or that of a sign of life. `answered` is none
+    /// where no answer was awaited.
+    Beaten { message: Option<String>, round_trip: Option<Duration>, answered: Option<bool> },
     /// The part that was under way is done, and all it had to say is written.
     Done,
     /// The part that was under way has failed. The connection is closed, and nothing more is told.
@@ -209,7 +210,7 @@ impl Trial {
                     self.told.push_back(Told::Beats);
                     self.channel.heartbeat = Heartbeat::new(self.heartbeat.clone(), now, 0.0);
                     self.phase = TrialPhase::Beat { sent: None, life: None };
-                    self.until = now + self.patience + self.heartbeat.timeout;
+                    self.until = now + self.patience + self.heartbeat.timeout.unwrap_or_default();
                 }
                 NextPart::Close => {
                     self.told.push_back(Told::Closes);
@@ -240,7 +241,7 @@ impl Trial {
     /// A pong came in.
     pub(in crate::upstream) fn pong(&mut self, now: Instant, payload: &[u8]) {
         if let Some(round_trip) = self.channel.pong(now, payload) {
-            self.beaten(Some(round_trip), true);
+            self.beaten(Some(round_trip), Some(true));
         }
     }
 
@@ -261,7 +262,7 @@ impl Trial {
         let life = *life.get_or_insert(now - *sent);
         // nothing can tell the answer to a message without `expect`
         if matches!(self.heartbeat.kind, HeartbeatKind::Message { expect: None, .. }) {
-            self.beaten(Some(life), false);
+            self.beaten(Some(life), Some(false));
         }
     }
 
@@ -303,7 +304,7 @@ impl Trial {
         }
         self.settle(now, How::Late); // a step that waited in vain
         if self.pong_is_late_at().is_some_and(|at| at <= now) {
-            self.beaten(None, false);
+            self.beaten(None, Some(false));
         }
         if now >= self.until {
             self.fail(now, Failure::attempt("it couldn't be sent in time"), How::Plain);
@@ -321,7 +322,7 @@ impl Trial {
         let mut began = false;
         while let Some(doing) = self.channel.poll_effect(now) {
             match doing {
-                Doing::RoundTrip(round_trip) => self.beaten(Some(round_trip), true),
+                Doing::RoundTrip(round_trip) => self.beaten(Some(round_trip), Some(true)),
                 Doing::Effect(Effect::Script(mark)) => {
                     self.mark(mark);
                     began = matches!(mark, Mark::Begins(_));
@@ -358,6 +359,10 @@ impl Trial {
     fn sent(&mut self, now: Instant) {
         if let TrialPhase::Beat { sent, .. } = &mut self.phase {
             sent.get_or_insert(now);
+            // nothing answers it, so that it is done once it is written
+            if self.heartbeat.timeout.is_none() {
+                self.beaten(None, None);
+            }
         }
     }
 
@@ -367,13 +372,13 @@ impl Trial {
             TrialPhase::Beat { sent: Some(sent), life: Some(_) }
                 if self.heartbeat.kind == HeartbeatKind::Ping =>
             {
-                Some(sent + self.heartbeat.timeout)
+                Some(sent + self.heartbeat.timeout?)
             }
             _ => None,
         }
     }
 
-    fn beaten(&mut self, round_trip: Option<Duration>, answered: bool) {
+    fn beaten(&mut self, round_trip: Option<Duration>, answered: Option<bool>) {
         if let TrialPhase::Beat { .. } = self.phase {
             let message = match &self.heartbeat.kind {
                 HeartbeatKind::Message { message, .. } => Some(clean(&message.shown())),

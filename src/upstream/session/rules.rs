@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     config::{
-        DelayFrom, Expression, HeartbeatKind, IntervalFrom, OnHole, Pattern, Placeholder, Pointer, Reject,
-        Remedy, Say, Subscriptions, Template,
+        DelayFrom, Expression, HeartbeatKind, IdleFrom, IntervalFrom, OnHole, Pattern, Placeholder, Pointer,
+        Reject, Remedy, Say, Subscriptions, Template,
     },
     hub::AnswerKind,
     upstream::settings::Settings,
@@ -41,6 +41,7 @@ pub(in crate::upstream) struct Rules {
     /// Whether clients get that.
     pub(super) publish_answer: bool,
     pub(super) interval_from: Option<IntervalFrom>,
+    pub(super) idle_from: Option<IdleFrom>,
     /// What the script may take, where the server has had it wait: `upstream.connect_timeout`.
     pub(super) patience: Duration,
     /// The largest message that may be said, in bytes.
@@ -195,6 +196,7 @@ impl Rules {
             answer,
             publish_answer: settings.heartbeat.publish,
             interval_from: settings.heartbeat.interval_from.clone(),
+            idle_from: settings.heartbeat.idle_timeout_from.clone(),
             patience: settings.upstream.connect_timeout,
             max_message: terms.limits.max_message,
             last,

@@ -10,6 +10,7 @@ use crate::{
 mod arrays;
 mod derived;
 mod holes;
+mod idle;
 mod put_off;
 mod script;
 

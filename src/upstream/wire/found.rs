@@ -62,8 +62,8 @@ pub enum Found {
         message: Option<String>,
         /// The answer's time, or that of the first sign of life where no answer can be told.
         round_trip: Option<Duration>,
-        /// The answer itself came: a pong, or what `heartbeat.expect` says.
-        answered: bool,
+        /// Whether the answer itself came: a pong, or what `heartbeat.expect` says. None where none was awaited.
+        answered: Option<bool>,
     },
     /// The closing handshake.
     Closed {

@@ -16,7 +16,7 @@ fn heartbeat() {
             "heartbeat.interval = false",
             "line 2: heartbeat.interval is true or false: write a duration such as \"30s\"",
         ),
-        ("heartbeat.timeout = \"9ms\"", "line 2: heartbeat.timeout is 9ms: write 10ms to 1d"),
+        ("heartbeat.timeout = \"9ms\"", "line 2: heartbeat.timeout is 9ms: write 10ms to 1d, or \"off\""),
         (
             "[heartbeat]\ninterval = \"5s\"\ntimeout = \"6s\"",
             "line 4: heartbeat.timeout is 6s, longer than heartbeat.interval, which is 5s: write a shorter one, or leave it out",
@@ -37,6 +37,26 @@ fn heartbeat() {
         (
             "heartbeat.idle_timeout = \"never\"",
             "line 2: heartbeat.idle_timeout is \"never\", not a duration: write a number and a unit, such as \"30s\" or \"1m30s\", or \"off\"",
+        ),
+        (
+            "heartbeat.timeout = \"never\"",
+            "line 2: heartbeat.timeout is \"never\", not a duration: write a number and a unit, such as \"30s\" or \"1m30s\", or \"off\"",
+        ),
+        (
+            "heartbeat.idle_timeout = \"${capture:i} + 5s\"",
+            "line 2: heartbeat.idle_timeout has `${capture:i}`, which is captured nowhere: write `capture = { … }` in a step of the script, or a [[capture]]",
+        ),
+        (
+            "heartbeat.idle_timeout = \"5s + ${uuid}\"",
+            "line 2: heartbeat.idle_timeout has \"${uuid}\", which is neither a duration nor a capture: write such as \"90s\", \"${capture:NAME}\" or \"${capture:NAME} + 5s\"",
+        ),
+        (
+            "heartbeat.idle_timeout = \"5s + 5s\"",
+            "line 2: heartbeat.idle_timeout is \"5s + 5s\", not a duration: write a number and a unit, such as \"30s\" or \"1m30s\", or \"off\"",
+        ),
+        (
+            "heartbeat.idle_timeout_unit = \"m\"",
+            "line 2: heartbeat.idle_timeout_unit is \"m\": write \"ms\" or \"s\"",
         ),
         (
             "heartbeat.kind = \"pong\"",
@@ -124,9 +144,9 @@ fn heartbeat() {
         ),
     ]);
     let beat = |lines: &str| with(lines).unwrap().heartbeat;
-    assert_eq!(beat("heartbeat.interval = \"5s\"").timeout, Duration::from_secs(5));
-    assert_eq!(beat("heartbeat.interval = \"1h\"").timeout, Duration::from_secs(10));
-    assert_eq!(beat("heartbeat.timeout = \"30s\"").timeout, Duration::from_secs(30));
+    assert_eq!(beat("heartbeat.interval = \"5s\"").timeout, Some(Duration::from_secs(5)));
+    assert_eq!(beat("heartbeat.interval = \"1h\"").timeout, Some(Duration::from_secs(10)));
+    assert_eq!(beat("heartbeat.timeout = \"30s\"").timeout, Some(Duration::from_secs(30)));
     assert_eq!(beat("heartbeat.kind = \"off\"").kind, HeartbeatKind::Off);
     let idle = beat("heartbeat.idle_timeout = \"1m30s\"").idle_timeout;
     assert_eq!(idle, Some(Duration::from_secs(90)));
@@ -146,4 +166,55 @@ fn heartbeat() {
     let lines = "[heartbeat]\nkind = \"message\"\nmessage_binary = \"wAA=\"";
     let HeartbeatKind::Message { message, expect } = beat(lines).kind else { panic!("no message") };
     assert_eq!((message, expect), (Say::Binary(vec![0xc0, 0]), None));
+}
+
+#[test]
+fn an_idle_timeout_may_be_what_the_server_says() {
+    let told = |idle: &str| {
+        let lines = format!(
+            "[heartbeat]\nidle_timeout = \"{idle}\"\n[[capture]]\nmatch = \"a\"\nvalues = {{ a = \"/a\", b = \"/b\" }}"
+        );
+        with(&lines).map(|config| config.heartbeat)
+    };
+    let heartbeat = told("2s + ${capture:a} + ${capture:b} + 1m").unwrap();
+    let from = heartbeat.idle_timeout_from.unwrap();
+    assert_eq!((&from.captures[..], heartbeat.idle_timeout), (&["a".to_owned(), "b".to_owned()][..], None));
+    assert_eq!((from.unit, from.plus), (Duration::from_millis(1), Duration::from_secs(62)));
+    assert_eq!(from.to_string(), "${capture:a} + ${capture:b} + 1m2s");
+    let many = ["${capture:a}"; 9].join("+");
+    assert_eq!(told(&many).unwrap_err(), "line 3: heartbeat.idle_timeout adds up 9 values: write at most 8");
+    for bad in [
+        "${capture:a} +",
+        "${capture:a} 5s",
+        "${capture:a}s",
+        "x${capture:a}",
+        "${capture:a} - 5s",
+        "${capture:a} + 366d",
+    ] {
+        let why = told(bad).unwrap_err();
+        assert!(why.contains("which is neither a duration nor a capture"), "{bad}: {why}");
+    }
+}
+
+#[test]
+fn a_heartbeat_that_nothing_answers_wants_another_proof_of_life() {
+    let warnings = |lines: &str| {
+        let warnings = with(lines).unwrap().warnings;
+        warnings.into_iter().map(|warning| (warning.line, warning.sentence)).collect::<Vec<_>>()
+    };
+    let message = "[heartbeat]\nkind = \"message\"\nmessage = \"\\n\"\ntimeout = \"off\"\n";
+    let told = warnings(message);
+    let [(Some(5), sentence)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(
+        sentence,
+        "heartbeat.timeout is \"off\" without `idle_timeout`, so that a dead connection isn't noticed until the system \
+         gives it up: write in idle_timeout after which silence it is dead"
+    );
+    assert_eq!(warnings("heartbeat.timeout = \"off\"").len(), 1);
+    let capture = "[[capture]]\nmatch = \"a\"\nvalues = { a = \"/a\" }";
+    for proven in ["idle_timeout = \"1m\"", &format!("idle_timeout = \"${{capture:a}}\"\n{capture}")] {
+        assert_eq!(warnings(&format!("{message}{proven}")), []);
+    }
+    assert_eq!(warnings("heartbeat = { kind = \"off\", timeout = \"off\" }"), [], "there is none to answer");
+    assert_eq!(with(message).unwrap().heartbeat.timeout, None);
 }

@@ -249,7 +249,7 @@ async fn a_server_that_dies_without_a_word_is_noticed() {
     let mut settings = settings(&[&server.url()]);
     settings.heartbeat.kind = HeartbeatKind::Ping;
     settings.heartbeat.interval = Duration::from_millis(100);
-    settings.heartbeat.timeout = Duration::from_millis(50);
+    settings.heartbeat.timeout = Some(Duration::from_millis(50));
     let mut rig = Rig::start(settings);
     let mut stream = server.raw().await;
     rig.state("up").await;

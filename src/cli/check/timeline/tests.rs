@@ -71,7 +71,7 @@ fn rows_for_people() {
         ),
         (
             Part::Heartbeat,
-            Found::Beat { message: None, round_trip: Some(Duration::from_millis(1)), answered: true },
+            Found::Beat { message: None, round_trip: Some(Duration::from_millis(1)), answered: Some(true) },
             &["ok        heartbeat        1.2 ms  a ping, answered after 1.0 ms"],
         ),
         (
@@ -79,7 +79,7 @@ fn rows_for_people() {
             Found::Beat {
                 message: Some("{\"op\":\"ping\"}".into()),
                 round_trip: Some(Duration::from_millis(1)),
-                answered: true,
+                answered: Some(true),
             },
             &["ok        heartbeat        1.2 ms  sent {\"op\":\"ping\"}", "answered after 1.0 ms"],
         ),
@@ -88,12 +88,22 @@ fn rows_for_people() {
             Found::Beat {
                 message: Some("hi".into()),
                 round_trip: Some(Duration::from_millis(1)),
-                answered: false,
+                answered: Some(false),
             },
             &[
                 "ok        heartbeat        1.2 ms  sent hi",
                 "something came after 1.0 ms: without `expect` nothing tells the answer from other messages",
             ],
+        ),
+        (
+            Part::Heartbeat,
+            Found::Beat { message: Some("\\n".into()), round_trip: None, answered: None },
+            &["ok        heartbeat        1.2 ms  sent \\n", "an answer isn't awaited"],
+        ),
+        (
+            Part::Heartbeat,
+            Found::Beat { message: None, round_trip: None, answered: None },
+            &["ok        heartbeat        1.2 ms  a ping, whose answer isn't awaited"],
         ),
         (
             Part::Close,

@@ -6,7 +6,7 @@ use super::*;
 const S: Duration = Duration::from_secs(1);
 
 fn settings(kind: HeartbeatKind) -> config::Heartbeat {
-    config::Heartbeat { kind, interval: 30 * S, timeout: 10 * S, ..config::Heartbeat::default() }
+    config::Heartbeat { kind, interval: 30 * S, timeout: Some(10 * S), ..config::Heartbeat::default() }
 }
 
 fn pings() -> config::Heartbeat {
@@ -129,11 +129,11 @@ fn new_settings_apply_to_the_live_link_at_once() {
     let (mut heartbeat, at) = armed(pings());
     heartbeat.set(at(5), config::Heartbeat { interval: 10 * S, ..pings() });
     assert_eq!(heartbeat.next_timeout(at(0)), Some(at(10)));
-    heartbeat.set(at(8), config::Heartbeat { interval: 2 * S, timeout: S, ..pings() });
+    heartbeat.set(at(8), config::Heartbeat { interval: 2 * S, timeout: Some(S), ..pings() });
     assert_eq!(heartbeat.due(at(8), at(0)), ping(1), "a beat overdue by the new interval comes now");
-    heartbeat.set(at(8), config::Heartbeat { timeout: 4 * S, interval: 5 * S, ..pings() });
+    heartbeat.set(at(8), config::Heartbeat { timeout: Some(4 * S), interval: 5 * S, ..pings() });
     assert_eq!(heartbeat.next_timeout(at(0)), Some(at(12)), "the beat that is out gets the new timeout");
-    heartbeat.set(at(11), config::Heartbeat { timeout: S, interval: 50 * S, ..pings() });
+    heartbeat.set(at(11), config::Heartbeat { timeout: Some(S), interval: 50 * S, ..pings() });
     assert_eq!(heartbeat.due(at(11), at(0)), None, "a shorter timeout doesn't kill on the spot");
     assert!(is_dead(heartbeat.due(at(12), at(0)), "no sign of life within 1s"));
     heartbeat.set(at(12), settings(HeartbeatKind::Off));
@@ -232,7 +232,7 @@ proptest! {
     /// unanswered beat, as far as wsfan was reading, reaches the timeout, and not otherwise.
     #[test]
     fn death_is_just(steps in steps()) {
-        let settings = config::Heartbeat { interval: 3 * S, timeout: 2 * S, ..pings() };
+        let settings = config::Heartbeat { interval: 3 * S, timeout: Some(2 * S), ..pings() };
         let (mut heartbeat, _) = armed(settings);
         let (mut now, tick) = (heartbeat.last_beat, Duration::from_millis(10));
         let (mut silence, mut since_beat, mut paused) = (None::<Duration>, Duration::ZERO, false);
@@ -310,4 +310,75 @@ fn while_hushed_pings_stand_in_for_messages_and_only_they_find_a_dead_link() {
     heartbeat.hush();
     assert_eq!(heartbeat.due(at(30), at(0)), ping(1));
     assert!(is_dead(heartbeat.due(at(40), at(0)), "no sign of life"));
+}
+
+#[test]
+fn a_beat_that_nothing_answers_is_said_again_and_only_silence_is_death() {
+    let idle = |timeout| config::Heartbeat { timeout, idle_timeout: Some(100 * S), ..messages(None) };
+    let (mut heartbeat, at) = armed(idle(None));
+    for seconds in [30, 60, 90] {
+        assert_eq!(heartbeat.due(at(seconds), at(0)), Some(Due::Message));
+    }
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(100)));
+    assert!(is_dead(heartbeat.due(at(100), at(0)), "nothing came in for 100s"));
+
+    // what is out is awaited no more once that is off, and the next one is once it is on
+    let (mut heartbeat, at) = armed(idle(Some(10 * S)));
+    heartbeat.due(at(30), at(0));
+    heartbeat.set(at(31), idle(None));
+    assert_eq!(heartbeat.due(at(50), at(0)), None);
+    heartbeat.set(at(51), idle(Some(5 * S)));
+    assert_eq!(heartbeat.due(at(59), at(0)), None);
+    assert_eq!(heartbeat.due(at(60), at(0)), Some(Due::Message));
+    assert!(is_dead(heartbeat.due(at(65), at(0)), "no sign of life within 5s"));
+
+    // its answer may be told all the same
+    let (mut heartbeat, at) = armed(config::Heartbeat { timeout: None, ..messages(expect_pong()) });
+    heartbeat.due(at(30), at(0));
+    assert_eq!(heartbeat.answered(at(32)), Some(2 * S));
+    let (mut heartbeat, at) = armed(config::Heartbeat { timeout: None, ..pings() });
+    heartbeat.due(at(30), at(0));
+    assert_eq!(heartbeat.pong(at(33), &1_u64.to_be_bytes()), Some(3 * S));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(60)));
+}
+
+#[test]
+fn a_ping_that_stands_in_for_a_beat_is_awaited_though_nothing_answers_that() {
+    let off = config::Heartbeat { timeout: None, ..messages(None) };
+    let (mut heartbeat, at) = armed(off.clone());
+    heartbeat.hush();
+    assert_eq!(heartbeat.due(at(30), at(0)), ping(1));
+    heartbeat.set(at(31), off);
+    assert!(is_dead(heartbeat.due(at(40), at(0)), "no sign of life within 10s"));
+}
+
+#[test]
+fn the_server_may_say_after_which_silence_it_is_gone() {
+    let from = config::IdleFrom { captures: vec!["a".into()], unit: S, plus: S };
+    let told = |from: Option<config::IdleFrom>| config::Heartbeat {
+        idle_timeout_from: from,
+        ..settings(HeartbeatKind::Off)
+    };
+    let (mut heartbeat, at) = armed(told(Some(from.clone())));
+    assert_eq!(heartbeat.next_timeout(at(0)), None, "it has said nothing yet");
+    heartbeat.set_idle_timeout(at(500), Some(20 * S));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(520)), "what was before doesn't count");
+    heartbeat.inbound(at(510));
+    heartbeat.set_idle_timeout(at(511), Some(30 * S));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(540)));
+    // a reload that says the same, or something else
+    heartbeat.set(at(512), told(Some(from.clone())));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(540)));
+    heartbeat.set(at(513), told(Some(config::IdleFrom { plus: 2 * S, ..from })));
+    assert_eq!(heartbeat.next_timeout(at(0)), None, "until it is told anew");
+    heartbeat.set_idle_timeout(at(513), Some(31 * S));
+    assert_eq!(heartbeat.next_timeout(at(0)), Some(at(544)));
+    heartbeat.set_idle_timeout(at(514), None);
+    assert_eq!(heartbeat.next_timeout(at(0)), None, "it doesn't speak by itself any more");
+    heartbeat.set_idle_timeout(at(600), Some(31 * S));
+    assert!(is_dead(heartbeat.due(at(631), at(0)), "nothing came in for 31s"));
+    heartbeat.set(at(631), told(None));
+    assert_eq!(heartbeat.next_timeout(at(0)), None);
+    heartbeat.set_idle_timeout(at(632), Some(S));
+    assert_eq!(heartbeat.next_timeout(at(0)), None, "nobody asks the server");
 }

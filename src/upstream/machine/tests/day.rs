@@ -191,7 +191,7 @@ impl Simulation {
             let heartbeat = &self.settings.heartbeat;
             let noticed = self.now - from.max(self.changed_at);
             assert!(
-                noticed <= heartbeat.interval + heartbeat.timeout,
+                noticed <= heartbeat.interval + heartbeat.timeout.expect("it isn't off"),
                 "a dead link noticed after {noticed:?}"
             );
         }
@@ -254,7 +254,7 @@ impl Simulation {
             Ask::Interval(seconds) => {
                 self.changed_at = self.now;
                 self.settings.heartbeat.interval = Duration::from_secs(seconds);
-                self.settings.heartbeat.timeout = Duration::from_secs(seconds.min(10));
+                self.settings.heartbeat.timeout = Some(Duration::from_secs(seconds.min(10)));
                 let settings = Box::new(self.settings.clone());
                 self.tell(Input::Settings(settings));
             }

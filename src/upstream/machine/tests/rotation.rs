@@ -314,7 +314,7 @@ fn each_connection_has_a_heartbeat_of_its_own() {
     let mut bench = Bench::up(with(|settings| {
         settings.terms.rotate.after = Some(50 * S);
         settings.terms.rotate.overlap = 600 * S;
-        settings.heartbeat.timeout = 30 * S;
+        settings.heartbeat.timeout = Some(30 * S);
     }));
     assert_eq!(bench.pass(49 * S).last(), Some(&ping(Slot::A, 1)));
     bench.tell(inbound());

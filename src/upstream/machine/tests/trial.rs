@@ -94,7 +94,7 @@ impl Stand {
     }
 }
 
-fn beaten(message: Option<&str>, round_trip: Option<Duration>, answered: bool) -> Told {
+fn beaten(message: Option<&str>, round_trip: Option<Duration>, answered: Option<bool>) -> Told {
     Told::Beaten { message: message.map(str::to_owned), round_trip, answered }
 }
 
@@ -126,7 +126,7 @@ fn a_script_a_beat_and_the_close_follow_one_another() {
     assert_eq!(stand.acts(), [TrialAction::Ping(1_u64.to_be_bytes())]);
     stand.pass(S);
     stand.trial.pong(stand.now, &1_u64.to_be_bytes());
-    assert_eq!(stand.told(), [beaten(None, Some(S), true), Told::Done, Told::Closes]);
+    assert_eq!(stand.told(), [beaten(None, Some(S), Some(true)), Told::Done, Told::Closes]);
     assert_eq!(stand.acts(), [TrialAction::Close(1000)]);
     stand.trial.closing(stand.now, closed_with(1000), true);
     assert_eq!(stand.trial.outcome(), None, "TCP isn't at its end");
@@ -193,14 +193,14 @@ fn an_answer_is_told_from_a_sign_of_life() {
     let mut stand = Stand::beating(&message(""));
     stand.pass(S);
     stand.hear("anything");
-    assert_eq!(stand.told()[0], beaten(Some("beat"), Some(S), false));
+    assert_eq!(stand.told()[0], beaten(Some("beat"), Some(S), Some(false)));
 
     let mut stand = Stand::beating(&message("expect = \"echo\"\n"));
     stand.hear("anything");
     assert_eq!(stand.told(), []);
     stand.pass(S);
     stand.hear("echo");
-    assert_eq!(stand.told()[0], beaten(Some("beat"), Some(S), true));
+    assert_eq!(stand.told()[0], beaten(Some("beat"), Some(S), Some(true)));
 
     let mut stand = Stand::beating(&message("expect = \"echo\"\n"));
     stand.hear("anything");
@@ -211,7 +211,24 @@ fn an_answer_is_told_from_a_sign_of_life() {
     let mut stand = Stand::beating(PINGS);
     stand.hear("anything");
     stand.pass(2 * S);
-    assert_eq!(stand.told()[0], beaten(None, None, false));
+    assert_eq!(stand.told()[0], beaten(None, None, Some(false)));
+}
+
+#[test]
+fn a_beat_that_nothing_answers_is_done_once_it_is_written() {
+    let message =
+        "[heartbeat]\nkind = \"message\"\nmessage = \"beat\"\ntimeout = \"off\"\nidle_timeout = \"1m\"\n";
+    let pings = "[heartbeat]\ntimeout = \"off\"\nidle_timeout = \"1m\"\n";
+    for (text, said) in [(message, Some("beat")), (pings, None)] {
+        let mut stand = Stand::new(text);
+        assert_eq!(stand.told(), [Told::Done, Told::Beats]);
+        stand.written = false;
+        stand.pass(Duration::ZERO);
+        assert_eq!(stand.said(), said.into_iter().collect::<Vec<_>>());
+        assert_eq!(stand.told(), [beaten(said, None, None)], "it isn't written yet");
+        stand.written = true;
+        assert_eq!(stand.told(), [Told::Done, Told::Closes]);
+    }
 }
 
 #[test]
