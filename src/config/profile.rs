@@ -22,6 +22,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("graphql-ws", include_str!("../../config/profiles/graphql-ws.toml")),
     ("home-assistant", include_str!("../../config/profiles/home-assistant.toml")),
     ("kraken", include_str!("../../config/profiles/kraken.toml")),
+    ("mqtt", include_str!("../../config/profiles/mqtt.toml")),
     ("nats", include_str!("../../config/profiles/nats.toml")),
     ("ocpp", include_str!("../../config/profiles/ocpp.toml")),
     ("okx", include_str!("../../config/profiles/okx.toml")),

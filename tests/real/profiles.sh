@@ -8,7 +8,7 @@
 #     --keep          keep the directory with all configurations, lines and logs, and say where it is
 #     --help          this text
 #
-# Needs python3 and nats-server. All listen on the loopback, on ports that were free a moment before; everything else
+# Needs python3, openssl, nats-server, and mosquitto with its clients. All listen on the loopback, on ports that were free a moment before; everything else
 # stays in a temporary directory.
 set -euo pipefail
 from=$PWD
@@ -17,10 +17,10 @@ here=$PWD project=$(cd ../.. && pwd)
 # where Debian has servers, which isn't in everybody's PATH
 PATH=$PATH:/usr/sbin:/sbin
 
-servers=(nats)
+servers=(nats mqtt)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
-for tool in python3 nats-server; do
+for tool in python3 openssl nats-server mosquitto mosquitto_passwd mosquitto_pub; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done
 [ -x "$binary" ] || die "$binary is missing; build it with 'cargo build --release --locked'"
@@ -38,9 +38,9 @@ quick() {
     } | config
 }
 
-# live [VARIABLE=VALUE...]: `check --live` of the config; what it says goes to the file `live`.
-live() { env "$@" "$binary" check --live --config "$work/wsfan.toml" >"$work/live" 2>&1; }
-shows() { grep -F -- "$1" "$work/live"; }
+# live [VARIABLE=VALUE...]: `check --live` of the config; what it says goes to live.log.
+live() { env "$@" "$binary" check --live --config "$work/wsfan.toml" >"$work/live.log" 2>&1; }
+shows() { grep -F -- "$1" "$work/live.log"; }
 
 # program NAME TOPIC...: a program that has subscribed to these; what it hears goes to the file `lines.NAME`.
 program() {

@@ -66,6 +66,22 @@ listening() {
     done
 }
 
+# ---------------------------------------------------------------- certificates
+
+# An authority, and what it has signed for a server named localhost and for a client: files in $work/tls.
+certificates() {
+    [ ! -e "$work/tls" ] || return 0
+    mkdir "$work/tls"
+    local name
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=an authority for tests" \
+        -keyout "$work/tls/ca.key" -out "$work/tls/ca.pem" 2>>"$work/openssl.out"
+    for name in localhost client; do
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$name" -addext "subjectAltName=DNS:$name" \
+            -addext basicConstraints=critical,CA:FALSE -CA "$work/tls/ca.pem" -CAkey "$work/tls/ca.key" \
+            -keyout "$work/tls/$name.key" -out "$work/tls/$name.pem" 2>>"$work/openssl.out"
+    done
+}
+
 # ---------------------------------------------------------------- packages
 
 # installed WHAT DIRECTORY COMMAND...: COMMAND installs in the directory that is its last argument, three times at most.

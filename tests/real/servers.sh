@@ -1,16 +1,16 @@
 #!/bin/bash
 # README: real servers upstream, each met by a configuration alone: nginx (TLS, client certificates, tokens, pauses,
-# idle cuts), Mosquitto (MQTT over wss with a client certificate), graphql-ws and socket.io. Does wsfan log in, answer, notice that a connection is dead, and do what the rules say when it is refused?
+# idle cuts), graphql-ws and socket.io. Does wsfan log in, answer, notice that a connection is dead, and do what the
+# rules say when it is refused?
 #
 #   tests/real/servers.sh [OPTIONS] [SERVER...]    all of them, or those named
 #     --binary FILE   the wsfan to test (default target/release/wsfan of this checkout)
 #     --keep          keep the directory with all configurations, lines and logs, and say where it is
 #     --help          this text
 #
-# Needs nginx, mosquitto with its clients, openssl, python3 and Node.js 20 or newer with npm. graphql-ws
-# and socket.io come from the npm registry the first time (some seconds, 10 MB) and are kept in
-# ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback, on ports that were free a moment before;
-# everything else stays in a temporary directory.
+# Needs nginx, openssl, python3 and Node.js 20 or newer with npm. graphql-ws and socket.io come from the npm registry the
+# first time (some seconds, 10 MB) and are kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback,
+# on ports that were free a moment before; everything else stays in a temporary directory.
 set -euo pipefail
 from=$PWD
 cd "$(dirname "$0")"
@@ -18,10 +18,10 @@ here=$PWD project=$(cd ../.. && pwd)
 # where Debian has servers, which isn't in everybody's PATH
 PATH=$PATH:/usr/sbin:/sbin
 
-servers=(nginx mosquitto graphql-ws socket.io)
+servers=(nginx graphql-ws socket.io)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
-for tool in nginx mosquitto mosquitto_pub openssl python3 node npm; do
+for tool in nginx openssl python3 node npm; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done
 [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "Node.js $(node --version) is too old; 20 is needed"
@@ -36,20 +36,6 @@ work=$(mktemp -d)
 # shellcheck source=SCRIPTDIR/rig.sh
 . ./rig.sh
 node_modules() { installed "${packages[*]}" "$modules" npm_packages "$day" "${packages[@]}"; }
-
-# An authority, and what it has signed for a server named localhost and for a client: files in $work/tls.
-certificates() {
-    [ ! -e "$work/tls" ] || return 0
-    mkdir "$work/tls"
-    local name
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=an authority for tests" \
-        -keyout "$work/tls/ca.key" -out "$work/tls/ca.pem" 2>>"$work/openssl.out"
-    for name in localhost client; do
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$name" -addext "subjectAltName=DNS:$name" \
-            -addext basicConstraints=critical,CA:FALSE -CA "$work/tls/ca.pem" -CAkey "$work/tls/ca.key" \
-            -keyout "$work/tls/$name.key" -out "$work/tls/$name.pem" 2>>"$work/openssl.out"
-    done
-}
 
 # paused PATTERN MIN MAX: from the first line of the link that matches to the next attempt it took so many ms (the
 # wait begins with the end of the connection, and the line is written a moment later).
