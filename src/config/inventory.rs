@@ -28,7 +28,8 @@ impl Config {
             add(&format!("vars.{name}"), template);
         }
         for (name, command) in &terms.commands {
-            command.stdin.iter().for_each(|stdin| add(&format!("command.{name}.stdin"), stdin));
+            let stdin = command.command.stdin.iter();
+            stdin.for_each(|stdin| add(&format!("command.{name}.stdin"), stdin));
         }
         for step in &terms.script.steps {
             if let Some(Say::Text(template)) = &step.send {

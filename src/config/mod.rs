@@ -43,7 +43,7 @@ pub use self::{
     },
     sections::{
         capture::Capture,
-        command::{Program, Programs, UrlCommand},
+        command::{NamedCommand, Program, Programs, UrlCommand},
         compression::Compression,
         grant::{Grant, ListenerRule},
         heartbeat::{FirstBeat, Heartbeat, HeartbeatKind, IdleFrom, IntervalFrom},

@@ -8,7 +8,7 @@ use super::{
     failure::Failure,
     secrets::{Secrets, redactor::Redactor},
     session::destination::Destination,
-    session::memory::Captures,
+    session::{kept::Kept, memory::Captures},
     settings::Settings,
     websocket::{Connection, Offer, upgrade},
     wire::{
@@ -23,11 +23,13 @@ use super::{
 use crate::config::{self, Environment, Placeholder, Secret, Template, TemplateError, Value};
 
 pub(super) mod commands;
+mod judgement;
 pub(super) mod resolve;
 pub(super) mod told;
 pub(super) mod trust;
 pub(super) mod url_output;
 
+use judgement::judge;
 use trust::Trust;
 use url_output::Address;
 
@@ -50,17 +52,20 @@ pub(super) trait Dial: AsyncFn(Target, Route, Track) -> Result<Wire, String> + C
 
 impl<D: AsyncFn(Target, Route, Track) -> Result<Wire, String> + Clone> Dial for D {}
 
-/// Attempts a connection, within `connect_timeout` for all of it. Whoever follows `track` hears how it goes.
+/// Attempts a connection, within `connect_timeout` for all of it. Commands that are run once have printed what is in
+/// `kept`, or print it now. Whoever follows `track` hears how it goes.
 pub(super) async fn attempt(
     settings: Settings,
     to: Destination,
+    kept: Kept,
     dial: impl Dial,
     track: Track,
 ) -> AttemptResult {
     let upstream = &settings.upstream;
     let (endpoint, limit) = (RefCell::new(None), upstream.connect_timeout);
     let mut redactor = Redactor::default();
-    let outcome = time::timeout(limit, connect(&settings, &to, dial, &track, &mut redactor, &endpoint)).await;
+    let outcome =
+        time::timeout(limit, connect(&settings, &to, &kept, dial, &track, &mut redactor, &endpoint)).await;
     let endpoint: Option<Endpoint> = endpoint.into_inner();
     let is_told = upstream.urls.len() > 1 || endpoint.is_some();
     let shown = endpoint.as_ref().map_or_else(|| shown(upstream, &to), |endpoint| endpoint.origin.clone());
@@ -107,6 +112,7 @@ impl Endpoint {
 async fn connect(
     settings: &Settings,
     to: &Destination,
+    kept: &Kept,
     dial: impl Dial,
     track: &Track,
     redactor: &mut Redactor,
@@ -116,15 +122,16 @@ async fn connect(
     track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
     let commands = upstream.url_command.iter().map(|url_command| &url_command.command);
-    for command in commands.chain(settings.terms.commands.values()) {
+    let named = settings.terms.commands.values().map(|named| &named.command);
+    for command in commands.chain(named) {
         commands::hide_environment(command, redactor);
     }
-    let secrets = resolve::read(settings).await;
+    let (secrets, failed) = resolve::read(settings, kept).await;
     redactor.join(secrets.redactor());
     if let Destination::Resume(captures) = to {
         captures.hide_in(redactor);
     }
-    if let Some(failure) = resolve::unmet(settings, &secrets) {
+    if let Some(failure) = failed.or_else(|| resolve::unmet(settings, &secrets)) {
         return Err(failure);
     }
     let address = address(upstream, to, &secrets).await?;
@@ -274,14 +281,11 @@ async fn address(
             let fail = |why: String| Failure::attempt(format!("upstream.url_command {program} {why}"));
             let stdin = command.command.stdin.as_ref().map(|template| render(template, secrets, None));
             let stdin = stdin.transpose().map_err(|why| fail(format!("can't be run: stdin: {why}")))?;
-            match commands::run(&command.command, stdin, secrets.redactor()).await {
-                Ok(printed) => Address::parse(&printed, command),
-                // a program that fails may have printed why, as `curl --fail-with-body` does
-                Err(failed) => {
-                    let rejected = failed.printed.and_then(|printed| Address::rejected(&printed, command));
-                    Err(rejected.unwrap_or_else(|| fail(failed.why)))
-                }
-            }
+            let outcome = commands::run(&command.command, stdin, secrets.redactor()).await;
+            let judged = judge(outcome, &command.reject, command.on_fail, None);
+            let who = format!("upstream.url_command {program}");
+            let printed = judged.map_err(|unusable| unusable.failure(&who))?;
+            Address::parse(&printed, command)
         }
         _ => Err(Failure::attempt("upstream.url is missing")),
     }

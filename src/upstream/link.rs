@@ -237,7 +237,9 @@ impl<D: Dial + 'static> Link<D> {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Connect { slot, to } => {
-                    let attempt = attempt(self.present.clone(), to, self.dial.clone(), Track::default());
+                    let kept = self.machine.kept(slot);
+                    let attempt =
+                        attempt(self.present.clone(), to, kept, self.dial.clone(), Track::default());
                     self.seats[slot.index()].attempt = Some(Box::pin(attempt));
                 }
                 Action::AbandonConnect { slot } => self.seats[slot.index()].attempt = None,

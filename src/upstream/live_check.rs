@@ -8,7 +8,7 @@ use tokio::time;
 use super::{
     attempt::attempt,
     machine::How,
-    session::destination::Destination,
+    session::{destination::Destination, kept::Kept},
     settings::Settings,
     wire::{
         dial::dial,
@@ -38,7 +38,8 @@ pub async fn walk(settings: Settings, url: usize, tell: impl FnMut(Row) + 'stati
     }
     let timeline = Rc::new(RefCell::new(Timeline::new(tell)));
     let until = now() + settings.upstream.connect_timeout;
-    let attempted = attempt(settings.clone(), Destination::Configured(0), dial, follow(&timeline)).await;
+    let attempted =
+        attempt(settings.clone(), Destination::Configured(0), Kept::default(), dial, follow(&timeline)).await;
     match attempted {
         Ok(attempted) => talk::talk(&settings, attempted, until, &timeline).await,
         Err(failure) => {

@@ -24,6 +24,7 @@ mod count;
 pub(super) mod destination;
 pub(super) mod draft;
 mod elements;
+pub(super) mod kept;
 mod mark;
 pub(super) mod matcher;
 pub(super) mod memory;

@@ -15,6 +15,7 @@ mod clients;
 mod config;
 mod docs;
 mod examples;
+mod kept;
 mod latest;
 mod link;
 mod live;

@@ -15,9 +15,25 @@ use crate::config::{
 };
 
 /// `[command.NAME]`: what `${command:NAME}` runs, by name.
-pub type Programs = BTreeMap<String, Program>;
+pub type Programs = BTreeMap<String, NamedCommand>;
 
-/// A program that is run afresh for each attempt, once, however often its output is used.
+/// `[command.NAME]`: a program whose output is used by name. It is run once for each attempt, however often its
+/// output is used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedCommand {
+    /// What is run.
+    pub command: Program,
+    /// `keep`: it is run once, and what it printed is kept for the attempts that follow, in memory alone, until a
+    /// rule, a step or a hole says `refresh` or `forget`, or a reload changes what is run. Default false.
+    pub keep: bool,
+    /// `reject`: what it may print instead, which is neither used nor kept. None by default.
+    pub reject: Vec<Reject>,
+    /// `on_fail`: what a rejection leads to that says nothing itself, and what it leads to that the program fails.
+    /// None by default: a rejection leads to another attempt, and a failure to what the use of its output says.
+    pub on_fail: Option<Remedy>,
+}
+
+/// A program that wsfan runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
     /// `run`: the program by its absolute path, and its arguments; no shell, and no placeholders, since any
@@ -60,7 +76,7 @@ pub(in crate::config) fn read_all(section: Section<'_>, names: &Names) -> Progra
     let mut commands = Programs::new();
     for item in section.items() {
         if check_name(&item)
-            && let Some(command) = Program::read(&item, names)
+            && let Some(command) = NamedCommand::read(&item, names)
         {
             commands.insert(item.name.to_owned(), command);
         }
@@ -68,14 +84,24 @@ pub(in crate::config) fn read_all(section: Section<'_>, names: &Names) -> Progra
     commands
 }
 
-impl Program {
-    fn read(item: &Item<'_>, names: &Names) -> Option<Self> {
-        let section = item.section();
-        let command = Self::read_keys(&section, names, Use::Input);
-        section.finish();
-        command
+impl NamedCommand {
+    /// A command that is run for each attempt, and whose output is always right.
+    pub fn new(command: Program) -> Self {
+        Self { command, keep: false, reject: Vec::new(), on_fail: None }
     }
 
+    fn read(item: &Item<'_>, names: &Names) -> Option<Self> {
+        let section = item.section();
+        let command = Program::read_keys(&section, names, Use::Input);
+        let keep = section.truth("keep").unwrap_or(false);
+        let reject = Reject::read_all(&section, "reject", RejectOf::Program);
+        let on_fail = section.one_of("on_fail", &ON_FAIL);
+        section.finish();
+        Some(Self { command: command?, keep, reject, on_fail })
+    }
+}
+
+impl Program {
     /// Reads `run`, `env`, `timeout` and `stdin`.
     fn read_keys(section: &Section<'_>, names: &Names, used: Use) -> Option<Self> {
         if section.is_refused() {
@@ -165,7 +191,7 @@ mod tests {
             "[upstream]\nurl = \"ws://h/\"\n[command.a]\n{keys}\n[[script.step]]\nsend = \"${{command:a}}\"\n"
         );
         let config = Config::parse(&text, &Environment::fixed([])).map_err(|invalid| invalid.to_string())?;
-        Ok(config.terms.commands["a"].clone())
+        Ok(config.terms.commands["a"].command.clone())
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, iter, pin::Pin, time::Duration};
 
 use tokio::time;
 
-use super::commands;
+use super::{commands, judgement::judge};
 use crate::{
     config::{self, Environment, HeartbeatKind, Placeholder, Pointer, Say, Secret, Template, Value, Var},
     hub::now_us,
     upstream::{
         failure::Failure,
         secrets::{Moment, Secrets},
-        session::context::uuid,
+        session::{context::uuid, kept::Kept},
         settings::Settings,
     },
 };
@@ -20,20 +20,24 @@ use crate::{
 const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads all that the templates of `settings` name: files and variables at once, and each command run
-/// once, one after another. What can't be read is an error where it is used, and nowhere else.
-pub(in crate::upstream) async fn read(settings: &Settings) -> Secrets {
+/// once, one after another, but for those whose output is kept. What can't be read is an error where it is used, and
+/// nowhere else; but what a command says itself that a failure leads to is one of the attempt's, and ends it.
+pub(in crate::upstream) async fn read(settings: &Settings, kept: &Kept) -> (Secrets, Option<Failure>) {
+    kept.only(&settings.terms);
     let mut resolver = Resolver {
         settings,
         environment: Environment::process(),
         moment: Moment { now_ms: now_us() / 1_000, uuid: random_uuid().into() },
         values: BTreeMap::new(),
         printed: BTreeMap::new(),
+        kept,
+        failed: None,
     };
     for template in templates(settings) {
         resolver.read_all(template).await;
     }
     let secrets: Secrets = resolver.values.into_iter().collect();
-    secrets.at(resolver.moment)
+    (secrets.at(resolver.moment), resolver.failed)
 }
 
 /// Nobody can guess it; and where the system gives no random numbers, few can.
@@ -86,6 +90,10 @@ struct Resolver<'a> {
     values: BTreeMap<Placeholder, Result<Value, String>>,
     /// What each command printed.
     printed: BTreeMap<&'a str, Result<String, String>>,
+    /// What those have printed that are run once.
+    kept: &'a Kept,
+    /// What a command says itself is the end of the attempt: nothing more is read.
+    failed: Option<Failure>,
 }
 
 impl<'a> Resolver<'a> {
@@ -94,6 +102,9 @@ impl<'a> Resolver<'a> {
     fn read_all(&mut self, template: &'a Template) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
             for (placeholder, _) in template.placeholders() {
+                if self.failed.is_some() {
+                    return;
+                }
                 if placeholder.is_of_attempt() && !self.values.contains_key(placeholder) {
                     let value = self.read(placeholder).await;
                     self.values.insert(placeholder.clone(), value);
@@ -144,16 +155,34 @@ impl<'a> Resolver<'a> {
     }
 
     async fn run(&mut self, name: &str) -> Result<String, String> {
-        let Some(command) = self.settings.terms.commands.get(name) else {
+        let terms = &self.settings.terms;
+        let Some(command) = terms.commands.get(name) else {
             return Err("names no [command]".to_owned());
         };
-        let stdin = match &command.stdin {
+        if let Some(printed) = self.kept.get(name, command, terms) {
+            return Ok(printed);
+        }
+        let stdin = match &command.command.stdin {
             Some(template) => Some(Secret::new(self.rendered(template).await?)),
             None => None,
         };
         // it may repeat what it was given
         let told: Secrets = self.values.clone().into_iter().collect();
-        commands::run(command, stdin, told.redactor()).await.map_err(|failed| failed.why)
+        let outcome = commands::run(&command.command, stdin, told.redactor()).await;
+        match judge(outcome, &command.reject, command.on_fail.unwrap_or_default(), command.on_fail) {
+            Ok(printed) => {
+                // at once: whatever becomes of this attempt, it was run
+                self.kept.put(name, command, terms, &printed);
+                Ok(printed)
+            }
+            Err(unusable) => {
+                let why = unusable.why.clone();
+                if unusable.then.is_some() {
+                    self.failed = Some(unusable.failure(&format!("[command.{name}]")));
+                }
+                Err(why)
+            }
+        }
     }
 }
 
@@ -210,171 +239,4 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    fn settings(text: &str) -> Settings {
-        Settings::parse(&format!("[upstream]\nurl = \"ws://h/\"\n{text}"))
-    }
-
-    fn get(secrets: &Secrets, template: &str) -> Result<String, String> {
-        let template = Template::parse(template).unwrap();
-        let secret = template.render(|placeholder| secrets.value(placeholder));
-        secret.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn a_command_is_run_once_for_all_uses_and_afresh_for_each_attempt() {
-        let directory = tempfile::tempdir().unwrap();
-        let count = directory.path().join("count");
-        let settings = settings(&format!(
-            r#"
-[vars]
-token = "t-${{command:sign/token}}"
-list = ["a", 1]
-private = ""
-[command.sign]
-run = ["/bin/sh", "-c", "echo x >> {count}; printf '{{\"token\":\"secret\",\"at\":%d}}' $(wc -l < {count})"]
-[command.never]
-run = ["/bin/sh", "-c", "touch {count}.never"]
-[[script.step]]
-if_var = "private"
-send = "${{command:never}}"
-[[script.step]]
-send = '{{"a":"${{var:token}}","b":${{var:list}},"c":"${{command:sign/at}}","d":"${{command:sign}}"}}'
-"#,
-            count = count.display()
-        ));
-        let secrets = read(&settings).await;
-        assert_eq!(get(&secrets, "${var:token}"), Ok("t-secret".into()));
-        assert_eq!(get(&secrets, "${var:list}"), Ok(r#"["a",1]"#.into()));
-        assert_eq!(get(&secrets, "${command:sign/at}"), Ok("1".into()));
-        assert_eq!(get(&secrets, "${command:sign}"), Ok(r#"{"token":"secret","at":1}"#.into()));
-        let secrets = read(&settings).await;
-        assert_eq!(get(&secrets, "${command:sign/at}"), Ok("2".into()));
-        assert!(
-            !directory.path().join("count.never").exists(),
-            "what no step that is left in names isn't run"
-        );
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn a_command_reads_what_it_is_given() {
-        let settings = settings(
-            r#"
-[vars]
-token = "${file:/etc/hostname}"
-[command.cat]
-run = ["/bin/cat"]
-stdin = "a ${var:token}!"
-[[script.step]]
-send = '{"a":"${command:cat}"}'
-"#,
-        );
-        let name = std::fs::read_to_string("/etc/hostname").unwrap();
-        let secrets = read(&settings).await;
-        assert_eq!(get(&secrets, "${command:cat}"), Ok(format!("a {}!", name.trim())));
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn what_cannot_be_read_is_an_error_where_it_is_used() {
-        let settings = settings(
-            r#"
-[vars]
-token = "${file:/nowhere}"
-fine = "yes"
-[command.bad]
-run = ["/bin/false"]
-[[script.step]]
-send = '{"a":"${var:token}","b":"${var:fine}","c":"${command:bad}"}'
-"#,
-        );
-        let secrets = read(&settings).await;
-        assert_eq!(get(&secrets, "${var:fine}"), Ok("yes".into()));
-        let error = "`${var:token}` has no value: `${file:/nowhere}` can't be read: there is no such file: write it there, or \
-             correct the path";
-        assert_eq!(get(&secrets, "${var:token}"), Err(error.into()));
-        assert!(get(&secrets, "${command:bad}").unwrap_err().starts_with("`${command:bad}` failed"));
-    }
-
-    #[tokio::test(flavor = "local", start_paused = true)]
-    async fn a_file_that_never_comes_is_given_up_and_nobody_waits_meanwhile() {
-        // it is read for as long as this end is there
-        let (end, disk) = std::sync::mpsc::channel::<()>();
-        let mut read = std::pin::pin!(aside(move || {
-            let _ = disk.recv();
-            Ok("late".to_owned())
-        }));
-        // the clock stands still while something is read: it moves only by hand
-        assert_eq!((&mut read).now_or_never(), None, "others have their turn");
-        time::advance(FILE_TIMEOUT - Duration::from_millis(1)).await;
-        assert_eq!((&mut read).now_or_never(), None, "it may still come");
-        time::advance(Duration::from_millis(2)).await;
-        assert_eq!((&mut read).now_or_never(), Some(Err("can't be read within 5s".to_owned())));
-        drop(end);
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn a_step_without_its_value_fails_the_attempt_unless_it_may_not_be_said() {
-        for (when, fails) in [("", true), ("if_var = \"private\"", false), ("unless_var = \"token\"", false)]
-        {
-            let settings = settings(&format!(
-                "[vars]\ntoken = \"${{file:/nowhere}}\"\nprivate = \"\"\n[[script.step]]\nname = \"log in\"\n\
-                 send = '{{\"a\":\"${{var:token}}\"}}'\non_fail = \"stop\"\n{when}\n[[script.step]]\n\
-                 if_var = \"private\"\nsend = \"b\"\n"
-            ));
-            let failure = unmet(&settings, &read(&settings).await);
-            assert_eq!(failure.is_some(), fails, "{when}");
-            let Some(failure) = failure else { continue };
-            let sentence =
-                "step \"log in\" needs `${file:/nowhere}`, which can't be read: there is no such file";
-            assert!(failure.error.as_deref().unwrap().starts_with(sentence), "{failure:?}");
-            assert_eq!(failure.then, Some(config::Remedy::Stop));
-        }
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn a_step_that_is_certain_to_fail_fails_the_attempt() {
-        let text = |when: &str, send: &str| {
-            format!(
-                r#"
-[vars]
-token = "t-${{command:bad}}"
-[command.bad]
-run = ["/bin/sh", "-c", "echo no such key >&2; exit 7"]
-[[script.step]]
-name = "log in"
-send = '{send}'
-on_fail = "stop"
-{when}
-[[reply]]
-match = "never"
-send = '{{"a":"${{var:token}}"}}'
-"#
-            )
-        };
-        for (when, send, fails) in [
-            ("", r#"{"a":"${command:bad}"}"#, true),
-            ("", r#"{"a":"${var:token}"}"#, true),
-            (
-                "if_captured = \"x\"\n[[capture]]\nmatch = \"x\"\nvalues = { x = \"/x\" }",
-                r#"{"a":"${var:token}"}"#,
-                false,
-            ),
-        ] {
-            let settings = settings(&text(when, send));
-            let failure = unmet(&settings, &read(&settings).await);
-            let Some(failure) = failure else {
-                assert!(!fails, "{when} {send}");
-                continue;
-            };
-            assert!(fails, "{when} {send}");
-            let sentence =
-                "step \"log in\" needs what [command.bad] prints, which failed (exit status: 7): no such key";
-            assert_eq!(failure.error.as_deref(), Some(sentence));
-            assert_eq!(failure.then, Some(config::Remedy::Stop));
-        }
-    }
-}
+mod tests;

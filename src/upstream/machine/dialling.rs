@@ -8,7 +8,10 @@ use crate::{
     hub::LinkState,
     upstream::{
         failure::Failure,
-        session::memory::{Captures, Memory},
+        session::{
+            kept::Kept,
+            memory::{Captures, Memory},
+        },
     },
 };
 
@@ -26,7 +29,7 @@ impl Machine {
     /// Begins an attempt for the link, as soon as `limits.connects` let it.
     pub(super) fn connect(&mut self, now: Instant) {
         if std::mem::take(&mut self.is_stale) {
-            self.world.memory.forget();
+            self.world.memory.forget_heard();
         }
         let at = self.world.pacing.connect_at(now);
         if at > now {
@@ -54,6 +57,11 @@ impl Machine {
             true => Destination::Resume(self.world.memory_of(attempt.slot).captures()),
             false => Destination::Configured(self.url),
         }
+    }
+
+    /// What commands have printed that are run once, for the attempt of this seat.
+    pub(in crate::upstream) fn kept(&self, slot: Slot) -> Kept {
+        self.world.memory_of(slot).kept()
     }
 
     pub(super) fn connect_failed(&mut self, now: Instant, slot: Slot, failure: Failure) {

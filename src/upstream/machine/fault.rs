@@ -148,6 +148,7 @@ impl Machine {
         match remedy {
             Remedy::Stop => return self.give_up(&format!("as {why} says")),
             Remedy::Forget => self.world.memory.forget(),
+            Remedy::Refresh => self.world.memory.forget_kept(),
             _ => {}
         }
         // where a message misled it, nobody was called: the configured server is next, whatever the count

@@ -8,6 +8,7 @@ use crate::{
 mod asked;
 mod day;
 mod hour;
+mod kept;
 mod requests;
 mod rotation;
 mod script;

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use super::sequence::Counts;
+use super::{kept::Kept, sequence::Counts};
 use crate::{
     config::{Placeholder, Pointer, Template, Value},
     upstream::{
@@ -29,6 +29,8 @@ pub(in crate::upstream) struct Memory {
     /// The last value heard at each pointer that something asks for.
     last: BTreeMap<Pointer, Captured>,
     counting: Rc<Counting>,
+    /// What commands have printed that are run once. What a connection was made with is its own.
+    kept: Kept,
     /// What it has from its own connection, and nobody else's word changes: only where it follows another.
     own: Option<Own>,
 }
@@ -62,6 +64,21 @@ impl Memory {
         *self = Memory::default();
     }
 
+    /// Forgets what was heard. What commands have printed is none of the server's.
+    pub(in crate::upstream) fn forget_heard(&mut self) {
+        *self = Memory { kept: self.kept.clone(), ..Memory::default() };
+    }
+
+    /// Forgets what commands have printed: the next attempt runs them. One that is under way goes by what it has.
+    pub(in crate::upstream) fn forget_kept(&mut self) {
+        self.kept = Kept::default();
+    }
+
+    /// What commands have printed, for an attempt to use, and to add to.
+    pub(in crate::upstream) fn kept(&self) -> Kept {
+        self.kept.clone()
+    }
+
     /// Forgets what a template has captures of.
     pub(in crate::upstream) fn forget_in(&mut self, template: &Template) {
         let captures = Rc::make_mut(&mut self.captures.0);
@@ -80,6 +97,7 @@ impl Memory {
             captures: self.captures.clone(),
             last: self.last.clone(),
             counting: Rc::clone(&self.counting),
+            kept: self.kept.clone(),
             own: Some(Own::default()),
         }
     }

@@ -65,7 +65,7 @@ impl Machine {
     fn remember_beside(&mut self, slot: Slot) {
         let mut memory = self.world.memory.beside();
         match (self.rotation.forgets, &self.settings.upstream.resume_url) {
-            (Forgets::All, _) => memory.forget(),
+            (Forgets::All, _) => memory.forget_heard(),
             (Forgets::ResumeUrl, Some(template)) => memory.forget_in(template),
             (Forgets::ResumeUrl, None) | (Forgets::Nothing, _) => {}
         }
@@ -233,6 +233,10 @@ impl Machine {
             remedy => {
                 if remedy == Remedy::Forget {
                     forgets = Forgets::All;
+                }
+                if matches!(remedy, Remedy::Forget | Remedy::Refresh) {
+                    // once: the old connection has no more use for it, and the attempts that follow share what is new
+                    self.world.memory.forget_kept();
                 }
                 let delay = self.rotation_delay(now, self.rotation.failures, &failure, remedy);
                 self.rotation.phase = Phase::Waiting { until: now + delay };
