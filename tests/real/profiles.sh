@@ -8,8 +8,9 @@
 #     --keep          keep the directory with all configurations, lines and logs, and say where it is
 #     --help          this text
 #
-# Needs python3, openssl, nats-server, and mosquitto with its clients. All listen on the loopback, on ports that were free a moment before; everything else
-# stays in a temporary directory.
+# Needs python3, openssl, nats-server, and mosquitto with its clients; and Node.js 20 or newer with npm: Z-Wave JS comes
+# from the npm registry the first time (half a minute, 100 MB) and is kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests.
+# All listen on the loopback, on ports that were free a moment before; everything else stays in a temporary directory.
 set -euo pipefail
 from=$PWD
 cd "$(dirname "$0")"
@@ -18,13 +19,18 @@ here=$PWD project=$(cd ../.. && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 servers=(nats mqtt)
+servers+=(zwave-js)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
-for tool in python3 openssl nats-server mosquitto mosquitto_passwd mosquitto_pub; do
+for tool in python3 openssl nats-server mosquitto mosquitto_passwd mosquitto_pub \
+    node npm; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done
+[ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "Node.js $(node --version) is too old; 20 is needed"
 [ -x "$binary" ] || die "$binary is missing; build it with 'cargo build --release --locked'"
 
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/wsfan-tests
+: "$cache" # for the servers
 work=$(mktemp -d)
 . ../checks.sh
 # shellcheck source=SCRIPTDIR/rig.sh
