@@ -29,6 +29,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("phoenix", include_str!("../../config/profiles/phoenix.toml")),
     ("signalk", include_str!("../../config/profiles/signalk.toml")),
     ("slack", include_str!("../../config/profiles/slack.toml")),
+    ("socketio", include_str!("../../config/profiles/socketio.toml")),
     ("zwave-js", include_str!("../../config/profiles/zwave-js.toml")),
 ];
 

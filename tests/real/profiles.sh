@@ -8,9 +8,9 @@
 #     --keep          keep the directory with all configurations, lines and logs, and say where it is
 #     --help          this text
 #
-# Needs python3, openssl, nats-server, and mosquitto with its clients; and Node.js 20 or newer with npm: Z-Wave JS comes
-# from the npm registry the first time (half a minute, 100 MB) and is kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests.
-# All listen on the loopback, on ports that were free a moment before; everything else stays in a temporary directory.
+# Needs python3, openssl, nats-server, and mosquitto with its clients; and Node.js 20 or newer with npm: Z-Wave JS and
+# socket.io come from the npm registry the first time (half a minute, 110 MB) and are kept in
+# ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback, on ports that were free a moment before; everything else stays in a temporary directory.
 set -euo pipefail
 from=$PWD
 cd "$(dirname "$0")"
@@ -19,7 +19,7 @@ here=$PWD project=$(cd ../.. && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 servers=(nats mqtt)
-servers+=(zwave-js)
+servers+=(zwave-js socketio)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
 for tool in python3 openssl nats-server mosquitto mosquitto_passwd mosquitto_pub \

@@ -1,15 +1,15 @@
 #!/bin/bash
 # README: real servers upstream, each met by a configuration alone: nginx (TLS, client certificates, tokens, pauses,
-# idle cuts), graphql-ws and socket.io. Does wsfan log in, answer, notice that a connection is dead, and do what the
-# rules say when it is refused?
+# idle cuts) and graphql-ws. Does wsfan log in, answer, notice that a connection is dead, and do what the rules say when
+# it is refused?
 #
 #   tests/real/servers.sh [OPTIONS] [SERVER...]    all of them, or those named
 #     --binary FILE   the wsfan to test (default target/release/wsfan of this checkout)
 #     --keep          keep the directory with all configurations, lines and logs, and say where it is
 #     --help          this text
 #
-# Needs nginx, openssl, python3 and Node.js 20 or newer with npm. graphql-ws and socket.io come from the npm registry the
-# first time (some seconds, 10 MB) and are kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback,
+# Needs nginx, openssl, python3 and Node.js 20 or newer with npm. graphql-ws comes from the npm registry the first time
+# (some seconds, 5 MB) and is kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback,
 # on ports that were free a moment before; everything else stays in a temporary directory.
 set -euo pipefail
 from=$PWD
@@ -18,7 +18,7 @@ here=$PWD project=$(cd ../.. && pwd)
 # where Debian has servers, which isn't in everybody's PATH
 PATH=$PATH:/usr/sbin:/sbin
 
-servers=(nginx graphql-ws socket.io)
+servers=(nginx graphql-ws)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
 for tool in nginx openssl python3 node npm; do
@@ -28,7 +28,7 @@ done
 [ -x "$binary" ] || die "$binary is missing; build it with 'cargo build --release --locked'"
 
 # The versions are pinned, and what they depend on is as it was on that day.
-packages=(graphql-ws@6.4.1 graphql@16.14.2 ws@8.22.1 socket.io@4.8.4) day=2026-11-01
+packages=(graphql-ws@6.4.1 graphql@16.14.2 ws@8.22.1) day=2026-11-01
 modules=${XDG_CACHE_HOME:-$HOME/.cache}/wsfan-tests/servers-$day
 
 work=$(mktemp -d)

@@ -1,4 +1,4 @@
-// A server of socket.io: socket.io.mjs MODULES PORT
+// A server of socket.io: socketio.mjs MODULES PORT
 //
 // MODULES is where npm has put socket.io. A login needs the token "good-token". Clients are sent the event `tick` each
 // 100 ms; `echo` is acknowledged with what it brought, and after `leave` the server ends the session, but not the
