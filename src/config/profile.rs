@@ -17,6 +17,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("binance", include_str!("../../config/profiles/binance.toml")),
     ("bybit", include_str!("../../config/profiles/bybit.toml")),
     ("centrifugo", include_str!("../../config/profiles/centrifugo.toml")),
+    ("chrome-devtools", include_str!("../../config/profiles/chrome-devtools.toml")),
     ("coinbase", include_str!("../../config/profiles/coinbase.toml")),
     ("discord", include_str!("../../config/profiles/discord.toml")),
     ("graphql-ws", include_str!("../../config/profiles/graphql-ws.toml")),

