@@ -2,7 +2,7 @@
 # Chromium's DevTools, by the browser's own URL, which is new with each start: sessions of pages within one connection,
 # and commands whose answers carry their id. Sourced by ../profiles.sh.
 
-: "${work:?}"
+: "${work:?}" "${binary:?}" "${socket:?}"
 read -r port < <(free_ports 1)
 start_chromium() {
     local profile
