@@ -31,8 +31,9 @@ pub struct Subscriptions {
     pub unsubscribe: Option<Template>,
     /// `item`: what `${topics}` is a list of, as the only element of a list of JSON. Default `${topic}`.
     pub item: Template,
-    /// `payload`: what `${payload}` is where a client gives none, as JSON. None by default: it must give one.
-    pub payload: Option<String>,
+    /// `payload`: what `${payload}` is where a client gives none, as the only element of a list of JSON; it may hold
+    /// the topic. None by default: a client must give one.
+    pub payload: Option<Template>,
     /// `batch`: so many topics in one message at most, 1 to 10,000. Default 100, and 1 without `${topics}`.
     pub batch: usize,
     /// `linger`: for so long a topic stays after its last subscriber has gone; up to 1 d. Default 2 s.
@@ -72,8 +73,12 @@ pub struct SubscriptionAnswer {
     /// order in which it was said, or name their topic.
     pub id: Option<Pointer>,
     /// `topic`: where an answer names its topic; the values that are there, joined by dots, are the topic or the end
-    /// of it, from a dot on. None by default: it is about all topics of the message.
+    /// of it, from a dot on. A list of texts there names those that were taken: others of the message are refused. None
+    /// by default: it is about all topics of the message.
     pub topic: Vec<Pointer>,
+    /// `key_from`: where what `accept` means has the id that the server gives the subscription, which is then what
+    /// `id_topic` and `${subscribed_id}` are about. None by default: that of the message that asked for it.
+    pub key_from: Option<Pointer>,
     /// `timeout`: for so long an answer is awaited; 10 ms to 10 min. Default 10 s.
     pub timeout: Duration,
     /// `publish`: whether clients get the answers as messages, too. Default false.
@@ -98,6 +103,13 @@ impl Subscriptions {
         let batch = section.integer("batch", 1..=10_000);
         check_templates(section, &subscribe, &unsubscribe, item.is_some(), batch);
         let answer = section.item("answer").map(|item| SubscriptionAnswer::read(item.section()));
+        let is_keyed = answer.as_ref().is_some_and(|answer| answer.key_from.is_some());
+        if is_keyed && has_list(&subscribe) && batch != Some(1) {
+            section.problem(
+                "answer",
+                "has `key_from`, where one subscription has its id, but a message has several topics: write batch = 1",
+            );
+        }
         let id_topic = read_pointer(section, "id_topic");
         let counts = |template| has(template, |one| *one == Placeholder::NextId);
         let has_id = id_topic.is_some()
@@ -115,7 +127,7 @@ impl Subscriptions {
         Some(Self {
             batch: batch.unwrap_or(if has_list(&subscribe) { 100 } else { 1 }),
             item: read_item.unwrap_or_else(default_item),
-            payload: section.item("payload").and_then(|item| read_payload(&item)),
+            payload: section.item("payload").and_then(|item| read_payload(&item, names)),
             linger: section.duration("linger", Duration::ZERO..=DAY).unwrap_or(Duration::from_secs(2)),
             resubscribe: section.one_of("resubscribe", &words).unwrap_or_default(),
             max: section.integer("max", 1..=1_000_000).unwrap_or(10_000),
@@ -193,13 +205,14 @@ impl Subscriptions {
     /// What topics must have in common to be said in one message: the parts, and the payload, that stand in
     /// `subscribe` or `unsubscribe` beside the list.
     pub fn group(&self, topic: &str, payload: Option<&str>) -> String {
+        let payload = payload.map(str::to_owned).or_else(|| self.own_payload(topic));
         let outside = [Some(&self.subscribe), self.unsubscribe.as_ref()].into_iter().flatten().flat_map(of);
         // a message has one payload, also where each item has it
         let items = of(&self.item).filter(|placeholder| **placeholder == Placeholder::Payload);
         let outside: BTreeSet<_> = outside.chain(items).collect();
         let values = outside.into_iter().filter_map(|placeholder| match placeholder {
             Placeholder::Topic(Some(number)) => Some(self.part(topic, *number)),
-            Placeholder::Payload => payload,
+            Placeholder::Payload => payload.as_deref(),
             _ => None,
         });
         values.collect::<Vec<_>>().join("\0")
@@ -250,8 +263,8 @@ impl Subscriptions {
         Some(match placeholder {
             Placeholder::Topic(None) => Ok(Value::Text(topic.to_owned())),
             Placeholder::Topic(Some(number)) => Ok(Value::Text(self.part(topic, *number).to_owned())),
-            Placeholder::Payload => match payload.or(self.payload.as_deref()) {
-                Some(payload) => Ok(Value::Json(payload.to_owned())),
+            Placeholder::Payload => match payload.map(str::to_owned).or_else(|| self.own_payload(topic)) {
+                Some(payload) => Ok(Value::Json(payload)),
                 None => Err("is what no client gave".to_owned()),
             },
             Placeholder::SubscribedId => match subscribed_id {
@@ -260,6 +273,17 @@ impl Subscriptions {
             },
             _ => return None,
         })
+    }
+
+    /// What `payload` makes of a topic.
+    fn own_payload(&self, topic: &str) -> Option<String> {
+        let part = |one: &Placeholder| match one {
+            Placeholder::Topic(Some(number)) => Ok(Value::Text(self.part(topic, *number).to_owned())),
+            _ => Ok(Value::Text(topic.to_owned())),
+        };
+        let list = self.payload.as_ref()?.render(part).ok()?;
+        let list = list.expose().trim();
+        Some(list[1..list.len() - 1].to_owned())
     }
 
     /// How many parts of a topic are asked for.
@@ -272,7 +296,7 @@ impl Subscriptions {
     }
 
     fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
-        [Some(&self.subscribe), self.unsubscribe.as_ref(), Some(&self.item)]
+        [Some(&self.subscribe), self.unsubscribe.as_ref(), Some(&self.item), self.payload.as_ref()]
             .into_iter()
             .flatten()
             .flat_map(of)
@@ -352,12 +376,19 @@ fn read_item(item: &Item<'_>, names: &Names) -> Option<Template> {
     Some(whole)
 }
 
-fn read_payload(item: &Item<'_>) -> Option<String> {
+fn read_payload(item: &Item<'_>, names: &Names) -> Option<Template> {
     let text = item.text()?;
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Ok(_) if text.len() <= MAX_PAYLOAD => return Some(text.to_owned()),
-        Ok(_) => item.problem("is over 64KiB: write a shorter one"),
-        Err(why) => item.problem(format_args!("is {}, which is no JSON: {why}", quoted(text))),
+    let whole = names.part(item, &format!("[{text}]"), Use::Topic)?;
+    let list = whole.with_stand_ins();
+    let one = list.get(1..list.len() - 1).unwrap_or_default();
+    if !of(&whole).all(|one| matches!(one, Placeholder::Topic(_))) {
+        item.problem("may hold `${topic}` and its parts alone: write what else there is into the message");
+    } else if let Err(why) = serde_json::from_str::<serde::de::IgnoredAny>(one) {
+        item.problem(format_args!("is {}, which is no JSON: {why}", quoted(text)));
+    } else if text.len() > MAX_PAYLOAD {
+        item.problem("is over 64KiB: write a shorter one");
+    } else {
+        return Some(whole);
     }
     None
 }
@@ -379,6 +410,7 @@ impl SubscriptionAnswer {
             end: Pattern::read(&section, "end"),
             id: read_pointer(&section, "id"),
             topic: topic.collect(),
+            key_from: read_pointer(&section, "key_from"),
             timeout: section.duration("timeout", timeouts).unwrap_or(Self::TIMEOUT),
             publish: section.truth("publish").unwrap_or(false),
         };
@@ -391,6 +423,11 @@ impl SubscriptionAnswer {
         }
         if answer.accept.is_none() && section.item("accept").is_none() && section.item("timeout").is_some() {
             section.problem("timeout", "only goes with `accept`: nothing else is awaited");
+        }
+        for (key, what) in [("accept", answer.accept.is_none()), ("id", answer.id.is_none())] {
+            if answer.key_from.is_some() && what && section.item(key).is_none() {
+                section.problem("key_from", format_args!("only goes with `{key}`: write that, too"));
+            }
         }
         if answer.accept.is_some() && answer.accept == answer.reject {
             section.problem("reject", "is the same as `accept`: take one out");

@@ -33,6 +33,8 @@ pub(super) struct ConnectionTopics {
     pub(super) messages: BTreeMap<u64, SaidMessage>,
     /// Topics by the id under which they were said.
     pub(super) ids: BTreeMap<Rc<str>, Vec<Topic>>,
+    /// Whether the server's answer has the id that an unsubscription names.
+    is_keyed: bool,
     /// How many that were there when it was opened are neither accepted nor refused yet.
     pub(super) unsettled: usize,
     leaving: usize,
@@ -77,6 +79,10 @@ pub(super) struct SaidMessage {
 }
 
 impl ConnectionTopics {
+    pub(super) fn new(is_keyed: bool) -> Self {
+        Self { is_keyed, ..Self::default() }
+    }
+
     pub(super) fn is_live(&self, topic: &Topic) -> bool {
         self.topics.get(topic).is_some_and(|entry| entry.phase == SubscriptionPhase::Live && !entry.leaving)
     }
@@ -187,7 +193,9 @@ impl ConnectionTopics {
             Some(entry) if says && entry.phase != SubscriptionPhase::Waits => {
                 if !std::mem::replace(&mut entry.leaving, true) {
                     self.leaving += 1;
-                    if !std::mem::replace(&mut entry.is_queued, true) {
+                    // its id is still to come: see `accept`
+                    let waits = self.is_keyed && matches!(entry.phase, SubscriptionPhase::Asked(_));
+                    if !waits && !std::mem::replace(&mut entry.is_queued, true) {
                         self.unwanted.push_back((Rc::clone(topic), entry.serial));
                     }
                 }
@@ -211,7 +219,23 @@ impl ConnectionTopics {
             && entry.phase == SubscriptionPhase::Asked(number)
         {
             entry.phase = SubscriptionPhase::Live;
+            if entry.leaving && !std::mem::replace(&mut entry.is_queued, true) {
+                self.unwanted.push_back((Rc::clone(topic), entry.serial));
+            }
             self.settled(topic);
+        }
+    }
+
+    /// The server has given a topic this id, in place of that by which it was said.
+    pub(super) fn key(&mut self, topic: &Topic, key: &str) {
+        let Some(entry) = self.topics.get_mut(topic) else { return };
+        let key: Rc<str> = key.into();
+        if let Some(id) = entry.id.replace(Rc::clone(&key)) {
+            self.unlink(&id, topic);
+        }
+        let topics = self.ids.entry(key).or_default();
+        if !topics.contains(topic) {
+            topics.push(Rc::clone(topic));
         }
     }
 

@@ -24,6 +24,10 @@ pub struct TopicAnswer {
     pub id: Option<String>,
     /// The topic that it names, or the end of it.
     pub topic: Option<String>,
+    /// The topics, or their ends, that an `Accept` has a list of: others of the message are refused.
+    pub taken: Option<Vec<String>>,
+    /// The id that the server gives the subscription, as JSON: messages carry it, and it is ended by it.
+    pub key: Option<String>,
     /// The server's words, fit for a sentence.
     pub words: String,
 }
@@ -34,8 +38,14 @@ impl Subscriptions {
         match self.meant(seat, answer) {
             None => false,
             Some((number, topics)) => {
-                let is_known = self.take_answer(seat, number, &topics, answer);
-                is_known || !topics.is_empty()
+                let is_any = !topics.is_empty();
+                let (taken, left_out) = answer.divided(topics);
+                let mut is_known = self.take_answer(seat, number, &taken, answer);
+                if !left_out.is_empty() {
+                    let refused = TopicAnswer { verdict: AnswerKind::Reject, ..answer.clone() };
+                    is_known |= self.take_answer(seat, number, &left_out, &refused);
+                }
+                is_known || is_any
             }
         }
     }
@@ -93,7 +103,7 @@ impl Subscriptions {
             && let Some(message) = seat.messages.get_mut(&number)
         {
             kind = Some(message.kind);
-            let is_whole = answer.topic.is_none() && message.topics.len() > 1;
+            let is_whole = answer.topic.is_none() && answer.taken.is_none() && message.topics.len() > 1;
             if answer.verdict == AnswerKind::Reject && is_whole && message.kind == SayingKind::Subscribe {
                 let topics = message.topics.clone();
                 seat.messages.remove(&number);
@@ -108,13 +118,17 @@ impl Subscriptions {
         if kind == Some(SayingKind::Unsubscribe) {
             return true;
         }
-        if number.is_none() && answer.verdict == AnswerKind::Reject && topics.len() > 1 {
+        let is_whole = number.is_none() && answer.taken.is_none();
+        if is_whole && answer.verdict == AnswerKind::Reject && topics.len() > 1 {
             // they were taken to be live, as no answer was expected
             seat.halve(topics, SubscriptionPhase::Live);
             return true;
         }
         for topic in topics {
             let Some(seat) = self.seats[at].as_mut() else { continue };
+            if let (AnswerKind::Accept, Some(key)) = (answer.verdict, &answer.key) {
+                seat.key(topic, key);
+            }
             match (answer.verdict, seat.phase(topic)) {
                 (AnswerKind::Accept, Some(SubscriptionPhase::Asked(asked)))
                     if number.is_none_or(|number| number == asked) =>
@@ -144,6 +158,18 @@ impl Subscriptions {
             }
         }
         kind.is_some()
+    }
+}
+
+impl TopicAnswer {
+    /// The topics that an answer is about: those that it means, and those that it leaves out and so refuses.
+    fn divided(&self, topics: Vec<Topic>) -> (Vec<Topic>, Vec<Topic>) {
+        match &self.taken {
+            Some(taken) if self.verdict == AnswerKind::Accept => {
+                topics.into_iter().partition(|topic| taken.iter().any(|named| is_named(topic, named)))
+            }
+            _ => (topics, Vec::new()),
+        }
     }
 }
 

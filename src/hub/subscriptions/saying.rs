@@ -27,17 +27,16 @@ pub struct Saying {
     pub topics: Vec<Topic>,
     /// The JSON that goes with them.
     pub payload: Option<Rc<str>>,
-    /// Of an `Unsubscribe`: the id by which the first was subscribed to.
+    /// Of an `Unsubscribe`: the id by which the first was subscribed to, or that the server gave it.
     pub subscribed_id: Option<Rc<str>>,
 }
 
 impl Subscriptions {
     /// A connection is ready to be told of all topics.
     pub fn open(&mut self, seat: usize) {
-        if self.terms.is_none() {
-            return;
-        }
-        let mut opened = ConnectionTopics::default();
+        let Some(terms) = &self.terms else { return };
+        let is_keyed = terms.answer.as_ref().is_some_and(|answer| answer.key_from.is_some());
+        let mut opened = ConnectionTopics::new(is_keyed);
         for (topic, held) in &self.topics {
             if let Some(from) = self.holder(held) {
                 opened.want(topic, &from, held.payload.as_ref());

@@ -99,7 +99,9 @@ impl Bench {
         let id = messages.values().next().and_then(|message| message.id.clone());
         let id = id.map(|id| id.to_string());
         let topic = topic.map(str::to_owned);
-        let taken = self.table.heard(seat, &TopicAnswer { verdict, id, topic, words: "no".to_owned() });
+        let taken = self
+            .table
+            .heard(seat, &TopicAnswer { verdict, id, topic, words: "no".to_owned(), taken: None, key: None });
         self.tell();
         taken
     }

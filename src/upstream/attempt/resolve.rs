@@ -228,6 +228,11 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
         config::Proxy::Environment | config::Proxy::Off => None,
     };
     let subprotocols = &upstream.subprotocols;
+    let topics = terms.subscriptions.iter().flat_map(|topics| {
+        [Some(&topics.subscribe), topics.unsubscribe.as_ref(), Some(&topics.item)].into_iter().flatten()
+    });
+    let streams = terms.requests.iter().flat_map(|requests| &requests.streams);
+    let cancels = streams.filter_map(|stream| stream.cancel.as_ref());
     urls.chain(stdin)
         .chain(subprotocols)
         .chain(headers)
@@ -236,6 +241,8 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
         .chain(replies)
         .chain(hole)
         .chain(beat)
+        .chain(topics)
+        .chain(cancels)
 }
 
 #[cfg(test)]

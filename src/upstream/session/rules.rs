@@ -309,6 +309,7 @@ impl Compiler {
                 .flat_map(|answer| &answer.topic)
                 .map(|pointer| self.slots.of(pointer))
                 .collect(),
+            key: answer.and_then(|answer| answer.key_from.as_ref()).map(|pointer| self.slots.of(pointer)),
             id_topic: terms.id_topic.as_ref().map(|pointer| self.value(pointer)),
             terms: terms.clone(),
         }

@@ -17,6 +17,8 @@ pub(super) struct TopicRules {
     pub(super) verdicts: Vec<(AnswerKind, Matcher)>,
     pub(super) id: Option<usize>,
     pub(super) topic: Vec<usize>,
+    /// Where an answer has the server's id of the subscription.
+    pub(super) key: Option<usize>,
     /// Where messages have the id of their topic.
     pub(super) id_topic: Option<usize>,
     pub(super) terms: crate::config::Subscriptions,
@@ -96,12 +98,18 @@ impl Session {
     pub(super) fn of_topics(&self, context: &Context<'_>, rules: &TopicRules, look: &Look<'_>) -> OfTopics {
         let is_meant = |(_, matcher): &&(AnswerKind, Matcher)| matcher.matches(look);
         let answer = rules.verdicts.iter().find(is_meant).map(|(verdict, _)| {
-            let named: Vec<_> =
-                rules.topic.iter().filter_map(|slot| look.get(*slot).and_then(scalar)).collect();
+            let there = || rules.topic.iter().filter_map(|slot| look.get(*slot));
+            let named: Vec<_> = there().filter_map(scalar).collect();
             let answer = TopicAnswer {
                 verdict: *verdict,
                 id: rules.id.and_then(|slot| look.get(slot)).filter(|id| *id != "null").map(str::to_owned),
                 topic: (!named.is_empty()).then(|| named.join(".")),
+                taken: there().find(|json| json.starts_with('[')).map(texts),
+                key: rules
+                    .key
+                    .and_then(|slot| look.get(slot))
+                    .filter(|key| *key != "null")
+                    .map(str::to_owned),
                 words: self.quote(context, look),
             };
             let publish = rules.terms.answer.as_ref().is_some_and(|answer| answer.publish);
@@ -110,6 +118,12 @@ impl Session {
         let id = rules.id_topic.and_then(|slot| look.get(slot)).map(str::to_owned);
         OfTopics { answer, id }
     }
+}
+
+/// The texts in a list of JSON.
+fn texts(json: &str) -> Vec<String> {
+    let list: Vec<serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
+    list.iter().filter_map(|one| one.as_str()).map(str::to_owned).collect()
 }
 
 /// A scalar of JSON as text.

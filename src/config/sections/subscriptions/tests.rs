@@ -45,6 +45,9 @@ fn messages_are_made_of_topics() {
             r#"{"id":"a","payload":{"query":"s { p }"}}"#,
         ),
         ("subscribe = '[${topic},${payload}]'\npayload = '{}'", &["a"], None, r#"["a",{}]"#),
+        ("subscribe = '{\"p\":${payload}}'\npayload = '[${topic}]'", &["a"], None, r#"{"p":["a"]}"#),
+        ("subscribe = '{\"p\":${payload}}'\npayload = '[${topic}]'", &["a"], Some("[1]"), r#"{"p":[1]}"#),
+        ("subscribe = '{\"p\":${payload}}'\npayload = '${topic:2}'", &["a.b"], None, r#"{"p":"b"}"#),
     ] {
         assert_eq!(said(keys, topics, payload), message, "{keys}");
     }
@@ -101,6 +104,11 @@ fn what_is_wrong_is_said() {
         ("subscribe = '${topic}'\nunsubscribe = '${subscribed_id}'", "nothing says where the id is"),
         ("subscribe = '${topic} ${field:/a}'", "goes in [[reply]] and"),
         ("subscribe = '${topic} ${payload}'\npayload = '{'", "which is no JSON"),
+        ("subscribe = '${topic} ${payload}'\npayload = '1,2'", "which is no JSON"),
+        (
+            "subscribe = '${topic} ${payload}'\npayload = '[${next_id}]'",
+            "may hold `${topic}` and its parts alone",
+        ),
         ("subscribe = '${topic}'\nmax = 0", "topics.max is 0"),
         ("subscribe = '${topic}'\n[topics.answer]\nid = \"/id\"", "topics.answer.accept is missing"),
         (

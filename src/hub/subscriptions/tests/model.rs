@@ -56,7 +56,14 @@ impl Server {
         if answers {
             let verdict = if is_bad { AnswerKind::Reject } else { AnswerKind::Accept };
             let id = Some(saying.number.to_string());
-            self.answers.push_back(TopicAnswer { verdict, id, topic: None, words: "bad".to_owned() });
+            self.answers.push_back(TopicAnswer {
+                verdict,
+                id,
+                topic: None,
+                words: "bad".to_owned(),
+                taken: None,
+                key: None,
+            });
         }
     }
 }

@@ -37,6 +37,8 @@ fn an_id_leads_to_its_topic() {
         verdict,
         id: Some(id.to_owned()),
         topic: None,
+        taken: None,
+        key: None,
         words: "w".to_owned(),
     };
     assert!(!bench.table.heard(0, &late(AnswerKind::Reject, "7")), "somebody else's");
@@ -47,6 +49,89 @@ fn an_id_leads_to_its_topic() {
     let end = bench.table.next(0).unwrap();
     assert_eq!((end.kind, end.subscribed_id.as_deref()), (SayingKind::Unsubscribe, Some("\"id-y\"")));
     assert!(bench.table.next(0).is_none(), "x is gone");
+}
+
+/// A bench whose server gives each subscription an id of its own.
+fn keyed() -> Bench {
+    let mut terms = terms(true);
+    let answer = terms.answer.as_mut().expect("it expects answers");
+    answer.key_from = Some(Pointer::parse("/result").unwrap());
+    (terms.batch, terms.linger) = (1, Duration::ZERO);
+    let mut bench = Bench::new(terms);
+    bench.table.open(0);
+    bench
+}
+
+/// The answer to what was said under this id.
+fn accepted(id: &str, key: Option<&str>, taken: Option<&[&str]>) -> TopicAnswer {
+    TopicAnswer {
+        verdict: AnswerKind::Accept,
+        id: Some(id.to_owned()),
+        topic: None,
+        taken: taken.map(|taken| taken.iter().map(ToString::to_string).collect()),
+        key: key.map(str::to_owned),
+        words: "not there".to_owned(),
+    }
+}
+
+#[test]
+fn a_topic_goes_by_the_id_that_the_server_gave_it() {
+    let mut bench = keyed();
+    bench.subscribe(1, "a", &["x"], None);
+    let saying = bench.table.next(0).unwrap();
+    bench.table.said(bench.now, 0, &saying, Some("7"));
+    assert_eq!(bench.table.topic_of(0, "7").map(|topic| &**topic), Some("x"));
+    assert!(bench.table.heard(0, &accepted("7", Some("\"0xcd\""), None)));
+    bench.tell();
+    assert_eq!(bench.heard(), ["1.a subscribed"]);
+    assert_eq!(bench.table.topic_of(0, "\"0xcd\"").map(|topic| &**topic), Some("x"));
+    assert_eq!(bench.table.topic_of(0, "7"), None);
+    bench.unsubscribe(1, &["x"]).unwrap();
+    let end = bench.table.next(0).unwrap();
+    assert_eq!((end.kind, end.subscribed_id.as_deref()), (SayingKind::Unsubscribe, Some("\"0xcd\"")));
+    assert_eq!(bench.table.topic_of(0, "\"0xcd\""), None);
+}
+
+#[test]
+fn a_topic_that_is_given_up_before_its_id_is_known_is_ended_once_it_is() {
+    for answers in [true, false] {
+        let mut bench = keyed();
+        bench.subscribe(1, "a", &["x"], None);
+        let saying = bench.table.next(0).unwrap();
+        bench.table.said(bench.now, 0, &saying, Some("7"));
+        bench.unsubscribe(1, &["x"]).unwrap();
+        assert!(!bench.table.has_to_say(0) && bench.table.next(0).is_none(), "by which id?");
+        match answers {
+            true => drop(bench.table.heard(0, &accepted("7", Some("8"), None))),
+            false => bench.wait(Duration::from_secs(600)),
+        }
+        let end = bench.table.next(0).unwrap();
+        let id = if answers { "8" } else { "7" };
+        assert_eq!((end.kind, end.subscribed_id.as_deref()), (SayingKind::Unsubscribe, Some(id)));
+        assert!(bench.table.next(0).is_none());
+    }
+}
+
+#[test]
+fn what_an_answer_leaves_out_of_its_list_is_refused() {
+    let mut bench = Bench::new(terms(true));
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x"], None);
+    bench.subscribe(1, "b", &["y"], None);
+    bench.subscribe(1, "c", &["z"], None);
+    let saying = bench.table.next(0).unwrap();
+    assert_eq!(saying.topics.len(), 3);
+    bench.table.said(bench.now, 0, &saying, Some("7"));
+    assert!(bench.table.heard(0, &accepted("7", None, Some(&["y", "somebody's"]))));
+    bench.tell();
+    assert_eq!(bench.heard(), ["1.a Refused x", "1.b subscribed", "1.c Refused z"]);
+    assert!(bench.table.next(0).is_none(), "and nothing is said again");
+    bench.subscribe(1, "d", &["w"], None);
+    let saying = bench.table.next(0).unwrap();
+    bench.table.said(bench.now, 0, &saying, Some("8"));
+    assert!(bench.table.heard(0, &accepted("8", None, Some(&[]))));
+    bench.tell();
+    assert_eq!(bench.heard(), ["1.d Refused w"]);
 }
 
 #[test]
@@ -202,6 +287,8 @@ fn one_that_is_refused_takes_no_others_with_it_where_only_refusals_are_told() {
         verdict: AnswerKind::Reject,
         id: Some(id.to_owned()),
         topic: None,
+        taken: None,
+        key: None,
         words: "no".to_owned(),
     };
     assert!(bench.table.heard(0, &no("1")));

@@ -68,6 +68,21 @@ send = '{"a":"${command:cat}"}'
 }
 
 #[tokio::test(flavor = "local")]
+async fn what_is_said_of_topics_and_of_requests_has_its_values() {
+    let settings = settings(
+        "[vars]\na = \"1\"\nb = \"2\"\nc = \"3\"\nd = \"4\"\n\
+         [topics]\nsubscribe = '{\"a\":\"${var:a}\",\"t\":[${topics}]}'\n\
+         unsubscribe = '{\"b\":\"${var:b}\",\"t\":[${topics}]}'\n\
+         item = '{\"c\":\"${var:c}\",\"t\":${topic}}'\n[requests]\nid = \"/id\"\n\
+         [[requests.stream]]\nwhen = { \"/a\" = 1 }\ncancel = '{\"d\":\"${var:d}\",\"k\":${key}}'\n",
+    );
+    let secrets = read(&settings).await;
+    for (name, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")] {
+        assert_eq!(get(&secrets, &format!("${{var:{name}}}")), Ok(value.to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn what_cannot_be_read_is_an_error_where_it_is_used() {
     let settings = settings(
         r#"
