@@ -94,6 +94,32 @@ fn bybit() {
 }
 
 #[test]
+fn deribit() {
+    plays(&Case {
+        profile: "deribit",
+        stage: simulators::deribit::open(simulators::deribit::Settings::default()),
+        path: "/ws/api/v2",
+        user: "",
+        ask: json!({"jsonrpc": "2.0", "id": 1, "method": "public/get_time", "params": {}}),
+        id: "/id",
+        wrong: Some(json!({"jsonrpc": "2.0", "id": 1, "method": "public/fly", "params": {}})),
+    });
+}
+
+#[test]
+fn jsonrpc() {
+    plays(&Case {
+        profile: "jsonrpc",
+        stage: simulators::ethereum::open(),
+        path: "/",
+        user: "",
+        ask: json!({"jsonrpc": "2.0", "id": "mine", "method": "eth_blockNumber", "params": []}),
+        id: "/id",
+        wrong: Some(json!({"jsonrpc": "2.0", "id": 1, "method": "eth_fly"})),
+    });
+}
+
+#[test]
 fn kraken() {
     plays(&Case {
         profile: "kraken",

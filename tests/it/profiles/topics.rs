@@ -100,6 +100,38 @@ fn bybit() {
 }
 
 #[test]
+fn deribit() {
+    plays(&Case {
+        profile: "deribit",
+        stage: simulators::deribit::open(simulators::deribit::Settings::default()),
+        path: "/ws/api/v2",
+        user: "",
+        topic: "book.ETH-PERPETUAL.100ms",
+        json: None,
+        subscribes: |heard| {
+            let channels = json!(["book.ETH-PERPETUAL.100ms"]);
+            heard["method"] == "public/subscribe" && heard["params"]["channels"] == channels
+        },
+        unsubscribes: Some(|heard| heard["method"] == "public/unsubscribe"),
+    });
+}
+
+#[test]
+fn jsonrpc() {
+    plays(&Case {
+        profile: "jsonrpc",
+        stage: simulators::ethereum::open(),
+        path: "/",
+        user: "",
+        topic: "newHeads",
+        json: None,
+        subscribes: |heard| heard["method"] == "eth_subscribe" && heard["params"] == json!(["newHeads"]),
+        // by the id that the second connection's subscription was given
+        unsubscribes: Some(|heard| heard["method"] == "eth_unsubscribe" && heard["params"] == json!(["0x2"])),
+    });
+}
+
+#[test]
 fn kraken() {
     plays(&Case {
         profile: "kraken",

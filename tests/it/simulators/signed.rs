@@ -2,7 +2,11 @@
 
 use std::time::SystemTime;
 
-use ring::hmac::{HMAC_SHA256, Key, sign};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use ring::{
+    digest::{SHA256, digest},
+    hmac::{HMAC_SHA256, Key, sign},
+};
 
 /// Milliseconds since the Unix epoch.
 pub fn now_ms() -> u64 {
@@ -14,4 +18,9 @@ pub fn now_ms() -> u64 {
 pub fn hmac_sha256(key: &str, text: &str) -> String {
     let tag = sign(&Key::new(HMAC_SHA256, key.as_bytes()), text.as_bytes());
     tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The SHA-256 of a text, in base64.
+pub fn sha256(text: &str) -> String {
+    BASE64_STANDARD.encode(digest(&SHA256, text.as_bytes()))
 }
