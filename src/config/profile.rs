@@ -14,6 +14,7 @@ pub(super) type Profile = (&'static str, &'static str);
 ///
 /// A line of a profile that begins with `#: ` is a key that the user must write beside it.
 pub(super) const PROFILES: &[Profile] = &[
+    ("actioncable", include_str!("../../config/profiles/actioncable.toml")),
     ("binance", include_str!("../../config/profiles/binance.toml")),
     ("bybit", include_str!("../../config/profiles/bybit.toml")),
     ("centrifugo", include_str!("../../config/profiles/centrifugo.toml")),
@@ -27,6 +28,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("kraken", include_str!("../../config/profiles/kraken.toml")),
     ("mqtt", include_str!("../../config/profiles/mqtt.toml")),
     ("nats", include_str!("../../config/profiles/nats.toml")),
+    ("obs-websocket", include_str!("../../config/profiles/obs-websocket.toml")),
     ("ocpp", include_str!("../../config/profiles/ocpp.toml")),
     ("okx", include_str!("../../config/profiles/okx.toml")),
     ("phoenix", include_str!("../../config/profiles/phoenix.toml")),

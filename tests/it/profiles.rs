@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+mod actioncable;
 mod binance;
 mod bybit;
 mod centrifugo;
@@ -13,6 +14,7 @@ mod graphql_ws;
 mod home_assistant;
 mod jsonrpc;
 mod kraken;
+mod obs_websocket;
 mod ocpp;
 mod okx;
 mod phoenix;

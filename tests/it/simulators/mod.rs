@@ -1,6 +1,7 @@
 //! Simulated servers: each follows its real server's published rules, named beside them, records what
 //! it hears, and records whatever breaks a rule.
 
+pub mod action_cable;
 pub mod binance;
 pub mod bybit;
 pub mod centrifugo;
@@ -11,6 +12,7 @@ pub mod ethereum;
 pub mod graphql_ws;
 pub mod home_assistant;
 pub mod kraken;
+pub mod obs_websocket;
 pub mod ocpp;
 pub mod okx;
 pub mod phoenix;
