@@ -48,6 +48,7 @@ use draft::Draft;
 use matcher::Look;
 use requests::{calls::Calls, serving::Serving};
 use sequence::Counts;
+use text::Given;
 pub(super) use topics::{OfTopics, Unsaid};
 
 /// A time for people: what is a second or more to a tenth of one, since timers are late and clocks begin early.
@@ -303,7 +304,7 @@ impl Session {
         let rules = Rc::clone(&self.rules);
         let payload = match rules.beat.as_ref().ok_or("heartbeat.message is not there")? {
             Say::Binary(bytes) => self.as_it_is(bytes),
-            Say::Text(template) => self.render(context, template, None, None),
+            Say::Text(template) => self.render(context, template, None, Given::Nothing),
         };
         payload.map_err(|why| format!("the heartbeat can't be sent: {why}"))
     }
@@ -352,7 +353,7 @@ impl Session {
                 if !reply.publish {
                     publish = Publish::No;
                 }
-                match self.render(context, &reply.send, Some(&look.with(&reply.fields)), None) {
+                match self.render(context, &reply.send, Some(&look.with(&reply.fields)), Given::Nothing) {
                     Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
                     Err(why) => self.fail(format!("a reply can't be sent: {why}"), Remedy::Retry),
                 }

@@ -164,7 +164,7 @@ fn templates() {
         ("${command:x}", "has `${command:x}`, which is no command: write [command.x] with what to run"),
         (
             "${field:/x}",
-            "has `${field:/x}`, which is of a message that came in: it goes in [[reply]] and [[topics.rule]] only",
+            "has `${field:/x}`, which is of a message that came in: it goes in [[reply]], [[topics.rule]] and sequence.send only",
         ),
         ("{\"a\":${env:X}}", "has `${env:X}`, which is text that stands bare in JSON: put quotes around it"),
         (
@@ -297,6 +297,43 @@ fn rules_limits_and_the_rest() {
         (
             "limits.messages = [\"5\"]",
             "line 2: limits.messages[0] is \"5\": write a number from 1 to 100000, a slash and a time of 1ms to 1d, such as \"120/60s\"",
+        ),
+        (
+            "[sequence]\npointer = \"/n\"\nfrom = \"/a\"\nprevious = \"/b\"",
+            "line 5: sequence.previous is there beside `from`: write one of them",
+        ),
+        (
+            "[sequence]\npointer = \"/n\"\nfrom = \"/n\"",
+            "line 4: sequence.from is the same as sequence.pointer: write where the message's numbers begin, or leave it out",
+        ),
+        (
+            "[sequence]\npointer = \"/n\"\nfirst = { pointer = \"/s\" }",
+            "line 4: sequence.first.match is missing: write which messages set the count, such as { \"/type\" = \"snapshot\" }",
+        ),
+        (
+            "[sequence]\npointer = \"/n\"\nfirst = { match = \"a\", per = \"/s\" }",
+            "line 4: sequence.first.per only goes with sequence.per: write there what the numbers are counted for",
+        ),
+        ("[sequence]\npointer = \"/n\"\nfirst = \"/s\"", "line 4: sequence.first is text: write a table"),
+        (
+            "[sequence]\npointer = \"/n\"\nsend = \"${hole:size}\"",
+            "line 4: sequence.send can't be read: `${hole:size}` is no end of a hole: write `${hole:from}` or `${hole:to}`",
+        ),
+        (
+            "[[reply]]\nmatch = \"a\"\nsend = \"${hole:from}\"",
+            "line 4: reply[0].send has `${hole:from}`, which is a number that the server's count lacks: it goes in sequence.send only",
+        ),
+        (
+            "[[script.step]]\nsend = \"${hole:to}\"",
+            "line 3: script.step[0].send has `${hole:to}`, which is a number that the server's count lacks: it goes in sequence.send only",
+        ),
+        (
+            "[vars]\na = \"${hole:to}\"",
+            "line 3: vars.a has `${hole:to}`, which is a number that the server's count lacks: it goes in sequence.send only",
+        ),
+        (
+            "[derived.a]\nof = \"${hole:to}\"\n[sequence]\npointer = \"/n\"\nsend = \"${derived:a}\"",
+            "line 3: derived.a.of has `${hole:to}`, which is a number that the server's count lacks: it goes in sequence.send only",
         ),
         (
             "[sequence]\nper = \"/a\"",

@@ -369,3 +369,48 @@ fn a_rule_for_a_close_code_stops_the_daemon_that_is_to_exit() {
     assert_eq!(daemon.wait().code(), Some(69));
     assert!(daemon.log().contains("as a reconnect.rule for code 4004 says"), "{}", daemon.log());
 }
+
+#[test]
+fn what_is_missing_is_asked_for_by_its_numbers_and_a_snapshot_sets_the_count() {
+    let server = Server::bind();
+    let rules = r#"
+[sequence]
+pointer = "/u"
+from = "/U"
+per = "/s"
+send = '{"op":"resend","s":${field:/s},"from":${hole:from},"to":${hole:to}}'
+first = { match = { "/lastUpdateId" = { exists = true } }, pointer = "/lastUpdateId" }
+"#;
+    let daemon = Daemon::start(&(server.config() + rules));
+    let mut client = daemon.client();
+    let mut upstream = server.accept();
+    client.link("up");
+    let event = |first: u64, last: u64| json!({"s": "btc", "U": first, "u": last});
+    say(&mut upstream, &event(157, 160));
+    say(&mut upstream, &event(164, 170));
+    assert_eq!(heard(&mut upstream), json!({"op": "resend", "s": "btc", "from": 161, "to": 163}));
+    // another hole while the first is asked for, and what was asked for, which is no new beginning
+    say(&mut upstream, &event(172, 172));
+    assert_eq!(heard(&mut upstream), json!({"op": "resend", "s": "btc", "from": 171, "to": 171}));
+    say(&mut upstream, &event(161, 163));
+    say(&mut upstream, &event(171, 171));
+    say(&mut upstream, &event(173, 175));
+    // a snapshot that is older than what was seen, and one that is ahead of it
+    say(&mut upstream, &json!({"s": "btc", "lastUpdateId": 168}));
+    say(&mut upstream, &event(176, 176));
+    say(&mut upstream, &json!({"s": "btc", "lastUpdateId": 200}));
+    say(&mut upstream, &event(199, 204));
+    say(&mut upstream, &event(206, 206));
+    assert_eq!(heard(&mut upstream), json!({"op": "resend", "s": "btc", "from": 205, "to": 205}));
+    let mut gaps = Vec::new();
+    loop {
+        let line = client.line();
+        if line["type"] == "gap" {
+            gaps.push((line["from"].clone(), line["to"].clone()));
+        }
+        if line["json"]["u"] == 206 {
+            break;
+        }
+    }
+    assert_eq!(gaps, [(161.into(), 163.into()), (171.into(), 171.into()), (205.into(), 205.into())]);
+}

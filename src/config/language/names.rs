@@ -67,6 +67,8 @@ pub(in crate::config) enum Use {
     Message,
     /// In the answer to a message.
     Reply,
+    /// In `sequence.send`.
+    Hole,
     /// In `topics.subscribe`.
     Subscribe,
     /// In `topics.unsubscribe`.
@@ -322,6 +324,11 @@ impl Names {
                     "is known once a topic is subscribed to: it goes in topics.unsubscribe only".to_owned()
                 );
             }
+            Placeholder::HoleFrom | Placeholder::HoleTo if used != Use::Hole => {
+                return Err(
+                    "is a number that the server's count lacks: it goes in sequence.send only".to_owned()
+                );
+            }
             Placeholder::Key if used != Use::Cancel => {
                 return Err(
                     "is what a stream's messages carry: it goes in requests.stream.cancel only".to_owned()
@@ -338,9 +345,11 @@ impl Names {
             {
                 return Err("is what clients subscribe to: it goes in [topics] only".to_owned());
             }
-            Placeholder::Field(_) if !matches!(used, Use::Reply | Use::TopicName | Use::Derived) => {
+            Placeholder::Field(_)
+                if !matches!(used, Use::Reply | Use::Hole | Use::TopicName | Use::Derived) =>
+            {
                 return Err(
-                    "is of a message that came in: it goes in [[reply]] and [[topics.rule]] only".to_owned()
+                    "is of a message that came in: it goes in [[reply]], [[topics.rule]] and sequence.send only".to_owned()
                 );
             }
             Placeholder::NowMs(_) | Placeholder::NowS(_) | Placeholder::Uuid if used == Use::Variable => {

@@ -18,7 +18,7 @@ const MAX_FILE: u64 = 64 * 1024;
 const O_NONBLOCK: i32 = 0o4000;
 
 /// The kinds that have a name, for errors.
-const KINDS: &str = "credential, env, file, command, var, derived, capture, last, field and topic";
+const KINDS: &str = "credential, env, file, command, var, derived, capture, last, field, topic and hole";
 /// The kinds that have none.
 const BARE_KINDS: &str =
     "now_ms, now_s, uuid, connection_id, next_id, topic, topics, payload, key and subscribed_id";
@@ -64,6 +64,10 @@ pub enum Placeholder {
     Key,
     /// The id of the message by which a topic was subscribed to.
     SubscribedId,
+    /// The first number that is missing, where the server's count has a hole.
+    HoleFrom,
+    /// The last one.
+    HoleTo,
 }
 
 impl Placeholder {
@@ -93,6 +97,13 @@ impl Placeholder {
         };
         let pointer = |text: &str| Pointer::parse(text).map_err(|why| format!("`${{{inner}}}` {why}"));
         match kind {
+            "hole" => {
+                return match name {
+                    "from" => Ok(Self::HoleFrom),
+                    "to" => Ok(Self::HoleTo),
+                    _ => refuse("is no end of a hole: write `${hole:from}` or `${hole:to}`"),
+                };
+            }
             "last" => return pointer(name).map(Self::Last),
             "field" => return pointer(name).map(Self::Field),
             "topic" => {
@@ -211,6 +222,8 @@ impl fmt::Display for Placeholder {
             Self::Payload => f.write_str("${payload}"),
             Self::Key => f.write_str("${key}"),
             Self::SubscribedId => f.write_str("${subscribed_id}"),
+            Self::HoleFrom => f.write_str("${hole:from}"),
+            Self::HoleTo => f.write_str("${hole:to}"),
         }
     }
 }

@@ -362,7 +362,7 @@ mod tests {
             (
                 "${enw:A}",
                 "`${enw:A}` is of an unknown kind: the kinds are credential, env, file, command, var, derived, \
-                 capture, last, field and topic, and without a name now_ms, now_s, uuid, connection_id, next_id, \
+                 capture, last, field, topic and hole, and without a name now_ms, now_s, uuid, connection_id, next_id, \
                  topic, topics, payload, key and subscribed_id",
             ),
             ("${uuid:A}", "`${uuid:A}` has a name, but needs none: take out the colon"),

@@ -9,6 +9,7 @@ use super::{
         How, Key, Kind, Kinds, Room,
         calls::{Cancel, Heard},
     },
+    text::Given,
 };
 use crate::{
     config::Remedy,
@@ -210,7 +211,7 @@ impl Session {
         let rules = Rc::clone(&self.rules);
         let stream = rules.requests.as_ref().and_then(|requests| requests.cancels().nth(cancel.stream));
         let Some(template) = stream.and_then(Option::as_ref) else { return };
-        match self.render(context, template, None, Some(&cancel.key)) {
+        match self.render(context, template, None, Given::Key(&cancel.key)) {
             Ok(draft) => self.effects.push_back(Effect::Send(draft, Purpose::Reply)),
             Err(why) => self.fail(format!("requests.stream.cancel can't be sent: {why}"), Remedy::Retry),
         }

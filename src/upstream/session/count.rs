@@ -4,11 +4,12 @@ use super::{
     Effect, Purpose, Session,
     context::Context,
     matcher::Look,
-    rules::{Rules, SequenceRule},
-    sequence::{Missing, number},
+    rules::{FirstRule, Rules, SequenceRule},
+    sequence::{Missing, Numbers, number},
+    text::Given,
 };
 use crate::{
-    config::{OnHole, Remedy},
+    config::{OnHole, Placeholder, Remedy},
     hub::Hole,
 };
 
@@ -16,32 +17,58 @@ impl Session {
     /// Looks at the server's own number.
     pub(super) fn count(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) {
         let Some(sequence) = &rules.sequence else { return };
-        let Some(number) = look.get(sequence.number).and_then(number) else { return };
+        if let Some((key, number)) = sequence.first.as_ref().and_then(|first| snapshot(first, look)) {
+            return self.begin_count(context, key, number);
+        }
+        let Some(numbers) = numbers(sequence, look) else { return };
         let per = sequence.per.map(|per| look.get(per).unwrap_or_default());
         let key = per.unwrap_or_default();
         let is_first = !self.counts.has(key);
-        let here = self.counts.next(key, number).filter(|_| !is_first);
-        let before = self.count_on(context, key, number, is_first);
+        let here = self.counts.next(key, numbers).filter(|_| !is_first);
+        let before = self.count_on(context, key, numbers, is_first);
         let Some((from, to)) = before.or(here) else { return };
         // what a message without this key is counted for has no name
         let name = per.filter(|per| !per.is_empty()).map(str::to_owned);
-        for (from, to) in [before, here].into_iter().flatten() {
+        let holes = [before, here].into_iter().flatten();
+        for (from, to) in holes.clone() {
             self.holes.push(Hole { from, to, per: name.clone() });
         }
         let then = match sequence.on_hole {
-            OnHole::Declare => return self.tell_hole(context, sequence, look),
+            OnHole::Declare => return self.tell_holes(context, sequence, holes, look),
             OnHole::Reconnect => Remedy::Retry,
             OnHole::Forget => Remedy::Forget,
         };
         self.fail(format!("the server's count has a hole from {from} to {to}"), then);
     }
-    /// Says what there is to say to the server about a hole.
-    fn tell_hole(&mut self, context: &mut Context<'_>, sequence: &SequenceRule, look: &Look<'_>) {
+
+    /// Says what there is to say to the server about holes: of each, or once where that doesn't name them.
+    fn tell_holes(
+        &mut self,
+        context: &mut Context<'_>,
+        sequence: &SequenceRule,
+        holes: impl Iterator<Item = Missing>,
+        look: &Look<'_>,
+    ) {
         let Some((send, fields)) = &sequence.send else { return };
-        match self.render(context, send, Some(&look.with(fields)), None) {
-            Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
-            Err(why) => self.fail(format!("sequence.send can't be sent: {why}"), Remedy::Retry),
+        let is_hole =
+            |placeholder: &Placeholder| matches!(placeholder, Placeholder::HoleFrom | Placeholder::HoleTo);
+        let names_them = send.placeholders().any(|(placeholder, _)| is_hole(placeholder));
+        for hole in holes.take(if names_them { usize::MAX } else { 1 }) {
+            match self.render(context, send, Some(&look.with(fields)), Given::Hole(hole)) {
+                Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
+                Err(why) => return self.fail(format!("sequence.send can't be sent: {why}"), Remedy::Retry),
+            }
         }
+    }
+
+    /// A snapshot sets the count: what is missing before it is in it. But not what this connection has begun beyond it
+    /// and another one is still to say.
+    fn begin_count(&mut self, context: &mut Context<'_>, key: &str, number: u64) {
+        self.counts.snapshot(key, number);
+        if self.joins.get(key).is_some_and(|first| first.saturating_sub(1) <= number) {
+            self.joins.remove(key);
+        }
+        context.memory.counts().snapshot(key, number);
     }
 
     /// Goes on from what was heard before this connection, and says what is missing in between. Where
@@ -50,16 +77,16 @@ impl Session {
         &mut self,
         context: &mut Context<'_>,
         key: &str,
-        number: u64,
+        numbers: Numbers,
         is_first: bool,
     ) -> Option<Missing> {
         let is_alone = context.memory.sessions() <= 1;
         let mut counts = context.memory.counts();
         if is_first && !is_alone && self.counts.has(key) {
-            self.joins.insert(key.to_owned(), number);
+            self.joins.insert(key.to_owned(), numbers.first);
         }
         let Some(first) = self.joins.get(key).copied() else {
-            return counts.next(key, number).filter(|_| is_first);
+            return counts.next(key, numbers).filter(|_| is_first);
         };
         let last = counts.last(key);
         let has_met = last.is_none_or(|last| last >= first.saturating_sub(1));
@@ -67,7 +94,21 @@ impl Session {
             return None;
         }
         self.joins.remove(key);
-        counts.next(key, number);
+        counts.next(key, numbers);
         last.filter(|_| !has_met).map(|last| (last + 1, first - 1))
     }
+}
+
+/// The number of a snapshot, and what is counted with it.
+fn snapshot<'l>(first: &FirstRule, look: &'l Look<'_>) -> Option<(&'l str, u64)> {
+    let number = look.get(first.number).and_then(number)?;
+    let key = first.per.and_then(|per| look.get(per)).unwrap_or_default();
+    first.matcher.matches(look).then_some((key, number))
+}
+
+/// The numbers that a message stands for.
+fn numbers(sequence: &SequenceRule, look: &Look<'_>) -> Option<Numbers> {
+    let last = look.get(sequence.number).and_then(number)?;
+    let begins = sequence.span.and_then(|(slot, more)| look.get(slot).and_then(number)?.checked_add(more));
+    Some(Numbers { first: begins.unwrap_or(last), last })
 }

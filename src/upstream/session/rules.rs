@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{
         DelayFrom, Expression, HeartbeatKind, IdleFrom, IntervalFrom, OnHole, Pattern, Placeholder, Pointer,
-        Reject, Remedy, Say, Subscriptions, Template,
+        Reject, Remedy, Say, Span, Subscriptions, Template,
     },
     hub::AnswerKind,
     upstream::settings::Settings,
@@ -119,8 +119,19 @@ pub(super) struct ReplyRule {
 pub(super) struct SequenceRule {
     pub(super) number: usize,
     pub(super) per: Option<usize>,
+    /// Where the message's numbers begin: the value at this pointer, and so many more.
+    pub(super) span: Option<(usize, u64)>,
     pub(super) on_hole: OnHole,
     pub(super) send: Option<(Template, Fields)>,
+    pub(super) first: Option<FirstRule>,
+}
+
+/// What sets the count.
+#[derive(Debug)]
+pub(super) struct FirstRule {
+    pub(super) matcher: Matcher,
+    pub(super) number: usize,
+    pub(super) per: Option<usize>,
 }
 
 impl Rules {
@@ -154,7 +165,16 @@ impl Rules {
         let sequence = terms.sequence.as_ref().map(|sequence| SequenceRule {
             number: compiler.value(&sequence.pointer),
             per: sequence.per.as_ref().map(|per| compiler.slots.of(per)),
+            span: sequence.span.as_ref().map(|span| match span {
+                Span::From(pointer) => (compiler.slots.of(pointer), 0),
+                Span::Previous(pointer) => (compiler.slots.of(pointer), 1),
+            }),
             on_hole: sequence.on_hole,
+            first: sequence.first.as_ref().map(|first| FirstRule {
+                matcher: compiler.pattern(&first.pattern),
+                number: compiler.slots.of(&first.pointer),
+                per: first.per.as_ref().map(|per| compiler.slots.of(per)),
+            }),
             send: sequence.send.as_ref().map(|send| (compiler.template(send), compiler.fields(send, None))),
         });
         let topics = terms.subscriptions.as_ref().map(|terms| compiler.topics(terms));

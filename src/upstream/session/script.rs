@@ -13,6 +13,7 @@ use super::{
     matcher::Look,
     memory::Captures,
     rules::{NamedValue, Rejection, Rules, StepRule},
+    text::Given,
 };
 use crate::{
     config::{Remedy, Say, format_duration},
@@ -146,7 +147,7 @@ impl Session {
             let step = &rules.steps[at];
             let payload = step.send.as_ref().map(|say| match say {
                 Say::Binary(bytes) => self.as_it_is(bytes),
-                Say::Text(template) => self.render(context, template, None, None),
+                Say::Text(template) => self.render(context, template, None, Given::Nothing),
             });
             match payload {
                 None => {}

@@ -1,11 +1,21 @@
 //! What a session writes: messages from templates, and the server's words for a sentence. Pure.
 
-use super::{Session, context::Context, draft::Draft, matcher::Look};
+use super::{Session, context::Context, draft::Draft, matcher::Look, sequence::Missing};
 use crate::{
     config::{Placeholder, Template, Value},
     hub::Payload,
     upstream::failure::{Failure, clean},
 };
+
+/// What a message may say that only its occasion gives.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Given<'a> {
+    Nothing,
+    /// What a stream's messages carry.
+    Key(&'a str),
+    /// What is missing.
+    Hole(Missing),
+}
 
 impl Session {
     pub(super) fn render(
@@ -13,10 +23,10 @@ impl Session {
         context: &mut Context<'_>,
         template: &Template,
         look: Option<&Look<'_>>,
-        key: Option<&str>,
+        given: Given<'_>,
     ) -> Result<Draft, String> {
         let (mut ids, mut one_uuid) = (Vec::new(), None);
-        let rendered = template.render_at(|placeholder, at| match (placeholder, key) {
+        let rendered = template.render_at(|placeholder, at| match (placeholder, given) {
             // it is given when the message goes out
             (Placeholder::NextId, _) => {
                 ids.push(at);
@@ -27,7 +37,9 @@ impl Session {
                 let uuid = one_uuid.get_or_insert_with(|| context.uuid());
                 Ok(Value::Text(uuid.clone()))
             }
-            (Placeholder::Key, Some(key)) => Ok(Value::Json(key.to_owned())),
+            (Placeholder::Key, Given::Key(key)) => Ok(Value::Json(key.to_owned())),
+            (Placeholder::HoleFrom, Given::Hole((from, _))) => Ok(Value::Json(from.to_string())),
+            (Placeholder::HoleTo, Given::Hole((_, to))) => Ok(Value::Json(to.to_string())),
             (placeholder, _) => self.value(context, placeholder, look),
         });
         let text = rendered.map_err(|error| error.to_string())?;
@@ -69,6 +81,7 @@ impl Session {
                 Ok(Value::Text(self.connection_id.get_or_insert_with(|| context.uuid()).clone()))
             }
             Placeholder::NextId => Ok(Value::Json(self.take_id().to_string())),
+            Placeholder::HoleFrom | Placeholder::HoleTo => Err("goes in sequence.send only".to_owned()),
             Placeholder::Key => Err("goes in requests.stream.cancel only".to_owned()),
             Placeholder::Topic(_)
             | Placeholder::Topics

@@ -43,7 +43,7 @@ fn upstream_urls() {
         ),
         (
             "\"ws://${foo:X}\"",
-            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, derived, capture, last, field and topic, and without a name now_ms, now_s, uuid, connection_id, next_id, topic, topics, payload, key and subscribed_id",
+            "upstream.url can't be read: `${foo:X}` is of an unknown kind: the kinds are credential, env, file, command, var, derived, capture, last, field, topic and hole, and without a name now_ms, now_s, uuid, connection_id, next_id, topic, topics, payload, key and subscribed_id",
         ),
         ("7", "upstream.url is an integer: write text in quotes, or a list of texts"),
         ("[\"ws://a\", 7]", "upstream.url[1] is an integer: write text in quotes"),

@@ -83,3 +83,127 @@ fn a_hole_may_be_answered_with_values_of_the_message_that_showed_it() {
     assert_eq!(effects, [Effect::Send(answer, Purpose::Reply)]);
     assert_eq!(bench.hears(r#"{"n":5,"s":"a"}"#), []);
 }
+
+#[test]
+fn a_snapshot_sets_the_count_for_its_key() {
+    let hole = |from, to, per: &str| Hole { from, to, per: Some(format!("\"{per}\"")) };
+    // Binance: an event's `U` and `u`, and a snapshot that is an answer, whose id says of which symbol
+    let mut bench = Bench::ready(
+        "[sequence]\npointer = \"/u\"\nfrom = \"/U\"\nper = \"/s\"\n\
+         first = { match = { \"/result/lastUpdateId\" = { exists = true } }, pointer = \"/result/lastUpdateId\", per = \"/id\" }",
+    );
+    for (message, holes) in [
+        (r#"{"s":"A","U":157,"u":160}"#, vec![]),
+        (r#"{"s":"B","U":1,"u":5}"#, vec![]),
+        (r#"{"s":"A","U":164,"u":165}"#, vec![hole(161, 163, "A")]),
+        // older than what was seen, and of the other one
+        (r#"{"id":"A","result":{"lastUpdateId":162}}"#, vec![]),
+        (r#"{"s":"A","U":166,"u":166}"#, vec![]),
+        (r#"{"id":"B","result":{"lastUpdateId":12}}"#, vec![]),
+        (r#"{"s":"B","U":10,"u":13}"#, vec![]),
+        (r#"{"s":"B","U":15,"u":15}"#, vec![hole(14, 14, "B")]),
+        (r#"{"id":"C","result":{"lastUpdateId":7}}"#, vec![]),
+        (r#"{"s":"C","U":9,"u":9}"#, vec![hole(8, 8, "C")]),
+        // what has no number is no snapshot, and none of these is counted for another key
+        (r#"{"id":"C","result":{"lastUpdateId":null}}"#, vec![]),
+        (r#"{"id":"C","result":{"lastUpdateId":-1}}"#, vec![]),
+        (r#"{"id":"C","result":{"lastUpdateId":1e300}}"#, vec![]),
+        (r#"{"id":"C","result":{"lastUpdateId":"abc"}}"#, vec![]),
+        (r#"{"s":"C","U":10,"u":10}"#, vec![]),
+    ] {
+        assert_eq!(bench.misses(message), holes, "{message}");
+    }
+    // on the next connection what a snapshot has isn't missing, and the others go on
+    bench.again();
+    assert_eq!(bench.misses(r#"{"id":"A","result":{"lastUpdateId":300}}"#), []);
+    assert_eq!(bench.misses(r#"{"s":"A","U":301,"u":301}"#), []);
+    assert_eq!(bench.misses(r#"{"s":"B","U":17,"u":17}"#), [hole(16, 16, "B")]);
+}
+
+#[test]
+fn a_snapshot_is_a_message_that_has_the_number_where_others_have_it() {
+    // OKX: `prevSeqId` is -1 in a snapshot
+    let mut bench = Bench::ready(
+        "[sequence]\npointer = \"/seqId\"\nprevious = \"/prevSeqId\"\nfirst.match = { \"/action\" = \"snapshot\" }",
+    );
+    for (message, holes) in [
+        (r#"{"action":"snapshot","prevSeqId":-1,"seqId":10}"#, vec![]),
+        (r#"{"action":"update","prevSeqId":10,"seqId":15}"#, vec![]),
+        (r#"{"action":"update","prevSeqId":15,"seqId":15}"#, vec![]),
+        (r#"{"action":"update","prevSeqId":18,"seqId":30}"#, vec![Hole { from: 16, to: 18, per: None }]),
+        // subscribed anew, and the server's count begins anew
+        (r#"{"action":"snapshot","prevSeqId":-1,"seqId":90}"#, vec![]),
+        (r#"{"action":"update","prevSeqId":90,"seqId":91}"#, vec![]),
+        (r#"{"action":"snapshot","prevSeqId":-1,"seqId":3}"#, vec![]),
+        (r#"{"action":"update","prevSeqId":3,"seqId":5}"#, vec![]),
+    ] {
+        assert_eq!(bench.misses(message), holes, "{message}");
+    }
+}
+
+#[test]
+fn a_hole_is_asked_for_by_its_numbers_and_what_comes_of_it_is_no_new_beginning() {
+    let send = r#"{"op":"resend","of":${field:/s},"from":${hole:from},"to":"${hole:to}"}"#;
+    let mut bench =
+        Bench::ready(&format!("sequence = {{ pointer = \"/n\", per = \"/s\", send = '{send}' }}"));
+    bench.hears(r#"{"n":1,"s":"a"}"#);
+    let asked =
+        |from: u64, to: u64| reply(&format!(r#"{{"op":"resend","of":"a","from":{from},"to":"{to}"}}"#));
+    assert_eq!(bench.hears(r#"{"n":4,"s":"a"}"#), [asked(2, 3)]);
+    // one more while the first is asked for
+    assert_eq!(bench.hears(r#"{"n":9,"s":"a"}"#), [asked(5, 8)]);
+    assert_eq!(bench.session.take_holes().len(), 2);
+    for late in [2, 3, 5, 3, 6, 7, 8] {
+        assert_eq!(bench.misses(&format!(r#"{{"n":{late},"s":"a"}}"#)), [], "{late}");
+    }
+    assert_eq!(bench.misses(r#"{"n":10,"s":"a"}"#), []);
+    // the next connection lacks some as well
+    bench.again();
+    assert_eq!(bench.hears(r#"{"n":12,"s":"a"}"#), [asked(11, 11)]);
+}
+
+#[test]
+fn two_holes_that_show_at_once_are_both_asked_for() {
+    let send = "again ${hole:from}-${hole:to}";
+    let mut bench = Bench::ready(&format!("sequence = {{ pointer = \"/n\", send = '{send}' }}"));
+    bench.hears(r#"{"n":5}"#);
+    let new = Session::new(Rc::clone(&bench.rules), secrets(), bench.now, bench.now + S);
+    let old = std::mem::replace(&mut bench.session, new);
+    bench.with(|session, context| session.start(context));
+    assert_eq!(bench.misses(r#"{"n":9}"#), [], "the old one may still say them");
+    drop(old);
+    assert_eq!(bench.hears(r#"{"n":12}"#), [reply("again 6-8"), reply("again 10-11")]);
+}
+
+#[test]
+fn a_snapshot_on_the_connection_that_takes_over_is_told_no_hole_by_the_other() {
+    let text = "[sequence]\npointer = \"/n\"\nfirst = { match = { \"/t\" = \"snapshot\" } }";
+    for (snapshot, then, holes) in [
+        (r#"{"t":"snapshot","n":8}"#, r#"{"n":9}"#, vec![]),
+        (r#"{"t":"snapshot","n":8}"#, r#"{"n":10}"#, vec![Hole { from: 9, to: 9, per: None }]),
+        // behind the old one, which has said more
+        (r#"{"t":"snapshot","n":4}"#, r#"{"n":5}"#, vec![]),
+    ] {
+        let mut bench = Bench::ready(text);
+        bench.hears(r#"{"n":5}"#);
+        let new = Session::new(Rc::clone(&bench.rules), secrets(), bench.now, bench.now + S);
+        let mut old = std::mem::replace(&mut bench.session, new);
+        bench.with(|session, context| session.start(context));
+        assert_eq!(bench.misses(snapshot), []);
+        std::mem::swap(&mut old, &mut bench.session);
+        assert_eq!(bench.misses(r#"{"n":6}"#), [], "the old one goes on by its own count");
+        std::mem::swap(&mut old, &mut bench.session);
+        drop(old);
+        assert_eq!(bench.misses(then), holes, "{snapshot} {then}");
+    }
+    // what is missing before the new one's first message, and isn't in its snapshot
+    let mut bench = Bench::ready(text);
+    bench.hears(r#"{"n":5}"#);
+    let new = Session::new(Rc::clone(&bench.rules), secrets(), bench.now, bench.now + S);
+    let old = std::mem::replace(&mut bench.session, new);
+    bench.with(|session, context| session.start(context));
+    assert_eq!(bench.misses(r#"{"n":9}"#), []);
+    assert_eq!(bench.misses(r#"{"t":"snapshot","n":7}"#), []);
+    drop(old);
+    assert_eq!(bench.misses(r#"{"n":10}"#), [Hole { from: 8, to: 8, per: None }]);
+}
