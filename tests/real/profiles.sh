@@ -20,11 +20,11 @@ here=$PWD project=$(cd ../.. && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 servers=(nats mqtt chrome-devtools)
-servers+=(zwave-js socketio)
+servers+=(zwave-js socketio actioncable)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
 for tool in python3 openssl curl node npm nats-server mosquitto mosquitto_passwd mosquitto_pub chromium nginx epmd \
-    rabbitmq-server prosody; do
+    rabbitmq-server prosody puma; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done
 python3 -m pip --version >/dev/null || die "pip is missing; see --help"

@@ -2,9 +2,9 @@
 # socket.io: events with their names as topics, pings of its own, and a session that ends before its connection. Sourced
 # by ../profiles.sh.
 
-: "${here:?}" "${work:?}" "${cache:?}"
+: "${here:?}" "${work:?}" "${cache:?}" "${day:?}"
 socketio=$cache/socket.io-4.8.4
-installed "socket.io 4.8.4" "$socketio" npm_packages 2026-11-01 socket.io@4.8.4
+installed "socket.io 4.8.4" "$socketio" npm_packages "$day" socket.io@4.8.4
 read -r port < <(free_ports 1)
 start_socketio() {
     start socketio node "$here/profiles/socketio.mjs" "$socketio" "$port"

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Z-Wave JS: its real driver and server, over a stick and a lamp that are mocked. Sourced by ../profiles.sh.
 
-: "${here:?}" "${work:?}" "${cache:?}" "${binary:?}" "${socket:?}"
+: "${here:?}" "${work:?}" "${cache:?}" "${day:?}" "${binary:?}" "${socket:?}"
 zwave=$cache/zwave-js-15.29.0
-installed "Z-Wave JS 15.29.0 with its server 3.10.2" "$zwave" npm_packages 2026-11-01 zwave-js@15.29.0 \
+installed "Z-Wave JS 15.29.0 with its server 3.10.2" "$zwave" npm_packages "$day" zwave-js@15.29.0 \
     @zwave-js/server@3.10.2
 read -r port < <(free_ports 1)
 mkdir "$work/zwave"
