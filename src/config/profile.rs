@@ -31,6 +31,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("obs-websocket", include_str!("../../config/profiles/obs-websocket.toml")),
     ("ocpp", include_str!("../../config/profiles/ocpp.toml")),
     ("okx", include_str!("../../config/profiles/okx.toml")),
+    ("openai-realtime", include_str!("../../config/profiles/openai-realtime.toml")),
     ("phoenix", include_str!("../../config/profiles/phoenix.toml")),
     ("signalk", include_str!("../../config/profiles/signalk.toml")),
     ("slack", include_str!("../../config/profiles/slack.toml")),

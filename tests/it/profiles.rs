@@ -17,6 +17,7 @@ mod kraken;
 mod obs_websocket;
 mod ocpp;
 mod okx;
+mod openai_realtime;
 mod phoenix;
 mod play;
 mod requests;

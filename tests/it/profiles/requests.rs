@@ -174,6 +174,19 @@ fn home_assistant() {
 }
 
 #[test]
+fn obs_websocket() {
+    plays(&Case {
+        profile: "obs-websocket",
+        stage: simulators::obs_websocket::open(),
+        path: "/",
+        user: &format!("[vars]\npassword = \"{}\"\n", simulators::obs_websocket::PASSWORD),
+        ask: json!({"op": 6, "d": {"requestType": "GetVersion", "requestId": "mine"}}),
+        id: "/d/requestId",
+        wrong: Some(json!({"op": 6, "d": {"requestType": "Fly", "requestId": "mine"}})),
+    });
+}
+
+#[test]
 fn ocpp() {
     use base64::{Engine, prelude::BASE64_STANDARD};
     use simulators::ocpp::{IDENTITY, KEY, Settings, open};

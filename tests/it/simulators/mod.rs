@@ -15,6 +15,7 @@ pub mod kraken;
 pub mod obs_websocket;
 pub mod ocpp;
 pub mod okx;
+pub mod openai_realtime;
 pub mod phoenix;
 pub mod signalk;
 pub mod signed;
