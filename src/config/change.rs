@@ -70,6 +70,7 @@ section!(UPSTREAM, upstream, Upstream {
     subprotocols: "upstream.subprotocols" Connection,
     connect_timeout: "upstream.connect_timeout" Nothing,
     max_message: "upstream.max_message" Connection,
+    split: "upstream.split" Connection,
     headers: "upstream.headers" Connection,
     proxy: "upstream.proxy" Connection,
     tls: "upstream.tls" Connection,

@@ -34,6 +34,7 @@ mod quotas;
 mod reader;
 mod reload;
 mod request;
+mod seldom;
 mod send;
 mod shared_topics;
 mod staging;
@@ -58,6 +59,7 @@ pub use quotas::{Quota, Quotas};
 pub use reader::Reader;
 pub use reload::{Changes, Reload, ReloadResult};
 pub use request::{Asks, Caller, Cancellation, MayAnswer, NoAnswer, Told};
+pub use seldom::Seldom;
 pub use send::{Fate, Payload, Send, Ticket, Unfit};
 pub use staging::Staging;
 pub use subscriptions::{

@@ -9,12 +9,11 @@ use std::{
 use super::{
     budget::rates::Rates,
     dialogue::rights::{self, Identity, Members},
-    seldom::Seldom,
     socket::{self, Ids, Peer, own_uid},
 };
 use crate::{
     config::{Grant, Listener, Subscriptions, TopicPattern, TopicView, Window},
-    hub::Payload,
+    hub::{Payload, Seldom},
     protocol::{Attach, Code, Op},
 };
 

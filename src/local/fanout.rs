@@ -23,13 +23,12 @@ use super::{
         outgoing::{Outgoing, Seek},
         replies,
     },
-    seldom::Seldom,
     selections::Narrowing,
     sys::watched::Watched,
 };
 use crate::{
     config::{Format, History, MemoryBounds, TopicPattern},
-    hub::{Cursor, Hub, Picked, Reader},
+    hub::{Cursor, Hub, Picked, Reader, Seldom},
     protocol::{Bye, Code, Hello, Line, PublicValues, SERVER, VERSION, status::Totals},
 };
 

@@ -21,13 +21,12 @@ use super::{
     client::ClientReader,
     dialogue::{replies, rights::Identity},
     fanout::{About, Fanout},
-    seldom::Seldom,
     socket::{self, BindError, Bound, Ids, Peer},
     sys::watched::Watched,
 };
 use crate::{
     config::{self, Format},
-    hub::{Hub, Origin},
+    hub::{Hub, Origin, Seldom},
     protocol::Code,
 };
 

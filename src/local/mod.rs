@@ -14,7 +14,6 @@ pub(crate) mod fuzzing;
 mod latest;
 mod linger;
 mod listener;
-mod seldom;
 mod selections;
 mod socket;
 mod status;

@@ -15,8 +15,9 @@ use super::{
     websocket::{Batch, Connection, ConnectionEnd, Listen},
     wire::track::Track,
 };
-use crate::hub::{Command, Commands, LinkState, Publisher, now_us};
+use crate::hub::{Command, Commands, LinkState, Publisher, Seldom, now_us};
 
+mod apart;
 pub(super) mod backlog;
 mod commands;
 mod exchange;
@@ -66,6 +67,7 @@ pub(super) fn run(
         settings: Some(settings),
         dial,
         seats: [Seat::default(), Seat::default()],
+        too_many: Seldom::default(),
         turn: Slot::A,
         ended: None,
         patience: PATIENCE_BATCHES,
@@ -84,6 +86,7 @@ struct Link<D> {
     legacy: Legacy,
     backlog: Backlog,
     seats: [Seat; 2],
+    too_many: Seldom,
     /// The seat that is looked at first, so that neither keeps the other from being read.
     turn: Slot,
     ended: Option<Exit>,
@@ -145,8 +148,8 @@ impl<D: Dial + 'static> Link<D> {
         self.turn = self.turn.other();
         let ready = self.hub.is_ready();
         let deadline = self.deadline();
-        let Link { hub, commands, settings, machine, backlog, seats, turn, .. } = self;
-        let mut common = Common { hub, machine, backlog };
+        let Link { hub, commands, settings, machine, backlog, seats, too_many, turn, .. } = self;
+        let mut common = Common { hub, machine, backlog, too_many };
         tokio::select! {
             biased;
             event = poll_fn(|cx| poll_seats(cx, seats, *turn, &mut common)) => event,
@@ -163,7 +166,8 @@ impl<D: Dial + 'static> Link<D> {
             Event::Batch(slot, batch) => self.take_batch(slot, batch),
             Event::Attempt(slot, attempted) => match *attempted {
                 Ok(Attempted { connection, subprotocol, secrets, place }) => {
-                    self.seats[slot.index()].connection = Some(connection);
+                    let split = self.present.upstream.split.as_ref();
+                    self.seats[slot.index()].sit(connection, split);
                     self.machine.handle(
                         now(),
                         Input::Connected { slot, reached: Reached { subprotocol, place }, secrets },
@@ -191,7 +195,7 @@ impl<D: Dial + 'static> Link<D> {
                 self.machine.handle(now, Input::Closing { slot, failure })
             }
             Some(ConnectionEnd::Gone(failure)) => {
-                self.seats[slot.index()].connection = None;
+                self.seats[slot.index()].leave();
                 self.machine.handle(now, Input::Ended { slot, failure });
             }
             None => {}
@@ -225,7 +229,7 @@ impl<D: Dial + 'static> Link<D> {
         for slot in Slot::ALL {
             let seat = &mut self.seats[slot.index()];
             if seat.stall_deadline().is_some_and(|at| at <= now) {
-                seat.connection = None;
+                seat.leave();
                 self.machine.handle(now, Input::Ended { slot, failure: Connection::stalled() });
             }
         }
@@ -256,7 +260,7 @@ impl<D: Dial + 'static> Link<D> {
                         connection.close(code, reason);
                     }
                 }
-                Action::Drop { slot } => self.seats[slot.index()].connection = None,
+                Action::Drop { slot } => self.seats[slot.index()].leave(),
                 Action::Finish(ended) => self.ended = Some(ended),
             }
         }
@@ -332,6 +336,7 @@ struct Common<'a> {
     hub: &'a Publisher,
     machine: &'a mut Machine,
     backlog: &'a mut Backlog,
+    too_many: &'a Seldom,
 }
 
 /// Reads from and writes to all connections, and goes on with all attempts.
@@ -349,25 +354,35 @@ fn poll_seats(
             if let Poll::Ready(outcome) = seat.poll_attempt(cx) {
                 return Poll::Ready(Event::Attempt(slot, Box::new(outcome)));
             }
-            let Some(connection) = &mut seat.connection else { continue };
-            let was_unwritten = connection.has_unwritten();
-            let had_deadline = connection.stall_deadline().is_some();
-            let Common { hub, machine, backlog } = common;
-            let mut exchange = LinkExchange {
-                slot,
-                hub,
-                machine,
-                backlog,
-                held,
-                moved_topics: false,
-                time_us: None,
-                told: 0,
-            };
+            let Common { hub, machine, backlog, too_many } = common;
             let listen = match (seat.paused, hub.is_ready()) {
                 (false, _) => Listen::Yes,
                 (true, true) => Listen::AfterWriting,
                 (true, false) => Listen::No,
             };
+            let goes_on = seat.goes_on(listen);
+            let Some(connection) = &mut seat.connection else { continue };
+            let was_unwritten = connection.has_unwritten();
+            let had_deadline = connection.stall_deadline().is_some();
+            let mut exchange = LinkExchange {
+                slot,
+                hub,
+                machine,
+                backlog,
+                apart: &mut seat.apart,
+                too_many,
+                held,
+                moved_topics: false,
+                time_us: None,
+                told: 0,
+            };
+            exchange.apart.begin();
+            if goes_on && exchange.go_on() {
+                // it is written to all the same
+                let _ = connection.poll(cx, now(), Listen::No, &mut exchange);
+                let batch = Batch { messages: true, full: true, heavy: true, ..Batch::default() };
+                return Poll::Ready(Event::Batch(slot, batch));
+            }
             if let Poll::Ready(batch) = connection.poll(cx, now(), listen, &mut exchange) {
                 return Poll::Ready(Event::Batch(slot, batch));
             }
@@ -376,6 +391,9 @@ fn poll_seats(
             }
             // what waited for this connection's writing, or its reading for its writing
             is_released |= was_unwritten && !connection.has_unwritten();
+            if listen == Listen::AfterWriting && seat.apart.has_rest() && connection.is_broken() {
+                return Poll::Ready(Event::Round);
+            }
             if seat.paused && common.hub.is_ready() && !common.machine.is_choked(slot) {
                 return Poll::Ready(Event::Round);
             }

@@ -34,6 +34,7 @@ pub(super) mod requests;
 mod rules;
 mod script;
 pub(super) mod sequence;
+pub(super) mod split;
 mod spot;
 mod text;
 mod topics;

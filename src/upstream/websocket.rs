@@ -41,11 +41,11 @@ mod tests;
 
 /// A batch ends after so many bytes of lines, so that a client's socket takes them all at once (the
 /// kernel's default is about 208 KiB),
-const BATCH_BYTES: usize = 160 << 10;
+pub(super) const BATCH_BYTES: usize = 160 << 10;
 /// of which a message's envelope is about so many,
-const ENVELOPE_BYTES: usize = 70;
+pub(super) const ENVELOPE_BYTES: usize = 70;
 /// or after so many frames,
-const BATCH_FRAMES: usize = 1024;
+pub(super) const BATCH_FRAMES: usize = 1024;
 /// or when so much was read, whatever it is.
 const BATCH_READ: usize = 2 << 20;
 /// A batch that has come to so many bytes was a lot of work: others get their turn before the next.
@@ -71,6 +71,10 @@ pub(super) trait Exchange {
     /// The bytes of lines that came of the frame beside its own.
     fn beside(&mut self) -> usize {
         0
+    }
+    /// What came in isn't all taken yet: nothing more may be read before.
+    fn is_full(&self) -> bool {
+        false
     }
     /// The next send to write, if there is one.
     fn next_send(&mut self) -> Option<Send>;
@@ -158,6 +162,7 @@ impl Connection {
             // what came in before the writing failed counts
             batch = self.poll_batch(cx, exchange);
             if batch.is_pending()
+                && !exchange.is_full()
                 && let Some(failure) = self.broken.take()
             {
                 let end = Some(Box::new(ConnectionEnd::Gone(failure)));
@@ -175,6 +180,11 @@ impl Connection {
     /// Whether messages that it was given aren't all with the kernel yet.
     pub(super) fn has_unwritten(&self) -> bool {
         self.outbound.has_unwritten()
+    }
+
+    /// Whether writing has failed, so that nothing more goes out. What has come in still counts.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
     }
 
     /// Begins the closing handshake as soon as the exchange has no more to send.
@@ -209,6 +219,7 @@ impl Connection {
             && bytes < BATCH_BYTES
             && read < BATCH_READ
             && !self.outbound.is_full_of_pongs()
+            && !exchange.is_full()
         {
             if !self.closing.listens() {
                 end = self.poll_discard(cx);

@@ -50,6 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "hub",
             "upstream/settings",
+            "upstream/session",
             "upstream/machine",
             "upstream/wire",
             "upstream/websocket",

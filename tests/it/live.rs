@@ -113,6 +113,26 @@ fn text(socket: &mut WebSocket<impl std::io::Read + std::io::Write>) -> String {
     }
 }
 
+#[test]
+fn a_list_is_told_by_its_elements() {
+    let server = serve(|socket| {
+        socket.send(Message::text(r#"[{"type":"news"},{"type":"hello","id":7},{"type":"more"}]"#)).unwrap();
+        let heard = text(socket);
+        closed(socket);
+        heard
+    });
+    let config = format!(
+        "[upstream]\nurl = \"ws://127.0.0.1:{}/\"\nsplit = true\n[heartbeat]\nkind = \"off\"\n\
+         [[script.step]]\nname = \"hello\"\nexpect = {{ \"/type\" = \"hello\" }}\ncapture = {{ id = \"/id\" }}\n\
+         [[script.step]]\nname = \"join\"\nsend = 'join ${{capture:id}}'",
+        server.port
+    );
+    let done = check_config(&config, &[]);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    assert_eq!(server.ended(), "join 7");
+    assert!(!done.out.contains("[{"), "{}", done.out);
+}
+
 /// Plays a server that takes the login, and returns what came in and how it was closed.
 fn play(socket: &mut WebSocket<impl std::io::Read + std::io::Write>) -> (Vec<String>, Option<u16>) {
     let mut heard = vec![text(socket)];

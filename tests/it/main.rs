@@ -18,6 +18,7 @@ mod examples;
 mod kept;
 mod latest;
 mod link;
+mod lists;
 mod live;
 mod memory;
 mod names;

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
-    config::{Config, Environment, Placeholder, Problem, Say, Template, Upstream, sounds_secret},
+    config::{
+        Config, Environment, Placeholder, Problem, Say, Template, Upstream, array_index, sounds_secret,
+    },
     service,
 };
 
@@ -23,6 +25,7 @@ pub(super) fn warnings(config: &Config, file: Option<&Path>, environment: &Envir
     );
     all.extend(open_listeners(config));
     all.extend(topics_without_names(config));
+    all.extend(answers_taken_apart(config));
     all.extend(missing_values(config, environment));
     all.extend(readable_files(config));
     all.extend(
@@ -43,6 +46,17 @@ fn open_listeners(config: &Config) -> impl Iterator<Item = String> {
             listener.mode
         )
     })
+}
+
+/// Answers that are lists, where lists are taken apart.
+fn answers_taken_apart(config: &Config) -> Option<String> {
+    let is_whole = config.upstream.split.as_ref().is_some_and(|split| split.tokens().is_empty());
+    let id = &config.terms.requests.as_ref().filter(|_| is_whole)?.answer_id;
+    array_index(id.tokens().first()?)?;
+    Some(format!(
+        "an answer is a list, with its id at {id}, and upstream.split takes lists apart before anything finds it there: \
+         take upstream.split out, or write a pointer"
+    ))
 }
 
 /// Listeners that let through some topics, where no message has one.
@@ -216,6 +230,22 @@ rights = ["receive"]
         assert_eq!(told("[topics]\npointer = \"/s\""), [""; 0]);
         let by_id = "[topics]\nsubscribe = '[${topic},${next_id}]'\nid_topic = \"/1\"";
         assert_eq!(told(by_id), [""; 0]);
+    }
+
+    #[test]
+    fn answers_that_are_taken_apart_are_told() {
+        let told = |split: &str, id: &str| {
+            let text = format!("upstream.url = \"ws://a\"\nupstream.split = {split}\nrequests.id = \"{id}\"");
+            warnings(&config(&text), None, &Environment::fixed([]))
+        };
+        let [sentence] = &told("true", "/1")[..] else { panic!("{:?}", told("true", "/1")) };
+        assert!(
+            sentence.starts_with("an answer is a list, with its id at /1, and upstream.split"),
+            "{sentence}"
+        );
+        for (split, id) in [("true", "/id"), ("\"/d\"", "/1"), ("false", "/1")] {
+            assert_eq!(told(split, id), [] as [String; 0], "{split} {id}");
+        }
     }
 
     #[test]

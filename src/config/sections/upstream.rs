@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::{command::UrlCommand, compression::Compression, hosts::HostPattern, proxy::Proxy, tls::Tls};
 use crate::config::{
     language::{
         names::{Names, Use},
         placeholder::Placeholder,
+        pointer::Pointer,
         template::Template,
     },
     reader::{
         Item, Section,
         url::{check_url, safe_url},
-        values::quoted,
+        values::{kind, quoted},
     },
 };
 
@@ -52,6 +55,10 @@ pub struct Upstream {
     /// `max_message`: the largest inbound message in bytes; a larger one closes the connection with
     /// 1009. 1 KiB to 512 MiB. Default 16 MiB.
     pub max_message: usize,
+    /// `split`: where messages have a list whose elements are messages of their own to all that follows; `true` where
+    /// the message itself is the list. What has no such list, an empty one, or one of over 100,000 elements stays as
+    /// it is. None (`false`) by default.
+    pub split: Option<Pointer>,
     /// `headers`: sent with the upgrade request, in the file's order.
     pub headers: Vec<(String, Template)>,
     /// `proxy`: the way to the server. Default: as the environment says.
@@ -77,6 +84,7 @@ impl Upstream {
             subprotocols: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             max_message: 16 << 20,
+            split: None,
             headers: Vec::new(),
             proxy: Proxy::default(),
             tls: Tls::default(),
@@ -109,6 +117,7 @@ impl Upstream {
             subprotocols: read_subprotocols(&section, names),
             connect_timeout: section.duration("connect_timeout", timeouts).unwrap_or(default.connect_timeout),
             max_message: section.size("max_message", 1 << 10..=512 << 20).unwrap_or(default.max_message),
+            split: read_split(&section),
             headers: read_headers(section.section("headers"), names),
             proxy: Proxy::read(&section, names),
             tls: Tls::read(section.section("tls")),
@@ -218,6 +227,31 @@ fn read_subprotocols(section: &Section<'_>, names: &Names) -> Vec<Template> {
         }
     }
     subprotocols
+}
+
+fn read_split(section: &Section<'_>) -> Option<Pointer> {
+    let item = section.item("split")?;
+    let text = match item.value {
+        DeValue::Boolean(false) => return None,
+        DeValue::Boolean(true) => "",
+        DeValue::String(text) => text,
+        other => {
+            item.problem(format_args!(
+                "is {}: write true where messages are lists, or a pointer to the list in them, such as \"/data\"",
+                kind(other)
+            ));
+            return None;
+        }
+    };
+    let pointer = Pointer::parse(text).map_err(|why| item.problem(why)).ok()?;
+    if text == "/" {
+        item.problem(
+            "is the member with an empty name (RFC 6901): write true where the message itself is the list",
+        );
+    } else if pointer.at_any().is_some() {
+        item.problem("has a `*` in it, but it is one list that is taken apart: write where that is");
+    }
+    Some(pointer)
 }
 
 fn read_headers(section: Section<'_>, names: &Names) -> Vec<(String, Template)> {

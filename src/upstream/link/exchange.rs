@@ -1,12 +1,13 @@
 //! What a connection reads from and writes to: the hub, the machine and the sends that wait.
 
 use super::{
+    apart::{Apart, Part},
     backlog::Backlog,
     news::{declare, tell},
     now,
 };
 use crate::{
-    hub::{Data, Fate, MessageTopic, Publisher, Send, now_us},
+    hub::{Data, Fate, MessageTopic, Publisher, Seldom, Send, now_us},
     upstream::{
         machine::{Input, Machine, Slot},
         websocket::{Exchange, Frame},
@@ -19,6 +20,10 @@ pub(super) struct LinkExchange<'a> {
     pub(super) hub: &'a Publisher,
     pub(super) machine: &'a mut Machine,
     pub(super) backlog: &'a mut Backlog,
+    /// What its messages are taken apart into.
+    pub(super) apart: &'a mut Apart,
+    /// When it was last said that one has too many parts.
+    pub(super) too_many: &'a Seldom,
     /// Clients' sends wait until the other connection has written what it was given: they keep their
     /// order.
     pub(super) held: bool,
@@ -35,10 +40,10 @@ impl Exchange for LinkExchange<'_> {
         match frame {
             Frame::Data(data) => {
                 let time_us = *self.time_us.get_or_insert_with(now_us);
-                if !self.machine.wants_messages(self.slot) {
-                    return self.hub.publish(time_us, data, &MessageTopic::None);
+                if self.apart.is_on() {
+                    return self.take_apart(Part { data, time_us });
                 }
-                self.heard(time_us, data);
+                self.take(Part { data, time_us });
             }
             Frame::Ping => self.machine.sent(now(), 1), // its pong
             Frame::Pong(payload) => {
@@ -50,6 +55,10 @@ impl Exchange for LinkExchange<'_> {
 
     fn beside(&mut self) -> usize {
         std::mem::take(&mut self.told)
+    }
+
+    fn is_full(&self) -> bool {
+        self.apart.has_rest()
     }
 
     fn next_send(&mut self) -> Option<Send> {
@@ -97,6 +106,37 @@ impl LinkExchange<'_> {
                 return Some(send);
             }
         }
+    }
+
+    #[inline]
+    fn take(&mut self, Part { data, time_us }: Part<'_>) {
+        if !self.machine.wants_messages(self.slot) {
+            return self.hub.publish(time_us, data, &MessageTopic::None);
+        }
+        self.heard(time_us, data);
+    }
+
+    /// A message that may be a list.
+    #[inline(never)]
+    fn take_apart(&mut self, whole: Part<'_>) {
+        let mut apart = std::mem::take(self.apart);
+        match apart.take(whole, |part| self.take(part)) {
+            Ok(beside) => self.told += beside,
+            Err(why) => {
+                if let Some(more) = self.too_many.due() {
+                    tracing::warn!(more, "{why}");
+                }
+            }
+        }
+        *self.apart = apart;
+    }
+
+    /// Goes on with a message that is being taken apart. False where there is none.
+    pub(super) fn go_on(&mut self) -> bool {
+        let mut apart = std::mem::take(self.apart);
+        let has_gone_on = apart.go_on(|part| self.take(part));
+        *self.apart = apart;
+        has_gone_on
     }
 
     /// A message that the machine wants to hear first. Not inlined: the others needn't make room for it.

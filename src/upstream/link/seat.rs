@@ -6,19 +6,47 @@ use std::{
     time::Instant,
 };
 
-use crate::upstream::{attempt::AttemptResult, websocket::Connection};
+use super::apart::Apart;
+use crate::{
+    config::Pointer,
+    upstream::{
+        attempt::AttemptResult,
+        websocket::{Connection, Listen},
+    },
+};
 
 /// One of the two places.
 #[derive(Default)]
 pub(super) struct Seat {
     pub(super) attempt: Option<Pin<Box<dyn Future<Output = AttemptResult>>>>,
     pub(super) connection: Option<Box<Connection>>,
+    /// What its messages are taken apart into.
+    pub(super) apart: Apart,
     /// Nothing is read from the connection, since the hub isn't ready for more, or since too much
     /// waits to be said.
     pub(super) paused: bool,
 }
 
 impl Seat {
+    /// Takes a connection, whose messages are taken apart by the list at a pointer, if there is one.
+    pub(super) fn sit(&mut self, connection: Box<Connection>, split: Option<&Pointer>) {
+        self.connection = Some(connection);
+        self.apart = Apart::new(split);
+    }
+
+    /// Drops the connection, with what is left of its last message.
+    pub(super) fn leave(&mut self) {
+        self.connection = None;
+        self.apart = Apart::default();
+    }
+
+    /// Whether a message is to be gone on with now, by how the connection is listened to. Where it can't be written to
+    /// any more, what waits to be said is no reason to wait.
+    pub(super) fn goes_on(&self, listen: Listen) -> bool {
+        let is_broken = self.connection.as_ref().is_some_and(|connection| connection.is_broken());
+        self.apart.has_rest() && (listen == Listen::Yes || is_broken && listen == Listen::AfterWriting)
+    }
+
     /// Whether the connection has sends that aren't all with the kernel yet.
     pub(super) fn has_unwritten(&self) -> bool {
         self.connection.as_ref().is_some_and(|connection| connection.has_unwritten())

@@ -28,6 +28,7 @@ use crate::{
 mod closing;
 mod flood;
 mod limits;
+mod lists;
 mod lives;
 mod much;
 mod rig;

@@ -11,10 +11,11 @@ use tokio::time;
 
 use super::{Part, Timeline, now};
 use crate::{
-    hub::{Send, now_us},
+    hub::{Data, Send, now_us},
     upstream::{
         attempt::Attempted,
         machine::{Reached, Told, Trial, TrialAction},
+        session::split::{Parted, Split, as_message, text_of},
         settings::Settings,
         websocket::{Batch, Connection, ConnectionEnd, Exchange, Frame, Listen},
         wire::found::{Found, StepReport},
@@ -35,7 +36,8 @@ pub(super) async fn talk(
     timeline.borrow_mut().done(now());
     let (reached, seed) = (Reached { subprotocol, place }, fastrand::u64(..));
     let trial = Trial::begin(settings, reached, secrets, until, seed, now(), now_us() / 1_000);
-    let mut talk = Talk { trial, timeline };
+    let split = settings.upstream.split.as_ref().map(Split::new);
+    let mut talk = Talk { trial, split, timeline };
     let mut full = 0;
     loop {
         talk.trial.go_on(now(), !connection.has_unwritten());
@@ -73,6 +75,8 @@ pub(super) async fn talk(
 /// The trial of a connection, and those who hear of it.
 struct Talk<'a> {
     trial: Trial,
+    /// What messages are taken apart by.
+    split: Option<Split>,
     timeline: &'a RefCell<Timeline>,
 }
 
@@ -94,6 +98,16 @@ impl Talk<'_> {
             Some(ConnectionEnd::Closing(failure)) => self.trial.closing(now(), failure, is_written),
             Some(ConnectionEnd::Gone(failure)) => self.trial.ended(now(), failure, is_written),
             None => {}
+        }
+    }
+
+    /// A message, or the elements of the list that it is.
+    fn hear(&mut self, data: Data<'_>) {
+        let parted = self.split.as_ref().zip(text_of(data)).map(|(split, text)| split.part(text));
+        let Some(Parted::Elements(elements)) = parted else { return self.trial.hear(now(), data) };
+        for element in elements {
+            self.trial.hear(now(), as_message(data, element));
+            self.tell();
         }
     }
 
@@ -128,7 +142,7 @@ impl Talk<'_> {
 impl Exchange for Talk<'_> {
     fn received(&mut self, frame: Frame<'_>) {
         match frame {
-            Frame::Data(data) => self.trial.hear(now(), data),
+            Frame::Data(data) => self.hear(data),
             Frame::Ping => self.trial.pinged(now()),
             Frame::Pong(payload) => self.trial.pong(now(), payload),
         }

@@ -247,3 +247,31 @@ fn tls_files() {
     let both = format!("upstream.tls = {{ key_file = \"{file}\", cert_file = \"{file}\" }}");
     assert!(with(&both).unwrap().upstream.tls.cert_file.is_some());
 }
+
+#[test]
+fn what_is_taken_apart_is_one_list() {
+    for (split, sentence) in [
+        (
+            "1",
+            "upstream.split is an integer: write true where messages are lists, or a pointer to the list in them, such as \
+             \"/data\"",
+        ),
+        ("\"data\"", "upstream.split is no JSON pointer: write one such as \"/type\", or \"\" for the whole"),
+        (
+            "\"/\"",
+            "upstream.split is the member with an empty name (RFC 6901): write true where the message itself is the list",
+        ),
+        (
+            "\"/d/*/e\"",
+            "upstream.split has a `*` in it, but it is one list that is taken apart: write where that is",
+        ),
+    ] {
+        refused(&[(&format!("upstream.split = {split}"), &format!("line 2: {sentence}"))]);
+    }
+    let split = |text: &str| with(text).unwrap().upstream.split.map(|pointer| pointer.as_str().to_owned());
+    for (text, pointer) in
+        [("true", Some("")), ("\"\"", Some("")), ("false", None), ("\"/d/0\"", Some("/d/0"))]
+    {
+        assert_eq!(split(&format!("upstream.split = {text}")).as_deref(), pointer, "{text}");
+    }
+}

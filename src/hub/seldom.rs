@@ -1,4 +1,4 @@
-//! Log lines that clients can cause at will are said seldom, with a count of those that were not. Each client
+//! Log lines that others can cause at will are said seldom, with a count of those that were not. Each client
 //! that is cut off, and each whose message isn't sent, is named at `debug`.
 
 use std::{
@@ -11,14 +11,14 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// When one kind of line was last said.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
+pub struct Seldom {
     last: Cell<Option<Instant>>,
     unsaid: Cell<u64>,
 }
 
 impl Seldom {
     /// Whether it is time for the line again; then how many weren't said since the last.
-    pub(super) fn due(&self) -> Option<u64> {
+    pub fn due(&self) -> Option<u64> {
         self.due_at(Instant::now())
     }
 
