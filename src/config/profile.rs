@@ -36,6 +36,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("signalk", include_str!("../../config/profiles/signalk.toml")),
     ("slack", include_str!("../../config/profiles/slack.toml")),
     ("socketio", include_str!("../../config/profiles/socketio.toml")),
+    ("twitch-eventsub", include_str!("../../config/profiles/twitch-eventsub.toml")),
     ("zwave-js", include_str!("../../config/profiles/zwave-js.toml")),
 ];
 

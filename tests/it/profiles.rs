@@ -24,6 +24,7 @@ mod requests;
 mod signalk;
 mod slack;
 mod topics;
+mod twitch_eventsub;
 
 /// What tests with real servers say, all of it.
 fn scripts(directory: &Path) -> String {

@@ -80,7 +80,8 @@ fn reach(daemon: &Daemon, state: &str) -> (Client, Value) {
     (client, line)
 }
 
-fn from_start(daemon: &Daemon) -> Client {
+/// A client that hears everything from the daemon's start on.
+pub(super) fn from_start(daemon: &Daemon) -> Client {
     let mut client = daemon.client();
     let epoch = client.hello["epoch"].clone();
     client.request(json!({"op": "attach", "since": {"epoch": epoch, "seq": 0}}));

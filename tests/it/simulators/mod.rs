@@ -21,4 +21,5 @@ pub mod signalk;
 pub mod signed;
 pub mod slack;
 pub mod stage;
+pub mod twitch;
 pub mod visitor;

@@ -11,7 +11,7 @@ use std::{rc::Rc, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::stage::{Guest, Heard, Order, Peer, Stage};
+use super::stage::{Guest, Heard, Peer, Stage};
 
 pub const KEY: &str = "sk-good";
 
@@ -115,7 +115,7 @@ impl Session {
 
     fn hear(&mut self, text: &str) -> Vec<Value> {
         let event: Value = serde_json::from_str(text).unwrap_or_default();
-        let mut refused = |code: &str, message: String| {
+        let refused = |code: &str, message: String| {
             self.peer.violation(format!("{code}: {message}"));
             vec![error(code, &message, &event["event_id"])]
         };
