@@ -25,6 +25,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("graphql-ws", include_str!("../../config/profiles/graphql-ws.toml")),
     ("home-assistant", include_str!("../../config/profiles/home-assistant.toml")),
     ("jsonrpc", include_str!("../../config/profiles/jsonrpc.toml")),
+    ("jupyter", include_str!("../../config/profiles/jupyter.toml")),
     ("kraken", include_str!("../../config/profiles/kraken.toml")),
     ("mqtt", include_str!("../../config/profiles/mqtt.toml")),
     ("nats", include_str!("../../config/profiles/nats.toml")),
@@ -38,6 +39,8 @@ pub(super) const PROFILES: &[Profile] = &[
     ("socketio", include_str!("../../config/profiles/socketio.toml")),
     ("twitch-eventsub", include_str!("../../config/profiles/twitch-eventsub.toml")),
     ("zwave-js", include_str!("../../config/profiles/zwave-js.toml")),
+    ("stomp", include_str!("../../config/profiles/stomp.toml")),
+    ("xmpp", include_str!("../../config/profiles/xmpp.toml")),
 ];
 
 /// Keys whose table is one value: the file's own replaces the profile's as a whole.

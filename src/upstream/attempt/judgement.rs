@@ -16,7 +16,7 @@ const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Why a program gave nothing to use, and what that leads to.
 #[derive(Debug, PartialEq)]
 pub(in crate::upstream) struct Unusable {
-    /// The end of a sentence after the program's name, with nothing of its output but a short text at `/error`.
+    /// The end of a sentence after the program's name, with nothing of its output but a short text at `/error` or `/message`.
     pub(in crate::upstream) why: String,
     /// None where nothing about the program says so.
     pub(in crate::upstream) then: Option<Remedy>,
@@ -73,7 +73,7 @@ fn remedy(printed: &str, reject: &Reject, on_fail: Remedy) -> Remedy {
 /// The program's own word for what is wrong, if it is short and has one.
 pub(in crate::upstream) fn quoted_error(printed: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(printed).unwrap_or_default();
-    match json["error"].as_str() {
+    match ["error", "message"].iter().find_map(|key| json[key].as_str()) {
         Some(error) if error.len() <= MAX_QUOTED => format!(": {}", clean(error)),
         _ => String::new(),
     }
@@ -114,6 +114,13 @@ mod tests {
                 stop,
             ),
             (r#"{"ok":false}"#, None, "printed what `reject` is about", stop, stop),
+            (
+                r#"{"ok":false,"message":"Forbidden","error":null}"#,
+                None,
+                "printed what `reject` is about: Forbidden",
+                stop,
+                stop,
+            ),
             (r#"{"error":"busy","wait":90}"#, None, busy, Some(Remedy::After(Duration::from_secs(90))), None),
             (r#"{"error":"busy","wait":-1}"#, None, busy, retry, None),
             (r#"{"error":"busy","wait":1e9}"#, None, busy, Some(Remedy::After(MAX_DELAY)), None),

@@ -24,7 +24,7 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without a word of it but a short text at `/error`.
+    /// What is wrong with it, without a word of it but a short text at `/error` or `/message`.
     pub(in crate::upstream) fn parse(printed: &str, command: &UrlCommand) -> Result<Address, Failure> {
         let refuse = |why: &str| refused(command, why);
         let Some(json) = printed.starts_with('{').then(|| serde_json::from_str(printed)) else {
