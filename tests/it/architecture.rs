@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config/sections", &["config/reader", "config/language"]),
     ("protocol", &[]),
     ("client", &["protocol"]),
+    ("cluster", &[]),
     ("hub", &["config", "protocol"]),
     ("hub/log", &["config", "protocol"]),
     ("hub/subscriptions", &["config", "hub"]),
@@ -82,6 +83,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// The rooms in which nothing touches a clock, a task, a socket or a file.
 const PURE: &[&str] = &[
     "protocol",
+    "cluster",
     "hub/log",
     "hub/subscriptions",
     "hub/names",

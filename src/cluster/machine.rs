@@ -1,0 +1,328 @@
+//! What decides for one node: the states, and what leads from one to another.
+
+use std::{collections::VecDeque, rc::Rc, time::Duration};
+
+use super::{
+    Counts, Lease, Moment, Settings,
+    batch::{Nonce, Stored},
+    candidate::Candidate,
+    chain::Chain,
+    counts::Fenced,
+    events::{AppendId, AskId, Away, Event, Order, ReadId, Tell},
+    follower::Awaited,
+    leader::Leader,
+    parts::Parts,
+    resync::Asking,
+};
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(super) settings: Settings,
+    random: fastrand::Rng,
+    pub(super) counts: Counts,
+    pub(super) state: State,
+    pub(super) orders: VecDeque<Order>,
+    /// The number of the newest append, question or stretch of reading.
+    pub(super) newest_id: u64,
+    /// NATS can be reached.
+    pub(super) nats: bool,
+    pub(super) stopping: bool,
+
+    pub(super) chain: Chain,
+    /// Messages that may turn out not to be the log's.
+    pub(super) held: Vec<Stored>,
+    pub(super) parts: Parts,
+    /// What this node's clients have.
+    pub(super) served: Option<Served>,
+    /// Strays up to here are counted.
+    pub(super) counted_to: u64,
+
+    pub(super) reading: Option<ReadId>,
+    pub(super) asking: Option<Asking>,
+    /// When to ask again.
+    pub(super) ask_at: Option<Moment>,
+    /// The stream's end as it was said last.
+    pub(super) target: u64,
+    /// What lies up to here was there before this node came back; 0 for the first time that it came.
+    pub(super) live_from: u64,
+    pub(super) returns: bool,
+    /// This node's clients go on with the log.
+    pub(super) attached: bool,
+
+    /// Since when nothing was heard of a leader.
+    pub(super) quiet_since: Moment,
+    /// This candidate's place among those that stand at the same time.
+    pub(super) jitter: Duration,
+    /// It doesn't stand before this.
+    pub(super) not_before: Moment,
+    /// When it says again that the epoch is void.
+    pub(super) void_at: Option<Moment>,
+    /// How many other candidates are there.
+    pub(super) others: usize,
+    pub(super) awaited: Option<Awaited>,
+}
+
+/// The one state that the machine is in.
+#[derive(Debug)]
+pub(super) enum State {
+    Detached(Away),
+    Follower,
+    Candidate(Box<Candidate>),
+    Leader(Box<Leader>),
+    /// It led, and has no place in the log yet.
+    Fenced(Fenced),
+    Finished,
+}
+
+/// How far this node's clients have the log.
+#[derive(Debug, Clone)]
+pub(super) struct Served {
+    pub(super) epoch: Rc<str>,
+    /// The next entry's `seq`.
+    pub(super) next: u64,
+}
+
+/// Staged lines that the next append may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The first entry.
+    pub(crate) first: u64,
+    /// As many whole lines as these hold, and one at least.
+    pub(crate) max_bytes: usize,
+}
+
+impl Machine {
+    /// A machine that has just been started, for which NATS isn't there yet.
+    pub(crate) fn new(now: Moment, settings: Settings, seed: u64) -> Machine {
+        Machine {
+            settings,
+            random: fastrand::Rng::with_seed(seed),
+            counts: Counts::default(),
+            state: State::Detached(Away::Starting),
+            orders: VecDeque::new(),
+            newest_id: 0,
+            nats: false,
+            stopping: false,
+            chain: Chain::default(),
+            held: Vec::new(),
+            parts: Parts::default(),
+            served: None,
+            counted_to: 0,
+            reading: None,
+            asking: None,
+            ask_at: None,
+            target: 0,
+            live_from: 0,
+            returns: false,
+            attached: false,
+            quiet_since: now,
+            jitter: Duration::ZERO,
+            not_before: now,
+            void_at: None,
+            others: 0,
+            awaited: None,
+        }
+    }
+
+    /// Something has happened. What follows from it is in [`Machine::poll_order`], to be done before anything else.
+    pub(crate) fn handle(&mut self, now: Moment, event: Event) {
+        // whatever it is, it may come after a sleep
+        if self.lease().is_some_and(|lease| !lease.holds(now)) {
+            self.fence(now, Fenced::Lease);
+        }
+        match event {
+            _ if matches!(self.state, State::Finished) => return,
+            Event::NatsUp => self.nats_up(now),
+            Event::NatsDown => self.nats_down(now, Away::Nats),
+            Event::StreamGone => self.stream_gone(now),
+            Event::Read(id, stored) if self.reading == Some(id) => {
+                self.take(now, stored);
+                self.attach_if_there();
+            }
+            Event::Acked(id, place) => self.acked(now, id, place),
+            Event::Refused(id) | Event::Unclear(id) => self.doubt(now, id),
+            Event::Answer(answer) => self.answered(now, answer),
+            Event::NoAnswer(id) => self.not_answered(now, id),
+            Event::Opened { term, lines } => self.opened(now, term, lines),
+            Event::Staged { end, bytes } => self.staged(end, bytes),
+            Event::Lines { first, end, lines } => self.lines(now, first, end, lines),
+            Event::LinkUp => self.link_is_wanted(None),
+            Event::LinkDown => self.link_is_wanted(Some(now)),
+            Event::LinkClosed => self.link_is_wanted(None),
+            Event::LinkGone => self.link_gone(),
+            Event::Others(count) => self.others = count,
+            Event::EpochVoid(epoch) => self.be_told_void(now, &epoch),
+            Event::Awaited { seq } => self.await_entry(now, seq),
+            Event::Stop => self.stop(now),
+            Event::Read(..) | Event::Timeout => {}
+        }
+        self.go_on(now);
+    }
+
+    /// What is to be done next.
+    pub(crate) fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// This node's right to the link, while it leads: no read or write of the link without a look at it.
+    pub(crate) fn lease(&self) -> Option<Lease> {
+        if let State::Leader(leader) = &self.state { Some(leader.lease) } else { None }
+    }
+
+    /// What is counted.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// When [`Event::Timeout`] is due.
+    pub(crate) fn next_timeout(&self) -> Option<Moment> {
+        let common = [
+            self.asking.as_ref().map(|asking| asking.until),
+            self.ask_at.filter(|_| self.nats),
+            self.awaited.as_ref().map(|awaited| awaited.until),
+            self.void_at,
+        ];
+        let own = match &self.state {
+            State::Follower => self.stands_at(),
+            State::Candidate(candidate) => candidate.next_timeout(self),
+            State::Leader(leader) => leader.next_timeout(self),
+            State::Detached(_) | State::Fenced(_) => None,
+            State::Finished => return None,
+        };
+        common.into_iter().flatten().chain(own).min()
+    }
+
+    /// What time alone brings about.
+    fn go_on(&mut self, now: Moment) {
+        self.ask_on(now);
+        self.await_on(now);
+        match &self.state {
+            State::Follower => {
+                self.call_void(now);
+                if self.stands_at().is_some_and(|at| at <= now) {
+                    self.stand(now);
+                }
+            }
+            State::Candidate(_) => self.stand_on(now),
+            State::Leader(_) => self.lead_on(now),
+            State::Detached(_) | State::Fenced(_) | State::Finished => {}
+        }
+    }
+
+    fn nats_up(&mut self, now: Moment) {
+        self.nats = true;
+        match &self.state {
+            State::Leader(_) => self.settle_anew(now),
+            State::Candidate(_) => {}
+            _ => self.resync(now),
+        }
+    }
+
+    pub(super) fn nats_down(&mut self, now: Moment, away: Away) {
+        self.nats = false;
+        self.returns = self.served.is_some() || self.returns;
+        (self.asking, self.ask_at) = (None, None);
+        match &mut self.state {
+            State::Leader(leader) => leader.unsettled = true,
+            _ => self.detach(now, away),
+        }
+    }
+
+    fn stream_gone(&mut self, now: Moment) {
+        if matches!(self.state, State::Leader(_)) {
+            self.fence(now, Fenced::Gone);
+        }
+        self.nats_down(now, Away::Gone);
+    }
+
+    fn stop(&mut self, now: Moment) {
+        self.stopping = true;
+        match &self.state {
+            State::Leader(_) => self.resign(now),
+            _ => self.finish(),
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.state = State::Finished;
+        self.order(Order::Finish);
+    }
+
+    /// This node's clients don't go on with the log for now.
+    pub(super) fn detach(&mut self, now: Moment, away: Away) {
+        if self.reading.take().is_some() {
+            self.order(Order::StopReading);
+        }
+        self.state = State::Detached(away);
+        self.void_at = None;
+        self.be_away(away);
+        self.quiet(now);
+    }
+
+    pub(super) fn be_away(&mut self, away: Away) {
+        if std::mem::take(&mut self.attached) {
+            self.order(Order::Tell(Tell::Detached(away)));
+        }
+    }
+
+    /// The leader leads no more, and its link is closed before anything else happens.
+    pub(super) fn fence(&mut self, now: Moment, why: Fenced) {
+        let State::Leader(leader) = &mut self.state else { return };
+        if leader.has_link() {
+            self.orders.push_back(Order::StopLink);
+        }
+        self.order(Order::Cut);
+        self.counts.fenced(why);
+        self.state = State::Fenced(why);
+        self.quiet(now);
+        if self.stopping {
+            self.finish();
+        } else if self.nats {
+            self.resync(now);
+        } else {
+            self.detach(now, Away::Nats);
+        }
+    }
+
+    /// Something of a leader was heard, or might have been missed: silence begins.
+    pub(super) fn quiet(&mut self, now: Moment) {
+        self.quiet_since = now;
+        self.jitter = self.random_time(self.settings.spread());
+    }
+
+    /// Any time below this.
+    pub(super) fn random_time(&mut self, below: Duration) -> Duration {
+        below.mul_f64(self.random.f64())
+    }
+
+    pub(super) fn nonce(&mut self) -> Nonce {
+        Nonce(self.random.u64(..))
+    }
+
+    /// A name for a new epoch.
+    pub(super) fn new_epoch(&mut self) -> Rc<str> {
+        format!("{:016x}", self.random.u64(..)).into()
+    }
+
+    pub(super) fn append_id(&mut self) -> AppendId {
+        AppendId(self.next_id())
+    }
+
+    pub(super) fn ask_id(&mut self) -> AskId {
+        AskId(self.next_id())
+    }
+
+    pub(super) fn read_id(&mut self) -> ReadId {
+        ReadId(self.next_id())
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.newest_id += 1;
+        self.newest_id
+    }
+
+    pub(super) fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
+    }
+}

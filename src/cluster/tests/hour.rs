@@ -1,0 +1,51 @@
+//! An hour of faults: never two leaders whose appends are both taken, never two links, never a hole or a double, one
+//! gap for each failover, and a leader again in time.
+
+use super::{
+    clock::{MS, S},
+    weather::Change,
+    world::World,
+};
+
+/// How many hours are tried, each of a seed of its own, from `CLUSTER_SEED` on.
+fn seeds() -> std::ops::Range<u64> {
+    let variable =
+        |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let first = variable("CLUSTER_SEED", 0);
+    first..first + variable("CLUSTER_SEEDS", 6)
+}
+
+fn hour(seed: u64) -> World {
+    let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
+    let mut world = World::new(seed, random.usize(1..5), random.usize(0..2));
+    world.pause = [500 * MS, 2_000 * MS, 10_000 * MS][random.usize(0..3)];
+    world.loses = seed.is_multiple_of(2);
+    world.start_all();
+    world.change_at(5 * S, Change::Next);
+    world.run_until(3_600 * S);
+    world
+}
+
+#[test]
+fn in_an_hour_of_faults_there_is_one_leader_one_link_and_one_log() {
+    for seed in seeds() {
+        let (begin, world) = (std::time::Instant::now(), hour(seed));
+        world.stream.reference.check();
+        let terms = world.stream.reference.terms;
+        println!(
+            "seed {seed}: {} nodes, {} entries given, {terms} terms, longest without a leader {} ms, {} doubles; {:?}",
+            world.nodes.len(),
+            world.entries,
+            world.longest_leaderless / MS,
+            world.doubles,
+            begin.elapsed(),
+        );
+        assert!(
+            world.loses || world.stream.reference.epochs() == 1,
+            "seed {seed}: no epoch ends for nothing"
+        );
+        assert!(world.loses || world.doubles == 0, "seed {seed}: no entry is two");
+        assert!(world.longest_leaderless < 3_500 * MS, "seed {seed}: a leader again in time");
+        assert!(world.entries > 1_000, "seed {seed}: it goes on");
+    }
+}

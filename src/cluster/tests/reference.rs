@@ -1,0 +1,174 @@
+//! What the log is, read from the stream as it is written, by a rule of its own: a message belongs to it if it names
+//! the one before, or begins an epoch.
+
+use std::collections::HashMap;
+
+use crate::cluster::{Stored, entries};
+
+/// The log, and what it was before something was lost.
+#[derive(Debug, Default)]
+pub(super) struct Reference {
+    /// The log's messages, with the bytes of a line that isn't ended yet.
+    chain: Vec<(Stored, Vec<u8>)>,
+    entries: HashMap<(String, u64), Vec<u8>>,
+    /// Entries that the stream has lost.
+    lost: HashMap<(String, u64), Vec<Vec<u8>>>,
+    /// The stream holds nothing of it any more: who comes can't know it.
+    pub(super) emptied: bool,
+    pub(super) terms: usize,
+}
+
+/// What an entry says, as far as the tests are about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// So much of the upstream.
+    Number(u64),
+    /// The link of a term begins.
+    Term(u64),
+    Failover,
+    Other,
+}
+
+impl Reference {
+    pub(super) fn stored(&mut self, stored: &Stored) {
+        let Some(header) = &stored.header else { return };
+        let tip = self.chain.last().and_then(|(tip, _)| tip.header.as_ref());
+        let follows = tip.is_some_and(|tip| header.after == Some(tip.nonce) && header.epoch == tip.epoch);
+        if let Some(tip) = tip {
+            let begins = header.after.is_none() && header.epoch != tip.epoch;
+            if !follows && !(begins && (header.term > tip.term || self.emptied)) {
+                return;
+            }
+            if follows {
+                if header.first != tip.end() || header.term < tip.term {
+                    return;
+                }
+                let is_same = header.term == tip.term;
+                assert!(
+                    is_same == (header.node == tip.node) || !is_same,
+                    "one leader a term: {header:?}, {tip:?}"
+                );
+            }
+        } else if header.after.is_some() {
+            return; // the stream was made anew under its feet
+        }
+        self.emptied = false;
+        let mut open = Vec::new();
+        if follows && header.part.is_some_and(|part| part.number > 1) {
+            open.clone_from(&self.chain.last().unwrap().1);
+        }
+        open.extend_from_slice(&stored.body);
+        if header.count > 0 {
+            let mut count = 0;
+            self.terms +=
+                usize::from(follows.then_some(tip).flatten().is_none_or(|tip| tip.term != header.term));
+            for entry in entries(&open) {
+                let before = self.entries.insert((header.epoch.to_string(), entry.seq), entry.line.to_vec());
+                assert!(before.is_none(), "stored once: {}", entry.seq);
+                assert_eq!(entry.seq, header.first + count);
+                count += 1;
+            }
+            assert_eq!(count, header.count, "all that it says");
+            open.clear();
+        }
+        self.chain.push((stored.clone(), open));
+    }
+
+    /// How many epochs there were.
+    pub(super) fn epochs(&self) -> usize {
+        let all = self.entries.keys().chain(self.lost.keys()).map(|(epoch, _)| epoch);
+        all.collect::<std::collections::HashSet<_>>().len()
+    }
+
+    /// Where so many of the newest of its messages begin.
+    pub(super) fn newest(&self, count: usize) -> u64 {
+        let at = self.chain.len().saturating_sub(count);
+        self.chain.get(at).map_or(0, |(stored, _)| stored.place)
+    }
+
+    pub(super) fn roll_back(&mut self, last: u64) {
+        self.check();
+        while let Some((stored, _)) = self.chain.pop_if(|(stored, _)| stored.place > last) {
+            let header = stored.header.unwrap();
+            for seq in header.first..header.end() {
+                let key = (header.epoch.to_string(), seq);
+                if let Some(line) = self.entries.remove(&key) {
+                    self.lost.entry(key).or_default().push(line);
+                }
+            }
+        }
+    }
+
+    /// Whether this entry may be given to a client: the stream has it, or had it.
+    pub(super) fn has(&self, epoch: &str, seq: u64, line: &[u8]) -> bool {
+        let key = (epoch.to_owned(), seq);
+        self.entries.get(&key).is_some_and(|entry| entry == line)
+            || self.lost.get(&key).is_some_and(|lost| lost.iter().any(|entry| entry == line))
+    }
+
+    /// Whether two lines were acknowledged under one name, since the stream lost the first.
+    pub(super) fn is_double(&self, epoch: &str, seq: u64) -> bool {
+        let key = (epoch.to_owned(), seq);
+        let lost = self.lost.get(&key).map_or(0, Vec::len);
+        lost + usize::from(self.entries.contains_key(&key)) > 1
+    }
+
+    /// Looks at each epoch's entries, one by one.
+    pub(super) fn check(&self) {
+        let mut epochs: HashMap<&str, Vec<(u64, Said)>> = HashMap::new();
+        for ((epoch, seq), line) in &self.entries {
+            epochs.entry(epoch).or_default().push((*seq, said(line)));
+        }
+        for (epoch, mut entries) in epochs {
+            entries.sort_by_key(|(seq, _)| *seq);
+            let loses = self.lost.keys().any(|(lost, _)| lost == epoch);
+            let mut newest = None;
+            let mut may_jump = true;
+            let mut terms = 0;
+            for (at, (seq, entry)) in entries.iter().enumerate() {
+                assert_eq!(*seq, at as u64 + 1, "no hole in {epoch}");
+                match entry {
+                    Said::Number(number) => {
+                        let follows = newest.is_none_or(|newest| match may_jump {
+                            true => *number > newest,
+                            false => *number == newest + 1,
+                        });
+                        assert!(follows || loses, "{number} follows {newest:?} at {seq} in {epoch}");
+                        (newest, may_jump) = (Some(*number), false);
+                    }
+                    Said::Term(_) => {
+                        (terms, may_jump) = (terms + 1, true);
+                        let gap = entries.get(at + 1).map(|(_, said)| *said);
+                        assert_eq!(
+                            gap == Some(Said::Failover),
+                            terms > 1,
+                            "a gap for each failover, at {seq}"
+                        );
+                    }
+                    Said::Failover => {
+                        let before = entries.get(at.wrapping_sub(1)).map(|(_, said)| *said);
+                        assert!(matches!(before, Some(Said::Term(_))), "no gap but for a failover, at {seq}");
+                    }
+                    Said::Other => {}
+                }
+            }
+        }
+    }
+}
+
+fn said(line: &[u8]) -> Said {
+    let text = std::str::from_utf8(line).unwrap();
+    let number = |key: &str| {
+        let (_, rest) = text.split_once(key)?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    if let Some(number) = number("\"text\":\"") {
+        Said::Number(number)
+    } else if let Some(term) = number("\"term\":") {
+        Said::Term(term)
+    } else if text.contains("failover") {
+        Said::Failover
+    } else {
+        Said::Other
+    }
+}
