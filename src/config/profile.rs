@@ -29,6 +29,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("kraken", include_str!("../../config/profiles/kraken.toml")),
     ("mqtt", include_str!("../../config/profiles/mqtt.toml")),
     ("nats", include_str!("../../config/profiles/nats.toml")),
+    ("node-red", include_str!("../../config/profiles/node-red.toml")),
     ("obs-websocket", include_str!("../../config/profiles/obs-websocket.toml")),
     ("ocpp", include_str!("../../config/profiles/ocpp.toml")),
     ("okx", include_str!("../../config/profiles/okx.toml")),
