@@ -26,8 +26,8 @@ mod timeline;
 mod warnings;
 
 const NOTES: &str = "\
-Nothing is started, and without --live nobody is called. --live reads the secrets and runs the commands \
-that the config names, as this user and in this environment, and goes the way of the daemon: DNS, TCP, the \
+Nothing is started, and without --live nobody is called. --live reads the secrets and runs the programs \
+that the config names (each is named before it runs; --dry runs none), as this user and in this environment, and goes the way of the daemon: DNS, TCP, the \
 proxy, TLS, the upgrade, each step of the script, one heartbeat, and the close. What is secret isn't shown: \
 sent messages stand there with their placeholders.
 
@@ -59,6 +59,9 @@ pub(super) struct Args {
     /// Also walk to the real server, and say what each stage found and how long it took
     #[arg(long)]
     live: bool,
+    /// With --live: run none of the config's programs, and say what can't be tried without them
+    #[arg(long, requires = "live")]
+    dry: bool,
     /// Walk to this server, without a config file
     #[arg(value_name = "URL", value_parser = no_file)]
     url: Option<String>,
@@ -119,7 +122,7 @@ pub(super) fn check(args: &Args) -> Outcome {
         warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
     }
     match result {
-        Ok(config) if args.live => live::walk(&config, args.json.then_some(&warnings)),
+        Ok(config) if args.live => live::walk(&config, args.dry, args.json.then_some(&warnings)),
         Ok(_) => Ok(()),
         Err(_) => Err(Failure::silent(BAD_CONFIG)),
     }
@@ -163,7 +166,7 @@ fn check_arguments(args: &Args) -> Outcome {
         };
         return wrote(io::stdout().lock().write_all(text.as_bytes())).map(drop);
     }
-    live::walk(&config, args.json.then_some(&Vec::new()))
+    live::walk(&config, args.dry, args.json.then_some(&Vec::new()))
 }
 
 /// The config file that says what the arguments say.

@@ -11,7 +11,7 @@ use super::{
     language::{environment::Environment, secret::sounds_secret},
     profile::{self, PROFILES, Profile},
     reader::{error::Invalid, url::find_outside},
-    sections::{script::Say, upstream::Upstream},
+    sections::{command::Program, script::Say, upstream::Upstream},
 };
 
 /// What stands in the place of a literal secret: it may stand in a URL, in a header and in JSON.
@@ -94,6 +94,15 @@ impl Say {
     }
 }
 
+impl Program {
+    /// Its path and arguments, in full, as they may be shown: what looks like a secret in them is masked.
+    pub fn shown(&self) -> Vec<String> {
+        let mut list: Vec<Value> = self.run.iter().map(|text| text.as_str().into()).collect();
+        Mask { own: 0, is_used: false }.arguments(&mut list);
+        list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+}
+
 /// How a text is looked at.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
@@ -158,7 +167,7 @@ impl Mask {
         shown
     }
 
-    /// What follows an option such as `--token`, or stands in it behind a `=`.
+    /// What follows an option such as `--token`, or stands in it behind a `=`; and values of headers and variables.
     fn arguments(&mut self, list: &mut [Value]) {
         let mut is_next = false;
         for element in list {
@@ -168,11 +177,23 @@ impl Mask {
             *text = match text.split_once('=').filter(|_| is_option) {
                 Some((option, value)) => format!("{option}={}", self.text(value, &Kind::Secret)),
                 None if is_next => self.text(text, &Kind::Secret),
-                None => self.text(text, &Kind::Url),
+                None => match named(text) {
+                    Some(end) => format!("{}{}", &text[..end], self.text(&text[end..], &Kind::Secret)),
+                    None => self.text(text, &Kind::Url),
+                },
             };
             is_next = is_option && !text.contains('=');
         }
     }
+}
+
+/// Where the value begins of a header, or of a variable, whose name says that it is secret: `NAME: VALUE`, `NAME=VALUE`.
+fn named(text: &str) -> Option<usize> {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'))?;
+    let (name, rest) = text.split_at(end);
+    let is_header = rest.starts_with(':') && !rest.starts_with("://") && may_be_secret(name);
+    let blanks = rest.len() - rest[1..].trim_start().len();
+    (is_header || rest.starts_with('=') && sounds_secret(name)).then_some(end + blanks)
 }
 
 fn kind(path: &[&str]) -> Kind {

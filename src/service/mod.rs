@@ -121,9 +121,15 @@ pub(crate) async fn run_until(source: Source, stop: impl Future<Output = ()>) ->
 }
 
 /// Walks to the configured URL of number `url`, counted from 0, as the daemon's link does, and tells how it
-/// goes. Whether all went well.
-pub(crate) async fn walk(config: &Config, url: usize, tell: impl FnMut(live_check::Row) + 'static) -> bool {
-    live_check::walk(link_settings(config), url, tell).await
+/// goes. A dry walk runs no program. Whether all went well.
+pub(crate) async fn walk(
+    config: &Config,
+    url: usize,
+    is_dry: bool,
+    printed: &live_check::Printed,
+    tell: impl FnMut(live_check::Event) + 'static,
+) -> bool {
+    live_check::walk(link_settings(config), url, is_dry, printed, tell).await
 }
 
 /// What would keep the daemon from starting on this machine, if this user ran it: a sentence each. Nothing is

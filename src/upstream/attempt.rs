@@ -17,7 +17,7 @@ use super::{
         found::Found,
         proxy::Proxy,
         target::Target,
-        track::{Stage, Track},
+        track::{Running, Stage, Track},
     },
 };
 use crate::config::{self, Environment, Placeholder, Secret, Template, TemplateError, Value};
@@ -126,7 +126,7 @@ async fn connect(
     for command in commands.chain(named) {
         commands::hide_environment(command, redactor);
     }
-    let (secrets, failed) = resolve::read(settings, kept).await;
+    let (secrets, failed) = resolve::read(settings, kept, track).await;
     redactor.join(secrets.redactor());
     if let Destination::Resume(captures) = to {
         captures.hide_in(redactor);
@@ -134,7 +134,7 @@ async fn connect(
     if let Some(failure) = failed.or_else(|| resolve::unmet(settings, &secrets)) {
         return Err(failure);
     }
-    let address = address(upstream, to, &secrets).await?;
+    let address = address(upstream, to, &secrets, track).await?;
     let misled = |why: String| Failure { misled: true, ..Failure::attempt(why) };
     let mut target = Target::parse(address.url.expose()).map_err(|why| match to {
         Destination::Configured(_) => Failure::attempt(why),
@@ -266,6 +266,7 @@ async fn address(
     upstream: &config::Upstream,
     to: &Destination,
     secrets: &Secrets,
+    track: &Track,
 ) -> Result<Address, Failure> {
     match (to, &upstream.resume_url, &upstream.url_command) {
         (Destination::Resume(captures), Some(template), _) => {
@@ -281,6 +282,8 @@ async fn address(
             let fail = |why: String| Failure::attempt(format!("upstream.url_command {program} {why}"));
             let stdin = command.command.stdin.as_ref().map(|template| render(template, secrets, None));
             let stdin = stdin.transpose().map_err(|why| fail(format!("can't be run: stdin: {why}")))?;
+            let run = || command.command.shown();
+            track.runs(|| Running { key: "upstream.url_command".to_owned(), run: run(), keep: false });
             let outcome = commands::run(&command.command, stdin, secrets.redactor()).await;
             let judged = judge(outcome, &command.reject, command.on_fail, None);
             let who = format!("upstream.url_command {program}");

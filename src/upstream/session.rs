@@ -39,7 +39,10 @@ mod spot;
 mod text;
 mod topics;
 
-pub(super) use self::{mark::Mark, rules::Rules};
+pub(super) use self::{
+    mark::{Mark, is_narrow},
+    rules::Rules,
+};
 use self::{
     rules::Values,
     script::{Heeded, Progress},

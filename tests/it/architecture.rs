@@ -61,6 +61,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "upstream/live_check",
         &[
+            "config",
             "hub",
             "upstream/failure",
             "upstream/settings",

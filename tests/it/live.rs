@@ -1,6 +1,7 @@
 //! `wsfan check --live`: the real binary against real sockets on the loopback.
 
 mod failures;
+mod programs;
 mod server;
 
 use std::{

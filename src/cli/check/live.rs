@@ -14,22 +14,29 @@ use super::{
     },
     timeline,
 };
-use crate::{config::Config, service, upstream::live_check::Row};
+use crate::{
+    config::Config,
+    service,
+    upstream::live_check::{Event, Found, Printed, Row},
+};
 
-/// Walks to each of the config's servers. For a program it prints objects, the last one with these warnings.
-pub(super) fn walk(config: &Config, json: Option<&Vec<String>>) -> Outcome {
+/// Walks to each of the config's servers; a dry walk runs no program. For a program it prints objects, the last one with
+/// these warnings.
+pub(super) fn walk(config: &Config, is_dry: bool, json: Option<&Vec<String>>) -> Outcome {
     let began = Instant::now();
     let printer = Rc::new(RefCell::new(Printer {
         json: json.is_some(),
         url: String::new(),
         failed: None,
+        untried: Vec::new(),
         output: Ok(Wrote::More),
     }));
-    let runtime = runtime()?;
+    let (runtime, printed) = (runtime()?, Printed::default());
     for index in 0..config.upstream.urls.len().max(1) {
         printer.borrow_mut().begin(config.upstream.display_url(index));
         let (tell, began) = (Rc::clone(&printer), Instant::now());
-        let well = runtime.block_on(service::walk(config, index, move |row| tell.borrow_mut().row(row)));
+        let tell = move |event| tell.borrow_mut().event(event);
+        let well = runtime.block_on(service::walk(config, index, is_dry, &printed, tell));
         if well {
             printer.borrow_mut().well(began);
         }
@@ -40,7 +47,8 @@ pub(super) fn walk(config: &Config, json: Option<&Vec<String>>) -> Outcome {
     let failed = printer.failed.take();
     if let Some(warnings) = json {
         let failed = failed.as_ref().map(|(url, row)| (url.as_str(), row));
-        printer.print(format!("{}\n", timeline::result(failed, began.elapsed(), warnings)));
+        let untried = printer.untried.iter().map(|(url, row)| timeline::untried(url, row)).collect();
+        printer.print(format!("{}\n", timeline::result(failed, began.elapsed(), untried, warnings)));
     }
     std::mem::replace(&mut printer.output, Ok(Wrote::Enough))?;
     match failed {
@@ -57,6 +65,8 @@ struct Printer {
     url: String,
     /// The first row of trouble, with its server.
     failed: Option<(String, Row)>,
+    /// What isn't tried, with its server.
+    untried: Vec<(String, Row)>,
     /// What became of the output: once it can't be written, nothing more is.
     output: Outcome<Wrote>,
 }
@@ -69,6 +79,17 @@ impl Printer {
         self.url = url;
     }
 
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Row(row) => self.row(row),
+            // before it is run, whatever becomes of that
+            Event::Runs(running) => self.print(match self.json {
+                true => format!("{}\n", timeline::running_object(&self.url, &running)),
+                false => timeline::running(&running),
+            }),
+        }
+    }
+
     fn row(&mut self, row: Row) {
         let now = SystemTime::now();
         self.print(match self.json {
@@ -77,12 +98,15 @@ impl Printer {
         });
         if row.trouble.is_some() && self.failed.is_none() {
             self.failed = Some((self.url.clone(), row));
+        } else if let Some(Found::Untried { .. }) = row.found {
+            self.untried.push((self.url.clone(), row));
         }
     }
 
     fn well(&mut self, began: Instant) {
         if !self.json {
-            self.print(timeline::well(began.elapsed()));
+            let is_whole = !self.untried.iter().any(|(url, _)| *url == self.url);
+            self.print(timeline::well(began.elapsed(), is_whole));
         }
     }
 

@@ -11,7 +11,10 @@ use super::super::{
     format::{clean, counted, date},
     pretty::{BAD, BUSY, DIM, GOOD, styled},
 };
-use crate::upstream::live_check::{Certificate, Found, Part, Row};
+use crate::{
+    config::format_duration,
+    upstream::live_check::{Certificate, Found, Narrow, Part, Row, Running},
+};
 
 /// A certificate that ends sooner is warned of.
 const WARN_DAYS: i64 = 14;
@@ -25,15 +28,56 @@ pub(super) fn head(url: &str) -> String {
     format!("{}\n", clean(url))
 }
 
-/// The line below a server's rows, if all went well.
-pub(super) fn well(elapsed: Duration) -> String {
-    format!("  {}, in {}\n", styled(GOOD, "all well"), ms(elapsed))
+/// The line below a server's rows, if all went well, as far as it was tried.
+pub(super) fn well(elapsed: Duration, is_whole: bool) -> String {
+    let words = if is_whole { "all well" } else { "all well as far as it was tried" };
+    format!("  {}, in {}\n", styled(GOOD, words), ms(elapsed))
+}
+
+/// A program that is about to be run.
+pub(super) fn running(running: &Running) -> String {
+    let words: Vec<_> = running.run.iter().map(|word| quoted(word)).collect();
+    let mut text = format!("  {}  {}", styled(BUSY, "runs    "), clean(&running.key));
+    let _ = write!(text, ": {}", words.join(" "));
+    if running.keep {
+        let _ = write!(text, "\n{:12}(the daemon keeps what it prints; this check runs it for itself)", "");
+    }
+    text.push('\n');
+    text
+}
+
+/// The same for a program.
+pub(super) fn running_object(url: &str, running: &Running) -> Value {
+    json!({ "type": "run", "url": url, "key": running.key, "run": running.run, "keep": running.keep })
+}
+
+/// A word as a shell wants it, on one line.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:=,@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", clean(&word.replace('\'', "'\\''"))),
+    }
+}
+
+/// A part that isn't tried, for a program.
+pub(super) fn untried(url: &str, row: &Row) -> Value {
+    let why = match &row.found {
+        Some(Found::Untried { why }) => why.as_str(),
+        _ => "",
+    };
+    json!({ "url": url, "stage": name(row.part), "name": row.name, "why": why })
 }
 
 /// A row, with its colours and its line break.
 pub(super) fn row(row: &Row, now: SystemTime) -> String {
-    let lines = row.found.as_ref().map(|found| lines(found, now)).unwrap_or_default();
-    let skipped = matches!(&row.found, Some(Found::Step(step)) if step.skipped.is_some());
+    let mut lines = row.found.as_ref().map(|found| lines(found, now)).unwrap_or_default();
+    lines.extend(row.narrow.as_ref().map(narrow_line));
+    let skipped = match &row.found {
+        Some(Found::Step(step)) => step.skipped.is_some(),
+        Some(Found::Untried { .. }) => true,
+        _ => false,
+    };
     let (state, style) = match (&row.trouble, lines.iter().any(|line| line.warns)) {
         (Some(_), _) => ("failed", BAD),
         (None, _) if skipped => ("left out", DIM),
@@ -87,6 +131,10 @@ pub(super) fn object(url: &str, row: &Row, now: SystemTime) -> Value {
     if let Some(name) = &row.name {
         put("name", name.as_str().into());
     }
+    if let Some(Narrow { left, limit, .. }) = row.narrow {
+        put("left_ms", millis(left));
+        put("limit_ms", millis(limit));
+    }
     if let Some(Value::Object(found)) = row.found.as_ref().map(|found| found_object(found, now)) {
         object.extend(found);
     }
@@ -95,12 +143,21 @@ pub(super) fn object(url: &str, row: &Row, now: SystemTime) -> Value {
 }
 
 /// The last object: how it all went. `failed` is the first row of trouble, with its server.
-pub(super) fn result(failed: Option<(&str, &Row)>, elapsed: Duration, warnings: &[String]) -> Value {
+/// `untried` is what was left out.
+pub(super) fn result(
+    failed: Option<(&str, &Row)>,
+    elapsed: Duration,
+    untried: Vec<Value>,
+    warnings: &[String],
+) -> Value {
     let mut object = Map::new();
     object.insert("type".to_owned(), "result".into());
     object.insert("ok".to_owned(), failed.is_none().into());
     object.insert("ms".to_owned(), millis(elapsed));
     object.insert("warnings".to_owned(), warnings.into());
+    if !untried.is_empty() {
+        object.insert("untried".to_owned(), untried.into());
+    }
     if let Some((url, row)) = failed {
         object.insert("url".to_owned(), url.into());
         object.insert("stage".to_owned(), name(row.part).into());
@@ -156,6 +213,7 @@ fn found_object(found: &Found, now: SystemTime) -> Value {
             "answered": answered,
             "round_trip_ms": round_trip.map(millis),
         }),
+        Found::Untried { why } => json!({ "untried": true, "why": why }),
         Found::Closed { code } => json!({ "code": code }),
     }
 }
@@ -237,9 +295,19 @@ fn lines(found: &Found, now: SystemTime) -> Vec<RowLine> {
             };
             sent.into_iter().chain([came]).collect()
         }
+        Found::Untried { why } => vec![RowLine::new(clean(why))],
         Found::Closed { code: Some(code) } => vec![RowLine::new(format!("the server answered with {code}"))],
         Found::Closed { code: None } => vec![RowLine::warning("the server didn't answer the close in time")],
     }
+}
+
+fn narrow_line(narrow: &Narrow) -> RowLine {
+    let Narrow { left, limit, key } = narrow;
+    RowLine::warning(format!(
+        "the answer came {} before its limit of {}: raise {key}",
+        ms(*left),
+        format_duration(*limit)
+    ))
 }
 
 fn certificate_lines(certificate: &Certificate, now: SystemTime) -> Vec<RowLine> {
@@ -293,6 +361,7 @@ fn name(part: Part) -> &'static str {
         Part::Tls => "tls",
         Part::Upgrade => "http",
         Part::Step => "step",
+        Part::Reply => "reply",
         Part::Heartbeat => "heartbeat",
         Part::Close => "close",
     }

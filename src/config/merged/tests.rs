@@ -191,3 +191,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_program_is_run_with_is_shown_in_full_without_what_looks_secret() {
+    let shown = |run: &[&str]| Program::new(run.iter().map(|word| (*word).to_owned()).collect()).shown();
+    assert_eq!(
+        shown(&[
+            "/usr/bin/curl",
+            "--silent",
+            "-H",
+            "Authorization: Bearer hunter2",
+            "-H",
+            "Accept: text/plain",
+            "--token=hunter2",
+            "--password",
+            "hunter2",
+            "API_KEY=hunter2",
+            "LANG=C",
+            "https://me:hunter2@h/a?key=hunter2",
+            "a:b",
+        ]),
+        [
+            "/usr/bin/curl",
+            "--silent",
+            "-H",
+            "Authorization: Bearer ***",
+            "-H",
+            "Accept: text/plain",
+            "--token=***",
+            "--password",
+            "***",
+            "API_KEY=***",
+            "LANG=C",
+            "https://***:***@h/a?key=***",
+            "a:b",
+        ]
+    );
+    let long = "x".repeat(5_000);
+    assert_eq!(shown(&["/a", &long]), ["/a", &long]);
+}

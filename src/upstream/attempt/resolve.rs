@@ -13,6 +13,7 @@ use crate::{
         secrets::{Moment, Secrets},
         session::{context::uuid, kept::Kept},
         settings::Settings,
+        wire::track::{Running, Track},
     },
 };
 
@@ -22,7 +23,12 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reads all that the templates of `settings` name: files and variables at once, and each command run
 /// once, one after another, but for those whose output is kept. What can't be read is an error where it is used, and
 /// nowhere else; but what a command says itself that a failure leads to is one of the attempt's, and ends it.
-pub(in crate::upstream) async fn read(settings: &Settings, kept: &Kept) -> (Secrets, Option<Failure>) {
+/// Whoever follows `track` hears what is run.
+pub(in crate::upstream) async fn read(
+    settings: &Settings,
+    kept: &Kept,
+    track: &Track,
+) -> (Secrets, Option<Failure>) {
     kept.only(&settings.terms);
     let mut resolver = Resolver {
         settings,
@@ -31,6 +37,7 @@ pub(in crate::upstream) async fn read(settings: &Settings, kept: &Kept) -> (Secr
         values: BTreeMap::new(),
         printed: BTreeMap::new(),
         kept,
+        track,
         failed: None,
     };
     for template in templates(settings) {
@@ -92,6 +99,7 @@ struct Resolver<'a> {
     printed: BTreeMap<&'a str, Result<String, String>>,
     /// What those have printed that are run once.
     kept: &'a Kept,
+    track: &'a Track,
     /// What a command says itself is the end of the attempt: nothing more is read.
     failed: Option<Failure>,
 }
@@ -168,6 +176,11 @@ impl<'a> Resolver<'a> {
         };
         // it may repeat what it was given
         let told: Secrets = self.values.clone().into_iter().collect();
+        self.track.runs(|| Running {
+            key: format!("[command.{name}]"),
+            run: command.command.shown(),
+            keep: command.keep,
+        });
         let outcome = commands::run(&command.command, stdin, told.redactor()).await;
         match judge(outcome, &command.reject, command.on_fail.unwrap_or_default(), command.on_fail) {
             Ok(printed) => {

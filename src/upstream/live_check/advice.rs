@@ -56,7 +56,7 @@ pub(super) fn advice(part: Part, how: How, failure: &Failure, error: &str) -> Op
         }
         (Part::Heartbeat, How::Unsaid) => "give it a value",
         (Part::Heartbeat, _) => "check that this server takes the heartbeat that is configured",
-        (Part::Close, _) => return None,
+        (Part::Reply | Part::Close, _) => return None,
     })
 }
 
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn advice_is_the_end_of_a_sentence() {
         use Part::*;
-        for part in [Prepare, Dns, Tcp, Proxy, Tls, Upgrade, Step, Heartbeat, Close] {
+        for part in [Prepare, Dns, Tcp, Proxy, Tls, Upgrade, Step, Reply, Heartbeat, Close] {
             for how in [How::Plain, How::Late, How::Refused, How::PutOff, How::Unsaid, How::Lost] {
                 let Some(advice) = advice(part, how, &Failure::default(), "") else { continue };
                 assert!(advice.starts_with(char::is_lowercase) && !advice.ends_with('.'), "{advice}");

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time;
 
-use super::{Part, Timeline, now};
+use super::{Narrow, Part, Timeline, now};
 use crate::{
     hub::{Data, Send, now_us},
     upstream::{
@@ -127,6 +127,7 @@ impl Talk<'_> {
                 Told::Beaten { message, round_trip, answered } => {
                     timeline.found(Found::Beat { message, round_trip, answered });
                 }
+                Told::Narrow { left, limit, key } => timeline.narrow(Narrow { left, limit, key }),
                 Told::Done => timeline.done(now()),
                 Told::Failed { failure, how } => timeline.fail(now(), failure, how),
                 Told::Closes => timeline.begin(now(), Part::Close, None),

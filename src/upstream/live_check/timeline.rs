@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::advice::advice;
+use super::{advice::advice, dry::Untried};
 use crate::upstream::{
     failure::Failure,
     machine::How,
-    wire::found::{Found, StepReport},
+    wire::{
+        found::{Found, StepReport},
+        track::Running,
+    },
 };
 
 /// A part of the way to a server.
@@ -26,6 +29,8 @@ pub enum Part {
     Upgrade,
     /// A step of the script.
     Step,
+    /// What is said whenever a message or a hole calls for it.
+    Reply,
     /// One heartbeat.
     Heartbeat,
     /// The closing handshake.
@@ -43,8 +48,30 @@ pub struct Row {
     pub elapsed: Duration,
     /// What was found, as far as it came.
     pub found: Option<Found>,
+    /// What it waited for came only just in time.
+    pub narrow: Option<Narrow>,
     /// Why it goes no further.
     pub trouble: Option<Trouble>,
+}
+
+/// An answer that came when less than a tenth of its limit was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Narrow {
+    /// So much was left.
+    pub left: Duration,
+    /// The limit.
+    pub limit: Duration,
+    /// What says it, for people.
+    pub key: &'static str,
+}
+
+/// What a walk tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A program is run now.
+    Runs(Running),
+    /// A part is done, has failed or isn't tried.
+    Row(Row),
 }
 
 /// Why a walk goes no further.
@@ -63,7 +90,7 @@ pub struct Trouble {
 /// The rows of one walk, told as each one is done.
 pub(super) struct Timeline {
     present: Option<Present>,
-    tell: Box<dyn FnMut(Row)>,
+    tell: Box<dyn FnMut(Event)>,
 }
 
 /// The part that is under way.
@@ -72,17 +99,18 @@ struct Present {
     name: Option<String>,
     began: Instant,
     found: Option<Found>,
+    narrow: Option<Narrow>,
 }
 
 impl Timeline {
-    pub(super) fn new(tell: impl FnMut(Row) + 'static) -> Timeline {
+    pub(super) fn new(tell: impl FnMut(Event) + 'static) -> Timeline {
         Timeline { present: None, tell: Box::new(tell) }
     }
 
     /// A part begins; the one before is done.
     pub(super) fn begin(&mut self, now: Instant, part: Part, name: Option<String>) {
         self.done(now);
-        self.present = Some(Present { part, name, began: now, found: None });
+        self.present = Some(Present { part, name, began: now, found: None, narrow: None });
     }
 
     /// The present part has found this.
@@ -99,6 +127,25 @@ impl Timeline {
         }
     }
 
+    /// What the present part waits for came only just in time.
+    pub(super) fn narrow(&mut self, narrow: Narrow) {
+        if let Some(present) = &mut self.present {
+            present.narrow.get_or_insert(narrow);
+        }
+    }
+
+    /// A program is run now.
+    pub(super) fn runs(&mut self, running: Running) {
+        (self.tell)(Event::Runs(running));
+    }
+
+    /// This part isn't tried.
+    pub(super) fn leave_out(&mut self, now: Instant, untried: Untried) {
+        self.begin(now, untried.part, untried.name);
+        self.found(Found::Untried { why: untried.why });
+        self.done(now);
+    }
+
     /// A step is left out.
     pub(super) fn skip(&mut self, now: Instant, name: &str, why: &str) {
         self.begin(now, Part::Step, Some(name.to_owned()));
@@ -109,27 +156,27 @@ impl Timeline {
     /// The present part is done.
     pub(super) fn done(&mut self, now: Instant) {
         if let Some(present) = self.present.take() {
-            (self.tell)(present.row(now, None));
+            (self.tell)(Event::Row(present.row(now, None)));
         }
     }
 
     /// The present part has failed, and with it the walk.
     pub(super) fn fail(&mut self, now: Instant, failure: Failure, how: How) {
-        let nothing = || Present { part: Part::Prepare, name: None, began: now, found: None };
+        let nothing = || Present { part: Part::Prepare, name: None, began: now, found: None, narrow: None };
         let present = self.present.take().unwrap_or_else(nothing);
         let error = failure.error.clone().unwrap_or_else(|| "the connection was closed".to_owned());
         let error = present.own_words(error);
         let advice = advice(present.part, how, &failure, &error);
         let Failure { http_status, code, .. } = failure;
         let trouble = Trouble { error, advice, http_status, code };
-        (self.tell)(present.row(now, Some(trouble)));
+        (self.tell)(Event::Row(present.row(now, Some(trouble))));
     }
 }
 
 impl Present {
     fn row(self, now: Instant, trouble: Option<Trouble>) -> Row {
         let elapsed = now.saturating_duration_since(self.began);
-        Row { part: self.part, name: self.name, elapsed, found: self.found, trouble }
+        Row { part: self.part, name: self.name, elapsed, found: self.found, narrow: self.narrow, trouble }
     }
 
     /// A failure's sentence without the name of the part, which the row has.
@@ -159,7 +206,10 @@ mod tests {
         let rows = Rc::new(RefCell::new(Vec::new()));
         let mut timeline = Timeline::new({
             let rows = rows.clone();
-            move |row| rows.borrow_mut().push(row)
+            move |event| match event {
+                Event::Row(row) => rows.borrow_mut().push(row),
+                Event::Runs(_) => unreachable!("nothing is run"),
+            }
         });
         tell(&mut timeline, Instant::now());
         drop(timeline);
@@ -180,7 +230,8 @@ mod tests {
             timeline.done(start + ms(10));
             timeline.done(start + ms(99));
         });
-        let plain = Row { part: Part::Dns, name: None, elapsed: ms(3), found: None, trouble: None };
+        let plain =
+            Row { part: Part::Dns, name: None, elapsed: ms(3), found: None, narrow: None, trouble: None };
         let proxy = Row { part: Part::Proxy, elapsed: ms(7), found: Some(tunnel), ..plain.clone() };
         assert_eq!(rows, [plain, proxy]);
     }
@@ -212,6 +263,7 @@ mod tests {
             name: name.map(str::to_owned),
             began: Instant::now(),
             found: None,
+            narrow: None,
         };
         for (part, name, error, own) in [
             (Part::Step, Some("boot"), "the script's step \"boot\" failed: no", "no"),

@@ -17,7 +17,7 @@ use crate::{
     upstream::{
         failure::{Failure, clean},
         secrets::Secrets,
-        session::{Effect, Mark, Rules, Session},
+        session::{Effect, Mark, Rules, Session, is_narrow},
         settings::Settings,
     },
 };
@@ -82,6 +82,8 @@ pub(in crate::upstream) enum Told {
     /// It has come to this: its message as configured, and the answer's time, or that of a sign of life. `answered` is none
     /// where no answer was awaited.
     Beaten { message: Option<String>, round_trip: Option<Duration>, answered: Option<bool> },
+    /// What the part waits for came with no more left than this of its limit, which this key says.
+    Narrow { left: Duration, limit: Duration, key: &'static str },
     /// The part that was under way is done, and all it had to say is written.
     Done,
     /// The part that was under way has failed. The connection is closed, and nothing more is told.
@@ -324,7 +326,7 @@ impl Trial {
             match doing {
                 Doing::RoundTrip(round_trip) => self.beaten(Some(round_trip), Some(true)),
                 Doing::Effect(Effect::Script(mark)) => {
-                    self.mark(mark);
+                    self.mark(now, mark);
                     began = matches!(mark, Mark::Begins(_));
                 }
                 Doing::Effect(Effect::Ready) => {
@@ -344,14 +346,15 @@ impl Trial {
         }
     }
 
-    fn mark(&mut self, mark: Mark) {
-        let (Mark::Begins(step) | Mark::Skips(step) | Mark::Met(step)) = mark;
+    fn mark(&mut self, now: Instant, mark: Mark) {
+        let (Mark::Begins(step) | Mark::Skips(step) | Mark::Narrow { step, .. } | Mark::Met(step)) = mark;
         let Some(told) = self.channel.session.told(step) else { return };
         let name = told.name.to_owned();
         self.told.extend(match mark {
             Mark::Begins(_) => Some(Told::Step { name, sent: told.sent.as_deref().map(clean) }),
             Mark::Skips(_) => Some(Told::Skipped { name }),
-            Mark::Met(_) => None,
+            Mark::Narrow { left, limit, .. } => Some(Told::Narrow { left, limit, key: "the step's timeout" }),
+            Mark::Met(_) => narrow(self.until - now, self.patience, "upstream.connect_timeout"),
         });
     }
 
@@ -385,6 +388,9 @@ impl Trial {
                 HeartbeatKind::Ping | HeartbeatKind::Off => None,
             };
             self.told.push_back(Told::Beaten { message, round_trip, answered });
+            if let (Some(round_trip), Some(limit)) = (round_trip, self.heartbeat.timeout) {
+                self.told.extend(narrow(limit.saturating_sub(round_trip), limit, "heartbeat.timeout"));
+            }
             self.phase = TrialPhase::Done(NextPart::Close);
         }
     }
@@ -426,4 +432,9 @@ impl Trial {
             Data::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
         }
     }
+}
+
+/// What came with so much left of its limit, if that is little.
+fn narrow(left: Duration, limit: Duration, key: &'static str) -> Option<Told> {
+    is_narrow(left, limit).then_some(Told::Narrow { left, limit, key })
 }

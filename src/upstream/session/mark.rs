@@ -1,5 +1,7 @@
 //! How a session's script goes, for who follows it. Pure.
 
+use std::time::Duration;
+
 use super::{Effect, Session};
 use crate::config::Say;
 
@@ -10,8 +12,15 @@ pub(in crate::upstream) enum Mark {
     Begins(usize),
     /// The step is left out, since of its captures one is there or isn't.
     Skips(usize),
+    /// The step's expected message came when little of its `timeout` was left. [`Mark::Met`] follows.
+    Narrow { step: usize, left: Duration, limit: Duration },
     /// The step's expected message is the one that was just heard.
     Met(usize),
+}
+
+/// Whether what came with so much of its limit left came only just in time: on a worse day it won't.
+pub(in crate::upstream) fn is_narrow(left: Duration, limit: Duration) -> bool {
+    left < limit / 10
 }
 
 /// A step of the script, for people: nothing in it is secret.
@@ -39,6 +48,25 @@ impl Session {
     pub(super) fn mark(&mut self, mark: Mark) {
         if self.is_followed {
             self.effects.push_back(Effect::Script(mark));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_than_a_tenth_is_narrow() {
+        let ms = Duration::from_millis;
+        for (left, limit, narrow) in [
+            (1_000, 10_000, false),
+            (999, 10_000, true),
+            (0, 10, true),
+            (10_000, 10_000, false),
+            (0, 0, false),
+        ] {
+            assert_eq!(is_narrow(ms(left), ms(limit)), narrow, "{left} of {limit}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Effect, Publish, Purpose, Session,
     context::Context,
     duration,
-    mark::Mark,
+    mark::{Mark, is_narrow},
     matcher::Look,
     memory::Captures,
     rules::{NamedValue, Rejection, Rules, StepRule},
@@ -61,7 +61,7 @@ pub(super) struct Heeded {
 impl Session {
     pub(super) fn hear_step(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> Heeded {
         let not_taken = Heeded { publish: Publish::Yes, is_taken: false };
-        let Progress::Waits { step: at, .. } = self.progress else { return not_taken };
+        let Progress::Waits { step: at, until } = self.progress else { return not_taken };
         let step = &rules.steps[at];
         let publish = if step.publish { Publish::Yes } else { Publish::No };
         if let Some(rejection) = step.reject.iter().find(|rejection| rejection.matcher.matches(look)) {
@@ -94,6 +94,11 @@ impl Session {
         let groups = groups.and_then(|(groups, _)| groups).unwrap_or_default();
         match self.capture(context, &step.capture, &groups, look) {
             Ok(()) => {
+                let (left, limit) =
+                    (until.duration_since(context.now), until.duration_since(self.step_began));
+                if until < self.deadline && is_narrow(left, limit) {
+                    self.mark(Mark::Narrow { step: at, left, limit });
+                }
                 self.mark(Mark::Met(at));
                 if let Some(step) = step.retain {
                     self.retain = Some(RetainAs::Answer(step));

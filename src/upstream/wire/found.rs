@@ -65,6 +65,11 @@ pub enum Found {
         /// Whether the answer itself came: a pong, or what `heartbeat.expect` says. None where none was awaited.
         answered: Option<bool>,
     },
+    /// It isn't tried, since it can't be without running a command.
+    Untried {
+        /// Why not: a sentence without its capital.
+        why: String,
+    },
     /// The closing handshake.
     Closed {
         /// The server's close code; none if it didn't answer in time.

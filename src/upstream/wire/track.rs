@@ -46,6 +46,19 @@ pub(in crate::upstream) enum TrackEvent {
     Begins(Stage),
     /// What the present stage has found.
     Found(Found),
+    /// A program is run now.
+    Runs(Running),
+}
+
+/// A program that is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// What names it: `[command.NAME]`, or a key.
+    pub key: String,
+    /// The program and its arguments, in full, with what looks like a secret masked.
+    pub run: Vec<String>,
+    /// What it prints is kept for all attempts.
+    pub keep: bool,
 }
 
 impl Track {
@@ -78,6 +91,13 @@ impl Track {
         }
     }
 
+    /// A program is run now. What is told of it is only asked if anybody follows.
+    pub(in crate::upstream) fn runs(&self, running: impl FnOnce() -> Running) {
+        if let Some(follower) = &self.0.follower {
+            follower(TrackEvent::Runs(running()));
+        }
+    }
+
     /// What didn't happen in time.
     pub(in crate::upstream) fn sentence(&self) -> String {
         match &*self.0.stage.borrow() {
@@ -102,6 +122,7 @@ mod tests {
         let track = Track::default();
         track.begin(Stage::Tls);
         track.found(|| unreachable!("nobody follows"));
+        track.runs(|| unreachable!("nobody follows"));
         assert_eq!(track.sentence(), "the TLS handshake wasn't finished");
     }
 

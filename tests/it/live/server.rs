@@ -73,6 +73,14 @@ pub(crate) fn answer(response: &str) -> Server<()> {
     listen(move |mut stream| respond(&mut stream, &response))
 }
 
+/// Takes a connection, and returns how many bytes came over it.
+pub(crate) fn listening() -> Server<usize> {
+    listen(|mut stream| {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).map_or(0, |_| bytes.len())
+    })
+}
+
 fn respond(stream: &mut TcpStream, response: &str) {
     let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
     while !request.ends_with(b"\r\n\r\n") {

@@ -3,7 +3,7 @@ use crate::upstream::live_check::{StepReport, Trouble};
 
 fn plain(part: Part, found: Found) -> Row {
     let elapsed = Duration::from_micros(1234);
-    Row { part, name: None, elapsed, found: Some(found), trouble: None }
+    Row { part, name: None, elapsed, found: Some(found), narrow: None, trouble: None }
 }
 
 fn day(day: u64) -> SystemTime {
@@ -148,7 +148,7 @@ fn a_step_that_fails_says_what_was_heard_and_what_to_do() {
         "wss://h/ fails at step \"log in to the very long name\": nothing came; wait"
     );
     assert_eq!(
-        result(Some(("wss://h/", &row)), Duration::from_millis(2), &["a".to_owned()]),
+        result(Some(("wss://h/", &row)), Duration::from_millis(2), Vec::new(), &["a".to_owned()]),
         json!({
             "type": "result", "ok": false, "ms": 2.0, "warnings": ["a"], "url": "wss://h/", "stage": "step",
             "name": "log in to the very long name", "error": "nothing came", "advice": "wait", "code": 4004
@@ -167,4 +167,57 @@ fn a_step_that_is_left_out_says_so() {
         Found::Step(StepReport { skipped: Some("by its `if_captured`".into()), ..StepReport::default() });
     let row = Row { name: Some("resume".into()), ..plain(Part::Step, found) };
     assert_eq!(text(&row), ["left out  resume           1.2 ms  by its `if_captured`"]);
+}
+
+#[test]
+fn an_answer_that_came_only_just_in_time_is_warned_of() {
+    let ms = Duration::from_millis;
+    let narrow = Narrow { left: ms(38), limit: ms(1_000), key: "the step's timeout" };
+    let found = Found::Step(StepReport { heard: Some("ok".into()), ..StepReport::default() });
+    let row = Row { name: Some("log in".into()), narrow: Some(narrow), ..plain(Part::Step, found) };
+    let lines = text(&row);
+    assert_eq!(lines[0], "warning   log in           1.2 ms  heard ok");
+    assert_eq!(lines[1], "the answer came 38.0 ms before its limit of 1s: raise the step's timeout");
+    let object = object("wss://h/", &row, day(0));
+    assert_eq!((&object["left_ms"], &object["limit_ms"]), (&json!(38.0), &json!(1_000.0)));
+}
+
+#[test]
+fn a_program_is_named_in_full_on_one_line() {
+    let running = |run: &[&str], keep| Running {
+        key: "[command.a]".into(),
+        run: run.iter().map(|word| (*word).to_owned()).collect(),
+        keep,
+    };
+    let long = "x".repeat(5_000);
+    for (run, line) in [
+        (&["/bin/a", "--json", "a=b"][..], "/bin/a --json a=b".to_owned()),
+        (&["/bin/sh", "-c", "echo 'a b'\nexit"], "/bin/sh -c 'echo '\\''a b'\\''\\nexit'".to_owned()),
+        (&["/bin/a", "", "a b", "$x", "***"], "/bin/a '' 'a b' '$x' '***'".to_owned()),
+        (&["/bin/a", &long], format!("/bin/a {long}")),
+    ] {
+        let text = anstream::adapter::strip_str(&super::running(&running(run, false))).to_string();
+        assert_eq!(text, format!("  runs      [command.a]: {line}\n"));
+    }
+    let kept = super::running(&running(&["/bin/a"], true));
+    assert!(kept.ends_with("(the daemon keeps what it prints; this check runs it for itself)\n"), "{kept}");
+    let object = running_object("wss://h/", &running(&["/bin/a", "b"], true));
+    assert_eq!(
+        object,
+        json!({ "type": "run", "url": "wss://h/", "key": "[command.a]", "run": ["/bin/a", "b"], "keep": true })
+    );
+}
+
+#[test]
+fn what_is_not_tried_says_why() {
+    let row = plain(Part::Upgrade, Found::Untried { why: "it needs more".into() });
+    assert_eq!(text(&row), ["left out  http             1.2 ms  it needs more"]);
+    assert_eq!(
+        untried("wss://h/", &row),
+        json!({ "url": "wss://h/", "stage": "http", "name": null, "why": "it needs more" })
+    );
+    assert_eq!(object("wss://h/", &row, day(0))["untried"], true);
+    let one = vec![untried("wss://h/", &row)];
+    assert_eq!(result(None, Duration::ZERO, one.clone(), &[])["untried"], json!(one));
+    assert!(well(Duration::ZERO, false).contains("as far as it was tried"));
 }

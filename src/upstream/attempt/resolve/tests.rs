@@ -8,7 +8,7 @@ fn settings(text: &str) -> Settings {
 
 /// All that an attempt reads, the first of its kind.
 async fn read(settings: &Settings) -> Secrets {
-    read_with(settings, &Kept::default()).await.0
+    read_with(settings, &Kept::default(), &Track::default()).await.0
 }
 
 fn get(secrets: &Secrets, template: &str) -> Result<String, String> {
@@ -201,17 +201,26 @@ async fn what_is_kept_is_run_once_for_all_attempts_that_have_it() {
     let settings = counted(directory.path(), "keep = true");
     let kept = Kept::default();
     for _ in 0..3 {
-        let (secrets, failed) = read_with(&settings, &kept).await;
+        let (secrets, failed) = read_with(&settings, &kept, &Track::default()).await;
         assert_eq!((get(&secrets, "${command:kernel}"), failed), (Ok("kernel-1".into()), None));
         assert_eq!(secrets.without("kernel-1"), "…", "it is as secret as one that is fresh");
     }
     assert_eq!(get(&read(&settings).await, "${command:kernel}"), Ok("kernel-2".into()), "forgotten");
     // a reload that runs something else, and one that doesn't keep it any more
     let other = counted(directory.path(), "keep = true\nenv = [\"HTTP_PROXY\"]");
-    assert_eq!(get(&read_with(&other, &kept).await.0, "${command:kernel}"), Ok("kernel-3".into()));
+    assert_eq!(
+        get(&read_with(&other, &kept, &Track::default()).await.0, "${command:kernel}"),
+        Ok("kernel-3".into())
+    );
     let plain = counted(directory.path(), "");
-    assert_eq!(get(&read_with(&plain, &kept).await.0, "${command:kernel}"), Ok("kernel-4".into()));
-    assert_eq!(get(&read_with(&other, &kept).await.0, "${command:kernel}"), Ok("kernel-5".into()));
+    assert_eq!(
+        get(&read_with(&plain, &kept, &Track::default()).await.0, "${command:kernel}"),
+        Ok("kernel-4".into())
+    );
+    assert_eq!(
+        get(&read_with(&other, &kept, &Track::default()).await.0, "${command:kernel}"),
+        Ok("kernel-5".into())
+    );
 }
 
 #[tokio::test(flavor = "local")]
@@ -223,8 +232,8 @@ async fn what_was_printed_before_an_attempt_was_given_up_is_kept() {
     let header = Template::parse("${command:kernel} ${command:slow}").unwrap();
     settings.upstream.headers.push(("x".into(), header));
     let kept = Kept::default();
-    let terms = settings.terms.clone();
-    let mut given_up = Box::pin(read_with(&settings, &kept));
+    let (terms, track) = (settings.terms.clone(), Track::default());
+    let mut given_up = Box::pin(read_with(&settings, &kept, &track));
     // the attempt waits for the second command, and then nobody waits for it any more
     while kept.get("kernel", &terms.commands["kernel"], &terms).is_none() {
         assert_eq!((&mut given_up).now_or_never(), None);
@@ -232,7 +241,10 @@ async fn what_was_printed_before_an_attempt_was_given_up_is_kept() {
     }
     drop(given_up);
     settings.upstream.headers.clear();
-    assert_eq!(get(&read_with(&settings, &kept).await.0, "${command:kernel}"), Ok("kernel-1".into()));
+    assert_eq!(
+        get(&read_with(&settings, &kept, &Track::default()).await.0, "${command:kernel}"),
+        Ok("kernel-1".into())
+    );
 }
 
 #[tokio::test(flavor = "local")]
@@ -255,7 +267,7 @@ async fn what_is_rejected_or_fails_is_not_kept_and_leads_to_what_it_says() {
     ] {
         let kept = Kept::default();
         let settings = counted(directory.path(), &format!("keep = true\n{keys}"));
-        let (secrets, failure) = read_with(&settings, &kept).await;
+        let (secrets, failure) = read_with(&settings, &kept, &Track::default()).await;
         assert_eq!(get(&secrets, "${command:kernel}").is_err(), needed, "{keys}");
         let failure = failure.map(|failure| (failure.error.unwrap(), failure.then.unwrap()));
         let failed = failed.map(|(why, then)| (format!("[command.kernel] {why}"), then));
@@ -282,7 +294,7 @@ async fn a_command_that_fails_leads_to_its_own_on_fail_and_without_one_to_the_st
         ),
     ] {
         let settings = settings(&text(on_fail));
-        let (secrets, failed) = read_with(&settings, &Kept::default()).await;
+        let (secrets, failed) = read_with(&settings, &Kept::default(), &Track::default()).await;
         assert_eq!(failed.is_some(), !on_fail.is_empty());
         let failure = failed.or_else(|| unmet(&settings, &secrets)).unwrap();
         assert_eq!((failure.error.as_deref(), failure.then), (Some(sentence), Some(then)));

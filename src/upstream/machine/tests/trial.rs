@@ -344,3 +344,34 @@ fn says_the_same(happenings: &[(usize, u32)]) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+#[test]
+fn an_answer_that_comes_just_in_time_is_told_with_the_key_that_limits_it() {
+    let expects = "[[script.step]]\nname = \"a\"\nexpect = \"welcome\"\n";
+    let off = "[heartbeat]\nkind = \"off\"\n";
+    let narrow = |left: Duration, limit: Duration, key| Told::Narrow { left, limit, key };
+    for (script, wait, told) in [
+        (format!("{LOGIN}{off}"), 2_700 * MS, None),
+        (format!("{LOGIN}{off}"), 2_701 * MS, Some(narrow(299 * MS, 3 * S, "the step's timeout"))),
+        (format!("{expects}{off}"), 9 * S, None),
+        (format!("{expects}{off}"), 9_001 * MS, Some(narrow(999 * MS, 10 * S, "upstream.connect_timeout"))),
+    ] {
+        let mut stand = Stand::new(&script);
+        stand.pass(wait);
+        stand.hear(WELCOME);
+        let all = stand.told();
+        let narrow = all.iter().find(|told| matches!(told, Told::Narrow { .. }));
+        assert_eq!(narrow, told.as_ref(), "{script} {wait:?}");
+        assert_eq!(stand.trial.outcome(), None);
+    }
+    for (wait, told) in [(1_800 * MS, None), (1_801 * MS, Some(narrow(199 * MS, 2 * S, "heartbeat.timeout")))]
+    {
+        let beat = "[heartbeat]\nkind = \"message\"\nmessage = \"p\"\nexpect = \"q\"\ntimeout = \"2s\"\n";
+        let mut stand = Stand::beating(beat);
+        stand.pass(wait);
+        stand.hear("q");
+        let all = stand.told();
+        assert!(all.contains(&beaten(Some("p"), Some(wait), Some(true))), "{all:?}");
+        assert_eq!(all.iter().find(|told| matches!(told, Told::Narrow { .. })), told.as_ref(), "{wait:?}");
+    }
+}
