@@ -32,6 +32,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("node-red", include_str!("../../config/profiles/node-red.toml")),
     ("obs-websocket", include_str!("../../config/profiles/obs-websocket.toml")),
     ("ocpp", include_str!("../../config/profiles/ocpp.toml")),
+    ("octoprint", include_str!("../../config/profiles/octoprint.toml")),
     ("okx", include_str!("../../config/profiles/okx.toml")),
     ("openai-realtime", include_str!("../../config/profiles/openai-realtime.toml")),
     ("phoenix", include_str!("../../config/profiles/phoenix.toml")),

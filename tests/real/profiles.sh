@@ -19,7 +19,7 @@ here=$PWD project=$(cd ../.. && pwd)
 # where Debian has servers, which isn't in everybody's PATH
 PATH=$PATH:/usr/sbin:/sbin
 
-servers=(nats mqtt chrome-devtools jupyter nchan stomp xmpp)
+servers=(nats mqtt chrome-devtools jupyter nchan stomp xmpp octoprint)
 servers+=(zwave-js socketio actioncable node-red)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # RabbitMQ's Web STOMP: frames of text that end in a NUL, and line ends as heartbeats. Sourced by ../profiles.sh.
 
-: "${work:?}"
+: "${work:?}" "${binary:?}" "${socket:?}"
 read -r amqp dist epmd stomp websocket < <(free_ports 5)
 rabbit=$work/rabbit
 mkdir "$rabbit"
@@ -76,11 +76,17 @@ check "nothing is said for longer than both sides stand without a line's end" wi
 check "no client sees these" fails heard '"text":"\\n"'
 check "over the one connection" connections 1
 
+check "a destination that the server doesn't know is refused" fails "$binary" subscribe --socket "$socket" -m 1 /nowhere/x
+check "in its words, which programs get" within 5 gets one "Unknown destination"
+check "a message comes after that" publish after
+check "to one program" within 5 gets one after
+check "and to the other" within 5 gets two after
+
 echo "== killed"
 kill_off rabbit
 check "the end is told" within 10 heard "$(link waiting)"
 start_rabbit
-check "the link comes up again by itself" within 20 more "$(link up)" 1
+check "the link comes up again by itself, which doesn't ask for that destination" within 20 more "$(link up)" 1
 check "a message comes again" publish again
 check "to one program" within 5 gets one "again"
 check "and to the other" within 5 gets two "again"
