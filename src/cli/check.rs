@@ -16,7 +16,7 @@ use super::{
 };
 use crate::config::{
     Config, Environment, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError,
-    Merged, OnExhausted, OnHole, Proxy, Reconnect, Rotate, Say, Sequence, SlowClient, Upstream, Window,
+    Merged, OnExhausted, OnHole, Proxy, Reconnect, Rotate, Say, Sequence, SlowClient, Span, Upstream, Window,
     format_duration, safe_url,
 };
 
@@ -349,7 +349,18 @@ fn sequence(sequence: &Sequence) -> String {
         OnHole::Reconnect => "is declared, and leads to a new connection",
         OnHole::Forget => "is declared, and leads to a connection that begins anew",
     };
-    format!("the server's count is {}{per}; a hole {hole}", sequence.pointer)
+    let span = match &sequence.span {
+        Some(Span::From(from)) => format!(", from {from} on"),
+        Some(Span::Previous(previous)) => format!(", behind {previous}"),
+        None => String::new(),
+    };
+    let first =
+        sequence.first.as_ref().map(|first| format!(", begun at {} of {}", first.pointer, first.pattern));
+    format!(
+        "the server's count is {}{span}{per}{}; a hole {hole}",
+        sequence.pointer,
+        first.unwrap_or_default()
+    )
 }
 
 fn history(history: &History) -> String {

@@ -46,13 +46,15 @@ pub(super) const PROFILES: &[Profile] = &[
 ];
 
 /// Keys whose table is one value: the file's own replaces the profile's as a whole.
-const WHOLE: [&str; 7] = ["expect", "when", "url_command", "compression", "accept", "reject", "end"];
+const WHOLE: [&str; 8] = ["expect", "when", "url_command", "compression", "accept", "reject", "end", "first"];
 
 /// A key of the file, and those of the profile that go with another choice of it.
-const INSTEAD: [(&str, &str, &[&str]); 3] = [
+const INSTEAD: [(&str, &str, &[&str]); 5] = [
     ("upstream", "url", &["url_command"]),
     ("upstream", "url_command", &["url"]),
-    ("heartbeat", "kind", &["message", "expect"]),
+    ("heartbeat", "kind", &["message", "expect", "timeout"]),
+    ("sequence", "from", &["previous"]),
+    ("sequence", "previous", &["from"]),
 ];
 
 /// The name of the profile that a file asks for; where it is none, what is wrong and where.

@@ -282,12 +282,12 @@ fn check_says_what_a_config_means_or_what_is_wrong() {
     }
 
     let text = "[upstream]\nurl = \"wss://h/\"\n[rotate]\nafter = \"1h\"\nwhen = { \"/op\" = 7 }\ndedupe = \"/id\"\n\
-                [limits]\nmessages = [\"20/1s\"]\nexcess = \"refuse\"\n[sequence]\npointer = \"/n\"\n";
+                [limits]\nmessages = [\"20/1s\"]\nexcess = \"refuse\"\n[sequence]\npointer = \"/n\"\nfrom = \"/a\"\nfirst.match = { \"/t\" = 1 }\n";
     let done = run(&["check", "--config", &write(dir.path(), "terms.toml", text)]);
     for part in [
         "rotate     after 1h or on /op = 7, with both connections for at most 5s; what comes twice is known by /id",
         "limits     messages 20/1s, what is too many is refused",
-        "sequence   the server's count is /n; a hole is declared",
+        "sequence   the server's count is /n, from /a on, begun at /n of /t = 1; a hole is declared",
     ] {
         assert!(done.out.contains(part), "{part} is not in {}", done.out);
     }

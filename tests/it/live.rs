@@ -269,7 +269,7 @@ fn a_proxy_has_a_row_of_its_own() {
 
 #[test]
 fn what_is_only_sent_is_sent_before_the_close() {
-    let script = "[heartbeat]\nkind = \"off\"\n[[script.step]]\nsend = \"hello\"\n";
+    let script = "[heartbeat]\nkind = \"off\"\nidle_timeout = \"1m\"\n[[script.step]]\nsend = \"hello\"\n";
     let server = serve(|socket| {
         let heard = text(socket);
         while socket.read().is_ok() {}

@@ -1,8 +1,8 @@
 use super::*;
 use crate::config::{
     Config,
-    language::{environment::Environment, template::Template},
-    sections::{heartbeat::HeartbeatKind, script::Say, vars::Var},
+    language::{environment::Environment, pointer::Pointer, template::Template},
+    sections::{heartbeat::HeartbeatKind, script::Say, sequence::Span, vars::Var},
 };
 
 const CHAT: Profile = (
@@ -198,4 +198,27 @@ fn each_example_in_a_profiles_comments_says_what_it_says() {
         }
     }
     assert!(variables >= 10, "{variables} variables");
+}
+
+#[test]
+fn a_count_of_the_files_own_takes_nothing_of_the_profiles() {
+    const COUNTS: Profile = (
+        "counts",
+        "upstream.url = \"wss://counts.example/\"\n[heartbeat]\nkind = \"message\"\nmessage = \"beat\"\ntimeout = \"off\"\n\
+         idle_timeout = \"1m\"\n[sequence]\npointer = \"/n\"\nprevious = \"/before\"\n\
+         first = { match = { \"/t\" = \"snapshot\" }, pointer = \"/s\" }\n",
+    );
+    let own = "[sequence]\nfrom = \"/first\"\nfirst = { match = { \"/kind\" = \"book\" } }\n";
+    let config = parse(&format!("profile = \"counts\"\n{own}"), &[COUNTS]).unwrap();
+    let sequence = config.terms.sequence.unwrap();
+    assert_eq!(sequence.span, Some(Span::From(Pointer::parse("/first").unwrap())));
+    let first = sequence.first.unwrap();
+    assert_eq!(
+        (first.pattern.to_string(), first.pointer.to_string()),
+        ("/kind = \"book\"".into(), "/n".into())
+    );
+    assert_eq!(config.heartbeat.timeout, None);
+    // another heartbeat is awaited, though the profile's isn't
+    let config = parse("profile = \"counts\"\nheartbeat.kind = \"ping\"", &[COUNTS]).unwrap();
+    assert!(config.heartbeat.has_default_timeout() && config.heartbeat.idle_timeout.is_some());
 }

@@ -205,11 +205,12 @@ impl Heartbeat {
     /// A connection that nothing proves to be alive.
     fn warn_of_no_proof(&self, section: &Section<'_>) {
         let has_idle = self.idle_timeout.is_some() || self.idle_timeout_from.is_some();
-        if let Some(item) = section.item("timeout")
-            && self.timeout.is_none()
-            && self.kind != HeartbeatKind::Off
-            && !has_idle
-        {
+        let key = match self.kind {
+            HeartbeatKind::Off => "kind",
+            _ => "timeout",
+        };
+        let proves_nothing = !has_idle && (self.timeout.is_none() || self.kind == HeartbeatKind::Off);
+        if let Some(item) = section.item(key).filter(|_| proves_nothing) {
             item.warning(
                 "is \"off\" without `idle_timeout`, so that a dead connection isn't noticed until the system gives it \
                  up: write in idle_timeout after which silence it is dead",

@@ -197,7 +197,7 @@ fn an_idle_timeout_may_be_what_the_server_says() {
 }
 
 #[test]
-fn a_heartbeat_that_nothing_answers_wants_another_proof_of_life() {
+fn a_heartbeat_that_nothing_answers_or_that_is_off_wants_another_proof_of_life() {
     let warnings = |lines: &str| {
         let warnings = with(lines).unwrap().warnings;
         warnings.into_iter().map(|warning| (warning.line, warning.sentence)).collect::<Vec<_>>()
@@ -215,6 +215,9 @@ fn a_heartbeat_that_nothing_answers_wants_another_proof_of_life() {
     for proven in ["idle_timeout = \"1m\"", &format!("idle_timeout = \"${{capture:a}}\"\n{capture}")] {
         assert_eq!(warnings(&format!("{message}{proven}")), []);
     }
-    assert_eq!(warnings("heartbeat = { kind = \"off\", timeout = \"off\" }"), [], "there is none to answer");
+    let told = warnings("heartbeat = { kind = \"off\", timeout = \"off\" }");
+    let [(Some(2), sentence)] = &told[..] else { panic!("{told:?}") };
+    assert!(sentence.starts_with("heartbeat.kind is \"off\" without `idle_timeout`"), "{sentence}");
+    assert_eq!(warnings("heartbeat = { kind = \"off\", idle_timeout = \"1m\" }"), []);
     assert_eq!(with(message).unwrap().heartbeat.timeout, None);
 }

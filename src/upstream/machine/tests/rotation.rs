@@ -463,3 +463,31 @@ fn a_resume_url_that_the_next_connection_gives_up_leaves_the_old_one_its_session
     let resumes = |action: &Action| matches!(action, Action::Connect { to: Destination::Resume(_), .. });
     assert!(actions.iter().any(resumes), "what the rotation forgot, the link didn't: {actions:?}");
 }
+
+#[test]
+fn each_connection_goes_by_the_silence_that_its_own_server_allows() {
+    let mut bench = dialling(toml(
+        r#"
+[rotate]
+after = "600s"
+[heartbeat]
+kind = "off"
+idle_timeout = "${capture:every} + 5s"
+[[capture]]
+match = { "/every" = { exists = true } }
+values = { every = "/every" }
+"#,
+    ));
+    bench.tell(heard(Slot::A));
+    bench.hear(Slot::A, r#"{"every":60000}"#);
+    bench.tell(connected_on(Slot::B));
+    // until it says something itself, the next one goes by what the old one was told
+    bench.tell(heard(Slot::B));
+    bench.hear(Slot::B, r#"{"every":10000}"#);
+    bench.tell(gone_from(Slot::A));
+    assert_eq!(bench.pass(14 * S), []);
+    let actions = bench.pass(S);
+    assert!(actions.contains(&Action::Drop { slot: Slot::B }), "{actions:?}");
+    let error = bench.announced().error.clone().unwrap_or_default();
+    assert!(error.contains("nothing came in for 15s"), "{error}");
+}

@@ -139,3 +139,31 @@ fn a_shorter_delay_ends_a_long_wait_sooner() {
     assert_eq!(bench.states_at(Input::Settings(Box::new(slow))), [], "a longer one doesn't prolong it");
     assert_eq!(bench.until_attempt(), 5 * S);
 }
+
+#[test]
+fn an_idle_timeout_that_the_server_said_stays_over_a_reload_that_adds_something_else() {
+    let settings = |idle: &str| {
+        toml(&format!(
+            "[heartbeat]\nkind = \"off\"\nidle_timeout = \"{idle}\"\n\
+             [[capture]]\nmatch = {{ \"/every\" = {{ exists = true }} }}\nvalues = {{ every = \"/every\" }}\n"
+        ))
+    };
+    let mut bench = Bench::up(settings("${capture:every} + 5s"));
+    assert_eq!(bench.pass(3_600 * S), [], "it has said nothing yet");
+    bench.tell(inbound());
+    bench.hear(Slot::A, r#"{"every":10000}"#);
+    assert_eq!(bench.machine.next_timeout(bench.now), Some(bench.now + 15 * S));
+    bench.pass(4 * S);
+    // what is added changes, and the silence counts from the reload; then it is fixed, and then off
+    assert_eq!(bench.tell(Input::Settings(Box::new(settings("${capture:every} + 2s")))), []);
+    assert_eq!(bench.machine.next_timeout(bench.now), Some(bench.now + 12 * S));
+    assert_eq!(bench.tell(Input::Settings(Box::new(settings("1m")))), []);
+    assert_eq!(bench.machine.next_timeout(bench.now), Some(bench.now + 60 * S));
+    assert_eq!(bench.tell(Input::Settings(Box::new(settings("off")))), []);
+    assert_eq!(bench.pass(3_600 * S), []);
+    // and what was said is known again
+    assert_eq!(bench.tell(Input::Settings(Box::new(settings("${capture:every} + 2s")))), []);
+    assert_eq!(bench.pass(12 * S)[0], Action::Drop { slot: Slot::A });
+    let error = bench.announced().error.clone().unwrap_or_default();
+    assert!(error.contains("nothing came in for 12s"), "{error}");
+}
