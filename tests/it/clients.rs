@@ -14,18 +14,11 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-use crate::common::{self, Client, DEADLINE, Daemon, Server, assert_balanced};
-
-fn up(config: &str) -> (Server, Daemon, common::Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + config));
-    let connection = server.accept();
-    (server, daemon, connection)
-}
+use crate::common::{self, Client, DEADLINE, assert_balanced, connected};
 
 #[test]
 fn every_client_sees_the_same_lines_in_the_same_order() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut clients: Vec<_> = (0..10).map(|_| daemon.client()).collect();
     for n in 0..100 {
         upstream.text(&format!("{{\"n\":{n}}}"));
@@ -47,7 +40,7 @@ fn every_client_sees_the_same_lines_in_the_same_order() {
 
 #[test]
 fn a_client_that_never_reads_holds_nobody_up_and_is_told_of_its_gap() {
-    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"256KiB\"\n");
+    let (_server, daemon, mut upstream) = connected("[history]\nmax_bytes = \"256KiB\"\n");
     let mut stuck = daemon.client();
     let mut quick = daemon.client();
     let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(10_000));
@@ -95,7 +88,7 @@ fn a_client_that_never_reads_holds_nobody_up_and_is_told_of_its_gap() {
 
 #[test]
 fn many_clients_get_a_burst_also_where_no_file_may_be_written() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut clients: Vec<_> = (0..25).map(|_| daemon.client()).collect();
     // LimitFSIZE=0: writing to any file ends the process with a signal
     let none = Rlimit { current: Some(0), maximum: Some(0) };
@@ -112,7 +105,7 @@ fn many_clients_get_a_burst_also_where_no_file_may_be_written() {
 #[test]
 fn under_disconnect_a_slow_client_is_cut_off_and_the_others_are_not() {
     let (_server, daemon, mut upstream) =
-        up("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"disconnect\"\n");
+        connected("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"disconnect\"\n");
     let stuck = daemon.client();
     let mut quick = daemon.client();
     let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(10_000));
@@ -129,7 +122,7 @@ fn under_disconnect_a_slow_client_is_cut_off_and_the_others_are_not() {
 
 #[test]
 fn a_stop_that_cuts_clients_off_says_so_as_trouble() {
-    let (_server, daemon, mut upstream) = up("[shutdown]\ntimeout = \"500ms\"\n");
+    let (_server, daemon, mut upstream) = connected("[shutdown]\ntimeout = \"500ms\"\n");
     let _stuck = daemon.client();
     let mut quick = daemon.client();
     upstream.text(&format!("\"{}\"", "x".repeat(1 << 20)));
@@ -141,7 +134,7 @@ fn a_stop_that_cuts_clients_off_says_so_as_trouble() {
 #[test]
 fn clients_that_want_more_descriptors_leave_the_link_its_own() {
     for half_closed in [true, false] {
-        let (server, daemon, mut upstream) = up("");
+        let (server, daemon, mut upstream) = connected("");
         let mut witness = daemon.client();
         let limit = 110;
         let few = Rlimit { current: Some(limit), maximum: Some(limit) };
@@ -180,7 +173,8 @@ fn clients_that_want_more_descriptors_leave_the_link_its_own() {
 
 #[test]
 fn under_block_nothing_is_lost_and_the_slowest_sets_the_pace() {
-    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\n");
+    let (_server, daemon, mut upstream) =
+        connected("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\n");
     let mut slow = daemon.client();
     let mut quick = daemon.client();
     let payload = format!("\"{}\"", "x".repeat(10_000));
@@ -207,7 +201,8 @@ fn under_block_nothing_is_lost_and_the_slowest_sets_the_pace() {
 
 #[test]
 fn under_block_a_client_that_has_just_come_loses_nothing() {
-    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"64KiB\"\nslow_client = \"block\"\n");
+    let (_server, daemon, mut upstream) =
+        connected("[history]\nmax_bytes = \"64KiB\"\nslow_client = \"block\"\n");
     let payload = format!("\"{}\"", "x".repeat(100_000));
     let enough = Arc::new(AtomicBool::new(false));
     let until = Arc::clone(&enough);
@@ -236,7 +231,7 @@ fn under_block_a_client_that_has_just_come_loses_nothing() {
 #[test]
 fn under_block_a_client_that_reads_nothing_is_cut_off_and_the_others_go_on() {
     let (_server, daemon, mut upstream) =
-        up("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\nstall_timeout = \"200ms\"\n");
+        connected("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\nstall_timeout = \"200ms\"\n");
     let stuck = daemon.client();
     let mut quick = daemon.client();
     let payload = format!("\"{}\"", "x".repeat(10_000));
@@ -255,7 +250,7 @@ fn under_block_a_client_that_reads_nothing_is_cut_off_and_the_others_go_on() {
 
 #[test]
 fn a_raw_client_gets_payloads_alone_and_is_cut_off_rather_than_lied_to() {
-    let (_server, daemon, mut upstream) = up(
+    let (_server, daemon, mut upstream) = connected(
         "[history]\nmax_bytes = \"256KiB\"\n[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n",
     );
     let raw = || Client::connect(&daemon.socket().with_extension("sock.raw"));
@@ -281,7 +276,7 @@ fn a_raw_client_gets_payloads_alone_and_is_cut_off_rather_than_lied_to() {
 
 #[test]
 fn bad_lines_get_an_error_each_and_cost_nothing_else() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut client = daemon.client();
     let deep =
         format!("{{\"op\":\"send\",\"id\":2,\"json\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
@@ -305,7 +300,7 @@ fn bad_lines_get_an_error_each_and_cost_nothing_else() {
 
 #[test]
 fn a_line_that_is_too_long_ends_its_connection_with_a_word() {
-    let (_server, daemon, _upstream) = up("");
+    let (_server, daemon, _upstream) = connected("");
     let mut witness = daemon.client();
     let client = daemon.client();
     let mut writer = client.stream().try_clone().unwrap();
@@ -323,7 +318,7 @@ fn a_line_that_is_too_long_ends_its_connection_with_a_word() {
 
 #[test]
 fn what_is_sent_before_a_close_goes_out_before_it() {
-    let (server, daemon, mut upstream) = up("");
+    let (server, daemon, mut upstream) = connected("");
     let mut client = daemon.client();
     let send = "{\"op\":\"send\",\"id\":\"s\",\"text\":\"goodbye\"}\n";
     client.write(format!("{send}{{\"op\":\"reconnect\",\"id\":\"r\"}}\n").as_bytes());
@@ -339,7 +334,7 @@ fn what_is_sent_before_a_close_goes_out_before_it() {
 
 #[test]
 fn one_client_s_flood_of_lines_leaves_the_others_their_turns() {
-    let (_server, daemon, _upstream) = up("");
+    let (_server, daemon, _upstream) = connected("");
     let flooder = daemon.client();
     let mut writer = flooder.stream().try_clone().unwrap();
     let flood = std::thread::spawn(move || {
@@ -361,7 +356,7 @@ fn one_client_s_flood_of_lines_leaves_the_others_their_turns() {
 #[test]
 fn a_raw_client_that_is_cut_off_has_nothing_more_sent() {
     let (_server, daemon, mut upstream) =
-        up("[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n");
+        connected("[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n");
     let raw = || Client::connect(&daemon.socket().with_extension("sock.raw"));
     raw().write(b"a\n\xff\nb\n");
     // half a line is no message either
@@ -379,7 +374,7 @@ fn a_raw_client_that_is_cut_off_has_nothing_more_sent() {
 
 #[test]
 fn old_entries_are_not_handed_out_on_a_quiet_link_either() {
-    let (_server, daemon, mut upstream) = up("[history]\nmax_age = \"1s\"\n");
+    let (_server, daemon, mut upstream) = connected("[history]\nmax_age = \"1s\"\n");
     let mut client = daemon.client();
     upstream.text("1");
     let seq = client.message()["seq"].clone();
@@ -399,7 +394,7 @@ fn old_entries_are_not_handed_out_on_a_quiet_link_either() {
 
 #[test]
 fn half_a_line_at_the_end_is_said_to_be_one() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut client = daemon.client();
     client.write(b"{\"op\":\"send\",\"text\":\"half");
     client.stream().shutdown(Shutdown::Write).unwrap();
@@ -413,7 +408,7 @@ fn half_a_line_at_the_end_is_said_to_be_one() {
 
 #[test]
 fn clients_that_vanish_within_a_line_leave_nothing_behind() {
-    let (_server, daemon, _upstream) = up("");
+    let (_server, daemon, _upstream) = connected("");
     for _ in 0..50 {
         let mut client = daemon.client();
         client.write(b"{\"op\":\"sen");
@@ -423,7 +418,7 @@ fn clients_that_vanish_within_a_line_leave_nothing_behind() {
 
 #[test]
 fn a_thousand_connections_in_a_row_are_all_served() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut witness = daemon.client();
     for _ in 0..1000 {
         let client = daemon.client();
@@ -436,7 +431,7 @@ fn a_thousand_connections_in_a_row_are_all_served() {
 
 #[test]
 fn no_more_than_max_clients_are_let_in() {
-    let (_server, daemon, _upstream) = up("[[listener]]\npath = \"SOCKET\"\nmax_clients = 2\n");
+    let (_server, daemon, _upstream) = connected("[[listener]]\npath = \"SOCKET\"\nmax_clients = 2\n");
     let first = daemon.client();
     let _second = daemon.client();
     // places that are kept for root, and for the user that the daemon runs as
@@ -459,7 +454,7 @@ fn no_more_than_max_clients_are_let_in() {
 
 #[test]
 fn attach_goes_back_in_the_log_and_declares_what_is_gone() {
-    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"64KiB\"\n");
+    let (_server, daemon, mut upstream) = connected("[history]\nmax_bytes = \"64KiB\"\n");
     let mut client = daemon.client();
     let start = client.hello["seq"].as_u64().unwrap();
     let epoch = client.hello["epoch"].clone();
@@ -503,7 +498,7 @@ fn attach_goes_back_in_the_log_and_declares_what_is_gone() {
 
 #[test]
 fn what_attach_answers_is_what_happens_also_when_the_log_moves_before_it_is_read() {
-    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"64KiB\"\n");
+    let (_server, daemon, mut upstream) = connected("[history]\nmax_bytes = \"64KiB\"\n");
     let (mut late, mut quick) = (daemon.client(), daemon.client());
     let payload = format!("\"{}\"", "x".repeat(10_000));
     let mut move_on = || {
@@ -541,7 +536,7 @@ const HELD_BACK: Duration = Duration::from_millis(20);
 
 #[test]
 fn a_client_that_attaches_first_gets_each_entry_once() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut witness = daemon.client();
     upstream.text("0");
     let seq = witness.message()["seq"].as_u64().unwrap();
@@ -577,7 +572,7 @@ fn a_client_that_attaches_first_gets_each_entry_once() {
 
 #[test]
 fn a_client_that_says_nothing_gets_entries_all_the_same() {
-    let (_server, daemon, mut upstream) = up("[history]\nmax_bytes = \"64KiB\"\n");
+    let (_server, daemon, mut upstream) = connected("[history]\nmax_bytes = \"64KiB\"\n");
     let mut silent = daemon.client();
     upstream.text("1");
     assert_eq!(silent.message()["json"], 1);

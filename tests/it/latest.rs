@@ -10,11 +10,7 @@ const CONFIG: &str = "[topics]\npointer = \"/stream\"\n[history]\nlatest_after =
                       [[listener]]\npath = \"SOCKET\"\n";
 
 fn up(listener: &str) -> (Server, Daemon, common::Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + CONFIG + listener));
-    let connection = server.accept();
-    daemon.client().status();
-    (server, daemon, connection)
+    common::up(&(CONFIG.to_owned() + listener))
 }
 
 /// Has the server say so many messages of 10 kB, of ten topics in turn, and waits until the daemon has them.

@@ -5,20 +5,13 @@ use std::{fs, io::Write, os::unix::net::UnixStream};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::common::{Client, Connection, Daemon, Server, assert_balanced};
+use crate::common::{Client, Daemon, assert_balanced, connected};
 
 const MIB: usize = 1 << 20;
 
 /// What a daemon takes beside what is configured: its connection's buffers with a message of up to 2 MiB in
 /// them, twice over since the allocator keeps what it had, and the clients' own.
 const BESIDE: usize = 8 * MIB;
-
-fn up(config: &str) -> (Server, Daemon, Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + config));
-    let connection = server.accept();
-    (server, daemon, connection)
-}
 
 /// The memory of the process that no file stands behind, in bytes.
 fn memory(daemon: &Daemon) -> usize {
@@ -51,8 +44,9 @@ fn told(client: Client, name: &str) -> bool {
 /// `memory.stalled_lines`: who has taken nothing for the longest is cut off, whatever `slow_client` says.
 #[test]
 fn clients_that_stop_in_the_middle_of_large_lines_cost_what_is_configured() {
-    let (_server, daemon, mut upstream) =
-        up("[history]\nmax_bytes = \"8MiB\"\n[memory]\nstalled_lines = \"8MiB\"\n[log]\nlevel = \"debug\"\n");
+    let (_server, daemon, mut upstream) = connected(
+        "[history]\nmax_bytes = \"8MiB\"\n[memory]\nstalled_lines = \"8MiB\"\n[log]\nlevel = \"debug\"\n",
+    );
     let mut quick = daemon.client();
     let before = memory(&daemon);
     let mut stuck = Vec::new();
@@ -87,7 +81,7 @@ fn clients_that_stop_in_the_middle_of_large_lines_cost_what_is_configured() {
 #[test]
 fn clients_that_stop_in_the_middle_of_small_lines_cost_a_line_each_and_none_is_cut_off() {
     let (_server, daemon, mut upstream) =
-        up("[history]\nmax_bytes = \"4MiB\"\n[memory]\nstalled_lines = \"1MiB\"\n");
+        connected("[history]\nmax_bytes = \"4MiB\"\n[memory]\nstalled_lines = \"1MiB\"\n");
     let mut quick = daemon.client();
     let before = memory(&daemon);
     let mut stuck = Vec::new();
@@ -113,7 +107,7 @@ fn clients_that_stop_in_the_middle_of_small_lines_cost_a_line_each_and_none_is_c
 /// Each begins a line and doesn't end it.
 #[test]
 fn half_lines_of_many_clients_cost_what_is_configured_and_who_is_refused_is_told() {
-    let (_server, daemon, _upstream) = up("[memory]\nunfinished_lines = \"8MiB\"\n");
+    let (_server, daemon, _upstream) = connected("[memory]\nunfinished_lines = \"8MiB\"\n");
     let mut quick = daemon.client();
     let before = memory(&daemon);
     let half = format!("{{\"op\":\"send\",\"id\":1,\"text\":\"{}", "x".repeat(MIB - 100));
@@ -136,7 +130,7 @@ fn half_lines_of_many_clients_cost_what_is_configured_and_who_is_refused_is_told
 /// Each sends a long message, whole, to a server that reads nothing.
 #[test]
 fn long_sends_that_wait_for_their_turn_cost_what_is_configured() {
-    let (_server, daemon, _upstream) = up("[memory]\nunfinished_lines = \"4MiB\"\n");
+    let (_server, daemon, _upstream) = connected("[memory]\nunfinished_lines = \"4MiB\"\n");
     let mut quick = daemon.client();
     let before = memory(&daemon);
     let line = format!("{{\"op\":\"send\",\"id\":1,\"text\":\"{}\"}}\n", "x".repeat(MIB - 100));
@@ -167,7 +161,7 @@ fn is_over(stream: &UnixStream) -> bool {
 /// Answers that nobody reads.
 #[test]
 fn unread_answers_of_many_clients_cost_what_is_configured() {
-    let (_server, daemon, _upstream) = up("[memory]\nstalled_lines = \"4MiB\"\n");
+    let (_server, daemon, _upstream) = connected("[memory]\nstalled_lines = \"4MiB\"\n");
     let mut quick = daemon.client();
     let before = memory(&daemon);
     let ask = format!("{{\"op\":\"ping\",\"id\":\"{}\"}}\n", "x".repeat(1000)).repeat(300);
@@ -186,7 +180,7 @@ fn unread_answers_of_many_clients_cost_what_is_configured() {
 /// Lines of all sizes, of text that grows sixfold, and a raw form beside each: the log takes what it says.
 #[test]
 fn the_log_takes_what_it_says_within_a_tenth() {
-    let (_server, daemon, mut upstream) = up(
+    let (_server, daemon, mut upstream) = connected(
         "[history]\nmax_bytes = \"32MiB\"\n[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n",
     );
     let mut client = daemon.client();

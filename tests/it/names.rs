@@ -4,19 +4,7 @@ use std::{collections::BTreeSet, io::Read, time::Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Connection, DEADLINE, Daemon, Server};
-
-fn up(config: &str) -> (Server, Daemon, Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + config));
-    let upstream = server.accept();
-    let mut client = daemon.client();
-    if client.hello["link"] != "up" {
-        client.link("up");
-    }
-    drop(client);
-    (server, daemon, upstream)
-}
+use crate::common::{Client, Connection, DEADLINE, Daemon, up};
 
 fn attach(client: &mut Client, name: &str) -> Value {
     client.request(json!({"op": "attach", "name": name}))

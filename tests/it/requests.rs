@@ -9,17 +9,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Connection, DEADLINE, Daemon, Server};
+use crate::common::{Client, Connection, DEADLINE, Daemon, Server, up};
 
 const PLAIN: &str = "[requests]\nid = \"/id\"\n";
-
-fn up(config: &str) -> (Server, Daemon, Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + config));
-    let connection = server.accept();
-    daemon.client().until_up();
-    (server, daemon, connection)
-}
 
 /// The next message of the daemon's, as JSON.
 fn heard(upstream: &mut Connection) -> Value {
@@ -27,13 +19,6 @@ fn heard(upstream: &mut Connection) -> Value {
 }
 
 impl Client {
-    /// Waits until the link is up.
-    fn until_up(&mut self) {
-        if self.hello["link"] != "up" {
-            self.link("up");
-        }
-    }
-
     /// Asks by an id of its own.
     fn asks(&mut self, id: Value, json: Value) {
         self.write(format!("{}\n", json!({"op": "request", "id": id, "json": json})).as_bytes());

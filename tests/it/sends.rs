@@ -6,14 +6,7 @@ use std::{collections::BTreeSet, io::Write, net::Shutdown, os::unix::net::UnixSt
 use serde_json::json;
 use tokio_tungstenite::tungstenite;
 
-use crate::common::{self, Client, Connection, Daemon, Server};
-
-fn up(config: &str) -> (Server, Daemon, Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + config));
-    let connection = server.accept();
-    (server, daemon, connection)
-}
+use crate::common::{self, Client, Connection, Daemon, Server, connected};
 
 const BOTH: &str = "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.raw\"\nformat = \"raw\"\n";
 
@@ -28,7 +21,7 @@ fn texts(upstream: &mut Connection, count: usize) -> BTreeSet<String> {
 
 #[test]
 fn sends_of_a_client_that_writes_and_closes_are_all_sent() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut expected = BTreeSet::new();
     for client in 0..100 {
         // hello is never read: the close is a reset, and each answer meets a broken connection
@@ -45,7 +38,7 @@ fn sends_of_a_client_that_writes_and_closes_are_all_sent() {
 
 #[test]
 fn sends_of_a_client_that_has_read_all_and_closes_are_all_sent() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut expected = BTreeSet::new();
     for n in 0..50 {
         let mut client = daemon.client();
@@ -60,7 +53,7 @@ fn sends_of_a_client_that_has_read_all_and_closes_are_all_sent() {
 
 #[test]
 fn a_client_that_only_writes_is_heard_to_its_end() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut stream = UnixStream::connect(daemon.socket()).unwrap();
     stream.shutdown(Shutdown::Read).unwrap();
     for n in 0..1000 {
@@ -82,7 +75,7 @@ fn a_client_that_only_writes_is_heard_to_its_end() {
 
 #[test]
 fn a_raw_client_that_writes_and_closes_is_heard_to_its_end() {
-    let (_server, daemon, mut upstream) = up(BOTH);
+    let (_server, daemon, mut upstream) = connected(BOTH);
     let mut expected = BTreeSet::new();
     for client in 0..50 {
         let mut stream = raw(&daemon);
@@ -98,7 +91,7 @@ fn a_raw_client_that_writes_and_closes_is_heard_to_its_end() {
 
 #[test]
 fn who_asks_without_reading_the_answers_is_read_no_further_and_loses_none() {
-    let (_server, daemon, _upstream) = up("");
+    let (_server, daemon, _upstream) = connected("");
     let mut greedy = daemon.client();
     let mut writer = greedy.stream().try_clone().unwrap();
     // far more than all buffers on the way hold together
@@ -127,7 +120,7 @@ fn who_asks_without_reading_the_answers_is_read_no_further_and_loses_none() {
 
 #[test]
 fn who_asks_without_reading_and_leaves_is_heard_to_its_end() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut client = daemon.client();
     client.write(&b"{\"op\":\"ping\",\"id\":1}\n".repeat(8000));
     client.write(b"{\"op\":\"send\",\"text\":\"last\"}\n");
@@ -144,7 +137,7 @@ fn who_asks_without_reading_and_leaves_is_heard_to_its_end() {
 
 #[test]
 fn a_flood_under_a_rate_limit_delays_nobody_else_and_ends_with_who_sent_it() {
-    let (_server, daemon, mut upstream) = up("[limits]\nmessages = [\"20/1s\"]\n");
+    let (_server, daemon, mut upstream) = connected("[limits]\nmessages = [\"20/1s\"]\n");
     std::thread::spawn(move || while upstream.socket.read().is_ok() {});
     let flooder = daemon.client();
     let mut writer = flooder.stream().try_clone().unwrap();
@@ -175,7 +168,7 @@ fn a_flood_under_a_rate_limit_delays_nobody_else_and_ends_with_who_sent_it() {
 
 #[test]
 fn a_send_that_fails_when_its_client_has_gone_is_counted() {
-    let (_server, daemon, mut upstream) = up("");
+    let (_server, daemon, mut upstream) = connected("");
     let mut client = daemon.client();
     client.request(json!({"op": "close"}));
     upstream.closed();
@@ -196,7 +189,7 @@ fn a_send_that_fails_when_its_client_has_gone_is_counted() {
 /// Seldom as a warning, since clients cause it; and each one at `debug`.
 #[test]
 fn each_send_that_nobody_can_be_told_of_is_in_the_log_at_debug() {
-    let (_server, daemon, mut upstream) = up("[log]\nlevel = \"debug\"\n");
+    let (_server, daemon, mut upstream) = connected("[log]\nlevel = \"debug\"\n");
     let mut client = daemon.client();
     client.request(json!({"op": "close"}));
     upstream.closed();
@@ -212,13 +205,6 @@ fn each_send_that_nobody_can_be_told_of_is_in_the_log_at_debug() {
     let log = daemon.log();
     let warnings = log.lines().filter(|line| line.contains("WARN") && line.contains("has gone")).count();
     assert_eq!(warnings, 1, "{log}");
-}
-
-/// Waits until sends go.
-fn until_up(client: &mut common::Client) {
-    if client.hello["link"] != "up" {
-        client.link("up");
-    }
 }
 
 /// A unit of three: a header and two more, as programs of one protocol say them.
@@ -255,7 +241,7 @@ fn units_of_several_programs_and_the_heartbeat_never_stand_in_one_another() {
     let writers: Vec<_> = ["a", "b"]
         .map(|who| {
             let mut client = daemon.client();
-            until_up(&mut client);
+            client.until_up();
             std::thread::spawn(move || {
                 let ids: Vec<_> = (0..200).map(|n| client.ask(unit(who, n))).collect();
                 for id in ids {
@@ -289,7 +275,7 @@ fn units_stay_whole_while_connections_take_over_from_one_another() {
     let daemon = Daemon::start(&(server.config() + rotate));
     let mut upstream = server.accept();
     let mut client = daemon.client();
-    until_up(&mut client);
+    client.until_up();
     let mut n = 0;
     let mut texts = Vec::new();
     for round in 0..3 {
@@ -333,9 +319,9 @@ fn units_stay_whole_while_connections_take_over_from_one_another() {
 #[test]
 fn a_unit_counts_as_its_messages_and_one_that_could_never_fit_is_refused() {
     let limits = "[limits]\nmessages = \"4/1s\"\nreserve = 1\nmax_message = 64\n";
-    let (_server, daemon, mut upstream) = up(limits);
+    let (_server, daemon, mut upstream) = connected(limits);
     let mut client = daemon.client();
-    until_up(&mut client);
+    client.until_up();
     let refused = client.request(json!({"op": "send", "messages": vec![json!({"text": "x"}); 4]}));
     assert_eq!(refused["code"], "too_large", "{refused}");
     let most = "the unit has more messages than limits.messages ever let out at once, which is 3";

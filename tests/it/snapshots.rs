@@ -4,24 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Connection, Daemon, Server, assert_balanced};
+use crate::common::{Client, Connection, Daemon, Server, assert_balanced, up};
 
 const RETAIN: &str = "[topics]\npointer = \"/t\"\nretain = true\n";
-
-fn up(config: &str) -> (Server, Daemon, Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + config));
-    let connection = server.accept();
-    link_is_up(&mut daemon.client());
-    (server, daemon, connection)
-}
-
-/// Waits until the link is up.
-fn link_is_up(client: &mut Client) {
-    if client.hello["link"] != "up" {
-        client.link("up");
-    }
-}
 
 fn say(upstream: &mut Connection, topic: &str, n: u64) {
     upstream.text(&json!({"t": topic, "n": n}).to_string());
@@ -162,7 +147,7 @@ fn what_a_step_was_answered_is_there_for_who_comes_late_until_the_next_connectio
     let mut upstream = server.accept();
     upstream.text(r#"{"type":"hello","session":1}"#);
     let mut client = daemon.client();
-    link_is_up(&mut client);
+    client.until_up();
     let sessions = |client: &mut Client| -> Vec<Value> {
         let lines = snapshot(client, json!({}));
         lines[..lines.len() - 1].iter().map(|line| line["json"]["session"].clone()).collect()
@@ -189,7 +174,7 @@ fn what_a_step_that_is_a_request_was_answered_is_there_as_well() {
     assert_eq!(upstream.message().to_text().unwrap(), r#"{"id":1,"op":"hello"}"#);
     upstream.text(r#"{"id":1,"session":7}"#);
     let mut client = daemon.client();
-    link_is_up(&mut client);
+    client.until_up();
     let lines = snapshot(&mut client, json!({}));
     assert_eq!((lines.len(), &lines[0]["json"]["session"]), (2, &json!(7)), "{lines:?}");
 }
@@ -206,7 +191,7 @@ fn who_may_receive_only_since_a_reload_connects_anew_and_gets_no_last_values_tha
     let daemon = Daemon::start(&listener("rights = [\"send\"]\n"));
     let mut upstream = server.accept();
     let mut all = daemon.client();
-    link_is_up(&mut all);
+    all.until_up();
     for (n, topic) in ["a.x", "b.x"].into_iter().enumerate() {
         say(&mut upstream, topic, n as u64);
         all.message();

@@ -4,19 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::common::{self, Client, Daemon, Server, assert_balanced};
+use crate::common::{self, Client, assert_balanced, up};
 
 /// No answer of the server's is expected, and what nobody wants is given up at once.
 const TOPICS: &str = "[topics]\npointer = \"/s\"\nsubscribe = '{\"sub\":[${topics}]}'\n\
                       unsubscribe = '{\"unsub\":[${topics}]}'\nlinger = \"0s\"\n";
-
-fn up(config: &str) -> (Server, Daemon, common::Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + config));
-    let connection = server.accept();
-    daemon.client().status();
-    (server, daemon, connection)
-}
 
 fn subscribe(client: &mut Client, topics: &[&str]) -> Value {
     client.request(json!({"op": "subscribe", "topics": topics}))

@@ -10,17 +10,9 @@ use std::{
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::common::{self, Client, DEADLINE, Daemon, Server, assert_balanced};
+use crate::common::{self, Client, DEADLINE, assert_balanced, up};
 
 const TOPICS: &str = "[topics]\npointer = \"/stream\"\n";
-
-fn up(config: &str) -> (Server, Daemon, common::Connection) {
-    let server = Server::bind();
-    let daemon = Daemon::start(&(server.config() + config));
-    let connection = server.accept();
-    daemon.client().status();
-    (server, daemon, connection)
-}
 
 fn say(upstream: &mut common::Connection, stream: &str, n: u64) {
     upstream.text(&json!({"stream": stream, "n": n}).to_string());

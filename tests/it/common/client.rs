@@ -114,6 +114,13 @@ impl Client {
         self.request(json!({"op": "status"}))
     }
 
+    /// Waits until the link is up.
+    pub fn until_up(&mut self) {
+        if self.hello["link"] != "up" {
+            self.link("up");
+        }
+    }
+
     /// Asks for the status until there are so many clients.
     pub fn until_clients(&mut self, count: usize) {
         let end = Instant::now() + DEADLINE;

@@ -16,3 +16,18 @@ pub use server::{Connection, Server};
 /// How long anything may take before a test fails: far longer than it should, so that a busy
 /// machine doesn't fail it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A server, and a daemon with this configuration that has connected to it, be it that its link isn't up yet.
+pub fn connected(config: &str) -> (Server, Daemon, Connection) {
+    let server = Server::bind();
+    let daemon = Daemon::start(&(server.config() + config));
+    let connection = server.accept();
+    (server, daemon, connection)
+}
+
+/// The same, once the link is up.
+pub fn up(config: &str) -> (Server, Daemon, Connection) {
+    let all = connected(config);
+    all.1.client().until_up();
+    all
+}
