@@ -71,6 +71,7 @@ section!(UPSTREAM, upstream, Upstream {
     connect_timeout: "upstream.connect_timeout" Nothing,
     max_message: "upstream.max_message" Connection,
     split: "upstream.split" Connection,
+    hide: "upstream.hide" Connection,
     headers: "upstream.headers" Connection,
     proxy: "upstream.proxy" Connection,
     tls: "upstream.tls" Connection,

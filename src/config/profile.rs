@@ -39,14 +39,15 @@ pub(super) const PROFILES: &[Profile] = &[
     ("signalk", include_str!("../../config/profiles/signalk.toml")),
     ("slack", include_str!("../../config/profiles/slack.toml")),
     ("socketio", include_str!("../../config/profiles/socketio.toml")),
-    ("twitch-eventsub", include_str!("../../config/profiles/twitch-eventsub.toml")),
-    ("zwave-js", include_str!("../../config/profiles/zwave-js.toml")),
     ("stomp", include_str!("../../config/profiles/stomp.toml")),
+    ("twitch-eventsub", include_str!("../../config/profiles/twitch-eventsub.toml")),
     ("xmpp", include_str!("../../config/profiles/xmpp.toml")),
+    ("zwave-js", include_str!("../../config/profiles/zwave-js.toml")),
 ];
 
 /// Keys whose table is one value: the file's own replaces the profile's as a whole.
-const WHOLE: [&str; 8] = ["expect", "when", "url_command", "compression", "accept", "reject", "end", "first"];
+const WHOLE: [&str; 9] =
+    ["hide", "expect", "when", "url_command", "compression", "accept", "reject", "end", "first"];
 
 /// A key of the file, and those of the profile that go with another choice of it.
 const INSTEAD: [(&str, &str, &[&str]); 5] = [

@@ -377,6 +377,9 @@ impl Session {
                 self.effects.push_back(Effect::Rotate { why });
             }
         }
+        if rules.hidden.as_ref().is_some_and(|hidden| hidden.matches(look)) {
+            publish = Publish::No;
+        }
         publish
     }
 

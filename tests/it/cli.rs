@@ -321,12 +321,20 @@ fn configs_to_begin_with_are_printed() {
     assert_eq!((done.code, done.out.as_str()), (Some(0), include_str!("../../config/wsfan.toml")));
     let done = run(&["check", "--list-profiles"]);
     let mut rows = done.out.lines();
-    assert!(rows.any(|row| row.starts_with("okx ") && row.ends_with(" OKX: WebSocket API v5")), "{}", done.out);
+    assert!(
+        rows.any(|row| row.starts_with("okx ") && row.ends_with(" OKX: WebSocket API v5")),
+        "{}",
+        done.out
+    );
     let done = run(&["config", "--profile", "okx"]);
     assert_eq!(done.out, include_str!("../../config/profiles/okx.toml"));
     let done = run(&["config", "--profile", "okex"]);
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
-    assert!(done.err.contains("there is no profile \"okex\": there are actioncable, binance, "), "{}", done.err);
+    assert!(
+        done.err.contains("there is no profile \"okex\": there are actioncable, binance, "),
+        "{}",
+        done.err
+    );
 }
 
 #[test]

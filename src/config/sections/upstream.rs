@@ -8,6 +8,7 @@ use super::{command::UrlCommand, compression::Compression, hosts::HostPattern, p
 use crate::config::{
     language::{
         names::{Names, Use},
+        pattern::Pattern,
         placeholder::Placeholder,
         pointer::Pointer,
         template::Template,
@@ -59,6 +60,9 @@ pub struct Upstream {
     /// the message itself is the list. What has no such list, an empty one, or one of over 100,000 elements stays as
     /// it is. None (`false`) by default.
     pub split: Option<Pointer>,
+    /// `hide`: messages that clients don't get, such as a server's own heartbeats; all else is as with others. None by
+    /// default.
+    pub hide: Option<Pattern>,
     /// `headers`: sent with the upgrade request, in the file's order.
     pub headers: Vec<(String, Template)>,
     /// `proxy`: the way to the server. Default: as the environment says.
@@ -85,6 +89,7 @@ impl Upstream {
             connect_timeout: Duration::from_secs(10),
             max_message: 16 << 20,
             split: None,
+            hide: None,
             headers: Vec::new(),
             proxy: Proxy::default(),
             tls: Tls::default(),
@@ -118,6 +123,7 @@ impl Upstream {
             connect_timeout: section.duration("connect_timeout", timeouts).unwrap_or(default.connect_timeout),
             max_message: section.size("max_message", 1 << 10..=512 << 20).unwrap_or(default.max_message),
             split: read_split(&section),
+            hide: Pattern::read(&section, "hide"),
             headers: read_headers(section.section("headers"), names),
             proxy: Proxy::read(&section, names),
             tls: Tls::read(section.section("tls")),

@@ -34,6 +34,8 @@ pub(in crate::upstream) struct Rules {
     pub(super) sequence: Option<SequenceRule>,
     pub(super) requests: Option<RequestRules>,
     pub(super) topics: Option<TopicRules>,
+    /// What clients don't get.
+    pub(super) hidden: Option<Matcher>,
     /// The heartbeat's message.
     pub(super) beat: Option<Say>,
     /// What answers it.
@@ -186,6 +188,7 @@ impl Rules {
             }
             HeartbeatKind::Off | HeartbeatKind::Ping => (None, None),
         };
+        let hidden = settings.upstream.hide.as_ref().map(|pattern| compiler.pattern(pattern));
         let mut requests =
             terms.requests.as_ref().map(|requests| RequestRules::new(requests, &mut compiler.slots));
         if let Some(requests) = &mut requests {
@@ -212,6 +215,7 @@ impl Rules {
             sequence,
             requests,
             topics,
+            hidden,
             beat,
             answer,
             publish_answer: settings.heartbeat.publish,

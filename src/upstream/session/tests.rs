@@ -213,6 +213,19 @@ fn what_is_larger_than_the_server_takes_fails_by_name() {
 }
 
 #[test]
+fn what_is_hidden_is_heard_all_the_same() {
+    let text = "upstream.hide = [{ \"/type\" = \"ping\" }, \"noise\"]\n[[reply]]\nmatch = { \"/type\" = \"ping\", \"/n\" = 1 }\n\
+                send = \"pong\"\n[[capture]]\nmatch = \"noise\"\nvalues = { n = \"/n\" }\n[[script.step]]\nexpect = \"hello\"";
+    let (mut bench, _) = Bench::started(text);
+    assert_eq!(bench.hear(r#"{"type":"ping","n":1}"#), (Publish::No, vec![reply("pong")]));
+    assert_eq!(bench.hear("hello, noise"), (Publish::No, vec![Effect::Ready]));
+    assert_eq!(bench.hear(r#"{"type":"ping","n":2}"#), (Publish::No, vec![]));
+    assert_eq!(bench.hear(r#"{"type":"pong"}"#), (Publish::Yes, vec![]));
+    assert_eq!(bench.hear(r#"{"n":7,"a":"noise"}"#), (Publish::No, vec![]));
+    assert!(bench.memory.captures().has("n"));
+}
+
+#[test]
 fn messages_are_answered() {
     let text = "[[reply]]\nmatch = { \"/id\" = { exists = true } }\nsend = '{\"id\":${field:/id},\"a\":\"${field:/a}\"}'\n\
                 publish = false\n[[reply]]\nmatch = \"ping\"\nsend = \"pong ${uuid}\"";

@@ -66,10 +66,12 @@ fn a_connection_without_pings_is_replaced() {
     let stage = open(Settings { ping: Duration::from_millis(300) });
     let daemon = start(&stage, TOKEN, "[heartbeat]\nidle_timeout = \"1s\"\n");
     let mut client = play::up(&daemon);
-    client.until(|line| line["json"]["type"] == "ping");
-    client.until(|line| line["json"]["type"] == "ping");
+    stage.event("ping", 5);
     stage.order(Order::Mute);
-    client.link("waiting");
+    client.until(|line| {
+        assert_ne!(line["json"]["type"], "ping", "programs don't hear it");
+        line["state"] == "waiting"
+    });
     client.link("up");
     stage.event("welcome", 2);
     stage.assert_no_violations();

@@ -108,11 +108,12 @@ fn without_keepalives_in_the_servers_time_the_connection_is_replaced() {
     let mut client = play::from_start(&daemon);
     let session = welcome(&mut client);
     assert_eq!(post(&stage, TOKEN, &session, ONLINE), 202);
-    for _ in 0..3 {
-        payload(&mut client, "/metadata/message_type", "session_keepalive");
-    }
+    stage.event("keepalive", 3);
     stage.order(Order::Mute);
-    let line = client.link("waiting");
+    let line = client.until(|line| {
+        assert_ne!(line["json"]["metadata"]["message_type"], "session_keepalive", "programs don't hear it");
+        line["state"] == "waiting"
+    });
     assert!(line["error"].as_str().unwrap().contains("2.03s"), "{line}");
     assert_ne!(welcome(&mut client), session);
     stage.assert_no_violations();

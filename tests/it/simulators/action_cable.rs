@@ -38,7 +38,7 @@ impl Default for Settings {
 /// Opens the server, at `/cable?token=…`. There are `ChatChannel`, with any parameters, and `SecretChannel`, which
 /// rejects all. `Order::Say("CHANNEL JSON")` is broadcast to each subscription of the channel. `Order::Do` knows
 /// `restart` and `remote` (`disconnect`, with and without advice), and `unauthorized`.
-/// Events: `welcome`, `subscribe IDENTIFIER`, `unsubscribe IDENTIFIER`, `perform ACTION`.
+/// Events: `welcome`, `ping`, `subscribe IDENTIFIER`, `unsubscribe IDENTIFIER`, `perform ACTION`.
 pub fn open(settings: Settings) -> Stage {
     Stage::open(settings, visit)
 }
@@ -80,6 +80,7 @@ impl Session {
                 Heard::Late => {
                     next = Instant::now() + self.settings.ping;
                     self.peer.say(json!({"type": "ping", "message": now_ms() / 1_000})).await;
+                    self.peer.event("ping");
                 }
                 Heard::Text(text) => {
                     if let Some(answer) = self.command(&text) {

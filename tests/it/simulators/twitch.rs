@@ -50,7 +50,7 @@ struct World {
 /// Opens the server: `/ws`, and `POST /helix/eventsub/subscriptions`. `Order::Say("TYPE JSON")` is a notification of that
 /// type. `Order::Do` knows `reconnect`, `again` (the last message once more), `revoke` and `forget` (all moves that are
 /// under way are void).
-/// Events: `session ID` and `moved ID` (what was welcome), `subscribe TYPE`, `left` (the client has closed).
+/// Events: `keepalive`, `session ID` and `moved ID` (what was welcome), `subscribe TYPE`, `left` (the client has closed).
 pub fn open(settings: Settings) -> Stage {
     let world = World {
         settings,
@@ -178,6 +178,7 @@ impl Session<'_> {
                     }
                     if next <= now {
                         self.message("session_keepalive", None, json!({})).await;
+                        self.peer.event("keepalive");
                         next = now + keepalive;
                     }
                 }

@@ -13,6 +13,7 @@ start_cable
 quick <<TOML
 profile = "actioncable"
 upstream.url = "ws://127.0.0.1:$port/cable?token=\${env:CABLE_TOKEN}"
+upstream.hide = "pings are to be seen here"
 topics.answer.timeout = "1s"
 TOML
 ticks='{"channel":"TicksChannel","room":"1"}'
