@@ -30,6 +30,7 @@ pub(super) const PROFILES: &[Profile] = &[
     ("mqtt", include_str!("../../config/profiles/mqtt.toml")),
     ("nats", include_str!("../../config/profiles/nats.toml")),
     ("node-red", include_str!("../../config/profiles/node-red.toml")),
+    ("nostr", include_str!("../../config/profiles/nostr.toml")),
     ("obs-websocket", include_str!("../../config/profiles/obs-websocket.toml")),
     ("ocpp", include_str!("../../config/profiles/ocpp.toml")),
     ("octoprint", include_str!("../../config/profiles/octoprint.toml")),

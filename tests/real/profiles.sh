@@ -20,7 +20,7 @@ here=$PWD project=$(cd ../.. && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 servers=(nats mqtt chrome-devtools jupyter nchan stomp xmpp octoprint)
-servers+=(zwave-js socketio actioncable node-red)
+servers+=(zwave-js socketio actioncable node-red nostr)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
 for tool in python3 openssl curl node npm nats-server mosquitto mosquitto_passwd mosquitto_pub chromium nginx epmd \
