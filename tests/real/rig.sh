@@ -125,6 +125,7 @@ uv=uv==0.13.9
 # ---------------------------------------------------------------- wsfan
 
 socket=$work/wsfan.sock
+: >"$work/all.log" # of all runs before this one; grep says neither yes nor no of a file that isn't there
 # config: what comes in on stdin, with a listener, is what wsfan runs with from the next run_wsfan on.
 config() {
     cat >"$work/wsfan.toml"

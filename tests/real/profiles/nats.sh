@@ -9,7 +9,7 @@ listen: "127.0.0.1:$nats"
 websocket { listen: "127.0.0.1:$websocket", no_tls: true }
 authorization {
     timeout: 2
-    users: [{ user: "me", password: "p-w", permissions: { subscribe: { deny: "secret.>" } } }]
+    users: [{ user: "me", password: "h-u-s-h", permissions: { subscribe: { deny: "secret.>" } } }]
 }
 ping_interval: "500ms"
 ping_max: 2
@@ -27,7 +27,7 @@ import socket, sys
 port, subject, text, *times = sys.argv[1:]
 data, times = text.encode(), int(times[0]) if times else 1
 server = socket.create_connection(("127.0.0.1", int(port)), 10)
-login = b'CONNECT {"verbose":false,"user":"me","pass":"p-w"}\r\n'
+login = b'CONNECT {"verbose":false,"user":"me","pass":"h-u-s-h"}\r\n'
 server.sendall(login + b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(data), data) * times + b"PING\r\n")
 answer = b""
 while b"PONG\r\n" not in answer and b"-ERR" not in answer:
@@ -48,9 +48,9 @@ password = "\${env:NATS_PASSWORD}"
 TOML
 
 echo "== logged in"
-check "check --live goes the whole way" live NATS_PASSWORD=p-w
+check "check --live goes the whole way" live NATS_PASSWORD=h-u-s-h
 check "and shows the login, without the password" shows "\"pass\":\"\${var:password}\""
-run_wsfan NATS_PASSWORD=p-w
+run_wsfan NATS_PASSWORD=h-u-s-h
 check "the link comes up" within 10 heard "$(link up)"
 program one 'test.*'
 program two 'test.*' other
@@ -81,7 +81,7 @@ check "the link comes up again by itself" within 10 more "$(link up)" 1
 check "what is published" publish test.c again
 check "comes again to one" within 5 gets one "again$line_end"
 check "and to the other" within 5 gets three "again$line_end"
-check "the password is never logged" never_said p-w
+check "the password is never logged" never_said h-u-s-h
 
 echo "== refused"
 run_wsfan NATS_PASSWORD=wrong

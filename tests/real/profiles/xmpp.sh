@@ -6,7 +6,7 @@ read -r port c2s < <(free_ports 2)
 data=$work/prosody
 mkdir -p "$data/data/localhost/accounts"
 for user in me you; do
-    echo 'return { ["password"] = "p-w" };' >"$data/data/localhost/accounts/$user.dat"
+    echo 'return { ["password"] = "h-u-s-h" };' >"$data/data/localhost/accounts/$user.dat"
 done
 cat >"$data/prosody.cfg.lua" <<LUA
 pidfile = "$data/pid"
@@ -52,7 +52,7 @@ def say(text):
 stream = "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 say("<?xml version='1.0'?>" + stream)
 until(b"</stream:features>")
-login = base64.b64encode(b"\0you\0p-w").decode()
+login = base64.b64encode(b"\0you\0h-u-s-h").decode()
 say(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{login}</auth>")
 until(b"<success")
 say(stream)
@@ -78,9 +78,9 @@ interval = "1s"
 TOML
 
 echo "== logged in"
-check "check --live goes the whole way" live XMPP_PASSWORD=p-w
+check "check --live goes the whole way" live XMPP_PASSWORD=h-u-s-h
 check "and shows the login, without the password" shows "\${derived:login}"
-run_wsfan XMPP_PASSWORD=p-w
+run_wsfan XMPP_PASSWORD=h-u-s-h
 check "the link comes up" within 20 heard "$(link up)"
 check "programs are told the address" heard '"public":\{.*"jid":"me@localhost/'
 client one tail --topic you@localhost
@@ -106,7 +106,7 @@ check "the link comes up again by itself" within 20 more "$(link up)" 1
 check "another user says something" says_to_me again
 check "one program hears it" within 5 gets one "<body>again</body>"
 check "and so does the other" within 5 gets two "<body>again</body>"
-check "the password is never logged" never_said p-w
+check "the password is never logged" never_said h-u-s-h
 
 echo "== refused"
 run_wsfan XMPP_PASSWORD=wrong
