@@ -14,6 +14,7 @@ module.exports = {
   uiPort: $port,
   flowFile: "flows.json",
   credentialSecret: false,
+  webSocketKeepAliveTime: 500,
   telemetry: { enabled: false, updateNotification: false },
   adminAuth: {
     type: "credentials",
@@ -72,6 +73,7 @@ check "one program has the debug messages" within 10 hears debug "$debug"
 check "and no others" fails hears debug '"topic":"status/'
 check "another has the nodes' states, the last ones first" within 10 hears states "$state"
 check "and no others" fails hears states '"topic":"debug"'
+check "its heartbeats to its editor, twice a second, don't" fails heard '"topic":"hb"'
 check "what the runtime remembers comes, too" heard '"topic":"notification/runtime-state"'
 check "over the one connection" connections 1
 
