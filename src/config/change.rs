@@ -6,6 +6,7 @@
 
 use super::{
     Config,
+    language::template::Template,
     sections::{
         grant::Grant,
         heartbeat::{Heartbeat, HeartbeatKind},
@@ -19,7 +20,6 @@ use super::{
         reconnect::Reconnect,
         requests::Requests,
         rotate::Rotate,
-        script::Say,
         shutdown::Shutdown,
         subscriptions::Subscriptions,
         terms::Terms,
@@ -94,7 +94,7 @@ section!(LIMITS, limits, Limits {
 });
 
 section!(HEARTBEAT, heartbeat, Heartbeat {
-    kind: "heartbeat.kind, message and expect" Nothing,
+    kind: "heartbeat.kind, message, send_command and expect" Nothing,
     interval: "heartbeat.interval" Nothing,
     interval_from: "heartbeat.interval from a capture" Nothing,
     first: "heartbeat.first" Nothing,
@@ -397,12 +397,13 @@ fn changed_topics(old: Option<&Subscriptions>, new: Option<&Subscriptions>) -> O
 
 fn says_values_of_an_attempt(kind: &HeartbeatKind) -> bool {
     match kind {
-        HeartbeatKind::Message { message: Say::Text(template), .. } => {
-            template.placeholders().any(|(placeholder, _)| placeholder.is_of_attempt())
+        HeartbeatKind::Message { message, .. } => {
+            let mut named = message.template().into_iter().flat_map(Template::placeholders);
+            // what a program is told is hidden as of the attempt
+            let is_told = message.command().is_some_and(|command| !command.program.env.is_empty());
+            is_told || named.any(|(placeholder, _)| placeholder.is_of_attempt())
         }
-        HeartbeatKind::Message { message: Say::Binary(_), .. } | HeartbeatKind::Ping | HeartbeatKind::Off => {
-            false
-        }
+        HeartbeatKind::Ping | HeartbeatKind::Off => false,
     }
 }
 

@@ -32,11 +32,20 @@ impl Config {
             stdin.for_each(|stdin| add(&format!("command.{name}.stdin"), stdin));
         }
         for step in &terms.script.steps {
-            if let Some(Say::Text(template)) = &step.send {
-                add(&format!("`send` of step {:?}", step.name), template);
+            let send = step.send.as_ref();
+            if let Some(template) = send.and_then(Say::template) {
+                let key = send.and_then(Say::command).map_or("send", |_| "send_command.stdin");
+                add(&format!("`{key}` of step {:?}", step.name), template);
             }
         }
-        terms.replies.iter().for_each(|reply| add("`send` of a [[reply]]", &reply.send));
+        for reply in &terms.replies {
+            let key = reply.send.command().map_or("send", |_| "send_command.stdin");
+            reply
+                .send
+                .template()
+                .iter()
+                .for_each(|template| add(&format!("`{key}` of a [[reply]]"), template));
+        }
         let sequence = terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
         sequence.for_each(|send| add("sequence.send", send));
         let streams = terms.requests.iter().flat_map(|requests| &requests.streams);
@@ -52,8 +61,9 @@ impl Config {
             topics.unsubscribe.iter().for_each(|unsubscribe| add("topics.unsubscribe", unsubscribe));
             add("topics.item", &topics.item);
         }
-        if let HeartbeatKind::Message { message: Say::Text(template), .. } = &self.heartbeat.kind {
-            add("heartbeat.message", template);
+        if let HeartbeatKind::Message { message, .. } = &self.heartbeat.kind {
+            let key = message.command().map_or("heartbeat.message", |_| "heartbeat.send_command.stdin");
+            message.template().iter().for_each(|template| add(key, template));
         }
         all
     }

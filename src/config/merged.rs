@@ -90,6 +90,7 @@ impl Say {
         match self {
             Self::Text(template) => masked(&template.to_string(), &Kind::Message),
             Self::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
+            Self::Command(command) => format!("what {} prints", command.program.shown().join(" ")),
         }
     }
 }

@@ -64,6 +64,7 @@ pub use self::{
         rotate::Rotate,
         rule::{Remedy, Rule},
         script::{Say, Script, Step},
+        send_command::SendCommand,
         sequence::{First, OnHole, Sequence, Span},
         shutdown::Shutdown,
         subscriptions::{MAX_PAYLOAD, MAX_TOPIC, Resubscribe, SubscriptionAnswer, Subscriptions},

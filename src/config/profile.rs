@@ -47,14 +47,26 @@ pub(super) const PROFILES: &[Profile] = &[
 ];
 
 /// Keys whose table is one value: the file's own replaces the profile's as a whole.
-const WHOLE: [&str; 9] =
-    ["hide", "expect", "when", "url_command", "compression", "accept", "reject", "end", "first"];
+const WHOLE: [&str; 10] = [
+    "hide",
+    "expect",
+    "when",
+    "url_command",
+    "send_command",
+    "compression",
+    "accept",
+    "reject",
+    "end",
+    "first",
+];
 
 /// A key of the file, and those of the profile that go with another choice of it.
-const INSTEAD: [(&str, &str, &[&str]); 5] = [
+const INSTEAD: [(&str, &str, &[&str]); 7] = [
     ("upstream", "url", &["url_command"]),
     ("upstream", "url_command", &["url"]),
-    ("heartbeat", "kind", &["message", "expect", "timeout"]),
+    ("heartbeat", "kind", &["message", "message_binary", "send_command", "expect", "timeout"]),
+    ("heartbeat", "message", &["message_binary", "send_command"]),
+    ("heartbeat", "send_command", &["message", "message_binary"]),
     ("sequence", "from", &["previous"]),
     ("sequence", "previous", &["from"]),
 ];

@@ -23,6 +23,7 @@ pub(super) mod rights;
 pub(super) mod rotate;
 pub(super) mod rule;
 pub(super) mod script;
+pub(super) mod send_command;
 pub(super) mod sequence;
 pub(super) mod shutdown;
 pub(super) mod subscriptions;

@@ -88,6 +88,11 @@ impl Counters {
         self.count(|counters| counters.link.failed_takeovers += 1);
     }
 
+    /// Counts a reply or a heartbeat that isn't sent, since its program made none.
+    pub(super) fn failed_program(&self) {
+        self.count(|counters| counters.failed_programs += 1);
+    }
+
     /// Counts a gap of so many entries that a client is told of; 0 where nobody knows how many.
     pub fn gap(&self, why: Why, entries: u64) {
         self.count(|counters| {
@@ -321,6 +326,7 @@ mod tests {
         }
         counters.late_answer();
         counters.unanswered();
+        counters.failed_program();
         let all = status::Counters {
             link: LinkCounts::default(),
             gaps: GapCounts { slow_client: 1, discarded: 1, expired: 1, epoch: 1, conflated: 2, entries: 20 },
@@ -333,6 +339,7 @@ mod tests {
                 stalled: 1,
             },
             unfit_topics: 1,
+            failed_programs: 1,
             refused_clients: 1,
             failed_sends: SendCounts {
                 link_down: 1,

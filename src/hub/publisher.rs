@@ -192,6 +192,11 @@ impl Publisher {
         self.hub.counters().failed_takeover();
     }
 
+    /// Counts a reply or a heartbeat that isn't sent, since its program made none.
+    pub fn count_failed_program(&self) {
+        self.hub.counters().failed_program();
+    }
+
     /// Counts an answer that came when nobody waited for it any more.
     pub fn count_late_answer(&self) {
         self.hub.counters().late_answer();

@@ -20,10 +20,11 @@ use super::{
         track::{Running, Stage, Track},
     },
 };
-use crate::config::{self, Environment, Placeholder, Secret, Template, TemplateError, Value};
+use crate::config::{self, Environment, Placeholder, Say, Secret, Template, TemplateError, Value};
 
 pub(super) mod commands;
 mod judgement;
+pub(super) mod makers;
 pub(super) mod resolve;
 pub(super) mod told;
 pub(super) mod trust;
@@ -122,8 +123,9 @@ async fn connect(
     track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
     let commands = upstream.url_command.iter().map(|url_command| &url_command.command);
+    let makers = settings.says().filter_map(Say::command).map(|command| &command.program);
     let named = settings.terms.commands.values().map(|named| &named.command);
-    for command in commands.chain(named) {
+    for command in commands.chain(named).chain(makers) {
         commands::hide_environment(command, redactor);
     }
     let (secrets, failed) = resolve::read(settings, kept, track).await;

@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::watch, time};
 
 use super::{
-    attempt::{AttemptResult, Attempted, Dial, attempt},
+    attempt::{AttemptResult, Attempted, Dial, attempt, makers::Outcome},
     machine::{Action, Input, Kinds, Machine, Reached, Slot},
     settings::{Exit, Settings},
     websocket::{Batch, Connection, ConnectionEnd, Listen},
@@ -97,6 +97,7 @@ struct Link<D> {
 enum Event {
     Batch(Slot, Batch),
     Attempt(Slot, Box<AttemptResult>),
+    Ran(Slot, u64, Outcome),
     Command(Option<Box<Command>>),
     SettingsChanged,
     SettingsGone,
@@ -175,6 +176,7 @@ impl<D: Dial + 'static> Link<D> {
                 }
                 Err(failure) => self.machine.handle(now(), Input::ConnectFailed { slot, failure }),
             },
+            Event::Ran(slot, id, outcome) => self.machine.handle(now(), Input::Ran { slot, id, outcome }),
             Event::Command(command) => self.command(command.map(|command| *command)),
             Event::SettingsChanged => self.change_settings(),
             Event::SettingsGone => self.settings = None,
@@ -247,6 +249,7 @@ impl<D: Dial + 'static> Link<D> {
                     self.seats[slot.index()].attempt = Some(Box::pin(attempt));
                 }
                 Action::AbandonConnect { slot } => self.seats[slot.index()].attempt = None,
+                Action::Run { slot, run } => self.seats[slot.index()].makers.begin(run),
                 Action::Ping { slot, payload } => {
                     if let Some(connection) = &mut self.seats[slot.index()].connection {
                         connection.ping(payload);
@@ -263,6 +266,10 @@ impl<D: Dial + 'static> Link<D> {
                 Action::Drop { slot } => self.seats[slot.index()].leave(),
                 Action::Finish(ended) => self.ended = Some(ended),
             }
+        }
+        let Link { seats, machine, .. } = self;
+        for slot in Slot::ALL {
+            seats[slot.index()].makers.keep(|id| machine.awaits_run(slot, id));
         }
         if self.machine.sender().is_none() && !self.is_draining() {
             self.backlog.requeue(now(), self.machine.state_for_sends());
@@ -354,6 +361,9 @@ fn poll_seats(
             if let Poll::Ready(outcome) = seat.poll_attempt(cx) {
                 return Poll::Ready(Event::Attempt(slot, Box::new(outcome)));
             }
+            if let Poll::Ready((id, outcome)) = seat.makers.poll(cx) {
+                return Poll::Ready(Event::Ran(slot, id, outcome));
+            }
             let Common { hub, machine, backlog, too_many } = common;
             let listen = match (seat.paused, hub.is_ready()) {
                 (false, _) => Listen::Yes,
@@ -386,7 +396,8 @@ fn poll_seats(
             if let Poll::Ready(batch) = connection.poll(cx, now(), listen, &mut exchange) {
                 return Poll::Ready(Event::Batch(slot, batch));
             }
-            if exchange.moved_topics || !had_deadline && connection.stall_deadline().is_some() {
+            let is_due = exchange.moved_topics || exchange.machine.has_to_do();
+            if is_due || !had_deadline && connection.stall_deadline().is_some() {
                 return Poll::Ready(Event::Round); // there is one more time to wait for
             }
             // what waited for this connection's writing, or its reading for its writing

@@ -36,8 +36,10 @@ mod heartbeat;
 mod orders;
 mod pacing;
 mod past;
+mod programs;
 mod public;
 mod rotation;
+mod seldom;
 mod sends;
 mod state;
 mod topics;
@@ -185,6 +187,7 @@ impl Machine {
             Input::Stop => self.stop(now),
             Input::Settings(settings) => self.set(now, *settings),
             Input::Resubscribed { slot } => self.resubscribed(now, slot),
+            Input::Ran { slot, id, outcome } => self.ran(now, slot, id, outcome),
             Input::Timeout => self.timeout(now),
         }
     }
@@ -264,7 +267,12 @@ impl Machine {
     /// The next thing that wsfan itself has to say on this connection, as far as the limits let it.
     pub(super) fn next_own(&mut self, now: Instant, slot: Slot) -> Option<Payload> {
         let Machine { state, rotation, world, .. } = self;
-        find(state, rotation, slot)?.next_own(now, world)
+        let channel = find(state, rotation, slot)?;
+        let payload = channel.next_own(now, world);
+        if payload.is_some() && channel.may_run() {
+            self.settle(now, slot);
+        }
+        payload
     }
 
     // --- what happens to a connection ------------------------------------------------------------
@@ -304,13 +312,24 @@ impl Machine {
 
     /// Looks after what a connection's session wants.
     fn settle(&mut self, now: Instant, slot: Slot) {
-        while let Some(doing) = self.channel_mut(slot).and_then(|channel| channel.poll_effect(now)) {
+        loop {
+            let Machine { state, rotation, world, .. } = self;
+            let doing = find(state, rotation, slot).and_then(|channel| channel.poll_effect(now, world));
+            let Some(doing) = doing else { break };
             let is_main = self.state.slot() == Some(slot);
             match doing {
                 Doing::RoundTrip(round_trip) => self.note_round_trip(slot, round_trip),
+                Doing::Run(_) if self.closes(slot) => {
+                    self.channel_mut(slot).into_iter().for_each(|channel| channel.session.end_runs());
+                }
+                Doing::Run(run) => self.actions.push_back(Action::Run { slot, run }),
                 Doing::Effect(Effect::Ready) => self.script_done(now, slot),
                 Doing::Effect(Effect::Rotate { why }) if is_main => self.rotate(now, why),
                 Doing::Effect(Effect::Stray(stray)) => self.news.push_back(News::Note(Note::Stray(stray))),
+                Doing::Effect(Effect::Unsent { error }) => {
+                    let unsaid = self.world.unsent.due(now);
+                    self.news.push_back(News::Note(Note::Unsent { error, unsaid }));
+                }
                 Doing::Effect(Effect::PutOff { why, delay }) => self.put_off(is_main, why, delay),
                 Doing::Effect(Effect::Failed { error, then }) => {
                     self.session_failed(now, slot, error, then);

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::secrets::Secrets;
+use super::secrets::{Secrets, redactor::Redactor};
 use crate::{
     config::{IdleFrom, Remedy, Say, format_duration},
     hub::{Data, Hole, MessageTopic, RetainAs},
@@ -30,8 +30,11 @@ pub(super) mod matcher;
 pub(super) mod memory;
 mod naming;
 pub(super) mod probe;
+mod programs;
+mod replies;
 pub(super) mod requests;
 mod rules;
+pub(super) mod runs;
 mod script;
 pub(super) mod sequence;
 pub(super) mod split;
@@ -45,14 +48,14 @@ pub(super) use self::{
 };
 use self::{
     rules::Values,
-    script::{Heeded, Progress},
+    runs::Runs,
+    script::{Expected, Heeded, Progress},
 };
 pub(super) use context::Context;
 use draft::Draft;
 use matcher::Look;
 use requests::{calls::Calls, serving::Serving};
 use sequence::Counts;
-use text::Given;
 pub(super) use topics::{OfTopics, Unsaid};
 
 /// A time for people: what is a second or more to a tenth of one, since timers are late and clocks begin early.
@@ -95,6 +98,12 @@ pub(super) struct Session {
     calls: Calls,
     /// What the server asked.
     serving: Serving,
+    /// The programs that make messages.
+    runs: Runs,
+    /// What they have printed last: for a step of the script, and for something else.
+    printed: (Redactor, Redactor),
+    /// What steps may say of the message that was expected last.
+    expected: Expected,
     counts: Counts,
     /// Where this connection's counts begin that another one's, still heard, don't reach yet.
     joins: BTreeMap<String, u64>,
@@ -153,6 +162,8 @@ pub(super) enum Effect {
     IdleTimeout(Option<Duration>),
     /// A request came to its end without being of use to anybody.
     Stray(Stray),
+    /// A reply or a heartbeat isn't sent, for the reason in the sentence, since its program made none.
+    Unsent { error: String },
     /// How the script goes: only where it is followed.
     Script(Mark),
 }
@@ -176,6 +187,9 @@ impl Session {
             connection_id: None,
             calls: Calls::default(),
             serving: Serving::default(),
+            runs: Runs::default(),
+            printed: <(Redactor, Redactor)>::default(),
+            expected: Expected::default(),
             counts: Counts::default(),
             joins: BTreeMap::new(),
             presence: None,
@@ -186,6 +200,9 @@ impl Session {
 
     /// New rules with the same script, captures and count, and other ones about everything else.
     pub(super) fn set_rules(&mut self, context: &Context<'_>, rules: Rc<Rules>) {
+        if self.rules.beat != rules.beat {
+            self.runs.forget(Purpose::Heartbeat);
+        }
         self.rules = rules;
         self.tell_interval(context);
         self.tell_idle_timeout(context);
@@ -209,7 +226,7 @@ impl Session {
         let is_passed_over = self.progress == Progress::Done && !self.may_concern(&rules, bytes);
         let probe = match self.progress {
             Progress::Before | Progress::Failed => return Publish::Yes,
-            Progress::Waits { .. } | Progress::Again { .. } => &rules.during,
+            Progress::Runs { .. } | Progress::Waits { .. } | Progress::Again { .. } => &rules.during,
             Progress::Done if is_passed_over => return Publish::Yes,
             Progress::Done => &rules.after,
         };
@@ -230,6 +247,16 @@ impl Session {
             // what the server had it wait for doesn't count
             self.deadline = context.now + self.rules.patience;
             return self.go_on(context, step);
+        }
+        if let Progress::Runs { step, until } = self.progress
+            && until <= context.now
+        {
+            let step = &Rc::clone(&self.rules).steps[step];
+            let program =
+                step.send.as_ref().and_then(Say::command).map_or("", |command| programs::name(command));
+            let waited = format_duration(round(context.now.duration_since(self.step_began)));
+            let why = format!("{program} did not end within {waited}, by upstream.connect_timeout");
+            return self.fail_step(step, &why, step.on_fail);
         }
         let Progress::Waits { until, .. } = self.progress else { return };
         if context.now < until {
@@ -278,7 +305,7 @@ impl Session {
     /// When to call [`Session::timeout`].
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let step = match self.progress {
-            Progress::Waits { until, .. } => Some(until),
+            Progress::Runs { until, .. } | Progress::Waits { until, .. } => Some(until),
             Progress::Again { at, .. } => Some(at),
             _ => None,
         };
@@ -289,7 +316,7 @@ impl Session {
     pub(super) fn wants_messages(&self) -> bool {
         match self.progress {
             Progress::Before | Progress::Failed => false,
-            Progress::Waits { .. } | Progress::Again { .. } => true,
+            Progress::Runs { .. } | Progress::Waits { .. } | Progress::Again { .. } => true,
             Progress::Done => !self.rules.sieve.is_empty() || self.has_requests(&self.rules),
         }
     }
@@ -298,19 +325,6 @@ impl Session {
     #[cfg(test)]
     pub(super) fn is_ready(&self) -> bool {
         self.progress == Progress::Done
-    }
-
-    /// The heartbeat's message.
-    ///
-    /// # Errors
-    /// Something in it has no value: a sentence.
-    pub(super) fn beat(&mut self, context: &mut Context<'_>) -> Result<Draft, String> {
-        let rules = Rc::clone(&self.rules);
-        let payload = match rules.beat.as_ref().ok_or("heartbeat.message is not there")? {
-            Say::Binary(bytes) => self.as_it_is(bytes),
-            Say::Text(template) => self.render(context, template, None, Given::Nothing),
-        };
-        payload.map_err(|why| format!("the heartbeat can't be sent: {why}"))
     }
 
     // --- a message ------------------------------------------------------------------------------
@@ -349,19 +363,8 @@ impl Session {
             let error = format!("the server said what a reconnect.rule is about, {words}: {said}");
             self.fail(error, *then);
         }
-        for reply in &rules.replies {
-            if self.progress == Progress::Failed {
-                break;
-            }
-            if reply.matcher.matches(look) {
-                if !reply.publish {
-                    publish = Publish::No;
-                }
-                match self.render(context, &reply.send, Some(&look.with(&reply.fields)), Given::Nothing) {
-                    Ok(payload) => self.effects.push_back(Effect::Send(payload, Purpose::Reply)),
-                    Err(why) => self.fail(format!("a reply can't be sent: {why}"), Remedy::Retry),
-                }
-            }
+        if self.reply(context, rules, look) {
+            publish = Publish::No;
         }
         if self.progress != Progress::Failed {
             if rules.answer.as_ref().is_some_and(|answer| answer.matches(look)) {
@@ -435,6 +438,7 @@ impl Session {
     fn fail(&mut self, error: String, then: Remedy) {
         if self.progress != Progress::Failed {
             self.progress = Progress::Failed;
+            self.runs.clear();
             self.effects.push_back(Effect::Failed { error, then });
         }
     }

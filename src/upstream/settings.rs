@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config;
+use crate::config::{self, HeartbeatKind, Say};
 
 /// What the link takes from the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,21 @@ impl Settings {
             outbox: config::Outbox::default(),
             close_timeout: Duration::from_secs(1),
         }
+    }
+}
+
+impl Settings {
+    /// What the script, replies and the heartbeat say, but for steps that the variables leave out.
+    pub(super) fn says(&self) -> impl Iterator<Item = &Say> {
+        let terms = &self.terms;
+        let steps = terms.script.steps.iter().filter(|step| step.is_wanted(&terms.vars));
+        let steps = steps.filter_map(|step| step.send.as_ref());
+        let replies = terms.replies.iter().map(|reply| &reply.send);
+        let beat = match &self.heartbeat.kind {
+            HeartbeatKind::Message { message, .. } => Some(message),
+            HeartbeatKind::Off | HeartbeatKind::Ping => None,
+        };
+        steps.chain(replies).chain(beat)
     }
 }
 

@@ -28,6 +28,7 @@ mod reload;
 mod requests;
 mod rights;
 mod secrets;
+mod send_command;
 mod sends;
 mod servers;
 mod service;

@@ -164,7 +164,7 @@ fn templates() {
         ("${command:x}", "has `${command:x}`, which is no command: write [command.x] with what to run"),
         (
             "${field:/x}",
-            "has `${field:/x}`, which is of a message that came in: it goes in [[reply]], [[topics.rule]] and sequence.send only",
+            "has `${field:/x}`, which is of the message that a step before has expected, and none has: write it in a later step",
         ),
         ("{\"a\":${env:X}}", "has `${env:X}`, which is text that stands bare in JSON: put quotes around it"),
         (

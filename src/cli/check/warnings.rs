@@ -109,11 +109,9 @@ fn missing_values(config: &Config, environment: &Environment) -> Vec<String> {
 fn wanted(config: &Config, key: &str) -> Option<String> {
     let name = key.strip_prefix("vars.")?;
     let terms = &config.terms;
-    let says = |say: &Say| match say {
-        Say::Text(template) => template
-            .placeholders()
-            .any(|(placeholder, _)| matches!(placeholder, Placeholder::Var(var) if var == name)),
-        Say::Binary(_) => false,
+    let says = |say: &Say| {
+        let mut named = say.template().into_iter().flat_map(Template::placeholders);
+        named.any(|(placeholder, _)| matches!(placeholder, Placeholder::Var(var) if var == name))
     };
     let mut steps = terms.script.steps.iter().filter(|step| step.is_certain(&terms.vars));
     let step = steps.find(|step| step.send.as_ref().is_some_and(says))?;

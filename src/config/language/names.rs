@@ -63,8 +63,10 @@ pub(in crate::config) enum Use {
     Attempt,
     /// In `upstream.resume_url`.
     Resume,
-    /// In a message of the script or the heartbeat.
+    /// In a message of the heartbeat, say.
     Message,
+    /// In a message of the script.
+    Step,
     /// In the answer to a message.
     Reply,
     /// In `sequence.send`.
@@ -346,11 +348,11 @@ impl Names {
                 return Err("is what clients subscribe to: it goes in [topics] only".to_owned());
             }
             Placeholder::Field(_)
-                if !matches!(used, Use::Reply | Use::Hole | Use::TopicName | Use::Derived) =>
+                if !matches!(used, Use::Step | Use::Reply | Use::Hole | Use::TopicName | Use::Derived) =>
             {
-                return Err(
-                    "is of a message that came in: it goes in [[reply]], [[topics.rule]] and sequence.send only".to_owned()
-                );
+                return Err("is of a message that came in: it goes in [[script.step]], [[reply]], \
+                            [[topics.rule]] and sequence.send only"
+                    .to_owned());
             }
             Placeholder::NowMs(_) | Placeholder::NowS(_) | Placeholder::Uuid if used == Use::Variable => {
                 return Err("has another value at each use: write it where it is used".to_owned());

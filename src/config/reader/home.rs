@@ -28,7 +28,8 @@ pub(super) fn of(path: &str, key: &str) -> Option<&'static str> {
         }
         (
             "script",
-            "send" | "send_binary" | "expect" | "reject" | "capture" | "name" | "on_fail" | "publish",
+            "send" | "send_binary" | "send_command" | "expect" | "reject" | "capture" | "name" | "on_fail"
+            | "publish",
         ) => "it belongs to a step: write [[script.step]], and the key below it",
         ("", _) => return None,
         (_, "profile") => "it stands above all tables: write it as the first line",

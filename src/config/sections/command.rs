@@ -103,7 +103,7 @@ impl NamedCommand {
 
 impl Program {
     /// Reads `run`, `env`, `timeout` and `stdin`.
-    fn read_keys(section: &Section<'_>, names: &Names, used: Use) -> Option<Self> {
+    pub(in crate::config) fn read_keys(section: &Section<'_>, names: &Names, used: Use) -> Option<Self> {
         if section.is_refused() {
             return None;
         }

@@ -1,8 +1,11 @@
 //! `[heartbeat]`: the proof that the connection lives.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use super::script::{Say, decode};
+use super::{
+    script::{Say, decode},
+    send_command::SendCommand,
+};
 use crate::config::{
     language::{
         names::{Names, Use},
@@ -116,7 +119,7 @@ pub enum HeartbeatKind {
     Ping,
     /// A message.
     Message {
-        /// `message`: the text, never empty; or `message_binary`.
+        /// `message`, `message_binary` or `send_command`.
         message: Say,
         /// `expect`: the messages that prove life; without it any inbound frame does.
         expect: Option<Pattern>,
@@ -321,6 +324,9 @@ fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
         section.problem("message_binary", "is there beside `message`: write one of them");
     }
     let message = binary.and_then(|item| decode(&item)).map_or(message, Say::Binary);
+    let others = ["message", "message_binary"];
+    let command = SendCommand::read_beside(section, &others, names, Use::Message);
+    let message = command.map_or(message, |command| Say::Command(Arc::new(command)));
     let expect = Pattern::read(section, "expect");
     let (off, ping) = (HeartbeatKind::Off, HeartbeatKind::Ping);
     let message = HeartbeatKind::Message { message, expect };
@@ -328,7 +334,7 @@ fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
     let known = section.one_of("kind", &kinds);
     let is_bad = known.is_none() && section.item("kind").is_some();
     let kind = known.unwrap_or(&ping);
-    for key in ["message", "expect", "message_binary"] {
+    for key in ["message", "expect", "message_binary", "send_command"] {
         let Some(item) = section.item(key).filter(|_| *kind != message && !is_bad) else { continue };
         // as it stands in the sample, it says nothing
         let is_still = is_told || item.value.as_str() == Some(MESSAGE);
@@ -336,7 +342,8 @@ fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
             item.problem("only goes with heartbeat.kind = \"message\": change the kind, or leave it out");
         }
     }
-    let says_nothing = section.item("message").is_none() && section.item("message_binary").is_none();
+    let says_nothing =
+        ["message", "message_binary", "send_command"].iter().all(|key| section.item(key).is_none());
     if let Some(item) = section.item("kind").filter(|_| *kind == message && says_nothing) {
         item.warning(format_args!(
             "is \"message\" without `message`, so that {MESSAGE} is sent, which few servers know: write what yours \

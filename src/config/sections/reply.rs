@@ -1,10 +1,12 @@
 //! `[[reply]]`: messages that are answered.
 
+use std::sync::Arc;
+
+use super::{script::Say, send_command::SendCommand};
 use crate::config::{
     language::{
         names::{Names, Use},
         pattern::Pattern,
-        template::Template,
     },
     reader::Section,
 };
@@ -14,8 +16,8 @@ use crate::config::{
 pub struct Reply {
     /// `match`: which messages are answered.
     pub pattern: Pattern,
-    /// `send`: the answer; `${field:/POINTER}` is a value of the message.
-    pub send: Template,
+    /// `send` or `send_command`: the answer; `${field:/POINTER}` is a value of the message.
+    pub send: Say,
     /// `publish`: whether the message still goes to clients. Default true.
     pub publish: bool,
 }
@@ -29,13 +31,17 @@ impl Reply {
 
     fn read(section: Section<'_>, names: &Names) -> Option<Self> {
         let pattern = Pattern::read(&section, "match");
-        let send = section.item("send").and_then(|item| names.text(&item, Use::Reply));
+        let command = SendCommand::read_beside(&section, &["send"], names, Use::Reply);
+        let send = match section.item("send") {
+            Some(item) => names.text(&item, Use::Reply).map(Say::Text),
+            None => command.map(|command| Say::Command(Arc::new(command))),
+        };
         let publish = section.truth("publish").unwrap_or(true);
         if !section.is_refused() {
             if section.item("match").is_none() {
                 section.problem("match", "is missing: write which messages are answered");
             }
-            if section.item("send").is_none() {
+            if section.item("send").is_none() && section.item("send_command").is_none() {
                 section.problem("send", "is missing: write the answer");
             }
         }

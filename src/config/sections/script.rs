@@ -1,12 +1,13 @@
 //! `[[script.step]]`: what is said and heard on a new connection before the link is up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     reject::{ON_FAIL, Reject, RejectOf},
     rule::Remedy,
+    send_command::SendCommand,
     vars::Vars,
 };
 use crate::config::{
@@ -14,6 +15,7 @@ use crate::config::{
         expression::Expression,
         names::{Names, Use, check_name, is_name},
         pattern::Pattern,
+        placeholder::Placeholder,
         pointer::Pointer,
         template::Template,
     },
@@ -41,7 +43,7 @@ pub struct Step {
     pub if_var: Vec<String>,
     /// `unless_var`: the step is left out if any of these variables is set.
     pub unless_var: Vec<String>,
-    /// `send` or `send_binary`.
+    /// `send`, `send_binary` or `send_command`.
     pub send: Option<Say>,
     /// `expect`: the step is done when such a message is heard.
     pub expect: Option<Pattern>,
@@ -110,10 +112,33 @@ pub enum Say {
     Text(Template),
     /// A binary message, without placeholders.
     Binary(Vec<u8>),
+    /// What a program prints.
+    Command(Arc<SendCommand>),
+}
+
+impl Say {
+    /// What placeholders stand in: a text, or what a program reads.
+    pub fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Text(template) => Some(template),
+            Self::Binary(_) => None,
+            Self::Command(command) => command.program.stdin.as_ref(),
+        }
+    }
+
+    /// The program that makes it.
+    pub fn command(&self) -> Option<&Arc<SendCommand>> {
+        match self {
+            Self::Command(command) => Some(command),
+            Self::Text(_) | Self::Binary(_) => None,
+        }
+    }
 }
 
 /// So many steps at most.
 const MAX_STEPS: usize = 256;
+/// The keys that say what a step sends.
+const SENDS: [&str; 3] = ["send", "send_binary", "send_command"];
 
 impl Script {
     pub(in crate::config) fn read(section: Section<'_>, names: &Names) -> Self {
@@ -125,13 +150,19 @@ impl Script {
             section.problem("step", format_args!("are {} steps: write at most {MAX_STEPS}", sections.len()));
         }
         section.finish();
-        let steps = sections.into_iter().enumerate();
-        Self { steps: steps.map(|(at, section)| Step::read(section, at + 1, names)).collect() }
+        let (mut steps, mut is_heard) = (Vec::new(), false);
+        for section in sections {
+            let step = Step::read(section, steps.len() + 1, names, is_heard);
+            is_heard |= step.expect.is_some();
+            steps.push(step);
+        }
+        Self { steps }
     }
 }
 
 impl Step {
-    fn read(section: Section<'_>, number: usize, names: &Names) -> Self {
+    /// `is_heard`: a step before it expects a message.
+    fn read(section: Section<'_>, number: usize, names: &Names, is_heard: bool) -> Self {
         let refused = section.is_refused();
         let timeouts = Duration::from_millis(10)..=Duration::from_secs(600);
         let default = Self::new(section.text("name").map_or_else(|| format!("step {number}"), str::to_owned));
@@ -161,7 +192,7 @@ impl Step {
                     );
                 }
             }
-            let says = section.item("send").is_some() || section.item("send_binary").is_some();
+            let says = SENDS.iter().any(|key| section.item(key).is_some());
             if !says && !refused {
                 section.problem("send", "is missing, and so is `expect`: write at least one of them");
             }
@@ -177,6 +208,17 @@ impl Step {
                 "keeps what clients get, but `publish = false` keeps it from them: take one out",
             );
         }
+        let field = step.send.as_ref().and_then(first_field);
+        if let Some(placeholder) = field.filter(|_| !is_heard) {
+            let key = SENDS.into_iter().find(|key| section.item(key).is_some()).unwrap_or("send");
+            section.problem(
+                key,
+                format_args!(
+                    "has `{placeholder}`, which is of the message that a step before has expected, and none has: write \
+                     it in a later step"
+                ),
+            );
+        }
         let captures = ["capture", "capture_regex"].iter().any(|key| section.item(key).is_some());
         if section.item("public").is_some() && !captures {
             section
@@ -185,6 +227,12 @@ impl Step {
         section.finish();
         step
     }
+}
+
+/// The first value of a message that something has in it.
+fn first_field(say: &Say) -> Option<&Placeholder> {
+    let mut placeholders = say.template()?.placeholders().map(|(placeholder, _)| placeholder);
+    placeholders.find(|placeholder| matches!(placeholder, Placeholder::Field(_)))
 }
 
 /// Names and pointers, as a capture has them.
@@ -249,10 +297,14 @@ fn read_send(section: &Section<'_>, names: &Names) -> Option<Say> {
             "is there beside `send`: write one of them, and another step for the other",
         );
     }
+    let command = SendCommand::read_beside(section, &["send", "send_binary"], names, Use::Step);
     if let Some(item) = text {
-        return names.text(&item, Use::Message).map(Say::Text);
+        return names.text(&item, Use::Step).map(Say::Text);
     }
-    decode(&binary?).map(Say::Binary)
+    if let Some(item) = binary {
+        return decode(&item).map(Say::Binary);
+    }
+    command.map(|command| Say::Command(Arc::new(command)))
 }
 
 /// The bytes that an item is in base64.

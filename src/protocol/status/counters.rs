@@ -23,6 +23,8 @@ pub struct Counters {
     pub upstream_gaps: HoleCounts,
     /// Messages whose topic was too long, or had control characters in it.
     pub unfit_topics: u64,
+    /// Replies and heartbeats that weren't sent, since the program of their `send_command` made no message.
+    pub failed_programs: u64,
 }
 
 /// The link's attempts and ends.

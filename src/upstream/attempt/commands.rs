@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The most that a program may print, in bytes.
+/// The most that a program may print whose output is a value, in bytes.
 const MAX_OUTPUT: usize = 64 * 1024;
 /// So much is kept of the end of what it writes on standard error.
 const MAX_COMPLAINT: usize = 1024;
@@ -55,6 +55,25 @@ pub(in crate::upstream) async fn run(
     stdin: Option<Secret>,
     redactor: &Redactor,
 ) -> Result<String, Failed> {
+    let printed = print(command, stdin, redactor, MAX_OUTPUT).await?;
+    match String::from_utf8(printed) {
+        Err(_) => Err("printed what is not UTF-8 text".to_owned().into()),
+        Ok(text) if text.trim().is_empty() => Err("printed nothing".to_owned().into()),
+        Ok(text) => Ok(text.trim().to_owned()),
+    }
+}
+
+/// The same, for the bytes that it prints, `max` of them at most.
+///
+/// # Errors
+///
+/// It could not be run, failed, or printed more.
+pub(in crate::upstream) async fn print(
+    command: &config::Program,
+    stdin: Option<Secret>,
+    redactor: &Redactor,
+    max: usize,
+) -> Result<Vec<u8>, Failed> {
     let (program, arguments) =
         command.run.split_first().ok_or_else(|| Failed::from("names no program".to_owned()))?;
     let names = config::Program::ENVIRONMENT.into_iter().chain(command.env.iter().map(String::as_str));
@@ -74,7 +93,7 @@ pub(in crate::upstream) async fn run(
     let mut redactor = redactor.clone();
     hide_environment(command, &mut redactor);
     stdin.iter().for_each(|text| redactor.hide(text.expose(), MIN_LIKELY));
-    match time::timeout(command.timeout, talk(&mut family.0, stdin, redactor)).await {
+    match time::timeout(command.timeout, talk(&mut family.0, stdin, redactor, max)).await {
         Ok(printed) => printed,
         Err(_) => Err(format!("did not end within {}", config::format_duration(command.timeout)).into()),
     }
@@ -99,7 +118,12 @@ impl Drop for Family {
 }
 
 /// Writes and reads at the same time: neither side may wait for the other.
-async fn talk(child: &mut Child, stdin: Option<Secret>, mut redactor: Redactor) -> Result<String, Failed> {
+async fn talk(
+    child: &mut Child,
+    stdin: Option<Secret>,
+    mut redactor: Redactor,
+    max: usize,
+) -> Result<Vec<u8>, Failed> {
     let (pipe, stderr) = (child.stdin.take(), child.stderr.take());
     let complaint = RefCell::new(Vec::new());
     let mut listen = pin!(listen(stderr, &complaint));
@@ -111,7 +135,7 @@ async fn talk(child: &mut Child, stdin: Option<Secret>, mut redactor: Redactor) 
         pending().await
     };
     let output = tokio::select! {
-        output = output(child) => output,
+        output = output(child, max) => output,
         () = write => unreachable!("it is the output that ends it"),
         () = &mut listen => unreachable!("it is the output that ends it"),
     };
@@ -148,25 +172,22 @@ fn last_line(text: &[u8], redactor: &Redactor) -> Option<String> {
     Some(clean(&line.chars().take(MAX_QUOTED).collect::<String>()))
 }
 
-async fn output(child: &mut Child) -> Result<String, Failed> {
+async fn output(child: &mut Child, max: usize) -> Result<Vec<u8>, Failed> {
     let stdout = child.stdout.take().ok_or_else(|| "has no standard output".to_owned())?;
     let mut printed = Vec::new();
-    let limit = MAX_OUTPUT as u64 + 1;
+    // a line break at the end is none too many
+    let limit = max as u64 + 2;
     let read = stdout.take(limit).read_to_end(&mut printed).await;
     read.map_err(|error| format!("can't be read from: {}", reason(&error)))?;
-    if printed.len() > MAX_OUTPUT {
-        return Err("printed more than 64KiB".to_owned().into());
+    if printed.strip_suffix(b"\n").unwrap_or(&printed).len() > max {
+        return Err(format!("printed more than {}", config::format_size(max as u64)).into());
     }
     let status = child.wait().await.map_err(|error| format!("can't be waited for: {}", reason(&error)))?;
-    let text = String::from_utf8(printed).map(|text| text.trim().to_owned());
     if !status.success() {
+        let text = String::from_utf8(printed).map(|text| text.trim().to_owned());
         return Err(Failed { why: format!("failed ({status})"), printed: text.ok() });
     }
-    match text {
-        Err(_) => Err("printed what is not UTF-8 text".to_owned().into()),
-        Ok(text) if text.is_empty() => Err("printed nothing".to_owned().into()),
-        Ok(text) => Ok(text),
-    }
+    Ok(printed)
 }
 
 /// The operating system's words, without its number.

@@ -6,7 +6,7 @@ use tokio::time;
 
 use super::{commands, judgement::judge};
 use crate::{
-    config::{self, Environment, HeartbeatKind, Placeholder, Pointer, Say, Secret, Template, Value, Var},
+    config::{self, Environment, Placeholder, Pointer, Say, Secret, Template, Value, Var},
     hub::now_us,
     upstream::{
         failure::Failure,
@@ -59,7 +59,7 @@ fn random_uuid() -> String {
 pub(in crate::upstream) fn unmet(settings: &Settings, secrets: &Secrets) -> Option<Failure> {
     let terms = &settings.terms;
     terms.script.steps.iter().filter(|step| step.is_certain(&terms.vars)).find_map(|step| {
-        let Some(Say::Text(template)) = &step.send else { return None };
+        let template = step.send.as_ref().and_then(Say::template)?;
         let in_variable = |placeholder: &Placeholder| match placeholder {
             Placeholder::Var(name) => terms.vars.get(name).map(|var| match var {
                 Var::Json(template) | Var::Text(template) => template.placeholders(),
@@ -220,21 +220,11 @@ fn at(printed: &str, pointer: &Pointer) -> Result<Value, String> {
 
 /// All templates that a connection may use.
 fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
-    let upstream = &settings.upstream;
+    let Settings { upstream, terms, .. } = settings;
     let urls = upstream.urls.iter().chain(&upstream.resume_url);
     let headers = upstream.headers.iter().map(|(_, value)| value);
-    let terms = &settings.terms;
-    let steps = terms.script.steps.iter().filter(|step| step.is_wanted(&terms.vars));
-    let steps = steps.filter_map(|step| match &step.send {
-        Some(Say::Text(template)) => Some(template),
-        _ => None,
-    });
-    let replies = settings.terms.replies.iter().map(|reply| &reply.send);
-    let hole = settings.terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
-    let beat = match &settings.heartbeat.kind {
-        HeartbeatKind::Message { message: Say::Text(template), .. } => Some(template),
-        _ => None,
-    };
+    let says = settings.says().filter_map(Say::template);
+    let hole = terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
     let stdin = upstream.url_command.iter().filter_map(|url_command| url_command.command.stdin.as_ref());
     let proxy = match &upstream.proxy {
         config::Proxy::Url(template) => Some(template),
@@ -250,10 +240,8 @@ fn templates(settings: &Settings) -> impl Iterator<Item = &Template> {
         .chain(subprotocols)
         .chain(headers)
         .chain(proxy)
-        .chain(steps)
-        .chain(replies)
+        .chain(says)
         .chain(hole)
-        .chain(beat)
         .chain(topics)
         .chain(cancels)
 }

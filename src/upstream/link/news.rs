@@ -48,6 +48,14 @@ fn note(hub: &Publisher, note: Note) {
             hub.count_unanswered();
             tracing::debug!("nobody has answered a request of the server's in time");
         }
+        Note::Unsent { error, unsaid } => {
+            hub.count_failed_program();
+            match unsaid {
+                Some(0) => tracing::warn!(error, "a program has made no message"),
+                Some(unsaid) => tracing::warn!(error, unsaid, "a program has made no message"),
+                None => tracing::debug!(error, "a program has made no message"),
+            }
+        }
         Note::PutOff(why) => tracing::info!(why, "the server isn't ready yet"),
         Note::Rotating(why) => tracing::info!(why, "a new connection is made to take over"),
         Note::RotationFailed { error, retry_in } => {

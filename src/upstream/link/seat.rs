@@ -10,7 +10,7 @@ use super::apart::Apart;
 use crate::{
     config::Pointer,
     upstream::{
-        attempt::AttemptResult,
+        attempt::{AttemptResult, makers::Makers},
         websocket::{Connection, Listen},
     },
 };
@@ -22,6 +22,8 @@ pub(super) struct Seat {
     pub(super) connection: Option<Box<Connection>>,
     /// What its messages are taken apart into.
     pub(super) apart: Apart,
+    /// The programs that run for the connection.
+    pub(super) makers: Makers,
     /// Nothing is read from the connection, since the hub isn't ready for more, or since too much
     /// waits to be said.
     pub(super) paused: bool,

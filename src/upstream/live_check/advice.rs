@@ -28,6 +28,9 @@ pub(super) fn advice(part: Part, how: How, failure: &Failure, error: &str) -> Op
             None => "check port and path in the URL: what answers there may be no WebSocket server",
         },
         (Part::Step, How::Late) => "compare its `expect` with what was heard, or raise its timeout",
+        (Part::Step | Part::Heartbeat, How::Program) => {
+            "run it by hand, as the service's user: its exit status and what it writes on standard error say more"
+        }
         (Part::Step, How::Unsaid) => "give it a value, or leave the step out with `if_captured` or `if_var`",
         (Part::Step, How::PutOff) => {
             "the daemon stays connected meanwhile, and this check doesn't wait for it"
@@ -195,7 +198,9 @@ mod tests {
     fn advice_is_the_end_of_a_sentence() {
         use Part::*;
         for part in [Prepare, Dns, Tcp, Proxy, Tls, Upgrade, Step, Reply, Heartbeat, Close] {
-            for how in [How::Plain, How::Late, How::Refused, How::PutOff, How::Unsaid, How::Lost] {
+            for how in
+                [How::Plain, How::Late, How::Refused, How::PutOff, How::Unsaid, How::Program, How::Lost]
+            {
                 let Some(advice) = advice(part, how, &Failure::default(), "") else { continue };
                 assert!(advice.starts_with(char::is_lowercase) && !advice.ends_with('.'), "{advice}");
             }

@@ -89,13 +89,11 @@ impl Dry {
         let mut is_behind = self.reach != Reach::Script;
         let mut said = 0;
         for step in &terms.script.steps {
-            let needed = match &step.send {
-                Some(Say::Text(template)) if step.is_wanted(&terms.vars) => needs(template, terms),
-                _ => None,
-            };
+            let send = step.send.as_ref().filter(|_| step.is_wanted(&terms.vars));
+            let needed = send.and_then(|send| unsaid(send, "`send`", terms));
             let why = match (is_behind, needed) {
                 (true, _) => BEHIND.to_owned(),
-                (false, Some(why)) => format!("`send` {why}"),
+                (false, Some(why)) => why,
                 (false, None) => {
                     said += 1;
                     continue;
@@ -108,10 +106,8 @@ impl Dry {
         let why = match &self.settings.heartbeat.kind {
             HeartbeatKind::Off => None,
             _ if is_behind => Some(BEHIND.to_owned()),
-            HeartbeatKind::Message { message: Say::Text(template), .. } => {
-                needs(template, terms).map(|why| format!("heartbeat.message {why}"))
-            }
-            HeartbeatKind::Message { .. } | HeartbeatKind::Ping => None,
+            HeartbeatKind::Message { message, .. } => unsaid(message, "heartbeat.message", terms),
+            HeartbeatKind::Ping => None,
         };
         if let Some(why) = why {
             self.settings.heartbeat.kind = HeartbeatKind::Off;
@@ -121,20 +117,28 @@ impl Dry {
 
     /// What may be said at any time.
     fn look_at_others(&mut self, terms: &Terms) {
-        let of_replies = terms
-            .replies
-            .iter()
-            .filter_map(|reply| Some(format!("to {}: `send` {}", reply.pattern, needs(&reply.send, terms)?)));
+        let of_replies = terms.replies.iter().filter_map(|reply| {
+            Some(format!("to {}: {}", reply.pattern, unsaid(&reply.send, "`send`", terms)?))
+        });
         let hole = terms.sequence.iter().filter_map(|sequence| sequence.send.as_ref());
         let of_holes = hole.filter_map(|send| Some(format!("sequence.send {}", needs(send, terms)?)));
         let untried = of_replies.chain(of_holes).map(|why| Untried { part: Part::Reply, name: None, why });
         if self.reach == Reach::Script {
             self.untried.extend(untried);
         }
-        self.settings.terms.replies.retain(|reply| needs(&reply.send, terms).is_none());
+        self.settings.terms.replies.retain(|reply| unsaid(&reply.send, "", terms).is_none());
         if let Some(sequence) = &mut self.settings.terms.sequence {
             sequence.send = sequence.send.take().filter(|send| needs(send, terms).is_none());
         }
+    }
+}
+
+/// Why something can't be said, that stands at this key.
+fn unsaid(say: &Say, key: &str, terms: &Terms) -> Option<String> {
+    match say {
+        Say::Text(template) => needs(template, terms).map(|why| format!("{key} {why}")),
+        Say::Binary(_) => None,
+        Say::Command(_) => Some("what `send_command` prints isn't there, since it isn't run".to_owned()),
     }
 }
 
@@ -263,7 +267,10 @@ mod tests {
             assert_eq!(dry.settings.terms.script.steps.len(), said, "{text}");
             assert!(dry.settings.terms.commands.is_empty() && dry.settings.upstream.url_command.is_none());
             let needs_it = |template| needs(template, &dry.settings.terms).is_some();
-            assert!(!dry.settings.terms.replies.iter().any(|reply| needs_it(&reply.send)), "{text}");
+            assert!(
+                !dry.settings.terms.replies.iter().any(|reply| reply.send.template().is_some_and(needs_it)),
+                "{text}"
+            );
             assert!(!dry.settings.upstream.headers.iter().any(|(_, value)| needs_it(value)), "{text}");
         }
     }

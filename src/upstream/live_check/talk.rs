@@ -13,12 +13,15 @@ use super::{Narrow, Part, Timeline, now};
 use crate::{
     hub::{Data, Send, now_us},
     upstream::{
-        attempt::Attempted,
+        attempt::{Attempted, makers::Makers},
         machine::{Reached, Told, Trial, TrialAction},
         session::split::{Parted, Split, as_message, text_of},
         settings::Settings,
         websocket::{Batch, Connection, ConnectionEnd, Exchange, Frame, Listen},
-        wire::found::{Found, StepReport},
+        wire::{
+            found::{Found, StepReport},
+            track::Running,
+        },
     },
 };
 
@@ -37,7 +40,7 @@ pub(super) async fn talk(
     let (reached, seed) = (Reached { subprotocol, place }, fastrand::u64(..));
     let trial = Trial::begin(settings, reached, secrets, until, seed, now(), now_us() / 1_000);
     let split = settings.upstream.split.as_ref().map(Split::new);
-    let mut talk = Talk { trial, split, timeline };
+    let mut talk = Talk { trial, split, makers: Makers::default(), timeline };
     let mut full = 0;
     loop {
         talk.trial.go_on(now(), !connection.has_unwritten());
@@ -45,9 +48,15 @@ pub(super) async fn talk(
         while let Some(act) = talk.trial.poll_act() {
             match act {
                 TrialAction::Ping(payload) => connection.ping(payload),
+                TrialAction::Run(run) => {
+                    let (key, shown) = ("send_command".to_owned(), run.command.program.shown());
+                    talk.timeline.borrow_mut().runs(Running { key, run: shown, keep: false });
+                    talk.makers.begin(run);
+                }
                 TrialAction::Close(code) => connection.close(code, ""),
             }
         }
+        talk.makers.keep(|id| talk.trial.awaits_run(id));
         if let Some(well) = talk.trial.outcome() {
             return well;
         }
@@ -77,14 +86,21 @@ struct Talk<'a> {
     trial: Trial,
     /// What messages are taken apart by.
     split: Option<Split>,
+    /// The programs that make messages.
+    makers: Makers,
     timeline: &'a RefCell<Timeline>,
 }
 
 impl Talk<'_> {
     /// Reads and writes; none when all is written that the next part waits for.
     fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Option<Batch>> {
+        if let Poll::Ready((id, outcome)) = self.makers.poll(cx) {
+            self.trial.ran(now(), id, outcome);
+            return Poll::Ready(None);
+        }
         match connection.poll(cx, now(), Listen::Yes, self) {
             Poll::Ready(batch) => Poll::Ready(Some(batch)),
+            Poll::Pending if self.trial.has_to_do() => Poll::Ready(None),
             Poll::Pending if self.trial.may_go_on(!connection.has_unwritten()) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }

@@ -16,7 +16,7 @@ use crate::{
     hub::{Data, Payload},
     upstream::{
         failure::Failure,
-        session::{Effect, Publish, Purpose, Rules, Session, draft::Draft},
+        session::{Effect, Publish, Purpose, Rules, Session, draft::Draft, runs::Run},
         settings::Settings,
     },
 };
@@ -207,7 +207,7 @@ impl Channel {
             }
             Due::Message => match self.session.beat(&mut world.context(now, self.slot)) {
                 Ok(draft) => {
-                    self.beat(draft);
+                    draft.into_iter().for_each(|draft| self.beat(draft));
                     None
                 }
                 Err(error) => Some(Timeout::Unable(error)),
@@ -252,9 +252,20 @@ impl Channel {
     }
 
     /// The next effect that is for the machine; what is only this connection's own business is done.
-    pub(super) fn poll_effect(&mut self, now: Instant) -> Option<Doing> {
+    pub(super) fn poll_effect(&mut self, now: Instant, world: &mut World) -> Option<Doing> {
         loop {
-            return Some(match self.session.poll_effect()? {
+            let Some(effect) = self.session.poll_effect() else {
+                // what is said for a server that takes nothing would fill the memory
+                let context = world.context(now, self.slot);
+                return if self.is_choked() { None } else { self.session.next_run(&context).map(Doing::Run) };
+            };
+            return Some(match effect {
+                // a program has made it
+                Effect::Send(draft, Purpose::Heartbeat) => {
+                    self.heartbeat.said(now);
+                    self.beat(draft);
+                    continue;
+                }
                 Effect::Send(draft, why) => {
                     self.say(draft, why);
                     continue;
@@ -284,6 +295,16 @@ impl Channel {
         }
     }
 
+    /// Whether a program may be run that couldn't before, since too much waited to be said.
+    pub(super) fn may_run(&self) -> bool {
+        self.session.may_run() && !self.is_choked()
+    }
+
+    /// A program has ended.
+    pub(super) fn ran(&mut self, now: Instant, world: &mut World, id: u64, outcome: Result<Vec<u8>, String>) {
+        self.session.ran(&mut world.context(now, self.slot), id, outcome);
+    }
+
     /// Applies new settings that ask for no other connection.
     pub(super) fn set(&mut self, now: Instant, world: &mut World, settings: &Settings, rules: &Rc<Rules>) {
         self.heartbeat.set(now, settings.heartbeat.clone());
@@ -295,4 +316,6 @@ impl Channel {
 pub(super) enum Doing {
     RoundTrip(Duration),
     Effect(Effect),
+    /// Run this program.
+    Run(Run),
 }

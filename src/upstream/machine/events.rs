@@ -7,7 +7,7 @@ use crate::{
     upstream::{
         failure::Failure,
         secrets::Secrets,
-        session::{OfTopics, Stray, destination::Destination},
+        session::{OfTopics, Stray, destination::Destination, runs::Run},
         settings::{Exit, Settings},
     },
 };
@@ -81,6 +81,8 @@ pub(in crate::upstream) enum Input {
     Settings(Box<Settings>),
     /// The topics that were there are all said again on this connection, whose script is done.
     Resubscribed { slot: Slot },
+    /// A program has ended that was run for a connection: what it printed, or the end of a sentence.
+    Ran { slot: Slot, id: u64, outcome: Result<Vec<u8>, String> },
     /// [`Machine::next_timeout`](super::Machine::next_timeout) may have been reached.
     Timeout,
 }
@@ -92,6 +94,8 @@ pub(in crate::upstream) enum Action {
     Connect { slot: Slot, to: Destination },
     /// Give up the attempt.
     AbandonConnect { slot: Slot },
+    /// Run a program for as long as [`Machine::awaits_run`](super::Machine::awaits_run), and say what it came to.
+    Run { slot: Slot, run: Run },
     /// Send a ping.
     Ping { slot: Slot, payload: [u8; 8] },
     /// Write what was sent before, then begin the closing handshake.
@@ -139,6 +143,9 @@ pub(in crate::upstream) enum Note {
     PutOff(String),
     /// A request came to its end without being of use to anybody.
     Stray(Stray),
+    /// A reply or a heartbeat isn't sent, for the reason in the sentence, since its program made none. It is time to
+    /// say so again; then so many weren't said.
+    Unsent { error: String, unsaid: Option<u64> },
     /// A new connection is being made, to take over, for this reason.
     Rotating(String),
     /// It came to nothing; the next attempt is so far away, if there is to be one.

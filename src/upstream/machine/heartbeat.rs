@@ -166,6 +166,17 @@ impl Heartbeat {
         Some(now - self.measured.take()?)
     }
 
+    /// The message of the beat that was due goes out only now, since a program has made it: its answer is awaited
+    /// from now on.
+    pub(super) fn said(&mut self, now: Instant) {
+        if self.measured.is_some() {
+            self.measured = Some(now);
+        }
+        if let (Some(_), Some(timeout)) = (self.unanswered, self.timeout()) {
+            self.unanswered = Some(Unanswered { since: now, deadline: now + timeout });
+        }
+    }
+
     /// wsfan itself stops reading: silence is its own doing.
     pub(in crate::upstream) fn pause(&mut self, now: Instant) {
         self.paused.get_or_insert(now);

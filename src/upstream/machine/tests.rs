@@ -9,6 +9,7 @@ mod asked;
 mod day;
 mod hour;
 mod kept;
+mod programs;
 mod requests;
 mod rotation;
 mod script;

@@ -17,7 +17,7 @@ use crate::{
     upstream::{
         failure::{Failure, clean},
         secrets::Secrets,
-        session::{Effect, Mark, Rules, Session, is_narrow},
+        session::{Effect, Mark, Rules, Session, is_narrow, runs::Run},
         settings::Settings,
     },
 };
@@ -107,15 +107,19 @@ pub(in crate::upstream) enum How {
     PutOff,
     /// Something that was to be sent has no value.
     Unsaid,
+    /// The program that was to make it did not.
+    Program,
     /// The connection ended.
     Lost,
 }
 
 /// What is to be done with the connection.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(in crate::upstream) enum TrialAction {
     /// Send a ping.
     Ping([u8; 8]),
+    /// Run a program for as long as [`Trial::awaits_run`], and say what it came to.
+    Run(Run),
     /// Begin the closing handshake with this code.
     Close(u16),
 }
@@ -254,7 +258,28 @@ impl Trial {
         }
         let payload = self.channel.next_own(now, &mut self.world)?;
         self.sent(now);
+        if self.channel.may_run() {
+            self.settle(now, How::Plain);
+        }
         Some(payload)
+    }
+
+    /// Whether [`Trial::poll_act`] has something.
+    pub(in crate::upstream) fn has_to_do(&self) -> bool {
+        !self.acts.is_empty()
+    }
+
+    /// Whether the outcome of this run is still awaited.
+    pub(in crate::upstream) fn awaits_run(&self, id: u64) -> bool {
+        self.is_under_way() && self.channel.session.awaits_run(id)
+    }
+
+    /// A program has ended: what it printed, or the end of a sentence.
+    pub(in crate::upstream) fn ran(&mut self, now: Instant, id: u64, outcome: Result<Vec<u8>, String>) {
+        if self.awaits_run(id) {
+            self.channel.ran(now, &mut self.world, id, outcome);
+            self.settle(now, How::Program);
+        }
     }
 
     /// Bytes came in, whole messages among them or not.
@@ -322,8 +347,13 @@ impl Trial {
     /// Does what the session wants. A step that fails now does so in this way.
     fn settle(&mut self, now: Instant, how: How) {
         let mut began = false;
-        while let Some(doing) = self.channel.poll_effect(now) {
+        while let Some(doing) = self.channel.poll_effect(now, &mut self.world) {
             match doing {
+                Doing::Run(_) if !self.is_under_way() => self.channel.session.end_runs(),
+                Doing::Run(run) => self.acts.push_back(TrialAction::Run(run)),
+                Doing::Effect(Effect::Unsent { error }) => {
+                    self.fail(now, Failure::attempt(error), How::Program);
+                }
                 Doing::RoundTrip(round_trip) => self.beaten(Some(round_trip), Some(true)),
                 Doing::Effect(Effect::Script(mark)) => {
                     self.mark(now, mark);
@@ -428,7 +458,10 @@ impl Trial {
     /// A message of the server's on one line, without what may be secret in it.
     fn shown(&self, message: Data<'_>) -> String {
         match message {
-            Data::Text(text) => clean(&self.world.memory.captures().without(&self.secrets.without(text))),
+            Data::Text(text) => {
+                let text = self.channel.session.without_printed(&self.secrets.without(text));
+                clean(&self.world.memory.captures().without(&text))
+            }
             Data::Binary(bytes) => format!("binary, {} bytes", bytes.len()),
         }
     }

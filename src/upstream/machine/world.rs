@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Slot, pacing::Pacing};
+use super::{Slot, pacing::Pacing, seldom::Seldom};
 use crate::upstream::{
     session::{Context, memory::Memory},
     settings::Settings,
@@ -17,6 +17,8 @@ pub(super) struct World {
     /// That of the connection in the other seat: the next one's before the change, the old one's after it.
     second: Option<(Slot, Memory)>,
     pub(super) pacing: Pacing,
+    /// Of messages that programs were to make and didn't.
+    pub(super) unsent: Seldom,
     /// Milliseconds since the Unix epoch, as of the last look at the clock.
     pub(super) now_ms: u64,
 }
@@ -28,6 +30,7 @@ impl World {
             memory: Memory::default(),
             second: None,
             pacing: Pacing::new(&settings.terms.limits),
+            unsent: Seldom::default(),
             now_ms: 0,
         }
     }

@@ -1,6 +1,6 @@
 //! What the configuration says about a connection's messages, compiled once.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     matcher::{Matcher, Sieve, Slots},
@@ -91,6 +91,8 @@ pub(super) struct StepRule {
     pub(super) reject: Vec<Rejection>,
     pub(super) capture: Values,
     pub(super) capture_regex: Option<Expression>,
+    /// What later steps say of the expected message.
+    pub(super) fields: Vec<(Pointer, Spot)>,
     pub(super) publish: bool,
     /// What it is answered is retained: as that of the step of this number of all that are configured.
     pub(super) retain: Option<usize>,
@@ -112,7 +114,7 @@ pub(super) struct Rejection {
 #[derive(Debug)]
 pub(super) struct ReplyRule {
     pub(super) matcher: Matcher,
-    pub(super) send: Template,
+    pub(super) send: Say,
     pub(super) fields: Fields,
     pub(super) publish: bool,
 }
@@ -149,8 +151,11 @@ impl Rules {
         let captures = captures.collect();
         let replies = terms.replies.iter().map(|reply| ReplyRule {
             matcher: compiler.pattern(&reply.pattern),
-            send: compiler.template(&reply.send),
-            fields: compiler.fields(&reply.send, Some(&reply.pattern)),
+            send: compiler.say(&reply.send),
+            fields: reply
+                .send
+                .template()
+                .map_or_else(Fields::default, |send| compiler.fields(send, Some(&reply.pattern))),
             publish: reply.publish,
         });
         let replies = replies.collect();
@@ -183,8 +188,7 @@ impl Rules {
         let (beat, answer) = match &settings.heartbeat.kind {
             HeartbeatKind::Message { message, expect } => {
                 let answer = expect.as_ref().map(|pattern| compiler.pattern(pattern));
-                compiler.asks_for(message);
-                (Some(message.clone()), answer)
+                (Some(compiler.say(message)), answer)
             }
             HeartbeatKind::Off | HeartbeatKind::Ping => (None, None),
         };
@@ -198,11 +202,12 @@ impl Rules {
             compiler.template(cancel);
         });
         // what is asked for by the script alone comes after what is asked for always
-        let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref());
-        says.for_each(|say| compiler.asks_for(say));
+        let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref()?.template());
+        let said: BTreeSet<&Pointer> = says.clone().flat_map(fields).collect();
+        says.for_each(|template| compiler.last_values(template));
         let always = compiler.slots.pointers().len();
         let steps = terms.script.steps.iter().enumerate().filter(|(_, step)| step.is_wanted(&terms.vars));
-        let steps = steps.map(|(at, step)| compiler.step(at, step)).collect();
+        let steps = steps.map(|(at, step)| compiler.step(at, step, &said)).collect();
         let Compiler { slots, sieve, last } = compiler;
         Rules {
             steps,
@@ -235,20 +240,22 @@ impl Rules {
 /// The texts that wsfan itself says on a connection.
 fn own_messages(settings: &Settings) -> Vec<&Template> {
     let terms = &settings.terms;
-    let beat = match &settings.heartbeat.kind {
-        HeartbeatKind::Message { message, .. } => Some(message),
-        HeartbeatKind::Off | HeartbeatKind::Ping => None,
-    };
-    let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref()).chain(beat);
-    let says = says.filter_map(|say| match say {
+    let says = settings.says().filter_map(|say| match say {
         Say::Text(template) => Some(template),
-        Say::Binary(_) => None,
+        Say::Binary(_) | Say::Command(_) => None,
     });
-    let replies = terms.replies.iter().map(|reply| &reply.send);
     let hole = terms.sequence.as_ref().and_then(|sequence| sequence.send.as_ref());
     let cancels = terms.requests.iter().flat_map(|requests| &requests.streams);
     let cancels = cancels.filter_map(|stream| stream.cancel.as_ref());
-    says.chain(replies).chain(hole).chain(cancels).collect()
+    says.chain(hole).chain(cancels).collect()
+}
+
+/// The values of a message that a template names.
+fn fields(template: &Template) -> impl Iterator<Item = &Pointer> {
+    template.placeholders().filter_map(|(placeholder, _)| match placeholder {
+        Placeholder::Field(pointer) => Some(pointer),
+        _ => None,
+    })
 }
 
 /// What is gathered while the rules are compiled.
@@ -295,20 +302,30 @@ impl Compiler {
 
     /// A template whose fields and last values are looked for at any time.
     pub(super) fn template(&mut self, template: &Template) -> Template {
+        self.last_values(template);
+        for pointer in fields(template).filter(|pointer| pointer.at_any().is_none()) {
+            self.slots.of(pointer);
+        }
+        template.clone()
+    }
+
+    /// A template whose last values are looked for at any time.
+    fn last_values(&mut self, template: &Template) {
         for (placeholder, _) in template.placeholders() {
-            match placeholder {
-                Placeholder::Field(pointer) if pointer.at_any().is_none() => {
-                    self.slots.of(pointer);
-                }
-                Placeholder::Last(pointer) if !self.last.iter().any(|(_, there)| there == pointer) => {
+            if let Placeholder::Last(pointer) = placeholder {
+                if !self.last.iter().any(|(_, there)| there == pointer) {
                     self.sieve.value(pointer);
                     let spot = Spot::new(pointer, None, Pick::LastSaid, &mut self.slots);
                     self.last.push((spot, pointer.clone()));
                 }
-                _ => {}
             }
         }
-        template.clone()
+    }
+
+    /// Something to say whose fields and last values are looked for at any time.
+    fn say(&mut self, say: &Say) -> Say {
+        say.template().into_iter().for_each(|template| drop(self.template(template)));
+        say.clone()
     }
 
     fn topics(&mut self, terms: &Subscriptions) -> TopicRules {
@@ -339,14 +356,12 @@ impl Compiler {
         }
     }
 
-    fn asks_for(&mut self, say: &Say) {
-        if let Say::Text(template) = say {
-            self.template(template);
-        }
-    }
-
-    fn step(&mut self, at: usize, step: &crate::config::Step) -> StepRule {
+    /// `said`: what steps say of messages that were expected before.
+    fn step(&mut self, at: usize, step: &crate::config::Step, said: &BTreeSet<&Pointer>) -> StepRule {
         let expect = step.expect.as_ref();
+        let field =
+            |pointer: &Pointer| (pointer.clone(), Spot::new(pointer, expect, Pick::First, &mut self.slots));
+        let fields = if expect.is_some() { said.iter().copied().map(field).collect() } else { Vec::new() };
         let reject = step.reject.iter().map(|reject| self.rejection(reject, step.on_fail)).collect();
         StepRule {
             name: step.name.clone(),
@@ -357,6 +372,7 @@ impl Compiler {
             reject,
             capture: self.values(&step.capture, expect),
             capture_regex: step.capture_regex.clone(),
+            fields,
             publish: step.publish,
             retain: step.retain.then_some(at),
             timeout: step.timeout,

@@ -11,12 +11,12 @@ use super::{
     duration,
     mark::{Mark, is_narrow},
     matcher::Look,
-    memory::Captures,
+    memory::{Captures, MAX_VALUE},
     rules::{NamedValue, Rejection, Rules, StepRule},
     text::Given,
 };
 use crate::{
-    config::{Remedy, Say, format_duration},
+    config::{Pointer, Remedy, Say, Value, format_duration},
     hub::RetainAs,
 };
 
@@ -32,6 +32,8 @@ pub(super) const DEFAULT_PUT_OFF: Duration = Duration::from_secs(10);
 pub(super) enum Progress {
     /// Not begun.
     Before,
+    /// A program makes what the step of this number says, until then at the latest.
+    Runs { step: usize, until: Instant },
     /// The step of this number is under way, until then at the latest.
     Waits { step: usize, until: Instant },
     /// The step of this number is said anew then, as the server asked.
@@ -49,6 +51,26 @@ impl Progress {
             Progress::Waits { step, .. } => rules.steps.get(*step),
             _ => None,
         }
+    }
+}
+
+/// What steps may say of the message that was expected last.
+#[derive(Debug, Default)]
+pub(super) struct Expected(Vec<(Pointer, Value)>);
+
+impl Expected {
+    /// Of a message that this step expects: what steps ask for, but for what is too long to be kept.
+    fn of(step: &StepRule, look: &Look<'_>) -> Expected {
+        let there = step.fields.iter().filter_map(|(pointer, spot)| Some((pointer, spot.get(look)?)));
+        let kept = there.filter(|(_, json)| json.len() <= MAX_VALUE);
+        Expected(kept.map(|(pointer, json)| (pointer.clone(), Value::Json(json.to_owned()))).collect())
+    }
+
+    /// The value at this pointer.
+    pub(super) fn get(&self, pointer: &Pointer) -> Result<Value, String> {
+        let found = self.0.iter().find(|(there, _)| there == pointer).map(|(_, value)| value.clone());
+        found
+            .ok_or_else(|| "is not in the message that was expected last, or is longer than 64KiB".to_owned())
     }
 }
 
@@ -100,6 +122,7 @@ impl Session {
                     self.mark(Mark::Narrow { step: at, left, limit });
                 }
                 self.mark(Mark::Met(at));
+                self.expected = Expected::of(step, look);
                 if let Some(step) = step.retain {
                     self.retain = Some(RetainAs::Answer(step));
                 }
@@ -150,25 +173,43 @@ impl Session {
             let Some(at) = next else { break };
             self.mark(Mark::Begins(at));
             let step = &rules.steps[at];
-            let payload = step.send.as_ref().map(|say| match say {
-                Say::Binary(bytes) => self.as_it_is(bytes),
-                Say::Text(template) => self.render(context, template, None, Given::Nothing),
-            });
+            let payload = match &step.send {
+                None => None,
+                Some(Say::Binary(bytes)) => Some(self.as_it_is(bytes)),
+                Some(Say::Text(template)) => Some(self.render(context, template, None, Given::Nothing)),
+                Some(Say::Command(command)) => match self.order(context, command, Purpose::Script, None) {
+                    Ok(()) => {
+                        self.step_began = context.now;
+                        self.progress = Progress::Runs { step: at, until: self.deadline };
+                        return;
+                    }
+                    Err(why) => Some(Err(why.into())),
+                },
+            };
             match payload {
                 None => {}
                 Some(Ok(payload)) => self.effects.push_back(Effect::Send(payload, Purpose::Script)),
                 Some(Err(why)) => return self.fail_step(step, &why, step.on_fail),
             }
-            if step.expect.is_some() {
-                let until = step.timeout.map_or(self.deadline, |timeout| context.now + timeout);
-                self.step_began = context.now;
-                self.progress = Progress::Waits { step: at, until: until.min(self.deadline) };
+            if self.awaits_answer(context, at) {
                 return;
             }
             from = at + 1;
         }
         self.progress = Progress::Done;
         self.effects.push_back(Effect::Ready);
+    }
+
+    /// Awaits what the step of this number expects, if it does.
+    pub(super) fn awaits_answer(&mut self, context: &Context<'_>, at: usize) -> bool {
+        let step = &self.rules.steps[at];
+        if step.expect.is_none() {
+            return false;
+        }
+        let until = step.timeout.map_or(self.deadline, |timeout| context.now + timeout);
+        self.step_began = context.now;
+        self.progress = Progress::Waits { step: at, until: until.min(self.deadline) };
+        true
     }
 
     pub(super) fn fail_step(&mut self, step: &StepRule, why: &str, then: Remedy) {

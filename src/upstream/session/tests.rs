@@ -11,6 +11,7 @@ mod arrays;
 mod derived;
 mod holes;
 mod idle;
+mod programs;
 mod put_off;
 mod script;
 
@@ -94,7 +95,7 @@ impl Bench {
     }
 
     fn beat(&mut self) -> Result<Payload, String> {
-        let draft = self.with(|session, context| session.beat(context)).0?;
+        let draft = self.with(|session, context| session.beat(context)).0?.expect("no program makes it");
         Ok(self.session.write_own(self.now, draft))
     }
 }

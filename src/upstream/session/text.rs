@@ -66,7 +66,10 @@ impl Session {
             Placeholder::Capture(name) => context.memory.captures().value(name),
             Placeholder::Last(pointer) => Ok(context.memory.last(pointer)),
             Placeholder::Field(pointer) => {
-                let json = look.and_then(|look| look.field(pointer, &self.rules.slots));
+                let json = match look {
+                    Some(look) => look.field(pointer, &self.rules.slots),
+                    None => return self.expected.get(pointer),
+                };
                 let json = json.ok_or_else(|| "is not in the message".to_owned())?;
                 Ok(Value::Json(json.to_owned()))
             }
@@ -104,7 +107,8 @@ impl Session {
 
     /// The server's own words, fit for a sentence, and without the secrets that it may repeat.
     pub(super) fn quote(&self, context: &Context<'_>, look: &Look<'_>) -> String {
-        let text = context.memory.captures().without(&self.secrets.without(look.text));
+        let text = self.without_printed(&self.secrets.without(look.text));
+        let text = context.memory.captures().without(&text);
         match clean(&text) {
             // what is no text, such as an MQTT CONNACK
             words if words.is_empty() => {
@@ -119,6 +123,6 @@ impl Session {
     /// A failure in the server's words, without the secrets that it may repeat.
     pub(in crate::upstream) fn without_secrets(&self, context: &Context<'_>, failure: Failure) -> Failure {
         let captures = context.memory.captures();
-        failure.redacted(|text| captures.without(&self.secrets.without(text)))
+        failure.redacted(|text| captures.without(&self.without_printed(&self.secrets.without(text))))
     }
 }

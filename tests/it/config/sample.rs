@@ -19,12 +19,13 @@ fn the_samples_commented_keys_are_valid() {
     let commented: Vec<_> = SAMPLE.lines().filter_map(commented_key).collect();
     assert!(commented.contains(&"path") && commented.contains(&"expect"), "{commented:?}");
     for key in commented {
+        let is_message = ["message_binary", "send_command"].contains(&key);
         let line = |line: &str| match commented_key(line) {
             Some(found) if found == key => line[1..].to_owned(),
             // the keys that need another one, or its absence, as their comments say
             _ if key == "expect" && line.starts_with("kind = ") => "kind = \"message\"".to_owned(),
-            _ if key == "message_binary" && line.starts_with("kind = ") => "kind = \"message\"".to_owned(),
-            _ if key == "message_binary" && line.starts_with("message = ") => String::new(),
+            _ if is_message && line.starts_with("kind = ") => "kind = \"message\"".to_owned(),
+            _ if is_message && line.starts_with("message = ") => String::new(),
             _ if key == "url_command" && line.starts_with("url = ") => String::new(),
             _ if key == "resume_url" && line == "[shutdown]" => {
                 "[[capture]]\nmatch = \"x\"\nvalues = { resume_url = \"/x\" }\n[shutdown]".to_owned()
@@ -45,8 +46,8 @@ fn with_examples() -> String {
 #[test]
 fn the_samples_examples_are_valid() {
     let config = parse(&with_examples()).unwrap();
-    assert_eq!((config.terms.script.steps.len(), config.reconnect.rules.len()), (2, 2));
-    assert!(config.terms.sequence.is_some() && config.terms.replies.len() == 1);
+    assert_eq!((config.terms.script.steps.len(), config.reconnect.rules.len()), (3, 2));
+    assert!(config.terms.sequence.is_some() && config.terms.replies.len() == 2);
     let requests = config.terms.requests.unwrap();
     assert!(requests.streams.len() == 1 && requests.server.is_some());
     assert!(config.terms.subscriptions.is_some_and(|topics| topics.answer.is_some()));

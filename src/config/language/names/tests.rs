@@ -51,7 +51,7 @@ fn a_derived_value_may_be_made_of_others_but_not_of_itself() {
         (
             "[derived.a]\nof = \"${field:/x}\"",
             "${derived:a}",
-            "`${field:/x}`, which is of a message that came in",
+            "`${field:/x}`, which is of the message that a step before has expected",
         ),
         ("[derived.a]\nof = \"${var:v}\"", "${derived:a}", "`${var:v}`, which is not in [vars]"),
         (

@@ -102,7 +102,7 @@ fn what_is_wrong_is_said() {
         ("subscribe = '${topic:x}'", "counted from 1 to 9"),
         ("subscribe = '${topic}${subscribed_id}'", "goes in topics.unsubscribe only"),
         ("subscribe = '${topic}'\nunsubscribe = '${subscribed_id}'", "nothing says where the id is"),
-        ("subscribe = '${topic} ${field:/a}'", "goes in [[reply]], "),
+        ("subscribe = '${topic} ${field:/a}'", "goes in [[script.step]], [[reply]], "),
         ("subscribe = '${topic} ${payload}'\npayload = '{'", "which is no JSON"),
         ("subscribe = '${topic} ${payload}'\npayload = '1,2'", "which is no JSON"),
         (

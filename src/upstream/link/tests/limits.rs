@@ -115,7 +115,7 @@ async fn a_heartbeat_uses_the_reserve_and_a_pong_is_counted() {
 async fn a_server_that_asks_and_asks_and_takes_no_answer_is_noticed() {
     for (is_gone, error) in [(false, "nothing could be written"), (true, "ended the connection")] {
         let pattern = config::Pattern::Text("?".into());
-        let send = Template::literal(&"!".repeat(2_000));
+        let send = config::Say::Text(Template::literal(&"!".repeat(2_000)));
         let mut rig = Rig::start(with(|settings| {
             settings.terms.replies = vec![config::Reply { pattern, send, publish: false }];
         }));

@@ -163,6 +163,7 @@ impl Simulation {
                 }
             }
             Action::Drop { .. } => self.drop_connection(),
+            Action::Run { .. } => unreachable!("no program is configured"),
             Action::Finish(_) => self.finished = true,
         }
     }

@@ -212,6 +212,7 @@ impl Simulation {
                 assert!(matches!(self.seats[slot.index()], Seat::Open { .. }), "there is something to drop");
                 self.free(slot);
             }
+            Action::Run { .. } => unreachable!("no program is configured"),
             Action::Finish(_) => self.finished = true,
         }
     }
