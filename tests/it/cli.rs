@@ -281,11 +281,13 @@ fn check_says_what_a_config_means_or_what_is_wrong() {
         assert_eq!(run(&[command, "-i", "a", "-c", &good]).code, Some(2), "{command}");
     }
 
-    let text = "[upstream]\nurl = \"wss://h/\"\n[rotate]\nafter = \"1h\"\nwhen = { \"/op\" = 7 }\ndedupe = \"/id\"\n\
+    let text = "[upstream]\nurl = \"wss://h/\"\n[heartbeat]\nkind = \"message\"\nmessage = \"beat\"\ntimeout = \"off\"\n\
+                idle_timeout = \"${capture:i} + 5s\"\n[[capture]]\nmatch = \"i\"\nvalues = { i = \"/i\" }\n[rotate]\nafter = \"1h\"\nwhen = { \"/op\" = 7 }\ndedupe = \"/id\"\n\
                 [limits]\nmessages = [\"20/1s\"]\nexcess = \"refuse\"\n[sequence]\npointer = \"/n\"\nfrom = \"/a\"\nfirst.match = { \"/t\" = 1 }\n";
     let done = run(&["check", "--config", &write(dir.path(), "terms.toml", text)]);
     for part in [
         "rotate     after 1h or on /op = 7, with both connections for at most 5s; what comes twice is known by /id",
+        "heartbeat  beat each 30s, which nothing answers; dead when nothing comes for ${capture:i} + 5s",
         "limits     messages 20/1s, what is too many is refused",
         "sequence   the server's count is /n, from /a on, begun at /n of /t = 1; a hole is declared",
     ] {
