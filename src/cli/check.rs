@@ -16,7 +16,7 @@ use super::{
 };
 use crate::config::{
     Config, Environment, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError,
-    Merged, OnExhausted, OnHole, Proxy, Reconnect, Rotate, Say, Sequence, SlowClient, Span, Upstream, Window,
+    Merged, OnExhausted, OnHole, Proxy, Reconnect, Rotate, Say, Sequence, SlowClient, Span, Upstream, Window, cut,
     format_duration, safe_url,
 };
 
@@ -292,12 +292,7 @@ fn heartbeat(heartbeat: &Heartbeat) -> String {
 /// A message on one line, as far as one has room for it.
 fn shown(message: &Say) -> String {
     const MAX: usize = 120;
-    let text = message.shown();
-    let text = clean(&text);
-    match text.char_indices().nth(MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.into_owned(),
-    }
+    cut(&clean(&message.shown()), MAX)
 }
 
 fn reconnect(reconnect: &Reconnect) -> String {

@@ -35,6 +35,7 @@ pub use self::{
     },
     merged::Merged,
     reader::{
+        cut::{Cut, cut},
         duration::{format_duration, parse_duration},
         error::{Invalid, LoadError, Problem},
         invisible::is_invisible,

@@ -4,6 +4,7 @@ use std::{cell::RefCell, fmt::Display, ops::RangeInclusive, time::Duration};
 
 use toml::de::{DeTable, DeValue};
 
+pub(super) mod cut;
 pub(super) mod duration;
 pub(super) mod error;
 mod home;

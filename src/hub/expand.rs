@@ -8,7 +8,7 @@ use std::{fmt, ops::Range};
 
 use serde::de::IgnoredAny;
 
-use crate::protocol::says_twice;
+use crate::{config::cut, protocol::says_twice};
 
 /// So many placeholders in a message at most.
 const MAX_PLACEHOLDERS: usize = 64;
@@ -71,7 +71,7 @@ impl<'t> Expandable<'t> {
                 .ok_or("a `${` is not closed: add the `}`, or write `$${` for the text `${`")?;
             let name = &from[2..end];
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-                let shown: String = name.chars().take(40).collect();
+                let shown = cut(name, 40);
                 return Err(format!(
                     "`${{{shown}}}` names nothing: write the name of a public capture, of letters, digits, `_` and `-`"
                 ));

@@ -12,7 +12,7 @@ use super::{
     socket::{self, Ids, Peer, own_uid},
 };
 use crate::{
-    config::{Grant, Listener, Subscriptions, TopicPattern, TopicView, Window},
+    config::{Grant, Listener, Subscriptions, TopicPattern, TopicView, Window, cut},
     hub::{Payload, Seldom},
     protocol::{Attach, Code, Op},
 };
@@ -121,7 +121,7 @@ impl Access {
         json: Option<&str>,
     ) -> Option<(Code, String)> {
         if !self.may_have(who, topic) {
-            let shown: String = topic.chars().take(40).collect();
+            let shown = cut(topic, 40);
             let why = format!("this listener doesn't let you have the topic {shown:?} (topics)");
             return Some((Code::Forbidden, why));
         }

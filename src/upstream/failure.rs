@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::config::{Remedy, is_invisible};
+use crate::config::{Cut, Remedy, is_invisible};
 
 /// How an attempt or a connection ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,14 +119,14 @@ impl Failure {
     }
 }
 
-/// A server's own text, fit for a line and a terminal: no control characters, and not too long.
+/// A server's own text, fit for a line and a terminal: no control characters, and what is too long marked as cut.
 pub(super) fn clean(text: &str) -> String {
-    let mut clean: String =
-        text.chars().take(MAX_TEXT).map(|c| if is_invisible(c) { ' ' } else { c }).collect();
-    if clean.len() > MAX_TEXT {
-        clean.truncate(clean.floor_char_boundary(MAX_TEXT));
+    let cut = Cut::of(text.trim(), MAX_TEXT);
+    let clean: String = cut.text.chars().map(|c| if is_invisible(c) { ' ' } else { c }).collect();
+    match clean.trim() {
+        "" => String::new(),
+        clean => format!("{clean}{}", cut.mark()),
     }
-    clean.trim().to_owned()
 }
 
 /// What RFC 6455, 7.4.1 and the IANA registry call a close code; nothing for a private one.
@@ -324,7 +324,8 @@ mod tests {
         #[test]
         fn a_servers_text_is_bounded_and_has_no_controls(text in "\\PC*|[\\s\\S]{0,600}") {
             let clean = clean(&text);
-            prop_assert!(clean.len() <= MAX_TEXT);
+            prop_assert!(clean.len() <= MAX_TEXT + "… (+999 bytes)".len());
+            prop_assert!(clean.len() <= MAX_TEXT || clean.ends_with(" bytes)"));
             prop_assert!(!clean.chars().any(is_invisible));
         }
 

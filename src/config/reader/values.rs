@@ -5,6 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use toml::de::DeValue;
 
 use super::{
+    cut::Cut,
     duration::{format_duration, parse_duration},
     size::{format_size, parse_size},
 };
@@ -168,10 +169,8 @@ pub(in crate::config) fn either(words: &[&str]) -> String {
 /// Text in quotes and on one line, cut where it is long.
 pub(in crate::config) fn quoted(text: &str) -> String {
     const MAX: usize = 60;
-    match text.char_indices().nth(MAX) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
+    let cut = Cut::of(text, text.char_indices().nth(MAX).map_or(text.len(), |(end, _)| end));
+    format!("{:?}{}", cut.text, cut.mark())
 }
 
 fn as_i64(value: &DeValue<'_>) -> Option<i64> {
@@ -203,6 +202,6 @@ mod tests {
     #[test]
     fn long_text_is_cut() {
         assert_eq!(quoted("a\nb"), "\"a\\nb\"");
-        assert_eq!(quoted(&"é".repeat(61)), format!("\"{}\"…", "é".repeat(60)));
+        assert_eq!(quoted(&"é".repeat(61)), format!("\"{}\"… (+2 bytes)", "é".repeat(60)));
     }
 }

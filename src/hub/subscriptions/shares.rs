@@ -80,7 +80,7 @@ impl Subscriptions {
         };
         for topic in topics {
             if let Err(why) = terms.check(topic) {
-                let shown: String = topic.chars().take(40).collect();
+                let shown = config::cut(topic, 40);
                 return bad(None, format!("the topic {shown:?} {why}"));
             }
             let held = self.topics.get(topic);

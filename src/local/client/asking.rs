@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{ClientReader, dropped, now};
 use crate::{
-    config::Format,
+    config::{Format, cut},
     hub::{Asks, Caller, Cancellation, Command, MayAnswer, NoAnswer, Payload, Send, Ticket, Told},
     local::{dialogue::replies, fanout::Answered},
     protocol::{Bye, Code, Done},
@@ -122,7 +122,7 @@ impl ClientReader {
     pub(super) async fn cancel(&self, id: Option<&RawValue>, request: &RawValue) {
         let (fanout, client) = (self.fanout.clone(), self.id);
         let (id, request) = (id.map(RawValue::to_owned), request.to_owned());
-        let shown: String = request.get().chars().take(40).collect();
+        let shown = cut(request.get(), 40);
         let tell = move |is_there: bool| {
             let line = match (is_there, &id) {
                 (true, Some(id)) => replies::ok(id, Done::Cancelled),

@@ -84,12 +84,24 @@ fn op(fields: Fields<'_>) -> Result<Op<'_>, (Code, String)> {
         Some(other) => {
             let known = "send, request, cancel, attach, ack, subscribe, unsubscribe, status, reconnect, close, open, \
                          reload and ping";
-            let shown: String = other.chars().take(40).collect();
+            let shown = shown(other);
             return Err((Code::UnknownOp, format!("there is no op {shown:?}; there are {known}")));
         }
         None => Err("the line has no `op`".to_owned()),
     };
     op.map_err(|message| (Code::BadRequest, message))
+}
+
+/// What a client has written, as far as a sentence has room for it; the rest is marked as cut.
+fn shown(text: &str) -> String {
+    const MAX: usize = 40;
+    match text.len() {
+        ..=MAX => text.to_owned(),
+        length => {
+            let end = text.floor_char_boundary(MAX);
+            format!("{}… (+{} bytes)", &text[..end], length - end)
+        }
+    }
 }
 
 /// A message, or several as a unit.
@@ -174,7 +186,7 @@ fn unreadable(line: &[u8], code: Code, error: &serde_json::Error) -> String {
     }
     match words.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
         Some((field, _)) => {
-            let shown: String = field.chars().take(40).collect();
+            let shown = shown(field);
             let there = match op_of(line).as_deref() {
                 Some("send") => {
                     "a send has `op`, `id`, `expand`, and one of `json`, `text`, `binary` and `messages`"

@@ -22,8 +22,6 @@ use crate::{
 const MAX_OUTPUT: usize = 64 * 1024;
 /// So much is kept of the end of what it writes on standard error.
 const MAX_COMPLAINT: usize = 1024;
-/// So many characters of its last line are quoted.
-const MAX_QUOTED: usize = 200;
 
 /// Why a program gave nothing to use.
 #[derive(Debug, PartialEq)]
@@ -166,10 +164,12 @@ async fn listen(stderr: Option<ChildStderr>, end: &RefCell<Vec<u8>>) {
 
 /// The last line with something in it, to be shown: without what `redactor` knows.
 fn last_line(text: &[u8], redactor: &Redactor) -> Option<String> {
+    let is_whole = text.len() < MAX_COMPLAINT;
     let text = String::from_utf8_lossy(text);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-    let line = redactor.redact(line);
-    Some(clean(&line.chars().take(MAX_QUOTED).collect::<String>()))
+    let is_first = || text.trim_start().starts_with(line);
+    let start = if is_whole || !is_first() { "" } else { "…" };
+    Some(format!("{start}{}", clean(&redactor.redact(line))))
 }
 
 async fn output(child: &mut Child, max: usize) -> Result<Vec<u8>, Failed> {
@@ -236,6 +236,15 @@ mod tests {
                 "failed (exit status: 3): the  [31mlast",
             ),
             ("seq 100000 >&2; echo end >&2; exit 1", "failed (exit status: 1): end"),
+            // a line that is too long: of its beginning more than is kept, and of what is kept more than is quoted
+            (
+                "printf '%0300d' 0 >&2; exit 1",
+                &*format!("failed (exit status: 1): {}… (+100 bytes)", "0".repeat(200)),
+            ),
+            (
+                "printf '%02000d' 0 >&2; exit 1",
+                &format!("failed (exit status: 1): …{}… (+824 bytes)", "0".repeat(200)),
+            ),
             ("sleep 30 >/dev/null & echo left >&2; exit 4", "failed (exit status: 4): left"),
             ("true", "printed nothing"),
             ("printf '\\377'", "printed what is not UTF-8 text"),

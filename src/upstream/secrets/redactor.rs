@@ -10,6 +10,7 @@ use std::{
     ops::Bound,
 };
 
+use crate::config::Cut;
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
@@ -88,20 +89,26 @@ impl Redactor {
         }
     }
 
-    /// The text, its first 4 KiB at most, without the secrets.
+    /// The text, its first 4 KiB at most, without the secrets; what isn't shown is marked as cut.
     pub(in crate::upstream) fn redact(&self, text: &str) -> String {
-        let text = &text[..text.floor_char_boundary(MAX_TEXT)];
+        let cut = Cut::of(text, MAX_TEXT);
+        match self.redact_whole(cut.text) {
+            Some(shown) => shown + &cut.mark(),
+            None => HIDDEN.to_owned(),
+        }
+    }
+
+    /// None where that would be too much work.
+    fn redact_whole(&self, text: &str) -> Option<String> {
         if self.0.is_empty() {
-            return text.to_owned();
+            return Some(text.to_owned());
         }
         let source: Vec<char> = text.chars().collect();
         let mut found = Vec::new();
         let mut work = MAX_WORK;
         for level in levels(&source) {
             for at in 0..level.chars.len() {
-                if self.look(&level, at, &source, &mut work, &mut found).is_none() {
-                    return HIDDEN.to_owned();
-                }
+                self.look(&level, at, &source, &mut work, &mut found)?;
             }
         }
         // of what overlaps nothing may stay
@@ -115,7 +122,7 @@ impl Redactor {
             done = done.max(end);
         }
         shown.extend(&source[done..]);
-        shown
+        Some(shown)
     }
 
     /// Finds those that begin at `at`. None when that would be too much work.
@@ -378,8 +385,10 @@ mod tests {
         redactor.show("stream.example.com:443");
         assert_eq!(redactor.redact("stream.example.com hunter2hunter2"), "stream.example.com …");
         let long = format!("{}hunter2hunter2", "é".repeat(2_043));
-        assert_eq!(redactor.redact(&long), format!("{}…", "é".repeat(2_043)));
-        assert_eq!(redactor.redact(&"x".repeat(1 << 20)).len(), MAX_TEXT);
+        assert_eq!(redactor.redact(&long), format!("{}…… (+4 bytes)", "é".repeat(2_043)));
+        let much = redactor.redact(&"x".repeat(1 << 20));
+        assert_eq!(much, format!("{}… (+1,044,480 bytes)", "x".repeat(MAX_TEXT)));
+        assert_eq!(redactor.redact("hunter2hunt… (+9 bytes)"), "…… (+9 bytes)", "what was cut before");
     }
 
     #[test]

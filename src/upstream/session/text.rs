@@ -2,7 +2,7 @@
 
 use super::{Session, context::Context, draft::Draft, matcher::Look, sequence::Missing};
 use crate::{
-    config::{Placeholder, Template, Value},
+    config::{Cut, Placeholder, Template, Value},
     hub::Payload,
     upstream::failure::{Failure, clean},
 };
@@ -16,6 +16,9 @@ pub(super) enum Given<'a> {
     /// What is missing.
     Hole(Missing),
 }
+
+/// So many bytes of a message that is no text are quoted.
+const SHOWN: usize = 32;
 
 impl Session {
     pub(super) fn render(
@@ -113,8 +116,9 @@ impl Session {
             // what is no text, such as an MQTT CONNACK
             words if words.is_empty() => {
                 let bytes = if look.text.is_empty() { look.bytes } else { text.as_bytes() };
-                let bytes: Vec<_> = bytes.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
-                format!("the bytes [{}]", bytes.join(" "))
+                let shown: Vec<_> = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
+                let cut = Cut { text: "", more: bytes.len() - shown.len() };
+                format!("the bytes [{}]{}", shown.join(" "), cut.mark())
             }
             words => words,
         }

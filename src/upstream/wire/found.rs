@@ -82,8 +82,8 @@ pub enum Found {
 pub struct StepReport {
     /// What was sent, with its placeholders as configured.
     pub sent: Option<String>,
-    /// What was heard: the expected message, or the last one if that never came. Cut to a line, without
-    /// the secrets and the captured texts in it.
+    /// What was heard: the expected message, or the last one if that never came. On one line, marked where
+    /// it is cut, without the secrets and the captured texts in it.
     pub heard: Option<String>,
     /// Why it was left out, if it was.
     pub skipped: Option<String>,

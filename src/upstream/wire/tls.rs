@@ -17,6 +17,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{Io, certificate, found::Found};
 use crate::{config, upstream::failure::clean};
 
+/// So many of the names that a wrong certificate is for are told.
+const NAMES: usize = 5;
+
 /// Reads the configured files, and the system's roots where no `ca_file` is set. They are read for
 /// each attempt: a renewed certificate needs no restart.
 pub(in crate::upstream) async fn client_config(tls: config::Tls) -> Result<Arc<ClientConfig>, String> {
@@ -137,8 +140,12 @@ fn explain_certificate(error: &CertificateError) -> String {
         }
         CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented = presented.iter().take(5).map(|name| clean(plain_name(name)));
-            let presented = presented.collect::<Vec<_>>().join(", ");
+            let more = match presented.len().saturating_sub(NAMES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let presented = presented.iter().take(NAMES).map(|name| clean(plain_name(name)));
+            let presented = presented.collect::<Vec<_>>().join(", ") + &more;
             let expected = expected.to_str();
             match presented.as_str() {
                 "" => format!("the server's certificate is not for {expected}, nor for any other name"),
