@@ -1,7 +1,6 @@
 //! `wsfan check`: is this config right, and what does it mean?
 
 use std::{
-    fmt::Write as _,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -11,19 +10,17 @@ use serde_json::json;
 use super::{
     daemon::{CONFIG, Instance, file_of},
     failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, note, wrote},
-    format::{bytes, clean},
     run::explain,
 };
-use crate::config::{
-    Config, Environment, Excess, Format, Heartbeat, HeartbeatKind, History, Limits, Listener, LoadError,
-    Merged, OnExhausted, OnHole, Proxy, Reconnect, Rotate, Say, Sequence, SlowClient, Span, Upstream, Window, cut,
-    format_duration, safe_url,
-};
+use crate::config::{Config, Environment, LoadError, Merged, safe_url};
 
 mod live;
 mod print;
+mod summary;
 mod timeline;
 mod warnings;
+
+use summary::summary;
 
 const NOTES: &str = "\
 Nothing is started, and without --live nobody is called. --live reads the secrets and runs the programs \
@@ -197,200 +194,4 @@ fn report(file: &Path, result: &Result<Config, LoadError>) -> serde_json::Value 
 /// What is right and yet unwise, or not so on this machine; the config may be meant for another.
 fn warnings(config: &Config, file: Option<&Path>) -> Vec<String> {
     warnings::warnings(config, file, &Environment::process())
-}
-
-/// What a right config means, in a few lines.
-fn summary(file: &Path, config: &Config) -> String {
-    let mut text = format!("{}: OK\n", file.display());
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<10} {value}");
-    };
-    if let Some(profile) = &config.profile {
-        row("profile", profile.clone());
-    }
-    row("upstream", upstream(&config.upstream));
-    match &config.upstream.proxy {
-        Proxy::Environment => {}
-        Proxy::Off => row("proxy", "none, whatever the environment says".to_owned()),
-        Proxy::Url(url) => row("proxy", safe_url(&url.to_string())),
-    }
-    row("heartbeat", heartbeat(&config.heartbeat));
-    let terms = &config.terms;
-    if !terms.script.steps.is_empty() {
-        let names: Vec<&str> = terms.script.steps.iter().map(|step| step.name.as_str()).collect();
-        row("script", names.join(", then "));
-    }
-    if !terms.replies.is_empty() {
-        let patterns: Vec<_> = terms.replies.iter().map(|reply| reply.pattern.to_string()).collect();
-        row("replies", format!("to {}", patterns.join("; to ")));
-    }
-    row("reconnect", reconnect(&config.reconnect));
-    if let Some(text) = rotate(&terms.rotate) {
-        row("rotate", text);
-    }
-    if let Some(text) = limits(&terms.limits) {
-        row("limits", text);
-    }
-    if let Some(sequence) = &terms.sequence {
-        row("sequence", self::sequence(sequence));
-    }
-    row("history", history(&config.history));
-    row(
-        "outbox",
-        match config.outbox.max_messages {
-            0 => "off: a send while the link is down is an error".to_owned(),
-            max => format!("{max} messages, {} each", format_duration(config.outbox.ttl)),
-        },
-    );
-    for one in &config.listeners {
-        row("listener", listener(one));
-    }
-    text
-}
-
-fn upstream(upstream: &Upstream) -> String {
-    let mut urls: Vec<String> = (0..upstream.urls.len()).map(|index| upstream.display_url(index)).collect();
-    if let Some(command) = &upstream.url_command {
-        urls.push(format!("what {} prints", command.command.run[0]));
-    }
-    let names: Vec<&str> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
-    match names.is_empty() {
-        true => urls.join(", then "),
-        false => format!("{}, with {}", urls.join(", then "), names.join(", ")),
-    }
-}
-
-fn heartbeat(heartbeat: &Heartbeat) -> String {
-    let interval = match &heartbeat.interval_from {
-        Some(from) => format!("${{capture:{}}}", from.capture),
-        None => format_duration(heartbeat.interval),
-    };
-    let (dead, dead_unanswered) = match heartbeat.timeout.map(format_duration) {
-        Some(timeout) => (
-            format!("dead without a sign of life within {timeout}"),
-            format!("dead without the expected answer within {timeout}"),
-        ),
-        None => ("which nothing answers".to_owned(), "whose answer isn't awaited".to_owned()),
-    };
-    let mut text = match &heartbeat.kind {
-        HeartbeatKind::Off => "off".to_owned(),
-        HeartbeatKind::Ping => format!("a ping each {interval}, {dead}"),
-        HeartbeatKind::Message { expect: None, message } => {
-            format!("{} each {interval}, {dead}", shown(message))
-        }
-        HeartbeatKind::Message { expect: Some(_), message } => {
-            format!("{} each {interval}, {dead_unanswered}", shown(message))
-        }
-    };
-    let told = heartbeat.idle_timeout_from.as_ref().map(ToString::to_string);
-    if let Some(idle) = told.or(heartbeat.idle_timeout.map(format_duration)) {
-        let _ = write!(text, "; dead when nothing comes for {idle}");
-    }
-    text
-}
-
-/// A message on one line, as far as one has room for it.
-fn shown(message: &Say) -> String {
-    const MAX: usize = 120;
-    cut(&clean(&message.shown()), MAX)
-}
-
-fn reconnect(reconnect: &Reconnect) -> String {
-    let (first, last) = (format_duration(reconnect.initial_delay), format_duration(reconnect.max_delay));
-    let end = match (reconnect.max_attempts, reconnect.on_exhausted) {
-        (0, _) => "for ever".to_owned(),
-        (max, OnExhausted::Wait) => format!("{max} times in a row, then the link waits for `wsfan open`"),
-        (max, OnExhausted::Exit) => format!("{max} times in a row, then the daemon ends (69)"),
-    };
-    format!("after {first} to {last}, {end}")
-}
-
-fn rotate(rotate: &Rotate) -> Option<String> {
-    let age = rotate.after.map(|age| format!("after {}", format_duration(age)));
-    let told = rotate.when.as_ref().map(|pattern| format!("on {pattern}"));
-    let when: Vec<String> = age.into_iter().chain(told).collect();
-    let twice = match &rotate.dedupe {
-        Some(pointer) => format!("what comes twice is known by {pointer}"),
-        None => "what comes twice is published twice".to_owned(),
-    };
-    let overlap = format_duration(rotate.overlap);
-    (!when.is_empty())
-        .then(|| format!("{}, with both connections for at most {overlap}; {twice}", when.join(" or ")))
-}
-
-fn limits(limits: &Limits) -> Option<String> {
-    let windows = |windows: &[Window]| windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut parts = Vec::new();
-    if !limits.messages.is_empty() {
-        let excess = match limits.excess {
-            Excess::Wait => "what is too many waits",
-            Excess::Refuse => "what is too many is refused",
-        };
-        parts.push(format!("messages {}, {excess}", windows(&limits.messages)));
-    }
-    if !limits.connects.is_empty() {
-        parts.push(format!("connects {}", windows(&limits.connects)));
-    }
-    if let Some(max) = limits.max_message {
-        parts.push(format!("a message of at most {}", bytes(max as u64)));
-    }
-    (!parts.is_empty()).then(|| parts.join("; "))
-}
-
-fn sequence(sequence: &Sequence) -> String {
-    let per = sequence.per.as_ref().map(|per| format!(" for each {per}")).unwrap_or_default();
-    let hole = match sequence.on_hole {
-        OnHole::Declare => "is declared",
-        OnHole::Reconnect => "is declared, and leads to a new connection",
-        OnHole::Forget => "is declared, and leads to a connection that begins anew",
-    };
-    let span = match &sequence.span {
-        Some(Span::From(from)) => format!(", from {from} on"),
-        Some(Span::Previous(previous)) => format!(", behind {previous}"),
-        None => String::new(),
-    };
-    let first =
-        sequence.first.as_ref().map(|first| format!(", begun at {} of {}", first.pointer, first.pattern));
-    format!(
-        "the server's count is {}{span}{per}{}; a hole {hole}",
-        sequence.pointer,
-        first.unwrap_or_default()
-    )
-}
-
-fn history(history: &History) -> String {
-    let mut text = bytes(history.max_bytes as u64);
-    if let Some(age) = history.max_age {
-        let _ = write!(text, " and {}", format_duration(age));
-    }
-    text += match history.slow_client {
-        SlowClient::Gap => "; a client that falls out of it is told of the gap",
-        SlowClient::Latest => "; a client that lags is given the newest of each topic, and told of the gap",
-        SlowClient::Disconnect => "; a client that falls out of it is disconnected",
-        SlowClient::Block => "; the slowest client sets the pace",
-    };
-    text
-}
-
-fn listener(listener: &Listener) -> String {
-    let rights = [
-        (listener.grant.rights.receive, "receive"),
-        (listener.grant.rights.send, "send"),
-        (listener.grant.rights.control, "control"),
-    ];
-    let rights: Vec<&str> = rights.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
-    let mut text = format!("{}, mode {:04o}", listener.path.display(), listener.mode);
-    for (name, value) in [("owner", &listener.owner), ("group", &listener.group)] {
-        if let Some(value) = value {
-            let _ = write!(text, ", {name} {value}");
-        }
-    }
-    if listener.format == Format::Raw {
-        text.push_str(", raw");
-    }
-    let _ = write!(text, ": {}", rights.join(", "));
-    if listener.privileged && rights.len() < 3 {
-        text.push_str("; all of it for root and the daemon's own user");
-    }
-    text
 }
