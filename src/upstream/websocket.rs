@@ -68,11 +68,11 @@ pub(super) enum Frame<'a> {
 pub(super) trait Exchange {
     /// A frame came in.
     fn received(&mut self, frame: Frame<'_>);
-    /// The bytes of lines that came of the frame beside its own.
+    /// The bytes of lines that came of the frame beside its own; where it isn't all taken yet, enough to end the batch.
     fn beside(&mut self) -> usize {
         0
     }
-    /// What came in isn't all taken yet: nothing more may be read before.
+    /// What came in before isn't all taken yet: nothing more may be read until it is.
     fn is_full(&self) -> bool {
         false
     }
@@ -154,15 +154,18 @@ impl Connection {
         listen: Listen,
         exchange: &mut impl Exchange,
     ) -> Poll<Batch> {
-        let mut batch = if listen == Listen::Yes { self.poll_batch(cx, exchange) } else { Poll::Pending };
+        let listens = listen != Listen::No && !exchange.is_full();
+        let mut batch = match listens && listen == Listen::Yes {
+            true => self.poll_batch(cx, exchange),
+            false => Poll::Pending,
+        };
         self.poll_write(cx, exchange);
         let has_more = self.outbound.is_unflushed() && self.broken.is_none();
         self.stall.note(now, listen != Listen::No, has_more, self.meter.written());
-        if listen != Listen::No && batch.is_pending() && self.broken.is_some() {
+        if listens && batch.is_pending() && self.broken.is_some() {
             // what came in before the writing failed counts
             batch = self.poll_batch(cx, exchange);
             if batch.is_pending()
-                && !exchange.is_full()
                 && let Some(failure) = self.broken.take()
             {
                 let end = Some(Box::new(ConnectionEnd::Gone(failure)));
@@ -219,7 +222,6 @@ impl Connection {
             && bytes < BATCH_BYTES
             && read < BATCH_READ
             && !self.outbound.is_full_of_pongs()
-            && !exchange.is_full()
         {
             if !self.closing.listens() {
                 end = self.poll_discard(cx);

@@ -209,6 +209,30 @@ fn answers_in_one_list_go_to_who_asked() {
 }
 
 #[test]
+fn a_list_with_ids_of_its_own_takes_nobodys_answer() {
+    let server = Server::bind();
+    let (daemon, mut upstream, mut witness) =
+        up(&server, &split(&server, "true", "[requests]\nid = \"/id\"\n"));
+    let (mut one, mut other) = (daemon.client(), daemon.client());
+    one.ask(json!({"op": "request", "json": {"id": "mine"}}));
+    assert_eq!(heard(&mut upstream), json!({"id": 1}));
+    let refused = other.request(json!({"op": "send", "json": [{"id": 1}, {"id": 9}]}));
+    assert_eq!(refused["code"], "id_taken", "{refused}");
+    assert_eq!(other.request(json!({"op": "send", "json": [{"id": 8}, {"id": 9}]}))["result"], "written");
+    assert_eq!(heard(&mut upstream), json!([{"id": 8}, {"id": 9}]));
+    upstream.text(r#"[{"id":9,"r":1},{"id":1,"r":2},{"id":8,"r":3}]"#);
+    assert_eq!(one.until(|line| line["type"] == "answer")["json"], json!({"id": "mine", "r": 2}));
+    for client in [&mut witness, &mut other] {
+        assert_eq!(
+            next(client).1,
+            json!({"id": 9, "r": 1}),
+            "who sends a list has its answers as all have them"
+        );
+        assert_eq!(next(client).1, json!({"id": 8, "r": 3}));
+    }
+}
+
+#[test]
 fn what_two_connections_say_in_lists_is_published_once() {
     let server = Server::bind();
     let rotate = "[rotate]\nwhen = { \"/type\" = \"leave\" }\noverlap = \"30s\"\ndedupe = \"/id\"\n";

@@ -10,7 +10,7 @@ use crate::{
     hub::{Data, Fate, MessageTopic, Publisher, Seldom, Send, now_us},
     upstream::{
         machine::{Input, Machine, Slot},
-        websocket::{Exchange, Frame},
+        websocket::{BATCH_BYTES, Exchange, Frame},
     },
 };
 
@@ -127,6 +127,9 @@ impl LinkExchange<'_> {
                     tracing::warn!(more, "{why}");
                 }
             }
+        }
+        if apart.has_rest() {
+            self.told += BATCH_BYTES;
         }
         *self.apart = apart;
     }

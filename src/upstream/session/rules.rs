@@ -196,6 +196,9 @@ impl Rules {
         let mut requests =
             terms.requests.as_ref().map(|requests| RequestRules::new(requests, &mut compiler.slots));
         if let Some(requests) = &mut requests {
+            if settings.upstream.split.is_some() {
+                requests.take_apart();
+            }
             own_messages(settings).into_iter().for_each(|template| requests.reserve(template));
         }
         requests.iter().flat_map(RequestRules::cancels).flatten().for_each(|cancel| {

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Kind, Room,
-    rules::RequestRules,
+    rules::{Outgoing, RequestRules},
     splice::{self, Key, key_of},
 };
 use crate::{
@@ -78,7 +78,7 @@ impl Calls {
         rules: &RequestRules,
         payload: &Payload,
     ) {
-        self.note(now, rules, payload, Who::Own, true);
+        self.note(now, rules, payload, || Who::Own, true);
     }
 
     /// What clients share goes out: its answers are for everybody.
@@ -88,7 +88,7 @@ impl Calls {
         rules: &RequestRules,
         payload: &Payload,
     ) {
-        self.note(now, rules, payload, Who::Plain, true);
+        self.note(now, rules, payload, || Who::Plain, true);
     }
 
     /// A client's send goes out with the id that it has.
@@ -98,11 +98,32 @@ impl Calls {
         rules: &RequestRules,
         payload: &Payload,
     ) {
-        self.note(now, rules, payload, Who::Plain, false);
+        self.note(now, rules, payload, || Who::Plain, false);
     }
 
-    fn note(&mut self, now: Instant, rules: &RequestRules, payload: &Payload, who: Who, is_shared: bool) {
+    fn note(
+        &mut self,
+        now: Instant,
+        rules: &RequestRules,
+        payload: &Payload,
+        who: fn() -> Who,
+        is_shared: bool,
+    ) {
         let Some(outgoing) = rules.out.look(payload) else { return };
+        self.note_one(now, rules, &outgoing, who(), is_shared);
+        for element in outgoing.elements(&rules.out) {
+            self.note_one(now, rules, &element, who(), is_shared);
+        }
+    }
+
+    fn note_one(
+        &mut self,
+        now: Instant,
+        rules: &RequestRules,
+        outgoing: &Outgoing<'_>,
+        who: Who,
+        is_shared: bool,
+    ) {
         if outgoing.kind(&rules.out) != Kind::Request {
             return;
         }
@@ -130,8 +151,11 @@ impl Calls {
             return false;
         }
         let Some(outgoing) = rules.out.look(payload) else { return false };
-        let id = outgoing.id(&rules.out).filter(|_| outgoing.kind(&rules.out) == Kind::Request);
-        id.and_then(key_of).is_some_and(|key| self.calls.contains_key(&key) && !self.is_plain(&key))
+        let is_taken = |outgoing: &Outgoing<'_>| {
+            let id = outgoing.id(&rules.out).filter(|_| outgoing.kind(&rules.out) == Kind::Request);
+            id.and_then(key_of).is_some_and(|key| self.calls.contains_key(&key) && !self.is_plain(&key))
+        };
+        is_taken(&outgoing) || outgoing.elements(&rules.out).iter().any(is_taken)
     }
 
     /// Whether an id is in use, so that no other message gets it.

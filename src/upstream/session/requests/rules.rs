@@ -64,6 +64,8 @@ pub(super) struct Out {
     streams: Vec<Matcher>,
     stops: Vec<Option<(Matcher, usize)>>,
     answer: Option<(Matcher, usize)>,
+    /// A list's elements have ids as well: what comes in is taken apart, and each answer found.
+    takes_apart: bool,
 }
 
 /// Something that goes out, looked at.
@@ -125,7 +127,8 @@ impl RequestRules {
         let Some(outgoing) = self.out.look(payload) else {
             return if how == How::Request { Err(NoAnswer::NoPlace) } else { Ok(Kind::Plain) };
         };
-        if outgoing.found.is_doubled() {
+        let is_doubled = |outgoing: &Outgoing<'_>| outgoing.found.is_doubled();
+        if is_doubled(&outgoing) || outgoing.elements(&self.out).iter().any(is_doubled) {
             return unfit(Unfit::Doubled);
         }
         let id = outgoing.id(&self.out);
@@ -164,8 +167,15 @@ impl RequestRules {
         // in the place of an id, a placeholder stands for one that is nobody else's; 0 is never given
         let Ok(text) = template.render(|_| Ok(Value::Json("0".to_owned()))) else { return };
         let payload = Payload::Text(text.expose().to_owned());
-        let id = self.out.look(&payload).and_then(|outgoing| outgoing.id(&self.out).and_then(key_of));
-        self.reserved.extend(id);
+        let Some(outgoing) = self.out.look(&payload) else { return };
+        let key = |outgoing: &Outgoing<'_>| outgoing.id(&self.out).and_then(key_of);
+        let elements = outgoing.elements(&self.out);
+        self.reserved.extend(key(&outgoing).into_iter().chain(elements.iter().filter_map(key)));
+    }
+
+    /// What comes in is taken apart: a list that goes out with ids of its own is answered by its elements.
+    pub(in crate::upstream::session) fn take_apart(&mut self) {
+        self.out.takes_apart = true;
     }
 
     /// What is said when streams are cancelled.
@@ -191,7 +201,8 @@ impl Out {
             .as_ref()
             .map(|server| (Matcher::new(&server.answer, slots), slots.of(&server.answer_id)));
         let pointer = requests.id.clone();
-        Out { probe: Probe::new(slots.pointers()), pointer, id, parent, when, streams, stops, answer }
+        let probe = Probe::new(slots.pointers());
+        Out { probe, pointer, id, parent, when, streams, stops, answer, takes_apart: false }
     }
 
     /// Looks at a message; none where it isn't JSON.
@@ -220,8 +231,22 @@ impl<'m> Outgoing<'m> {
         if is_index || !self.text.trim_start().starts_with('[') {
             return false;
         }
-        let items: Vec<&RawValue> = serde_json::from_str(self.text).unwrap_or_default();
-        items.iter().any(|item| out.probe.look(item.get()).is_some_and(|found| found.get(out.id).is_some()))
+        self.items(out).any(|item| item.found.get(out.id).is_some())
+    }
+
+    fn items(&self, out: &Out) -> impl Iterator<Item = Outgoing<'m>> {
+        let items: Vec<&'m RawValue> = serde_json::from_str(self.text).unwrap_or_default();
+        let item =
+            |item: &'m RawValue| Some(Outgoing { text: item.get(), found: out.probe.look(item.get())? });
+        items.into_iter().filter_map(item)
+    }
+
+    /// The messages of a list, where the answers to it are taken apart.
+    pub(super) fn elements(&self, out: &Out) -> Vec<Outgoing<'m>> {
+        match out.takes_apart && self.is_list(out) {
+            true => self.items(out).collect(),
+            false => Vec::new(),
+        }
     }
 
     fn room(&self, out: &Out) -> Option<(usize, String, &'static str)> {

@@ -158,6 +158,25 @@ fn a_plain_send_never_has_the_id_of_a_request_that_waits_and_the_other_way() {
 }
 
 #[test]
+fn where_answers_are_taken_apart_the_ids_in_a_list_count_as_well() {
+    let mut bench = Bench::new("");
+    bench.ask(1, "a", json!({"id": "a"}));
+    assert!(bench.plain(json!([{"id": 1}])), "its answer would be a list, and nobody's");
+    bench.rules.take_apart();
+    assert!(!bench.plain(json!([{"id": 7}, {"id": 1}])));
+    assert!(bench.plain(json!([{"id": 2}, {"x": 1}, {"id": 3}])) && bench.plain(json!([1, "x"])));
+    assert_eq!(bench.ask(1, "b", json!({"id": "b"}))["id"], 4, "2 and 3 are somebody's");
+    for id in [3, 2] {
+        assert!(!bench.hear(json!({"id": id})).is_answer);
+    }
+    assert!(bench.hear(json!({"id": 1})).is_answer);
+    bench.rules.reserve(&crate::config::Template::parse(r#"[{"id":90},{"id":91}]"#).unwrap());
+    assert_eq!([89, 90, 91, 92].map(|id| bench.rules.reserves(id)), [false, true, true, false]);
+    let doubled = Payload::Text(r#"[{"id":5,"id":6}]"#.to_owned());
+    assert!(bench.rules.kind(&doubled, crate::upstream::session::requests::How::Plain).is_err());
+}
+
+#[test]
 fn a_plain_sends_stream_keeps_its_id_until_it_ends() {
     let mut bench =
         Bench::new(&format!("{STREAM}stop = {{ \"/stop\" = {{ exists = true }} }}\nstop_id = \"/stop\""));
