@@ -38,7 +38,7 @@ pub(super) mod runs;
 mod script;
 pub(super) mod sequence;
 pub(super) mod split;
-mod spot;
+pub(super) mod spot;
 mod text;
 mod topics;
 

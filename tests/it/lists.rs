@@ -167,11 +167,11 @@ fn a_list_of_too_many_elements_stays_whole_and_the_log_says_so_seldom() {
     let server = Server::bind();
     let (daemon, mut upstream, mut client) = up(&server, &split(&server, "true", ""));
     let many = format!("[{}]", vec!["1"; 100_001].join(","));
-    for _ in 0..20 {
+    for _ in 0..3 {
         upstream.text(&many);
     }
     upstream.text("[7]");
-    for _ in 0..20 {
+    for _ in 0..3 {
         assert_eq!(next(&mut client).1.as_array().unwrap().len(), 100_001);
     }
     assert_eq!(next(&mut client).1, json!(7));
@@ -180,7 +180,8 @@ fn a_list_of_too_many_elements_stays_whole_and_the_log_says_so_seldom() {
     // as many as may be are taken apart
     upstream.text(&format!("[{}]", vec!["2"; 100_000].join(",")));
     for _ in 0..100_000 {
-        assert_eq!(next(&mut client).1, json!(2));
+        let line = client.text();
+        assert!(line.ends_with(",\"json\":2}\n"), "{line}");
     }
 }
 

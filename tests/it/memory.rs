@@ -5,7 +5,7 @@ use std::{fs, io::Write, os::unix::net::UnixStream};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::common::{Client, Daemon, assert_balanced, connected};
+use crate::common::{Client, Daemon, Server, assert_balanced, connected};
 
 const MIB: usize = 1 << 20;
 
@@ -175,6 +175,35 @@ fn unread_answers_of_many_clients_cost_what_is_configured() {
     }
     let taken = memory(&daemon) - before;
     assert!(taken < 4 * MIB + BESIDE, "{} MiB", taken / MIB);
+}
+
+/// A list becomes lines that take far more than it does, but never more of them at once than a batch has.
+#[test]
+fn long_lists_that_are_taken_apart_cost_their_message_once_more_and_no_batch_of_all_their_elements() {
+    let server = Server::bind();
+    let upstream = format!("[upstream]\nurl = \"ws://127.0.0.1:{}/\"\nsplit = true\n", server.port());
+    let daemon = Daemon::start(&(upstream + "[history]\nmax_bytes = \"4MiB\"\n"));
+    let mut upstream = server.accept();
+    let mut client = daemon.client();
+    // what it was at most since its start
+    let most = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+    };
+    let before = most();
+    for round in 0..5 {
+        let elements: Vec<_> =
+            (0..99_999).map(|_| "1".to_owned()).chain([format!("{{\"n\":{round},\"x\":0}}")]).collect();
+        upstream.text(&format!("[{}]", elements.join(",")));
+        read_to(&mut client, round);
+    }
+    // as lines, a list of 0.2 MB is over 9 MB; it was read, copied, and its elements' places were noted
+    let taken = most() - before;
+    assert!(taken < 4 * MIB + 2 * MIB / 4 + 3 * MIB + 2 * MIB, "{} KiB", taken >> 10);
+    let status = client.status();
+    assert_eq!(status["traffic"]["received"], 500_000, "{status}");
+    assert_balanced(&status);
 }
 
 /// Lines of all sizes, of text that grows sixfold, and a raw form beside each: the log takes what it says.

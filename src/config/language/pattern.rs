@@ -77,8 +77,11 @@ impl Test {
     }
 }
 
+/// The tokens that lead to what a test is about.
+type TestAt<'t> = (&'t [String], &'t Test);
+
 /// Whether all tests hold for what is at the end of their tokens, from this value on.
-fn hold(tests: &[(&[String], &Test)], value: Option<&serde_json::Value>) -> bool {
+fn hold(tests: &[TestAt<'_>], value: Option<&serde_json::Value>) -> bool {
     let at = |tokens: &[String]| {
         tokens.iter().try_fold(value?, |value, token| match value {
             serde_json::Value::Object(members) => members.get(token),
@@ -86,7 +89,7 @@ fn hold(tests: &[(&[String], &Test)], value: Option<&serde_json::Value>) -> bool
             _ => None,
         })
     };
-    let mut lists: Vec<(&[String], Vec<(&[String], &Test)>)> = Vec::new();
+    let mut lists: Vec<(&[String], Vec<TestAt<'_>>)> = Vec::new();
     for (tokens, test) in tests {
         let Some(any) = tokens.iter().position(|token| token == ANY) else {
             if !test.holds(at(tokens)) {

@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::commands::Failed;
 use crate::{
     config::{Reject, Remedy},
-    upstream::failure::{Failure, clean},
+    upstream::{
+        failure::{Failure, clean},
+        session::spot::find,
+    },
 };
 
 /// A text of the program's own is quoted if it is no longer.
@@ -64,8 +67,8 @@ pub(in crate::upstream) fn judge(
 fn remedy(printed: &str, reject: &Reject, on_fail: Remedy) -> Remedy {
     let then = reject.then.unwrap_or(on_fail);
     let Some(from) = &reject.delay_from else { return then };
-    let json: serde_json::Value = serde_json::from_str(printed).unwrap_or_default();
-    let number = json.pointer(from.pointer.as_str()).and_then(serde_json::Value::as_f64);
+    let json = find(printed, &from.pointer, &reject.pattern).unwrap_or_default();
+    let number = serde_json::from_str(&json).ok().and_then(|json: serde_json::Value| json.as_f64());
     let delay = number.and_then(|number| Duration::try_from_secs_f64(number * from.unit.as_secs_f64()).ok());
     delay.map_or(Remedy::Retry, |delay| Remedy::After(delay.min(MAX_DELAY)))
 }
@@ -96,8 +99,20 @@ mod tests {
             }),
             ..Reject::new(is("/error", "busy".into()))
         };
+        let listed = Reject { pattern: is("/*/error", "busy".into()), ..in_list() };
         let text = Reject { then: Some(Remedy::Refresh), ..Reject::new(Pattern::Text("expired".into())) };
-        vec![wait, Reject::new(is("/ok", false.into())), text]
+        vec![wait, listed, Reject::new(is("/ok", false.into())), text]
+    }
+
+    fn in_list() -> Reject {
+        Reject {
+            then: Some(Remedy::After(Duration::ZERO)),
+            delay_from: Some(DelayFrom {
+                pointer: Pointer::parse("/*/wait").unwrap(),
+                unit: Duration::from_millis(1),
+            }),
+            ..Reject::new(Pattern::Empty)
+        }
     }
 
     #[test]
@@ -123,6 +138,13 @@ mod tests {
             ),
             (r#"{"error":"busy","wait":90}"#, None, busy, Some(Remedy::After(Duration::from_secs(90))), None),
             (r#"{"error":"busy","wait":-1}"#, None, busy, retry, None),
+            (
+                r#"[{"wait":1},{"error":"busy","wait":2000},{"error":"busy","wait":3}]"#,
+                None,
+                "printed what `reject` is about",
+                Some(Remedy::After(Duration::from_secs(2))),
+                None,
+            ),
             (r#"{"error":"busy","wait":1e9}"#, None, busy, Some(Remedy::After(MAX_DELAY)), None),
             ("it has expired", None, "printed what `reject` is about", Some(Remedy::Refresh), None),
             // a program that fails may have printed why, and else it has only failed

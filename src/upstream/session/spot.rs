@@ -93,6 +93,15 @@ impl Spot {
     }
 }
 
+/// The value at a pointer of a text that a pattern is about, in the first element where it leads through a list: for one
+/// look alone, since all is compiled for it.
+pub(in crate::upstream) fn find(text: &str, pointer: &Pointer, of: &Pattern) -> Option<String> {
+    let mut slots = Slots::default();
+    let spot = Spot::new(pointer, Some(of), Pick::First, &mut slots);
+    let found = Probe::new(slots.pointers()).look(text)?;
+    spot.get(&Look::at(text, Some(&found))).map(str::to_owned)
+}
+
 fn tests_of(pattern: &Pattern) -> Vec<(Pointer, &Test)> {
     match pattern {
         Pattern::Json(tests) => tests.iter().map(|(pointer, test)| (pointer.clone(), test)).collect(),

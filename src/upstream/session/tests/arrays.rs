@@ -113,6 +113,13 @@ capture = { id = "/*/id" }
 }
 
 #[test]
+fn a_hole_is_told_with_what_stands_in_a_list() {
+    let mut bench = Bench::ready("[sequence]\npointer = \"/s\"\nsend = '{\"of\":${field:/d/*/name}}'");
+    assert_eq!(bench.hears(r#"{"s":1}"#), []);
+    assert_eq!(bench.hears(r#"{"s":3,"d":[1,{"name":"a"},{"name":"b"}]}"#), [reply(r#"{"of":"a"}"#)]);
+}
+
+#[test]
 fn the_last_value_of_a_list_is_its_last_elements() {
     let mut bench = Bench::ready(
         "[heartbeat]\nkind = \"message\"\nmessage = '{\"s\":${last:/*/s}}'\nexpect = { \"/*/pong\" = 1 }",
