@@ -13,7 +13,12 @@ pub(crate) struct Entry<'b> {
 
 /// The entries in lines that lie end to end, in their order; it ends before a line that isn't an entry's.
 pub(crate) fn entries(lines: &[u8]) -> impl Iterator<Item = Entry<'_>> {
-    lines.split_inclusive(|byte| *byte == b'\n').map_while(entry)
+    let mut from = 0;
+    memchr::memchr_iter(b'\n', lines).map_while(move |end| {
+        let line = &lines[from..=end];
+        from = end + 1;
+        entry(line)
+    })
 }
 
 /// Whether these are so many entries from this `seq` on, and nothing else: what is given to clients must be what it
@@ -31,11 +36,10 @@ pub(super) fn is_whole(first: u64, count: u64, lines: &[u8]) -> bool {
     next - first == count && bytes == lines.len()
 }
 
-/// `{"type":"message","seq":41824,"time_us":1763847680120000,…}`, as the hub writes each entry.
+/// `{"type":"message","seq":41824,"time_us":1763847680120000,…}` and its end, as the hub writes each entry.
 fn entry(line: &[u8]) -> Option<Entry<'_>> {
-    line.strip_suffix(b"\n")?;
     let rest = line.strip_prefix(br#"{"type":""#)?;
-    let quote = rest.iter().position(|byte| *byte == b'"')?;
+    let quote = memchr::memchr(b'"', rest)?;
     let (seq, rest) = number(rest[quote..].strip_prefix(br#"","seq":"#)?)?;
     let (time_us, _) = number(rest.strip_prefix(br#","time_us":"#)?)?;
     Some(Entry { seq, time_us, line })

@@ -26,11 +26,14 @@ pub(super) struct Candidate {
     until: Moment,
     /// The first message, once its lines are there.
     opening: Option<Append>,
+    /// The stream's end when it was asked last.
+    asked_at: Option<u64>,
 }
 
 impl Candidate {
     pub(super) fn next_timeout(&self, machine: &Machine) -> Option<Moment> {
-        let answer = self.opening.as_ref().filter(|_| machine.asking.is_none());
+        let waits = machine.asking.is_none() && machine.ask_at.is_none();
+        let answer = self.opening.as_ref().filter(|_| waits);
         let answer = answer.map(|opening| opening.sent() + machine.settings.answers_within());
         Some(answer.map_or(self.until, |at| at.min(self.until)))
     }
@@ -44,7 +47,7 @@ impl Machine {
         let term = self.chain.next_term();
         let until = Lease::of(now, self.settings.lease).until();
         self.counts.stood += 1;
-        let candidate = Candidate { goes_on, term, first, usurps, until, opening: None };
+        let candidate = Candidate { goes_on, term, first, usurps, until, opening: None, asked_at: None };
         self.state = State::Candidate(Box::new(candidate));
         self.order(Order::Open { term, first, failover: goes_on });
     }
@@ -92,7 +95,7 @@ impl Machine {
     fn rest(&mut self, now: Moment) {
         self.not_before = now + self.settings.rests_for() + self.random_time(self.settings.rests_for());
         self.state = State::Follower;
-        self.asking = None;
+        (self.asking, self.ask_at) = (None, None);
         // the stream may have been read no more
         self.resync(now);
     }
@@ -128,10 +131,20 @@ impl Machine {
     }
 
     pub(super) fn doubt_opening(&mut self, now: Moment) {
-        if self.asking.is_none() {
-            self.counts.settled += 1;
-            self.ask(now, Why::Appends, self.chain.ask_from());
+        let State::Candidate(candidate) = &mut self.state else { return };
+        if self.asking.is_some() || self.ask_at.is_some() {
+            return;
         }
+        self.counts.settled += 1;
+        if candidate.asked_at.replace(self.chain.end()) == Some(self.chain.end()) {
+            self.ask_at = Some(now + self.settings.hesitates_for());
+        } else {
+            self.ask_about_opening(now);
+        }
+    }
+
+    pub(super) fn ask_about_opening(&mut self, now: Moment) {
+        self.ask(now, Why::Appends, self.chain.ask_from());
     }
 
     /// What the stream holds, asked for since it isn't known what became of the opening.
@@ -169,7 +182,7 @@ impl Machine {
         let lease = Lease::of(sent, self.settings.lease);
         let State::Candidate(candidate) = std::mem::replace(&mut self.state, State::Follower) else { return };
         let Candidate { usurps, opening: Some(opening), .. } = *candidate else { return };
-        self.asking = None;
+        (self.asking, self.ask_at) = (None, None);
         let Message { header, body } = opening.message();
         let is_linked = header.after.is_some();
         if !is_linked {

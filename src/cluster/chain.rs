@@ -377,6 +377,20 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_that_was_over_is_not_followed_again() {
+        let (mut chain, mut writer, tip) = chain();
+        let new = Header { epoch: "f".into(), ..writer.message(4, None, 1, 1) };
+        chain.advance(11, &new, false);
+        // the stream has lost the end of the old one, and with it all of the new one
+        assert!(chain.look_again(&answer(9, vec![]), 11));
+        let old = writer.message(5, Some(tip.nonce), 20, 1);
+        assert_eq!(chain.judge(&at(10, &old), false), Judgement::Void);
+        chain.heal(11);
+        assert_eq!(chain.judge(&at(12, &old), true), Judgement::Broken);
+        assert_eq!(chain.judge(&at(15, &Header { term: 4, ..old }), false), Judgement::Stray);
+    }
+
+    #[test]
     fn what_another_has_seen_is_not_healed_by_what_this_one_sees() {
         let (mut chain, _, tip) = chain();
         chain.be_told();

@@ -72,7 +72,7 @@ impl Machine {
     fn abandon(&mut self) {
         if matches!(self.state, State::Candidate(_)) {
             self.state = State::Follower;
-            self.asking = None;
+            (self.asking, self.ask_at) = (None, None);
         }
     }
 
@@ -187,7 +187,8 @@ impl Machine {
         if self.served.as_ref().is_some_and(|served| seq < served.next) {
             return;
         }
-        if matches!(self.state, State::Leader(_)) {
+        // another node may have what this leader has sent, before the leader hears that it is stored
+        if matches!(&self.state, State::Leader(leader) if !leader.has_taken(seq)) {
             self.order(Order::NotThere { seq });
             return;
         }

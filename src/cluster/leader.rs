@@ -22,6 +22,8 @@ pub(super) struct Leader {
     appends: Appends,
     /// What became of appends isn't known, and nothing more is sent before it is.
     pub(super) unsettled: bool,
+    /// The stream's end when it was asked last: where it hasn't moved since, nothing is asked in haste.
+    asked_at: Option<u64>,
     /// When the newest append was sent.
     sent: Moment,
     pub(super) link: Link,
@@ -64,6 +66,7 @@ impl Leader {
             lease,
             appends: Appends::default(),
             unsettled: false,
+            asked_at: None,
             sent: now,
             link: Link::From(link_from),
             down_since: None,
@@ -78,6 +81,11 @@ impl Leader {
     /// Whether there may be a connection.
     pub(super) fn has_link(&self) -> bool {
         matches!(self.link, Link::Started | Link::Closing(_))
+    }
+
+    /// Whether this entry may be in the stream.
+    pub(super) fn has_taken(&self, seq: u64) -> bool {
+        seq < self.taken
     }
 
     /// All that was staged is on its way.
@@ -284,7 +292,11 @@ impl Machine {
         let State::Leader(leader) = &mut self.state else { return };
         if !std::mem::replace(&mut leader.unsettled, true) {
             self.counts.settled += 1;
-            self.settle_anew(now);
+            if leader.asked_at.replace(self.chain.end()) == Some(self.chain.end()) {
+                self.ask_at = Some(now + self.settings.hesitates_for());
+            } else {
+                self.settle_anew(now);
+            }
         }
     }
 

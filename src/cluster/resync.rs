@@ -73,7 +73,8 @@ impl Machine {
             match &self.state {
                 State::Leader(_) => self.settle_anew(now),
                 State::Detached(_) | State::Fenced(_) => self.resync(now),
-                State::Follower | State::Candidate(_) | State::Finished => {}
+                State::Candidate(_) => self.ask_about_opening(now),
+                State::Follower | State::Finished => {}
             }
         }
     }

@@ -55,6 +55,11 @@ impl Settings {
         self.lease / 20
     }
 
+    /// Before something is tried once more that has just been to no avail.
+    pub(super) fn hesitates_for(&self) -> Duration {
+        self.spread() / 4
+    }
+
     /// So long after an attempt that came to nothing the next one is made, and a random time.
     pub(super) fn rests_for(&self) -> Duration {
         self.lease / 8

@@ -1,7 +1,7 @@
 //! What the log is, read from the stream as it is written, by a rule of its own: a message belongs to it if it names
 //! the one before, or begins an epoch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::cluster::{Stored, entries};
 
@@ -10,9 +10,9 @@ use crate::cluster::{Stored, entries};
 pub(super) struct Reference {
     /// The log's messages, with the bytes of a line that isn't ended yet.
     chain: Vec<(Stored, Vec<u8>)>,
-    entries: HashMap<(String, u64), Vec<u8>>,
+    entries: HashMap<String, BTreeMap<u64, Vec<u8>>>,
     /// Entries that the stream has lost.
-    lost: HashMap<(String, u64), Vec<Vec<u8>>>,
+    lost: HashMap<String, BTreeMap<u64, Vec<Vec<u8>>>>,
     /// The stream holds nothing of it any more: who comes can't know it.
     pub(super) emptied: bool,
     pub(super) terms: usize,
@@ -62,8 +62,9 @@ impl Reference {
             let mut count = 0;
             self.terms +=
                 usize::from(follows.then_some(tip).flatten().is_none_or(|tip| tip.term != header.term));
+            let epoch = self.entries.entry(header.epoch.to_string()).or_default();
             for entry in entries(&open) {
-                let before = self.entries.insert((header.epoch.to_string(), entry.seq), entry.line.to_vec());
+                let before = epoch.insert(entry.seq, entry.line.to_vec());
                 assert!(before.is_none(), "stored once: {}", entry.seq);
                 assert_eq!(entry.seq, header.first + count);
                 count += 1;
@@ -76,8 +77,7 @@ impl Reference {
 
     /// How many epochs there were.
     pub(super) fn epochs(&self) -> usize {
-        let all = self.entries.keys().chain(self.lost.keys()).map(|(epoch, _)| epoch);
-        all.collect::<std::collections::HashSet<_>>().len()
+        self.entries.keys().chain(self.lost.keys()).collect::<HashSet<_>>().len()
     }
 
     /// Where so many of the newest of its messages begin.
@@ -90,38 +90,38 @@ impl Reference {
         self.check();
         while let Some((stored, _)) = self.chain.pop_if(|(stored, _)| stored.place > last) {
             let header = stored.header.unwrap();
+            let Some(entries) = self.entries.get_mut(&*header.epoch) else { continue };
             for seq in header.first..header.end() {
-                let key = (header.epoch.to_string(), seq);
-                if let Some(line) = self.entries.remove(&key) {
-                    self.lost.entry(key).or_default().push(line);
-                }
+                let line = entries.remove(&seq).unwrap();
+                self.lost.entry(header.epoch.to_string()).or_default().entry(seq).or_default().push(line);
             }
         }
     }
 
     /// Whether this entry may be given to a client: the stream has it, or had it.
     pub(super) fn has(&self, epoch: &str, seq: u64, line: &[u8]) -> bool {
-        let key = (epoch.to_owned(), seq);
-        self.entries.get(&key).is_some_and(|entry| entry == line)
-            || self.lost.get(&key).is_some_and(|lost| lost.iter().any(|entry| entry == line))
+        self.entry(epoch, seq).is_some_and(|entry| entry == line)
+            || self.lost(epoch, seq).any(|lost| lost == line)
     }
 
     /// Whether two lines were acknowledged under one name, since the stream lost the first.
     pub(super) fn is_double(&self, epoch: &str, seq: u64) -> bool {
-        let key = (epoch.to_owned(), seq);
-        let lost = self.lost.get(&key).map_or(0, Vec::len);
-        lost + usize::from(self.entries.contains_key(&key)) > 1
+        self.entry(epoch, seq).into_iter().chain(self.lost(epoch, seq)).count() > 1
+    }
+
+    fn entry(&self, epoch: &str, seq: u64) -> Option<&Vec<u8>> {
+        self.entries.get(epoch)?.get(&seq)
+    }
+
+    fn lost(&self, epoch: &str, seq: u64) -> impl Iterator<Item = &Vec<u8>> {
+        self.lost.get(epoch).and_then(|lost| lost.get(&seq)).into_iter().flatten()
     }
 
     /// Looks at each epoch's entries, one by one.
     pub(super) fn check(&self) {
-        let mut epochs: HashMap<&str, Vec<(u64, Said)>> = HashMap::new();
-        for ((epoch, seq), line) in &self.entries {
-            epochs.entry(epoch).or_default().push((*seq, said(line)));
-        }
-        for (epoch, mut entries) in epochs {
-            entries.sort_by_key(|(seq, _)| *seq);
-            let loses = self.lost.keys().any(|(lost, _)| lost == epoch);
+        for (epoch, entries) in &self.entries {
+            let entries: Vec<(u64, Said)> = entries.iter().map(|(seq, line)| (*seq, said(line))).collect();
+            let loses = self.lost.contains_key(epoch);
             let mut newest = None;
             let mut may_jump = true;
             let mut terms = 0;

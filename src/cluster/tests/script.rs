@@ -66,6 +66,12 @@ impl Rig {
         self.tell(Event::Timeout)
     }
 
+    /// An append is refused, and it asks, sooner or later.
+    fn refuse(&mut self, id: AppendId) -> Vec<Order> {
+        let orders = self.tell(Event::Refused(id));
+        if orders.is_empty() { self.next_within(LEASE / 80) } else { orders }
+    }
+
     fn answer(&mut self, orders: &[Order]) -> Vec<Order> {
         let (id, from) = asked(orders);
         let messages = self.stream.iter().filter(|stored| stored.place >= from).cloned().collect();
@@ -155,7 +161,7 @@ fn appends(orders: &[Order]) -> Vec<Sent> {
 }
 
 fn asked(orders: &[Order]) -> (AskId, u64) {
-    let found = orders.iter().find_map(|order| match order {
+    let found = orders.iter().rev().find_map(|order| match order {
         Order::Ask { id, from } => Some((*id, *from)),
         _ => None,
     });
@@ -322,7 +328,7 @@ fn what_is_unclear_is_asked_for_and_what_is_there_counts_from_its_first_sending(
     let again = appends(&rig.answer(&orders)); // nothing is there
     assert_eq!((again.len(), again[0].expect), (2, 1));
     rig.store(&sent[0].message); // late
-    let orders = rig.tell(Event::Refused(again[0].id));
+    let orders = rig.refuse(again[0].id);
     let orders = rig.answer(&orders);
     assert_eq!(commits(&orders), [2]);
     assert_eq!(rig.machine.lease().unwrap().until(), begin + LEASE * 7 / 10, "it may be the first try");
@@ -558,4 +564,165 @@ fn a_question_that_is_not_answered_is_asked_again_and_meanwhile_the_node_is_deta
     assert_eq!(rig.tell(Event::NoAnswer(id)), [Order::Tell(Tell::Detached(Away::Unanswered))]);
     let orders = rig.next_within(LEASE / 8);
     assert!(rig.answer(&orders).contains(&Order::Tell(Tell::Attached)));
+}
+
+#[test]
+fn an_opening_that_is_found_in_the_stream_counts_from_its_first_sending() {
+    for late in [0, 1] {
+        let mut rig = Rig::new();
+        let opening = rig.stand();
+        let begin = rig.now;
+        let orders = rig.after(400 * MS);
+        let again = appends(&rig.answer(&orders)).remove(0);
+        assert!(again.message == opening.message && again.id != opening.id);
+        rig.now = rig.now + 500 * MS;
+        rig.store(&opening.message);
+        rig.now = rig.now + 600 * MS * late;
+        let orders = rig.refuse(again.id);
+        if late == 0 {
+            assert!(rig.answer(&orders).contains(&Order::StartLink));
+            assert_eq!(rig.machine.lease().unwrap().until(), begin + LEASE * 7 / 10);
+        } else {
+            // by now the attempt is over, and its term nobody's
+            assert!(!rig.answer(&orders).contains(&Order::StartLink));
+            assert_eq!(rig.standing().role, Role::Follower);
+        }
+    }
+}
+
+#[test]
+fn a_line_of_which_a_leader_has_sent_a_part_is_read_to_its_end_when_it_leads_no_more() {
+    let mut rig = Rig::led();
+    rig.tell(Event::Staged { end: 3, bytes: 300 });
+    let lines =
+        format!("{{\"type\":\"message\",\"seq\":2,\"time_us\":1,\"text\":\"{}\"}}\n", "x".repeat(200));
+    let sent = appends(&rig.tell(Event::Lines { first: 2, end: 3, lines: lines.clone().into_bytes() }));
+    assert_eq!(sent.len(), 3);
+    rig.ack(&sent[0]);
+    rig.ack(&sent[1]);
+    rig.store(&sent[2].message);
+    rig.now = rig.now + LEASE;
+    let orders = rig.tell(Event::Timeout);
+    assert_eq!(orders[..2], [Order::StopLink, Order::Cut]);
+    assert_eq!(rig.answer(&orders), [Order::Deliver { first: 2, lines: lines.into_bytes() }]);
+}
+
+#[test]
+fn the_last_message_of_a_term_is_the_last_whatever_waits() {
+    let mut rig = Rig::led();
+    let mut waiting = rig.stage(2, 7);
+    rig.tell(Event::Stop);
+    let mut last = appends(&rig.tell(Event::LinkGone));
+    assert!(last.is_empty(), "there is no room, and more to say before");
+    let mut committed = Vec::new();
+    while !waiting.is_empty() {
+        let sent = waiting.remove(0);
+        let orders = rig.ack(&sent);
+        committed.extend(commits(&orders));
+        last.extend(appends(&orders));
+        let more = rig.stage(rig.machine.wanted().map_or(8, |wanted| wanted.first), 0);
+        last.extend(more.iter().filter(|sent| sent.message.header.step_down).cloned());
+        waiting.extend(more.into_iter().filter(|sent| !sent.message.header.step_down));
+    }
+    assert_eq!(committed, [2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(last.len(), 1);
+    assert!(last[0].message.header.step_down && last[0].expect == rig.last());
+    assert_eq!(rig.ack(&last[0]), [Order::Cut, Order::Finish]);
+}
+
+/// The oldest messages that a stream has may be what a former leader left behind the next one's first.
+#[test]
+fn who_begins_in_the_middle_gives_nothing_before_it_is_sure() {
+    let mut leader = Rig::led();
+    let stale = leader.stage(2, 3);
+    let theirs = second_term(&leader);
+    leader.store(&theirs);
+    leader.store(&stale[1].message);
+    leader.store(&stale[2].message);
+    let mut rig = Rig::new();
+    rig.stream = leader.stream.split_off(2); // the two stale ones, linked to one another
+    let orders = rig.tell(Event::NatsUp);
+    assert!(rig.answer(&orders).is_empty());
+    let mut before = theirs;
+    for nonce in 100..106 {
+        let nonce = super::super::batch::Nonce(nonce);
+        let (first, after) = (before.header.end(), Some(before.header.nonce));
+        let header = Header { nonce, after, first, count: 1, ..before.header };
+        before = Message { header, body: Body::new(line(first)) };
+        let place = rig.store(&before);
+        let orders = rig.tell(Event::Read(rig.reading.unwrap(), rig.stream.last().unwrap().clone()));
+        match place {
+            ..9 => assert!(orders.is_empty(), "{place}: {orders:?}"),
+            9 => {
+                let given: Vec<_> = orders[1..6].to_vec();
+                let expected: Vec<_> =
+                    (4..9).map(|first| Order::Deliver { first, lines: line(first) }).collect();
+                assert_eq!(given, expected);
+            }
+            _ => assert_eq!(orders, [Order::Deliver { first, lines: line(first) }]),
+        }
+    }
+}
+
+#[test]
+fn a_step_down_that_was_there_before_one_came_back_is_not_trusted() {
+    let mut leader = Rig::led();
+    leader.tell(Event::Stop);
+    let last = appends(&leader.tell(Event::LinkGone)).remove(0);
+    let before = leader.stream.clone();
+    leader.ack(&last);
+    let stands_within = |rig: &mut Rig| {
+        let begin = rig.now;
+        let orders = rig.next_within(LEASE + 100 * MS);
+        assert!(matches!(orders[..], [Order::Open { term: 2, .. }]), "{orders:?}");
+        rig.now - begin
+    };
+    let follower = || {
+        let mut rig = Rig::with(|settings| settings.node = "b".into());
+        rig.stream = before.clone();
+        let orders = rig.tell(Event::NatsUp);
+        rig.answer(&orders);
+        rig
+    };
+    // as it comes
+    let mut rig = follower();
+    let newest = leader.stream.last().unwrap().clone();
+    rig.tell(Event::Read(rig.reading.unwrap(), newest));
+    assert!(stands_within(&mut rig) <= 100 * MS);
+    // after a while without NATS: the stream may have been rolled back to it
+    let mut rig = follower();
+    rig.tell(Event::NatsDown);
+    rig.stream = leader.stream.clone();
+    let orders = rig.tell(Event::NatsUp);
+    rig.answer(&orders);
+    assert!(stands_within(&mut rig) >= LEASE);
+}
+
+#[test]
+fn what_is_refused_for_no_reason_is_not_tried_in_haste() {
+    let mut rig = Rig::led();
+    let mut sent = rig.stage(2, 1).remove(0);
+    let begin = rig.now;
+    let mut tries = 0;
+    loop {
+        let orders = rig.refuse(sent.id);
+        if orders.first() == Some(&Order::StopLink) {
+            break;
+        }
+        sent = appends(&rig.answer(&orders)).remove(0);
+        tries += 1;
+    }
+    assert_eq!(rig.now - begin, LEASE * 7 / 10);
+    assert!(tries < 60, "{tries}");
+}
+
+#[test]
+fn an_entry_that_another_node_has_first_is_waited_for_on_the_leader_too() {
+    let mut rig = Rig::led();
+    let sent = rig.stage(2, 2);
+    assert!(rig.tell(Event::Awaited { seq: 3 }).is_empty(), "it may be stored");
+    assert_eq!(rig.tell(Event::Awaited { seq: 4 }), [Order::NotThere { seq: 4 }]);
+    for sent in &sent {
+        assert_eq!(commits(&rig.ack(sent)).len(), 1);
+    }
 }

@@ -1,5 +1,7 @@
 //! The shell of a simulated node: it does what the machine wants, and looks at what must always hold.
 
+use std::collections::BTreeMap;
+
 use super::{
     clock::MS,
     node::{Daemon, Reading},
@@ -168,7 +170,11 @@ impl World {
             "{seq} in {epoch} isn't stored: {node}, {line:?}"
         );
         self.entries += 1;
-        let known = self.served.entry((epoch.clone(), seq)).or_insert_with(|| line.to_vec());
+        if !self.served.contains_key(&epoch) {
+            self.served.insert(epoch.clone(), BTreeMap::new());
+        }
+        let served = self.served.get_mut(&epoch).unwrap();
+        let known = served.entry(seq).or_insert_with(|| line.to_vec());
         if known != line {
             assert!(self.stream.reference.is_double(&epoch, seq), "{seq} in {epoch} is two entries");
             self.doubles += 1;

@@ -185,7 +185,7 @@ impl World {
             95..97 => {
                 let time = self.time(S, 2 * S);
                 let before = std::mem::replace(&mut self.pause, 3 * MS);
-                self.change_at(self.now + time, Change::Pause(before.max(500 * MS)));
+                self.change_at(self.now + time, Change::Pause(before.max(S)));
             }
             97..98 => {
                 if self.server && self.exists && self.loses {

@@ -86,7 +86,7 @@ pub(super) struct World {
     pub(super) calm_since: Us,
     pub(super) leaderless_since: Option<Us>,
     pub(super) longest_leaderless: Us,
-    pub(super) served: HashMap<(String, u64), Vec<u8>>,
+    pub(super) served: HashMap<String, BTreeMap<u64, Vec<u8>>>,
     pub(super) doubles: u64,
     pub(super) entries: u64,
     pub(super) not_there: u64,
