@@ -46,6 +46,6 @@ fn in_an_hour_of_faults_there_is_one_leader_one_link_and_one_log() {
         );
         assert!(world.loses || world.doubles == 0, "seed {seed}: no entry is two");
         assert!(world.longest_leaderless < 3_500 * MS, "seed {seed}: a leader again in time");
-        assert!(world.entries > 1_000, "seed {seed}: it goes on");
+        assert!(world.entries > 200, "seed {seed}: it goes on");
     }
 }
