@@ -120,6 +120,7 @@ fn with_what_is_needed((name, text): &Profile) -> String {
 
 #[test]
 fn each_profile_is_right_with_what_it_needs() {
+    assert!(PROFILES.is_sorted_by_key(|(name, _)| *name), "they are listed in the order of their names");
     for profile in PROFILES.iter().chain(&[CHAT]) {
         let config = parse(
             &with_what_is_needed(profile),

@@ -6,7 +6,7 @@
 : "${work:?}"
 certificates
 read -r mqtt wss ws < <(free_ports 3)
-mosquitto_passwd -b -c "$work/passwords" me p-w
+mosquitto_passwd -b -c "$work/passwords" me h-u-s-h
 cat >"$work/mosquitto.conf" <<CONF
 per_listener_settings true
 # else it becomes a user who cannot read the files
@@ -43,7 +43,8 @@ published() {
 }
 # received NAME FIRST_BYTE TOPIC TEXT: a program has it.
 received() { grep -F "\"binary\":\"$(base64_of "$(published "${@:2}")")\"" "$work/lines.$1"; }
-# mqtt_config [KEYS...]: over TLS, with a quick heartbeat, which is the profile's else; and test/# is subscribed to
+received_of_all() { heard "\"binary\":\"$(base64_of "$(published "$@")")\""; }
+# mqtt_config [KEYS...]: over TLS, with a quick heartbeat, which is the profile's else
 mqtt_config() {
     quick <<TOML
 profile = "mqtt"
@@ -54,11 +55,8 @@ ca_file = "$work/tls/ca.pem"
 ${1:-}
 [heartbeat]
 interval = "1s"
-[[script.then]]
-name = "SUBSCRIBE"
-send_binary = "$(base64_of '\x82\x0b\x00\x01\x00\x06test/#\x00')"
-expect = { regex = '(?s-u)^\x90.*[\x00-\x02]\$' }
-reject = [{ match = { regex = '(?s-u)^\x90.*\x80\$' }, then = "stop" }]
+[vars]
+topics = ["test/#", "other/+/x"]
 TOML
 }
 identity="cert_file = \"$work/tls/client.pem\"
@@ -76,7 +74,7 @@ client two tail --since oldest
 check "the server has chosen the subprotocol" heard "$(link up).*\"subprotocol\":\"mqtt\""
 check "the server takes the certificate's name for the user" within 5 grep -E "as auto-.*u'client'" "$work/mosquitto.log"
 check "CONNACK is a binary line" heard "\"binary\":\"$(base64_of '\x20\x02\x00\x00')\""
-check "so is SUBACK, which isn't UTF-8" within 5 heard "\"binary\":\"$(base64_of '\x90\x03\x00\x01\x00')\""
+check "so is SUBACK, which isn't UTF-8" within 5 heard "\"binary\":\"$(base64_of '\x90\x04\x00\x01\x00\x00')\""
 check "a message that was kept for subscribers comes" within 5 received one 31 test/kept before
 publish -t test/new -m "21.5 °C"
 check "a new message comes to one program" within 5 received one 30 test/new "21.5 °C"
@@ -108,26 +106,21 @@ mqtt_config
 run_wsfan
 check "without the certificate, the link waits" within 10 heard "$(link waiting)"
 check "and says that the server wants one, and where to name it" within 10 says "upstream.tls.cert_file"
-# password_config PASSWORD: CONNECT is a step of one's own, with a name and a password of three bytes
-password_config() {
-    quick <<TOML
+quick <<TOML
 profile = "mqtt"
-[upstream]
-url = "ws://127.0.0.1:$ws/mqtt"
-[[script.step]]
-name = "CONNECT"
-send_binary = "$(base64_of '\x10\x15\x00\x04MQTT\x04\xc2\x00\x3c\x00\x00\x00\x02me\x00\x03'"$1")"
-expect = { regex = '(?s-u)^\x20\x02.\x00\$' }
-reject = [{ match = { regex = '(?s-u)^\x20\x02.[\x01\x02\x04\x05]\$' }, then = "stop" }]
+upstream.url = "ws://127.0.0.1:$ws/mqtt"
+[vars]
+user = "me"
+password = "\${env:MQTT_PASSWORD}"
+topics = ["test/#"]
 TOML
-}
-password_config p-w
-run_wsfan
+run_wsfan MQTT_PASSWORD=h-u-s-h
 check "with a name and a password, the link comes up" within 10 heard "$(link up)"
-password_config bad
-run_wsfan
+check "and hears what is kept" within 5 received_of_all 31 test/new again
+check "the password is never logged" never_said h-u-s-h
+run_wsfan MQTT_PASSWORD=wrong
 check "a wrong password ends the attempts, in the server's bytes" within 10 \
     heard "$(link failed).*CONNECT.*the bytes \[20 02 00 05\]"
 check "there was one attempt" equal "$(count "$(link connecting)")" 1
-check "check --live fails" fails live
+check "check --live fails" fails live MQTT_PASSWORD=wrong
 check "at CONNECT, in the same bytes" shows "[20 02 00 05]"
