@@ -97,7 +97,7 @@ struct Link<D> {
 enum Event {
     Batch(Slot, Batch),
     Attempt(Slot, Box<AttemptResult>),
-    Ran(Slot, u64, Outcome),
+    Ran(Slot, u64, Box<Outcome>),
     Command(Option<Box<Command>>),
     SettingsChanged,
     SettingsGone,
@@ -176,7 +176,9 @@ impl<D: Dial + 'static> Link<D> {
                 }
                 Err(failure) => self.machine.handle(now(), Input::ConnectFailed { slot, failure }),
             },
-            Event::Ran(slot, id, outcome) => self.machine.handle(now(), Input::Ran { slot, id, outcome }),
+            Event::Ran(slot, id, outcome) => {
+                self.machine.handle(now(), Input::Ran { slot, id, outcome: *outcome });
+            }
             Event::Command(command) => self.command(command.map(|command| *command)),
             Event::SettingsChanged => self.change_settings(),
             Event::SettingsGone => self.settings = None,
@@ -362,7 +364,7 @@ fn poll_seats(
                 return Poll::Ready(Event::Attempt(slot, Box::new(outcome)));
             }
             if let Poll::Ready((id, outcome)) = seat.makers.poll(cx) {
-                return Poll::Ready(Event::Ran(slot, id, outcome));
+                return Poll::Ready(Event::Ran(slot, id, Box::new(outcome)));
             }
             let Common { hub, machine, backlog, too_many } = common;
             let listen = match (seat.paused, hub.is_ready()) {

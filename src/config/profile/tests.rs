@@ -63,6 +63,11 @@ fn the_files_own_keys_come_first() {
     let config = parse("profile = \"chat\"\nheartbeat.kind = \"message\"", &[CHAT]).unwrap();
     let HeartbeatKind::Message { message, expect: Some(_) } = config.heartbeat.kind else { panic!() };
     assert_eq!(message, Say::Text(Template::literal("beat")), "the same choice is no other one");
+    let program = "profile = \"chat\"\nheartbeat.send_command = { run = [\"/bin/beat\"] }";
+    let HeartbeatKind::Message { message, .. } = parse(program, &[CHAT]).unwrap().heartbeat.kind else {
+        panic!()
+    };
+    assert!(matches!(message, Say::Command(_)), "it stands in the place of the profile's text");
     let command = "profile = \"chat\"\nupstream.url_command.run = [\"/bin/url\"]";
     assert!(parse(command, &[CHAT]).unwrap().upstream.urls.is_empty());
 }

@@ -15,7 +15,9 @@ pub(in crate::upstream) type Outcome = Result<Vec<u8>, String>;
 /// They run as long as this is there: what is dropped is killed, with all that it started. The session bounds how
 /// many there are.
 #[derive(Default)]
-pub(in crate::upstream) struct Makers(Vec<(u64, Pin<Box<dyn Future<Output = Outcome>>>)>);
+pub(in crate::upstream) struct Makers(Vec<(u64, Maker)>);
+
+type Maker = Pin<Box<dyn Future<Output = Outcome>>>;
 
 impl Makers {
     /// Runs a program.

@@ -284,6 +284,7 @@ impl Channel {
                 },
                 Effect::PutOff { why, delay } => {
                     self.heartbeat.hush();
+                    self.session.forget_beat();
                     Doing::Effect(Effect::PutOff { why, delay })
                 }
                 Effect::TakenOn => {

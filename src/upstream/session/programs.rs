@@ -78,6 +78,11 @@ impl Session {
         self.runs.clear();
     }
 
+    /// Nobody waits for a heartbeat's program any more: the server isn't ready for what it makes.
+    pub(in crate::upstream) fn forget_beat(&mut self) {
+        self.runs.forget(Purpose::Heartbeat);
+    }
+
     /// A program has ended. `outcome` is what it printed, or the end of a sentence.
     pub(in crate::upstream) fn ran(
         &mut self,

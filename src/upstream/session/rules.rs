@@ -315,12 +315,12 @@ impl Compiler {
     /// A template whose last values are looked for at any time.
     fn last_values(&mut self, template: &Template) {
         for (placeholder, _) in template.placeholders() {
-            if let Placeholder::Last(pointer) = placeholder {
-                if !self.last.iter().any(|(_, there)| there == pointer) {
-                    self.sieve.value(pointer);
-                    let spot = Spot::new(pointer, None, Pick::LastSaid, &mut self.slots);
-                    self.last.push((spot, pointer.clone()));
-                }
+            if let Placeholder::Last(pointer) = placeholder
+                && !self.last.iter().any(|(_, there)| there == pointer)
+            {
+                self.sieve.value(pointer);
+                let spot = Spot::new(pointer, None, Pick::LastSaid, &mut self.slots);
+                self.last.push((spot, pointer.clone()));
             }
         }
     }

@@ -141,3 +141,24 @@ send_command = { run = ["/bin/beat"] }
     assert!(matches!(bench.pass(4 * S)[..], [Action::Drop { slot: Slot::A }]));
     assert!(bench.announced().error.as_deref().unwrap().contains("no expected answer"));
 }
+
+#[test]
+fn a_server_that_is_not_ready_hears_no_heartbeat_of_a_program_that_was_at_work() {
+    let text = r#"
+[[script.step]]
+send = "boot"
+expect = "ready"
+reject = { match = "not yet", then = "again", delay = "60s" }
+[heartbeat]
+kind = "message"
+interval = "5s"
+send_command = { run = ["/bin/beat"] }
+"#;
+    let mut bench = Bench::up(toml(text));
+    let actions = bench.pass(5 * S);
+    let id = run(&actions, Slot::A).expect("the program is run").id;
+    bench.hear(Slot::A, "not yet");
+    assert!(!bench.machine.awaits_run(Slot::A, id));
+    bench.prints(Slot::A, id, "beat");
+    assert_eq!(bench.said(Slot::A), ["boot"]);
+}

@@ -75,9 +75,9 @@ fn a_step_says_what_a_program_makes_of_the_message_before() {
 
 #[test]
 fn a_step_whose_program_makes_nothing_fails_by_name() {
-    let long = "x".repeat(10);
     let limited = format!("{AUTH}[limits]\nmax_message = 9\n");
-    let table: [(&str, Result<&[u8], &str>, &str); 6] = [
+    type Printed = Result<&'static [u8], &'static str>;
+    let table: [(&str, Printed, &str); 6] = [
         (AUTH, Err("failed (exit status: 3): no key"), "/bin/sign failed (exit status: 3): no key"),
         (AUTH, Err("did not end within 5s"), "/bin/sign did not end within 5s"),
         (AUTH, Ok(b""), "/bin/sign printed nothing"),
@@ -85,7 +85,7 @@ fn a_step_whose_program_makes_nothing_fails_by_name() {
         (AUTH, Ok(b"\xff"), "/bin/sign printed what is not UTF-8 text, and `binary` isn't true"),
         (
             &limited,
-            Ok(long.as_bytes()),
+            Ok(b"xxxxxxxxxx"),
             "/bin/sign printed a message that can't be sent: its 10 bytes are over the 9 bytes of limits.max_message",
         ),
     ];
