@@ -47,12 +47,12 @@ impl Settings {
 
     /// After so long without an answer, an append or a question counts as unanswered.
     pub(super) fn answers_within(&self) -> Duration {
-        self.lease / 5
+        (self.lease / 5).min(Duration::from_secs(2))
     }
 
-    /// Candidates stand this much apart, at random.
+    /// Candidates stand this much apart, at random. Who waits for nothing else is to follow within half a second.
     pub(super) fn spread(&self) -> Duration {
-        self.lease / 20
+        (self.lease / 20).min(Duration::from_millis(100))
     }
 
     /// Before something is tried once more that has just been to no avail.
@@ -62,6 +62,6 @@ impl Settings {
 
     /// So long after an attempt that came to nothing the next one is made, and a random time.
     pub(super) fn rests_for(&self) -> Duration {
-        self.lease / 8
+        (self.lease / 8).min(Duration::from_secs(1))
     }
 }

@@ -1,5 +1,7 @@
 //! One failure at a time, on a network that is otherwise well: what it costs, and how long it takes.
 
+use std::time::Duration;
+
 use super::{
     clock::{MS, S, Us},
     weather::Change,
@@ -87,8 +89,10 @@ fn without_a_fault_one_term_lasts_and_an_idle_leader_only_says_that_it_is_there(
 
 #[test]
 fn a_leader_that_is_stopped_in_order_hands_over_within_half_a_second() {
-    for seed in 0..5 {
-        let (mut world, leader) = led(seed, 3, 0);
+    for seed in 0..10 {
+        let mut world = World::new(seed, 3, 0);
+        world.lease = Duration::from_secs([1, 2, 15, 60, 5][(seed % 5) as usize]);
+        let (mut world, leader) = lead(world);
         let (begin, to) = (world.now, world.to(leader));
         world.at(world.now, to, Happening::Tell(Event::Stop));
         world.run_until(world.now + MS);

@@ -66,6 +66,7 @@ impl Stream {
             self.last = stored.place - 1;
         }
         self.reference.roll_back(self.last);
+        self.reference.emptied |= self.messages.is_empty();
     }
 
     /// Is deleted, and made again.

@@ -133,9 +133,9 @@ impl World {
                 self.server_down(time);
             }
             49..51 => {
-                // a machine that lost power takes longer to come back than any lease of 2 s
+                // a machine that lost power takes longer to come back than the lease lasts
                 if self.server && self.exists && self.loses {
-                    let (count, time) = (self.random.usize(1..200), self.time(3 * S, 10 * S));
+                    let (count, time) = (self.random.usize(1..200), self.lease_us() + self.time(S, 8 * S));
                     self.stream.roll_back(count);
                     self.server_down(time);
                 }
@@ -179,7 +179,7 @@ impl World {
                 let time = self.time(S, 60 * S);
                 self.upstream = false;
                 // those that step down for it leave it to others for a while
-                self.disturb(self.now + time + 40 * S);
+                self.disturb(self.now + time + 30 * S + 5 * self.lease_us());
                 self.change_at(self.now + time, Change::Upstream(true));
             }
             95..97 => {
@@ -205,7 +205,7 @@ impl World {
     pub(super) fn delete_stream(&mut self) {
         self.stream.begin_anew();
         self.exists = false;
-        let time = self.time(2 * S, 5 * S);
+        let time = self.lease_us() + self.time(0, 3 * S);
         self.disturb(self.now + time);
         for node in 0..self.nodes.len() {
             let after = self.time(0, 20 * MS);

@@ -59,6 +59,7 @@ pub(super) struct Network {
 }
 
 pub(super) struct World {
+    pub(super) lease: Duration,
     pub(super) now: Us,
     pub(super) random: fastrand::Rng,
     future: BTreeMap<(Us, u64), (To, Happening)>,
@@ -114,6 +115,7 @@ impl World {
             })
             .collect();
         World {
+            lease: LEASE,
             now: 0,
             random,
             future: BTreeMap::new(),
@@ -141,6 +143,11 @@ impl World {
             not_there: 0,
             loses: true,
         }
+    }
+
+    /// The lease, in true time as it is meant.
+    pub(super) fn lease_us(&self) -> Us {
+        u64::try_from(self.lease.as_micros()).unwrap()
     }
 
     pub(super) fn to(&self, node: usize) -> To {
@@ -172,7 +179,7 @@ impl World {
             max_batch: 512,
             max_unacked: 64 << 10,
             max_entry: 8 << 10,
-            ..Settings::new(&n.name, LEASE)
+            ..Settings::new(&n.name, self.lease)
         };
         let machine = Machine::new(n.clock.at(self.now), settings, seed);
         n.daemon = Some(Daemon { machine, hub: Hub::default(), link: None, read: None, attached: false });
