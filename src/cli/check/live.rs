@@ -81,7 +81,7 @@ impl Printer {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Row(row) => self.row(row),
+            Event::Row(row) => self.row(*row),
             // before it is run, whatever becomes of that
             Event::Runs(running) => self.print(match self.json {
                 true => format!("{}\n", timeline::running_object(&self.url, &running)),

@@ -71,7 +71,7 @@ pub enum Event {
     /// A program is run now.
     Runs(Running),
     /// A part is done, has failed or isn't tried.
-    Row(Row),
+    Row(Box<Row>),
 }
 
 /// Why a walk goes no further.
@@ -156,7 +156,7 @@ impl Timeline {
     /// The present part is done.
     pub(super) fn done(&mut self, now: Instant) {
         if let Some(present) = self.present.take() {
-            (self.tell)(Event::Row(present.row(now, None)));
+            (self.tell)(Event::Row(Box::new(present.row(now, None))));
         }
     }
 
@@ -169,7 +169,7 @@ impl Timeline {
         let advice = advice(present.part, how, &failure, &error);
         let Failure { http_status, code, .. } = failure;
         let trouble = Trouble { error, advice, http_status, code };
-        (self.tell)(Event::Row(present.row(now, Some(trouble))));
+        (self.tell)(Event::Row(Box::new(present.row(now, Some(trouble)))));
     }
 }
 
@@ -207,7 +207,7 @@ mod tests {
         let mut timeline = Timeline::new({
             let rows = rows.clone();
             move |event| match event {
-                Event::Row(row) => rows.borrow_mut().push(row),
+                Event::Row(row) => rows.borrow_mut().push(*row),
                 Event::Runs(_) => unreachable!("nothing is run"),
             }
         });
