@@ -7,6 +7,7 @@ use crate::{
     upstream::settings::Settings,
 };
 
+mod answers;
 mod arrays;
 mod derived;
 mod holes;

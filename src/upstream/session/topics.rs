@@ -6,7 +6,7 @@ use super::{
     matcher::{Look, Matcher},
 };
 use crate::{
-    config::{Placeholder, Value},
+    config::{MAX_TOPIC, Placeholder, Value},
     hub::{AnswerKind, Payload, Saying, SayingKind, TopicAnswer},
 };
 
@@ -105,11 +105,7 @@ impl Session {
                 id: rules.id.and_then(|slot| look.get(slot)).filter(|id| *id != "null").map(str::to_owned),
                 topic: (!named.is_empty()).then(|| named.join(".")),
                 taken: there().find(|json| json.starts_with('[')).map(texts),
-                key: rules
-                    .key
-                    .and_then(|slot| look.get(slot))
-                    .filter(|key| *key != "null")
-                    .map(str::to_owned),
+                key: rules.key.and_then(|slot| look.get(slot)).filter(|key| is_key(key)).map(str::to_owned),
                 words: self.quote(context, look),
             };
             let publish = rules.terms.answer.as_ref().is_some_and(|answer| answer.publish);
@@ -118,6 +114,11 @@ impl Session {
         let id = rules.id_topic.and_then(|slot| look.get(slot)).map(str::to_owned);
         OfTopics { answer, id }
     }
+}
+
+/// Whether a topic may go by it, for as long as it is there.
+fn is_key(json: &str) -> bool {
+    json != "null" && json.len() <= MAX_TOPIC
 }
 
 /// The texts in a list of JSON.
