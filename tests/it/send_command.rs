@@ -382,6 +382,15 @@ fn what_is_wrong_is_said() {
             "line 4: script.step[0].send_command is there beside `send`: write one of them",
         ),
         (
+            "[[script.step]]\nsend_command = { run = [\"/bin/a\"], silent = true, binary = true }",
+            "line 3: script.step[0].send_command.binary is about a message, of which there is none with `silent`: take one \
+             out",
+        ),
+        (
+            "heartbeat = { kind = \"message\", send_command = { run = [\"/bin/a\"], silent = true } }",
+            "line 2: heartbeat.send_command is silent, so that no heartbeat would be sent: take `silent` out",
+        ),
+        (
             "[[script.step]]\nsend_command = { stdin = \"a\" }",
             "line 3: script.step[0].send_command.run is missing: write run = [\"/path/to/program\", \"argument\"]",
         ),

@@ -148,7 +148,7 @@ fn examples(fragment: &str) -> (Vec<String>, String) {
         };
         if line.starts_with("#: ") {
             required += &format!("{example}\n");
-        } else if example.starts_with(' ') || !example.contains(['=', '[']) {
+        } else if example.starts_with([' ', '<']) || !example.contains(['=', '[']) {
             inside = false; // the rest of a list of documents
         } else {
             if !std::mem::replace(&mut inside, true) {

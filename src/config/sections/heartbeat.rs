@@ -326,6 +326,9 @@ fn read_kind(section: &Section<'_>, names: &Names) -> HeartbeatKind {
     let message = binary.and_then(|item| decode(&item)).map_or(message, Say::Binary);
     let others = ["message", "message_binary"];
     let command = SendCommand::read_beside(section, &others, names, Use::Message);
+    if command.as_ref().is_some_and(|command| command.silent) {
+        section.problem("send_command", "is silent, so that no heartbeat would be sent: take `silent` out");
+    }
     let message = command.map_or(message, |command| Say::Command(Arc::new(command)));
     let expect = Pattern::read(section, "expect");
     let (off, ping) = (HeartbeatKind::Off, HeartbeatKind::Ping);

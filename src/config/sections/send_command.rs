@@ -16,6 +16,8 @@ pub struct SendCommand {
     pub program: Program,
     /// `binary`: what it prints is a binary message. Default false: text, which is UTF-8.
     pub binary: bool,
+    /// `silent`: what it prints isn't sent, since it does something elsewhere. Not in the heartbeat. Default false.
+    pub silent: bool,
 }
 
 impl SendCommand {
@@ -27,8 +29,13 @@ impl SendCommand {
         let section = item.section();
         let program = Program::read_keys(&section, names, used);
         let binary = section.truth("binary").unwrap_or_default();
+        let silent = section.truth("silent").unwrap_or_default();
+        if silent && binary {
+            section
+                .problem("binary", "is about a message, of which there is none with `silent`: take one out");
+        }
         section.finish();
-        Some(Self { program: program?, binary })
+        Some(Self { program: program?, binary, silent })
     }
 
     /// The one that a section has, if it has no other way to say what is sent: `other`.

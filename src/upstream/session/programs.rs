@@ -93,12 +93,16 @@ impl Session {
         let Some((command, why)) = self.runs.end(id) else { return };
         let message = outcome.and_then(|printed| {
             self.hide_printed(why, &printed);
-            self.message(&command, printed)
+            match command.silent {
+                true => Ok(None),
+                false => self.message(&command, printed).map(Some),
+            }
         });
         let message = message.map_err(|why| format!("{} {why}", name(&command)));
         match (why, message) {
             (Purpose::Script, message) => self.step_ran(context, message),
-            (why, Ok(draft)) => self.effects.push_back(Effect::Send(draft, why)),
+            (why, Ok(Some(draft))) => self.effects.push_back(Effect::Send(draft, why)),
+            (_, Ok(None)) => {}
             (why, Err(error)) => self.unsent(why, &error),
         }
     }
@@ -110,12 +114,12 @@ impl Session {
     }
 
     /// What the step under way was to send is there, or isn't.
-    fn step_ran(&mut self, context: &mut Context<'_>, message: Result<Draft, String>) {
+    fn step_ran(&mut self, context: &mut Context<'_>, message: Result<Option<Draft>, String>) {
         let Progress::Runs { step: at, .. } = self.progress else { return };
         let rules = std::rc::Rc::clone(&self.rules);
         match message {
             Ok(draft) => {
-                self.effects.push_back(Effect::Send(draft, Purpose::Script));
+                self.effects.extend(draft.map(|draft| Effect::Send(draft, Purpose::Script)));
                 if !self.awaits_answer(context, at) {
                     self.go_on(context, at + 1);
                 }

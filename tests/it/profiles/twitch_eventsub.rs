@@ -54,6 +54,59 @@ fn one_program_subscribes_each_session_and_another_that_comes_late_knows_it() {
     stage.assert_no_violations();
 }
 
+/// What a user writes for one subscription, but for the address: the profile's own example.
+fn subscription(stage: &Stage, token: &str) -> (tempfile::TempDir, String) {
+    let profile = include_str!("../../../config/profiles/twitch-eventsub.toml");
+    let example = &profile[profile.find("#   [[script.then]]").unwrap()..];
+    let example: String =
+        example.lines().map_while(|line| line.strip_prefix("#   ")).map(|line| format!("{line}\n")).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let headers = directory.path().join("twitch");
+    std::fs::write(
+        &headers,
+        format!("Client-Id: me\nAuthorization: Bearer {token}\nContent-Type: application/json\n"),
+    )
+    .unwrap();
+    let here = stage.url("").replacen("ws:", "http:", 1);
+    let example = example
+        .replace("https://api.twitch.tv", &here)
+        .replace("/etc/wsfan/twitch", headers.to_str().unwrap());
+    assert!(example.contains(&here) && example.contains(directory.path().to_str().unwrap()), "{example}");
+    (directory, example)
+}
+
+#[test]
+fn curl_subscribes_each_new_session_and_none_that_was_moved() {
+    let stage = open(Settings::default());
+    let (_directory, subscription) = subscription(&stage, TOKEN);
+    let daemon = start(&stage, &format!("[rotate]\noverlap = \"300ms\"\n{subscription}"));
+    let mut client = play::from_start(&daemon);
+    for times in 1..3 {
+        client.link("up");
+        stage.event(&format!("subscribe {ONLINE}"), times);
+        happens(&stage, &mut client, &format!("new-{times}"));
+        stage.order(Order::Do("reconnect"));
+        stage.event("left", times);
+        happens(&stage, &mut client, &format!("moved-{times}"));
+        stage.order(Order::Drop);
+    }
+    client.link("up");
+    stage.event(&format!("subscribe {ONLINE}"), 3);
+    assert!(stage.all_heard().is_empty(), "nothing is said to Twitch");
+    stage.assert_no_violations();
+}
+
+#[test]
+fn a_subscription_that_is_refused_is_told_in_curls_words() {
+    let stage = open(Settings::default());
+    let (_directory, subscription) = subscription(&stage, "bad");
+    let daemon = start(&stage, &subscription);
+    let mut client = play::from_start(&daemon);
+    let line = client.link("waiting");
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("/usr/bin/curl") && error.contains("401"), "{line}");
+}
+
 #[test]
 fn a_session_that_is_moved_is_followed_without_a_break_and_needs_no_subscription() {
     let stage = open(Settings::default());

@@ -101,6 +101,26 @@ fn a_step_whose_program_makes_nothing_fails_by_name() {
 }
 
 #[test]
+fn a_silent_program_has_the_script_go_on_and_nothing_is_sent() {
+    let text = "[[script.step]]\nsend_command = { run = [\"/bin/post\"], silent = true }\n\
+                [[reply]]\nmatch = \"post\"\nsend_command = { run = [\"/bin/post\"], silent = true }";
+    let (mut bench, effects) = Bench::started(text);
+    assert_eq!(effects, []);
+    let id = bench.runs()[0].0;
+    assert_eq!(bench.ran(id, Ok(b"what it printed")), [Effect::Ready]);
+    bench.hears("post");
+    let id = bench.runs()[0].0;
+    assert_eq!(bench.ran(id, Ok(b"")), [], "not even that it printed nothing");
+    let (mut bench, _) = Bench::started(text);
+    let id = bench.runs()[0].0;
+    let effects = bench.ran(id, Err("failed (exit status: 22): 401"));
+    assert_eq!(
+        failed(&effects).0,
+        "the script's step \"step 1\" failed: /bin/post failed (exit status: 22): 401"
+    );
+}
+
+#[test]
 fn a_program_has_no_more_time_than_the_script() {
     let (mut bench, id) = Bench::signing();
     assert_eq!(bench.session.next_timeout(), Some(bench.now + 10 * S));
