@@ -401,7 +401,7 @@ fn what_is_wrong_is_said() {
         ),
         (
             "[[script.step]]\nsend_command = { run = [\"/bin/a\"], output = 1 }",
-            "line 3: unknown key `script.step[0].send_command.output`: the keys here are binary, env, run, stdin, timeout",
+            "line 3: unknown key `script.step[0].send_command.output`: the keys here are binary, env, run, silent, stdin, timeout",
         ),
         (
             "[[reply]]\nmatch = \"a\"\nsend = \"b\"\nsend_command = { run = [\"/bin/a\"] }",

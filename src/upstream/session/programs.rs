@@ -58,8 +58,9 @@ impl Session {
         let (id, order) = self.runs.begin()?;
         let mut redactor = self.secrets.redactor().clone();
         context.memory.captures().hide_in(&mut redactor);
-        let max =
-            self.rules.max_message.map_or(SendCommand::MAX_OUTPUT, |max| max.min(SendCommand::MAX_OUTPUT));
+        // what isn't sent may be longer than what the server takes
+        let sent = self.rules.max_message.filter(|_| !order.command.silent);
+        let max = sent.map_or(SendCommand::MAX_OUTPUT, |max| max.min(SendCommand::MAX_OUTPUT));
         Some(Run { id, command: order.command, stdin: order.stdin, max, redactor })
     }
 
