@@ -82,6 +82,8 @@ pub(super) struct Session {
     step_began: Instant,
     /// How often the step under way was put off.
     put_off: u32,
+    /// The step that was under way when the connection failed.
+    failed_at: Option<usize>,
     effects: VecDeque<Effect>,
     /// What is missing before the message that was heard.
     holes: Vec<Hole>,
@@ -150,7 +152,7 @@ pub(super) enum Effect {
     PutOff { why: String, delay: Duration },
     /// The step that was put off is done.
     TakenOn,
-    /// The connection is of no use, for the reason in the sentence. Nothing follows.
+    /// The connection is of no use, for the reason in the sentence. Nothing follows but [`Effect::Stray`].
     Failed { error: String, then: Remedy },
     /// Another connection should take over, for the reason in the sentence.
     Rotate { why: String },
@@ -178,6 +180,7 @@ impl Session {
             deadline,
             step_began: now,
             put_off: 0,
+            failed_at: None,
             effects: VecDeque::new(),
             holes: Vec::new(),
             of_topics: OfTopics::default(),
@@ -225,8 +228,10 @@ impl Session {
         let rules = Rc::clone(&self.rules);
         let is_passed_over = self.progress == Progress::Done && !self.may_concern(&rules, bytes);
         let probe = match self.progress {
-            Progress::Before | Progress::Failed => return Publish::Yes,
-            Progress::Runs { .. } | Progress::Waits { .. } | Progress::Again { .. } => &rules.during,
+            Progress::Before => return Publish::Yes,
+            Progress::Runs { .. } | Progress::Waits { .. } | Progress::Again { .. } | Progress::Failed => {
+                &rules.during
+            }
             Progress::Done if is_passed_over => return Publish::Yes,
             Progress::Done => &rules.after,
         };
@@ -315,8 +320,10 @@ impl Session {
     /// Whether messages matter to it.
     pub(super) fn wants_messages(&self) -> bool {
         match self.progress {
-            Progress::Before | Progress::Failed => false,
+            Progress::Before => false,
             Progress::Runs { .. } | Progress::Waits { .. } | Progress::Again { .. } => true,
+            // it is read to its end: what is hidden stays so, and answers go to who has asked
+            Progress::Failed => true,
             Progress::Done => !self.rules.sieve.is_empty() || self.has_requests(&self.rules),
         }
     }
@@ -337,6 +344,56 @@ impl Session {
             let key = key.and_then(|slot| naming::text(look.get(slot)?));
             self.retain = Some(RetainAs::Newest(key));
         }
+        self.learn(context, rules, look);
+        let knows_topics = matches!(self.progress, Progress::Done | Progress::Failed);
+        if let Some(topics) = rules.topics.as_ref().filter(|_| knows_topics) {
+            self.of_topics = self.of_topics(context, topics, look);
+        }
+        let is_private = self.hear_requests(context, rules, look);
+        let Heeded { publish, is_taken } = self.hear_step(context, rules, look);
+        // who comes late gets what a step retains, and so does who is there
+        let is_private = is_private && !matches!(self.retain, Some(RetainAs::Answer(_)));
+        let mut publish = if is_private { Publish::No } else { publish };
+        if !is_taken
+            && self.progress != Progress::Failed
+            && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look))
+        {
+            let said = self.quote(context, look);
+            let error = format!("the server said what a reconnect.rule is about, {words}: {said}");
+            self.fail(error, *then);
+        }
+        if self.reply(context, rules, look) {
+            publish = Publish::No;
+        }
+        if rules.answer.as_ref().is_some_and(|answer| answer.matches(look)) {
+            if self.progress != Progress::Failed {
+                self.effects.push_back(Effect::HeartbeatAnswered);
+            }
+            if !rules.publish_answer {
+                publish = Publish::No;
+            }
+        }
+        if self.progress != Progress::Failed
+            && let Some((when, words)) = &rules.rotate
+            && when.matches(look)
+        {
+            let why = format!("the server said {words}");
+            self.effects.push_back(Effect::Rotate { why });
+        }
+        if self.is_late_answer(rules, look) {
+            publish = Publish::No;
+        }
+        if rules.hidden.as_ref().is_some_and(|hidden| hidden.matches(look)) {
+            publish = Publish::No;
+        }
+        publish
+    }
+
+    /// Keeps what a message says, and looks at the server's count; nothing once the connection is of no use.
+    fn learn(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) {
+        if self.progress == Progress::Failed {
+            return;
+        }
         for (spot, pointer) in &rules.last {
             if let Some(json) = spot.get(look) {
                 context.memory.hear(pointer, json);
@@ -345,45 +402,10 @@ impl Session {
         for rule in rules.captures.iter().filter(|rule| rule.matcher.matches(look)) {
             let groups = rule.regex.as_ref().and_then(|regex| regex.named(look.bytes));
             if let Err(why) = self.capture(context, &rule.values, &groups.unwrap_or_default(), look) {
-                self.fail(why, Remedy::Retry);
-                return Publish::Yes;
+                return self.fail(why, Remedy::Retry);
             }
         }
         self.count(context, rules, look);
-        if let Some(topics) = rules.topics.as_ref().filter(|_| self.progress == Progress::Done) {
-            self.of_topics = self.of_topics(context, topics, look);
-        }
-        let is_private = self.hear_requests(context, rules, look);
-        let Heeded { publish, is_taken } = self.hear_step(context, rules, look);
-        // who comes late gets what a step retains, and so does who is there
-        let is_private = is_private && !matches!(self.retain, Some(RetainAs::Answer(_)));
-        let mut publish = if is_private { Publish::No } else { publish };
-        if !is_taken && let Some((_, words, then)) = rules.faults.iter().find(|rule| rule.0.matches(look)) {
-            let said = self.quote(context, look);
-            let error = format!("the server said what a reconnect.rule is about, {words}: {said}");
-            self.fail(error, *then);
-        }
-        if self.reply(context, rules, look) {
-            publish = Publish::No;
-        }
-        if self.progress != Progress::Failed {
-            if rules.answer.as_ref().is_some_and(|answer| answer.matches(look)) {
-                self.effects.push_back(Effect::HeartbeatAnswered);
-                if !rules.publish_answer {
-                    publish = Publish::No;
-                }
-            }
-            if let Some((when, words)) = &rules.rotate
-                && when.matches(look)
-            {
-                let why = format!("the server said {words}");
-                self.effects.push_back(Effect::Rotate { why });
-            }
-        }
-        if rules.hidden.as_ref().is_some_and(|hidden| hidden.matches(look)) {
-            publish = Publish::No;
-        }
-        publish
     }
 
     /// Keeps values of a message by name: those at pointers, and the texts that an expression's groups matched.
@@ -437,6 +459,7 @@ impl Session {
 
     fn fail(&mut self, error: String, then: Remedy) {
         if self.progress != Progress::Failed {
+            self.failed_at = self.progress.under_way();
             self.progress = Progress::Failed;
             self.runs.clear();
             self.effects.push_back(Effect::Failed { error, then });

@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Instant};
 
 use super::{
-    Context, Draft, Effect, Purpose, Rules, Session, Stray,
+    Context, Draft, Effect, Progress, Purpose, Rules, Session, Stray,
     matcher::Look,
     requests::{
         How, Key, Kind, Kinds, Room,
@@ -37,14 +37,17 @@ impl Session {
         look: &Look<'_>,
     ) -> bool {
         let Some(requests) = &rules.requests else { return false };
-        for _ in 0..self.serving.hear(context.now, requests, look) {
+        // nobody answers on a connection that is of no use
+        let is_failed = self.progress == Progress::Failed;
+        let unanswered = if is_failed { 0 } else { self.serving.hear(context.now, requests, look) };
+        for _ in 0..unanswered {
             self.effects.push_back(Effect::Stray(Stray::Unanswered));
         }
         let Heard { is_answer, is_late, cancel } = self.calls.hear(requests, look);
         if is_late {
             self.effects.push_back(Effect::Stray(Stray::Late));
         }
-        if let Some(cancel) = cancel {
+        if let Some(cancel) = cancel.filter(|_| !is_failed) {
             self.say_cancel(context, &cancel);
         }
         is_answer && !requests.publish

@@ -32,11 +32,11 @@ impl Session {
     pub(super) fn reply(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) -> bool {
         let mut is_kept = false;
         for reply in &rules.replies {
-            if self.progress == Progress::Failed {
-                break;
-            }
             if reply.matcher.matches(look) {
                 is_kept |= !reply.publish;
+                if self.progress == Progress::Failed {
+                    continue;
+                }
                 let look = &look.with(&reply.fields);
                 let payload = match &reply.send {
                     Say::Text(template) => self.render(context, template, Some(look), Given::Nothing),

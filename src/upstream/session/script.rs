@@ -45,7 +45,17 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    /// The step under way.
+    /// The number of the step that is begun and not done.
+    pub(super) fn under_way(&self) -> Option<usize> {
+        match self {
+            Progress::Runs { step, .. } | Progress::Waits { step, .. } | Progress::Again { step, .. } => {
+                Some(*step)
+            }
+            Progress::Before | Progress::Done | Progress::Failed => None,
+        }
+    }
+
+    /// The step under way, where its answer is awaited.
     pub(super) fn step<'r>(&self, rules: &'r Rules) -> Option<&'r StepRule> {
         match self {
             Progress::Waits { step, .. } => rules.steps.get(*step),
@@ -134,6 +144,14 @@ impl Session {
             Err(why) => self.fail_step(step, &why, step.on_fail),
         }
         Heeded { publish, is_taken: true }
+    }
+
+    /// Whether a message is what the step expected at which the connection failed, and clients don't get that.
+    pub(super) fn is_late_answer(&self, rules: &Rules, look: &Look<'_>) -> bool {
+        let Some(step) = self.failed_at.and_then(|at| rules.steps.get(at)) else { return false };
+        let is_expected = || step.expect.as_ref().is_some_and(|(expect, _)| expect.matches(look));
+        let is_rejected = || step.reject.iter().any(|rejection| rejection.matcher.matches(look));
+        !step.publish && (is_expected() || is_rejected())
     }
 
     /// The step under way is said anew later, as often as may be.

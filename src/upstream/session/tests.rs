@@ -10,6 +10,7 @@ use crate::{
 mod answers;
 mod arrays;
 mod derived;
+mod failed;
 mod holes;
 mod idle;
 mod programs;

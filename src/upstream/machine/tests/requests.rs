@@ -333,3 +333,30 @@ fn a_connection_that_is_taken_over_from_is_read_until_its_requests_are_answered(
         }
     }
 }
+
+#[test]
+fn an_answer_goes_to_who_asked_though_the_connection_is_of_no_use_any_more() {
+    let text =
+        "[requests]\nid = \"/id\"\n[[reconnect.rule]]\nmatch = { \"/op\" = \"bye\" }\nthen = \"retry\"\n";
+    let mut bench = Bench::up(toml(text));
+    let answers = Rc::new(RefCell::new(Vec::new()));
+    let (from, told_of) = (Rc::new(Origin::new(1, 1)), Rc::clone(&answers));
+    let ticket = Ticket::new(Permit::of(&from), |_| {});
+    let caller = Caller::new(from, None, move |told| {
+        told_of.borrow_mut().push(match told {
+            Told::Answer { payload, .. } => payload.to_string(),
+            Told::Nothing(why) => format!("{why:?}"),
+        });
+        true
+    });
+    let quota = crate::hub::Quotas::default().take(1);
+    let asks = Asks { caller, is_request: true, timeout: None, until: None, quota };
+    let send =
+        Send { asks: Some(Box::new(asks)), ..Send::new(Payload::Text(r#"{"id":1}"#.into()), ticket, 0) };
+    bench.sends(Slot::A, send);
+    assert!(bench.hears(Slot::A, r#"{"op":"bye"}"#));
+    assert!(bench.machine.wants_messages(Slot::A));
+    assert!(!bench.hears(Slot::A, r#"{"id":1,"result":7}"#), "nobody else gets it");
+    assert_eq!(*answers.borrow(), [r#"{"id":1,"result":7}"#]);
+    assert!(bench.hears(Slot::A, r#"{"n":1}"#));
+}
