@@ -50,7 +50,10 @@ impl Counters {
     pub(super) fn hole(&self, hole: &Hole) {
         self.count(|counters| {
             counters.upstream_gaps.declared += 1;
-            counters.upstream_gaps.messages += hole.to - hole.from + 1;
+            // what a server counts is as large as it likes
+            let missing = hole.to.saturating_sub(hole.from).saturating_add(1);
+            let messages = &mut counters.upstream_gaps.messages;
+            *messages = messages.saturating_add(missing);
         });
     }
 
@@ -260,6 +263,15 @@ mod tests {
         assert_eq!(tell(Closed, None, None, None), want, "the daemon itself has dropped it");
         counters.failed_takeover();
         assert_eq!(counters.troubles().link, LinkCounts { failed_takeovers: 1, ..want });
+    }
+
+    #[test]
+    fn holes_as_large_as_the_numbers_are_are_counted_up_to_the_largest() {
+        let counters = Counters::default();
+        for (from, to) in [(2, u64::MAX - 1), (2, u64::MAX - 1), (0, u64::MAX), (5, 5)] {
+            counters.hole(&Hole { from, to, per: None });
+        }
+        assert_eq!(counters.troubles().upstream_gaps, HoleCounts { declared: 4, messages: u64::MAX });
     }
 
     #[test]
