@@ -41,6 +41,8 @@ const STAND_IN: Duration = Duration::from_secs(30);
 struct Unanswered {
     since: Instant,
     deadline: Instant,
+    /// A program has made it, and it went out then.
+    is_said: bool,
 }
 
 /// What a timeout means.
@@ -167,14 +169,13 @@ impl Heartbeat {
     }
 
     /// The message of the beat that was due goes out only now, since a program has made it: its answer is awaited
-    /// from now on.
+    /// from now on, unless that of an earlier one still is.
     pub(super) fn said(&mut self, now: Instant) {
-        if self.measured.is_some() {
-            self.measured = Some(now);
-        }
-        if let (Some(_), Some(timeout)) = (self.unanswered, self.timeout()) {
-            self.unanswered = Some(Unanswered { since: now, deadline: now + timeout });
-        }
+        self.measured = Some(now);
+        let Some(timeout) = self.timeout() else { return };
+        let waits = self.unanswered.filter(|beat| beat.is_said);
+        let this = Unanswered { since: now, deadline: now + timeout, is_said: true };
+        self.unanswered = Some(waits.unwrap_or(this));
     }
 
     /// wsfan itself stops reading: silence is its own doing.
@@ -236,7 +237,7 @@ impl Heartbeat {
         (self.last_beat, self.part) = (now, 1.0);
         self.measured = Some(now);
         if let Some(timeout) = self.timeout() {
-            self.unanswered.get_or_insert(Unanswered { since: now, deadline: now + timeout });
+            self.unanswered.get_or_insert(Unanswered { since: now, deadline: now + timeout, is_said: false });
         }
         match &self.settings.kind {
             HeartbeatKind::Off => None,

@@ -275,6 +275,30 @@ proptest! {
 }
 
 #[test]
+fn what_a_program_makes_moves_the_deadline_of_its_own_beat_only() {
+    let mut settings = messages(expect_pong());
+    (settings.interval, settings.timeout) = (10 * S, Some(10 * S));
+    let (mut heartbeat, at) = armed(settings);
+    assert_eq!(heartbeat.due(at(10), at(0)), Some(Due::Message));
+    heartbeat.said(at(15));
+    assert_eq!(heartbeat.due(at(20), at(0)), Some(Due::Message), "the first is awaited until 25");
+    heartbeat.said(at(21));
+    assert_eq!(heartbeat.due(at(24), at(0)), None);
+    assert!(is_dead(heartbeat.due(at(25), at(0)), "no expected answer within 10s"));
+    // the answer to the first, while the second is being made
+    let mut settings = messages(expect_pong());
+    (settings.interval, settings.timeout) = (10 * S, Some(10 * S));
+    let (mut heartbeat, at) = armed(settings);
+    heartbeat.due(at(10), at(0));
+    heartbeat.said(at(15));
+    heartbeat.due(at(20), at(0));
+    heartbeat.answered(at(21));
+    heartbeat.said(at(22));
+    assert_eq!(heartbeat.due(at(30), at(0)), Some(Due::Message));
+    assert!(is_dead(heartbeat.due(at(32), at(0)), "no expected answer"), "the second is awaited");
+}
+
+#[test]
 fn while_hushed_pings_stand_in_for_messages_and_only_they_find_a_dead_link() {
     let idle = config::Heartbeat { idle_timeout: Some(25 * S), ..messages(expect_pong()) };
     let (mut heartbeat, at) = armed(idle);
