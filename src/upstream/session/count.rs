@@ -20,9 +20,13 @@ impl Session {
         if let Some((key, number)) = sequence.first.as_ref().and_then(|first| snapshot(first, look)) {
             return self.begin_count(context, key, number);
         }
-        let Some(numbers) = numbers(sequence, look) else { return };
         let per = sequence.per.map(|per| look.get(per).unwrap_or_default());
         let key = per.unwrap_or_default();
+        let numbers = match numbers(sequence, look) {
+            Some(Numbered::By(numbers)) => numbers,
+            Some(Numbered::Anew(number)) => return self.begin_count(context, key, number),
+            None => return,
+        };
         let is_first = !self.counts.has(key);
         let here = self.counts.next(key, numbers).filter(|_| !is_first);
         let before = self.count_on(context, key, numbers, is_first);
@@ -106,9 +110,22 @@ fn snapshot<'l>(first: &FirstRule, look: &'l Look<'_>) -> Option<(&'l str, u64)>
     first.matcher.matches(look).then_some((key, number))
 }
 
-/// The numbers that a message stands for.
-fn numbers(sequence: &SequenceRule, look: &Look<'_>) -> Option<Numbers> {
+/// How a message is counted.
+enum Numbered {
+    /// It stands for these.
+    By(Numbers),
+    /// It says that none is before it: the count begins with this one.
+    Anew(u64),
+}
+
+fn numbers(sequence: &SequenceRule, look: &Look<'_>) -> Option<Numbered> {
     let last = look.get(sequence.number).and_then(number)?;
-    let begins = sequence.span.and_then(|(slot, more)| look.get(slot).and_then(number)?.checked_add(more));
-    Some(Numbers { first: begins.unwrap_or(last), last })
+    let Some((slot, more)) = sequence.span else { return Some(Numbered::By(last.into())) };
+    let begins = look.get(slot).and_then(number).and_then(|first| first.checked_add(more));
+    Some(match begins {
+        Some(first) => Numbered::By(Numbers { first, last }),
+        // `previous`: what is no number, such as -1, is none of a message before
+        None if more > 0 && look.get(slot).is_some() => Numbered::Anew(last),
+        None => Numbered::By(last.into()),
+    })
 }

@@ -142,6 +142,27 @@ fn a_snapshot_is_a_message_that_has_the_number_where_others_have_it() {
 }
 
 #[test]
+fn what_names_none_before_it_begins_the_count_anew() {
+    let mut bench = Bench::ready("[sequence]\npointer = \"/n\"\nprevious = \"/p\"\nper = \"/s\"");
+    let hole = |from, to| Hole { from, to, per: Some("\"a\"".to_owned()) };
+    for (message, holes) in [
+        (r#"{"s":"a","p":-1,"n":10}"#, vec![]),
+        (r#"{"s":"a","p":10,"n":15}"#, vec![]),
+        (r#"{"s":"a","p":-1,"n":90}"#, vec![]),
+        (r#"{"s":"a","p":90,"n":91}"#, vec![]),
+        (r#"{"s":"a","p":93,"n":95}"#, vec![hole(92, 93)]),
+        (r#"{"s":"a","p":null,"n":3}"#, vec![]),
+        (r#"{"s":"a","p":3,"n":5}"#, vec![]),
+        (r#"{"s":"a","n":7}"#, vec![hole(6, 6)]), // without it, a message stands for its one number
+    ] {
+        assert_eq!(bench.misses(message), holes, "{message}");
+    }
+    bench.again();
+    assert_eq!(bench.misses(r#"{"s":"a","p":-1,"n":200}"#), [], "a new connection, and a snapshot");
+    assert_eq!(bench.misses(r#"{"s":"a","p":202,"n":204}"#), [hole(201, 202)]);
+}
+
+#[test]
 fn a_hole_is_asked_for_by_its_numbers_and_what_comes_of_it_is_no_new_beginning() {
     let send = r#"{"op":"resend","of":${field:/s},"from":${hole:from},"to":"${hole:to}"}"#;
     let mut bench =
