@@ -350,8 +350,12 @@ fn newest(traffic: Traffic, now_us: u64) -> String {
 
 fn traffic(traffic: Traffic) -> String {
     let received = counted(traffic.received, "message", "messages");
+    let withheld = match traffic.withheld {
+        0 => String::new(),
+        some => format!(", {} of them withheld", count(some)),
+    };
     format!(
-        "{received} received ({}), {} sent ({})",
+        "{received} received ({}{withheld}), {} sent ({})",
         bytes(traffic.received_bytes),
         count(traffic.sent),
         bytes(traffic.sent_bytes)
@@ -417,12 +421,12 @@ mod tests {
 
     #[test]
     fn a_link_that_is_up() {
-        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"last_received_us":12000000},"outbox":{"waiting":2},"sends":{"dropped":3},"counters":{"link":{"attempts":5,"up":3,"refused":1,"failed":1,"lost":1},"gaps":{"slow_client":1,"epoch":1,"entries":90},"cut_off":{"stalled":2},"refused_clients":1,"failed_sends":{"expired":1,"unknown":2},"upstream_gaps":{"declared":1,"messages":4}},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1720,"delivered":1600,"lost":90,"passed":20,"ahead":10}}]}"#;
+        let line = r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":1234,"uptime_s":3700,"epoch":"9f2c51d0","link":{"state":"up","since_us":1000000,"conn":3,"url":"wss://host/path","subprotocol":"v2","attempt":0,"heartbeat_rtt_us":23400},"traffic":{"received":41000,"received_bytes":2097152,"sent":1,"sent_bytes":10,"withheld":1200,"last_received_us":12000000},"outbox":{"waiting":2},"sends":{"dropped":3},"counters":{"link":{"attempts":5,"up":3,"refused":1,"failed":1,"lost":1},"gaps":{"slow_client":1,"epoch":1,"entries":90},"cut_off":{"stalled":2},"refused_clients":1,"failed_sends":{"expired":1,"unknown":2},"upstream_gaps":{"declared":1,"messages":4}},"config":{"file":"/etc/wsfan/wsfan.toml","upstream":"wss://host/path","reload":{"time_us":10000000,"result":"refused","error":"/etc/wsfan/wsfan.toml:3: bad\nand worse"},"restart":["log.format"]},"totals":{"clients":9},"log":{"seq":41823,"oldest":40800,"bytes":1048576,"max_bytes":67108864},"clients":[{"client":7,"listener":"/run/w.sock","format":"envelope","pid":1300,"uid":0,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"ahead":0},"unread_reply_bytes":0},{"client":12,"listener":"/run/r.sock","format":"raw","ledger":{"entries":1720,"delivered":1600,"lost":90,"passed":20,"ahead":10}}]}"#;
         let text = "\
 link       up for 12 s, connection 3
 upstream   wss://host/path, subprotocol v2
 heartbeat  23 ms there and back
-traffic    41,000 messages received (2.0 MiB), 1 sent (10 B)
+traffic    41,000 messages received (2.0 MiB, 1,200 of them withheld), 1 sent (10 B)
 newest     1 s ago
 outbox     2 messages wait for the link
 dropped    3 sends of clients that had gone

@@ -38,6 +38,14 @@ impl Counters {
         self.traffic.set(traffic);
     }
 
+    /// Counts a message from the upstream that is no entry.
+    pub(super) fn withheld(&self, bytes: usize, time_us: u64) {
+        self.received(bytes, time_us);
+        let mut traffic = self.traffic.get();
+        traffic.withheld += 1;
+        self.traffic.set(traffic);
+    }
+
     /// Counts messages written to the upstream.
     pub(super) fn sent(&self, messages: usize, bytes: usize) {
         let mut traffic = self.traffic.get();

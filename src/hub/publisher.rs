@@ -85,11 +85,7 @@ impl Publisher {
 
     /// Appends a message of this topic to the log. Clients hear of it at the next [`Publisher::flush`].
     pub fn publish(&self, time_us: u64, data: Data<'_>, topic: &MessageTopic) {
-        let bytes = match data {
-            Data::Text(text) => text.len(),
-            Data::Binary(bytes) => bytes.len(),
-        };
-        self.hub.counters().received(bytes, time_us);
+        self.hub.counters().received(data.len(), time_us);
         if matches!(topic, MessageTopic::Unfit) {
             self.hub.counters().unfit_topic();
         }
@@ -99,7 +95,12 @@ impl Publisher {
         });
     }
 
-    /// The same; and the message is retained so, if such messages are.
+    /// Counts a message that came and isn't published.
+    pub fn withhold(&self, time_us: u64, data: Data<'_>) {
+        self.hub.counters().withheld(data.len(), time_us);
+    }
+
+    /// As [`Publisher::publish`]; and the message is retained so, if such messages are.
     pub fn publish_retained(
         &self,
         time_us: u64,

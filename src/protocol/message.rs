@@ -20,6 +20,16 @@ pub enum Data<'a> {
     Binary(&'a [u8]),
 }
 
+impl Data<'_> {
+    /// The payload's bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Data::Text(text) => text.len(),
+            Data::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// A message that is to become a line.
 ///
 /// Text that is JSON (RFC 8259, as serde_json reads it) stands in the line byte for byte: it is

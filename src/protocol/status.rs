@@ -173,6 +173,9 @@ pub struct Traffic {
     /// When the newest of them came, in microseconds since the Unix epoch; none before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_received_us: Option<u64>,
+    /// Those of them that are no entries: what the configuration keeps back, answers that went to who asked alone, and
+    /// what a second connection said again.
+    pub withheld: u64,
     /// Messages written to the upstream for clients.
     pub sent: u64,
     /// Their payload bytes.

@@ -267,6 +267,19 @@ fn bad_patterns_are_refused_by_name() {
 }
 
 #[test]
+fn what_is_kept_back_is_counted() {
+    let (_server, daemon, mut upstream) = up("[[reply]]\nmatch = { \"/stream\" = \"noise\" }\nsend = \"heard\"\npublish = false\n");
+    let mut client = daemon.client();
+    ["noise", "a", "noise"].into_iter().for_each(|stream| say(&mut upstream, stream, 1));
+    say(&mut upstream, "b", 1);
+    let streams = [(); 2].map(|()| client.until(|line| line["type"] == "message")["json"]["stream"].clone());
+    assert_eq!(streams, ["a", "b"]);
+    let status = client.status();
+    assert_eq!(status["traffic"]["received"], 4, "{status}");
+    assert_eq!(status["traffic"]["withheld"], 2, "{status}");
+}
+
+#[test]
 fn tail_narrows() {
     let (_server, daemon, mut upstream) = up(TOPICS);
     for (n, stream) in ["a.x", "b", "c", "a.y"].into_iter().enumerate() {

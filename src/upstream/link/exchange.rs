@@ -159,6 +159,8 @@ impl LinkExchange<'_> {
             });
             let topic = of_id.map_or(verdict.topic, MessageTopic::new);
             self.hub.publish_retained(time_us, data, &topic, verdict.retain.as_ref());
+        } else {
+            self.hub.withhold(time_us, data);
         }
         self.told += tell(self.hub, self.machine);
     }
