@@ -25,7 +25,7 @@ mod tests;
 
 use self::{
     asking::{Ask, Subscriber},
-    connection::{ConnectionTopics, SubscriptionPhase},
+    connection::{ConnectionTopics, SubscriptionPhase, TopicsById},
     shares::Share,
 };
 pub use self::{
@@ -55,8 +55,8 @@ pub struct Subscriptions {
     asks: BTreeMap<u64, Ask>,
     next_number: u64,
     seats: [Option<ConnectionTopics>; SEATS],
-    /// Of those that aren't told any more: topics by the id under which they were said.
-    retired: [Option<BTreeMap<Rc<str>, Vec<Topic>>>; SEATS],
+    /// Of those that aren't told any more: topics by the id that messages carry.
+    retired: [Option<TopicsById>; SEATS],
     /// Topics that nobody holds any more, by when they are given up.
     lapsing: BTreeSet<(Instant, Topic)>,
     payload_bytes: usize,

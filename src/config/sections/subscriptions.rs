@@ -76,8 +76,8 @@ pub struct SubscriptionAnswer {
     /// of it, from a dot on. A list of texts there names those that were taken: others of the message are refused. None
     /// by default: it is about all topics of the message.
     pub topic: Vec<Pointer>,
-    /// `key_from`: where what `accept` means has the id that the server gives the subscription, which is then what
-    /// `id_topic` and `${subscribed_id}` are about. None by default: that of the message that asked for it.
+    /// `key_from`: where what `accept` means has the id that the server gives the subscription, a text or a number of at
+    /// most 256 bytes, which is then what `id_topic` and `${subscribed_id}` are about. With anything else there it has none. None by default: that of the message that asked for it.
     pub key_from: Option<Pointer>,
     /// `timeout`: for so long an answer is awaited; 10 ms to 10 min. Default 10 s.
     pub timeout: Duration,

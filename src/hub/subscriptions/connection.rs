@@ -14,6 +14,9 @@ const STALE: usize = 1024;
 /// So many times as many topics as go into a message are looked at for those that may.
 const LOOKS: usize = 16;
 
+/// Topics by an id.
+pub(super) type TopicsById = BTreeMap<Rc<str>, Vec<Topic>>;
+
 /// A connection.
 #[derive(Default)]
 pub(super) struct ConnectionTopics {
@@ -32,7 +35,9 @@ pub(super) struct ConnectionTopics {
     /// What was said, by number, as long as an answer to it is awaited.
     pub(super) messages: BTreeMap<u64, SaidMessage>,
     /// Topics by the id under which they were said.
-    pub(super) ids: BTreeMap<Rc<str>, Vec<Topic>>,
+    pub(super) ids: TopicsById,
+    /// Topics by the id that the server gave them: these are its own, and may look like those above.
+    keys: TopicsById,
     /// Whether the server's answer has the id that an unsubscription names.
     is_keyed: bool,
     /// How many that were there when it was opened are neither accepted nor refused yet.
@@ -47,6 +52,8 @@ pub(super) struct Entry {
     serial: u64,
     phase: SubscriptionPhase,
     pub(super) id: Option<Rc<str>>,
+    /// The id that the server gave it.
+    key: Option<Rc<str>>,
     /// The JSON that it is said with.
     payload: Option<Rc<str>>,
     /// It is to be unsubscribed from.
@@ -95,6 +102,21 @@ impl ConnectionTopics {
         self.topics.get(topic).map(|entry| entry.phase)
     }
 
+    /// Whether it was said, and is to be taken back: nobody wants it any more, or with another payload.
+    pub(super) fn is_leaving(&self, topic: &Topic) -> bool {
+        self.topics.get(topic).is_some_and(|entry| entry.leaving)
+    }
+
+    /// Topics by the id that messages carry, and ends.
+    pub(super) fn carried(&self) -> &TopicsById {
+        if self.is_keyed { &self.keys } else { &self.ids }
+    }
+
+    /// The same, of a connection that isn't told any more.
+    pub(super) fn into_carried(self) -> TopicsById {
+        if self.is_keyed { self.keys } else { self.ids }
+    }
+
     /// All topics, with how each is.
     pub(super) fn phases(&self) -> impl Iterator<Item = (&Topic, SubscriptionPhase)> {
         self.topics.iter().map(|(topic, entry)| (topic, entry.phase))
@@ -130,6 +152,7 @@ impl ConnectionTopics {
                     serial,
                     phase: SubscriptionPhase::Waits,
                     id: None,
+                    key: None,
                     payload: payload.cloned(),
                     leaving: false,
                     is_abandoned: false,
@@ -152,7 +175,7 @@ impl ConnectionTopics {
     /// What was said at once, and isn't good as a whole, is said again in two, each for itself: one of the topics may be
     /// to blame for all.
     pub(super) fn halve(&mut self, topics: &[Topic], phase: SubscriptionPhase) {
-        let (one, other) = topics.split_at(topics.len() / 2);
+        let mut again = Vec::with_capacity(topics.len());
         for topic in topics {
             let Some(entry) = self.topics.get_mut(topic).filter(|entry| entry.phase == phase) else {
                 continue;
@@ -163,10 +186,12 @@ impl ConnectionTopics {
             }
             entry.phase = SubscriptionPhase::Waits;
             if let Some(id) = entry.id.take() {
-                self.unlink(&id, topic);
+                unlink(&mut self.ids, &id, topic);
             }
+            again.push(Rc::clone(topic));
         }
-        self.halves.extend([one.to_vec(), other.to_vec()]);
+        let other = again.split_off(again.len() / 2);
+        self.halves.extend([again, other].into_iter().filter(|half| !half.is_empty()));
     }
 
     /// A topic isn't wanted. What was said of it is taken back, if that can be said; else it is remembered that the server
@@ -230,13 +255,13 @@ impl ConnectionTopics {
     pub(super) fn key(&mut self, topic: &Topic, key: &str) {
         let Some(entry) = self.topics.get_mut(topic) else { return };
         let key: Rc<str> = key.into();
-        if let Some(id) = entry.id.replace(Rc::clone(&key)) {
-            self.unlink(&id, topic);
+        if let Some(id) = entry.id.take() {
+            unlink(&mut self.ids, &id, topic);
         }
-        let topics = self.ids.entry(key).or_default();
-        if !topics.contains(topic) {
-            topics.push(Rc::clone(topic));
+        if let Some(old) = entry.key.replace(Rc::clone(&key)) {
+            unlink(&mut self.keys, &old, topic);
         }
+        self.keys.entry(key).or_default().push(Rc::clone(topic));
     }
 
     /// The server doesn't have it: nothing more is said of it here.
@@ -245,17 +270,10 @@ impl ConnectionTopics {
         let Some(entry) = self.topics.remove(topic) else { return };
         self.leaving -= usize::from(entry.leaving);
         if let Some(id) = entry.id {
-            self.unlink(&id, topic);
+            unlink(&mut self.ids, &id, topic);
         }
-    }
-
-    /// The id doesn't lead to the topic any more.
-    fn unlink(&mut self, id: &Rc<str>, topic: &Topic) {
-        if let Some(topics) = self.ids.get_mut(id) {
-            topics.retain(|one| one != topic);
-            if topics.is_empty() {
-                self.ids.remove(id);
-            }
+        if let Some(key) = entry.key {
+            unlink(&mut self.keys, &key, topic);
         }
     }
 
@@ -299,7 +317,9 @@ impl ConnectionTopics {
             if !entry.leaving {
                 continue;
             }
-            let (subscribed_id, payload) = (entry.id.clone(), entry.payload.clone());
+            // by an id that the server didn't give, another's would be ended
+            let subscribed_id = if self.is_keyed { &entry.key } else { &entry.id }.clone();
+            let payload = entry.payload.clone();
             let mut topics = vec![topic];
             // with an id, or a payload, each has its own
             let is_list = template.placeholders().any(|(one, _)| *one == config::Placeholder::Topics)
@@ -395,5 +415,15 @@ impl ConnectionTopics {
         taken.extend(self.unsaid.take_some(terms.batch - 1, LOOKS * terms.batch, fits));
         taken.retain(|(topic, serial)| self.topics.get(topic).is_some_and(|entry| entry.serial == *serial));
         Some(taken.into_iter().map(|(topic, _)| topic).collect())
+    }
+}
+
+/// The id doesn't lead to the topic any more.
+fn unlink(ids: &mut TopicsById, id: &Rc<str>, topic: &Topic) {
+    if let Some(topics) = ids.get_mut(id) {
+        topics.retain(|one| one != topic);
+        if topics.is_empty() {
+            ids.remove(id);
+        }
     }
 }

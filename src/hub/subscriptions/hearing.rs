@@ -1,6 +1,9 @@
 //! What the server answers.
 
-use std::rc::Rc;
+use std::{borrow::Cow, collections::HashMap, rc::Rc};
+
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{SayingKind, SubscriptionError, SubscriptionPhase, Subscriptions, Topic};
 
@@ -24,8 +27,8 @@ pub struct TopicAnswer {
     pub id: Option<String>,
     /// The topic that it names, or the end of it.
     pub topic: Option<String>,
-    /// The topics, or their ends, that an `Accept` has a list of: others of the message are refused.
-    pub taken: Option<Vec<String>>,
+    /// The list that names topics, or the ends of them, as JSON: others of the message that it accepts are refused.
+    pub taken: Option<String>,
     /// The id that the server gives the subscription, as JSON: messages carry it, and it is ended by it.
     pub key: Option<String>,
     /// The server's words, fit for a sentence.
@@ -41,7 +44,8 @@ impl Subscriptions {
                 let is_any = !topics.is_empty();
                 let (taken, left_out) = answer.divided(topics);
                 let mut is_known = self.take_answer(seat, number, &taken, answer);
-                if !left_out.is_empty() {
+                // of an answer that nothing waits for, a list says nothing
+                if number.is_some() && !left_out.is_empty() {
                     let refused = TopicAnswer { verdict: AnswerKind::Reject, ..answer.clone() };
                     is_known |= self.take_answer(seat, number, &left_out, &refused);
                 }
@@ -59,9 +63,14 @@ impl Subscriptions {
             (Some(id), _) if by_id => {
                 let is_its = |message: &super::connection::SaidMessage| message.id.as_deref() == Some(id);
                 let message = seat.messages.iter().find(|(_, message)| is_its(message));
-                match (message, seat.ids.get(id.as_str())) {
+                let ids = if answer.verdict == AnswerKind::End { seat.carried() } else { &seat.ids };
+                match (message, ids.get(id.as_str())) {
                     (Some((number, message)), _) if answer.verdict != AnswerKind::End => {
                         (Some(*number), message.topics.clone())
+                    }
+                    // a list that somebody else has asked for by the same id
+                    (None, _) if answer.verdict == AnswerKind::Accept && answer.taken.is_some() => {
+                        return None;
                     }
                     // it is settled already: what is refused or ended now was live, and what is accepted so late, too
                     (_, Some(topics)) => (None, topics.clone()),
@@ -108,6 +117,7 @@ impl Subscriptions {
                 let topics = message.topics.clone();
                 seat.messages.remove(&number);
                 seat.halve(&topics, SubscriptionPhase::Asked(number));
+                self.want_held(at, &topics);
                 return true;
             }
             message.topics.retain(|topic| !topics.contains(topic));
@@ -122,19 +132,20 @@ impl Subscriptions {
         if is_whole && answer.verdict == AnswerKind::Reject && topics.len() > 1 {
             // they were taken to be live, as no answer was expected
             seat.halve(topics, SubscriptionPhase::Live);
+            self.want_held(at, topics);
             return true;
         }
         for topic in topics {
             let Some(seat) = self.seats[at].as_mut() else { continue };
-            if let (AnswerKind::Accept, Some(key)) = (answer.verdict, &answer.key) {
-                seat.key(topic, key);
-            }
             match (answer.verdict, seat.phase(topic)) {
                 (AnswerKind::Accept, Some(SubscriptionPhase::Asked(asked)))
                     if number.is_none_or(|number| number == asked) =>
                 {
                     if number.is_none() {
                         seat.answered(asked, topic);
+                    }
+                    if let Some(key) = &answer.key {
+                        seat.key(topic, key);
                     }
                     seat.accept(topic, asked);
                     self.settle(topic);
@@ -145,7 +156,13 @@ impl Subscriptions {
                     if let SubscriptionPhase::Asked(asked) = phase {
                         seat.answered(asked, topic);
                     }
+                    let was_leaving = seat.is_leaving(topic);
                     seat.forget(topic);
+                    if was_leaving {
+                        // that was of what nobody holds any more: it may be held with other JSON by now
+                        self.want_held(at, std::slice::from_ref(topic));
+                        continue;
+                    }
                     let goes_on = self.seats.iter().flatten().any(|seat| seat.has(topic));
                     match answer.verdict {
                         // the connection that takes over has it
@@ -165,8 +182,9 @@ impl TopicAnswer {
     /// The topics that an answer is about: those that it means, and those that it leaves out and so refuses.
     fn divided(&self, topics: Vec<Topic>) -> (Vec<Topic>, Vec<Topic>) {
         match &self.taken {
-            Some(taken) if self.verdict == AnswerKind::Accept => {
-                topics.into_iter().partition(|topic| taken.iter().any(|named| is_named(topic, named)))
+            Some(list) if self.verdict == AnswerKind::Accept => {
+                let mut taken = are_named(list, &topics).into_iter();
+                topics.into_iter().partition(|_| taken.next().unwrap_or_default())
             }
             _ => (topics, Vec::new()),
         }
@@ -188,4 +206,45 @@ impl super::ConnectionTopics {
 /// Whether a topic is this one, or ends in it from a dot on.
 fn is_named(topic: &str, named: &str) -> bool {
     topic.strip_suffix(named).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+/// Which topics a list of JSON names. The list is the server's, and may be long: it is read once, and nothing of it is
+/// kept.
+fn are_named(list: &str, topics: &[Topic]) -> Vec<bool> {
+    /// Topics by what names them, and which are named by now.
+    struct Named<'a>(HashMap<&'a str, Vec<usize>>, Vec<bool>);
+
+    impl<'de> Visitor<'de> for &mut Named<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+            while let Some(one) = list.next_element::<&RawValue>()? {
+                let text = match one.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+                    Some(text) if !text.contains('\\') => Cow::Borrowed(text),
+                    Some(_) => Cow::Owned(serde_json::from_str(one.get()).unwrap_or_default()),
+                    None => continue,
+                };
+                // once: the next of the same name says nothing new
+                for at in self.0.remove(&*text).unwrap_or_default() {
+                    self.1[at] = true;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut named = Named(HashMap::new(), vec![false; topics.len()]);
+    for (at, topic) in topics.iter().enumerate() {
+        let ends = topic.match_indices('.').map(|(dot, _)| &topic[dot + 1..]);
+        for name in std::iter::once(&**topic).chain(ends) {
+            named.0.entry(name).or_default().push(at);
+        }
+    }
+    // it is a value of a message that was read already
+    let _ = serde_json::Deserializer::from_str(list).deserialize_seq(&mut named);
+    named.1
 }

@@ -51,7 +51,7 @@ impl Subscriptions {
     /// A connection isn't told any more, since another has taken over. It is still read: what it sends is of the topics
     /// that it was told of.
     pub fn retire(&mut self, seat: usize) {
-        self.retired[seat] = self.seats[seat].take().map(|seat| seat.ids);
+        self.retired[seat] = self.seats[seat].take().map(ConnectionTopics::into_carried);
     }
 
     /// A connection has ended.
@@ -87,21 +87,25 @@ impl Subscriptions {
     pub fn next(&mut self, seat: usize) -> Option<Saying> {
         let terms = self.terms.clone()?;
         let number = self.number();
-        let at = seat;
-        let seat = self.seats[at].as_mut()?;
-        let Some(saying) = seat.next_unsubscribe(&terms, number) else {
-            return seat.next_subscribe(&terms, &self.topics, number);
+        let open = self.seats[seat].as_mut()?;
+        let Some(saying) = open.next_unsubscribe(&terms, number) else {
+            return open.next_subscribe(&terms, &self.topics, number);
         };
         // some may be wanted meanwhile with another payload
-        for topic in &saying.topics {
+        self.want_held(seat, &saying.topics);
+        Some(saying)
+    }
+
+    /// Those of some topics that are held are said, with what they are held with, unless they were.
+    pub(super) fn want_held(&mut self, seat: usize, topics: &[Topic]) {
+        for topic in topics {
             let Some(held) = self.topics.get(topic) else { continue };
             if let Some(from) = self.holder(held)
-                && let Some(seat) = self.seats[at].as_mut()
+                && let Some(seat) = self.seats[seat].as_mut()
             {
                 seat.want(topic, &from, held.payload.as_ref());
             }
         }
-        Some(saying)
     }
 
     /// A message went out, under this id.
@@ -161,9 +165,10 @@ impl Subscriptions {
         }
     }
 
-    /// The topic that was subscribed to under this id, if there is just one.
+    /// The topic that was subscribed to under this id, or that the server gave it where it gives ids, if there is just
+    /// one.
     pub fn topic_of(&self, seat: usize, id: &str) -> Option<&Topic> {
-        let ids = self.seats[seat].as_ref().map(|seat| &seat.ids).or(self.retired[seat].as_ref())?;
+        let ids = self.seats[seat].as_ref().map(ConnectionTopics::carried).or(self.retired[seat].as_ref())?;
         match &ids.get(id)?[..] {
             [topic] => Some(topic),
             _ => None,

@@ -104,7 +104,7 @@ impl Session {
                 verdict: *verdict,
                 id: rules.id.and_then(|slot| look.get(slot)).filter(|id| *id != "null").map(str::to_owned),
                 topic: (!named.is_empty()).then(|| named.join(".")),
-                taken: there().find(|json| json.starts_with('[')).map(texts),
+                taken: there().find(|json| json.starts_with('[')).map(str::to_owned),
                 key: rules.key.and_then(|slot| look.get(slot)).filter(|key| is_key(key)).map(str::to_owned),
                 words: self.quote(context, look),
             };
@@ -116,15 +116,9 @@ impl Session {
     }
 }
 
-/// Whether a topic may go by it, for as long as it is there.
+/// Whether a topic may go by it, for as long as it is there: a text or a number.
 fn is_key(json: &str) -> bool {
-    json != "null" && json.len() <= MAX_TOPIC
-}
-
-/// The texts in a list of JSON.
-fn texts(json: &str) -> Vec<String> {
-    let list: Vec<serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
-    list.iter().filter_map(|one| one.as_str()).map(str::to_owned).collect()
+    json.starts_with(|first| matches!(first, '"' | '-' | '0'..='9')) && json.len() <= MAX_TOPIC
 }
 
 /// A scalar of JSON as text.

@@ -68,7 +68,7 @@ fn accepted(id: &str, key: Option<&str>, taken: Option<&[&str]>) -> TopicAnswer 
         verdict: AnswerKind::Accept,
         id: Some(id.to_owned()),
         topic: None,
-        taken: taken.map(|taken| taken.iter().map(ToString::to_string).collect()),
+        taken: taken.map(|taken| serde_json::to_string(taken).unwrap()),
         key: key.map(str::to_owned),
         words: "not there".to_owned(),
     }
@@ -80,7 +80,7 @@ fn a_topic_goes_by_the_id_that_the_server_gave_it() {
     bench.subscribe(1, "a", &["x"], None);
     let saying = bench.table.next(0).unwrap();
     bench.table.said(bench.now, 0, &saying, Some("7"));
-    assert_eq!(bench.table.topic_of(0, "7").map(|topic| &**topic), Some("x"));
+    assert_eq!(bench.table.topic_of(0, "7"), None, "by what it was said nothing comes");
     assert!(bench.table.heard(0, &accepted("7", Some("\"0xcd\""), None)));
     bench.tell();
     assert_eq!(bench.heard(), ["1.a subscribed"]);
@@ -90,6 +90,39 @@ fn a_topic_goes_by_the_id_that_the_server_gave_it() {
     let end = bench.table.next(0).unwrap();
     assert_eq!((end.kind, end.subscribed_id.as_deref()), (SayingKind::Unsubscribe, Some("\"0xcd\"")));
     assert_eq!(bench.table.topic_of(0, "\"0xcd\""), None);
+}
+
+/// A server may count as wsfan does.
+#[test]
+fn the_ids_that_the_server_gives_are_not_taken_for_those_by_which_it_is_asked() {
+    let mut bench = keyed();
+    let ask = |bench: &mut Bench, topic: &str, id: &str| {
+        bench.subscribe(1, topic, &[topic], None);
+        let saying = bench.table.next(0).unwrap();
+        bench.table.said(bench.now, 0, &saying, Some(id));
+    };
+    let of = |bench: &Bench, id: &str| bench.table.topic_of(0, id).map(ToString::to_string);
+    ask(&mut bench, "a", "1");
+    assert!(bench.table.heard(0, &accepted("1", Some("5"), None)));
+    // a program's own requests by that id
+    let refused = TopicAnswer { verdict: AnswerKind::Reject, ..accepted("5", None, None) };
+    assert!(!bench.table.heard(0, &accepted("5", Some("6"), None)));
+    assert!(!bench.table.heard(0, &refused));
+    assert_eq!((of(&bench, "5"), of(&bench, "6")), (Some("a".to_owned()), None));
+    ask(&mut bench, "e", "5");
+    assert_eq!(of(&bench, "5").as_deref(), Some("a"));
+    assert!(bench.table.heard(0, &accepted("5", Some("1"), None)));
+    assert_eq!((of(&bench, "5").as_deref(), of(&bench, "1").as_deref()), (Some("a"), Some("e")));
+    // nor is a live one given another by what comes once more
+    bench.table.heard(0, &accepted("5", Some("9"), None));
+    assert_eq!((of(&bench, "1").as_deref(), of(&bench, "9")), (Some("e"), None));
+    let end = TopicAnswer { verdict: AnswerKind::End, ..accepted("5", None, None) };
+    assert!(bench.table.heard(0, &end));
+    bench.tell();
+    assert_eq!(bench.heard(), ["1 Ended a", "1.a subscribed", "1.e subscribed"]);
+    bench.table.open(1);
+    bench.table.retire(0);
+    assert_eq!((of(&bench, "1").as_deref(), of(&bench, "5")), (Some("e"), None));
 }
 
 #[test]
@@ -106,8 +139,11 @@ fn a_topic_that_is_given_up_before_its_id_is_known_is_ended_once_it_is() {
             false => bench.wait(Duration::from_secs(600)),
         }
         let end = bench.table.next(0).unwrap();
-        let id = if answers { "8" } else { "7" };
-        assert_eq!((end.kind, end.subscribed_id.as_deref()), (SayingKind::Unsubscribe, Some(id)));
+        // by the id with which it was asked for, somebody else's might be ended
+        assert_eq!(
+            (end.kind, end.subscribed_id.as_deref()),
+            (SayingKind::Unsubscribe, answers.then_some("8"))
+        );
         assert!(bench.table.next(0).is_none());
     }
 }
@@ -132,6 +168,91 @@ fn what_an_answer_leaves_out_of_its_list_is_refused() {
     assert!(bench.table.heard(0, &accepted("8", None, Some(&[]))));
     bench.tell();
     assert_eq!(bench.heard(), ["1.d Refused w"]);
+}
+
+#[test]
+fn a_list_that_a_program_has_asked_for_refuses_no_topics() {
+    let mut bench = Bench::new(terms(true));
+    bench.table.open(0);
+    bench.subscribe(1, "a", &["x", "y"], None);
+    let saying = bench.table.next(0).unwrap();
+    bench.table.said(bench.now, 0, &saying, Some("4"));
+    assert!(bench.table.heard(0, &accepted("4", None, Some(&["x", "y"]))));
+    bench.tell();
+    assert_eq!(bench.heard(), ["1.a subscribed"]);
+    // by an id that was wsfan's once
+    let rows = TopicAnswer { taken: Some(r#"[{"price":1},"x"]"#.to_owned()), ..accepted("4", None, None) };
+    assert!(!bench.table.heard(0, &rows), "the program gets it");
+    bench.tell();
+    assert_eq!(bench.heard(), [""; 0]);
+    assert!(["x", "y"].iter().all(|topic| bench.table.is_live(&(*topic).into())));
+    // nor does one that names one topic, and has a list of others
+    let one = TopicAnswer { id: None, topic: Some("x".to_owned()), ..rows };
+    bench.table.heard(0, &one);
+    bench.table.heard(0, &TopicAnswer { taken: Some("[]".to_owned()), ..one });
+    bench.tell();
+    assert_eq!(bench.heard(), [""; 0]);
+}
+
+/// The work is that of reading it once, however many topics were asked for.
+#[test]
+fn a_long_list_in_an_answer_is_read_once() {
+    let mut terms = terms(true);
+    (terms.batch, terms.max) = (5_000, 10_000);
+    let mut bench = Bench::new(terms);
+    bench.table.open(0);
+    let topics: Vec<_> = (0..5_000).map(|number| format!("a.b.{number}")).collect();
+    let names: Vec<_> = topics.iter().map(String::as_str).collect();
+    bench.subscribe(1, "a", &names, None);
+    let saying = bench.table.next(0).unwrap();
+    assert_eq!(saying.topics.len(), 5_000);
+    bench.table.said(bench.now, 0, &saying, Some("7"));
+    let mut list = "[".to_owned();
+    (0..200_000).for_each(|_| list.push_str("\"\",0,{\"a\":[]},\"b.1x\","));
+    // by its name, its ends, and as text that is written otherwise
+    list.push_str(r#""a.b.1","b.2","3","\u0034",".5","b","a.b.1"]"#);
+    let answer = TopicAnswer { taken: Some(list), ..accepted("7", None, None) };
+    let started = Instant::now();
+    assert!(bench.table.heard(0, &answer));
+    // each of the list against each topic would be thousands of millions
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    bench.tell();
+    let live = |number: usize| bench.table.is_live(&topics[number].as_str().into());
+    assert_eq!((0..5_000).filter(|number| live(*number)).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_is_refused_after_its_last_holder_has_gone_refuses_nothing_that_is_asked_for_since() {
+    for (batch, verdict) in [(1, AnswerKind::Reject), (3, AnswerKind::Reject), (1, AnswerKind::End)] {
+        let mut bench = keyed();
+        let mut terms = bench.table.terms().map(|terms| (**terms).clone()).unwrap();
+        terms.subscribe =
+            Template::parse_message(r#"{"sub":[${topics}],"p":${payload},"id":${next_id}}"#).unwrap();
+        terms.batch = batch;
+        bench.table.set_terms(Some(terms));
+        let topics = if batch == 1 { &["x"][..] } else { &["x", "y"] };
+        bench.subscribe(1, "a", topics, Some("1"));
+        let saying = bench.table.next(0).unwrap();
+        bench.table.said(bench.now, 0, &saying, Some("7"));
+        if verdict == AnswerKind::End {
+            assert!(bench.table.heard(0, &accepted("7", Some("70"), None)));
+        }
+        bench.table.leave(bench.now, 1);
+        bench.subscribe(2, "a", topics, Some("2"));
+        let id = if verdict == AnswerKind::End { "70" } else { "7" };
+        let answer = TopicAnswer { verdict, ..accepted(id, None, None) };
+        assert!(bench.table.heard(0, &answer));
+        bench.tell();
+        assert!(bench.heard().iter().all(|heard| !heard.starts_with('2')), "it waits for its own answer");
+        let saying = bench.table.next(0).unwrap();
+        assert_eq!((saying.kind, saying.payload.as_deref()), (SayingKind::Subscribe, Some("2")));
+        assert_eq!(saying.topics.len(), topics.len());
+        bench.table.said(bench.now, 0, &saying, Some("8"));
+        bench.table.heard(0, &accepted("8", Some("80"), None));
+        bench.tell();
+        assert_eq!(bench.heard(), ["2.a subscribed"]);
+        assert!(bench.table.next(0).is_none());
+    }
 }
 
 #[test]

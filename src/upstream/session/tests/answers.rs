@@ -12,7 +12,7 @@ accept = { "/result" = { exists = true } }
 reject = { "/error" = { exists = true } }
 "#;
 
-fn answers(more: &str, message: &str) -> (AnswerKind, Option<Vec<String>>, Option<String>) {
+fn answers(more: &str, message: &str) -> (AnswerKind, Option<String>, Option<String>) {
     let mut bench = Bench::ready(&format!("{TOPICS}{more}"));
     bench.hear(message);
     let (answer, _) = bench.session.take_topics().answer.expect("it is an answer");
@@ -26,7 +26,10 @@ fn an_answer_has_the_servers_id_of_a_subscription() {
         |result: &str| answers("key_from = \"/result\"", &format!("{{\"id\":1,\"result\":{result}}}")).2;
     assert_eq!(key("\"0xcd\"").as_deref(), Some("\"0xcd\""));
     assert_eq!(key("7").as_deref(), Some("7"));
-    assert_eq!(key("null"), None);
+    assert_eq!(key("-1.5").as_deref(), Some("-1.5"));
+    for other in ["null", "true", "{\"id\":7}", "[7]"] {
+        assert_eq!(key(other), None, "{other}");
+    }
     assert_eq!(key(&format!("\"{}\"", "x".repeat(254))).map(|key| key.len()), Some(256));
     assert_eq!(key(&format!("\"{}\"", "x".repeat(255))), None, "which is too long to be kept");
 }
@@ -34,9 +37,9 @@ fn an_answer_has_the_servers_id_of_a_subscription() {
 #[test]
 fn an_answer_lists_what_was_taken() {
     let listed = |message: &str| answers("topic = \"/result\"", message);
-    let taken = Some(vec!["a".to_owned(), "b".to_owned()]);
+    let taken = Some(r#"["a",2,"b"]"#.to_owned());
     assert_eq!(listed(r#"{"id":1,"result":["a",2,"b"]}"#), (AnswerKind::Accept, taken, None));
-    assert_eq!(listed(r#"{"id":1,"result":[]}"#), (AnswerKind::Accept, Some(Vec::new()), None));
+    assert_eq!(listed(r#"{"id":1,"result":[]}"#), (AnswerKind::Accept, Some("[]".to_owned()), None));
     assert_eq!(listed(r#"{"id":1,"result":"a"}"#), (AnswerKind::Accept, None, None));
     assert_eq!(listed(r#"{"id":1,"error":{}}"#), (AnswerKind::Reject, None, None));
 }
