@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::secrets::{Secrets, redactor::Redactor};
+use super::secrets::Secrets;
 use crate::{
     config::{IdleFrom, Remedy, Say, format_duration},
     hub::{Data, Hole, MessageTopic, RetainAs},
@@ -29,6 +29,7 @@ mod mark;
 pub(super) mod matcher;
 pub(super) mod memory;
 mod naming;
+mod printed;
 pub(super) mod probe;
 mod programs;
 mod replies;
@@ -54,6 +55,7 @@ use self::{
 pub(super) use context::Context;
 use draft::Draft;
 use matcher::Look;
+use printed::Printed;
 use requests::{calls::Calls, serving::Serving};
 use sequence::Counts;
 pub(super) use topics::{OfTopics, Unsaid};
@@ -102,8 +104,8 @@ pub(super) struct Session {
     serving: Serving,
     /// The programs that make messages.
     runs: Runs,
-    /// What they have printed last: for a step of the script, and for something else.
-    printed: (Redactor, Redactor),
+    /// What they have printed.
+    printed: Printed,
     /// What steps may say of the message that was expected last.
     expected: Expected,
     counts: Counts,
@@ -191,7 +193,7 @@ impl Session {
             calls: Calls::default(),
             serving: Serving::default(),
             runs: Runs::default(),
-            printed: <(Redactor, Redactor)>::default(),
+            printed: Printed::default(),
             expected: Expected::default(),
             counts: Counts::default(),
             joins: BTreeMap::new(),

@@ -6,16 +6,13 @@ use super::{
     Context, Effect, Purpose, Session,
     draft::Draft,
     matcher::Look,
+    printed::For,
     runs::{Order, Run},
     script::Progress,
 };
 use crate::{
     config::{Placeholder, Remedy, Secret, SendCommand, Template, Value},
     hub::Payload,
-    upstream::secrets::{
-        each_text,
-        redactor::{MIN_LIKELY, Redactor},
-    },
 };
 
 /// Why a program isn't run.
@@ -170,27 +167,17 @@ impl Session {
 
     /// What a program has printed may be as secret as what it was told, and the server may repeat it.
     fn hide_printed(&mut self, why: Purpose, printed: &[u8]) {
-        let Ok(text) = str::from_utf8(printed) else { return };
-        const MOST: usize = 64; // of the texts in it
-        let text = text.trim();
-        let mut redactor = Redactor::default();
-        redactor.hide(text, MIN_LIKELY);
-        let mut left = MOST;
-        each_text(&serde_json::from_str(text).unwrap_or_default(), &mut |text| {
-            if left > 0 && text.len() >= MIN_LIKELY {
-                left -= 1;
-                redactor.hide(text, MIN_LIKELY);
-            }
-        });
-        match why {
-            Purpose::Script => self.printed.0 = redactor,
-            Purpose::Reply | Purpose::Heartbeat => self.printed.1 = redactor,
-        }
+        let what = match (why, self.progress.under_way()) {
+            (Purpose::Script, Some(step)) => For::Step(step),
+            (Purpose::Heartbeat, _) => For::Heartbeat,
+            (Purpose::Reply | Purpose::Script, _) => For::Reply,
+        };
+        self.printed.hide(what, printed);
     }
 
-    /// A text of the server's without what programs have printed last: for a step, and for something else.
+    /// A text of the server's without what programs have printed.
     pub(in crate::upstream) fn without_printed(&self, text: &str) -> String {
-        self.printed.1.redact(&self.printed.0.redact(text))
+        self.printed.without(text)
     }
 
     /// Fails the connection, or tells that a reply isn't sent, since its program isn't run.

@@ -272,6 +272,32 @@ fn what_a_program_printed_is_hidden_where_the_server_repeats_it() {
 }
 
 #[test]
+fn what_one_program_printed_stays_hidden_when_others_have_printed() {
+    let text = r#"
+[[script.step]]
+send_command = { run = ["/bin/first"] }
+[[script.step]]
+send_command = { run = ["/bin/second"] }
+[heartbeat]
+kind = "message"
+send_command = { run = ["/bin/beat"] }
+"#;
+    let (mut bench, _) = Bench::started(&format!("{text}{REPLY}"));
+    for printed in ["PASS oauth:first-s3cret", "second-s3cret"] {
+        let id = bench.runs()[0].0;
+        bench.ran(id, Ok(printed.as_bytes()));
+    }
+    bench.hear(r#"{"ask":1}"#);
+    let id = bench.runs()[0].0;
+    bench.ran(id, Ok(b"reply-s3cret"));
+    bench.with(|session, context| session.beat(context)).0.unwrap();
+    let id = bench.runs()[0].0;
+    bench.ran(id, Ok(b"beat-s3cret"));
+    let said = "bad oauth:first-s3cret second-s3cret reply-s3cret beat-s3cret";
+    assert_eq!(bench.session.without_printed(said), "bad … … … …");
+}
+
+#[test]
 fn a_heartbeat_that_is_another_now_is_not_waited_for() {
     let beat = |program: &str| {
         format!("[heartbeat]\nkind = \"message\"\nsend_command = {{ run = [\"{program}\"] }}\n{REPLY}")
