@@ -268,7 +268,8 @@ fn bad_patterns_are_refused_by_name() {
 
 #[test]
 fn what_is_kept_back_is_counted() {
-    let (_server, daemon, mut upstream) = up("[[reply]]\nmatch = { \"/stream\" = \"noise\" }\nsend = \"heard\"\npublish = false\n");
+    let (_server, daemon, mut upstream) =
+        up("[[reply]]\nmatch = { \"/stream\" = \"noise\" }\nsend = \"heard\"\npublish = false\n");
     let mut client = daemon.client();
     ["noise", "a", "noise"].into_iter().for_each(|stream| say(&mut upstream, stream, 1));
     say(&mut upstream, "b", 1);
