@@ -15,6 +15,8 @@ enum Step {
     Wait(u64),
     Say(usize),
     Answer(usize),
+    /// The server answers to what a program has said itself, by an id that may look like any of wsfan's or its own.
+    Stranger(usize, AnswerKind, u64),
     /// The connection falls, and another comes.
     Fall,
     /// The next connection is told, or takes over.
@@ -30,6 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1_u64..3_000).prop_map(Step::Wait),
         4 => (0_usize..2).prop_map(Step::Say),
         4 => (0_usize..2).prop_map(Step::Answer),
+        2 => (0_usize..2, prop_oneof![Just(AnswerKind::Accept), Just(AnswerKind::Reject)], 0_u64..12)
+            .prop_map(|(seat, verdict, id)| Step::Stranger(seat, verdict, id)),
         1 => Just(Step::Fall),
         1 => Just(Step::Rotate),
     ]
@@ -37,21 +41,37 @@ fn step() -> impl Strategy<Value = Step> {
 
 const TOPICS: [&str; 6] = ["a", "b", "c", "d", "bad1", "bad2"];
 
-/// A server's end of a connection: it refuses a message that has a bad topic in it.
+/// A server's end of a connection: it refuses a message that has a bad topic in it. It may give each subscription an id
+/// of its own, by which it is ended: it counts them from one.
 #[derive(Debug, Default)]
 struct Server {
     has: std::collections::BTreeSet<String>,
+    keys: BTreeMap<String, String>,
+    given: u64,
     answers: VecDeque<TopicAnswer>,
 }
 
 impl Server {
-    fn hear(&mut self, saying: &Saying, answers: bool) {
+    fn hear(&mut self, saying: &Saying, answers: bool, is_keyed: bool) {
         let is_bad = answers && saying.topics.iter().any(|topic| topic.starts_with("bad"));
         for topic in saying.topics.iter().filter(|_| !is_bad) {
             match saying.kind {
                 SayingKind::Subscribe => assert!(self.has.insert(topic.to_string()), "{topic} is said twice"),
                 SayingKind::Unsubscribe => drop(self.has.remove(&**topic)),
             }
+        }
+        let mut key = None;
+        match saying.kind {
+            SayingKind::Subscribe if is_keyed && !is_bad => {
+                self.given += 1;
+                self.keys.insert(self.given.to_string(), saying.topics[0].to_string());
+                key = Some(self.given.to_string());
+            }
+            SayingKind::Unsubscribe if is_keyed => {
+                let ended = saying.subscribed_id.as_deref().and_then(|key| self.keys.remove(key));
+                assert_eq!(ended.as_deref(), Some(&*saying.topics[0]), "another's is ended");
+            }
+            _ => {}
         }
         if answers {
             let verdict = if is_bad { AnswerKind::Reject } else { AnswerKind::Accept };
@@ -62,7 +82,7 @@ impl Server {
                 topic: None,
                 words: "bad".to_owned(),
                 taken: None,
-                key: None,
+                key,
             });
         }
     }
@@ -73,9 +93,16 @@ proptest! {
     fn the_server_has_what_clients_hold_and_each_ask_hears_its_end_once(
         steps in prop::collection::vec(step(), 1..120),
         answers: bool,
+        gives_keys: bool,
         most in 1_usize..4,
     ) {
-        let mut bench = Bench::new(terms(answers));
+        let is_keyed = answers && gives_keys;
+        let mut terms = terms(answers);
+        if let Some(answer) = terms.answer.as_mut().filter(|_| is_keyed) {
+            answer.key_from = Some(Pointer::parse("/result").unwrap());
+            terms.batch = 1;
+        }
+        let mut bench = Bench::new(terms);
         let mut servers: [Server; 2] = Default::default();
         let (mut main, mut asks) = (0, Vec::new());
         // the plain model: who holds what
@@ -116,7 +143,7 @@ proptest! {
                     bench.table.too_large(seat, &saying, "too large");
                 } else {
                     bench.table.said(bench.now, seat, &saying, Some(&saying.number.to_string()));
-                    servers[seat].hear(&saying, answers);
+                    servers[seat].hear(&saying, answers, is_keyed);
                 }
                 bench.tell();
                 return true;
@@ -160,6 +187,19 @@ proptest! {
                 }
                 Step::Say(seat) => drop(say(&mut bench, &mut servers, seat)),
                 Step::Answer(seat) => drop(answer(&mut bench, &mut servers, seat)),
+                Step::Stranger(seat, verdict, id) => {
+                    let id = id.to_string();
+                    // without keys, what is refused by the id of a live one is that one
+                    let is_awaited = bench.table.seats[seat].as_ref().is_none_or(|seat| {
+                        seat.messages.values().any(|message| message.id.as_deref() == Some(&id))
+                    });
+                    if is_keyed && !is_awaited {
+                        let (words, key) = ("no".to_owned(), Some("1".to_owned()));
+                        let answer =
+                            TopicAnswer { verdict, id: Some(id), topic: None, taken: None, key, words };
+                        prop_assert!(!bench.table.heard(seat, &answer));
+                    }
+                }
                 Step::Fall => {
                     servers = Default::default();
                     bench.table.close(0);
@@ -179,6 +219,13 @@ proptest! {
                 }
             }
             learn(&bench, &mut holds, &mut ends, &mut told);
+            // a message is of no other topic than the server's
+            for (seat, server) in servers.iter().enumerate().filter(|(seat, _)| bench.table.is_open(*seat)) {
+                for (key, topic) in &server.keys {
+                    let of = bench.table.topic_of(seat, key);
+                    prop_assert!(of.is_none_or(|of| **of == **topic), "{} is {}, not {:?}", key, topic, of);
+                }
+            }
             // what a client holds, it is always told
             let table = &bench.table;
             let of = |client| table.of(client).map(move |topic| (client, topic.clone()));
@@ -195,6 +242,10 @@ proptest! {
         let held: std::collections::BTreeSet<_> = holds.keys().map(|(_, topic)| topic.clone()).collect();
         for (seat, server) in servers.iter().enumerate().filter(|(seat, _)| bench.table.is_open(*seat)) {
             prop_assert_eq!(&server.has, &held, "seat {}", seat);
+            prop_assert!(!is_keyed || server.keys.len() == held.len());
+            for (key, topic) in &server.keys {
+                prop_assert_eq!(bench.table.topic_of(seat, key).map(|of| &**of), Some(&**topic));
+            }
             prop_assert!(bench.table.is_settled(seat));
         }
         let rows: std::collections::BTreeSet<_> =
