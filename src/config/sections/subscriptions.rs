@@ -69,9 +69,11 @@ pub struct SubscriptionAnswer {
     pub reject: Option<Pattern>,
     /// `end`: the server ends a subscription by itself. None by default.
     pub end: Option<Pattern>,
-    /// `id`: where what is said, and the answer, have the id of the message. None by default: answers come in the
+    /// `id`: where what is said, and the answer, if `answer_id` doesn't say otherwise, have the id of the message. None by default: answers come in the
     /// order in which it was said, or name their topic.
     pub id: Option<Pointer>,
+    /// `answer_id`: where the answer has it. Default as `id`.
+    pub answer_id: Option<Pointer>,
     /// `topic`: where an answer names its topic; the values that are there, joined by dots, are the topic or the end
     /// of it, from a dot on. A list of texts there names those that were taken: others of the message are refused. None
     /// by default: it is about all topics of the message.
@@ -160,6 +162,11 @@ impl Subscriptions {
     /// Where what is said has its id.
     pub fn id(&self) -> Option<&Pointer> {
         self.answer.as_ref().and_then(|answer| answer.id.as_ref()).or(self.id_topic.as_ref())
+    }
+
+    /// Where an answer has it.
+    pub fn answer_id(&self) -> Option<&Pointer> {
+        self.answer.as_ref().and_then(|answer| answer.answer_id.as_ref()).or(self.id())
     }
 
     /// How long an answer is awaited; `None` where none is.
@@ -409,6 +416,7 @@ impl SubscriptionAnswer {
             reject: Pattern::read(&section, "reject"),
             end: Pattern::read(&section, "end"),
             id: read_pointer(&section, "id"),
+            answer_id: read_pointer(&section, "answer_id"),
             topic: topic.collect(),
             key_from: read_pointer(&section, "key_from"),
             timeout: section.duration("timeout", timeouts).unwrap_or(Self::TIMEOUT),
@@ -428,6 +436,9 @@ impl SubscriptionAnswer {
             if answer.key_from.is_some() && what && section.item(key).is_none() {
                 section.problem("key_from", format_args!("only goes with `{key}`: write that, too"));
             }
+        }
+        if answer.answer_id.is_some() && section.item("id").is_none() {
+            section.problem("answer_id", "only goes with `id`: write where `topics.subscribe` has it, too");
         }
         if answer.accept.is_some() && answer.accept == answer.reject {
             section.problem("reject", "is the same as `accept`: take one out");

@@ -36,6 +36,9 @@ pub(super) fn advice(part: Part, how: How, failure: &Failure, error: &str) -> Op
             "the daemon stays connected meanwhile, and this check doesn't wait for it"
         }
         (Part::Step, How::Plain) => "see what limits.messages holds back, or raise upstream.connect_timeout",
+        (Part::Step, How::Refused) if error.starts_with(NOT_THERE) => {
+            "compare the pointer with what was heard"
+        }
         (Part::Step, How::Refused | How::Lost) => {
             // of a connection that ended the code and the server's own words tell
             let said = match (how, &failure.reason) {
@@ -62,6 +65,9 @@ pub(super) fn advice(part: Part, how: How, failure: &Failure, error: &str) -> Op
         (Part::Reply | Part::Close, _) => return None,
     })
 }
+
+/// How the session begins to say that a capture leads nowhere.
+const NOT_THERE: &str = "the expected message has no ";
 
 const CREDENTIALS: &str = "check what the step sends, the credentials above all";
 
@@ -179,6 +185,8 @@ mod tests {
         assert_eq!(advice(How::Refused, &refused("bad login")), CREDENTIALS);
         assert!(advice(How::Refused, &refused("not yet")).contains("later"));
         assert!(advice(How::Refused, &refused("what?")).contains("what this server wants"));
+        let not_there = Failure::attempt("the expected message has no /x to capture as `x`");
+        assert!(advice(How::Refused, &not_there).contains("pointer"));
         // its own words aren't the server's
         let kept = "the server refused, in words that publish = false keeps back";
         assert!(advice(How::Refused, &Failure::attempt(kept)).contains("what this server wants"));

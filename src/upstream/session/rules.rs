@@ -347,7 +347,7 @@ impl Compiler {
         let verdicts = patterns.map(|(verdict, pattern)| (verdict, self.pattern(pattern))).collect();
         TopicRules {
             verdicts,
-            id: terms.id().map(|pointer| self.slots.of(pointer)),
+            id: terms.answer_id().map(|pointer| self.slots.of(pointer)),
             topic: answer
                 .iter()
                 .flat_map(|answer| &answer.topic)

@@ -43,3 +43,13 @@ fn an_answer_lists_what_was_taken() {
     assert_eq!(listed(r#"{"id":1,"result":"a"}"#), (AnswerKind::Accept, None, None));
     assert_eq!(listed(r#"{"id":1,"error":{}}"#), (AnswerKind::Reject, None, None));
 }
+
+#[test]
+fn an_answer_may_have_the_id_elsewhere() {
+    let mut bench = Bench::ready(&format!("{TOPICS}answer_id = \"/re\""));
+    for (message, id) in [(r#"{"re":7,"id":1,"result":0}"#, Some("7")), (r#"{"id":1,"result":0}"#, None)] {
+        bench.hear(message);
+        let (answer, _) = bench.session.take_topics().answer.expect("it is an answer");
+        assert_eq!(answer.id.as_deref(), id, "{message}");
+    }
+}
