@@ -16,7 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config/sections", &["config/reader", "config/language"]),
     ("protocol", &[]),
     ("client", &["protocol"]),
-    ("cluster", &[]),
+    ("cluster", &["config", "hub"]),
+    ("cluster/machine", &[]),
     ("hub", &["config", "protocol"]),
     ("hub/log", &["config", "protocol"]),
     ("hub/subscriptions", &["config", "hub"]),
@@ -84,7 +85,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// The rooms in which nothing touches a clock, a task, a socket or a file.
 const PURE: &[&str] = &[
     "protocol",
-    "cluster",
+    "cluster/machine",
     "hub/log",
     "hub/subscriptions",
     "hub/names",

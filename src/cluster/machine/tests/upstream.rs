@@ -5,7 +5,7 @@ use super::{
     node::LinkSim,
     world::{Happening, To, World},
 };
-use crate::cluster::Event;
+use crate::cluster::machine::Event;
 
 impl World {
     pub(super) fn start_link(&mut self, node: usize) {

@@ -4,7 +4,7 @@ use super::{
     clock::MS,
     world::{Happening, To, World},
 };
-use crate::cluster::{Answer, Event, Stored};
+use crate::cluster::machine::{Answer, Event, Stored};
 
 impl World {
     pub(super) fn send(&mut self, to: To, request: Happening) {

@@ -7,7 +7,7 @@ use super::{
     weather::Change,
     world::{Happening, World},
 };
-use crate::cluster::{Away, Event, Header, Role, Stored};
+use crate::cluster::machine::{Away, Event, Header, Role, Stored};
 
 /// A world that has a leader whose link is up.
 fn led(seed: u64, nodes: usize, watchers: usize) -> (World, usize) {

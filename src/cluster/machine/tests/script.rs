@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{
+use crate::cluster::machine::{
     Answer, AppendId, AskId, Away, Body, Event, Fenced, Header, Machine, Message, Moment, Opening, Order,
     ReadId, Role, Settings, Standing, Stored, Tell, Wanted, opening,
 };

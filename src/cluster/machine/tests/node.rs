@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::clock::{Clock, Us};
-use crate::cluster::{Machine, ReadId, Role};
+use crate::cluster::machine::{Machine, ReadId, Role};
 
 /// A machine, with a wsfan on it or not.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use super::{
     clock::{MS, S, Us},
     world::{Happening, Network, To, World},
 };
-use crate::cluster::{Event, Stored};
+use crate::cluster::machine::{Event, Stored};
 
 const NOBODY: To = To { node: usize::MAX, life: 0, conn: 0 };
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::reference::Reference;
-use crate::cluster::{Message, Stored};
+use crate::cluster::machine::{Message, Stored};
 
 /// The stream, and what it means.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::Moment;
+use crate::cluster::machine::Moment;
 
 /// True time, in microseconds.
 pub(super) type Us = u64;

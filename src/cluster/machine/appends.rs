@@ -140,7 +140,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::{Body, Header};
+    use crate::cluster::machine::{Body, Header};
 
     fn append(n: u64) -> Append {
         let header = Header {

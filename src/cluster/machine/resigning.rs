@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    Machine, Moment,
+    Machine, Moment, State,
     counts::Fenced,
     events::Order,
     leader::{Leader, Link},
-    machine::State,
 };
 
 /// So long a server has to answer the closing handshake: whoever follows waits for it.

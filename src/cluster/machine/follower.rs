@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use super::{
-    Machine, Moment,
+    Machine, Moment, Served, State,
     batch::{Header, Stored},
     body,
     chain::{Breach, Judgement},
     events::{Away, Order, Tell},
-    machine::{Served, State},
     resync::Why,
 };
 

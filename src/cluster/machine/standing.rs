@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use super::{Fenced, Machine, Moment, events::Away, machine::State};
+use super::{Fenced, Machine, Moment, State, events::Away};
 
 /// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

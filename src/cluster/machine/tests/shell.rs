@@ -7,7 +7,7 @@ use super::{
     node::{Daemon, Reading},
     world::{Happening, World},
 };
-use crate::cluster::{Event, Moment, Opening, Order, Tell, entries, opening};
+use crate::cluster::machine::{Event, Moment, Opening, Order, Tell, entries, opening};
 
 impl World {
     /// Tells a machine, does what it wants, and looks at what must always hold.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::cluster::{Stored, entries};
+use crate::cluster::machine::{Stored, entries};
 
 /// The log, and what it was before something was lost.
 #[derive(Debug, Default)]

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 
 use super::{
-    Lease, Machine, Moment, Wanted,
+    Lease, Machine, Moment, State, Wanted,
     appends::{Append, Appends},
     batch::{Body, Header, Message, Part},
     chain::{Breach, Judgement},
     counts::Fenced,
     events::{Answer, AppendId, Order},
-    machine::State,
     resigning::Resigning,
     resync::Why,
 };

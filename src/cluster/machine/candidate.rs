@@ -1,7 +1,7 @@
 //! Standing: the first message of a term, which the stream takes or doesn't.
 
 use super::{
-    Machine, Moment,
+    Machine, Moment, State,
     appends::Append,
     batch::{Body, Header, Message},
     body,
@@ -9,7 +9,6 @@ use super::{
     events::{Answer, AppendId, Order},
     leader::Leader,
     lease::Lease,
-    machine::State,
     resync::Why,
 };
 

@@ -10,7 +10,7 @@ use super::{
     node::{Daemon, Hub, Node},
     stream::Stream,
 };
-use crate::cluster::{AppendId, AskId, Event, Machine, Message, Role, Settings};
+use crate::cluster::machine::{AppendId, AskId, Event, Machine, Message, Role, Settings};
 
 pub(super) const LEASE: Duration = Duration::from_secs(2);
 

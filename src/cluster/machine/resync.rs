@@ -1,10 +1,9 @@
 //! Questions to the stream, and how a node finds its place in it.
 
 use super::{
-    Machine, Moment,
+    Machine, Moment, State,
     chain::Breach,
     events::{Answer, AskId, Away, Order, Tell},
-    machine::State,
 };
 
 /// How far from its end a stream is looked at that has lost something: somebody may have begun a new epoch.
