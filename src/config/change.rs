@@ -176,6 +176,8 @@ section!(LOG, log, Logging {
     format: "log.format" Restart,
 });
 
+/// A node is what it is for as long as it runs.
+const CLUSTER: Key = Key { name: "[cluster]", takes: Takes::Restart };
 const VARS: Key = Key { name: "[vars]", takes: Takes::Connection };
 const COMMANDS: Key = Key { name: "[command.NAME]", takes: Takes::Connection };
 const SCRIPT: Key = Key { name: "[[script.step]]", takes: Takes::Connection };
@@ -218,6 +220,7 @@ impl Config {
             names,
             outbox,
             shutdown,
+            cluster,
             log,
             warnings: _,
         } = self;
@@ -236,6 +239,7 @@ impl Config {
         }
         keys.extend(outbox.changes(&new.outbox));
         keys.extend(self::shutdown(shutdown, &new.shutdown));
+        keys.extend((*cluster != new.cluster).then_some(&CLUSTER));
         keys.extend(self::log(log, &new.log));
         keys
     }
@@ -269,6 +273,7 @@ impl Config {
             .chain(NAMES)
             .chain(OUTBOX)
             .chain(SHUTDOWN)
+            .chain([&CLUSTER])
             .chain(LOG)
             .chain(terms)
             .chain(ROTATE)

@@ -61,6 +61,9 @@ impl Config {
             topics.unsubscribe.iter().for_each(|unsubscribe| add("topics.unsubscribe", unsubscribe));
             add("topics.item", &topics.item);
         }
+        for (key, template) in self.cluster.iter().flat_map(super::Cluster::templates) {
+            add(key, template);
+        }
         if let HeartbeatKind::Message { message, .. } = &self.heartbeat.kind {
             let key = message.command().map_or("heartbeat.message", |_| "heartbeat.send_command.stdin");
             message.template().iter().for_each(|template| add(key, template));

@@ -44,6 +44,7 @@ pub use self::{
     },
     sections::{
         capture::Capture,
+        cluster::{Cluster, NatsLogin, Storage},
         command::{NamedCommand, Program, Programs, UrlCommand},
         compression::Compression,
         grant::{Grant, ListenerRule},
@@ -55,6 +56,7 @@ pub use self::{
         logging::{LogFormat, Logging},
         memory::MemoryBounds,
         names::Names,
+        nats_url::NatsUrl,
         outbox::Outbox,
         proxy::{Proxy, ProxyKind, ProxyUrl},
         reconnect::{OnExhausted, Reconnect},
@@ -113,6 +115,8 @@ pub struct Config {
     pub outbox: Outbox,
     /// `[shutdown]`: how long a stop may take.
     pub shutdown: Shutdown,
+    /// `[cluster]`: several machines with one link and one log. None by default.
+    pub cluster: Option<Cluster>,
     /// `[log]`: what the daemon says on stderr.
     pub log: Logging,
     /// What is right, and most likely not meant, in the order of the lines.
@@ -197,12 +201,14 @@ impl Config {
         derived::read_all(root.section("derived"), &mut names);
         let terms = Terms::read(&root, &names);
         let listeners = Listener::read_all(&root, &report, environment, &terms);
+        let history = History::read(root.section("history"), &terms);
         let config = Self {
             profile: profile.map(|(name, _)| name.to_owned()),
             upstream: Upstream::read(root.section("upstream"), &names),
             heartbeat: Heartbeat::read(root.section("heartbeat"), &names),
             reconnect: Reconnect::read(root.section("reconnect")),
-            history: History::read(root.section("history"), &terms),
+            cluster: Cluster::read(&root, &names, environment, &history),
+            history,
             memory: MemoryBounds::read(root.section("memory"), &listeners),
             names: Names::read(root.section("names")),
             listeners,

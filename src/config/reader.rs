@@ -60,6 +60,14 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Records that the key's value, or its absence, though right, `what`: the rest of the sentence.
+    pub(super) fn warning(&self, key: &'static str, what: impl Display) {
+        match self.item(key) {
+            Some(item) => item.warning(what),
+            None => self.report.warn(self.line, format!("{} {what}", self.path_of(key))),
+        }
+    }
+
     /// The key's value, whatever its type.
     pub(super) fn item(&self, key: &'static str) -> Option<Item<'a>> {
         self.known.borrow_mut().push(key);

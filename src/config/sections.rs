@@ -1,6 +1,7 @@
 //! One file for each section: its type, and how it is read.
 
 pub(super) mod capture;
+pub(super) mod cluster;
 pub(super) mod command;
 pub(super) mod compression;
 pub(super) mod derived;
@@ -13,6 +14,7 @@ pub(super) mod listener;
 pub(super) mod logging;
 pub(super) mod memory;
 pub(super) mod names;
+pub(super) mod nats_url;
 pub(super) mod outbox;
 pub(super) mod proxy;
 pub(super) mod reconnect;

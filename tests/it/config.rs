@@ -112,7 +112,7 @@ fn unknown_keys() {
     refused(&[
         (
             "x = 1",
-            "line 2: unknown key `x`: the keys here are capture, command, derived, heartbeat, history, limits, listener, \
+            "line 2: unknown key `x`: the keys here are capture, cluster, command, derived, heartbeat, history, limits, listener, \
              log, memory, names, outbox, profile, reconnect, reply, requests, rotate, script, sequence, shutdown, topics, upstream, vars",
         ),
         (

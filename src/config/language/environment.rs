@@ -31,6 +31,16 @@ impl Environment {
         }
     }
 
+    /// This host's name: what the kernel says, or `HOSTNAME` of a fixed environment; none if it has none.
+    pub(in crate::config) fn host_name(&self) -> Option<String> {
+        let name = match &self.0 {
+            None => std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?,
+            Some(fixed) => fixed.get("HOSTNAME")?.to_str()?.to_owned(),
+        };
+        let name = name.trim();
+        (!matches!(name, "" | "(none)")).then(|| name.to_owned())
+    }
+
     /// The first absolute path in a variable that holds a colon list, as systemd writes them.
     pub(in crate::config) fn directory(&self, name: &str) -> Option<PathBuf> {
         let value = self.var(name)?;

@@ -61,6 +61,8 @@ pub(in crate::config) enum Use {
     Derived,
     /// In a URL or a header, for each attempt.
     Attempt,
+    /// In `[cluster]`, for each attempt to reach NATS: nothing of the server's is known there.
+    Nats,
     /// In `upstream.resume_url`.
     Resume,
     /// In a message of the heartbeat, say.
@@ -256,6 +258,12 @@ impl Names {
         let bare = position == Position::JsonValue;
         if used == Use::TopicName && !matches!(placeholder, Placeholder::Field(_)) {
             return Err("is no value of the message: write such as `${field:/s}`".to_owned());
+        }
+        let is_read =
+            matches!(placeholder, Placeholder::Credential(_) | Placeholder::Env(_) | Placeholder::File(_));
+        if used == Use::Nats && !is_read {
+            return Err("is of the upstream's: write `${credential:NAME}`, `${env:NAME}` or `${file:PATH}`"
+                .to_owned());
         }
         match placeholder {
             Placeholder::NextId

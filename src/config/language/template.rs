@@ -105,6 +105,11 @@ impl Template {
         template
     }
 
+    /// A template that is just this placeholder.
+    pub(in crate::config) fn placeholder(placeholder: Placeholder) -> Self {
+        Self(vec![Segment::Placeholder(placeholder, Position::Verbatim)])
+    }
+
     /// Whether there is no placeholder.
     pub fn is_literal(&self) -> bool {
         self.as_literal().is_some()

@@ -3,8 +3,9 @@
 use super::{home, report::Report};
 
 /// The tables of the file, as [`super::Config`] reads them.
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 22] = [
     "capture",
+    "cluster",
     "command",
     "derived",
     "heartbeat",

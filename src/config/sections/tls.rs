@@ -59,7 +59,12 @@ fn read_file(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
     }
 }
 
-fn probe(path: &Path) -> Result<(), String> {
+/// Whether a file is there and can be read.
+///
+/// # Errors
+///
+/// Why it can't: the end of a sentence.
+pub(super) fn probe(path: &Path) -> Result<(), String> {
     let cant = |error| format!("can't be read ({})", os_reason(&error));
     let mut file = open_regular(path).map_err(cant)?.ok_or("is no regular file")?;
     file.read(&mut [0]).map_err(cant)?;

@@ -51,6 +51,7 @@ fn the_samples_examples_are_valid() {
     let requests = config.terms.requests.unwrap();
     assert!(requests.streams.len() == 1 && requests.server.is_some());
     assert!(config.terms.subscriptions.is_some_and(|topics| topics.answer.is_some()));
+    assert!(config.cluster.is_some());
 }
 
 /// What the reader itself says about its keys is the measure of the sample.
@@ -63,7 +64,7 @@ fn the_sample_has_every_key() {
     };
     let mut sections = known("");
     sections.sort_unstable();
-    assert_eq!(sections.len(), 22, "{sections:?}");
+    assert_eq!(sections.len(), 23, "{sections:?}");
     assert!(SAMPLE.contains("profile = \"NAME\""));
     let header = |section: &str| match section {
         "listener" | "capture" | "reply" | "script.step" | "reconnect.rule" | "requests.stream" => {
@@ -85,6 +86,7 @@ fn the_sample_has_every_key() {
         "requests.stream",
         "requests.server",
         "topics.answer",
+        "cluster.tls",
     ];
     for section in sections.map(String::as_str).chain(others) {
         let header = header(section);
