@@ -13,28 +13,28 @@ impl Hub {
     /// Waits for room in the lane that leads to the link, for a send of that
     /// [`cost`](super::Send::cost). Each has its share; only the caller waits. Cancel-safe.
     pub async fn admit(&self, from: &Rc<Origin>, cost: usize) -> Permit {
-        self.0.lane.admit(from, cost).await
+        self.0.common.lane.admit(from, cost).await
     }
 
     /// Notes that a client has gone; the first time counts. The link hears of it, if there is one, and if anything of
     /// the client is left there: what is has its `Origin`.
     pub fn leave(&self, from: &Rc<Origin>, now: Instant) {
         self.leave_topics(now, from.client); // each time: one that seemed to have gone may have asked again
-        if from.leave(now) && Rc::strong_count(from) > 1 && self.0.commands.borrow().is_some() {
-            self.0.left.borrow_mut().push(Rc::clone(from));
-            self.0.stirred.notify_one();
+        if from.leave(now) && Rc::strong_count(from) > 1 && self.0.common.commands.borrow().is_some() {
+            self.0.common.left.borrow_mut().push(Rc::clone(from));
+            self.0.common.stirred.notify_one();
         }
     }
 
     /// Asks the supervisor to read the configuration again, and to tell what came of it. False when so many
     /// ask already that this one isn't heard.
     pub fn ask_reload(&self, answer: ReloadAnswer) -> bool {
-        let mut reloads = self.0.reloads.borrow_mut();
+        let mut reloads = self.0.common.reloads.borrow_mut();
         if reloads.len() >= MAX_RELOADS {
             return false;
         }
         reloads.push(answer);
-        self.0.reload_asked.notify_one();
+        self.0.common.reload_asked.notify_one();
         true
     }
 
@@ -54,7 +54,7 @@ impl Hub {
 
     /// Leaves a command, if there is room at once; else gives back where to wait for room, and the command.
     fn try_command(&self, command: Command) -> Tried {
-        match &*self.0.commands.borrow() {
+        match &*self.0.common.commands.borrow() {
             None => Tried::Gone(command),
             Some(commands) => match commands.try_send(command) {
                 Ok(()) => Tried::Taken,

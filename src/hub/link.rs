@@ -1,6 +1,10 @@
 //! The link's status: what `link` lines and `status` say of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 pub use crate::protocol::LinkState;
 use crate::protocol::{Ended, Line, Link, LinkFields};
@@ -36,6 +40,10 @@ pub struct LinkStatus {
     pub retry_in: Option<Duration>,
     /// When the next attempt is, in `waiting`: what `retry_in` is made from when the line is.
     pub retry_at: Option<Instant>,
+    /// Which machine of a cluster has the link.
+    pub node: Option<Rc<str>>,
+    /// In which term it has it.
+    pub term: Option<u64>,
     /// The newest round trip of the heartbeat. Not in `link` lines: none was measured yet when
     /// a state begins.
     pub heartbeat_rtt: Option<Duration>,
@@ -80,12 +88,40 @@ impl LinkStatus {
             ended: ended(self.code, self.reason.as_deref(), self.http_status, self.error.as_deref()),
             attempt: self.attempt,
             retry_in_ms: self.retry_in.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            node: self.node.as_deref().map(Into::into),
+            term: self.term,
         }
     }
 
     /// Its line; without `seq` it is a restatement.
     pub(super) fn line(&self, seq: Option<u64>) -> Vec<u8> {
         Line::Link(Link { seq, time_us: self.since_us, fields: self.fields() }).write()
+    }
+}
+
+impl From<&Link<'_>> for LinkStatus {
+    /// What a line says that another daemon has written.
+    fn from(link: &Link<'_>) -> LinkStatus {
+        let LinkFields { state, conn, url, subprotocol, ended, attempt, retry_in_ms, node, term } =
+            &link.fields;
+        let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
+        LinkStatus {
+            state: state.known().unwrap_or_default(),
+            since_us: link.time_us,
+            conn: *conn,
+            url: url.to_string(),
+            subprotocol: owned(subprotocol),
+            code: ended.code,
+            reason: owned(&ended.reason),
+            http_status: ended.http_status,
+            error: owned(&ended.error),
+            attempt: *attempt,
+            retry_in: retry_in_ms.map(Duration::from_millis),
+            retry_at: None,
+            node: node.as_deref().map(Into::into),
+            term: *term,
+            heartbeat_rtt: None,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{config, protocol};
 use request::Answerers;
 
 mod asking;
+mod cluster;
 mod configured;
 mod counters;
 mod expand;
@@ -44,6 +45,7 @@ mod turns;
 mod windows;
 
 pub use crate::protocol::{Data, MessageTopic};
+pub use cluster::{ClusterCounts, ClusterNow, ClusterState, ClusterWhy};
 pub use configured::Configured;
 pub use counters::Counters;
 pub use expand::{Expandable, Unexpanded};
@@ -95,6 +97,23 @@ struct Shared {
     epoch: String,
     log: RefCell<Log>,
     names: RefCell<Names>,
+    /// Something was staged.
+    staged: Notify,
+    readers: RefCell<Vec<Rc<reader::Registration>>>,
+    /// A reader has offered something, or has gone.
+    offered: Notify,
+    /// The newest entry that all readers have offered; 0 while one holds the link back.
+    ready_to: Cell<u64>,
+    /// Entries that clients wait for.
+    awaited: cluster::Awaited,
+    /// The link's status is to be said again.
+    restated: Notify,
+    common: Rc<Common>,
+}
+
+/// What a hub has in common with its [successor](Hub::successor).
+#[derive(Default)]
+struct Common {
     link: RefCell<LinkStatus>,
     last_end: RefCell<Option<Ending>>,
     counters: Counters,
@@ -128,13 +147,10 @@ struct Shared {
     captures: RefCell<public::PublicCaptures>,
     /// Clients have asked for topics, given some up, or left.
     stirred: Notify,
-    /// Something was staged.
-    staged: Notify,
-    readers: RefCell<Vec<Rc<reader::Registration>>>,
-    /// A reader has offered something, or has gone.
-    offered: Notify,
-    /// The newest entry that all readers have offered; 0 while one holds the link back.
-    ready_to: Cell<u64>,
+    /// Other machines have the same link and log; none where there are none.
+    cluster: RefCell<Option<Box<ClusterNow>>>,
+    /// This machine has the link of a cluster, as this node and in this term.
+    leads: RefCell<Option<(Rc<str>, u64)>>,
 }
 
 /// Tells who asked for a reload what came of it.
@@ -148,36 +164,24 @@ impl Hub {
 
     /// The same, with a log that goes on with another one's epoch: its first entry will have this `seq`, 1 at least.
     pub fn starting_at(epoch: String, first: u64, history: &config::History, raw: bool) -> Hub {
-        let shared = Shared {
+        let common = Common { max_entry: Cell::new(protocol::longest(0)), ..Common::default() };
+        let log = Log::starting_at(first, Retention::from(history), raw);
+        Hub::of(epoch, log, Names::new(&config::Names::default()), Rc::new(common))
+    }
+
+    fn of(epoch: String, log: Log, names: Names, common: Rc<Common>) -> Hub {
+        Hub(Rc::new(Shared {
             epoch,
-            log: RefCell::new(Log::starting_at(first, Retention::from(history), raw)),
-            names: RefCell::new(Names::new(&config::Names::default())),
-            link: RefCell::new(LinkStatus::default()),
-            last_end: RefCell::default(),
-            counters: Counters::default(),
-            configured: RefCell::default(),
-            waiting: Cell::default(),
-            max_entry: Cell::new(protocol::longest(0)),
-            commands: RefCell::default(),
-            lane: Lane::default(),
-            quotas: Quotas::default(),
-            rewrites: Cell::default(),
-            answerers: Cell::default(),
-            reload: RefCell::default(),
-            reloads: RefCell::default(),
-            reload_asked: Notify::new(),
-            link_changes: Cell::default(),
-            link_changed: Notify::new(),
-            left: RefCell::default(),
-            topics: RefCell::default(),
-            captures: RefCell::default(),
-            stirred: Notify::new(),
+            log: RefCell::new(log),
+            names: RefCell::new(names),
             staged: Notify::new(),
             readers: RefCell::default(),
             offered: Notify::new(),
             ready_to: Cell::new(u64::MAX),
-        };
-        Hub(Rc::new(shared))
+            awaited: cluster::Awaited::default(),
+            restated: Notify::new(),
+            common,
+        }))
     }
 
     /// The random name of this life of the log.
@@ -197,12 +201,12 @@ impl Hub {
 
     /// The link's present status.
     pub fn link(&self) -> Ref<'_, LinkStatus> {
-        self.0.link.borrow()
+        self.0.common.link.borrow()
     }
 
     /// How the last connection or attempt ended.
     pub fn last_end(&self) -> Ref<'_, Option<Ending>> {
-        self.0.last_end.borrow()
+        self.0.common.last_end.borrow()
     }
 
     /// The link's present status as a `link` line without `seq`: a restatement, not an entry.
@@ -212,27 +216,27 @@ impl Hub {
 
     /// What `status` says of the configuration.
     pub fn configured(&self) -> Ref<'_, Configured> {
-        self.0.configured.borrow()
+        self.0.common.configured.borrow()
     }
 
     /// The longest line of an entry, in bytes, its end included.
     pub fn max_entry(&self) -> usize {
-        self.0.max_entry.get().max(self.longest_public_line())
+        self.0.common.max_entry.get().max(self.longest_public_line())
     }
 
     /// How many sends wait in the outbox.
     pub fn waiting(&self) -> usize {
-        self.0.waiting.get()
+        self.0.common.waiting.get()
     }
 
     /// What is counted since the daemon's start.
     pub fn counters(&self) -> &Counters {
-        &self.0.counters
+        &self.0.common.counters
     }
 
     /// The last reload.
     pub fn last_reload(&self) -> Ref<'_, Option<Reload>> {
-        self.0.reload.borrow()
+        self.0.common.reload.borrow()
     }
 }
 

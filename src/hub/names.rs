@@ -26,8 +26,8 @@ struct OwnedName {
 enum Holder {
     /// This client has it.
     Client(u64),
-    /// Nobody has it since then.
-    Gone { place: KeptPlace, since: Instant },
+    /// Nobody has it since then. No place: what there was is one in another log.
+    Gone { place: Option<KeptPlace>, since: Instant },
 }
 
 /// How far a client has come.
@@ -48,6 +48,8 @@ pub enum Claim {
     New,
     /// It has it, and this place.
     Back(KeptPlace),
+    /// It has it; what was kept is a place in a log that is over.
+    Renewed,
     /// This client of the same user has it.
     Held(u64),
     /// It is another user's.
@@ -72,6 +74,17 @@ impl Names {
         Names { keep: config.keep, names: BTreeMap::new() }
     }
 
+    /// The names as they are for the next log: nobody has one, and no place is one of that log. `is_log` says whether the
+    /// log before could have any place at all: else its names begin anew.
+    pub(super) fn renewed(&self, now: Instant, is_log: bool) -> Names {
+        let renew = |(name, OwnedName { uid, holder }): (&String, &OwnedName)| {
+            let since = if let Holder::Gone { since, .. } = holder { *since } else { now };
+            (name.clone(), OwnedName { uid: *uid, holder: Holder::Gone { place: None, since } })
+        };
+        let names = if is_log { self.names.iter().map(renew).collect() } else { BTreeMap::new() };
+        Names { keep: self.keep, names }
+    }
+
     /// Applies other settings, also for those who are gone already.
     pub fn set(&mut self, config: &config::Names) {
         self.keep = config.keep;
@@ -86,7 +99,7 @@ impl Names {
                 Holder::Client(holder) => Claim::Held(holder),
                 Holder::Gone { place, .. } => {
                     known.holder = Holder::Client(client);
-                    Claim::Back(place)
+                    place.map_or(Claim::Renewed, Claim::Back)
                 }
             };
         }
@@ -105,17 +118,21 @@ impl Names {
         let held =
             self.names.get_mut(name).filter(|name| matches!(name.holder, Holder::Client(id) if id == client));
         if let Some(name) = held {
-            name.holder = Holder::Gone { place, since: now };
+            name.holder = Holder::Gone { place: Some(place), since: now };
         }
         self.expire(now);
     }
 
-    /// The names of those who are gone, whose they are, and what is kept for them.
-    pub fn kept(&self, now: Instant) -> impl Iterator<Item = (&str, u32, KeptPlace, Duration)> {
+    /// The names of those who are gone, whose they are, and after which entry they go on; 0 where that was in a log that
+    /// is over.
+    pub fn kept(&self, now: Instant) -> impl Iterator<Item = (&str, u32, u64, Duration)> {
         self.names.iter().filter_map(move |(text, name)| match name.holder {
-            Holder::Gone { place, since } if !self.is_over(now, since) => {
-                Some((&**text, name.uid, place, now.saturating_duration_since(since)))
-            }
+            Holder::Gone { place, since } if !self.is_over(now, since) => Some((
+                &**text,
+                name.uid,
+                place.map_or(0, |place| place.after),
+                now.saturating_duration_since(since),
+            )),
             _ => None,
         })
     }

@@ -80,7 +80,7 @@ impl Hub {
     }
 
     fn captures(&self) -> Ref<'_, PublicCaptures> {
-        self.0.captures.borrow()
+        self.0.common.captures.borrow()
     }
 }
 
@@ -89,7 +89,7 @@ impl Publisher {
     pub fn set_public(&self, names: BTreeSet<String>) {
         let mut values = self.hub().captures().values.clone();
         values.retain(|name, _| names.contains(name));
-        self.hub().0.captures.borrow_mut().names = names;
+        self.hub().0.common.captures.borrow_mut().names = names;
         self.tell_public(values);
     }
 
@@ -102,7 +102,7 @@ impl Publisher {
         }
         let now_us = now_us();
         {
-            let mut captures = hub.0.captures.borrow_mut();
+            let mut captures = hub.0.common.captures.borrow_mut();
             (captures.values, captures.since_us) = (values, now_us);
         }
         let mut bytes = 0;
@@ -113,6 +113,13 @@ impl Publisher {
         });
         hub.published();
         bytes
+    }
+
+    /// Takes over the values that another machine's entry tells of.
+    pub(super) fn follow_public(&self, time_us: u64, told: &PublicValues) {
+        let mut captures = self.hub().0.common.captures.borrow_mut();
+        captures.values = told.0.iter().map(|(name, json)| (name.clone(), json.get().to_owned())).collect();
+        captures.since_us = time_us;
     }
 
     /// Puts values in the places of a send's placeholders, now that it goes out. `None`: it can't be, which is told.

@@ -31,7 +31,7 @@ pub struct Commands {
 impl Hub {
     /// The link's end. `None` while another one has it.
     pub fn publisher(&self) -> Option<(Publisher, Commands)> {
-        let mut commands = self.0.commands.borrow_mut();
+        let mut commands = self.0.common.commands.borrow_mut();
         if commands.is_some() {
             return None;
         }
@@ -43,6 +43,7 @@ impl Hub {
 
     /// Sets the link's status, appends its line to the log and wakes all readers.
     fn announce(&self, status: LinkStatus) {
+        let status = self.as_leader(status);
         self.append(status.since_us, |seq| status.line(Some(seq)));
         self.set_link(status);
         self.published();
@@ -50,15 +51,20 @@ impl Hub {
 
     /// Sets the link's status, which is no entry of its own.
     fn set_link(&self, status: LinkStatus) {
+        self.counters().link(self.link().state, &status);
+        self.note_link(status);
+    }
+
+    /// The same, of a link whose attempts and ends aren't counted here.
+    pub(super) fn note_link(&self, status: LinkStatus) {
         // a wait that became shorter tells of the same ending again
         let is_told = self.link().state == LinkState::Waiting && status.state == LinkState::Waiting;
         if let Some(ending) = status.ending().filter(|_| !is_told) {
-            *self.0.last_end.borrow_mut() = Some(ending);
+            *self.0.common.last_end.borrow_mut() = Some(ending);
         }
-        self.counters().link(self.link().state, &status);
-        *self.0.link.borrow_mut() = status;
-        self.0.link_changes.set(self.0.link_changes.get() + 1);
-        self.0.link_changed.notify_waiters();
+        *self.0.common.link.borrow_mut() = status;
+        self.0.common.link_changes.set(self.0.common.link_changes.get() + 1);
+        self.0.common.link_changed.notify_waiters();
     }
 
     /// Has those look who have to: all readers, or whoever commits what is staged.
@@ -180,7 +186,7 @@ impl Publisher {
 
     /// Changes what `status` shows without a line of its own (the heartbeat's round trip).
     pub fn update_link(&self, change: impl FnOnce(&mut LinkStatus)) {
-        change(&mut self.hub.0.link.borrow_mut());
+        change(&mut self.hub.0.common.link.borrow_mut());
     }
 
     /// Counts messages written to the upstream.
@@ -210,18 +216,18 @@ impl Publisher {
 
     /// Tells how many sends wait in the outbox.
     pub fn set_waiting(&self, sends: usize) {
-        self.hub.0.waiting.set(sends);
+        self.hub.0.common.waiting.set(sends);
     }
 
     /// Waits until clients have asked for topics, given some up, or left (of whom [`Publisher::take_left`] tells) since
     /// the last call. One wait for all: the link begins it anew for each batch. Cancel-safe.
     pub async fn stirred(&self) {
-        self.hub.0.stirred.notified().await;
+        self.hub.0.common.stirred.notified().await;
     }
 
     /// The clients that have left since the last call: those of whom something is still on its way.
     pub fn take_left(&self) -> Vec<Rc<Origin>> {
-        self.hub.0.left.take()
+        self.hub.0.common.left.take()
     }
 
     /// Whether all readers have offered everything published so far, so that more may be read.
@@ -241,7 +247,7 @@ impl Publisher {
 impl Drop for Publisher {
     /// However the link ends, it isn't up any more, and nothing waits for it.
     fn drop(&mut self) {
-        self.hub.0.commands.take();
+        self.hub.0.common.commands.take();
         self.take_left();
         (0..2).for_each(|seat| self.with_topics(|topics| topics.close(seat)));
         self.set_waiting(0);

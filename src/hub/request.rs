@@ -203,30 +203,37 @@ pub(super) struct Answerers {
     claimed: Option<u64>,
 }
 
+impl super::Common {
+    /// Whoever has claimed the answers to the server goes.
+    pub(super) fn forget_claim(&self) {
+        self.answerers.set(Answerers { claimed: None, ..self.answerers.get() });
+    }
+}
+
 impl Hub {
     /// A place for one more request of a client, if it and all together have room.
     pub fn take_quota(&self, client: u64) -> Option<Quota> {
-        self.0.quotas.take(client)
+        self.0.common.quotas.take(client)
     }
 
     /// How many requests wait for their answers.
     pub fn asked(&self) -> usize {
-        self.0.quotas.taken()
+        self.0.common.quotas.taken()
     }
 
     /// Whether sends may be requests.
     pub fn rewrites(&self) -> bool {
-        self.0.rewrites.get()
+        self.0.common.rewrites.get()
     }
 
     /// Says whether some listeners, and they alone, are for answers to the server.
     pub fn set_answering(&self, of_listeners: bool) {
-        self.0.answerers.set(Answerers { of_listeners, ..self.0.answerers.get() });
+        self.0.common.answerers.set(Answerers { of_listeners, ..self.0.common.answerers.get() });
     }
 
     /// Whether a client, whose listener `answers` or not, may answer the server.
     pub fn may_answer(&self, client: u64, answers: bool) -> MayAnswer {
-        match self.0.answerers.get() {
+        match self.0.common.answerers.get() {
             Answerers { of_listeners: true, .. } if !answers => MayAnswer::OfOthers,
             Answerers { claimed: Some(claimed), .. } if claimed != client => MayAnswer::Claimed(claimed),
             _ => MayAnswer::Yes,
@@ -238,11 +245,11 @@ impl Hub {
     /// # Errors
     /// The client that has claimed it.
     pub fn claim_answers(&self, client: u64) -> Result<(), u64> {
-        let answerers = self.0.answerers.get();
+        let answerers = self.0.common.answerers.get();
         match answerers.claimed {
             Some(claimed) if claimed != client => Err(claimed),
             _ => {
-                self.0.answerers.set(Answerers { claimed: Some(client), ..answerers });
+                self.0.common.answerers.set(Answerers { claimed: Some(client), ..answerers });
                 Ok(())
             }
         }
@@ -250,9 +257,9 @@ impl Hub {
 
     /// A client claims it no longer.
     pub fn unclaim_answers(&self, client: u64) {
-        let answerers = self.0.answerers.get();
+        let answerers = self.0.common.answerers.get();
         if answerers.claimed == Some(client) {
-            self.0.answerers.set(Answerers { claimed: None, ..answerers });
+            self.0.common.answerers.set(Answerers { claimed: None, ..answerers });
         }
     }
 }
@@ -260,6 +267,6 @@ impl Hub {
 impl Publisher {
     /// Says whether sends may be requests.
     pub fn set_rewrites(&self, rewrites: bool) {
-        self.hub().0.rewrites.set(rewrites);
+        self.hub().0.common.rewrites.set(rewrites);
     }
 }

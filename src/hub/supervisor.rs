@@ -15,7 +15,7 @@ pub struct Supervisor {
 impl Hub {
     /// A supervisor's end.
     pub fn supervisor(&self) -> Supervisor {
-        Supervisor { hub: self.clone(), heard: Cell::new(self.0.link_changes.get()) }
+        Supervisor { hub: self.clone(), heard: Cell::new(self.0.common.link_changes.get()) }
     }
 }
 
@@ -23,8 +23,8 @@ impl Supervisor {
     /// Waits until the link's state has changed since the last call. Cancel-safe.
     pub async fn link_changed(&self) {
         loop {
-            let changed = self.hub.0.link_changed.notified();
-            let now = self.hub.0.link_changes.get();
+            let changed = self.hub.0.common.link_changed.notified();
+            let now = self.hub.0.common.link_changes.get();
             if self.heard.replace(now) != now {
                 return;
             }
@@ -35,22 +35,22 @@ impl Supervisor {
     /// Waits until somebody asks for a reload, and returns all who did: they are one supervisor's to answer. Cancel-safe.
     pub async fn reload_asked(&self) -> Vec<ReloadAnswer> {
         loop {
-            let asked = std::mem::take(&mut *self.hub.0.reloads.borrow_mut());
+            let asked = std::mem::take(&mut *self.hub.0.common.reloads.borrow_mut());
             if !asked.is_empty() {
                 return asked;
             }
-            self.hub.0.reload_asked.notified().await;
+            self.hub.0.common.reload_asked.notified().await;
         }
     }
 
     /// Notes what the last reload came to, for `status`.
     pub fn set_reload(&self, reload: Reload) {
-        *self.hub.0.reload.borrow_mut() = Some(reload);
+        *self.hub.0.common.reload.borrow_mut() = Some(reload);
     }
 
     /// Changes what `status` says of the configuration.
     pub fn configure(&self, change: impl FnOnce(&mut Configured)) {
-        change(&mut self.hub.0.configured.borrow_mut());
+        change(&mut self.hub.0.common.configured.borrow_mut());
     }
 
     /// Says how long names are kept.
@@ -60,7 +60,7 @@ impl Supervisor {
 
     /// Says how large a message may be, in bytes (`upstream.max_message`).
     pub fn set_max_message(&self, bytes: usize) {
-        self.hub.0.max_entry.set(protocol::longest(bytes));
+        self.hub.0.common.max_entry.set(protocol::longest(bytes));
     }
 
     /// Applies new bounds to the log, at once.

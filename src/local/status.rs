@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::fanout::Fanout;
 use crate::{
-    hub::{self, Hub, KeptPlace},
+    hub::{self, Hub},
     protocol::{
         Line, PublicValues, SERVER, Status,
         status::{
@@ -98,10 +98,10 @@ pub(super) fn answer(
 
 /// The names whose clients are gone.
 fn names(hub: &Hub) -> Vec<NameRow<'static>> {
-    let row = |(name, uid, place, gone): (&str, u32, KeptPlace, Duration)| NameRow {
+    let row = |(name, uid, seq, gone): (&str, u32, u64, Duration)| NameRow {
         name: name.to_owned().into(),
         uid,
-        seq: place.after,
+        seq,
         gone_s: gone.as_secs(),
     };
     hub.names().kept(tokio::time::Instant::now().into_std()).map(row).collect()

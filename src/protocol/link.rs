@@ -67,6 +67,12 @@ pub struct LinkFields<'a> {
     /// From the time of this state to the next attempt, in `waiting`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_in_ms: Option<u64>,
+    /// The machine of a cluster that has the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<Cow<'a, str>>,
+    /// The term in which it has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub term: Option<u64>,
 }
 
 /// How a connection or an attempt ended.

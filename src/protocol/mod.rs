@@ -7,6 +7,7 @@
 //! `docs/protocol.md` is the description. `docs/protocol.schema.json` is made of these types, by their tests.
 
 mod answer;
+pub mod cluster;
 mod gap;
 mod hello;
 mod json;
@@ -25,6 +26,7 @@ mod topic;
 mod twice;
 
 pub use answer::{Answer, answer_line};
+pub use cluster::{Cluster, ClusterState, ClusterWhy};
 pub use gap::{Gap, UpstreamGap, Why};
 pub use hello::{Hello, SERVER, VERSION};
 #[cfg(feature = "fuzzing")]

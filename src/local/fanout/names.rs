@@ -61,6 +61,7 @@ impl Fanout {
         let place = match claim {
             Claim::New => None,
             Claim::Back(place) => Some(place),
+            Claim::Renewed => None,
             Claim::Held(holder) => {
                 let message = format!(
                     "client {holder} has the name {name:?}: attach with `takeover`, or under another name"
