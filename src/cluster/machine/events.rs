@@ -8,6 +8,18 @@ use super::batch::{Message, Stored};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AppendId(pub(super) u64);
 
+impl AppendId {
+    /// As a number, for the address of its answer.
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// From that number.
+    pub(crate) const fn of(number: u64) -> AppendId {
+        AppendId(number)
+    }
+}
+
 /// One question to the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AskId(pub(super) u64);
@@ -15,6 +27,20 @@ pub(crate) struct AskId(pub(super) u64);
 /// One stretch of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReadId(pub(super) u64);
+
+#[cfg(test)]
+impl AskId {
+    pub(crate) const fn of(number: u64) -> AskId {
+        AskId(number)
+    }
+}
+
+#[cfg(test)]
+impl ReadId {
+    pub(crate) const fn of(number: u64) -> ReadId {
+        ReadId(number)
+    }
+}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,201 @@
+//! Why the log can't be had, or not as it should be: a sentence each, with what to do.
+
+use std::fmt;
+
+use super::api::{ApiError, NOT_ENABLED};
+
+/// Something that a person must hear of. It is tried again all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cluster) struct Trouble {
+    /// The log can't be had because of it; otherwise it is only worth knowing.
+    pub(in crate::cluster) is_fatal: bool,
+    text: String,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Trouble {
+    /// One that keeps the log away.
+    pub(super) fn fatal(text: impl Into<String>) -> Trouble {
+        Trouble { is_fatal: true, text: clean(&text.into()) }
+    }
+
+    /// One that is worth knowing.
+    pub(super) fn warning(text: impl Into<String>) -> Trouble {
+        Trouble { is_fatal: false, text: clean(&text.into()) }
+    }
+
+    pub(super) fn too_old(version: &str) -> Trouble {
+        Trouble::fatal(format!(
+            "the NATS server is version {version}, and a cluster needs 2.9 or newer: update nats-server"
+        ))
+    }
+
+    pub(super) fn max_payload(there: usize, needed: usize) -> Trouble {
+        Trouble::fatal(format!(
+            "the NATS server takes messages of {there} bytes at most, and a cluster needs {needed}: \
+             set max_payload: 1MB in its configuration"
+        ))
+    }
+
+    pub(super) fn no_jetstream() -> Trouble {
+        Trouble::fatal(
+            "JetStream is off in the NATS server, or for this account: write jetstream { store_dir: … } into its \
+             configuration, and jetstream: enabled into the account's",
+        )
+    }
+
+    pub(super) fn unanswered(stream: &str) -> Trouble {
+        Trouble::fatal(format!(
+            "JetStream doesn't answer for the stream {stream}: too few of its servers are there, or it has no leader \
+             just now (nats stream info {stream} tells)"
+        ))
+    }
+
+    pub(super) fn not_there(stream: &str) -> Trouble {
+        Trouble::fatal(format!(
+            "the stream {stream} isn't there, and a node with candidate = false doesn't make it: \
+             start a candidate, or run wsfan cluster init"
+        ))
+    }
+
+    pub(super) fn is_another(stream: &str, differences: &[String]) -> Trouble {
+        Trouble::fatal(format!(
+            "the stream {stream} can't be the log: {}; remove it (nats stream rm {stream}) and run wsfan cluster init, \
+             or give the cluster another name",
+            differences.join("; ")
+        ))
+    }
+
+    pub(super) fn differs(stream: &str, differences: &[String]) -> Trouble {
+        Trouble::warning(format!(
+            "the stream {stream} isn't what the configuration says: {}; change either (nats stream edit {stream})",
+            differences.join("; ")
+        ))
+    }
+
+    /// JetStream made no stream.
+    pub(super) fn not_made(stream: &str, error: &ApiError) -> Trouble {
+        let hint = match error.err_code {
+            _ if NOT_ENABLED.contains(&error.err_code) => return Trouble::no_jetstream(),
+            10_074 => "; one server alone has cluster.replicas = 1",
+            10_005 | 10_023 | 10_047 | 10_028 | 10_025 => {
+                "; make room for history.max_bytes, and have as many servers as cluster.replicas"
+            }
+            _ => "",
+        };
+        Trouble::fatal(format!("JetStream doesn't make the stream {stream}: {}{hint}", words(error)))
+    }
+
+    /// JetStream says no to a question about the stream.
+    pub(super) fn refused(stream: &str, error: &ApiError) -> Trouble {
+        if NOT_ENABLED.contains(&error.err_code) {
+            return Trouble::no_jetstream();
+        }
+        Trouble::fatal(format!("JetStream says of the stream {stream}: {}", words(error)))
+    }
+
+    /// JetStream takes no appends.
+    pub(super) fn no_appends(stream: &str, error: &ApiError) -> Trouble {
+        Trouble::warning(format!("the stream {stream} takes no message: {}", words(error)))
+    }
+
+    /// The server keeps this node from something.
+    pub(super) fn denied(denied: &Denied) -> Trouble {
+        let what = if denied.publish { "publish to" } else { "subscribe to" };
+        Trouble::fatal(format!(
+            "NATS denies this node the right to {what} {}: wsfan cluster init prints the permissions of each kind of node",
+            denied.subject
+        ))
+    }
+
+    /// Any other error of the server's.
+    pub(super) fn server(error: &str) -> Trouble {
+        Trouble::warning(format!("the NATS server says: {error}"))
+    }
+
+    /// Messages of this subscription were dropped here, since too many waited.
+    pub(super) fn behind() -> Trouble {
+        Trouble::warning(
+            "more came from NATS than this node could take at once, and some of it is lost".to_owned(),
+        )
+    }
+}
+
+/// What the server says a node may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Denied {
+    pub(super) publish: bool,
+    pub(super) subject: String,
+}
+
+impl Denied {
+    /// `Permissions Violation for Publish to "SUBJECT"`; what may follow the subject differs from server to server.
+    pub(super) fn read(error: &str) -> Option<Denied> {
+        let start = "permissions violation for ";
+        if !error.get(..start.len())?.eq_ignore_ascii_case(start) {
+            return None;
+        }
+        let rest = error.get(start.len()..)?;
+        let (what, rest) = rest.split_once(" to \"")?;
+        let (subject, _) = rest.split_once('"')?;
+        Some(Denied { publish: what.eq_ignore_ascii_case("publish"), subject: subject.to_owned() })
+    }
+}
+
+fn words(error: &ApiError) -> String {
+    match (error.description.as_str(), error.err_code) {
+        ("", 0) => "an error without words".to_owned(),
+        ("", code) => format!("error {code}"),
+        (text, 0) => text.to_owned(),
+        (text, code) => format!("{text} ({code})"),
+    }
+}
+
+/// One line, of bounded length.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_denied_is_told_by_its_subject() {
+        let denied = |error| Denied::read(error).map(|denied| (denied.publish, denied.subject));
+        assert_eq!(
+            denied(r#"Permissions Violation for Publish to "wsfan.x.log""#),
+            Some((true, "wsfan.x.log".into()))
+        );
+        assert_eq!(
+            denied(r#"Permissions Violation for Subscription to "_INBOX.>" using queue "q""#),
+            Some((false, "_INBOX.>".into()))
+        );
+        assert_eq!(denied("Stale Connection"), None);
+        assert_eq!(denied("Authorization Violation"), None);
+        assert_eq!(denied(""), None);
+    }
+
+    #[test]
+    fn a_sentence_says_what_to_do() {
+        let error =
+            |err_code, description: &str| ApiError { code: 500, err_code, description: description.into() };
+        assert_eq!(
+            Trouble::not_made("WSFAN_x", &error(10_074, "replicas > 1 not supported in non-clustered mode"))
+                .to_string(),
+            "JetStream doesn't make the stream WSFAN_x: replicas > 1 not supported in non-clustered mode (10074); \
+             one server alone has cluster.replicas = 1"
+        );
+        assert_eq!(Trouble::refused("WSFAN_x", &error(10_039, "")), Trouble::no_jetstream());
+        assert_eq!(
+            Trouble::refused("WSFAN_x", &error(1, "a\nb")).to_string(),
+            "JetStream says of the stream WSFAN_x: a b (1)"
+        );
+        assert!(Trouble::too_old("2.8.4").is_fatal && !Trouble::server("x").is_fatal);
+    }
+}
