@@ -1,0 +1,128 @@
+"""NATS servers with JetStream, and as much of a client as the test needs to look at a stream and to forge."""
+
+import asyncio
+import base64
+import json
+import os
+import socket
+
+from processes import Process, free_ports, until
+
+
+class Client:
+    """One connection, for requests."""
+
+    @staticmethod
+    async def over(sock):
+        self = Client()
+        self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=1 << 24)
+        self.inbox = f"_INBOX.{os.urandom(8).hex()}"
+        self.count = 0
+        await self.reader.readline()  # INFO
+        options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "name": "the test"}
+        self.writer.write(f"CONNECT {json.dumps(options)}\r\nSUB {self.inbox}.* 1\r\n".encode())
+        return self
+
+    def close(self):
+        self.writer.close()
+
+    async def request(self, subject, payload=b"", headers=(), timeout=2.0):
+        """The headers' text and the payload of the answer."""
+        self.count += 1
+        reply = f"{self.inbox}.{self.count}"
+        head = ("NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers) + "\r\n").encode()
+        sizes = f"{len(head)} {len(head) + len(payload)}"
+        self.writer.write(f"HPUB {subject} {reply} {sizes}\r\n".encode() + head + payload + b"\r\n")
+        async with asyncio.timeout(timeout):
+            while True:
+                line = (await self.reader.readline()).decode()
+                if not line:
+                    raise ConnectionError("NATS has closed")
+                kind, *words = line.split()
+                if kind == "PING":
+                    self.writer.write(b"PONG\r\n")
+                if kind not in ("MSG", "HMSG"):
+                    continue
+                size = int(words[-1])
+                data = (await self.reader.readexactly(size + 2))[:size]
+                at = int(words[-2]) if kind == "HMSG" else 0
+                if words[0] == reply:
+                    return data[:at].decode(), data[at:]
+
+    async def ask(self, what, **more):
+        """An answer of JetStream's API."""
+        _, payload = await self.request(f"$JS.API.{what}", json.dumps(more).encode() if more else b"")
+        if not payload:
+            raise ConnectionError("no JetStream answers")
+        return json.loads(payload)
+
+    async def stored(self, stream, place):
+        """A message of the stream: its headers, each by its name, and its body."""
+        message = (await self.ask(f"STREAM.MSG.GET.{stream}", seq=place))["message"]
+        lines = base64.b64decode(message.get("hdrs", "")).decode().split("\r\n")[1:]
+        headers = [tuple(part.strip() for part in line.split(":", 1)) for line in lines if ":" in line]
+        return headers, base64.b64decode(message.get("data", ""))
+
+
+def dial(port):
+    return socket.create_connection(("127.0.0.1", port), 5)
+
+
+class Servers:
+    """One NATS server, or several that have their streams in common."""
+
+    def __init__(self, work, binary, count, host="127.0.0.1", enter=(), dial=dial):
+        self.work, self.binary, self.host, self.enter, self.dial = work, binary, host, enter, dial
+        self.ports = free_ports(count)
+        self.routes = free_ports(count)
+        self.running = {}
+        for at in range(count):
+            self.write(at)
+
+    def write(self, at):
+        text = f"server_name: s{at}\nlisten: {self.host}:{self.ports[at]}\n"
+        text += f'jetstream {{ store_dir: "{self.work}/s{at}" }}\n'
+        if len(self.ports) > 1:
+            routes = ", ".join(f"nats://127.0.0.1:{port}" for port in self.routes)
+            text += f"cluster {{ name: c, listen: 127.0.0.1:{self.routes[at]}, routes: [{routes}] }}\n"
+        with open(f"{self.work}/s{at}.conf", "w") as file:
+            file.write(text)
+
+    def urls(self):
+        return [f"nats://{self.host}:{port}" for port in self.ports]
+
+    def start(self, *which):
+        for at in which or range(len(self.ports)):
+            command = [*self.enter, self.binary, "-c", f"{self.work}/s{at}.conf"]
+            self.running[at] = Process(self.work, f"nats-s{at}", command)
+
+    def kill(self, *which):
+        for at in which or list(self.running):
+            self.running.pop(at).kill()
+
+    async def client(self, at=None):
+        """A client of this server, or any that is there."""
+        return await Client.over(self.dial(self.ports[next(iter(self.running)) if at is None else at]))
+
+    async def ask(self, what, at=None, **more):
+        client = await self.client(at)
+        try:
+            return await client.ask(what, **more)
+        finally:
+            client.close()
+
+    async def ready(self, seconds=30, *which):
+        """JetStream can be used, by each of these servers, or any."""
+
+        async def answers():
+            try:
+                return all(["error" not in await self.ask("INFO", at) for at in which or [None]])
+            except (OSError, TimeoutError):
+                return False
+
+        await until(answers, seconds, "JetStream doesn't answer")
+
+    async def leader(self, stream):
+        """Which server leads the stream's Raft group."""
+        info = await self.ask(f"STREAM.INFO.{stream}")
+        return int(info["cluster"]["leader"][1:])

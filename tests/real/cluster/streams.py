@@ -1,0 +1,214 @@
+"""What befalls NATS and its stream."""
+
+import time
+
+import log
+from agree import agree
+from nats import Client
+from nodes import Cluster, answer
+from processes import check, ms, say, until
+
+
+async def forged(bed):
+    """Appends by others in mid-traffic."""
+    cluster = await Cluster(bed, "forged").start(rate=1000)
+    client = await bed.servers.client()
+    subject, stream = f"wsfan.{cluster.name}.log", cluster.stream
+    term = cluster.term
+    last = (await client.ask(f"STREAM.INFO.{stream}"))["state"]["last_seq"]
+    headers, body = await client.stored(stream, last)
+    own = [(name, value) for name, value in headers if name.startswith("Wsfan-")]
+    forgery = body.replace(b'"n":', b'"forged":true,"n":') or b'{"type":"message","seq":1,"json":{"forged":true}}\n'
+    _, answered = await client.request(
+        subject, forgery, [*own, ("Nats-Expected-Last-Sequence", str(last - 1))]
+    )
+    check("a forged append with a stale sequence is refused by the stream", b"10071" in answered, answered.decode()[:100])
+    # and what the stream takes, since nothing says where it belongs: only rights could keep it out
+    stale = [(name, str(int(value) - 1) if name == "Wsfan-Term" else value) for name, value in own]
+    ahead = [(name, str(int(value) + 5) if name == "Wsfan-Term" else value) for name, value in own]
+    for what, head in (("a copy", own), ("a stale term", stale), ("a higher term", ahead), ("no header", [])):
+        _, answered = await client.request(subject, forgery, head)
+        check(f"one without a sequence ({what}) is stored", b'"seq":' in answered and b"error" not in answered)
+        await cluster.flows()
+    client.close()
+    await cluster.settled()
+    (walk,) = await agree(cluster)
+    files = [reader.file(at) for node in cluster.nodes.values() for reader in (node.reader, node.raw)
+             for at in range(len(reader.sessions))]
+    check("it reaches no client", not any(b"forged" in open(file, "rb").read() for file in files), f"{len(files)} clients")
+    check("and costs no term", len(walk.terms()) == 1 and cluster.term == term)
+    status = await cluster.leader().status()
+    strays = status["cluster"].get("counts", status["cluster"]).get("strays")
+    check("it is counted", strays and strays >= 4, f"{strays} strays")
+    await cluster.stop()
+
+
+async def restarted(bed):
+    """The one NATS server is restarted."""
+    cluster = await Cluster(bed, "restarted").start(rate=5000)
+    term = cluster.term
+    connections = len((await cluster.upstream.stats())["connections"])
+    for how in ("stopped", "killed"):
+        at = time.monotonic()
+        if how == "killed":
+            bed.servers.kill(0)
+        else:
+            await bed.servers.running.pop(0).end(10)
+        down = time.monotonic()
+        await until(lambda: time.monotonic() >= down + 0.3, 1, "?")  # what is tried takes that long
+        bed.servers.start(0)
+        await bed.servers.ready()
+        back = time.monotonic()
+        await cluster.flows()
+        say(f"    {how}: away for {ms(back - at)}, messages again after {ms(time.monotonic() - at)}")
+        check(f"NATS is {how} and started: no new term", cluster.term == term, f"term {cluster.term}")
+    await cluster.settled()
+    (walk,) = await agree(cluster)
+    check("nothing is lost", not walk.holes and not walk.failovers, f"{walk.messages} messages")
+    stats = await cluster.upstream.stats()
+    check("and the connection upstream is the same", len(stats["connections"]) == connections)
+    await cluster.stop()
+
+
+async def quorum(bed):
+    """Servers of three go: one that doesn't lead the stream, then two."""
+    cluster = await Cluster(bed, "quorum").start(rate=1000)
+    term = cluster.term
+    servers, stream = bed.servers, cluster.stream
+    led = await servers.leader(stream)
+    other = next(at for at in range(3) if at != led)
+    servers.kill(other)
+    await cluster.flows()
+    check("a server that doesn't lead the stream is killed: no new term", cluster.term == term)
+    servers.start(other)
+    await caught_up(servers, stream, other)
+
+    led = await servers.leader(stream)
+    gone = [at for at in range(3) if at != led]
+    marks = time.monotonic()
+    servers.kill(*gone)
+
+    async def idle():
+        return (await cluster.upstream.stats())["open"] == 0
+
+    await until(idle, 10, "the connection upstream stays open without a quorum")
+    say(f"    the quorum is lost: the connection is closed after {ms(time.monotonic() - marks)}")
+
+    def told():
+        return all(
+            any(m["type"] == "link" and "seq" not in m and m["state"] == "waiting" for _, m in node.reader.marks(marks))
+            for node in cluster.nodes.values()
+        )
+
+    await until(told, 15, "clients aren't told that there is no quorum")
+    check("quorum lost: all clients are told, by a link line without seq", True, ms(time.monotonic() - marks))
+    status = await cluster.nodes["n1"].status()
+    check("and status says so", status["cluster"]["state"] == "detached", status["cluster"].get("why"))
+    at = time.monotonic()
+    servers.start(*gone)
+    await cluster.next_term(term, 40)
+    await cluster.flows(40)
+    check("it is back, and so are messages, in the same log", True, f"after {ms(time.monotonic() - at)}")
+    stats = await cluster.upstream.stats()
+    check("never two connections upstream", stats["most"] == 1)
+    await caught_up(servers, stream, *gone)
+    await cluster.settled()
+    walks = await agree(cluster)
+    check("the epoch is the same", len(walks) == 1)
+    await cluster.stop()
+
+
+async def caught_up(servers, stream, *started):
+    """All servers have what the stream has, those that were started, too."""
+    await servers.ready(30, *started)
+
+    async def is_whole():
+        try:
+            info = (await servers.ask(f"STREAM.INFO.{stream}"))["cluster"]
+        except (OSError, TimeoutError, KeyError):
+            return False
+        replicas = info.get("replicas", [])
+        return "leader" in info and len(replicas) == 2 and all(each["current"] for each in replicas)
+
+    await until(is_whole, 40, "the stream's servers don't catch up")
+
+
+async def deleted(bed):
+    """The stream is deleted."""
+    cluster = await Cluster(bed, "deleted").start(rate=1000)
+    before = {node.name: node.reader.sessions[-1] for node in cluster.nodes.values()}
+    epoch = before["n1"].epoch()
+    at = time.monotonic()
+    await bed.servers.ask(f"STREAM.DELETE.{cluster.stream}")
+
+    def told():
+        return all(any(m["type"] == "bye" and m["why"] == "epoch" for _, m in each.marks) for each in before.values())
+
+    await until(told, 15, "clients aren't told that the epoch is over")
+    check("the stream is deleted: bye epoch to all clients", True, ms(time.monotonic() - at))
+    await until(cluster.leader, 20, "nobody leads")
+    await cluster.flows()
+    check("and they resume under a new epoch", True, ms(time.monotonic() - at))
+    epochs = {node.reader.sessions[-1].epoch() for node in cluster.nodes.values()}
+    check("which is the same on all machines", len(epochs) == 1 and epoch not in epochs, f"{epoch}, then {epochs}")
+    gaps = [mark for mark in log.losses(cluster.nodes.values()) if mark["why"] == "epoch"]
+    check("who goes on from a place in the former one is told of a gap", len(gaps) >= len(before), len(gaps))
+    stats = await cluster.upstream.stats()
+    check("never two connections upstream", stats["most"] == 1)
+    await cluster.settled()
+    await agree(cluster)
+    await cluster.stop()
+
+
+async def limits(bed):
+    """A follower falls out of what the stream holds."""
+    cluster = Cluster(bed, "limits", extra='[history]\nmax_bytes = "1MiB"\n')
+    await cluster.upstream.ready()
+    await cluster.upstream.remote.do("pad", bytes=1000)
+    await cluster.start(rate=500)
+    follower = cluster.followers()[0]
+    session = await follower.open()
+    await until(lambda: session.number, 5, "no message comes")
+    async def state():
+        return (await bed.servers.ask(f"STREAM.INFO.{cluster.stream}"))["state"]
+
+    def place():
+        return max((m["seq"] for _, m in follower.reader.marks() if "seq" in m), default=0)
+
+    last = (await state())["last_seq"]
+    follower.freeze()
+    await cluster.upstream.say(5000)
+
+    async def passed():
+        return (await state())["first_seq"] > last + 10
+
+    at = time.monotonic()
+    await until(passed, 60, "the stream discards nothing")
+    say(f"    what a frozen follower hadn't read was discarded after {ms(time.monotonic() - at)}")
+    await cluster.upstream.say(500)
+    follower.thaw()
+    await cluster.flows(30)
+
+    def told():
+        return [m for _, m in session.marks if m["type"] == "gap" and "seq" not in m]
+
+    await until(told, 10, "the follower's client isn't told of what was discarded")
+    gap = told()[0]
+    check(
+        "a follower past the stream's limits: a counted gap",
+        gap["why"] == "discarded" and gap["count"] == gap["to"] - gap["from"] + 1,
+        f"{gap['why']}, {gap['count']} entries",
+    )
+    await cluster.settled(30)
+    status = await answer(session, {"op": "status", "id": "status"}, 5)
+    ledger = next(row for row in status["clients"] if row.get("you"))["ledger"]
+    check(
+        "and its client's ledger balances",
+        ledger["entries"] == ledger["delivered"] + ledger["lost"] + ledger["passed"] + ledger["ahead"]
+        and ledger["lost"] == sum(m["count"] for m in told()),
+        ledger,
+    )
+    check("status counts it", status["counters"]["gaps"]["discarded"] >= 1, status["counters"]["gaps"])
+    session.close()
+    await agree(cluster, lost=1)
+    await cluster.stop()
