@@ -71,8 +71,9 @@ def dial(port):
 class Servers:
     """One NATS server, or several that have their streams in common."""
 
-    def __init__(self, work, binary, count, host="127.0.0.1", enter=(), dial=dial):
+    def __init__(self, work, binary, count, host="127.0.0.1", enter=(), dial=dial, jetstream=True, more=""):
         self.work, self.binary, self.host, self.enter, self.dial = work, binary, host, enter, dial
+        self.jetstream, self.more = jetstream, more
         self.ports = free_ports(count)
         self.routes = free_ports(count)
         self.running = {}
@@ -80,8 +81,9 @@ class Servers:
             self.write(at)
 
     def write(self, at):
-        text = f"server_name: s{at}\nlisten: {self.host}:{self.ports[at]}\n"
-        text += f'jetstream {{ store_dir: "{self.work}/s{at}" }}\n'
+        text = f"server_name: s{at}\nlisten: {self.host}:{self.ports[at]}\n{self.more}"
+        if self.jetstream:
+            text += f'jetstream {{ store_dir: "{self.work}/s{at}" }}\n'
         if len(self.ports) > 1:
             routes = ", ".join(f"nats://127.0.0.1:{port}" for port in self.routes)
             text += f"cluster {{ name: c, listen: 127.0.0.1:{self.routes[at]}, routes: [{routes}] }}\n"

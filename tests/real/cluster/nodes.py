@@ -75,6 +75,7 @@ class Node:
             session.close()
 
     def log(self):
+        """What it has said since it was first started."""
         with open(f"{self.cluster.work}/wsfan-{self.name}.log") as file:
             return file.read()
 
@@ -143,7 +144,8 @@ class Cluster:
         await self.flows()
         return self
 
-    async def stop(self):
+    async def stop(self, gone=False):
+        """`gone`: there is no stream."""
         for node in self.nodes.values():
             if node.process:
                 status = await node.process.end(10)
@@ -152,7 +154,8 @@ class Cluster:
             await node.reader.stop()
             await node.raw.stop()
         self.upstream.process.kill()
-        await self.bed.servers.ask(f"STREAM.DELETE.{self.stream}")
+        if not gone:
+            await self.bed.servers.ask(f"STREAM.DELETE.{self.stream}")
 
     # ---------------------------------------------------------------- who leads
 
@@ -176,12 +179,12 @@ class Cluster:
     @property
     def term(self):
         newest = self.newest()
-        return newest["term"] if newest else 0
+        return newest.get("term", 0) if newest else 0
 
     def leader(self):
         """The node that leads with its link up."""
         newest = self.newest()
-        return self.nodes[newest["node"]] if newest and newest["state"] == "up" else None
+        return self.nodes.get(newest.get("node")) if newest and newest["state"] == "up" else None
 
     def followers(self):
         leader = self.leader()

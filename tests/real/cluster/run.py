@@ -15,6 +15,7 @@ import failures
 import processes
 import programs
 import streams
+import trouble
 from nats import Servers
 from processes import Failed, Process, say
 
@@ -37,6 +38,7 @@ SCENES = {
     "two": (apart.two, [(NEW, 3)]),
     "witness": (apart.witness, [(OLD, 1)]),
     "late": (apart.late, [(OLD, 1)]),
+    "trouble": (trouble.trouble, [(NEW, 1)]),
 }
 
 
@@ -54,7 +56,7 @@ class Bed:
         os.mkdir(path)
         return path
 
-    def beside(self, servers, enter):
+    def beside(self, servers, enter=()):
         """One with other servers, where these are."""
         bed = Bed(self.wsfan, self.work, self.nats, servers)
         bed.host, bed.enter = servers.host, enter
