@@ -52,6 +52,21 @@ impl Hub {
         false
     }
 
+    /// Leaves a command for the link, if there is room for it at once. One that no link is there for hears so.
+    ///
+    /// # Errors
+    /// The command, for which there is no room yet.
+    pub fn offer(&self, command: Command) -> Result<(), Command> {
+        match self.try_command(command) {
+            Tried::Taken => Ok(()),
+            Tried::Full(_, command) => Err(command),
+            Tried::Gone(command) => {
+                self.refuse(command);
+                Ok(())
+            }
+        }
+    }
+
     /// Leaves a command, if there is room at once; else gives back where to wait for room, and the command.
     fn try_command(&self, command: Command) -> Tried {
         match &*self.0.common.commands.borrow() {
@@ -67,6 +82,7 @@ impl Hub {
     /// Tells of what the link never took.
     pub(super) fn refuse(&self, command: Command) {
         match command {
+            Command::Send(send) if self.keeps() && send.can_wait() => self.keep(send),
             Command::Send(send) => {
                 let state = self.link().state;
                 send.ticket.settle(Fate::LinkDown(state)); // it was never begun

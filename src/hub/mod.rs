@@ -24,11 +24,13 @@ mod expand;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hole;
+mod kept;
 mod lane;
 mod link;
 mod log;
 mod names;
 mod origin;
+mod outbox;
 mod public;
 mod publisher;
 mod quotas;
@@ -56,6 +58,7 @@ pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch, ToldLost};
 pub use log::{LastValue, Log, NotTaken, Picked, Retain, RetainAs, Retained, Retention, TopicOf};
 pub use names::{Claim, KeptPlace, Names};
 pub use origin::Origin;
+pub use outbox::{Outbox, Stored};
 pub use publisher::{Commands, Publisher};
 pub use quotas::{Quota, Quotas};
 pub use reader::Reader;
@@ -125,6 +128,9 @@ struct Common {
     /// What leads to the link; `None` while there is none.
     commands: RefCell<Option<mpsc::Sender<Command>>>,
     lane: Lane,
+    /// What a link leaves unsent is kept for the next.
+    keeps: Cell<bool>,
+    kept: RefCell<Vec<Send>>,
     /// How many requests wait for their answers.
     quotas: Quotas,
     /// Sends may be requests.

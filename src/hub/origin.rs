@@ -12,6 +12,8 @@ pub struct Origin {
     pub uid: u32,
     /// Its number.
     pub client: u64,
+    /// It is another machine's.
+    is_remote: bool,
     gone: Cell<Option<Instant>>,
 }
 
@@ -22,7 +24,17 @@ impl Origin {
 
     /// A client.
     pub fn new(uid: u32, client: u64) -> Origin {
-        Origin { uid, client, gone: Cell::new(None) }
+        Origin { uid, client, ..Origin::default() }
+    }
+
+    /// A client of another machine. What it sends waits in an outbox there, and in none here.
+    pub fn remote(uid: u32, client: u64) -> Origin {
+        Origin { uid, client, is_remote: true, ..Origin::default() }
+    }
+
+    /// Whether it is another machine's.
+    pub fn is_remote(&self) -> bool {
+        self.is_remote
     }
 
     /// Notes that it has gone; the first time counts. Says whether this was it.

@@ -110,6 +110,12 @@ impl Caller {
         reached
     }
 
+    /// Tells what another has heard who counts what is said: nothing is kept from the client here, as after the last
+    /// answer. False when it can't reach the client.
+    pub fn pass_on(&self, told: Told<'_>) -> bool {
+        (self.0.tell)(told)
+    }
+
     /// Says that there won't be an answer, or no other; the first to say so is heard.
     pub fn fail(&self, why: NoAnswer) {
         if !self.0.is_over.replace(true) {

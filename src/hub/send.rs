@@ -1,6 +1,6 @@
 //! A send: a payload on its way upstream, and the duty to tell what became of it.
 
-use std::{fmt, rc::Rc};
+use std::{fmt, rc::Rc, time::Instant};
 
 use super::{Asks, Lane, LinkState, MayAnswer, Origin, Permit, Unexpanded};
 
@@ -132,6 +132,11 @@ impl Send {
         Send::new(payload, Ticket::unheard(), 0)
     }
 
+    /// Whether it may wait for another connection: it awaits no answer over the present one, and comes from here.
+    pub fn can_wait(&self) -> bool {
+        !self.asks.as_ref().is_some_and(|asks| asks.is_request) && !self.ticket.from().is_remote()
+    }
+
     /// Its messages, in their order.
     pub fn messages(&self) -> impl Iterator<Item = &Payload> {
         std::iter::once(&self.payload).chain(&self.rest)
@@ -166,17 +171,19 @@ pub struct Ticket {
     tell: Option<Rc<dyn Fn(Fate)>>,
     /// Room in the lane, held until the fate is told or the send waits in the outbox.
     permit: Permit,
+    /// Since when it is known to wait.
+    queued: Option<Instant>,
 }
 
 impl Ticket {
     /// A ticket that tells through `tell`.
     pub fn new(permit: Permit, tell: impl Fn(Fate) + 'static) -> Ticket {
-        Ticket { from: Rc::clone(permit.from()), tell: Some(Rc::new(tell)), permit }
+        Ticket { from: Rc::clone(permit.from()), tell: Some(Rc::new(tell)), permit, queued: None }
     }
 
     /// A ticket for what nobody waits to hear of.
     fn unheard() -> Ticket {
-        Ticket { from: Rc::default(), tell: None, permit: Permit::free() }
+        Ticket { from: Rc::default(), tell: None, permit: Permit::free(), queued: None }
     }
 
     /// Where the send comes from.
@@ -189,12 +196,18 @@ impl Ticket {
         self.tell.is_some()
     }
 
-    /// Says that the send waits, and frees its room in the lane; its fate follows later.
-    pub fn queued(&mut self) {
+    /// Says that the send waits, and frees its room in the lane; its fate follows later. That is said once, and since
+    /// then it waits, in whichever outbox it is: since when, is returned.
+    pub fn queued(&mut self, now: Instant) -> Instant {
+        if let Some(since) = self.queued {
+            return since;
+        }
+        self.queued = Some(now);
         self.permit = Permit::of(&self.from);
         if let Some(tell) = &self.tell {
             tell(Fate::Queued);
         }
+        now
     }
 
     /// Lets go of what has been told of it in another way.

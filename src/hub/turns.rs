@@ -81,6 +81,20 @@ impl<T> Turns<T> {
         }
     }
 
+    /// Adds a thing before the first of its client's for which `later` holds.
+    pub fn insert(&mut self, from: &Origin, thing: T, later: impl Fn(&T) -> bool) {
+        self.push(from, thing);
+        if let Some(queue) = self.queues.get_mut(&from.client) {
+            let last = queue.len() - 1;
+            let at = queue.iter().take(last).position(later);
+            if let Some(at) = at
+                && let Some(thing) = queue.pop_back()
+            {
+                queue.insert(at, thing);
+            }
+        }
+    }
+
     /// What would be taken next if all of it may.
     pub fn peek(&self) -> Option<&T> {
         let client = self.clients.get(self.users.front()?)?.front()?;
@@ -222,6 +236,15 @@ mod tests {
         assert_eq!(turns.take_fronts(|thing| *thing == "a"), ["a"]);
         assert_eq!(turns.take_all(|_| true), ["d"]);
         assert!(turns.is_empty() && turns.users.is_empty() && turns.clients.is_empty());
+    }
+
+    #[test]
+    fn what_comes_late_has_its_place_before_what_is_later() {
+        let (mut turns, from) = (Turns::default(), Origin::new(1, 1));
+        for number in [5, 7, 3, 6, 4, 9] {
+            turns.insert(&from, number, |other| *other > number);
+        }
+        assert_eq!(std::iter::from_fn(|| turns.pop(|_| true)).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 9]);
     }
 
     proptest! {

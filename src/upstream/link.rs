@@ -115,6 +115,7 @@ impl<D: Dial + 'static> Link<D> {
         }
         self.machine.set_clock(now_us() / 1_000);
         self.machine.handle(now(), Input::Start);
+        self.hub.take_kept().into_iter().for_each(|send| self.command(Some(Command::Send(send))));
         loop {
             self.act();
             if let Some(ended) = self.ended {
@@ -323,7 +324,7 @@ impl<D: Dial + 'static> Link<D> {
                 _ => {}
             }
         }
-        let unsent = self.backlog.give_up(state);
+        let unsent = leave_unsent(&self.hub, &mut self.backlog, state);
         if unsent > 0 {
             tracing::warn!(unsent, "messages that waited for the link are not sent");
         }
@@ -335,9 +336,18 @@ impl<D> Drop for Link<D> {
     /// rest isn't sent. The hub's ends say the rest.
     fn drop(&mut self) {
         self.seats = Default::default();
-        self.backlog.give_up(LinkState::Closed);
+        leave_unsent(&self.hub, &mut self.backlog, LinkState::Closed);
         self.legacy.leave(self.machine.leave());
     }
+}
+
+/// Tells what waits that it isn't sent, where nobody keeps it; how much that was.
+fn leave_unsent(hub: &Publisher, backlog: &mut Backlog, state: LinkState) -> usize {
+    if !hub.keeps() {
+        return backlog.give_up(state);
+    }
+    backlog.leave(state).into_iter().for_each(|send| hub.keep(send));
+    0
 }
 
 /// What all connections have to do with.

@@ -2,14 +2,14 @@
 
 use std::{
     cell::Cell,
-    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
+    collections::{BTreeSet, VecDeque},
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use crate::{
     config,
-    hub::{Fate, LinkState, NoAnswer, Send, Turns},
+    hub::{Fate, LinkState, NoAnswer, Outbox, Send, Stored, Turns},
     upstream::machine::{Kinds, Leeway, Room},
 };
 
@@ -17,7 +17,6 @@ use crate::{
 /// clients; the sends of one client keep their order.
 #[derive(Debug)]
 pub(in crate::upstream) struct Backlog {
-    limits: config::Outbox,
     /// Those that aren't in the outbox are bounded by the lane: each holds its room there until its fate is
     /// told.
     waiting: Turns<Waiting>,
@@ -25,10 +24,8 @@ pub(in crate::upstream) struct Backlog {
     answers: VecDeque<Waiting>,
     /// When requests that wait here have waited for too long, with their numbers.
     ends: BTreeSet<(Instant, u64)>,
-    /// What the outbox has: in all, of each user, and of each client.
-    outbox: Stored,
-    users: BTreeMap<u32, Stored>,
-    clients: BTreeMap<(u32, u64), Stored>,
+    /// What of the outbox is taken.
+    outbox: Outbox,
     /// How many messages wait, those in the outbox and the others.
     messages: usize,
     /// The unit that waits for the limits to let out all of it at once.
@@ -65,24 +62,13 @@ struct Saving {
     saved: usize,
 }
 
-/// What somebody has in the outbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Stored {
-    sends: usize,
-    messages: usize,
-    bytes: usize,
-}
-
 impl Backlog {
     pub(in crate::upstream) fn new(limits: config::Outbox) -> Backlog {
         Backlog {
-            limits,
             waiting: Turns::default(),
             answers: VecDeque::new(),
             ends: BTreeSet::new(),
-            outbox: Stored::default(),
-            users: BTreeMap::new(),
-            clients: BTreeMap::new(),
+            outbox: Outbox::new(limits),
             messages: 0,
             saving: None,
             asking: None,
@@ -94,7 +80,7 @@ impl Backlog {
 
     /// Applies new limits. What waits already stays, for the new `ttl`.
     pub(in crate::upstream) fn set_limits(&mut self, limits: config::Outbox) {
-        self.limits = limits;
+        self.outbox.set_limits(limits);
     }
 
     /// Takes a send for the connection that is up.
@@ -190,7 +176,7 @@ impl Backlog {
             self.messages -= answer.send.count();
             answer.send.ticket.settle(Fate::LinkDown(state));
         }
-        if self.waiting.len() == self.outbox.sends {
+        if self.waiting.len() == self.outbox.sends() {
             return;
         }
         let mut rest = self.waiting.take_all(|waiting| waiting.since.is_none());
@@ -207,7 +193,7 @@ impl Backlog {
     /// When [`Backlog::expire`] has something to do.
     pub(in crate::upstream) fn next_expiry(&self) -> Option<Instant> {
         let request = self.ends.first().map(|(at, _)| *at);
-        let front = self.waiting.fronts().filter_map(|waiting| waiting.end(self.limits.ttl)).min();
+        let front = self.waiting.fronts().filter_map(|waiting| waiting.end(self.outbox.limits().ttl)).min();
         [request, front].into_iter().flatten().min()
     }
 
@@ -218,13 +204,13 @@ impl Backlog {
 
     /// How many sends wait for the link.
     pub(in crate::upstream) fn waiting(&self) -> usize {
-        self.outbox.sends
+        self.outbox.sends()
     }
 
     /// Tells those that waited for too long, and returns how many they were.
     pub(in crate::upstream) fn expire(&mut self, now: Instant) -> usize {
         self.end_requests(now);
-        let ttl = self.limits.ttl;
+        let ttl = self.outbox.limits().ttl;
         let expired = self.waiting.take_fronts(|waiting| waiting.end(ttl).is_some_and(|end| end <= now));
         let count = expired.len();
         for waiting in expired {
@@ -236,6 +222,27 @@ impl Backlog {
 
     /// There won't be another connection. Returns how many sends are left unsent.
     pub(in crate::upstream) fn give_up(&mut self, state: LinkState) -> usize {
+        let left = self.take_rest();
+        let count = left.len();
+        left.into_iter().for_each(|waiting| waiting.send.ticket.settle(Fate::LinkDown(state)));
+        count
+    }
+
+    /// There won't be another connection here, but elsewhere, for which the rest is given back, each client's in its
+    /// order. What can't go over another connection, and what came from another machine, hears that the link is down.
+    pub(in crate::upstream) fn leave(&mut self, state: LinkState) -> Vec<Send> {
+        let mut kept = Vec::new();
+        for waiting in self.take_rest() {
+            if waiting.is_bound || waiting.send.ticket.from().is_remote() {
+                waiting.send.ticket.settle(Fate::LinkDown(state));
+            } else {
+                kept.push(waiting.send);
+            }
+        }
+        kept
+    }
+
+    fn take_rest(&mut self) -> Vec<Waiting> {
         self.closing = None;
         let mut left = self.waiting.take_all(|_| true);
         left.iter().for_each(|waiting| self.remove(waiting));
@@ -243,9 +250,7 @@ impl Backlog {
             self.messages -= answer.send.count();
             left.push(answer);
         }
-        let count = left.len();
-        left.into_iter().for_each(|waiting| waiting.send.ticket.settle(Fate::LinkDown(state)));
-        count
+        left
     }
 
     /// Tells those requests whose time is over that they aren't sent.
@@ -288,51 +293,23 @@ impl Backlog {
     /// Puts a send into the outbox. Where that is full, the newest of who has the most there makes room, if it
     /// has more than the send's own user, or client, would then have.
     fn put_by(&mut self, now: Instant, mut waiting: Waiting, state: LinkState) {
-        if self.limits.max_messages == 0 || waiting.is_bound {
+        let is_kept = self.outbox.is_on() && !waiting.is_bound && !waiting.send.ticket.from().is_remote();
+        if !is_kept {
             return waiting.send.ticket.settle(Fate::LinkDown(state));
         }
         let share = waiting.share();
-        let can = share.bytes <= self.limits.max_bytes && share.messages <= self.limits.max_messages;
-        while can && !self.has_room(share) {
-            let Some(victim) = self.who_yields(&waiting).and_then(|client| self.waiting.take_newest(client))
-            else {
-                break;
-            };
+        let can = self.outbox.can_hold(share);
+        while can && !self.outbox.has_room(share) {
+            let yields = self.outbox.who_yields(waiting.send.ticket.from(), share);
+            let Some(victim) = yields.and_then(|client| self.waiting.take_newest(client)) else { break };
             self.remove(&victim);
             victim.send.ticket.settle(Fate::OutboxFull);
         }
-        if !can || !self.has_room(share) {
+        if !can || !self.outbox.has_room(share) {
             return waiting.send.ticket.settle(Fate::OutboxFull);
         }
-        waiting.since = Some(now);
-        waiting.send.ticket.queued();
+        waiting.since = Some(waiting.send.ticket.queued(now));
         self.add(waiting);
-    }
-
-    fn has_room(&self, share: Stored) -> bool {
-        let Stored { messages, bytes, .. } = self.outbox.plus(share);
-        messages <= self.limits.max_messages && bytes <= self.limits.max_bytes
-    }
-
-    /// The client whose newest send makes room for this one: of the user with the most in the outbox, the
-    /// client with the most. `None` where that is no more than this send's own would be.
-    fn who_yields(&self, waiting: &Waiting) -> Option<u64> {
-        let from = waiting.send.ticket.from();
-        let own = waiting.share();
-        let with_own = |share: Option<&Stored>| self.load(share.copied().unwrap_or_default().plus(own));
-        let (user, most) = self.users.iter().max_by_key(|(_, share)| self.load(**share))?;
-        let has_more = *user != from.uid && self.load(*most) > with_own(self.users.get(&from.uid));
-        let user = if has_more { *user } else { from.uid };
-        let of_user = self.clients.range((user, 0)..=(user, u64::MAX));
-        let (client, most) = of_user.max_by_key(|(_, share)| self.load(**share))?;
-        let has_more = has_more || self.load(*most) > with_own(self.clients.get(&(from.uid, from.client)));
-        has_more.then_some(client.1)
-    }
-
-    /// How much of the outbox a share is, whichever limit it is nearer to.
-    fn load(&self, share: Stored) -> u128 {
-        let (messages, bytes) = (share.messages as u128, share.bytes as u128);
-        (messages * self.limits.max_bytes as u128).max(bytes * self.limits.max_messages as u128)
     }
 
     fn add(&mut self, waiting: Waiting) {
@@ -342,12 +319,7 @@ impl Backlog {
             self.ends.insert((until, waiting.number));
         }
         if waiting.since.is_some() {
-            let share = waiting.share();
-            self.outbox = self.outbox.plus(share);
-            let user = self.users.entry(from.uid).or_default();
-            *user = user.plus(share);
-            let client = self.clients.entry((from.uid, from.client)).or_default();
-            *client = client.plus(share);
+            self.outbox.add(&from, waiting.share());
         }
         self.waiting.push(&from, waiting);
     }
@@ -358,22 +330,8 @@ impl Backlog {
         self.forget_end(waiting);
         self.saving = self.saving.filter(|saving| saving.number != waiting.number);
         self.asking = self.asking.filter(|number| *number != waiting.number);
-        if waiting.since.is_none() {
-            return;
-        }
-        let (from, share) = (waiting.send.ticket.from(), waiting.share());
-        self.outbox = self.outbox.minus(share);
-        if let Entry::Occupied(mut user) = self.users.entry(from.uid) {
-            *user.get_mut() = user.get().minus(share);
-            if *user.get() == Stored::default() {
-                user.remove();
-            }
-        }
-        if let Entry::Occupied(mut client) = self.clients.entry((from.uid, from.client)) {
-            *client.get_mut() = client.get().minus(share);
-            if *client.get() == Stored::default() {
-                client.remove();
-            }
+        if waiting.since.is_some() {
+            self.outbox.remove(waiting.send.ticket.from(), waiting.share());
         }
     }
 }
@@ -394,21 +352,9 @@ fn may_ask(waiting: &Waiting, room: Room, asking: &Cell<Option<u64>>) -> bool {
     }
 }
 
-impl Stored {
-    fn plus(self, other: Stored) -> Stored {
-        let (sends, messages) = (self.sends + other.sends, self.messages + other.messages);
-        Stored { sends, messages, bytes: self.bytes + other.bytes }
-    }
-
-    fn minus(self, other: Stored) -> Stored {
-        let (sends, messages) = (self.sends - other.sends, self.messages - other.messages);
-        Stored { sends, messages, bytes: self.bytes - other.bytes }
-    }
-}
-
 impl Waiting {
     fn share(&self) -> Stored {
-        Stored { sends: 1, messages: self.send.count(), bytes: self.send.cost() }
+        Stored::of(&self.send)
     }
 
     /// When it has waited for too long. In the outbox that is a matter of `ttl` alone: its client was told that

@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use proptest::prelude::*;
 
@@ -179,7 +179,7 @@ fn the_outbox_counts_each_message_of_a_unit() {
         fates.borrow().iter().filter(|told| told.1 == Fate::OutboxFull).map(|told| told.0.clone()).collect();
     assert_eq!(full, ["too many", "unit"], "who has the most makes room");
     assert_eq!(backlog.expire(now + Duration::from_secs(5)), 2);
-    assert_eq!((backlog.ahead(), backlog.outbox), (0, Stored::default()));
+    assert!(backlog.ahead() == 0 && backlog.outbox.is_empty());
 }
 
 proptest! {
@@ -292,7 +292,7 @@ fn the_outbox_is_bounded_in_number_bytes_and_time() {
     assert_eq!(backlog.expire(now + 5 * second - Duration::from_millis(1)), 0);
     assert_eq!(backlog.expire(now + 5 * second), 1);
     assert_eq!((backlog.waiting(), backlog.expire(now + 7 * second)), (2, 2));
-    assert_eq!((backlog.waiting(), backlog.outbox), (0, Stored::default()));
+    assert!(backlog.waiting() == 0 && backlog.outbox.is_empty());
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn who_fills_the_outbox_makes_room_for_the_others_up_to_an_equal_share() {
     assert_eq!(backlog.waiting(), 10, "one alone has all of it");
     (0..10).for_each(|n| hold(&mut backlog, &other, format!("other {n}")));
     (0..10).for_each(|n| hold(&mut backlog, &same_user, format!("same {n}")));
-    let of = |from: &Origin| backlog.clients[&(from.uid, from.client)].messages;
+    let of = |from: &Origin| backlog.outbox.messages_of(from);
     assert_eq!([of(&flooder), of(&same_user), of(&other)], [3, 2, 5]);
     assert_eq!(backlog.waiting(), 10);
     // the newest went, and each was told
@@ -314,5 +314,28 @@ fn who_fills_the_outbox_makes_room_for_the_others_up_to_an_equal_share() {
     assert!(["flood 0", "flood 1", "flood 2", "other 4"].iter().all(|text| sent.iter().any(|s| s == text)));
     let full = fates.borrow().iter().filter(|told| told.1 == Fate::OutboxFull).count();
     assert_eq!(full, 30);
-    assert!(backlog.clients.is_empty() && backlog.users.is_empty());
+    assert!(backlog.outbox.is_empty());
+}
+
+#[test]
+fn what_is_left_is_given_back_but_for_what_another_connection_can_not_have() {
+    let (mut backlog, fates, now) = (backlog(9), Fates::default(), Instant::now());
+    let remote = Rc::new(Origin::remote(1, 7));
+    backlog.hold(now, send(&fates, "old"), &Kinds::default(), LinkState::Waiting);
+    backlog.hold(now, send_of(&fates, &remote, "another machine's"), &Kinds::default(), LinkState::Waiting);
+    backlog.push(send(&fates, "a"), &Kinds::default());
+    backlog.push(send_of(&fates, &remote, "its next"), &Kinds::default());
+    let bound = Kinds { requests: 0, answers: vec![Default::default()] };
+    backlog.push(send(&fates, "an answer"), &bound);
+    let left = backlog.leave(LinkState::Closed);
+    let texts: Vec<_> = left.iter().map(|send| send.payload.as_bytes().to_vec()).collect();
+    assert_eq!(texts, [b"old".to_vec(), b"a".to_vec()]);
+    assert!(backlog.ahead() == 0 && backlog.outbox.is_empty());
+    let told: Vec<_> = fates.borrow().clone();
+    let down = |name: &str, state| (name.to_owned(), Fate::LinkDown(state));
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.contains(&("old".to_owned(), Fate::Queued)));
+    assert!(told.contains(&down("another machine's", LinkState::Waiting)));
+    assert!(told.contains(&down("its next", LinkState::Closed)));
+    assert!(told.contains(&down("an answer", LinkState::Closed)));
 }
