@@ -21,7 +21,7 @@ here=$PWD project=$(cd ../.. && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 servers=(kills frozen term proxy netns forged restarted quorum deleted limits sends refusals control two witness late)
-servers+=(trouble)
+servers+=(trouble questions)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
 for tool in python3 nats-server; do

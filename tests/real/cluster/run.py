@@ -14,6 +14,7 @@ import apart
 import failures
 import processes
 import programs
+import questions
 import streams
 import trouble
 from nats import Servers
@@ -35,6 +36,7 @@ SCENES = {
     "sends": (programs.sends, [(OLD, 3), (NEW, 1)]),
     "refusals": (programs.sends_without_outbox, [(NEW, 1)]),
     "control": (programs.control, [(OLD, 1)]),
+    "questions": (questions.questions, [(NEW, 1)]),
     "two": (apart.two, [(NEW, 3)]),
     "witness": (apart.witness, [(OLD, 1)]),
     "late": (apart.late, [(OLD, 1)]),

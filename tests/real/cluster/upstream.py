@@ -203,13 +203,19 @@ class Connection(asyncio.Protocol):
             self.gone()
 
     def reply(self, text):
-        """A request is answered, and so is what is said of topics."""
+        """A request is answered, unless it asks for silence, and so is what is said of topics."""
         try:
             value = json.loads(text)
         except ValueError:
             return
-        if isinstance(value, dict) and "ask" in value:
-            answer = {"id": value.get("id"), "answer": value["ask"], "c": self.number}
+        if not isinstance(value, dict):
+            return
+        answer = {"id": value.get("id")}
+        if "ask" in value and value["ask"] != "silence":
+            answer["answer"] = value["ask"]
+        for topic in value.get("sub", []):
+            answer["refused" if topic == "bad" else "subscribed"] = topic
+        if len(answer) > 1:
             self.transport.write(frame(TEXT, json.dumps(answer).encode()))
 
 
