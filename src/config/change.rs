@@ -8,6 +8,7 @@ use super::{
     Config,
     language::template::Template,
     sections::{
+        cluster::Cluster,
         grant::Grant,
         heartbeat::{Heartbeat, HeartbeatKind},
         history::History,
@@ -167,6 +168,21 @@ section!(OUTBOX, outbox, Outbox {
     ttl: "outbox.ttl" Nothing,
 });
 
+// A node is what it is for as long as it runs.
+section!(CLUSTER, cluster, Cluster {
+    name: "cluster.name" Restart,
+    urls: "cluster.urls" Restart,
+    node: "cluster.node" Restart,
+    lease: "cluster.lease" Restart,
+    replicas: "cluster.replicas" Restart,
+    storage: "cluster.storage" Restart,
+    candidate: "cluster.candidate" Restart,
+    step_down_after: "cluster.step_down_after" Restart,
+    login: "cluster.credentials, user, password and token" Restart,
+    max_unacked: "cluster.max_unacked" Restart,
+    tls: "cluster.tls" Restart,
+});
+
 section!(SHUTDOWN, shutdown, Shutdown {
     timeout: "shutdown.timeout" Nothing,
 });
@@ -176,8 +192,8 @@ section!(LOG, log, Logging {
     format: "log.format" Restart,
 });
 
-/// A node is what it is for as long as it runs.
-const CLUSTER: Key = Key { name: "[cluster]", takes: Takes::Restart };
+/// It begins, or ends.
+const WHOLE_CLUSTER: Key = Key { name: "[cluster]", takes: Takes::Restart };
 const VARS: Key = Key { name: "[vars]", takes: Takes::Connection };
 const COMMANDS: Key = Key { name: "[command.NAME]", takes: Takes::Connection };
 const SCRIPT: Key = Key { name: "[[script.step]]", takes: Takes::Connection };
@@ -239,7 +255,11 @@ impl Config {
         }
         keys.extend(outbox.changes(&new.outbox));
         keys.extend(self::shutdown(shutdown, &new.shutdown));
-        keys.extend((*cluster != new.cluster).then_some(&CLUSTER));
+        keys.extend(match (cluster, &new.cluster) {
+            (Some(old), Some(new)) => self::cluster(old, new),
+            (None, None) => Vec::new(),
+            _ => vec![&WHOLE_CLUSTER],
+        });
         keys.extend(self::log(log, &new.log));
         keys
     }
@@ -273,7 +293,8 @@ impl Config {
             .chain(NAMES)
             .chain(OUTBOX)
             .chain(SHUTDOWN)
-            .chain([&CLUSTER])
+            .chain([&WHOLE_CLUSTER])
+            .chain(CLUSTER)
             .chain(LOG)
             .chain(terms)
             .chain(ROTATE)

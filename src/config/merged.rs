@@ -11,11 +11,11 @@ use super::{
     language::{environment::Environment, secret::sounds_secret},
     profile::{self, PROFILES, Profile},
     reader::{error::Invalid, url::find_outside},
-    sections::{command::Program, script::Say, upstream::Upstream},
+    sections::{cluster::Cluster, command::Program, script::Say, upstream::Upstream},
 };
 
 /// What stands in the place of a literal secret: it may stand in a URL, in a header and in JSON.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 /// What an `Authorization` may begin with, which is no secret.
 const SCHEMES: [&str; 5] = ["basic", "bearer", "bot", "digest", "token"];
 /// What else a secret in a header or in a URL's query is called.
@@ -204,6 +204,7 @@ fn kind(path: &[&str]) -> Kind {
     };
     match path {
         ["upstream", key] if Upstream::URL_KEYS.contains(key) => Kind::Url,
+        ["cluster", key] if Cluster::SECRET_KEYS.contains(key) => Kind::Secret,
         ["upstream", "headers", name] if may_be_secret(name) => Kind::Secret,
         ["vars", names @ ..] | ["upstream", "headers", names @ ..] => by_name(names),
         [.., "stdin"] => by_name(path),
@@ -212,6 +213,11 @@ fn kind(path: &[&str]) -> Kind {
             None => Kind::Plain,
         },
     }
+}
+
+/// The text of the key at this path, as it may be shown.
+pub(super) fn shown_at(path: &[&str], text: &str) -> String {
+    masked(text, &kind(path))
 }
 
 fn masked(text: &str, kind: &Kind) -> String {

@@ -14,6 +14,7 @@ use std::{
 use toml::de::DeTable;
 
 mod change;
+mod fingerprint;
 mod inventory;
 mod language;
 mod merged;

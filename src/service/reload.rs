@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Listener, Takes};
+use crate::config::{Config, Listener, SlowClient, Takes};
 
 /// What to do about a new configuration.
 #[derive(Debug, PartialEq)]
@@ -42,7 +42,15 @@ pub(super) fn plan(old: &Config, mut new: Config) -> Plan {
         };
         keys.push(key.name.to_owned());
     }
-    new.log.format = old.log.format; // the one key that takes a restart
+    // what takes a restart
+    new.log.format = old.log.format;
+    new.cluster.clone_from(&old.cluster);
+    if old.cluster.is_some() && new.history.slow_client == SlowClient::Block {
+        // it goes with the cluster's end, which is yet to come
+        new.history.slow_client = old.history.slow_client;
+        let is_slow_client = |key: &String| key == "history.slow_client";
+        restart.extend(live.extract_if(.., |key| is_slow_client(key)));
+    }
     let listeners = steps(&old.listeners, &new.listeners);
     Plan { config: new, listeners, live, reconnect, restart }
 }
@@ -112,12 +120,40 @@ mod tests {
 
     #[test]
     fn what_takes_a_restart_is_what_the_plan_holds_back() {
-        let restarts: Vec<_> = Config::every_key()
-            .iter()
-            .filter(|key| key.takes == Takes::Restart)
+        let restarts = Config::every_key().into_iter().filter(|key| key.takes == Takes::Restart);
+        let others: Vec<_> = restarts
             .map(|key| key.name)
+            .filter(|name| !name.trim_start_matches('[').starts_with("cluster"))
             .collect();
-        assert_eq!(restarts, ["log.format"]);
+        assert_eq!(others, ["log.format"]);
+    }
+
+    #[test]
+    #[cfg(feature = "cluster")]
+    fn a_node_is_what_it_is_until_a_restart() {
+        let with = |cluster: &str, slow_client: &str| {
+            let text = format!(
+                "upstream.url = \"ws://a/\"\nhistory.slow_client = \"{slow_client}\"\n\
+                 listener = [{{ path = \"/a\" }}]\n{cluster}"
+            );
+            Config::parse(&text, &Environment::fixed([])).unwrap()
+        };
+        let node = "cluster = { name = \"c\", node = \"a\", urls = \"nats://127.0.0.1\" }";
+        let (one, other) = (with(node, "gap"), with(&node.replace("\"c\"", "\"d\""), "gap"));
+        for (old, new, restart) in [
+            (with("", "gap"), one.clone(), "[cluster]"),
+            (one.clone(), with("", "gap"), "[cluster]"),
+            (one.clone(), other, "cluster.name"),
+        ] {
+            let plan = plan(&old, new);
+            assert_eq!(plan.restart, [restart]);
+            assert_eq!(plan.config, old);
+        }
+        let both = plan(&one, with("", "block"));
+        assert_eq!(both.restart, ["[cluster]", "history.slow_client"], "which goes with the cluster's end");
+        assert_eq!((both.config, both.live), (one.clone(), vec![]));
+        let live = plan(&one, with(node, "disconnect"));
+        assert_eq!((live.restart, live.live), (vec![], vec!["history.slow_client".to_owned()]));
     }
 
     #[test]

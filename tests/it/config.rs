@@ -9,6 +9,7 @@ use wsfan::config::{
 
 use crate::common::config::{parse, refused, with};
 
+mod cluster;
 mod heartbeat;
 mod last_values;
 mod listeners;

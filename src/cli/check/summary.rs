@@ -4,9 +4,9 @@ use std::{fmt::Write as _, path::Path};
 
 use super::super::format::{bytes, clean, count, counted};
 use crate::config::{
-    Config, Excess, Format, Heartbeat, HeartbeatKind, History, IdKind, Limits, Listener, OnExhausted, OnHole,
-    Proxy, Reconnect, Requests, Rotate, Say, Sequence, SlowClient, Span, Subscriptions, TopicPattern, Topics,
-    Upstream, Window, cut, format_duration, safe_url,
+    Cluster, Config, Excess, Format, Heartbeat, HeartbeatKind, History, IdKind, Limits, Listener, NatsLogin,
+    OnExhausted, OnHole, Proxy, Reconnect, Requests, Rotate, Say, Sequence, SlowClient, Span, Storage,
+    Subscriptions, TopicPattern, Topics, Upstream, Window, cut, format_duration, safe_url,
 };
 
 /// What a right config means, in a few lines.
@@ -49,6 +49,9 @@ pub(super) fn summary(file: &Path, config: &Config) -> String {
     }
     if let Some(requests) = &terms.requests {
         row("requests", self::requests(requests));
+    }
+    if let Some(cluster) = &config.cluster {
+        row("cluster", self::cluster(cluster));
     }
     row("history", history(&config.history));
     row(
@@ -232,6 +235,35 @@ fn requests(requests: &Requests) -> String {
     text
 }
 
+fn cluster(cluster: &Cluster) -> String {
+    let urls: Vec<String> = cluster.urls.iter().map(ToString::to_string).collect();
+    let part = match (cluster.candidate, cluster.step_down_after) {
+        (false, _) => "never holds the link".to_owned(),
+        (true, None) => "may hold the link".to_owned(),
+        (true, Some(after)) => {
+            format!("may hold the link, and hands it over when it isn't up for {}", format_duration(after))
+        }
+    };
+    let login = match &cluster.login {
+        NatsLogin::None => "",
+        NatsLogin::Credentials(_) => " with credentials",
+        NatsLogin::User { .. } => " by user and password",
+        NatsLogin::Token(_) => " with a token",
+    };
+    let storage = match cluster.storage {
+        Storage::File => "on disk",
+        Storage::Memory => "in memory",
+    };
+    format!(
+        "{}, as {}, which {part}; lease {}; {} {storage}; {}{login}",
+        cluster.name,
+        cluster.node,
+        format_duration(cluster.lease),
+        counted(cluster.replicas.into(), "replica", "replicas"),
+        urls.join(", "),
+    )
+}
+
 fn history(history: &History) -> String {
     let mut text = bytes(history.max_bytes as u64);
     if let Some(age) = history.max_age {
@@ -280,6 +312,35 @@ fn listener(listener: &Listener) -> String {
 mod tests {
     use super::*;
     use crate::config::Environment;
+
+    #[test]
+    #[cfg(feature = "cluster")]
+    fn a_cluster_has_its_row_without_a_secret() {
+        for (keys, row) in [
+            (
+                "urls = \"nats://127.0.0.1\"",
+                "prices, as a, which may hold the link, and hands it over when it isn't up for 30s; lease 2s; 1 replica \
+                 on disk; nats://127.0.0.1:4222",
+            ),
+            (
+                "urls = [\"tls://n1\", \"tls://[::2]:1\"]\nlease = \"15s\"\nreplicas = 3\nstorage = \"memory\"\n\
+                 candidate = false\nuser = \"u\"\npassword = \"hunter2\"",
+                "prices, as a, which never holds the link; lease 15s; 3 replicas in memory; tls://n1:4222, \
+                 tls://[::2]:1 by user and password",
+            ),
+            (
+                "urls = \"tls://n1\"\nstep_down_after = \"off\"\ntoken = \"hunter2\"",
+                "prices, as a, which may hold the link; lease 2s; 1 replica on disk; tls://n1:4222 with a token",
+            ),
+        ] {
+            let text =
+                format!("upstream.url = \"ws://h/\"\n[cluster]\nname = \"prices\"\nnode = \"a\"\n{keys}\n");
+            let config = Config::parse(&text, &Environment::fixed([])).unwrap();
+            let summary = summary(Path::new("f"), &config);
+            let found = summary.lines().find_map(|line| line.trim().strip_prefix("cluster    "));
+            assert_eq!(found, Some(row), "{summary}");
+        }
+    }
 
     #[test]
     fn topics_requests_and_what_listeners_let_through_have_their_rows() {

@@ -36,6 +36,8 @@ fn each_key_is_found_by_itself() {
         ("[outbox]\nttl = \"1s\"", "outbox.ttl", Takes::Nothing),
         ("[shutdown]\ntimeout = \"3s\"", "shutdown.timeout", Takes::Nothing),
         ("[log]\nlevel = \"warn\"", "log.level", Takes::Nothing),
+        #[cfg(feature = "cluster")]
+        ("[cluster]\nname = \"c\"\nnode = \"a\"\nurls = \"nats://127.0.0.1\"", "[cluster]", Takes::Restart),
         ("[log]\nformat = \"json\"", "log.format", Takes::Restart),
         ("[[script.step]]\nsend = \"a\"", "[[script.step]]", Takes::Connection),
         ("[sequence]\npointer = \"/a\"", "[sequence]", Takes::Connection),

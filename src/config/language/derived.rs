@@ -107,14 +107,28 @@ impl Derived {
         1 + self.of.weight() + key
     }
 
-    /// The placeholders that it is made of.
-    pub(in crate::config) fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Position)> {
+    /// The texts that it is made of.
+    pub(in crate::config) fn templates(&self) -> impl Iterator<Item = &Template> {
         let key = match &self.hash {
             Some(Hash::Hmac(_, key, _)) => Some(key),
             _ => None,
         };
-        let templates = [Some(&self.of), key].into_iter().flatten();
-        templates.flat_map(Template::placeholders)
+        [Some(&self.of), key].into_iter().flatten()
+    }
+
+    /// How it is made, without what of.
+    pub(in crate::config) fn method(&self) -> String {
+        let hash = match &self.hash {
+            None => "plain".to_owned(),
+            Some(Hash::Plain(function)) => format!("{function:?}"),
+            Some(Hash::Hmac(function, _, encoding)) => format!("HMAC-{function:?} of a key in {encoding}"),
+        };
+        format!("{hash} as {}", self.encoding)
+    }
+
+    /// The placeholders that it is made of.
+    pub(in crate::config) fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Position)> {
+        self.templates().flat_map(Template::placeholders)
     }
 }
 

@@ -137,6 +137,30 @@ impl Template {
         all.into_iter()
     }
 
+    /// The derived values in it, those that others are made of included.
+    pub(in crate::config) fn derived(&self) -> Vec<&Derived> {
+        let mut all = Vec::new();
+        for segment in &self.0 {
+            if let Segment::Derived(derived, _) = segment {
+                all.push(&**derived);
+                all.extend(derived.templates().flat_map(Template::derived));
+            }
+        }
+        all
+    }
+
+    /// As configured, with other words for the placeholders; a derived value stays by its name.
+    pub(in crate::config) fn with_placeholders(
+        &self,
+        mut word: impl FnMut(&Placeholder) -> String,
+    ) -> String {
+        let texts = self.0.iter().map(|segment| match segment {
+            Segment::Placeholder(placeholder, _) => word(placeholder),
+            segment => segment.to_string(),
+        });
+        texts.collect()
+    }
+
     /// How many derived values are made for it, those that others are made of included.
     pub(in crate::config) fn weight(&self) -> usize {
         let weights = self.0.iter().map(|segment| match segment {

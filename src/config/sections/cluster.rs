@@ -80,8 +80,8 @@ pub enum NatsLogin {
 }
 
 impl Cluster {
-    /// The keys whose values are secret, or lead to one.
-    pub const SECRET_KEYS: [&str; 3] = ["credentials", "password", "token"];
+    /// The keys whose values are secret.
+    pub(in crate::config) const SECRET_KEYS: [&str; 2] = ["password", "token"];
 
     /// One with this name, node and server, and the default for everything else.
     pub fn new(name: &str, node: &str, url: NatsUrl) -> Self {
@@ -244,7 +244,11 @@ impl NatsLogin {
 fn read_credentials(item: &Item<'_>, names: &Names) -> Option<Template> {
     let text = item.text()?;
     if text.contains("${") {
-        return names.header(item, Use::Nats);
+        let template = names.header(item, Use::Nats)?;
+        if template.placeholders().count() > 1 || template.with_stand_ins() != "1" {
+            item.problem("has something beside the placeholder: write the placeholder alone, or the path of a .creds file");
+        }
+        return Some(template);
     }
     if !text.starts_with('/') {
         // what is no path may be the secret itself
@@ -328,11 +332,12 @@ fn read_node(section: &Section<'_>, environment: &Environment) -> String {
             "node",
             "is left out, and this host has no name: write node = \"…\", which no other machine has",
         );
-    } else if let Some(why) = bad_name(&node) {
+    } else if bad_name(&node).is_some() {
         section.problem(
             "node",
             format_args!(
-                "is left out, and this host's name is {}, which {why}: write node = \"…\"",
+                "is left out, and this host's name, {}, can't be one: write node = \"…\", with letters, digits, `_` \
+                 and `-`",
                 quoted(&node)
             ),
         );
