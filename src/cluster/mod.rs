@@ -4,3 +4,4 @@
 
 pub(crate) mod machine;
 mod nats;
+mod report;

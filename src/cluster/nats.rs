@@ -26,8 +26,12 @@ use tokio::time::Sleep;
 use self::{
     dial::{Connection, Sign},
     session::{Out, Server, Session},
+    settings::Settings,
 };
-use crate::cluster::machine::{AppendId, AskId, Event, Message, ReadId};
+use crate::{
+    cluster::machine::{AppendId, AskId, Event, Message, ReadId},
+    config::{Cluster, History},
+};
 
 mod api;
 mod asking;
@@ -38,7 +42,7 @@ mod settings;
 mod stream;
 mod trouble;
 
-pub(super) use settings::{Login, Names, Settings, StreamSettings, Tls};
+pub(super) use settings::Names;
 pub(super) use trouble::Trouble;
 
 /// So many bytes may wait to be handed to the connection; what is said beyond them is dropped, as NATS may drop it.
@@ -80,8 +84,9 @@ pub(super) struct Arrivals(Rc<RefCell<Inner>>);
 
 struct Inner {
     settings: Rc<Settings>,
-    /// What begins all addresses of this process.
+    /// What begins the addresses of this process that JetStream alone is told.
     base: String,
+    /// What begins those that other nodes are told.
     inbox: String,
     /// What this node hears beside its own address.
     heard: BTreeMap<String, ()>,
@@ -110,6 +115,8 @@ struct Connected {
     session: Session,
     connection: Connection,
     outgoing: Outgoing,
+    /// What JetStream answers.
+    answers: Option<Subscriber>,
     /// What comes to this node's own address.
     inbox: Option<Subscriber>,
     /// What comes to others that it hears.
@@ -137,18 +144,26 @@ enum Waiting {
 /// What a subscription is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
+    Answers,
     Inbox,
     Heard(String),
     Read,
 }
 
+/// A number that nobody can guess.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| fastrand::u64(..))
+}
+
 /// Begins to connect, and goes on trying for as long as [`Arrivals::next`] is called. On a current-thread runtime.
-pub(super) fn connect(settings: Settings) -> (Nats, Arrivals) {
-    let base = format!("{}.{:016x}", settings.inbox(), fastrand::u64(..));
-    let servers = settings.urls.len().max(1);
+pub(super) fn connect(cluster: &Cluster, history: &History) -> (Nats, Arrivals) {
+    let settings = Settings::new(cluster, history);
+    let address = || format!("{}.{:016x}", settings.inbox(), random());
+    let (base, inbox) = (address(), address());
+    let servers = settings.cluster.urls.len().max(1);
     let inner = Rc::new(RefCell::new(Inner {
-        inbox: session::inbox(&base),
         base,
+        inbox,
         heard: BTreeMap::new(),
         state: State::Waiting(Box::pin(tokio::time::sleep(Duration::ZERO))),
         failures: 0,
@@ -283,7 +298,8 @@ impl Inner {
                     if sleep.as_mut().poll(cx).is_pending() {
                         break;
                     }
-                    let url = self.settings.urls[self.next_server % self.settings.urls.len()].clone();
+                    let url = self.settings.cluster.urls[self.next_server % self.settings.cluster.urls.len()]
+                        .clone();
                     self.next_server += 1;
                     self.state = State::Connecting(Box::pin(dial::connect(Rc::clone(&self.settings), url)));
                 }
@@ -314,6 +330,7 @@ impl Inner {
         let server = Server { version: &info.version, max_payload: info.max_payload };
         let mut outgoing = Outgoing { client: connection.client.clone(), waiting: VecDeque::new(), bytes: 0 };
         // before anything is said that is answered there
+        outgoing.subscribe(Place::Answers, format!("{}.>", session::answers(&self.base)));
         outgoing.subscribe(Place::Inbox, format!("{}.>", self.inbox));
         for subject in self.heard.keys() {
             outgoing.subscribe(Place::Heard(subject.clone()), subject.clone());
@@ -325,6 +342,7 @@ impl Inner {
             session,
             connection,
             outgoing,
+            answers: None,
             inbox: None,
             heard: BTreeMap::new(),
             read: None,
@@ -361,7 +379,7 @@ impl Inner {
 
     /// Each server once, and then after a pause, which grows.
     fn try_next(&mut self) {
-        let servers = u32::try_from(self.settings.urls.len()).unwrap_or(u32::MAX).max(1);
+        let servers = u32::try_from(self.settings.cluster.urls.len()).unwrap_or(u32::MAX).max(1);
         let rounds = self.failures / servers;
         self.failures = self.failures.saturating_add(1);
         let pause =
@@ -413,14 +431,14 @@ impl Connected {
             self.session.overrun();
             return Poll::Ready(true);
         }
-        if let Some(inbox) = &mut self.inbox
-            && let Poll::Ready(message) = inbox.poll_next_unpin(cx)
+        if let Some(answers) = &mut self.answers
+            && let Poll::Ready(message) = answers.poll_next_unpin(cx)
         {
             let Some(message) = message else { return Poll::Ready(false) };
-            self.session.take(now, message);
+            self.session.take(now, &message);
             return Poll::Ready(true);
         }
-        for heard in self.heard.values_mut() {
+        for heard in self.inbox.iter_mut().chain(self.heard.values_mut()) {
             if let Poll::Ready(message) = heard.poll_next_unpin(cx) {
                 let Some(message) = message else { return Poll::Ready(false) };
                 self.session.hear(message);
@@ -469,11 +487,13 @@ impl Connected {
         }
         while let Poll::Ready(Some(done)) = self.outgoing.poll(cx) {
             match done {
+                Done::Subscribed(Place::Answers, subscriber) => self.answers = Some(subscriber),
                 Done::Subscribed(Place::Inbox, subscriber) => self.inbox = Some(subscriber),
                 Done::Subscribed(Place::Read, subscriber) => self.read = Some(subscriber),
                 Done::Subscribed(Place::Heard(subject), subscriber) => {
                     _ = self.heard.insert(subject, subscriber)
                 }
+                Done::Drop(Place::Answers) => self.answers = None,
                 Done::Drop(Place::Inbox) => self.inbox = None,
                 Done::Drop(Place::Read) => self.read = None,
                 Done::Drop(Place::Heard(subject)) => _ = self.heard.remove(&subject),

@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config/sections", &["config/reader", "config/language"]),
     ("protocol", &[]),
     ("client", &["protocol"]),
-    ("cluster", &["config", "hub"]),
+    ("cluster", &["config", "protocol", "hub"]),
     ("cluster/machine", &[]),
     ("hub", &["config", "protocol"]),
     ("hub/log", &["config", "protocol"]),

@@ -6,16 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use tokio::sync::mpsc;
 
-use super::{
-    settings::{Login, Settings},
-    trouble::Trouble,
-};
+use super::{settings::Settings, trouble::Trouble};
+use crate::config::{NatsLogin, NatsUrl, Template};
 
 /// So many messages of one subscription may wait here. (JetStream's flow control keeps a consumer's within 32 MiB.)
 const WAITING_MESSAGES: usize = 64 << 10;
@@ -48,7 +45,8 @@ pub(super) struct Connection {
 ///
 /// # Errors
 /// A sentence.
-pub(super) async fn connect(settings: Rc<Settings>, url: String) -> Result<Connection, Trouble> {
+pub(super) async fn connect(settings: Rc<Settings>, url: NatsUrl) -> Result<Connection, Trouble> {
+    let url = url.to_string();
     let (signs, receiver) = mpsc::channel(WAITING_SIGNS);
     let overrun = Arc::new(AtomicBool::new(false));
     let is_overrun = Arc::clone(&overrun);
@@ -76,9 +74,10 @@ pub(super) async fn connect(settings: Rc<Settings>, url: String) -> Result<Conne
 }
 
 async fn options(settings: &Settings) -> Result<ConnectOptions, Trouble> {
-    let timeout = (settings.lease / 2).clamp(Duration::from_secs(1), Duration::from_secs(5));
+    let cluster = &settings.cluster;
+    let timeout = settings.setup_within();
     let mut options = ConnectOptions::new()
-        .name(format!("wsfan {} {}", settings.name, settings.node))
+        .name(format!("wsfan {} {}", cluster.name, cluster.node))
         .custom_inbox_prefix(settings.inbox())
         .connection_timeout(timeout)
         .ping_interval(settings.pings_after())
@@ -90,44 +89,60 @@ async fn options(settings: &Settings) -> Result<ConnectOptions, Trouble> {
         .retain_servers_order()
         // a lost connection isn't taken up again, with what may still wait in it: there will be a new one
         .max_reconnects(1);
-    options = match &settings.login {
-        Login::None => options,
-        Login::User { user, password } => options.user_and_password(user.clone(), password.clone()),
-        Login::Token(token) => options.token(token.clone()),
-        Login::Credentials(file) => options.credentials_file(file).await.map_err(|error| {
-            Trouble::fatal(format!(
-                "cluster.credentials: {}: {error}; it must be a .creds file",
-                file.display()
-            ))
-        })?,
+    options = match &cluster.login {
+        NatsLogin::None => options,
+        NatsLogin::User { user, password } => {
+            let user = value("user", user).await?;
+            options.user_and_password(user, value("password", password).await?)
+        }
+        NatsLogin::Token(token) => options.token(value("token", token).await?),
+        NatsLogin::Credentials(file) => {
+            options.credentials(&value("credentials", file).await?).map_err(|_| {
+                Trouble::fatal(
+                    "cluster.credentials holds no JWT and seed of a NATS user: it must be a .creds file, as nsc makes it",
+                )
+            })?
+        }
     };
-    if let Some(file) = &settings.tls.ca_file {
+    if let Some(file) = &cluster.tls.ca_file {
         options = options.add_root_certificates(file.clone());
     }
-    if let Some((cert, key)) = &settings.tls.cert {
+    if let (Some(cert), Some(key)) = (&cluster.tls.cert_file, &cluster.tls.key_file) {
         options = options.add_client_certificate(cert.clone(), key.clone());
     }
     Ok(options)
+}
+
+/// What a template of the login stands for now: a file may have been renewed.
+async fn value(key: &str, template: &Template) -> Result<String, Trouble> {
+    let template = template.clone();
+    let resolved = tokio::task::spawn_blocking(move || {
+        template.resolve().map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
+    });
+    let resolved = resolved.await.unwrap_or_else(|error| Err(error.to_string()));
+    resolved.map_err(|why| Trouble::fatal(format!("cluster.{key}: {why}")))
 }
 
 fn explain(settings: &Settings, url: &str, error: &ConnectError) -> Trouble {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     Trouble::fatal(match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            match &settings.login {
-                Login::None => format!(
+            match &settings.cluster.login {
+                NatsLogin::None => format!(
                     "the NATS server {url} wants to know who this is: set cluster.credentials, or cluster.user and password"
                 ),
-                Login::Credentials(file) => format!(
-                    "the NATS server {url} refuses the credentials of {}: check the user and the account they are for",
-                    file.display()
+                NatsLogin::Credentials(_) => format!(
+                    "the NATS server {url} refuses the user of cluster.credentials: check which account that is for, and \
+                     whether it has expired"
                 ),
-                Login::User { user, .. } => {
+                NatsLogin::User { .. } => {
                     format!(
-                        "the NATS server {url} refuses the user {user:?}: check cluster.user and cluster.password"
+                        "the NATS server {url} refuses this login: check cluster.user and cluster.password"
                     )
                 }
-                Login::Token(_) => format!("the NATS server {url} refuses the token: check cluster.token"),
+                NatsLogin::Token(_) => {
+                    format!("the NATS server {url} refuses the token: check cluster.token")
+                }
             }
         }
         ConnectErrorKind::TimedOut => {

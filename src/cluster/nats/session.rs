@@ -48,8 +48,8 @@ pub(super) struct Session {
     names: Names,
     /// What begins all addresses here of this process.
     base: String,
-    /// What this node is answered at.
-    inbox: String,
+    /// What JetStream answers this node at. No other node hears of it, so that none can answer in JetStream's stead.
+    answers: String,
     /// Which connection it is.
     generation: u64,
     max_payload: usize,
@@ -128,7 +128,7 @@ impl Session {
             names: settings.names(),
             settings,
             base: base.to_owned(),
-            inbox: inbox(base),
+            answers: answers(base),
             generation,
             max_payload: server.max_payload,
             phase: Phase::Looking,
@@ -185,7 +185,7 @@ impl Session {
         };
         self.outs.push_back(Out::Publish(OutboundMessage {
             subject: self.names.log().into(),
-            reply: Some(format!("{}._a.{}", self.inbox, id.number()).into()),
+            reply: Some(format!("{}.a.{}", self.answers, id.number()).into()),
             payload: Bytes::from_owner(message.body.clone()),
             headers: Some(headers),
         }));
@@ -212,7 +212,7 @@ impl Session {
         self.newest_reading += 1;
         let (generation, number) = (self.generation, self.newest_reading);
         let token = self.base.rsplit('.').next().unwrap_or_default();
-        let consumer = format!("{}_{token}_{generation}_{number}", self.settings.node);
+        let consumer = format!("{}_{token}_{generation}_{number}", self.settings.cluster.node);
         let deliver = format!("{}.r.{generation}.{number}", self.base);
         let heartbeat = self.settings.heartbeat();
         let stream = self.names.stream();
@@ -230,7 +230,7 @@ impl Session {
         self.outs.push_back(Out::ReadNoMore);
         let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", self.names.stream(), reading.consumer);
         // it needs no answer: a consumer that nobody hears ends by itself
-        let reply = format!("{}._c.0", self.inbox);
+        let reply = format!("{}.c.0", self.answers);
         self.publish(subject, Some(reply), Vec::new());
     }
 
@@ -239,22 +239,22 @@ impl Session {
         self.publish(subject, reply, payload);
     }
 
-    /// Something has come to this node's own address.
-    pub(super) fn take(&mut self, now: Instant, message: Message) {
-        let rest = message.subject.strip_prefix(self.inbox.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    /// JetStream has answered something.
+    pub(super) fn take(&mut self, now: Instant, message: &Message) {
+        let rest =
+            message.subject.strip_prefix(self.answers.as_str()).and_then(|rest| rest.strip_prefix('.'));
         let number = |kind: &str| rest?.strip_prefix(kind)?.parse::<u64>().ok();
-        if let Some(id) = number("_a.") {
-            self.take_ack(now, AppendId::of(id), &message);
-        } else if let Some(number) = number("_c.") {
-            let Some(at) = self.calls.iter().position(|call| call.number == number) else { return };
+        if let Some(id) = number("a.") {
+            self.take_ack(now, AppendId::of(id), message);
+        } else if let Some(number) = number("c.")
+            && let Some(at) = self.calls.iter().position(|call| call.number == number)
+        {
             let call = self.calls.swap_remove(at);
-            self.take_answer(now, call.what, &message);
-        } else {
-            self.hear(message);
+            self.take_answer(now, call.what, message);
         }
     }
 
-    /// Something has come to an address that several nodes hear.
+    /// Something has come from another node.
     pub(super) fn hear(&mut self, message: Message) {
         self.arrivals.push_back(Arrival::Message(Incoming {
             subject: message.subject.to_string(),
@@ -455,7 +455,7 @@ impl Session {
         }
         self.is_known = false;
         let stream = self.names.stream();
-        if !self.settings.candidate {
+        if !self.settings.cluster.candidate {
             return self.rest(now, self.settings.rests_for(), Trouble::not_there(&stream));
         }
         self.phase = Phase::Making;
@@ -522,7 +522,11 @@ impl Session {
         tracing::debug!("the stream {} is read anew: {why}", self.names.stream());
         let was_up_for = self.up_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.down();
-        let rest = if was_up_for >= self.settings.lease { Duration::ZERO } else { self.settings.rests_for() };
+        let rest = if was_up_for >= self.settings.cluster.lease {
+            Duration::ZERO
+        } else {
+            self.settings.rests_for()
+        };
         self.phase = Phase::Resting(now + rest);
     }
 
@@ -572,7 +576,7 @@ impl Session {
         self.newest_call += 1;
         let number = self.newest_call;
         self.calls.push(Call { number, what, subject: subject.clone(), until: now + within });
-        let reply = format!("{}._c.{number}", self.inbox);
+        let reply = format!("{}.c.{number}", self.answers);
         self.publish(subject, Some(reply), payload);
     }
 
@@ -593,9 +597,9 @@ impl Session {
     }
 }
 
-/// Where a node is answered, below what begins all its addresses.
-pub(super) fn inbox(base: &str) -> String {
-    format!("{base}.m")
+/// What begins the addresses at which JetStream answers.
+pub(super) fn answers(base: &str) -> String {
+    format!("{base}.js")
 }
 
 /// None where a value isn't one for a header, which it is if it has been read from one.

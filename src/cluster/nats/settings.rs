@@ -1,24 +1,21 @@
 //! What NATS is to be for one node, and what everything is called there.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
+
+use crate::config::{Cluster, History, Storage};
+
+/// The stream holds so many bytes more than twice what the log does: each message has headers, and who was away finds
+/// what it missed.
+const ROOM: u64 = 16 << 20;
+
+/// It holds a message so much longer than twice as long as the log does.
+const TIME: Duration = Duration::from_secs(600);
 
 /// How one node uses NATS.
 #[derive(Debug, Clone)]
 pub(in crate::cluster) struct Settings {
-    /// The cluster's name.
-    pub(in crate::cluster) name: String,
-    /// This node's, which no other node has.
-    pub(in crate::cluster) node: String,
-    /// The servers: `nats://HOST[:PORT]` or `tls://HOST[:PORT]`.
-    pub(in crate::cluster) urls: Vec<String>,
-    /// So long a silence ends a term. What waits here for an answer waits for parts of it.
-    pub(in crate::cluster) lease: Duration,
-    /// It may hold the link, and so make the stream.
-    pub(in crate::cluster) candidate: bool,
-    /// How this node says who it is, read anew for each connection.
-    pub(in crate::cluster) login: Login,
-    /// Files of TLS.
-    pub(in crate::cluster) tls: Tls,
+    /// `[cluster]`.
+    pub(in crate::cluster) cluster: Cluster,
     /// What the stream is to be.
     pub(in crate::cluster) stream: StreamSettings,
 }
@@ -36,79 +33,57 @@ pub(in crate::cluster) struct StreamSettings {
     pub(in crate::cluster) max_age: Option<Duration>,
 }
 
-/// How a node says who it is.
-#[derive(Clone)]
-pub(in crate::cluster) enum Login {
-    /// It doesn't.
-    None,
-    /// By a `.creds` file.
-    Credentials(PathBuf),
-    /// By name and password.
-    User { user: String, password: String },
-    /// By a token.
-    Token(String),
-}
-
-/// Files of TLS.
-#[derive(Debug, Clone, Default)]
-pub(in crate::cluster) struct Tls {
-    /// Roots to trust instead of the system's.
-    pub(in crate::cluster) ca_file: Option<PathBuf>,
-    /// The node's certificate, and its key.
-    pub(in crate::cluster) cert: Option<(PathBuf, PathBuf)>,
-}
-
 /// What a cluster's things are called in NATS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cluster) struct Names {
     name: String,
 }
 
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Login::None => "None",
-            Login::Credentials(_) => "Credentials",
-            Login::User { .. } => "User",
-            Login::Token(_) => "Token",
-        })
-    }
-}
-
 impl Settings {
+    /// Those of this configuration.
+    pub(in crate::cluster) fn new(cluster: &Cluster, history: &History) -> Settings {
+        let stream = StreamSettings {
+            replicas: usize::from(cluster.replicas),
+            memory: cluster.storage == Storage::Memory,
+            max_bytes: (history.max_bytes as u64).saturating_mul(2).saturating_add(ROOM),
+            max_age: history.max_age.map(|age| age.saturating_mul(2).saturating_add(TIME)),
+        };
+        Settings { cluster: cluster.clone(), stream }
+    }
+
     /// What its things are called.
     pub(in crate::cluster) fn names(&self) -> Names {
-        Names::of(&self.name)
+        Names::of(&self.cluster.name)
     }
 
     /// What begins every address at which this node hears answers.
     pub(in crate::cluster) fn inbox(&self) -> String {
-        self.names().inbox(&self.node)
+        self.names().inbox(&self.cluster.node)
     }
 
     /// The machine takes a question for unanswered after so long.
     pub(super) fn answers_within(&self) -> Duration {
-        (self.lease / 5).min(Duration::from_secs(2))
+        (self.cluster.lease / 5).min(Duration::from_secs(2))
     }
 
     /// So long what is asked on the way to the stream may take.
     pub(super) fn setup_within(&self) -> Duration {
-        (self.lease / 2).clamp(Duration::from_secs(1), Duration::from_secs(5))
+        (self.cluster.lease / 2).clamp(Duration::from_secs(1), Duration::from_secs(5))
     }
 
     /// Before something is looked at once more that wasn't there.
     pub(super) fn rests_for(&self) -> Duration {
-        (self.lease / 8).min(Duration::from_secs(1))
+        (self.cluster.lease / 8).min(Duration::from_secs(1))
     }
 
     /// The stream's server says so often that nothing is new.
     pub(super) fn heartbeat(&self) -> Duration {
-        (self.lease / 8).clamp(Duration::from_millis(100), Duration::from_secs(5))
+        (self.cluster.lease / 8).clamp(Duration::from_millis(100), Duration::from_secs(5))
     }
 
     /// A server that says nothing is asked so often whether it is there; with the third unanswered it isn't.
     pub(super) fn pings_after(&self) -> Duration {
-        (self.lease / 6).min(Duration::from_secs(5))
+        (self.cluster.lease / 6).min(Duration::from_secs(5))
     }
 }
 
@@ -133,6 +108,11 @@ impl Names {
         format!("wsfan.{}.t{term}.send", self.name)
     }
 
+    /// The same, of any term.
+    pub(in crate::cluster) fn sends(&self) -> String {
+        format!("wsfan.{}.*.send", self.name)
+    }
+
     /// `open`, `close` and `reconnect`.
     pub(in crate::cluster) fn control(&self) -> String {
         format!("wsfan.{}.control", self.name)
@@ -148,8 +128,13 @@ impl Names {
         format!("wsfan.{}.who", self.name)
     }
 
+    /// All nodes' addresses.
+    pub(in crate::cluster) fn inboxes(&self) -> String {
+        format!("_INBOX_{}.>", self.name)
+    }
+
     /// What begins every address at which a node hears answers.
     pub(in crate::cluster) fn inbox(&self, node: &str) -> String {
-        format!("_INBOX_{}_{node}", self.name)
+        format!("_INBOX_{}.{node}", self.name)
     }
 }
