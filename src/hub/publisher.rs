@@ -95,8 +95,12 @@ impl Publisher {
         if matches!(topic, MessageTopic::Unfit) {
             self.hub.counters().unfit_topic();
         }
-        let message = Encoder::new(data).with_topic(topic);
-        self.hub.0.log.borrow_mut().append(time_us, message.room(), Some(topic), |seq, envelope, raw| {
+        let mut message = Encoder::new(data).with_topic(topic);
+        let mut log = self.hub.0.log.borrow_mut();
+        if log.is_staging() {
+            message = message.without_blanks(); // others make the raw form of the line
+        }
+        log.append(time_us, message.room(), Some(topic), |seq, envelope, raw| {
             message.write(seq, time_us, envelope, raw);
         });
     }
@@ -138,7 +142,7 @@ impl Publisher {
     }
 
     /// Appends an entry that another log has had, with its `seq` there and its finished line. Its raw form, where one
-    /// is kept, is made from the line, and lacks the blanks around JSON. Clients hear of it at the next
+    /// is kept, is made from the line, and lacks the blanks around JSON, as that of a staged entry does. Clients hear of it at the next
     /// [`Publisher::flush`]. From the first such entry on the log is another's: nothing is added to it when this is
     /// dropped.
     ///

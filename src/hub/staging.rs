@@ -70,6 +70,7 @@ impl Drop for Staging {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::{
@@ -159,5 +160,84 @@ mod tests {
         publisher.update_link(|link| link.state = LinkState::Up);
         drop(publisher);
         assert_eq!((hub.log().head(), hub.link().state), (1_010, LinkState::Closed), "nothing is made up");
+    }
+
+    /// A payload: its text, or bytes.
+    #[derive(Debug, Clone)]
+    enum Said {
+        Text(String),
+        Binary(Vec<u8>),
+    }
+
+    impl Said {
+        fn data(&self) -> Data<'_> {
+            match self {
+                Said::Text(text) => Data::Text(text),
+                Said::Binary(bytes) => Data::Binary(bytes),
+            }
+        }
+    }
+
+    /// JSON with blanks and line breaks in and around it, and what nearly is.
+    fn any_said() -> impl Strategy<Value = Said> {
+        let blanks = "[ \t\r\n]{0,3}";
+        let leaf = prop_oneof![
+            Just(r#""\ud800""#.to_owned()),
+            Just(r#""a\n\u000a\"""#.to_owned()),
+            Just("\"é\u{2028}\"".to_owned()),
+            Just("1e400".to_owned()),
+            Just("null".to_owned()),
+        ];
+        let json = leaf.prop_recursive(3, 12, 3, move |inner| {
+            let member = (blanks, inner, blanks).prop_map(|(before, json, behind)| before + &json + &behind);
+            prop_oneof![
+                prop::collection::vec(member.clone(), 0..3).prop_map(|all| format!("[{}]", all.join(","))),
+                member.prop_map(|json| format!("{{\"\\ud800\"\n:{json}}}")),
+            ]
+        });
+        let around = (blanks, json, blanks).prop_map(|(before, json, behind)| before + &json + &behind);
+        prop_oneof![
+            6 => around.prop_map(Said::Text),
+            1 => any::<String>().prop_map(Said::Text),
+            1 => "[ \r\n\u{1}x\"]{0,6}".prop_map(Said::Text),
+            2 => prop::collection::vec(any::<u8>(), 0..20).prop_map(Said::Binary),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_staged_has_the_same_lines_where_it_is_put(
+            said in prop::collection::vec((any_said(), prop::option::of("[a-z\"]{0,3}")), 1..8),
+        ) {
+            let ((leader, publisher), (follower, puts)) = (hub(), hub());
+            let stage = publisher.stage().unwrap();
+            for (said, topic) in &said {
+                let topic = topic.clone().map_or(MessageTopic::None, MessageTopic::new);
+                publisher.publish(7, said.data(), &topic);
+            }
+            stage.commit(u64::MAX);
+            let line = |hub: &Hub, seq, format| hub.log().line(seq, format).map(<[u8]>::to_vec);
+            for seq in 1_001..=leader.log().head() {
+                let envelope = line(&leader, seq, Format::Envelope).unwrap();
+                puts.put(seq, 7, &envelope).unwrap();
+                let raw = line(&follower, seq, Format::Raw).unwrap();
+                prop_assert_eq!(line(&follower, seq, Format::Envelope).unwrap(), envelope);
+                prop_assert!(raw.ends_with(b"\n") && raw.iter().filter(|byte| **byte == b'\n').count() == 1);
+                prop_assert_eq!(line(&leader, seq, Format::Raw).unwrap(), raw);
+            }
+        }
+
+        #[test]
+        fn what_isnt_staged_keeps_its_blanks_in_the_raw_form(
+            said in (any_said(), "[ \t\r\n]{0,2}").prop_map(|(said, blanks)| match said {
+                Said::Text(text) => text + &blanks,
+                Said::Binary(_) => blanks,
+            }),
+        ) {
+            let (hub, publisher) = hub();
+            publisher.publish(7, Data::Text(&said), &MessageTopic::None);
+            let raw = hub.log().line(1_001, Format::Raw).map(<[u8]>::to_vec).unwrap();
+            prop_assert_eq!(raw, (said.replace(['\r', '\n'], " ") + "\n").into_bytes());
+        }
     }
 }

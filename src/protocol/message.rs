@@ -87,7 +87,7 @@ pub fn mark_snapshot(line: &[u8]) -> Vec<u8> {
 /// How the line of a message begins. The daemon writes the type first, so most lines need no parsing.
 const BEGINNING: &[u8] = b"{\"type\":\"message\",";
 
-impl Message<'_> {
+impl<'a> Message<'a> {
     /// Whether a line surely is a message, without a look inside.
     pub fn is_one(line: &[u8]) -> bool {
         line.starts_with(BEGINNING)
@@ -111,6 +111,21 @@ impl Message<'_> {
             texts.next()?.ok()
         };
         MessageTopic::of_line(topic().as_deref())
+    }
+
+    /// The payload as it came, but for line breaks in JSON and blanks around it. None without one, or where `binary` is
+    /// no base64.
+    pub fn payload(self) -> Option<Cow<'a, [u8]>> {
+        let bytes = |text: Cow<'a, str>| match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        match (self.json, self.text, self.binary) {
+            (Some(json), ..) => Some(Cow::Borrowed(json.get().as_bytes())),
+            (None, Some(text), _) => Some(bytes(text)),
+            (None, None, Some(binary)) => BASE64.decode(binary.as_bytes()).ok().map(Cow::Owned),
+            (None, None, None) => None,
+        }
     }
 
     /// The payload as the raw format writes it: JSON and text as they are, binary in base64, line breaks as spaces.
@@ -174,6 +189,14 @@ impl<'a> Encoder<'a> {
     /// Has the topic stand in the line.
     pub fn with_topic(self, topic: &'a MessageTopic) -> Encoder<'a> {
         Encoder { topic: topic.as_line(), ..self }
+    }
+
+    /// Leaves the blanks around JSON out of the raw form as well, so that it is what [`Message::raw`] makes of the line.
+    pub fn without_blanks(self) -> Encoder<'a> {
+        match self.json {
+            Json::Any(json) => Encoder { data: Data::Text(json), ..self },
+            Json::Plain(_) | Json::Not => self,
+        }
     }
 
     /// What its lines take at most.
