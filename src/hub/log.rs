@@ -22,6 +22,7 @@ mod buffer;
 mod chunk;
 pub(super) mod cursor;
 mod given;
+mod payload;
 mod picked;
 mod pin;
 mod retained;

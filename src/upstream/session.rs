@@ -32,6 +32,7 @@ mod naming;
 mod printed;
 pub(super) mod probe;
 mod programs;
+pub(super) mod recount;
 mod replies;
 pub(super) mod requests;
 mod rules;

@@ -1,8 +1,16 @@
 //! What one link leaves to the next.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{borrow::Cow, cell::RefCell, rc::Rc};
 
-use crate::upstream::machine::Past;
+use crate::{
+    config::Format,
+    hub::Log,
+    upstream::{machine::Past, session::recount::Recount, settings::Settings},
+};
+
+/// The server's counts are made of so many bytes of the log's newest lines, at most: what a message in ten thousand
+/// says is found in them, and it is no long pause.
+const MAX_LOOK: usize = 16 << 20;
 
 /// What a link leaves to one that follows it in the same process, however it ended: how far the server's limits are
 /// used up, and what was captured and counted of its messages, `resume_url` among it. With other settings, of which
@@ -11,6 +19,20 @@ use crate::upstream::machine::Past;
 pub struct Legacy(Rc<RefCell<Option<Past>>>);
 
 impl Legacy {
+    /// Has the next link go on from what is in the log, since another process held the link that wrote it: the server's
+    /// numbers (`[sequence]`) are counted on where the log's messages end, so that the first message of the new
+    /// connection shows what is missing, whoever heard the last one. How far the limits are used up by links of this
+    /// process stays; what they had captured is forgotten, which that other link's session has outdated.
+    ///
+    /// To be told before each [`run`](crate::upstream::run) over a log that others have written to. `settings` are
+    /// those of the next link. Where there is no `[sequence]` the log isn't looked at; else its newest 16 MiB, at most.
+    /// What was counted and isn't in the log, since clients don't get it, counts as missing.
+    pub fn of_log(&self, log: &Log, settings: &Settings) {
+        let counts =
+            settings.terms.sequence.as_ref().map(|sequence| Recount::new(sequence).of(payloads(log)));
+        self.leave(Past::of_others(self.take(), counts.unwrap_or_default(), settings.clone()));
+    }
+
     /// What the link before has left.
     pub(super) fn take(&self) -> Option<Past> {
         self.0.take()
@@ -20,4 +42,16 @@ impl Legacy {
     pub(super) fn leave(&self, past: Past) {
         self.0.replace(Some(past));
     }
+}
+
+/// What the messages of the log carry, the newest first.
+fn payloads(log: &Log) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let mut left = MAX_LOOK;
+    let entries = (log.oldest()..=log.head()).rev().take_while(move |seq| {
+        let length = log.line(*seq, Format::Envelope).map_or(0, <[u8]>::len);
+        let fits = length <= left;
+        left = left.saturating_sub(length);
+        fits
+    });
+    entries.filter_map(|seq| log.payload(seq))
 }

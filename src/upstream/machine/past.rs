@@ -1,7 +1,10 @@
 //! What one machine leaves to the next, when a link follows another.
 
 use super::{Machine, orders::is_another_session, pacing::Pacing};
-use crate::upstream::{session::memory::Memory, settings::Settings};
+use crate::upstream::{
+    session::{memory::Memory, sequence::Counts},
+    settings::Settings,
+};
 
 /// What must go on when one link follows another in a process: how far the server's limits are used up, for the server
 /// counts by account or address and knows nothing of links, and more would have it ban us; and what is remembered of
@@ -14,6 +17,18 @@ pub(in crate::upstream) struct Past {
     is_stale: bool,
     /// The settings that it was remembered with.
     settings: Settings,
+}
+
+impl Past {
+    /// What goes on where another process held the link since, or all the time: its session is unknown here, but for
+    /// the server's counts. What the limits had let out here, and commands have printed, stays.
+    pub(in crate::upstream) fn of_others(before: Option<Past>, counts: Counts, settings: Settings) -> Past {
+        let (pacing, mut memory) =
+            before.map(|Past { pacing, memory, .. }| (pacing, memory)).unwrap_or_default();
+        memory.forget_heard();
+        *memory.counts() = counts;
+        Past { pacing, memory, is_stale: false, settings }
+    }
 }
 
 impl Machine {

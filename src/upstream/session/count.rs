@@ -17,16 +17,12 @@ impl Session {
     /// Looks at the server's own number.
     pub(super) fn count(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) {
         let Some(sequence) = &rules.sequence else { return };
-        if let Some((key, number)) = sequence.first.as_ref().and_then(|first| snapshot(first, look)) {
-            return self.begin_count(context, key, number);
-        }
-        let per = sequence.per.map(|per| look.get(per).unwrap_or_default());
-        let key = per.unwrap_or_default();
-        let numbers = match numbers(sequence, look) {
-            Some(Numbered::By(numbers)) => numbers,
-            Some(Numbered::Anew(number)) => return self.begin_count(context, key, number),
+        let (per, numbers) = match counted(sequence, look) {
+            Some(Counted::By { per, numbers }) => (per, numbers),
+            Some(Counted::Set { key, number }) => return self.begin_count(context, key, number),
             None => return,
         };
+        let key = per.unwrap_or_default();
         let is_first = !self.counts.has(key);
         let here = self.counts.next(key, numbers).filter(|_| !is_first);
         let before = self.count_on(context, key, numbers, is_first);
@@ -103,29 +99,42 @@ impl Session {
     }
 }
 
+/// What a message says of a count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted<'l> {
+    /// It stands for these numbers, of what is at `sequence.per`, if that is configured.
+    By { per: Option<&'l str>, numbers: Numbers },
+    /// It sets the count, or says that none is before it: the count begins with this one.
+    Set { key: &'l str, number: u64 },
+}
+
+/// What a message says of a count; none where it isn't counted.
+pub(super) fn counted<'l>(sequence: &SequenceRule, look: &'l Look<'_>) -> Option<Counted<'l>> {
+    if let Some((key, number)) = sequence.first.as_ref().and_then(|first| snapshot(first, look)) {
+        return Some(Counted::Set { key, number });
+    }
+    let per = sequence.per.map(|per| look.get(per).unwrap_or_default());
+    let last = look.get(sequence.number).and_then(number)?;
+    let numbers = match sequence.span {
+        None => last.into(),
+        Some((slot, more)) => {
+            let begins = look.get(slot).and_then(number).and_then(|first| first.checked_add(more));
+            match begins {
+                Some(first) => Numbers { first, last },
+                // `previous`: what is no number, such as -1, is none of a message before
+                None if more > 0 && look.get(slot).is_some() => {
+                    return Some(Counted::Set { key: per.unwrap_or_default(), number: last });
+                }
+                None => last.into(),
+            }
+        }
+    };
+    Some(Counted::By { per, numbers })
+}
+
 /// The number of a snapshot, and what is counted with it.
 fn snapshot<'l>(first: &FirstRule, look: &'l Look<'_>) -> Option<(&'l str, u64)> {
     let number = look.get(first.number).and_then(number)?;
     let key = first.per.and_then(|per| look.get(per)).unwrap_or_default();
     first.matcher.matches(look).then_some((key, number))
-}
-
-/// How a message is counted.
-enum Numbered {
-    /// It stands for these.
-    By(Numbers),
-    /// It says that none is before it: the count begins with this one.
-    Anew(u64),
-}
-
-fn numbers(sequence: &SequenceRule, look: &Look<'_>) -> Option<Numbered> {
-    let last = look.get(sequence.number).and_then(number)?;
-    let Some((slot, more)) = sequence.span else { return Some(Numbered::By(last.into())) };
-    let begins = look.get(slot).and_then(number).and_then(|first| first.checked_add(more));
-    Some(match begins {
-        Some(first) => Numbered::By(Numbers { first, last }),
-        // `previous`: what is no number, such as -1, is none of a message before
-        None if more > 0 && look.get(slot).is_some() => Numbered::Anew(last),
-        None => Numbered::By(last.into()),
-    })
 }

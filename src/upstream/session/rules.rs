@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{
         DelayFrom, Expression, HeartbeatKind, IdleFrom, IntervalFrom, OnHole, Pattern, Placeholder, Pointer,
-        Reject, Remedy, Say, Span, Subscriptions, Template,
+        Reject, Remedy, Say, Sequence, Span, Subscriptions, Template,
     },
     hub::AnswerKind,
     upstream::settings::Settings,
@@ -138,6 +138,15 @@ pub(super) struct FirstRule {
     pub(super) per: Option<usize>,
 }
 
+impl SequenceRule {
+    /// The rule alone, and what finds its values in messages, and passes over those without.
+    pub(super) fn alone(sequence: &Sequence) -> (SequenceRule, Probe, Sieve) {
+        let mut compiler = Compiler::default();
+        let rule = compiler.sequence(sequence);
+        (rule, Probe::new(compiler.slots.pointers()), compiler.sieve)
+    }
+}
+
 impl Rules {
     /// Compiles what `settings` say.
     pub(in crate::upstream) fn new(settings: &Settings) -> Rules {
@@ -169,21 +178,7 @@ impl Rules {
         let retain = terms.topics.retain.then_some(key);
         let rotate = terms.rotate.when.as_ref();
         let rotate = rotate.map(|pattern| (compiler.pattern(pattern), pattern.to_string()));
-        let sequence = terms.sequence.as_ref().map(|sequence| SequenceRule {
-            number: compiler.value(&sequence.pointer),
-            per: sequence.per.as_ref().map(|per| compiler.slots.of(per)),
-            span: sequence.span.as_ref().map(|span| match span {
-                Span::From(pointer) => (compiler.slots.of(pointer), 0),
-                Span::Previous(pointer) => (compiler.slots.of(pointer), 1),
-            }),
-            on_hole: sequence.on_hole,
-            first: sequence.first.as_ref().map(|first| FirstRule {
-                matcher: compiler.pattern(&first.pattern),
-                number: compiler.slots.of(&first.pointer),
-                per: first.per.as_ref().map(|per| compiler.slots.of(per)),
-            }),
-            send: sequence.send.as_ref().map(|send| (compiler.template(send), compiler.fields(send, None))),
-        });
+        let sequence = terms.sequence.as_ref().map(|sequence| compiler.sequence(sequence));
         let topics = terms.subscriptions.as_ref().map(|terms| compiler.topics(terms));
         let (beat, answer) = match &settings.heartbeat.kind {
             HeartbeatKind::Message { message, expect } => {
@@ -329,6 +324,24 @@ impl Compiler {
     fn say(&mut self, say: &Say) -> Say {
         say.template().into_iter().for_each(|template| drop(self.template(template)));
         say.clone()
+    }
+
+    fn sequence(&mut self, sequence: &Sequence) -> SequenceRule {
+        SequenceRule {
+            number: self.value(&sequence.pointer),
+            per: sequence.per.as_ref().map(|per| self.slots.of(per)),
+            span: sequence.span.as_ref().map(|span| match span {
+                Span::From(pointer) => (self.slots.of(pointer), 0),
+                Span::Previous(pointer) => (self.slots.of(pointer), 1),
+            }),
+            on_hole: sequence.on_hole,
+            first: sequence.first.as_ref().map(|first| FirstRule {
+                matcher: self.pattern(&first.pattern),
+                number: self.slots.of(&first.pointer),
+                per: first.per.as_ref().map(|per| self.slots.of(per)),
+            }),
+            send: sequence.send.as_ref().map(|send| (self.template(send), self.fields(send, None))),
+        }
     }
 
     fn topics(&mut self, terms: &Subscriptions) -> TopicRules {

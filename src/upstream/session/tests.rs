@@ -15,6 +15,7 @@ mod holes;
 mod idle;
 mod programs;
 mod put_off;
+mod recount;
 mod script;
 
 const S: Duration = Duration::from_secs(1);

@@ -162,3 +162,112 @@ path = "/s"
         before = "41";
     }
 }
+
+/// The same log on another machine, where no link has been yet.
+fn follower(rig: &Rig) -> Hub {
+    let hub = Hub::new(rig.hub.epoch().to_owned(), &config::History::default(), false);
+    let (publisher, _) = hub.publisher().expect("it is the first");
+    let log = rig.hub.log();
+    for seq in log.oldest()..=log.head() {
+        publisher.put(seq, 1, log.line(seq, Format::Envelope).expect("it is held")).unwrap();
+    }
+    drop(publisher);
+    hub
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_link_over_a_log_that_another_wrote_counts_on_where_that_ends() {
+    let counting = |sequence: &str| {
+        let text = format!("upstream.url = \"ws://simulated/\"\nsequence = {sequence}\n");
+        Settings { terms: Settings::parse(&text).terms, ..settings() }
+    };
+    for (sequence, said, then, gap) in [
+        ("{ pointer = \"/n\" }", [r#"{"n":4}"#, r#"{"n":5}"#], r#"{"n":9}"#, Some((6, 8))),
+        ("{ pointer = \"/n\" }", [r#"{"n":4}"#, r#"{"n":5}"#], r#"{"n":6}"#, None),
+        ("{ pointer = \"/n\" }", [r#"{"n":7}"#, r#"{"n":5}"#], r#"{"n":1}"#, None),
+        (
+            "{ pointer = \"/n\", per = \"/s\" }",
+            [r#" {"s":"b", "n":5}"#, r#"{"n":70,"s":"a"}"#],
+            r#"{"n":7,"s":"b"}"#,
+            Some((6, 6)),
+        ),
+        ("{ pointer = \"/n\", from = \"/f\" }", [r#"{"f":1,"n":4}"#, "x"], r#"{"f":7,"n":9}"#, Some((5, 6))),
+    ] {
+        let mut rig = Rig::start(counting(sequence));
+        let mut server = rig.accept().await;
+        rig.state("up").await;
+        server.send(Message::binary(said[0])).await.unwrap();
+        server.send(Message::text(said[1])).await.unwrap();
+        (rig.line().await, rig.line().await);
+
+        let hub = follower(&rig);
+        let legacy = Legacy::default();
+        legacy.of_log(&hub.log(), &counting(sequence));
+        (rig.hub, rig.legacy) = (hub, legacy);
+        rig.reader = rig.hub.reader();
+        rig.reader.offered(u64::MAX, u64::MAX);
+        rig.again(counting(sequence));
+        let mut server = rig.accept().await;
+        rig.state("up").await;
+        server.send(Message::text(then)).await.unwrap();
+        let mut line = rig.line().await;
+        if let Some((from, to)) = gap {
+            assert_eq!((&line["type"], &line["why"]), (&"gap".into(), &"upstream".into()), "{line}");
+            assert_eq!((&line["from"], &line["to"]), (&from.into(), &to.into()), "{line}");
+            line = rig.line().await;
+        }
+        assert_eq!(line["json"].to_string(), serde_json::from_str::<Value>(then).unwrap().to_string());
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn of_a_session_that_another_link_has_outdated_only_the_limits_are_kept() {
+    let session = || {
+        let text = r#"
+[upstream]
+url = "ws://simulated/"
+resume_url = "ws://resumed/?s=${capture:session}"
+[sequence]
+pointer = "/n"
+[[script.step]]
+name = "identify"
+send = '{"last":${last:/n}}'
+expect = { "/op" = "ready" }
+capture = { session = "/session" }
+[[listener]]
+path = "/s"
+"#;
+        let Settings { upstream, mut terms, .. } = Settings::parse(text);
+        terms.limits.connects = vec![config::Window { count: 2, per: 60 * S }];
+        Settings { upstream, terms, ..settings() }
+    };
+    let began = time::Instant::now();
+    let mut rig = Rig::start(session());
+    for round in 0..3 {
+        if round > 0 {
+            rig.legacy.of_log(&rig.hub.log(), &session());
+            rig.again(session());
+        }
+        let mut server = rig.accept().await;
+        assert_eq!(next(&mut server).await.to_text().unwrap(), r#"{"last":null}"#, "round {round}");
+        let number = 41 + 2 * round;
+        server
+            .send(Message::text(format!(r#"{{"op":"ready","session":"secret-7","n":{number}}}"#)))
+            .await
+            .unwrap();
+        let hole = (round > 0).then(|| number - 1);
+        let mut missing = Vec::new();
+        let up = loop {
+            let line = rig.line().await;
+            if line["state"] == "up" {
+                break line;
+            }
+            missing.extend(line["from"].as_u64());
+        };
+        assert_eq!(missing, hole.as_slice(), "round {round}");
+        assert_eq!(up["url"], "ws://simulated/", "it is another session: {up}");
+        rig.link.abort();
+        rig.state("closed").await;
+    }
+    assert!(began.elapsed() >= 60 * S, "the attempts of this process count: {:?}", began.elapsed());
+}
