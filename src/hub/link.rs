@@ -78,6 +78,15 @@ impl LinkStatus {
         })
     }
 
+    /// What a `link` line says; none for any other line.
+    pub fn of_line(line: &[u8]) -> Option<LinkStatus> {
+        let line = line.strip_prefix(Link::BEGINNING).map(|_| line.trim_ascii_end())?;
+        match Line::parse(line)? {
+            Line::Link(link) => Some(LinkStatus::from(&link)),
+            _ => None,
+        }
+    }
+
     /// What lines say of it.
     pub fn fields(&self) -> LinkFields<'_> {
         LinkFields {
@@ -162,5 +171,32 @@ mod tests {
             "{\"type\":\"link\",\"seq\":8,\"time_us\":9,\"state\":\"waiting\",\"conn\":12,\
              \"url\":\"wss://host/path\",\"code\":1006,\"attempt\":3,\"retry_in_ms\":3200}\n"
         );
+    }
+
+    #[test]
+    fn a_line_becomes_the_status_that_it_tells_of() {
+        let status = LinkStatus {
+            state: LinkState::Waiting,
+            since_us: 9,
+            conn: 12,
+            url: "wss://host/path".into(),
+            subprotocol: Some("v2".into()),
+            code: Some(1013),
+            reason: Some("\"busy\"".into()),
+            http_status: Some(503),
+            error: Some("it is busy".into()),
+            attempt: 3,
+            retry_in: Some(Duration::from_millis(3200)),
+            ..LinkStatus::default()
+        };
+        for seq in [None, Some(8)] {
+            assert_eq!(LinkStatus::of_line(&status.line(seq)), Some(status.clone()));
+        }
+        for other in
+            ["{\"type\":\"message\",\"seq\":1,\"time_us\":2,\"text\":\"link\"}\n", "", "{\"type\":\"link\"}"]
+        {
+            let read = LinkStatus::of_line(other.as_bytes());
+            assert!(read.is_none_or(|read| read == LinkStatus::default()), "{other}");
+        }
     }
 }

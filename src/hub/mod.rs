@@ -102,6 +102,8 @@ struct Shared {
     names: RefCell<Names>,
     /// Something was staged.
     staged: Notify,
+    /// The link closes for another machine's.
+    hands_over: Cell<bool>,
     readers: RefCell<Vec<Rc<reader::Registration>>>,
     /// A reader has offered something, or has gone.
     offered: Notify,
@@ -181,6 +183,7 @@ impl Hub {
             log: RefCell::new(log),
             names: RefCell::new(names),
             staged: Notify::new(),
+            hands_over: Cell::default(),
             readers: RefCell::default(),
             offered: Notify::new(),
             ready_to: Cell::new(u64::MAX),

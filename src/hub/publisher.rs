@@ -43,7 +43,12 @@ impl Hub {
 
     /// Sets the link's status, appends its line to the log and wakes all readers.
     fn announce(&self, status: LinkStatus) {
-        let status = self.as_leader(status);
+        let mut status = self.as_leader(status);
+        if status.state == LinkState::Closed && self.0.hands_over.get() {
+            // nobody has closed it: whoever has the link next makes a connection at once
+            status.state = LinkState::Waiting;
+            status.error = Some("this machine hands the link over to another".to_owned());
+        }
         self.append(status.since_us, |seq| status.line(Some(seq)));
         self.set_link(status);
         self.published();
@@ -154,6 +159,11 @@ impl Publisher {
         log.put(seq, time_us, line, &raw)?;
         self.follows.set(true);
         Ok(())
+    }
+
+    /// The log is another's from now on: when this is dropped, nothing is added to it.
+    pub fn only_follow(&self) {
+        self.follows.set(true);
     }
 
     /// Declares that the entries up to `seq`, which [`Publisher::put`] brings next, will never be had; how many they

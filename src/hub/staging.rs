@@ -54,6 +54,12 @@ impl Staging {
         self.0.flush();
     }
 
+    /// The link is about to be closed for another machine to have it: its last entry says that it waits, rather than
+    /// that somebody has closed it.
+    pub fn hand_over(&self) {
+        self.0.0.hands_over.set(true);
+    }
+
     /// Takes back what is staged, and says how many entries that were: the next one has the first one's `seq`.
     pub fn cut(&self) -> u64 {
         self.0.0.log.borrow_mut().cut_staged()
@@ -63,6 +69,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         self.cut();
+        self.0.0.hands_over.set(false);
         self.0.0.log.borrow_mut().commit_all();
     }
 }
@@ -134,6 +141,25 @@ mod tests {
         assert_eq!((stage.entries(), hub.link().state), (1_001..1_003, LinkState::Closed));
         stage.commit(u64::MAX);
         assert_eq!(hub.log().head(), 1_002);
+    }
+
+    #[test]
+    fn a_link_that_is_handed_over_waits_and_is_not_closed() {
+        let (hub, publisher) = hub();
+        let stage = publisher.stage().unwrap();
+        publisher.only_follow();
+        publisher.announce(LinkStatus { state: LinkState::Up, ..LinkStatus::default() });
+        stage.hand_over();
+        publisher.announce(LinkStatus { state: LinkState::Closed, conn: 3, ..LinkStatus::default() });
+        assert_eq!((hub.link().state, hub.link().conn), (LinkState::Waiting, 3));
+        drop(publisher);
+        assert_eq!(stage.entries(), 1_001..1_003, "nothing is added");
+        let (lines, _) = stage.lines(1_002, 1 << 20).unwrap();
+        assert!(String::from_utf8(lines).unwrap().contains(r#""state":"waiting","conn":3"#));
+        drop(stage);
+        let (publisher, _) = hub.publisher().unwrap();
+        publisher.announce(LinkStatus::default());
+        assert_eq!(hub.link().state, LinkState::Closed, "that was for once");
     }
 
     #[test]

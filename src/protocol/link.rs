@@ -94,3 +94,8 @@ pub struct Ended<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Cow<'a, str>>,
 }
+
+impl Link<'_> {
+    /// How its lines begin, and no others.
+    pub const BEGINNING: &'static [u8] = br#"{"type":"link","#;
+}
