@@ -17,14 +17,13 @@ use tokio::{
 
 use crate::{
     config::{Config, Environment, Format},
-    hub::{
-        Changes, Command, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, Supervisor, now_us,
-    },
+    hub::{Changes, Configured, Hub, LinkState, LinkStatus, Reload, ReloadResult, Supervisor, now_us},
     local::{self, BindError, Fanout},
-    upstream::{self, Legacy, live_check},
+    upstream::{self, live_check},
 };
 
 use self::{
+    link_task::{LinkTask, News, Renewal},
     listeners::{Listeners, Owners},
     reading::{New, Reading},
 };
@@ -32,8 +31,11 @@ use self::{
 /// Two signals to stop within so short a time are one order.
 const ONE_ORDER: Duration = Duration::from_millis(500);
 
+mod link_task;
 mod listeners;
 pub(crate) mod logging;
+#[cfg(feature = "cluster")]
+mod node;
 mod notify;
 mod process;
 mod reading;
@@ -152,7 +154,7 @@ struct Daemon {
     hub: Hub,
     supervisor: Supervisor,
     fanout: Fanout,
-    link: JoinHandle<upstream::Exit>,
+    link: LinkTask,
     link_settings: watch::Sender<upstream::Settings>,
     writer: JoinHandle<()>,
     listeners: Listeners,
@@ -165,7 +167,9 @@ impl Daemon {
         process::raise_descriptor_limit();
         let started = std::time::Instant::now();
         let raw = config.listeners.iter().any(|listener| listener.format == Format::Raw);
-        let hub = Hub::new(epoch()?, &config.history, raw);
+        // a cluster's log has its epoch from the stream
+        let epoch = if config.cluster.is_some() { String::new() } else { epoch()? };
+        let hub = Hub::new(epoch, &config.history, raw);
         let supervisor = hub.supervisor();
         supervisor.configure(|configured| *configured = described(path.as_deref(), &config));
         supervisor.set_names(&config.names);
@@ -174,9 +178,8 @@ impl Daemon {
 
         let listeners =
             Listeners::bind(&config.listeners, hub.clone(), fanout.clone(), started).map_err(Error::Bind)?;
-        let (publisher, commands) = hub.publisher().expect("there is no other link");
         let (link_settings, settings) = watch::channel(link_settings(&config));
-        let link = tokio::task::spawn_local(upstream::run(publisher, commands, settings, Legacy::default()));
+        let link = LinkTask::start(&config, &hub, settings);
         let writer = tokio::task::spawn_local(fanout.clone().run());
         let reading = Reading::of(path.clone(), environment);
         Ok(Daemon { config, path, reading, hub, supervisor, fanout, link, link_settings, writer, listeners })
@@ -208,10 +211,13 @@ impl Daemon {
                         self.begin_reload();
                     }
                 }
-                ended = &mut self.link => match ended {
-                    Ok(upstream::Exit::GivenUp) => break Exit::GivenUp,
-                    Ok(upstream::Exit::Stopped) => break Exit::Stopped,
-                    Err(error) => return Err(Error::Task("the link", error)),
+                news = self.link.next() => match news {
+                    News::Ended(Ok(upstream::Exit::GivenUp)) => break Exit::GivenUp,
+                    News::Ended(Ok(upstream::Exit::Stopped)) => break Exit::Stopped,
+                    News::Ended(Err(error)) => return Err(Error::Task("the link", error)),
+                    News::Renewal(Renewal { epoch, first, done }) => {
+                        let _ = done.send(self.renew(&epoch, first)); // who asked may have ended
+                    }
                 },
                 ended = &mut self.writer => match ended {
                     Err(error) => return Err(Error::Task("the fan-out", error)),
@@ -240,6 +246,9 @@ impl Daemon {
         Ok(exit)
     }
 
+    fn renew(&mut self, _e: &str, _f: u64) -> Hub {
+        self.hub.clone()
+    }
     fn greet(&self) {
         for listener in &self.config.listeners {
             tracing::info!(path = %listener.path.display(), "listening");
@@ -255,19 +264,8 @@ impl Daemon {
         notify::stopping();
         tracing::info!(clients = self.fanout.count(), "stopping");
         self.listeners.close();
-        if !self.link.is_finished() {
-            let closed = async {
-                self.hub.command(Command::Stop).await;
-                (&mut self.link).await
-            };
-            match tokio::time::timeout_at(deadline, closed).await {
-                Ok(Err(error)) => return Err(Error::Task("the link", error)),
-                Ok(Ok(_)) => {}
-                Err(_) => {
-                    tracing::warn!("the upstream did not close in time");
-                    self.link.abort();
-                }
-            }
+        if let Err(error) = self.link.stop(&self.hub, deadline).await {
+            return Err(Error::Task("the link", error));
         }
         self.fanout.finish(deadline).await;
         let readers = async { while self.listeners.join_next().await.is_some() {} };

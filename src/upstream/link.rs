@@ -54,9 +54,7 @@ pub(super) fn run(
 ) -> impl Future<Output = Exit> {
     let mut settings = settings;
     let present = settings.borrow_and_update().clone();
-    hub.with_topics(|topics| topics.set_terms(present.terms.subscriptions.clone()));
-    last_values::retain(&hub, None, &present);
-    hub.set_public(present.terms.public_captures());
+    prepare(&hub, &present);
     let link = Link {
         machine: Machine::new(present.clone(), seed),
         legacy,
@@ -73,6 +71,13 @@ pub(super) fn run(
         patience: PATIENCE_BATCHES,
     };
     link.run()
+}
+
+/// Has the hub know which topics clients may subscribe to, what is retained, and what is public.
+pub(super) fn prepare(hub: &Publisher, settings: &Settings) {
+    hub.with_topics(|topics| topics.set_terms(settings.terms.subscriptions.clone()));
+    last_values::retain(hub, None, settings);
+    hub.set_public(settings.terms.public_captures());
 }
 
 struct Link<D> {

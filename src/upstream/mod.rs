@@ -27,6 +27,12 @@ pub use self::{
     settings::{Exit, Settings},
 };
 
+/// Has the hub ready for what another machine's link of these settings publishes, as the link itself does.
+#[cfg(feature = "cluster")]
+pub fn prepare(hub: &Publisher, settings: &Settings) {
+    link::prepare(hub, settings);
+}
+
 /// Runs the link until [`Command::Stop`](crate::hub::Command::Stop) or until it is given up.
 ///
 /// Every send that was left is told its fate before this returns. `legacy` is from the link before, if there was one,

@@ -78,7 +78,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("local/dialogue", &["config", "protocol", "hub"]),
     ("local/latest", &["config", "protocol", "hub"]),
     ("local/selections", &["config", "hub"]),
-    ("service", &["config", "hub", "upstream", "local"]),
+    ("service", &["config", "cluster", "hub", "upstream", "local"]),
     ("cli", &["config", "protocol", "client", "upstream/live_check", "service"]),
 ];
 
@@ -106,8 +106,18 @@ const PURE: &[&str] = &[
 const NAMED_IN: [(&str, &[&str]); 9] = [
     ("tokio_tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
     ("tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
-    // sockets, the end of a program's whole family, SIGHUP for another daemon, and what the process may
-    ("rustix", &["local/socket", "upstream/attempt/commands.rs", "service/signals.rs", "service/process.rs"]),
+    // sockets, the end of a program's whole family, SIGHUP for another daemon, what the process may, and
+    // the boot-time clock
+    (
+        "rustix",
+        &[
+            "local/socket",
+            "upstream/attempt/commands.rs",
+            "service/signals.rs",
+            "service/process.rs",
+            "cluster/clock.rs",
+        ],
+    ),
     ("nix", &["local/socket", "local/sys/peer_groups.rs"]),
     ("sd_notify", &["service/notify.rs"]),
     ("x509_cert", &["upstream/wire/certificate.rs"]),

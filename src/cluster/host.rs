@@ -1,0 +1,27 @@
+//! What the node has done by who runs it.
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::hub::{Commands, Hub, Publisher};
+
+/// The daemon around the node: it knows the link and the local clients, of which the node knows nothing.
+pub(crate) trait Host {
+    /// Has the hub ready for what another machine's link publishes: which messages it retains, which topics there are.
+    fn prepare(&self, publisher: &Publisher);
+
+    /// The link. It begins when it is polled first, and dropped, it has dropped its connections.
+    fn link(&self, publisher: Publisher, commands: Commands) -> LocalBoxFuture<'static, LinkEnd>;
+
+    /// A hub with a log of this epoch, whose first entry will have this `seq`; the clients of the one before are told, and
+    /// new ones are this one's.
+    fn renew(&self, epoch: &str, first: u64) -> LocalBoxFuture<'_, Hub>;
+}
+
+/// How a link ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkEnd {
+    /// It was told to.
+    Stopped,
+    /// The upstream was given up, and the daemon is to end.
+    GivenUp,
+}

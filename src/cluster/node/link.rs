@@ -1,0 +1,82 @@
+//! This node's link, while it leads: it goes on only as long as the lease holds.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    rc::Rc,
+    task::Poll,
+};
+
+use futures_util::future::LocalBoxFuture;
+use tokio::task::JoinHandle;
+
+use crate::cluster::{LinkEnd, clock, machine::Lease};
+
+/// A link that runs in a task of its own. Before each of its turns, in which it reads, writes and connects, the lease is
+/// looked at; where that is over, its connections are dropped instead.
+pub(super) struct LeasedLink {
+    shared: Rc<Shared>,
+    task: JoinHandle<Option<LinkEnd>>,
+}
+
+struct Shared {
+    link: RefCell<Option<LocalBoxFuture<'static, LinkEnd>>>,
+    lease: Cell<Lease>,
+}
+
+impl LeasedLink {
+    /// Starts it.
+    pub(super) fn start(link: LocalBoxFuture<'static, LinkEnd>, lease: Lease) -> LeasedLink {
+        let shared = Rc::new(Shared { link: RefCell::new(Some(link)), lease: Cell::new(lease) });
+        let task = tokio::task::spawn_local({
+            let shared = Rc::clone(&shared);
+            async move { shared.run().await }
+        });
+        LeasedLink { shared, task }
+    }
+
+    /// The lease as it is now.
+    pub(super) fn set_lease(&self, lease: Lease) {
+        self.shared.lease.set(lease);
+    }
+
+    /// Waits until it has ended by itself, or its lease has; `None` then, and where it was stopped. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> Option<LinkEnd> {
+        match (&mut self.task).await {
+            Ok(end) => end,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => None,
+        }
+    }
+
+    /// Drops its connections, now.
+    pub(super) fn stop(self) {
+        self.shared.drop_link();
+    }
+}
+
+impl Drop for LeasedLink {
+    fn drop(&mut self) {
+        self.shared.drop_link();
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    async fn run(&self) -> Option<LinkEnd> {
+        poll_fn(|cx| {
+            let mut link = self.link.borrow_mut();
+            let Some(running) = link.as_mut() else { return Poll::Ready(None) };
+            if !self.lease.get().holds(clock::now()) {
+                *link = None;
+                return Poll::Ready(None);
+            }
+            running.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    fn drop_link(&self) {
+        self.link.borrow_mut().take();
+    }
+}

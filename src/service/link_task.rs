@@ -1,0 +1,110 @@
+//! The task that has the link: the link itself, or a node of a cluster, which has it when this machine leads.
+
+use std::{future::pending, rc::Rc};
+
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::{JoinError, JoinHandle},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    config::Config,
+    hub::{Command, Hub},
+    upstream::{self, Exit, Legacy, Settings},
+};
+
+/// The task, and what it is told by.
+pub(super) struct LinkTask {
+    task: JoinHandle<Exit>,
+    /// What stops a node; the link itself is stopped by a command.
+    stop: Option<Rc<Notify>>,
+    renewals: Option<mpsc::Receiver<Renewal>>,
+}
+
+/// What the task has to say.
+pub(super) enum News {
+    /// It has ended; an error is a fault of wsfan.
+    Ended(Result<Exit, JoinError>),
+    /// It needs a hub with another log.
+    Renewal(Renewal),
+}
+
+/// A log of this epoch, for which a hub is to be made.
+pub(super) struct Renewal {
+    pub(super) epoch: String,
+    /// The `seq` of its first entry.
+    pub(super) first: u64,
+    /// Where the hub is awaited.
+    pub(super) done: oneshot::Sender<Hub>,
+}
+
+impl LinkTask {
+    /// Starts it. From then on it is what the hub's commands lead to.
+    pub(super) fn start(config: &Config, hub: &Hub, settings: watch::Receiver<Settings>) -> LinkTask {
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &config.cluster {
+            return super::node::start(cluster, config, hub, settings);
+        }
+        let _ = config;
+        let (publisher, commands) = hub.publisher().expect("there is no other link");
+        let link = upstream::run(publisher, commands, settings, Legacy::default());
+        LinkTask { task: tokio::task::spawn_local(link), stop: None, renewals: None }
+    }
+
+    /// That of a node.
+    #[cfg(feature = "cluster")]
+    pub(super) fn of_node(
+        task: JoinHandle<Exit>,
+        stop: Rc<Notify>,
+        renewals: mpsc::Receiver<Renewal>,
+    ) -> LinkTask {
+        LinkTask { task, stop: Some(stop), renewals: Some(renewals) }
+    }
+
+    /// Waits for what it has to say. Cancel-safe. Not to be called after its end.
+    pub(super) async fn next(&mut self) -> News {
+        tokio::select! {
+            ended = &mut self.task => News::Ended(ended),
+            renewal = next_renewal(&mut self.renewals) => News::Renewal(renewal),
+        }
+    }
+
+    /// Has it close the link, and waits for that until `deadline`; then it is dropped.
+    ///
+    /// # Errors
+    /// It failed, which is a fault of wsfan.
+    pub(super) async fn stop(&mut self, hub: &Hub, deadline: Instant) -> Result<(), JoinError> {
+        if self.task.is_finished() {
+            return Ok(());
+        }
+        let closed = async {
+            self.say_stop(hub).await;
+            (&mut self.task).await
+        };
+        match timeout_at(deadline, closed).await {
+            Ok(ended) => ended.map(drop),
+            Err(_) => {
+                tracing::warn!("the upstream did not close in time");
+                self.task.abort();
+                Ok(())
+            }
+        }
+    }
+
+    async fn say_stop(&self, hub: &Hub) {
+        match &self.stop {
+            Some(stop) => stop.notify_one(),
+            None => _ = hub.command(Command::Stop).await,
+        }
+    }
+}
+
+async fn next_renewal(renewals: &mut Option<mpsc::Receiver<Renewal>>) -> Renewal {
+    if let Some(renewals) = renewals
+        && let Some(renewal) = renewals.recv().await
+    {
+        return renewal;
+    }
+    pending().await
+}

@@ -1,0 +1,66 @@
+//! The task of a cluster's node, and what it has done by the daemon.
+
+use std::{future::pending, rc::Rc};
+
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::link_task::{LinkTask, Renewal};
+use crate::{
+    cluster::{self, Host, LinkEnd},
+    config::{self, Config},
+    hub::{Commands, Hub, Publisher},
+    upstream::{self, Legacy},
+};
+
+/// Starts a node.
+pub(super) fn start(
+    cluster: &config::Cluster,
+    config: &Config,
+    hub: &Hub,
+    settings: watch::Receiver<upstream::Settings>,
+) -> LinkTask {
+    let (sender, renewals) = mpsc::channel(1);
+    let stop = Rc::new(Notify::new());
+    let node = cluster::Node::new(cluster, config, hub.clone(), Around { settings, renewals: sender });
+    let running = node.run(Rc::clone(&stop)).map(|end| match end {
+        LinkEnd::Stopped => upstream::Exit::Stopped,
+        LinkEnd::GivenUp => upstream::Exit::GivenUp,
+    });
+    LinkTask::of_node(tokio::task::spawn_local(running), stop, renewals)
+}
+
+/// What a node has done by the daemon.
+struct Around {
+    settings: watch::Receiver<upstream::Settings>,
+    renewals: mpsc::Sender<Renewal>,
+}
+
+impl Host for Around {
+    fn prepare(&self, publisher: &Publisher) {
+        upstream::prepare(publisher, &self.settings.borrow());
+    }
+
+    fn link(&self, publisher: Publisher, commands: Commands) -> LocalBoxFuture<'static, LinkEnd> {
+        // what the last link here knew of its server is older than what others have said since
+        let link = upstream::run(publisher, commands, self.settings.clone(), Legacy::default());
+        link.map(|exit| match exit {
+            upstream::Exit::Stopped => LinkEnd::Stopped,
+            upstream::Exit::GivenUp => LinkEnd::GivenUp,
+        })
+        .boxed_local()
+    }
+
+    fn renew(&self, epoch: &str, first: u64) -> LocalBoxFuture<'_, Hub> {
+        let epoch = epoch.to_owned();
+        async move {
+            let (done, hub) = oneshot::channel();
+            let asked = self.renewals.send(Renewal { epoch, first, done }).await;
+            match hub.await {
+                Ok(hub) if asked.is_ok() => hub,
+                _ => pending().await, // the daemon ends, and drops this
+            }
+        }
+        .boxed_local()
+    }
+}
