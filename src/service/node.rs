@@ -1,6 +1,6 @@
 //! The task of a cluster's node, and what it has done by the daemon.
 
-use std::{future::pending, rc::Rc};
+use std::{cell::Ref, future::pending, rc::Rc};
 
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -9,7 +9,7 @@ use super::link_task::{LinkTask, Renewal};
 use crate::{
     cluster::{self, Host, LinkEnd},
     config::{self, Config},
-    hub::{Commands, Hub, Publisher},
+    hub::{Commands, Hub, Log, Publisher},
     upstream::{self, Legacy},
 };
 
@@ -22,7 +22,12 @@ pub(super) fn start(
 ) -> LinkTask {
     let (sender, renewals) = mpsc::channel(1);
     let stop = Rc::new(Notify::new());
-    let node = cluster::Node::new(cluster, config, hub.clone(), Around { settings, renewals: sender });
+    let node = cluster::Node::new(
+        cluster,
+        config,
+        hub.clone(),
+        Around { settings, legacy: Legacy::default(), renewals: sender },
+    );
     let running = node.run(Rc::clone(&stop)).map(|end| match end {
         LinkEnd::Stopped => upstream::Exit::Stopped,
         LinkEnd::GivenUp => upstream::Exit::GivenUp,
@@ -33,6 +38,7 @@ pub(super) fn start(
 /// What a node has done by the daemon.
 struct Around {
     settings: watch::Receiver<upstream::Settings>,
+    legacy: Legacy,
     renewals: mpsc::Sender<Renewal>,
 }
 
@@ -41,9 +47,15 @@ impl Host for Around {
         upstream::prepare(publisher, &self.settings.borrow());
     }
 
-    fn link(&self, publisher: Publisher, commands: Commands) -> LocalBoxFuture<'static, LinkEnd> {
-        // what the last link here knew of its server is older than what others have said since
-        let link = upstream::run(publisher, commands, self.settings.clone(), Legacy::default());
+    fn link(
+        &self,
+        publisher: Publisher,
+        commands: Commands,
+        log: Ref<'_, Log>,
+    ) -> LocalBoxFuture<'static, LinkEnd> {
+        // what others have said since this machine's last link ended stands in the log
+        self.legacy.of_log(&log, &self.settings.borrow());
+        let link = upstream::run(publisher, commands, self.settings.clone(), self.legacy.clone());
         link.map(|exit| match exit {
             upstream::Exit::Stopped => LinkEnd::Stopped,
             upstream::Exit::GivenUp => LinkEnd::GivenUp,
