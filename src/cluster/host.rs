@@ -1,24 +1,17 @@
 //! What the node has done by who runs it.
 
-use std::cell::Ref;
-
 use futures_util::future::LocalBoxFuture;
 
-use crate::hub::{Commands, Hub, Log, Publisher};
+use crate::hub::{Commands, Hub, Publisher};
 
 /// The daemon around the node: it knows the link and the local clients, of which the node knows nothing.
 pub(crate) trait Host {
     /// Has the hub ready for what another machine's link publishes: which messages it retains, which topics there are.
     fn prepare(&self, publisher: &Publisher);
 
-    /// The link, which goes on where this log ends. It begins when it is polled first, and dropped, it has dropped its
+    /// The link, which goes on where the hub's log ends. It begins when it is polled first, and dropped, it has dropped its
     /// connections.
-    fn link(
-        &self,
-        publisher: Publisher,
-        commands: Commands,
-        log: Ref<'_, Log>,
-    ) -> LocalBoxFuture<'static, LinkEnd>;
+    fn link(&self, publisher: Publisher, commands: Commands, hub: &Hub) -> LocalBoxFuture<'static, LinkEnd>;
 
     /// A hub with a log of this epoch, whose first entry will have this `seq`; the clients of the one before are told, and
     /// new ones are this one's.

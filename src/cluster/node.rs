@@ -341,7 +341,7 @@ impl<H: Host> Node<H> {
 
     fn run_link(&mut self, publisher: Publisher, commands: Commands) {
         if let Some(lease) = self.machine.lease() {
-            self.link = Some(LeasedLink::start(self.host.link(publisher, commands, self.hub.log()), lease));
+            self.link = Some(LeasedLink::start(self.host.link(publisher, commands, &self.hub), lease));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The task of a cluster's node, and what it has done by the daemon.
 
-use std::{cell::Ref, future::pending, rc::Rc};
+use std::{future::pending, rc::Rc};
 
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -9,7 +9,7 @@ use super::link_task::{LinkTask, Renewal};
 use crate::{
     cluster::{self, Host, LinkEnd},
     config::{self, Config},
-    hub::{Commands, Hub, Log, Publisher},
+    hub::{Commands, Hub, Publisher},
     upstream::{self, Legacy},
 };
 
@@ -47,14 +47,9 @@ impl Host for Around {
         upstream::prepare(publisher, &self.settings.borrow());
     }
 
-    fn link(
-        &self,
-        publisher: Publisher,
-        commands: Commands,
-        log: Ref<'_, Log>,
-    ) -> LocalBoxFuture<'static, LinkEnd> {
+    fn link(&self, publisher: Publisher, commands: Commands, hub: &Hub) -> LocalBoxFuture<'static, LinkEnd> {
         // what others have said since this machine's last link ended stands in the log
-        self.legacy.of_log(&log, &self.settings.borrow());
+        self.legacy.of_log(&hub.log(), &self.settings.borrow());
         let link = upstream::run(publisher, commands, self.settings.clone(), self.legacy.clone());
         link.map(|exit| match exit {
             upstream::Exit::Stopped => LinkEnd::Stopped,
