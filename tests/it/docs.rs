@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(feature = "cluster")]
+use wsfan::config::{Config, Environment};
+use wsfan::protocol::Line;
+
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -185,4 +189,38 @@ fn the_readme_has_its_figures_from_the_benchmarks() {
         between(&benchmarks, "- Idle: ", " MB resident"),
     );
     assert!(read("README.md").contains(&sentence), "the README wants this sentence: {sentence}");
+}
+
+/// What failures look like is said in the protocol's own words: each example is a line that this version reads.
+#[test]
+fn the_lines_of_a_cluster_are_the_protocols() {
+    let page = read("docs/cluster.md");
+    let lines: Vec<_> = page.lines().filter(|line| line.starts_with("{\"type\"")).collect();
+    assert!(lines.len() >= 5, "{lines:?}");
+    for line in lines {
+        let read = Line::parse(line.as_bytes());
+        assert!(read.as_ref().is_some_and(|read| !matches!(read, Line::Other(_))), "{line}: {read:?}");
+    }
+}
+
+/// The configurations of the page are right, as they stand in it.
+#[test]
+#[cfg(feature = "cluster")]
+fn the_configurations_of_a_cluster_are_right() {
+    let page = read("docs/cluster.md");
+    let (_, rest) = page.split_once("$node.toml <<END\n").expect("the quick start's config");
+    let text = rest.split_once("\nEND\n").unwrap().0;
+    for node in ["a", "b"] {
+        let config = Config::parse(&text.replace("$node", node), &Environment::fixed([]));
+        let config = config.unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((config.cluster.unwrap().node.as_str(), config.warnings), (node, vec![]));
+    }
+    let block = page.split("```toml\n").find(|block| block.starts_with("[cluster]")).expect("a [cluster]");
+    let block = block.split_once("```").unwrap().0;
+    let ca_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let block = block.replace("/etc/wsfan/nats-ca.pem", ca_file.to_str().unwrap());
+    let text = format!("{block}[upstream]\nurl = \"ws://a\"\n");
+    let config = Config::parse(&text, &Environment::fixed([("HOSTNAME", "host-a.example.com")]));
+    let config = config.unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!((config.cluster.unwrap().node.as_str(), config.warnings), ("host-a", vec![]));
 }
