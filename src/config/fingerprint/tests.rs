@@ -89,6 +89,7 @@ fn neither_order_nor_what_is_each_machines_own_counts() {
         ),
         ("", "outbox.max_messages = 5\nlistener = [{ path = \"/a\", rights = [\"receive\"] }]"),
         ("", "rotate = { after = \"1h\", overlap = \"1s\" }"),
+        #[cfg(feature = "cluster")]
         ("", "cluster = { name = \"c\", node = \"n\", urls = \"nats://127.0.0.1\" }"),
         ("requests = { id = \"/id\" }", "requests = { id = \"/id\", timeout = \"1s\", max_in_flight = 3 }"),
         (

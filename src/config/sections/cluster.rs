@@ -143,9 +143,9 @@ impl Cluster {
     fn read_section(section: &Section<'_>, names: &Names, environment: &Environment) -> Self {
         let seconds = Duration::from_secs;
         let default = Self::new("", "", NatsUrl { is_tls: false, host: String::new(), port: 0 });
-        let urls = read_urls(section);
         let cluster = Self {
             name: read_name(section),
+            urls: read_urls(section),
             node: read_node(section, environment),
             lease: section.duration("lease", seconds(1)..=seconds(60)).unwrap_or(default.lease),
             replicas: read_replicas(section).unwrap_or(default.replicas),
@@ -159,7 +159,6 @@ impl Cluster {
             login: NatsLogin::read(section, names),
             max_unacked: section.size("max_unacked", 512 << 10..=1 << 30).unwrap_or(default.max_unacked),
             tls: Tls::read(section.section("tls")),
-            urls,
         };
         cluster.refuse_plain(section);
         cluster.warn_of_defaults(section);

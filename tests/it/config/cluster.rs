@@ -1,27 +1,8 @@
 //! `[cluster]`.
 
-use wsfan::config::{Cluster, Environment, NatsLogin, NatsUrl, Storage};
-
 use super::*;
 
 const LEAST: &str = "cluster = { name = \"prices\", node = \"a\", urls = \"nats://127.0.0.1\" }";
-
-/// The table's first lines, up to line 5, and these.
-fn lines(more: &str) -> String {
-    format!("[cluster]\nname = \"prices\"\nnode = \"a\"\nurls = \"nats://127.0.0.1\"\n{more}")
-}
-
-fn cluster(more: &str) -> Cluster {
-    with(&lines(more)).unwrap_or_else(|why| panic!("{more}: {why}")).cluster.unwrap()
-}
-
-fn warnings(lines: &str) -> Vec<String> {
-    let warnings = with(lines).unwrap_or_else(|why| panic!("{lines}: {why}")).warnings;
-    warnings
-        .into_iter()
-        .map(|warning| format!("line {}: {}", warning.line.unwrap(), warning.sentence))
-        .collect()
-}
 
 #[test]
 #[cfg(not(feature = "cluster"))]
@@ -36,7 +17,26 @@ fn without_the_feature_it_is_refused_by_name() {
 
 #[cfg(feature = "cluster")]
 mod read {
+    use wsfan::config::{Cluster, NatsLogin, NatsUrl, Storage};
+
     use super::*;
+
+    /// The table's first lines, up to line 5, and these.
+    fn lines(more: &str) -> String {
+        format!("[cluster]\nname = \"prices\"\nnode = \"a\"\nurls = \"nats://127.0.0.1\"\n{more}")
+    }
+
+    fn cluster(more: &str) -> Cluster {
+        with(&lines(more)).unwrap_or_else(|why| panic!("{more}: {why}")).cluster.unwrap()
+    }
+
+    fn warnings(lines: &str) -> Vec<String> {
+        let warnings = with(lines).unwrap_or_else(|why| panic!("{lines}: {why}")).warnings;
+        warnings
+            .into_iter()
+            .map(|warning| format!("line {}: {}", warning.line.unwrap(), warning.sentence))
+            .collect()
+    }
 
     #[test]
     fn a_name_and_a_server_are_enough() {
