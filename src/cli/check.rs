@@ -15,6 +15,8 @@ use super::{
 use crate::config::{Config, Environment, LoadError, Merged, safe_url};
 
 mod live;
+#[cfg(feature = "cluster")]
+mod nats;
 mod print;
 mod summary;
 mod timeline;
@@ -25,7 +27,8 @@ use summary::summary;
 const NOTES: &str = "\
 Nothing is started, and without --live nobody is called. --live reads the secrets and runs the programs \
 that the config names (each is named before it runs; --dry runs none), as this user and in this environment, and goes the way of the daemon: DNS, TCP, the \
-proxy, TLS, the upgrade, each step of the script, one heartbeat, and the close. What is secret isn't shown: \
+proxy, TLS, the upgrade, each step of the script, one heartbeat, and the close. With [cluster] it looks at NATS first: \
+the servers, the stream, limits and rights; it makes nothing there. What is secret isn't shown: \
 sent messages stand there with their placeholders.
 
 Examples:

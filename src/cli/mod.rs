@@ -9,6 +9,8 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{CommandFactory as _, Parser};
 
 mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod config;
 mod control;
 mod daemon;
@@ -91,6 +93,9 @@ enum Subcommand {
     Close(control::Args),
     /// Have the daemon read its config again, and say what that changed
     Reload(reload::Args),
+    /// Several machines with one link: make their stream in NATS, or show all nodes
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::Args),
     /// Print the completion script for a shell
     Completions(pages::CompletionsArgs),
     /// Print the manual page, for `man -l -`
@@ -137,6 +142,8 @@ impl Subcommand {
             Subcommand::Open(args) => control::control(control::LinkOp::Open, &args),
             Subcommand::Close(args) => control::control(control::LinkOp::Close, &args),
             Subcommand::Reload(args) => reload::reload(&args),
+            #[cfg(feature = "cluster")]
+            Subcommand::Cluster(args) => cluster::cluster(&args),
             Subcommand::Completions(args) => pages::completions(&args, &mut Args::command()),
             Subcommand::Man => pages::man(Args::command()),
         }

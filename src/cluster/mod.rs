@@ -9,6 +9,7 @@ pub(crate) mod machine;
 mod nats;
 mod node;
 mod report;
+pub(crate) mod tool;
 
 pub(crate) use host::{Host, LinkEnd};
 pub(crate) use node::Node;

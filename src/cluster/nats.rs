@@ -36,17 +36,22 @@ use crate::{
 mod api;
 mod asking;
 mod dial;
+pub(super) mod permissions;
 mod reading;
 mod session;
 mod settings;
 mod stream;
+pub(super) mod tool;
 mod trouble;
 
-pub(super) use settings::Names;
-pub(super) use trouble::Trouble;
+pub(crate) use settings::Names;
+pub(crate) use trouble::Trouble;
 
 /// So many bytes may wait to be handed to the connection; what is said beyond them is dropped, as NATS may drop it.
 const MAX_WAITING: usize = 16 << 20;
+
+/// So many complaints aren't made once more.
+const MAX_SAID: usize = 32;
 
 /// Before the servers are tried once more, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -97,7 +102,8 @@ struct Inner {
     generation: u64,
     next_server: usize,
     is_known: bool,
-    said: Option<Trouble>,
+    /// What has been complained of since there was a connection.
+    said: Vec<Trouble>,
     ready: VecDeque<Arrival>,
     max_payload: usize,
     waker: Option<Waker>,
@@ -170,7 +176,7 @@ pub(super) fn connect(cluster: &Cluster, history: &History) -> (Nats, Arrivals) 
         generation: 0,
         next_server: fastrand::usize(..servers),
         is_known: false,
-        said: None,
+        said: Vec::new(),
         ready: VecDeque::new(),
         max_payload: crate::cluster::machine::MAX_BATCH,
         waker: None,
@@ -358,12 +364,16 @@ impl Inner {
         let (is_known, is_of_no_use) = (session.is_known(), session.is_of_no_use());
         let arrivals = std::mem::take(&mut session.arrivals);
         let url = std::mem::take(&mut connected.connection.url);
-        self.ready.extend(arrivals);
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Trouble(trouble) => self.trouble(trouble),
+                other => self.ready.push_back(other),
+            }
+        }
         self.is_known = is_known;
-        if is_of_no_use {
-            self.failures = self.failures.max(8);
-        } else {
-            (self.failures, self.said) = (0, None);
+        if !is_of_no_use {
+            self.failures = 0;
+            self.said.clear();
             self.trouble(Trouble::fatal(format!("the connection to the NATS server {url} is lost")));
         }
         self.try_next();
@@ -371,8 +381,9 @@ impl Inner {
 
     /// Says it, unless it was said since there was a connection.
     fn trouble(&mut self, trouble: Trouble) {
-        if self.said.as_ref() != Some(&trouble) {
-            self.said = Some(trouble.clone());
+        if !self.said.contains(&trouble) {
+            self.said.truncate(MAX_SAID - 1);
+            self.said.insert(0, trouble.clone());
             self.ready.push_back(Arrival::Trouble(trouble));
         }
     }
@@ -394,12 +405,12 @@ impl Connected {
     /// The next arrival; none when the connection is to be given up.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arrival>> {
         loop {
+            if self.session.is_of_no_use() {
+                return Poll::Ready(None);
+            }
             self.flush(cx);
             if let Some(arrival) = self.session.arrivals.pop_front() {
                 return Poll::Ready(Some(arrival));
-            }
-            if self.session.is_of_no_use() {
-                return Poll::Ready(None);
             }
             match self.poll_connection(cx) {
                 Poll::Ready(true) => {}

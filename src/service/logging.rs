@@ -12,7 +12,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Registry,
-    filter::Targets,
+    filter::{LevelFilter, Targets},
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     layer::{Layer, SubscriberExt},
     registry::LookupSpan,
@@ -95,7 +95,11 @@ pub(super) fn set_level(level: Level) {
 
 /// wsfan's own events at `level`, others' from warnings on: libraries' traces may show headers.
 fn targets(level: Level) -> Targets {
-    Targets::new().with_default(level.min(Level::WARN)).with_target("wsfan", level)
+    // what NATS's client would say is said in sentences
+    Targets::new()
+        .with_default(level.min(Level::WARN))
+        .with_target("wsfan", level)
+        .with_target("async_nats", LevelFilter::OFF)
 }
 
 /// A format that says each event's priority, where that goes to the journal.

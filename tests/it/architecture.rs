@@ -79,7 +79,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("local/latest", &["config", "protocol", "hub"]),
     ("local/selections", &["config", "hub"]),
     ("service", &["config", "cluster", "hub", "upstream", "local"]),
-    ("cli", &["config", "protocol", "client", "upstream/live_check", "service"]),
+    ("cli", &["config", "protocol", "client", "upstream/live_check", "service", "cluster/tool"]),
 ];
 
 /// The rooms in which nothing touches a clock, a task, a socket or a file.

@@ -7,6 +7,8 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+#[cfg(feature = "cluster")]
+use super::nats;
 use super::{
     super::{
         failure::{FAILED, Failure, Outcome, Wrote, wrote},
@@ -32,6 +34,8 @@ pub(super) fn walk(config: &Config, is_dry: bool, json: Option<&Vec<String>>) ->
         output: Ok(Wrote::More),
     }));
     let (runtime, printed) = (runtime()?, Printed::default());
+    #[cfg(feature = "cluster")]
+    let nats = walk_nats(config, &runtime, &printer);
     for index in 0..config.upstream.urls.len().max(1) {
         printer.borrow_mut().begin(config.upstream.display_url(index));
         let (tell, began) = (Rc::clone(&printer), Instant::now());
@@ -48,14 +52,52 @@ pub(super) fn walk(config: &Config, is_dry: bool, json: Option<&Vec<String>>) ->
     if let Some(warnings) = json {
         let failed = failed.as_ref().map(|(url, row)| (url.as_str(), row));
         let untried = printer.untried.iter().map(|(url, row)| timeline::untried(url, row)).collect();
-        printer.print(format!("{}\n", timeline::result(failed, began.elapsed(), untried, warnings)));
+        #[allow(unused_mut, reason = "only a cluster changes it")]
+        let mut result = timeline::result(failed, began.elapsed(), untried, warnings);
+        #[cfg(feature = "cluster")]
+        if let (None, Some((row, error))) = (failed, &nats) {
+            nats::fail(&mut result, row, error);
+        }
+        printer.print(format!("{result}\n"));
     }
     std::mem::replace(&mut printer.output, Ok(Wrote::Enough))?;
+    #[cfg(feature = "cluster")]
+    if let (None, Some((row, error))) = (&failed, nats) {
+        return Err(match json {
+            Some(_) => Failure::silent(FAILED),
+            None => Failure::failed(format!("{} fails at {}: {error}", row.url, row.stage)),
+        });
+    }
     match failed {
         None => Ok(()),
         Some(_) if json.is_some() => Err(Failure::silent(FAILED)),
         Some((url, row)) => Err(Failure::failed(timeline::sentence(&url, &row))),
     }
+}
+
+/// Looks at NATS, if there is a cluster, and returns the first row of trouble.
+#[cfg(feature = "cluster")]
+fn walk_nats(
+    config: &Config,
+    runtime: &tokio::runtime::LocalRuntime,
+    printer: &Rc<RefCell<Printer>>,
+) -> Option<(nats::Row, String)> {
+    let cluster = config.cluster.as_ref()?;
+    let mut failed = None;
+    let mut url = String::new();
+    runtime.block_on(nats::walk(cluster, &config.history, |row| {
+        let mut printer = printer.borrow_mut();
+        if row.url != url && !printer.json {
+            printer.print(timeline::head(&row.url));
+        }
+        url.clone_from(&row.url);
+        let text = if printer.json { format!("{}\n", nats::object(&row)) } else { nats::line(&row) };
+        printer.print(text);
+        if let (Err(error), None) = (row.found.clone(), &failed) {
+            failed = Some((row, error));
+        }
+    }));
+    failed
 }
 
 /// Prints rows as they come.

@@ -35,7 +35,7 @@ pub(in crate::cluster) struct StreamSettings {
 
 /// What a cluster's things are called in NATS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cluster) struct Names {
+pub(crate) struct Names {
     name: String,
 }
 
@@ -89,12 +89,12 @@ impl Settings {
 
 impl Names {
     /// Those of this cluster.
-    pub(in crate::cluster) fn of(name: &str) -> Names {
+    pub(crate) fn of(name: &str) -> Names {
         Names { name: name.to_owned() }
     }
 
     /// The stream that is the log.
-    pub(in crate::cluster) fn stream(&self) -> String {
+    pub(crate) fn stream(&self) -> String {
         format!("WSFAN_{}", self.name)
     }
 

@@ -6,7 +6,7 @@ use super::api::{ApiError, NOT_ENABLED};
 
 /// Something that a person must hear of. It is tried again all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cluster) struct Trouble {
+pub(crate) struct Trouble {
     /// The log can't be had because of it; otherwise it is only worth knowing.
     pub(in crate::cluster) is_fatal: bool,
     text: String,

@@ -1,0 +1,212 @@
+//! What a node may and must be allowed in NATS.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use super::settings::Names;
+
+/// The kinds of users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A node that may lead.
+    Candidate,
+    /// One that may not: NATS itself keeps it from the log.
+    Follower,
+    /// A person who looks.
+    Onlooker,
+}
+
+/// Subjects that a user needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rights {
+    pub(super) publish: Vec<String>,
+    pub(super) subscribe: Vec<String>,
+}
+
+/// What a user may, as the server says it. Where nothing is allowed by name, all is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Permissions {
+    publish: Option<Permission>,
+    subscribe: Option<Permission>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Permission {
+    allow: Option<Vec<String>>,
+    deny: Option<Vec<String>>,
+}
+
+impl Rights {
+    /// Those of a user of this kind, for this node.
+    pub(super) fn of(kind: Kind, names: &Names, node: &str) -> Rights {
+        let stream = names.stream();
+        let inbox = format!("{}.>", names.inbox(node));
+        let mut publish = vec![
+            names.who(),
+            format!("$JS.API.STREAM.INFO.{stream}"),
+            "$JS.API.INFO".to_owned(),
+            "$SYS.REQ.USER.INFO".to_owned(),
+        ];
+        let mut subscribe = vec![inbox];
+        if kind != Kind::Onlooker {
+            publish.extend([
+                names.here(),
+                names.control(),
+                names.sends(),
+                names.inboxes(), // answers to other nodes
+                format!("$JS.API.STREAM.MSG.GET.{stream}"),
+                format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
+                format!("$JS.API.CONSUMER.DELETE.{stream}.>"),
+                format!("$JS.FC.{stream}.>"),
+            ]);
+            subscribe.extend([names.here(), names.who()]);
+        }
+        if kind == Kind::Candidate {
+            publish.extend([names.log(), format!("$JS.API.STREAM.CREATE.{stream}")]);
+            subscribe.extend([names.control(), names.sends()]);
+        }
+        Rights { publish, subscribe }
+    }
+
+    /// Those that these permissions don't give, each with what it is for.
+    pub(super) fn missing(&self, there: &Permissions) -> Vec<String> {
+        let of = |what: &str, needed: &[String], given: &Option<Permission>| -> Vec<String> {
+            let given = given.clone().unwrap_or_default();
+            let lacks = needed.iter().filter(|subject| !given.gives(subject));
+            lacks.map(|subject| format!("{what} {subject}")).collect()
+        };
+        let mut all = of("publish", &self.publish, &there.publish);
+        all.extend(of("subscribe", &self.subscribe, &there.subscribe));
+        all
+    }
+}
+
+impl Permission {
+    fn gives(&self, subject: &str) -> bool {
+        let covered = |list: &Option<Vec<String>>| {
+            list.iter()
+                .flatten()
+                .any(|pattern| covers(pattern.split(' ').next().unwrap_or_default(), subject))
+        };
+        let allows_all = self.allow.as_ref().is_none_or(Vec::is_empty);
+        (allows_all || covered(&self.allow)) && !covered(&self.deny)
+    }
+}
+
+/// Whether all that matches `subject`, which may have wildcards itself, matches the pattern.
+fn covers(pattern: &str, subject: &str) -> bool {
+    let mut subject = subject.split('.');
+    for token in pattern.split('.') {
+        match (token, subject.next()) {
+            (">", Some(_)) => return true,
+            (_, None) | ("*", Some(">")) => return false,
+            ("*", Some(_)) => {}
+            (token, Some(other)) if token == other => {}
+            _ => return false,
+        }
+    }
+    subject.next().is_none()
+}
+
+/// The permissions of each kind of user, for nats-server's configuration.
+pub(crate) fn text(names: &Names, node: &str) -> String {
+    let mut text = String::from(
+        "# For nats-server's configuration: an account of the cluster's own, and a user for each node, by its name.\n\
+         accounts {\n  wsfan {\n    jetstream: enabled\n    users: [\n",
+    );
+    for (kind, comment, name) in [
+        (Kind::Candidate, "a node that may lead; one such user for each, with its own name", node),
+        (Kind::Follower, "a node with candidate = false: NATS keeps it from the log", "NODE"),
+        (Kind::Onlooker, "a person's: wsfan cluster status, with this in cluster.node", "onlooker"),
+    ] {
+        let rights = Rights::of(kind, names, name);
+        let list = |subjects: &[String]| {
+            subjects.iter().map(|subject| format!("\n            \"{subject}\"")).collect::<String>()
+        };
+        let _ = write!(
+            text,
+            "      # {comment}\n      {{\n        user: \"{name}\", password: \"…\"\n        permissions {{\n          \
+             publish: [{}\n          ]\n          subscribe: [{}\n          ]\n        }}\n      }}\n",
+            list(&rights.publish),
+            list(&rights.subscribe),
+        );
+    }
+    text.push_str("    ]\n  }\n}\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_covers_what_matches_no_more_than_it_does() {
+        for (pattern, subject, expected) in [
+            ("wsfan.x.log", "wsfan.x.log", true),
+            ("wsfan.>", "wsfan.x.log", true),
+            (">", "wsfan.x.log", true),
+            ("wsfan.*.log", "wsfan.x.log", true),
+            ("wsfan.x.*.send", "wsfan.x.*.send", true),
+            ("wsfan.x.>", "wsfan.x.*.send", true),
+            ("_INBOX_x.>", "_INBOX_x.a.>", true),
+            ("wsfan.x.*", "wsfan.x.>", false),
+            ("wsfan.x.log", "wsfan.x.*", false),
+            ("wsfan.x", "wsfan.x.log", false),
+            ("wsfan.x.log.>", "wsfan.x.log", false),
+            ("_INBOX_x.b.>", "_INBOX_x.a.>", false),
+        ] {
+            assert_eq!(covers(pattern, subject), expected, "{pattern} {subject}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_may_not_lead_may_write_nothing_into_the_log() {
+        let names = Names::of("x");
+        let log = names.log();
+        let writes = |kind| Rights::of(kind, &names, "a").publish.iter().any(|subject| covers(subject, &log));
+        assert_eq!([Kind::Candidate, Kind::Follower, Kind::Onlooker].map(writes), [true, false, false]);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let rights = Rights::of(Kind::Candidate, &Names::of("x"), "a");
+        assert!(rights.missing(&Permissions::default()).is_empty());
+        let own = format!(
+            r#"{{"publish":{{"allow":{}}},"subscribe":{{"allow":{}}}}}"#,
+            serde_json::to_string(&rights.publish).unwrap(),
+            serde_json::to_string(&rights.subscribe).unwrap()
+        );
+        assert!(rights.missing(&serde_json::from_str(&own).unwrap()).is_empty());
+        let follower = Rights::of(Kind::Follower, &Names::of("x"), "a");
+        let there = format!(
+            r#"{{"publish":{{"allow":{},"deny":["wsfan.x.here"]}},"subscribe":{{"allow":["wsfan.x.>", "_INBOX_x.a.> q"]}}}}"#,
+            serde_json::to_string(&follower.publish).unwrap(),
+        );
+        assert_eq!(
+            rights.missing(&serde_json::from_str(&there).unwrap()),
+            ["publish wsfan.x.here", "publish wsfan.x.log", "publish $JS.API.STREAM.CREATE.WSFAN_x"]
+        );
+        let nothing: Permissions = serde_json::from_str(r#"{"publish":{"deny":[">"]}}"#).unwrap();
+        assert_eq!(rights.missing(&nothing).len(), rights.publish.len());
+    }
+
+    #[test]
+    fn the_text_has_a_user_of_each_kind() {
+        let text = text(&Names::of("binance"), "host-a");
+        for line in [
+            "jetstream: enabled",
+            "user: \"host-a\", password: \"…\"",
+            "user: \"onlooker\"",
+            "\"wsfan.binance.log\"",
+            "\"_INBOX_binance.host-a.>\"",
+            "\"$JS.API.STREAM.CREATE.WSFAN_binance\"",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert_eq!(text.matches("\"wsfan.binance.log\"").count(), 1, "one kind may write into the log");
+        assert_eq!(text.matches(['{', '[']).count(), text.matches(['}', ']']).count());
+    }
+}
