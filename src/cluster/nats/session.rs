@@ -617,3 +617,6 @@ pub(super) fn is_new_enough(version: &str) -> bool {
     let mut parts = version.trim_start_matches('v').split('.').map(|part| part.parse::<u64>().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (2, 9)
 }
+
+#[cfg(test)]
+mod tests;
