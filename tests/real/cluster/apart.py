@@ -75,7 +75,7 @@ async def late(bed):
             status = await node.status()
         except OSError:
             return None
-        return status["cluster"]["state"] == "detached" and status["cluster"]
+        return status.get("cluster", {}).get("state") == "detached" and status["cluster"]
 
     now = await until(detached, 10, "status doesn't say that the node is detached")
 

@@ -109,10 +109,10 @@ class Cluster:
     def stream(self):
         return f"WSFAN_{self.name}"
 
-    def toml(self, node, urls=None, **own):
+    def toml(self, name, urls=None, **own):
         keys = {
             "name": self.name,
-            "node": node,
+            "node": name,
             "urls": urls or self.urls,
             "lease": f"{int(self.lease * 1000)}ms",
             "replicas": len(self.bed.servers.ports),

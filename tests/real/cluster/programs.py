@@ -42,6 +42,9 @@ class Program:
                 fates[mark["id"]].append((mark.get("result") or mark.get("code"), at))
         return fates
 
+    def has_written(self):
+        return any(told and told[0][0] == "written" for told in self.fates().values())
+
     def untold(self):
         return [name for name, told in self.fates().items() if not told or told[-1][0] == "queued"]
 
@@ -84,7 +87,7 @@ async def sends(bed, outbox=True):
         leader, term = cluster.leader(), cluster.term
         programs = [await Program(node).open() for node in cluster.followers()]
         tasks = [asyncio.create_task(program.send_for(2.5, 0.004)) for program in programs]
-        await until(lambda: all(any(program.fates().values()) for program in programs), 5, "nothing is told of sends")
+        await until(lambda: all(program.has_written() for program in programs), 5, "no send of a follower's is written")
         at = time.monotonic()
         leader.kill()
         led, _, _ = await cluster.next_term(term, 10)
@@ -111,6 +114,8 @@ async def sends(bed, outbox=True):
         )
         queued = [name for each in programs for name, told in each.fates().items() if told[0][0] == "queued"]
         if outbox:
+            down = [name for each in programs for name, told in each.fates().items() if told[0][0] == "link_down"]
+            check("none is refused, since there is an outbox", not down, len(down))
             check("those `queued` went out once, through the next leader", queued, f"{len(queued)} sends")
         else:
             check("without an outbox none is queued", not queued)

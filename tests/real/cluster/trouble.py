@@ -16,7 +16,7 @@ async def trouble(bed):
     guarded.start()
     await told(bed.beside(guarded), "no password", ["wants to know who this is", "cluster.user"])
     wrong = {"user": "wsfan", "password": "wrong"}
-    await told(bed.beside(guarded), "a wrong password", ["refuses the user", "cluster.password"], **wrong)
+    await told(bed.beside(guarded), "a wrong password", ["refuses this login", "cluster.password"], **wrong)
     guarded.kill()
 
     cluster = Cluster(bed, "another")
