@@ -15,7 +15,7 @@ use super::{
     report::{Beat, Report},
 };
 use crate::{
-    config::{self, Config},
+    config,
     hub::{
         ClusterNow, Command, Commands, Hub, LinkState, LinkStatus, Publisher, Reader, Staging, Supervisor,
         now_us,
@@ -86,10 +86,16 @@ enum Happening {
 
 impl<H: Host> Node<H> {
     /// A node that has just been started, in front of an empty hub.
-    pub(crate) fn new(cluster: &config::Cluster, config: &Config, hub: Hub, host: H) -> Node<H> {
+    pub(crate) fn new(
+        cluster: &config::Cluster,
+        history: &config::History,
+        fingerprint: &str,
+        hub: Hub,
+        host: H,
+    ) -> Node<H> {
         let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
-        let (nats, arrivals) = nats::connect(cluster, &config.history);
-        let settings = settings(cluster, config, &hub);
+        let (nats, arrivals) = nats::connect(cluster, history);
+        let settings = settings(cluster, fingerprint, &hub);
         let (lease, name) = (settings.lease, settings.node.to_string());
         let is_candidate = settings.candidate;
         let names = Names::of(&cluster.name);
@@ -563,13 +569,13 @@ impl<H: Host> Node<H> {
 }
 
 /// The machine's part of the configuration.
-fn settings(cluster: &config::Cluster, config: &Config, hub: &Hub) -> Settings {
+fn settings(cluster: &config::Cluster, fingerprint: &str, hub: &Hub) -> Settings {
     Settings {
         candidate: cluster.candidate,
         step_down_after: cluster.step_down_after,
         max_unacked: cluster.max_unacked,
         max_entry: hub.max_entry(),
-        fingerprint: config.fingerprint().as_str().into(),
+        fingerprint: fingerprint.into(),
         ..Settings::new(&cluster.node, cluster.lease)
     }
 }

@@ -24,7 +24,8 @@ pub(super) fn start(
     let stop = Rc::new(Notify::new());
     let node = cluster::Node::new(
         cluster,
-        config,
+        &config.history,
+        &config.fingerprint(),
         hub.clone(),
         Around { settings, legacy: Legacy::default(), renewals: sender },
     );

@@ -106,7 +106,9 @@ fn room_note(room: Result<Option<Room>, Trouble>, wanted: u64) -> Result<Note, S
 
 fn rights_note(missing: Result<Option<Vec<String>>, Trouble>) -> Result<Note, String> {
     match missing {
-        Ok(None) => well("not looked at: the server doesn't tell (2.10 and newer do), or this user may not ask it"),
+        Ok(None) => {
+            well("not looked at: the server doesn't tell (2.10 and newer do), or this user may not ask it")
+        }
         Ok(Some(missing)) if missing.is_empty() => well("all that this node needs"),
         Ok(Some(missing)) => Err(format!(
             "this user may not {}{}: wsfan cluster init prints what each kind of node needs",

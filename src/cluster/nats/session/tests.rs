@@ -197,7 +197,10 @@ fn a_candidate_makes_the_stream_and_another_node_waits_for_it() {
 fn what_keeps_the_log_away_is_told_once_and_tried_again() {
     for (answer, start) in [
         (error(10_039, "jetstream not enabled for account"), "! JetStream is off"),
-        (error(10_008, "jetstream system temporarily unavailable"), "! JetStream says of the stream WSFAN_x: jetstream"),
+        (
+            error(10_008, "jetstream system temporarily unavailable"),
+            "! JetStream says of the stream WSFAN_x: jetstream",
+        ),
         (json!("nonsense"), "! JetStream says of the stream WSFAN_x: the answer can't be read"),
         (
             {
@@ -242,15 +245,24 @@ fn a_stream_that_differs_is_used_and_pointed_out() {
 fn a_server_that_is_too_old_or_takes_too_little_is_left() {
     for (version, max_payload, start) in [
         ("2.8.4", 1 << 20, "! the NATS server is version 2.8.4"),
-        ("2.9.0", 100_000, "! the NATS server takes messages of 100000 bytes at most, and a cluster needs 270336"),
+        (
+            "2.9.0",
+            100_000,
+            "! the NATS server takes messages of 100000 bytes at most, and a cluster needs 270336",
+        ),
     ] {
         let mut play = Play::with(version, max_payload, false, |_| {});
         assert!(play.session.is_of_no_use() && play.sent.is_empty());
         assert!(play.told()[0].starts_with(start));
     }
-    for (version, expected) in
-        [("2.9.0", true), ("2.15.1", true), ("3.0", true), ("v2.10.0-beta.1", true), ("2.8.9", false), ("", false)]
-    {
+    for (version, expected) in [
+        ("2.9.0", true),
+        ("2.15.1", true),
+        ("3.0", true),
+        ("v2.10.0-beta.1", true),
+        ("2.8.9", false),
+        ("", false),
+    ] {
         assert_eq!(is_new_enough(version), expected, "{version}");
     }
 }
@@ -379,7 +391,10 @@ fn what_is_read_comes_in_order_and_a_consumer_that_is_lost_has_the_machine_begin
     let request = play.request("$JS.API.CONSUMER.CREATE.WSFAN_x.a_5ec_3_1");
     let body: Value = serde_json::from_slice(&request.payload).unwrap();
     let config = &body["config"];
-    assert_eq!((&config["opt_start_seq"], &config["deliver_subject"]), (&json!(9), &json!("_INBOX_x.a.5ec.r.3.1")));
+    assert_eq!(
+        (&config["opt_start_seq"], &config["deliver_subject"]),
+        (&json!(9), &json!("_INBOX_x.a.5ec.r.3.1"))
+    );
     let delivered = |place: u64, number: u64| {
         let reply = format!("$JS.ACK.WSFAN_x.a_5ec_3_1.1.{place}.{number}.0.0");
         message("wsfan.x.log", Some(&reply), None, b"{}\n")
@@ -476,6 +491,11 @@ fn what_other_nodes_say_is_passed_on() {
     let Some(Arrival::Message(incoming)) = play.session.arrivals.pop_front() else { panic!() };
     assert_eq!(
         incoming,
-        Incoming { subject: "wsfan.x.here".into(), reply: Some("r".into()), status: None, payload: b"hi".to_vec() }
+        Incoming {
+            subject: "wsfan.x.here".into(),
+            reply: Some("r".into()),
+            status: None,
+            payload: b"hi".to_vec()
+        }
     );
 }
