@@ -9,6 +9,9 @@ pub(crate) trait Host {
     /// Has the hub ready for what another machine's link publishes: which messages it retains, which topics there are.
     fn prepare(&self, publisher: &Publisher);
 
+    /// What the settings of the link come to, as they are now: nodes in which it differs are warned of.
+    fn fingerprint(&self) -> String;
+
     /// The link, which goes on where the hub's log ends. It begins when it is polled first, and dropped, it has dropped its
     /// connections.
     fn link(&self, publisher: Publisher, commands: Commands, hub: &Hub) -> LocalBoxFuture<'static, LinkEnd>;

@@ -197,6 +197,13 @@ impl Machine {
         self.go_on(now);
     }
 
+    /// This node's settings have changed: from its next term on it says so.
+    pub(crate) fn set_fingerprint(&mut self, fingerprint: &str) {
+        if *self.settings.fingerprint != *fingerprint {
+            self.settings.fingerprint = fingerprint.into();
+        }
+    }
+
     /// What is to be done next.
     pub(crate) fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()

@@ -86,16 +86,10 @@ enum Happening {
 
 impl<H: Host> Node<H> {
     /// A node that has just been started, in front of an empty hub.
-    pub(crate) fn new(
-        cluster: &config::Cluster,
-        history: &config::History,
-        fingerprint: &str,
-        hub: Hub,
-        host: H,
-    ) -> Node<H> {
+    pub(crate) fn new(cluster: &config::Cluster, history: &config::History, hub: Hub, host: H) -> Node<H> {
         let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
         let (nats, arrivals) = nats::connect(cluster, history);
-        let settings = settings(cluster, fingerprint, &hub);
+        let settings = settings(cluster, &host.fingerprint(), &hub);
         let (lease, name) = (settings.lease, settings.node.to_string());
         let is_candidate = settings.candidate;
         let names = Names::of(&cluster.name);
@@ -551,6 +545,7 @@ impl<H: Host> Node<H> {
             return;
         }
         self.beat_at = now + self.lease / 3;
+        self.machine.set_fingerprint(&self.host.fingerprint());
         let standing = self.machine.standing(clock::now());
         self.show(&standing);
         let role = standing.role;

@@ -1,6 +1,6 @@
 //! The task that has the link: the link itself, or a node of a cluster, which has it when this machine leads.
 
-use std::{future::pending, rc::Rc};
+use std::{cell::RefCell, future::pending, rc::Rc};
 
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -20,6 +20,8 @@ pub(super) struct LinkTask {
     /// What stops a node; the link itself is stopped by a command.
     stop: Option<Rc<Notify>>,
     renewals: Option<mpsc::Receiver<Renewal>>,
+    /// What a node's settings come to, for the other nodes.
+    fingerprint: Rc<RefCell<String>>,
 }
 
 /// What the task has to say.
@@ -49,7 +51,12 @@ impl LinkTask {
         let _ = config;
         let (publisher, commands) = hub.publisher().expect("there is no other link");
         let link = upstream::run(publisher, commands, settings, Legacy::default());
-        LinkTask { task: tokio::task::spawn_local(link), stop: None, renewals: None }
+        LinkTask {
+            task: tokio::task::spawn_local(link),
+            stop: None,
+            renewals: None,
+            fingerprint: Rc::default(),
+        }
     }
 
     /// That of a node.
@@ -58,8 +65,16 @@ impl LinkTask {
         task: JoinHandle<Exit>,
         stop: Rc<Notify>,
         renewals: mpsc::Receiver<Renewal>,
+        fingerprint: Rc<RefCell<String>>,
     ) -> LinkTask {
-        LinkTask { task, stop: Some(stop), renewals: Some(renewals) }
+        LinkTask { task, stop: Some(stop), renewals: Some(renewals), fingerprint }
+    }
+
+    /// A reload has changed the configuration.
+    pub(super) fn reconfigure(&self, config: &Config) {
+        if self.stop.is_some() {
+            self.fingerprint.replace(config.fingerprint());
+        }
     }
 
     /// Waits for what it has to say. Cancel-safe. Not to be called after its end.

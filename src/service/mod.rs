@@ -312,6 +312,7 @@ impl Daemon {
         self.supervisor.set_max_message(config.upstream.max_message);
         self.fanout.set_policy(&config.history, &config.memory);
         logging::set_level(config.log.level);
+        self.link.reconfigure(config);
         let settings = link_settings(config);
         self.link_settings.send_if_modified(|present| {
             let changed = *present != settings;

@@ -1,6 +1,6 @@
 //! The task of a cluster's node, and what it has done by the daemon.
 
-use std::{future::pending, rc::Rc};
+use std::{cell::RefCell, future::pending, rc::Rc};
 
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -22,30 +22,33 @@ pub(super) fn start(
 ) -> LinkTask {
     let (sender, renewals) = mpsc::channel(1);
     let stop = Rc::new(Notify::new());
-    let node = cluster::Node::new(
-        cluster,
-        &config.history,
-        &config.fingerprint(),
-        hub.clone(),
-        Around { settings, legacy: Legacy::default(), renewals: sender },
-    );
+    let fingerprint = Rc::new(RefCell::new(config.fingerprint()));
+    let legacy = Legacy::default();
+    let around = Around { settings, legacy, fingerprint: Rc::clone(&fingerprint), renewals: sender };
+    let node = cluster::Node::new(cluster, &config.history, hub.clone(), around);
     let running = node.run(Rc::clone(&stop)).map(|end| match end {
         LinkEnd::Stopped => upstream::Exit::Stopped,
         LinkEnd::GivenUp => upstream::Exit::GivenUp,
     });
-    LinkTask::of_node(tokio::task::spawn_local(running), stop, renewals)
+    LinkTask::of_node(tokio::task::spawn_local(running), stop, renewals, fingerprint)
 }
 
 /// What a node has done by the daemon.
 struct Around {
     settings: watch::Receiver<upstream::Settings>,
     legacy: Legacy,
+    /// What the configuration that is in force comes to.
+    fingerprint: Rc<RefCell<String>>,
     renewals: mpsc::Sender<Renewal>,
 }
 
 impl Host for Around {
     fn prepare(&self, publisher: &Publisher) {
         upstream::prepare(publisher, &self.settings.borrow());
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.borrow().clone()
     }
 
     fn link(&self, publisher: Publisher, commands: Commands, hub: &Hub) -> LocalBoxFuture<'static, LinkEnd> {

@@ -14,7 +14,7 @@ pub(crate) struct Lease {
 impl Lease {
     /// That of an append that was sent then, where silence is waited for so long: 0.7 of it, so that no clock that runs
     /// 17 % faster or slower than another makes two leaders of it.
-    pub(super) fn of(sent: Moment, lease: Duration) -> Lease {
+    pub(in crate::cluster) fn of(sent: Moment, lease: Duration) -> Lease {
         Lease { until: sent + lease * 7 / 10 }
     }
 

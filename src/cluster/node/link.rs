@@ -80,3 +80,89 @@ impl Shared {
         self.link.borrow_mut().take();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use futures_util::FutureExt;
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::*;
+
+    /// How often a link was polled, and whether it is still there.
+    #[derive(Default)]
+    struct Seen {
+        polled: Cell<u32>,
+        dropped: Cell<bool>,
+    }
+
+    struct Gone(Rc<Seen>);
+
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.dropped.set(true);
+        }
+    }
+
+    fn lease(left: Duration) -> Lease {
+        Lease::of(clock::now(), left)
+    }
+
+    /// A link that is ready for more again and again.
+    fn busy(seen: &Rc<Seen>) -> LocalBoxFuture<'static, LinkEnd> {
+        let gone = Gone(Rc::clone(seen));
+        async move {
+            loop {
+                gone.0.polled.set(gone.0.polled.get() + 1);
+                yield_now().await;
+            }
+        }
+        .boxed_local()
+    }
+
+    #[tokio::test]
+    async fn a_link_is_not_polled_once_its_lease_is_over_but_dropped() {
+        LocalSet::new()
+            .run_until(async {
+                let seen = Rc::new(Seen::default());
+                let mut link = LeasedLink::start(busy(&seen), lease(Duration::from_secs(3600)));
+                while seen.polled.get() < 3 {
+                    yield_now().await;
+                }
+                link.set_lease(lease(Duration::ZERO));
+                let polled = seen.polled.get();
+                assert_eq!(link.ended().await, None);
+                assert_eq!((seen.polled.get(), seen.dropped.get()), (polled, true));
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_stopped_is_gone_at_once() {
+        LocalSet::new()
+            .run_until(async {
+                let seen = Rc::new(Seen::default());
+                let gone = Gone(Rc::clone(&seen));
+                let idle = async move {
+                    let _gone = gone;
+                    pending().await
+                };
+                let link = LeasedLink::start(idle.boxed_local(), lease(Duration::from_secs(3600)));
+                link.stop();
+                assert!(seen.dropped.get(), "before anything else runs");
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_link_that_ends_by_itself_says_how() {
+        LocalSet::new()
+            .run_until(async {
+                let ends = async { LinkEnd::GivenUp }.boxed_local();
+                let mut link = LeasedLink::start(ends, lease(Duration::from_secs(3600)));
+                assert_eq!(link.ended().await, Some(LinkEnd::GivenUp));
+            })
+            .await;
+    }
+}
