@@ -163,7 +163,7 @@ fn status(args: &StatusArgs) -> Outcome {
     });
     runtime.shutdown_background();
     let (mut reports, stream) = result.map_err(|trouble| Failure::failed(trouble.to_string()))?;
-    reports.sort_by(|a, b| (&a.node, a.run).cmp(&(&b.node, b.run)));
+    reports.sort_by(|a, b| (&a.node, &a.run).cmp(&(&b.node, &b.run)));
     let stream = match stream {
         Ok(Found::AsWanted(held) | Found::Differs(held, _)) => Ok(held),
         Ok(Found::Another(sentence)) => Err(sentence),
@@ -233,8 +233,10 @@ fn table(name: &str, stream: Result<&Held, &String>, reports: &[Report]) -> Stri
     for (index, (row, note)) in rows.iter().zip(notes).enumerate() {
         let mut line = String::new();
         for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let is_last = at == 5 && note.is_empty();
             let cell = match at {
                 2..=4 => format!("{cell:>width$}  "),
+                _ if is_last => cell.clone(),
                 _ => format!("{cell:<width$}  "),
             };
             line += &match (index, at) {
@@ -243,7 +245,7 @@ fn table(name: &str, stream: Result<&Held, &String>, reports: &[Report]) -> Stri
                 _ => cell,
             };
         }
-        let _ = writeln!(text, "{}", format!("{line}{note}").trim_end());
+        let _ = writeln!(text, "{line}{note}");
     }
     text
 }
@@ -340,7 +342,7 @@ mod tests {
 
     #[test]
     fn two_of_one_name_and_two_epochs_are_pointed_out() {
-        let other = Report { epoch: "7a".into(), run: 2, ..report("a", "follower") };
+        let other = Report { epoch: "7a".into(), run: "2".into(), ..report("a", "follower") };
         let text =
             table("x", Err(&"the stream WSFAN_x isn't there".to_owned()), &[report("a", "follower"), other]);
         let lines = plain(&text);

@@ -10,22 +10,20 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
-    sync::atomic::Ordering,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, PublishError, SubscribeError, Subscriber, message::OutboundMessage};
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::time::Sleep;
 
 use self::{
-    dial::{Connection, Sign},
-    session::{Out, Server, Session},
+    connected::Connected,
+    dial::Connection,
+    session::{Server, Session},
     settings::Settings,
 };
 use crate::{
@@ -35,6 +33,7 @@ use crate::{
 
 mod api;
 mod asking;
+mod connected;
 mod dial;
 pub(super) mod permissions;
 mod reading;
@@ -47,14 +46,14 @@ mod trouble;
 pub(crate) use settings::Names;
 pub(crate) use trouble::Trouble;
 
-/// So many bytes may wait to be handed to the connection; what is said beyond them is dropped, as NATS may drop it.
-const MAX_WAITING: usize = 16 << 20;
-
 /// So many complaints aren't made once more.
 const MAX_SAID: usize = 32;
 
 /// Before the servers are tried once more, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// The last words may take so long.
+const CLOSED_WITHIN: Duration = Duration::from_millis(250);
 
 /// What comes from NATS.
 #[derive(Debug)]
@@ -94,7 +93,7 @@ struct Inner {
     /// What begins those that other nodes are told.
     inbox: String,
     /// What this node hears beside its own address.
-    heard: BTreeMap<String, ()>,
+    heard: BTreeSet<String>,
     state: State,
     /// Of servers that were tried in vain since one was there.
     failures: u32,
@@ -114,46 +113,8 @@ enum State {
     Waiting(Pin<Box<Sleep>>),
     Connecting(Pin<Box<dyn Future<Output = Result<Connection, Trouble>>>>),
     Connected(Box<Connected>),
-}
-
-/// A connection that stands.
-struct Connected {
-    session: Session,
-    connection: Connection,
-    outgoing: Outgoing,
-    /// What JetStream answers.
-    answers: Option<Subscriber>,
-    /// What comes to this node's own address.
-    inbox: Option<Subscriber>,
-    /// What comes to others that it hears.
-    heard: BTreeMap<String, Subscriber>,
-    /// What comes from the stream's consumer.
-    read: Option<Subscriber>,
-    timer: Pin<Box<Sleep>>,
-}
-
-type Subscribing = Pin<Box<dyn Future<Output = Result<Subscriber, SubscribeError>>>>;
-
-/// What is on its way to the connection, in the order in which it was given.
-struct Outgoing {
-    client: Client,
-    waiting: VecDeque<Waiting>,
-    bytes: usize,
-}
-
-enum Waiting {
-    Publish(OutboundMessage),
-    Subscribe(Place, Subscribing),
-    Drop(Place),
-}
-
-/// What a subscription is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    Answers,
-    Inbox,
-    Heard(String),
-    Read,
+    /// Nothing comes any more.
+    Closed,
 }
 
 /// A number that nobody can guess.
@@ -170,7 +131,7 @@ pub(super) fn connect(cluster: &Cluster, history: &History) -> (Nats, Arrivals) 
     let inner = Rc::new(RefCell::new(Inner {
         base,
         inbox,
-        heard: BTreeMap::new(),
+        heard: BTreeSet::new(),
         state: State::Waiting(Box::pin(tokio::time::sleep(Duration::ZERO))),
         failures: 0,
         generation: 0,
@@ -223,10 +184,10 @@ impl Nats {
     /// Hears what comes to this subject, on every connection to come.
     pub(super) fn hear(&self, subject: &str) {
         self.with(|inner| {
-            if inner.heard.insert(subject.to_owned(), ()).is_none()
+            if inner.heard.insert(subject.to_owned())
                 && let Some(connected) = inner.connected()
             {
-                connected.outgoing.subscribe(Place::Heard(subject.to_owned()), subject.to_owned());
+                connected.hear(subject);
             }
         });
     }
@@ -234,10 +195,10 @@ impl Nats {
     /// Hears no more of it.
     pub(super) fn hear_no_more(&self, subject: &str) {
         self.with(|inner| {
-            if inner.heard.remove(subject).is_some()
+            if inner.heard.remove(subject)
                 && let Some(connected) = inner.connected()
             {
-                connected.outgoing.waiting.push_back(Waiting::Drop(Place::Heard(subject.to_owned())));
+                connected.hear_no_more(subject);
             }
         });
     }
@@ -264,13 +225,8 @@ impl Nats {
     fn with(&self, act: impl FnOnce(&mut Inner)) {
         let inner = &mut *self.0.borrow_mut();
         act(inner);
-        let Some(connected) = inner.connected() else {
-            return inner.wake();
-        };
         // at once, if there is room: who calls may have much else to do before it listens
-        let flushed =
-            tokio::task::unconstrained(poll_fn(|cx| Poll::Ready(connected.flush(cx)))).now_or_never();
-        if flushed != Some(true) || !connected.session.arrivals.is_empty() {
+        if !inner.connected().is_some_and(Connected::flush_now) {
             inner.wake();
         }
     }
@@ -280,6 +236,14 @@ impl Arrivals {
     /// The next of what comes. Nothing is lost if it isn't waited for to the end.
     pub(super) async fn next(&mut self) -> Arrival {
         poll_fn(|cx| self.0.borrow_mut().poll(cx)).await
+    }
+
+    /// Ends the connection once the server has what was said to it, or doesn't take it for a while.
+    pub(super) async fn close(self) {
+        let state = std::mem::replace(&mut self.0.borrow_mut().state, State::Closed);
+        if let State::Connected(connected) = state {
+            let _ = tokio::time::timeout(CLOSED_WITHIN, connected.close()).await;
+        }
     }
 }
 
@@ -317,6 +281,7 @@ impl Inner {
                         self.try_next();
                     }
                 },
+                State::Closed => break,
                 State::Connected(connected) => match connected.poll(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Some(arrival)) => return Poll::Ready(arrival),
@@ -334,26 +299,11 @@ impl Inner {
         tracing::debug!("connected to the NATS server {} ({})", connection.url, info.version);
         self.max_payload = info.max_payload;
         let server = Server { version: &info.version, max_payload: info.max_payload };
-        let mut outgoing = Outgoing { client: connection.client.clone(), waiting: VecDeque::new(), bytes: 0 };
-        // before anything is said that is answered there
-        outgoing.subscribe(Place::Answers, format!("{}.>", session::answers(&self.base)));
-        outgoing.subscribe(Place::Inbox, format!("{}.>", self.inbox));
-        for subject in self.heard.keys() {
-            outgoing.subscribe(Place::Heard(subject.clone()), subject.clone());
-        }
         let settings = Rc::clone(&self.settings);
         let session =
             Session::new(Instant::now(), settings, &self.base, self.generation, &server, self.is_known);
-        self.state = State::Connected(Box::new(Connected {
-            session,
-            connection,
-            outgoing,
-            answers: None,
-            inbox: None,
-            heard: BTreeMap::new(),
-            read: None,
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-        }));
+        let connected = Connected::new(session, connection, &self.base, &self.inbox, self.heard.iter());
+        self.state = State::Connected(Box::new(connected));
     }
 
     /// The connection is lost, or its server of no use.
@@ -398,184 +348,5 @@ impl Inner {
         let pause = if rounds == 0 && self.failures < servers { Duration::ZERO } else { pause };
         let pause = pause.mul_f64(0.75 + fastrand::f64() / 4.0);
         self.state = State::Waiting(Box::pin(tokio::time::sleep(pause)));
-    }
-}
-
-impl Connected {
-    /// The next arrival; none when the connection is to be given up.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arrival>> {
-        loop {
-            if self.session.is_of_no_use() {
-                return Poll::Ready(None);
-            }
-            self.flush(cx);
-            if let Some(arrival) = self.session.arrivals.pop_front() {
-                return Poll::Ready(Some(arrival));
-            }
-            match self.poll_connection(cx) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => return Poll::Ready(None),
-                Poll::Pending => {
-                    if self.poll_timer(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes one thing that has come; false where the connection is lost.
-    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let now = Instant::now();
-        match self.connection.signs.poll_recv(cx) {
-            Poll::Ready(Some(Sign::Complaint(text))) => {
-                self.session.complaint(now, &text);
-                return Poll::Ready(true);
-            }
-            Poll::Ready(Some(Sign::Lost) | None) => return Poll::Ready(false),
-            Poll::Pending => {}
-        }
-        if self.connection.client.connection_state() != async_nats::connection::State::Connected {
-            return Poll::Ready(false);
-        }
-        if self.connection.overrun.swap(false, Ordering::Relaxed) {
-            self.session.overrun();
-            return Poll::Ready(true);
-        }
-        if let Some(answers) = &mut self.answers
-            && let Poll::Ready(message) = answers.poll_next_unpin(cx)
-        {
-            let Some(message) = message else { return Poll::Ready(false) };
-            self.session.take(now, &message);
-            return Poll::Ready(true);
-        }
-        for heard in self.inbox.iter_mut().chain(self.heard.values_mut()) {
-            if let Poll::Ready(message) = heard.poll_next_unpin(cx) {
-                let Some(message) = message else { return Poll::Ready(false) };
-                self.session.hear(message);
-                return Poll::Ready(true);
-            }
-        }
-        if let Some(read) = &mut self.read
-            && let Poll::Ready(message) = read.poll_next_unpin(cx)
-        {
-            let Some(message) = message else { return Poll::Ready(false) };
-            self.session.take_read(now, &message);
-            return Poll::Ready(true);
-        }
-        Poll::Pending
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(next) = self.session.next_timeout() else { return Poll::Pending };
-        let now = Instant::now();
-        if next <= now {
-            self.session.timeout(now);
-            return Poll::Ready(());
-        }
-        let next = tokio::time::Instant::from_std(next);
-        // a deadline that has moved away is looked at when the old one has come: it moves with each message
-        if self.timer.is_elapsed() || self.timer.deadline() > next {
-            self.timer.as_mut().reset(next);
-        }
-        match self.timer.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Hands to the connection what is to go out; false where something must wait.
-    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
-        while let Some(out) = self.session.outs.pop_front() {
-            match out {
-                Out::Publish(message) => self.outgoing.publish(message),
-                Out::ReadAt(subject) => {
-                    self.read = None;
-                    self.outgoing.subscribe(Place::Read, subject);
-                }
-                Out::ReadNoMore => self.outgoing.waiting.push_back(Waiting::Drop(Place::Read)),
-            }
-        }
-        while let Poll::Ready(Some(done)) = self.outgoing.poll(cx) {
-            match done {
-                Done::Subscribed(Place::Answers, subscriber) => self.answers = Some(subscriber),
-                Done::Subscribed(Place::Inbox, subscriber) => self.inbox = Some(subscriber),
-                Done::Subscribed(Place::Read, subscriber) => self.read = Some(subscriber),
-                Done::Subscribed(Place::Heard(subject), subscriber) => {
-                    _ = self.heard.insert(subject, subscriber)
-                }
-                Done::Drop(Place::Answers) => self.answers = None,
-                Done::Drop(Place::Inbox) => self.inbox = None,
-                Done::Drop(Place::Read) => self.read = None,
-                Done::Drop(Place::Heard(subject)) => _ = self.heard.remove(&subject),
-                Done::Published => {}
-            }
-        }
-        self.outgoing.waiting.is_empty()
-    }
-}
-
-/// What has been handed to the connection.
-enum Done {
-    Published,
-    Subscribed(Place, Subscriber),
-    Drop(Place),
-}
-
-impl Outgoing {
-    fn subscribe(&mut self, place: Place, subject: String) {
-        let client = self.client.clone();
-        let subscribing = Box::pin(async move { client.subscribe(subject).await });
-        self.waiting.push_back(Waiting::Subscribe(place, subscribing));
-    }
-
-    fn publish(&mut self, message: OutboundMessage) {
-        if self.bytes + message.payload.len() > MAX_WAITING {
-            tracing::debug!(
-                "a message to {} is dropped: too much waits for the NATS server",
-                message.subject
-            );
-            return;
-        }
-        self.bytes += message.payload.len();
-        self.waiting.push_back(Waiting::Publish(message));
-    }
-
-    /// Hands over the oldest; ready with none when nothing waits.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Done>> {
-        let Some(oldest) = self.waiting.front_mut() else { return Poll::Ready(None) };
-        let subscribed = match oldest {
-            Waiting::Publish(_) => match ready!(self.client.poll_ready_unpin(cx)) {
-                Ok(()) => None,
-                Err(_) => return Poll::Ready(self.close()),
-            },
-            Waiting::Subscribe(_, subscribing) => match ready!(subscribing.as_mut().poll(cx)) {
-                Ok(subscriber) => Some(subscriber),
-                Err(_) => return Poll::Ready(self.close()),
-            },
-            Waiting::Drop(_) => None,
-        };
-        Poll::Ready(match (self.waiting.pop_front(), subscribed) {
-            (Some(Waiting::Publish(message)), _) => {
-                self.bytes -= message.payload.len();
-                let sent: Result<(), PublishError> = self.client.start_send_unpin(message);
-                if let Err(error) = sent {
-                    tracing::warn!("NATS: {error}"); // it was too large; who waits for an answer will wait in vain
-                }
-                Some(Done::Published)
-            }
-            (Some(Waiting::Subscribe(place, _)), Some(subscriber)) => {
-                Some(Done::Subscribed(place, subscriber))
-            }
-            (Some(Waiting::Drop(place)), _) => Some(Done::Drop(place)),
-            (Some(Waiting::Subscribe(..)) | None, _) => None,
-        })
-    }
-
-    /// The connection's task has ended, which is told elsewhere.
-    fn close<T>(&mut self) -> Option<T> {
-        self.waiting.clear();
-        self.bytes = 0;
-        None
     }
 }

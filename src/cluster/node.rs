@@ -138,6 +138,7 @@ impl<H: Host> Node<H> {
         }
         let bye = Beat { bye: true, ..self.others.beat(false) };
         self.nats.say(self.names.here(), None, bye.write());
+        self.arrivals.close().await;
         if self.given_up { LinkEnd::GivenUp } else { LinkEnd::Stopped }
     }
 

@@ -36,8 +36,8 @@ pub(super) struct Beat {
 pub(crate) struct Report {
     /// Its name.
     pub(crate) node: String,
-    /// A number of this process's own.
-    pub(crate) run: u64,
+    /// A name of this process's own.
+    pub(crate) run: String,
     /// The version of its wsfan.
     pub(crate) version: String,
     /// It may lead.
@@ -89,7 +89,7 @@ impl Report {
         let cluster = hub.cluster()?;
         Some(Report {
             node: cluster.node.to_string(),
-            run,
+            run: format!("{run:016x}"),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             candidate,
             state: cluster.state.name().to_owned(),

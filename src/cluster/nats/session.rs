@@ -9,25 +9,21 @@ use std::{
 use async_nats::{HeaderMap, HeaderValue, Message, message::OutboundMessage};
 use bytes::Bytes;
 
+use self::calls::{Call, LONG_REST, What};
 use super::{
-    Arrival, Incoming,
-    api::{self, Ack, ApiError, StreamInfo},
-    asking::{Asking, Step},
+    Arrival, Incoming, api,
+    asking::Asking,
     reading::{Reading, Taken},
     settings::{Names, Settings},
     stream,
     trouble::{Denied, Trouble},
 };
-use crate::cluster::machine::{AppendId, AskId, Event, Message as Append, ReadId};
+use crate::cluster::machine::{AppendId, AskId, Event, MAX_BATCH, Message as Append, ReadId};
+
+mod calls;
 
 /// The last sequence that the stream must have; what an append is fenced by.
 const EXPECTED: &str = "Nats-Expected-Last-Sequence";
-
-/// What a node must still say again once a stream that was there isn't found: it is looked for once more.
-const CONFIRM_AFTER: Duration = Duration::from_millis(200);
-
-/// After trouble that a person must end.
-const LONG_REST: Duration = Duration::from_secs(2);
 
 /// So many different complaints of the server's are passed on.
 const MAX_COMPLAINTS: usize = 64;
@@ -87,26 +83,6 @@ enum Phase {
     Useless,
 }
 
-/// A question to JetStream.
-#[derive(Debug)]
-struct Call {
-    number: u64,
-    what: What,
-    subject: String,
-    until: Instant,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    Look,
-    Make,
-    /// Whether the stream is still there.
-    Check,
-    AskState(AskId),
-    Get(AskId),
-    Read(ReadId),
-}
-
 /// What a server says of itself.
 pub(super) struct Server<'s> {
     pub(super) version: &'s str,
@@ -146,7 +122,7 @@ impl Session {
             outs: VecDeque::new(),
             arrivals: VecDeque::new(),
         };
-        let needed = crate::cluster::machine::MAX_BATCH + stream::HEADERS;
+        let needed = MAX_BATCH + stream::HEADERS;
         if !is_new_enough(server.version) {
             session.is_useless(Trouble::too_old(server.version));
         } else if server.max_payload < needed {
@@ -333,267 +309,6 @@ impl Session {
         if matches!(self.phase, Phase::Resting(until) if until <= now) {
             self.look(now);
         }
-    }
-
-    fn take_ack(&mut self, now: Instant, id: AppendId, message: &Message) {
-        let event = match (message.status.map(|status| status.as_u16()), api::ack(&message.payload)) {
-            (None | Some(200), Ack::Stored(place)) => Event::Acked(id, place),
-            (None | Some(200), Ack::Refused) => Event::Refused(id),
-            (_, Ack::Unclear(Some(error))) => {
-                self.trouble(Trouble::no_appends(&self.names.stream(), &error));
-                self.check(now);
-                Event::Unclear(id)
-            }
-            _ => {
-                self.check(now); // perhaps nobody listens because it is gone
-                Event::Unclear(id)
-            }
-        };
-        self.arrivals.push_back(Arrival::Event(event));
-    }
-
-    fn take_answer(&mut self, now: Instant, what: What, message: &Message) {
-        let has_nobody = message.status.is_some_and(|status| status.as_u16() == 503);
-        if has_nobody {
-            if matches!(what, What::Look | What::Make) {
-                // a server without JetStream, or one of several that hasn't found the others yet
-                self.rest(now, self.settings.rests_for(), Trouble::no_jetstream());
-            } else {
-                self.is_unanswered(now, what, None);
-            }
-            return;
-        }
-        let payload = &message.payload;
-        match what {
-            What::Look | What::Check => self.looked(now, what, api::answer(payload)),
-            What::Make => match api::answer::<serde_json::Value>(payload) {
-                Ok(_) => self.look(now),
-                Err(error) if error.err_code == api::STREAM_NAME_IN_USE => self.look(now),
-                Err(error) => self.rest(now, LONG_REST, Trouble::not_made(&self.names.stream(), &error)),
-            },
-            What::AskState(id) => match api::answer::<StreamInfo>(payload) {
-                Ok(info) => {
-                    if let Some(asking) = self.asking.as_mut().filter(|asking| asking.id == id) {
-                        let step = asking.state(info.state);
-                        self.step(now, step);
-                    }
-                }
-                Err(error) => {
-                    self.step(now, Step::Failed);
-                    self.maybe_missed(now, &error);
-                }
-            },
-            What::Get(id) => {
-                if let Some(asking) = self.asking.as_mut().filter(|asking| asking.id == id) {
-                    let step = asking.got(api::got(payload));
-                    self.step(now, step);
-                }
-            }
-            What::Read(_) => {
-                if let Err(error) = api::answer::<serde_json::Value>(payload) {
-                    self.lost(
-                        now,
-                        &format!("it gives no consumer: {} ({})", error.description, error.err_code),
-                    );
-                    self.maybe_missed(now, &error);
-                }
-            }
-        }
-    }
-
-    /// The stream was looked at.
-    fn looked(&mut self, now: Instant, what: What, answer: Result<StreamInfo, ApiError>) {
-        let stream = self.names.stream();
-        match answer {
-            Ok(info) => {
-                (self.is_known, self.is_missed) = (true, false);
-                if what == What::Check {
-                    return;
-                }
-                let wanted = stream::wanted(&self.names, &self.settings.stream);
-                let difference = stream::compare(&wanted, &info.config);
-                if !difference.fatal.is_empty() {
-                    return self.rest(now, LONG_REST, Trouble::is_another(&stream, &difference.fatal));
-                }
-                (self.said, self.is_told_gone) = (None, false);
-                if !difference.other.is_empty() && self.complaints.insert(difference.other.join(";")) {
-                    let trouble = Trouble::differs(&stream, &difference.other);
-                    self.arrivals.push_back(Arrival::Trouble(trouble));
-                }
-                (self.phase, self.up_since) = (Phase::Up, Some(now));
-                self.arrivals.push_back(Arrival::Event(Event::NatsUp));
-            }
-            Err(error) if error.err_code == api::STREAM_NOT_FOUND => self.missed(now),
-            Err(_) if what == What::Check => {}
-            Err(error) => {
-                let long =
-                    if api::NOT_ENABLED.contains(&error.err_code) { LONG_REST } else { Duration::ZERO };
-                let rest = self.settings.rests_for().max(long);
-                self.rest(now, rest, Trouble::refused(&stream, &error));
-            }
-        }
-    }
-
-    /// An answer may say that the stream is gone.
-    fn maybe_missed(&mut self, now: Instant, error: &ApiError) {
-        if error.err_code == api::STREAM_NOT_FOUND {
-            self.missed(now);
-        }
-    }
-
-    /// The stream isn't there. One that was is looked for once more: that it is gone ends an epoch.
-    fn missed(&mut self, now: Instant) {
-        self.down();
-        if self.is_known && !self.is_missed {
-            self.is_missed = true;
-            self.phase = Phase::Resting(now + CONFIRM_AFTER);
-            return;
-        }
-        self.is_missed = false;
-        if !std::mem::replace(&mut self.is_told_gone, true) {
-            self.arrivals.push_back(Arrival::Event(Event::StreamGone));
-        }
-        self.is_known = false;
-        let stream = self.names.stream();
-        if !self.settings.cluster.candidate {
-            return self.rest(now, self.settings.rests_for(), Trouble::not_there(&stream));
-        }
-        self.phase = Phase::Making;
-        let config = stream::wanted(&self.names, &self.settings.stream);
-        let request = serde_json::to_vec(&config).unwrap_or_default();
-        let subject = format!("$JS.API.STREAM.CREATE.{stream}");
-        // it takes a server long to say that it can't
-        self.call(now, Duration::from_secs(10), What::Make, subject, request);
-    }
-
-    /// Looks whether the stream is still there, unless that is being done.
-    fn check(&mut self, now: Instant) {
-        if self.is_up() && !self.calls.iter().any(|call| call.what == What::Check) {
-            self.call(now, self.settings.setup_within(), What::Check, self.info_subject(), Vec::new());
-        }
-    }
-
-    fn step(&mut self, now: Instant, step: Step) {
-        match step {
-            Step::Get(places) => {
-                let Some((id, until)) = self.asking.as_ref().map(|asking| (asking.id, asking.until)) else {
-                    return;
-                };
-                let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.names.stream());
-                for place in places {
-                    let within = until.saturating_duration_since(now);
-                    self.call(now, within, What::Get(id), subject.clone(), api::get(place));
-                }
-            }
-            Step::Wait => {}
-            Step::Done(answer) => {
-                self.asking = None;
-                self.arrivals.push_back(Arrival::Event(Event::Answer(answer)));
-            }
-            Step::Failed => {
-                self.calls.retain(|call| !matches!(call.what, What::AskState(_) | What::Get(_)));
-                if let Some(asking) = self.asking.take() {
-                    self.arrivals.push_back(Arrival::Event(Event::NoAnswer(asking.id)));
-                }
-            }
-        }
-    }
-
-    fn is_unanswered(&mut self, now: Instant, what: What, rest: Option<Duration>) {
-        match what {
-            What::Look | What::Make => {
-                let trouble = self.said.clone().filter(|_| rest.is_some());
-                let trouble = trouble.unwrap_or_else(|| Trouble::unanswered(&self.names.stream()));
-                self.rest(now, rest.unwrap_or(self.settings.rests_for()), trouble);
-            }
-            What::Check => {}
-            What::AskState(_) | What::Get(_) => self.step(now, Step::Failed),
-            What::Read(_) => {
-                self.lost(now, "it gives no consumer");
-                if let Some(rest) = rest {
-                    self.phase = Phase::Resting(now + rest);
-                }
-            }
-        }
-    }
-
-    /// What was read can't be any more. The machine asks and reads anew.
-    fn lost(&mut self, now: Instant, why: &str) {
-        tracing::debug!("the stream {} is read anew: {why}", self.names.stream());
-        let was_up_for = self.up_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        self.down();
-        let rest = if was_up_for >= self.settings.cluster.lease {
-            Duration::ZERO
-        } else {
-            self.settings.rests_for()
-        };
-        self.phase = Phase::Resting(now + rest);
-    }
-
-    /// The stream can't be used for now.
-    fn down(&mut self) {
-        if let Some(asking) = self.asking.take() {
-            self.arrivals.push_back(Arrival::Event(Event::NoAnswer(asking.id)));
-        }
-        self.stop_reading();
-        self.calls.clear();
-        if self.is_up() {
-            self.phase = Phase::Looking;
-            self.arrivals.push_back(Arrival::Event(Event::NatsDown));
-        }
-    }
-
-    fn look(&mut self, now: Instant) {
-        self.calls.retain(|call| call.what != What::Look);
-        self.phase = Phase::Looking;
-        self.call(now, self.settings.setup_within(), What::Look, self.info_subject(), Vec::new());
-    }
-
-    fn rest(&mut self, now: Instant, time: Duration, trouble: Trouble) {
-        self.down();
-        self.phase = Phase::Resting(now + time);
-        self.trouble(trouble);
-    }
-
-    fn is_useless(&mut self, trouble: Trouble) {
-        self.phase = Phase::Useless;
-        self.trouble(trouble);
-    }
-
-    /// Says it, unless that was the last thing said.
-    fn trouble(&mut self, trouble: Trouble) {
-        if self.said.as_ref() != Some(&trouble) {
-            self.said = Some(trouble.clone());
-            self.arrivals.push_back(Arrival::Trouble(trouble));
-        }
-    }
-
-    fn info_subject(&self) -> String {
-        format!("$JS.API.STREAM.INFO.{}", self.names.stream())
-    }
-
-    fn call(&mut self, now: Instant, within: Duration, what: What, subject: String, payload: Vec<u8>) {
-        self.newest_call += 1;
-        let number = self.newest_call;
-        self.calls.push(Call { number, what, subject: subject.clone(), until: now + within });
-        let reply = format!("{}.c.{number}", self.answers);
-        self.publish(subject, Some(reply), payload);
-    }
-
-    fn publish(&mut self, subject: String, reply: Option<String>, payload: Vec<u8>) {
-        if payload.len() > self.max_payload {
-            tracing::warn!(
-                "a message of {} bytes to {subject} is too large for the NATS server",
-                payload.len()
-            );
-            return;
-        }
-        self.outs.push_back(Out::Publish(OutboundMessage {
-            subject: subject.into(),
-            reply: reply.map(Into::into),
-            payload: payload.into(),
-            headers: None,
-        }));
     }
 }
 
