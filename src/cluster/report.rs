@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     hub::{ClusterCounts, Hub},
-    protocol::{Named as _, cluster::FencedCounts},
+    protocol::cluster::FencedCounts,
 };
 
 /// The longest that is read, in bytes: anybody who may write there may have written it.

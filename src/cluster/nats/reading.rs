@@ -15,8 +15,6 @@ pub(super) struct Reading {
     pub(super) id: ReadId,
     /// Its consumer's name.
     pub(super) consumer: String,
-    /// Where the consumer's messages come.
-    pub(super) deliver: String,
     /// How many were delivered.
     delivered: u64,
     heard_at: Instant,
@@ -50,14 +48,8 @@ struct Delivery<'m> {
 
 impl Reading {
     /// One that has just been asked for.
-    pub(super) fn new(
-        now: Instant,
-        id: ReadId,
-        consumer: String,
-        deliver: String,
-        heartbeat: Duration,
-    ) -> Reading {
-        Reading { id, consumer, deliver, delivered: 0, heard_at: now, heartbeat, is_late: false }
+    pub(super) fn new(now: Instant, id: ReadId, consumer: String, heartbeat: Duration) -> Reading {
+        Reading { id, consumer, delivered: 0, heard_at: now, heartbeat, is_late: false }
     }
 
     /// What came of it.
@@ -157,7 +149,7 @@ mod tests {
 
     fn reading(now: Instant) -> Reading {
         let id = ReadId::of(1);
-        Reading::new(now, id, "c1".into(), "_INBOX_x_a.r.1".into(), HEARTBEAT)
+        Reading::new(now, id, "c1".into(), HEARTBEAT)
     }
 
     fn message(reply: Option<&str>, status: Option<u16>, headers: &[(&'static str, &str)]) -> Message {

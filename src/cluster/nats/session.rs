@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     rc::Rc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use async_nats::{HeaderMap, HeaderValue, Message, message::OutboundMessage};
@@ -194,7 +194,7 @@ impl Session {
         let stream = self.names.stream();
         let request = api::create_consumer(&stream, &consumer, &deliver, after, heartbeat);
         let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}");
-        self.reading = Some(Reading::new(now, id, consumer, deliver.clone(), heartbeat));
+        self.reading = Some(Reading::new(now, id, consumer, heartbeat));
         self.outs.push_back(Out::ReadAt(deliver));
         self.call(now, self.settings.setup_within(), What::Read(id), subject, request);
     }
