@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["protocol"]),
     ("cluster", &["config", "protocol", "hub"]),
     ("cluster/machine", &[]),
+    ("cluster/forward", &["config", "hub"]),
     ("hub", &["config", "protocol"]),
     ("hub/log", &["config", "protocol"]),
     ("hub/subscriptions", &["config", "hub"]),
@@ -86,6 +87,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "protocol",
     "cluster/machine",
+    "cluster/forward",
     "hub/log",
     "hub/subscriptions",
     "hub/names",

@@ -1,0 +1,448 @@
+//! What a node's clients have for the link that another node holds: sends, requests, orders. Pure.
+//!
+//! A node that doesn't lead has a [`Forward`], the leader an [`Intake`] for each term. They talk through messages that
+//! may be lost, in sessions: within one, each thing that is asked arrives once, in its order, or not at all
+//! ([`channel`]). What the leader's link can't take is given back, and waits in the asking node's own outbox, so that it
+//! outlives the leader. What was handed over and isn't told when the leader is lost may have been written, or not, and
+//! that is what its client hears, soon.
+//!
+//! The contract of both is that of a loop: tell what happened, drain `poll`, sleep until `next_timeout`.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config,
+    hub::{Cancellation, Command, Fate, LinkState, NoAnswer, Origin, Send},
+};
+
+mod channel;
+mod handed;
+mod hearing;
+mod intake;
+mod line;
+mod session;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::intake::Intake;
+use self::{
+    handed::Handed,
+    line::Line,
+    session::Session,
+    words::{Ask, Asked, MayNotAnswer, Order, Sent},
+};
+
+/// So much is handed over at once whose fate isn't told, in bytes, and in sends.
+const MAX_HANDED: usize = 2 << 20;
+const MAX_HANDED_SENDS: usize = 1024;
+/// So many orders wait for a leader, and for so long.
+const MAX_ORDERS: usize = 64;
+const ORDERS_WAIT: Duration = Duration::from_secs(60);
+/// So many cancellations wait for word.
+const MAX_CANCELS: usize = 1024;
+/// After a new term was seen, the leader of the one before may still be heard for so long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Before what nobody heard is tried again.
+const UNHEARD_WAIT: Duration = Duration::from_millis(100);
+/// A request's end is the leader's to say. When it hasn't been for so long, it is said here.
+const OVERTIME: Duration = Duration::from_secs(1);
+
+/// What a node is called, and where it is heard.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// What all subjects of the cluster begin with: `wsfan.NAME`.
+    pub(super) prefix: String,
+    /// What begins this process's own subjects, without a dot at its end.
+    pub(super) inbox: String,
+    /// This node's name.
+    pub(super) node: Rc<str>,
+    /// So long a silence ends a term.
+    pub(super) lease: Duration,
+    /// The most bytes that NATS takes in one message.
+    pub(super) max_payload: usize,
+}
+
+/// Who leads, and how its link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) term: u64,
+    /// As the log's last `link` entry has it.
+    pub(super) link: LinkState,
+}
+
+/// A message that goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Out {
+    pub(super) subject: String,
+    pub(super) reply: Option<String>,
+    pub(super) payload: Vec<u8>,
+}
+
+/// A node's end.
+pub(super) struct Forward {
+    settings: Settings,
+    /// What begins the names of its sessions.
+    seed: u64,
+    line: Line,
+    handed: BTreeMap<u64, Handed>,
+    /// What is handed over and untold: in bytes, in sends, and of each client in its order.
+    bytes: usize,
+    sends: usize,
+    flying: BTreeMap<u64, VecDeque<u64>>,
+    /// One more with each session, and whenever the leader has given something back. A client's next send waits until
+    /// all of an older one are told.
+    generation: u64,
+    leader: Option<Leader>,
+    /// This node leads: what waits is its own link's.
+    leads: bool,
+    /// When the leader gave its last sign of life, as far as anybody said so.
+    alive: Option<Instant>,
+    session: Option<Session>,
+    /// Sessions with leaders of former terms, which may still have something to tell.
+    old: Vec<Session>,
+    /// Orders that no leader has acknowledged.
+    orders: VecDeque<Waits>,
+    cancels: BTreeMap<u64, (u64, Box<dyn FnOnce(bool)>)>,
+    /// Nobody heard what was said last: nothing is said until then.
+    unheard_until: Option<Instant>,
+    next: u64,
+    sessions: u64,
+    forwarded: u64,
+}
+
+/// An order that waits.
+#[derive(Debug)]
+struct Waits {
+    order: Order,
+    until: Instant,
+    /// In which session it was said, and where that ended.
+    said: Option<(u64, u64)>,
+}
+
+impl Forward {
+    /// A node's end, which knows of no leader. `seed` is another one for each process.
+    pub(super) fn new(settings: Settings, outbox: config::Outbox, seed: u64) -> Forward {
+        Forward {
+            settings,
+            seed,
+            line: Line::new(outbox),
+            handed: BTreeMap::new(),
+            bytes: 0,
+            sends: 0,
+            flying: BTreeMap::new(),
+            generation: 0,
+            leader: None,
+            leads: false,
+            alive: None,
+            session: None,
+            old: Vec::new(),
+            orders: VecDeque::new(),
+            cancels: BTreeMap::new(),
+            unheard_until: None,
+            next: 0,
+            sessions: 0,
+            forwarded: 0,
+        }
+    }
+
+    /// Applies new limits to the outbox.
+    pub(super) fn set_outbox(&mut self, limits: config::Outbox) {
+        self.line.set_limits(limits);
+    }
+
+    /// How many sends wait in the outbox, for [`Publisher::set_waiting`](crate::hub::Publisher::set_waiting).
+    pub(super) fn waiting(&self) -> usize {
+        self.line.queued()
+    }
+
+    /// How many sends were handed to leaders.
+    pub(super) fn forwarded(&self) -> u64 {
+        self.forwarded
+    }
+
+    /// A client asks something of the link. Not while this node [leads](Forward::lead): then it is for its own link.
+    pub(super) fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Send(mut send) => {
+                if let Some(asks) = send.asks.as_deref_mut() {
+                    asks.until = asks.timeout.map(|timeout| now + timeout);
+                }
+                self.take(now, send);
+            }
+            Command::Cancel(cancellation) => self.cancel(cancellation),
+            Command::Open => self.order(now, Order::Open),
+            Command::Reconnect => self.order(now, Order::Reconnect),
+            Command::Close => self.order(now, Order::Close),
+            Command::Stop => {} // the node's own affair
+        }
+        self.go_on(now);
+    }
+
+    /// Takes over what this node's link has left unsent.
+    pub(super) fn take_over(&mut self, now: Instant, sends: Vec<Send>) {
+        sends.into_iter().for_each(|send| self.take(now, send));
+        self.go_on(now);
+    }
+
+    fn take(&mut self, now: Instant, send: Send) {
+        match self.state() {
+            LinkState::Up => self.line.push(send),
+            state => self.line.hold(now, send, state),
+        }
+    }
+
+    /// This node leads from now on, or no longer. What waits, and what former leaders still give back, is its link's:
+    /// [`Forward::hand_over`].
+    pub(super) fn lead(&mut self, now: Instant, leads: bool) {
+        if leads {
+            self.leader(now, None);
+        }
+        self.leads = leads;
+        self.go_on(now);
+    }
+
+    /// What waits, each client's in its order, for the link of this node, which leads; to be asked for whenever
+    /// something was heard, or time has passed.
+    pub(super) fn hand_over(&mut self) -> Vec<Send> {
+        if self.leads { self.line.take_all() } else { Vec::new() }
+    }
+
+    /// The orders that no leader took, for the link of this node, which leads.
+    pub(super) fn hand_over_orders(&mut self) -> Vec<Command> {
+        let orders = if self.leads { std::mem::take(&mut self.orders) } else { VecDeque::new() };
+        orders.into_iter().map(|waits| waits.order.into()).collect()
+    }
+
+    /// A client has gone.
+    pub(super) fn left(&mut self, from: &Origin) {
+        let client = from.client;
+        if let Some(session) = &mut self.session
+            && self.handed.values().any(|handed| handed.from.client == client)
+        {
+            session.say(&Ask::Left { client }, &[]);
+        }
+    }
+
+    /// The leader has given a sign of life: something of its term was read from the log. What is untold when it is
+    /// lost is told by the last of them.
+    pub(super) fn alive(&mut self, now: Instant) {
+        self.alive = Some(now);
+    }
+
+    /// Who leads, as far as is known; none where nobody does, or this node is detached.
+    pub(super) fn leader(&mut self, now: Instant, leader: Option<Leader>) {
+        if let Some(session) = &mut self.session {
+            match leader {
+                Some(leader) if leader.term == session.term => session.ends = None,
+                Some(_) => {
+                    let last = now + LAST_WORDS;
+                    session.ends = Some(session.ends.map_or(last, |ends| ends.min(last)));
+                    self.old.extend(self.session.take());
+                }
+                None => {
+                    let lost = self.alive.unwrap_or(now).max(session.heard.unwrap_or(session.since)).min(now);
+                    let ends = (lost + self.settings.lease + Duration::from_secs(1)).max(now + LAST_WORDS);
+                    session.ends = Some(session.ends.unwrap_or(ends));
+                }
+            }
+        }
+        if leader.map(|leader| leader.term) != self.leader.map(|leader| leader.term) {
+            self.unheard_until = None;
+        }
+        self.leader = leader;
+        self.end_settled(now);
+        self.go_on(now);
+    }
+
+    /// How the link is, for what would be sent now.
+    fn state(&self) -> LinkState {
+        let Some(leader) = self.leader else {
+            return if self.leads { LinkState::Up } else { LinkState::Waiting };
+        };
+        let gave_back = self.session.as_ref().and_then(|session| session.gave_back);
+        match (leader.link, gave_back) {
+            _ if self.unheard_until.is_some() => LinkState::Waiting,
+            (LinkState::Up, Some(LinkState::Up)) => LinkState::Waiting,
+            (LinkState::Up, Some(state)) => state,
+            (state, _) => state,
+        }
+    }
+
+    /// Hands over what may be, or has it wait.
+    fn go_on(&mut self, now: Instant) {
+        if self.leads {
+            return;
+        }
+        self.say_orders(now);
+        let state = self.state();
+        if state != LinkState::Up {
+            return self.line.requeue(now, state);
+        }
+        while !self.line.is_empty() {
+            let has_room = self.bytes < MAX_HANDED && self.sends < MAX_HANDED_SENDS;
+            let session = self.session(now);
+            if !has_room || session.is_none_or(|session| session.is_full()) {
+                return;
+            }
+            let (flying, handed, generation) = (&self.flying, &self.handed, self.generation);
+            let may = |send: &Send| {
+                let first = flying.get(&send.ticket.from().client).and_then(|of| of.front());
+                first.and_then(|n| handed.get(n)).is_none_or(|handed| handed.generation == generation)
+            };
+            let Some((number, send)) = self.line.next(may) else { return };
+            self.hand(now, number, send);
+        }
+    }
+
+    /// The session with the present leader, which begins with the first thing to say.
+    fn session(&mut self, now: Instant) -> Option<&mut Session> {
+        let leader = self.leader?;
+        if self.session.is_none() {
+            self.sessions += 1;
+            self.generation += 1;
+            let id = format!("{:016x}-{}", self.seed, self.sessions);
+            self.session = Some(Session::new(now, id, self.sessions, leader.term, self.settings.max_payload));
+        }
+        self.session.as_mut()
+    }
+
+    fn hand(&mut self, now: Instant, number: u64, send: Send) {
+        self.next += 1;
+        let (n, generation) = (self.next, self.generation);
+        let Some(session) = self.session(now) else { return };
+        let from = Rc::clone(send.ticket.from());
+        let asks = send.asks.as_deref();
+        let until = asks.filter(|asks| asks.is_request).and_then(|asks| asks.until);
+        let asked = asks.map(|asks| Asked {
+            id: asks.caller.id().map(str::to_owned),
+            is_request: asks.is_request,
+            timeout_us: until.map(|until| {
+                u64::try_from(until.saturating_duration_since(now).as_micros()).unwrap_or(u64::MAX)
+            }),
+        });
+        let sent = Sent {
+            n,
+            round: session.round,
+            client: from.client,
+            uid: from.uid,
+            messages: send.messages().map(handed::shape).collect(),
+            expand: send.expand,
+            may_not_answer: MayNotAnswer::of(send.may_answer),
+            asks: asked,
+        };
+        let bodies: Vec<&[u8]> = send.messages().map(|message| message.as_bytes()).collect();
+        let end = session.say(&Ask::Send(Box::new(sent)), &bodies);
+        let cost = send.cost();
+        let handed = Handed {
+            session: session.number,
+            end,
+            number,
+            generation,
+            from,
+            cost,
+            until,
+            send: Some(send),
+            asks: None,
+            is_answered: false,
+        };
+        self.forwarded += 1;
+        self.bytes += cost;
+        self.sends += 1;
+        self.flying.entry(handed.from.client).or_default().push_back(n);
+        self.handed.insert(n, handed);
+    }
+
+    fn order(&mut self, now: Instant, order: Order) {
+        if self.orders.len() >= MAX_ORDERS {
+            self.orders.pop_front();
+        }
+        self.orders.push_back(Waits { order, until: now + ORDERS_WAIT, said: None });
+    }
+
+    fn say_orders(&mut self, now: Instant) {
+        let is_due = self.leader.is_some() && self.unheard_until.is_none();
+        if !is_due || self.orders.iter().all(|waits| waits.said.is_some()) {
+            return;
+        }
+        self.session(now);
+        let Some(session) = &mut self.session else { return };
+        for waits in self.orders.iter_mut().filter(|waits| waits.said.is_none()) {
+            let end = session.say(&Ask::Control { order: waits.order }, &[]);
+            waits.said = Some((session.number, end));
+        }
+    }
+
+    fn cancel(&mut self, cancellation: Cancellation) {
+        let Cancellation { from, request, tell } = cancellation;
+        if self.line.cancel(from.client, request.get()) {
+            return tell(true);
+        }
+        let is_it = |handed: &Handed| handed.is_request(from.client, request.get());
+        let Some((n, handed)) = self.handed.iter_mut().find(|(_, handed)| is_it(handed)) else {
+            return tell(false);
+        };
+        let (n, number) = (*n, handed.session);
+        match &mut self.session {
+            Some(session) if session.number == number && self.cancels.len() < MAX_CANCELS => {
+                if self.leader.is_none() {
+                    // it is over here, and there when the leader hears of it
+                    session.say(&Ask::Quit { n }, &[]);
+                    handed.fail(NoAnswer::Cancelled);
+                    return tell(true);
+                }
+                self.next += 1;
+                let request = request.get().to_owned();
+                session.say(&Ask::Cancel { n: self.next, client: from.client, request }, &[]);
+                self.cancels.insert(self.next, (number, tell));
+            }
+            _ => {
+                handed.fail(NoAnswer::Cancelled);
+                tell(true);
+            }
+        }
+    }
+
+    /// The next message to send.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Out> {
+        let says = self.leader.is_some() && self.unheard_until.is_none();
+        let settings = &self.settings;
+        let present = self.session.as_mut().and_then(|session| session.poll(now, settings, says));
+        present.or_else(|| self.old.iter_mut().find_map(|session| session.poll(now, settings, false)))
+    }
+
+    /// When to call [`Forward::timeout`], if nothing else happens before.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let says = self.leader.is_some() && self.unheard_until.is_none();
+        let present = self.session.as_ref().filter(|_| says).and_then(Session::next_timeout);
+        let ends = self.session.iter().chain(&self.old).filter_map(|session| session.ends);
+        let requests = self.handed.values().filter_map(Handed::ends);
+        let orders = self.orders.front().map(|waits| waits.until);
+        let others = [present, self.line.next_expiry(), self.unheard_until, orders];
+        others.into_iter().flatten().chain(ends).chain(requests).min()
+    }
+
+    /// Time has passed.
+    pub(super) fn timeout(&mut self, now: Instant) {
+        if let Some(session) = &mut self.session {
+            session.timeout(now);
+        }
+        self.unheard_until = self.unheard_until.filter(|until| *until > now);
+        self.end_settled(now);
+        self.end_requests(now);
+        let expired = self.line.expire(now);
+        if expired > 0 {
+            tracing::warn!(expired, "messages waited for too long, and are not sent");
+        }
+        while self.orders.front().is_some_and(|waits| waits.until <= now) {
+            let late = self.orders.pop_front();
+            tracing::warn!(order = ?late.map(|late| late.order), "no leader has taken an order to the link in time");
+        }
+        self.go_on(now);
+    }
+}

@@ -1,0 +1,5 @@
+//! Nodes and leaders that talk through a carrier that loses, delays and doubles, on a clock of their own.
+
+mod story;
+mod weather;
+mod world;
