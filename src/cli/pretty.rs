@@ -6,7 +6,9 @@ use std::{fmt::Write as _, time::Duration};
 use anstyle::{AnsiColor, Color, Style};
 
 use super::format::{self, clean, counted};
-use crate::protocol::{Ended, Gap, Hello, Line, Link, LinkState, Message, PublicValues, UpstreamGap, Why};
+use crate::protocol::{
+    Ended, FailoverGap, Gap, Hello, Line, Link, LinkState, Message, PublicValues, UpstreamGap, Why,
+};
 
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const TOLD: Style = Style::new().bold();
@@ -70,6 +72,7 @@ impl Pretty {
             Line::Hello(line) => hello(line, &mut text),
             Line::Gap(line) => gap(&self.lost(line), line.from.zip(line.to), &mut text),
             Line::UpstreamGap(line) => gap(&never_came(line), Some((line.from, line.to)), &mut text),
+            Line::FailoverGap(line) => gap(&taken_over(line), None, &mut text),
             Line::Bye(line) => {
                 let _ = write!(text, "{BUSY}the daemon says bye{BUSY:#} ({})", clean(line.why.name()));
             }
@@ -296,7 +299,7 @@ pub(super) fn lost(line: &Gap<'_>) -> String {
         Some(Why::Expired) => format!("{count} lost, as they are no longer held"),
         // nobody knows how many the other log had
         Some(Why::Epoch) => restarted(line, "its earlier log had"),
-        Some(Why::Upstream) | None => format!("{count} lost ({})", clean(line.why.name())),
+        Some(Why::Upstream | Why::Failover) | None => format!("{count} lost ({})", clean(line.why.name())),
     }
 }
 
@@ -310,6 +313,15 @@ pub(super) fn never_came(line: &UpstreamGap<'_>) -> String {
     let count = counted(line.count, "message", "messages");
     let per = line.per.as_ref().map(|per| format!(" of {}", clean(per.get()))).unwrap_or_default();
     format!("{count}{per} never came from the server, by its own numbers")
+}
+
+/// What a `gap` line says that a term of a cluster begins with, in a clause.
+pub(super) fn taken_over(line: &FailoverGap<'_>) -> String {
+    let seconds = line.time_us.saturating_sub(line.after_us) as f64 / 1e6;
+    format!(
+        "another machine takes over the link: what the server said since the entry before ({seconds:.1} s), and says until \
+         the link is up, is lost"
+    )
 }
 
 #[cfg(test)]

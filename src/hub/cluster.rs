@@ -9,8 +9,11 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{Hub, LinkStatus, Log, Publisher};
-pub use crate::protocol::cluster::{ClusterCounts, ClusterState, ClusterWhy};
-use crate::protocol::{Line, Public};
+use crate::protocol::{Line, Message, Public, cluster::Cluster, cluster::ClusterStatus};
+pub use crate::protocol::{
+    cluster::{ClusterCounts, FencedCounts},
+    {ClusterState, ClusterWhy},
+};
 
 /// How this machine stands in its cluster: plain values, for `hello` and `status`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -169,7 +172,7 @@ impl Publisher {
     /// Takes from an entry that another machine has made what is to be known here: how the link is, and the values of
     /// public captures. Of a message that is nothing. `line` is the entry's, with its end or without.
     pub fn follow(&self, line: &[u8]) {
-        if crate::protocol::Message::is_one(line) {
+        if Message::is_one(line) {
             return;
         }
         match Line::parse(line.trim_ascii_end()) {
@@ -202,6 +205,29 @@ impl Drop for Waiting<'_> {
 }
 
 impl ClusterNow {
+    /// What `hello` says.
+    pub fn told(&self) -> Cluster<'_> {
+        Cluster {
+            name: (&*self.name).into(),
+            state: self.state.into(),
+            why: self.why.map(Into::into),
+            error: self.error.as_deref().map(Into::into),
+            leader: self.leader.as_deref().map(Into::into),
+            term: self.term,
+        }
+    }
+
+    /// What `status` says.
+    pub fn status(&self) -> ClusterStatus<'_> {
+        let millis = |left: Duration| u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        ClusterStatus {
+            cluster: self.told(),
+            lag: self.lag,
+            lease_left_ms: self.lease_left().map(millis),
+            counters: self.counts,
+        }
+    }
+
     /// How long this machine may still lead.
     pub fn lease_left(&self) -> Option<Duration> {
         self.lease_until.map(|until| until.saturating_duration_since(now()))
@@ -211,4 +237,182 @@ impl ClusterNow {
 /// The clock of the runtime.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{
+        config::{Format, History},
+        hub::{Command, Commands, Data, Fate, LinkState, MessageTopic, Origin, Payload, Send, Ticket},
+    };
+
+    fn hub() -> (Hub, Publisher, Commands) {
+        let hub = Hub::starting_at("one".to_owned(), 5, &History::default(), true);
+        let (publisher, commands) = hub.publisher().expect("it is the first");
+        (hub, publisher, commands)
+    }
+
+    fn line(hub: &Hub, seq: u64) -> String {
+        let log = hub.log();
+        String::from_utf8(log.line(seq, Format::Envelope).expect("it is there").to_vec()).unwrap()
+    }
+
+    fn text(line: Vec<u8>) -> String {
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn who_leads_says_so_with_the_link() {
+        let (hub, publisher, _commands) = hub();
+        let up = LinkStatus { state: LinkState::Up, ..LinkStatus::default() };
+        publisher.announce(up.clone());
+        assert!(!line(&hub, 5).contains("node"));
+        hub.lead(Some(("host-a".into(), 3)));
+        publisher.announce(up.clone());
+        let named = ",\"attempt\":0,\"node\":\"host-a\",\"term\":3}\n";
+        assert!(line(&hub, 6).ends_with(named) && text(hub.link_line()).ends_with(named));
+        drop(publisher);
+        assert!(line(&hub, 7).contains("\"closed\"") && line(&hub, 7).ends_with(named));
+        hub.lead(None);
+        hub.publisher().unwrap().0.announce(up);
+        assert!(!line(&hub, 8).contains("node"));
+    }
+
+    #[test]
+    fn another_machines_entries_are_known_here_and_counted_there() {
+        let (hub, publisher, _commands) = hub();
+        let supervisor = hub.supervisor();
+        publisher.set_public(["s".to_owned()].into());
+        let link = r#"{"type":"link","seq":9,"time_us":7,"state":"waiting","conn":2,"url":"ws://h/","subprotocol":"p","code":1011,"reason":"r","http_status":503,"error":"e","attempt":4,"retry_in_ms":20,"node":"host-b","term":8}"#;
+        publisher.follow(link.as_bytes());
+        assert_eq!(text(hub.link_line()), link.replace("\"seq\":9,", "") + "\n");
+        assert!(supervisor.link_changed().now_or_never().is_some());
+        assert_eq!(hub.last_end().as_ref().and_then(|end| end.code), Some(1011));
+        assert_eq!(hub.counters().troubles().link, Default::default(), "this machine hasn't tried anything");
+        publisher.follow(b"{\"type\":\"public\",\"seq\":10,\"time_us\":8,\"public\":{\"s\":1.0}}\n");
+        assert_eq!(text(hub.public_line()), "{\"type\":\"public\",\"time_us\":8,\"public\":{\"s\":1.0}}\n");
+        for other in [
+            "{\"type\":\"message\",\"seq\":1,\"json\":{\"state\":\"up\"}}",
+            "{\"type\":\"gap\",\"seq\":1}",
+            "no line",
+        ] {
+            publisher.follow(other.as_bytes());
+        }
+        assert_eq!((hub.link().conn, hub.log().head()), (2, 4), "and nothing is an entry");
+    }
+
+    #[test]
+    fn what_is_said_again_several_times_at_once_is_said_once() {
+        let (hub, ..) = hub();
+        assert!(hub.restated().now_or_never().is_none());
+        hub.restate();
+        hub.restate();
+        assert!(hub.restated().now_or_never().is_some() && hub.restated().now_or_never().is_none());
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn the_next_log_is_another_and_all_else_is_the_same() {
+        let (hub, publisher, commands) = hub();
+        publisher.publish(1, Data::Text("1"), &MessageTopic::None);
+        publisher.announce(LinkStatus { state: LinkState::Up, conn: 3, ..LinkStatus::default() });
+        hub.claim_answers(1).unwrap();
+        let claimed = hub.names().claim(now(), "bot", 7, 1);
+        assert_eq!(claimed, crate::hub::Claim::New);
+        let next = hub.successor("two".to_owned(), 100);
+        assert_eq!((next.epoch(), next.log().head(), next.log().oldest()), ("two", 99, 100));
+        assert!(next.log().keeps_raw() && next.link().conn == 3);
+        assert_eq!(next.counters().traffic().received, 1);
+        assert_eq!(next.names().claim(now(), "bot", 7, 2), crate::hub::Claim::Renewed);
+        assert!(next.claim_answers(2).is_ok(), "who had claimed them is of the log before");
+        assert_eq!((hub.epoch(), hub.log().head()), ("one", 6), "which stays what it was");
+
+        assert!(next.publisher().is_none(), "the link has one end");
+        drop((publisher, commands));
+        let (publisher, mut commands) = next.publisher().expect("now it is free");
+        publisher.publish(1, Data::Text("2"), &MessageTopic::None);
+        assert_eq!((next.log().head(), hub.counters().traffic().received), (100, 2));
+        // a client of the log before
+        let permit = hub.admit(&Rc::new(Origin::new(7, 1)), 1).await;
+        let send = Send::new(Payload::Text("x".to_owned()), Ticket::new(permit, |_| {}), 0);
+        assert!(hub.command(Command::Send(send)).await);
+        let Some(Command::Send(send)) = commands.try_recv() else {
+            panic!("it goes to the link that there is")
+        };
+        send.ticket.settle(Fate::Written);
+
+        let bytes = hub.log().bytes();
+        hub.let_go();
+        assert_eq!((hub.log().head(), hub.log().oldest()), (7, 8), "the end of its link was the last entry");
+        assert!(hub.log().bytes() < bytes, "{} of {bytes} bytes", hub.log().bytes());
+    }
+
+    #[test]
+    fn an_entry_that_is_waited_for_comes_or_does_not() {
+        let (hub, publisher, _commands) = hub();
+        let publish = || {
+            publisher.publish(1, Data::Text("1"), &MessageTopic::None);
+            publisher.flush();
+        };
+        assert!(hub.awaited().now_or_never().is_none());
+        let (mut five, mut six, mut nine) =
+            (Box::pin(hub.entry(5)), Box::pin(hub.entry(6)), Box::pin(hub.entry(9)));
+        assert!((&mut five).now_or_never().is_none() && (&mut nine).now_or_never().is_none());
+        assert_eq!(hub.awaited().now_or_never(), Some(9));
+        assert!(hub.awaited().now_or_never().is_none(), "nobody else has come");
+        assert!((&mut six).now_or_never().is_none());
+        assert_eq!(hub.awaited().now_or_never(), Some(9));
+        publish();
+        assert_eq!((&mut five).now_or_never(), Some(true));
+        assert!((&mut six).now_or_never().is_none());
+        assert!(publisher.is_ready(), "the link doesn't wait for them");
+        hub.not_there(8);
+        assert_eq!((&mut six).now_or_never(), Some(false));
+        assert!((&mut nine).now_or_never().is_none());
+        let (two, mut late) = (hub.successor("two".to_owned(), 1), Box::pin(hub.entry(30)));
+        assert_eq!((&mut nine).now_or_never(), Some(false), "it is of a log that is over");
+        assert!((&mut late).now_or_never().is_none());
+        drop((five, six, nine, late));
+        assert!(hub.awaited().now_or_never().is_none() && two.awaited().now_or_never().is_none());
+        assert_eq!(hub.entry(5).now_or_never(), Some(true));
+        let staged = publisher.stage().unwrap();
+        publish();
+        assert!(hub.entry(6).now_or_never().is_none(), "nobody has seen it");
+        staged.commit(6);
+        assert_eq!(hub.entry(6).now_or_never(), Some(true));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn how_a_machine_stands_is_told_with_what_is_left_of_its_lease() {
+        let (hub, ..) = hub();
+        assert!(hub.cluster().is_none());
+        let lease_until = Some(now() + Duration::from_millis(1_400));
+        hub.set_cluster(ClusterNow {
+            name: "c".into(),
+            node: "a".into(),
+            state: ClusterState::Leader,
+            leader: Some("a".into()),
+            term: 3,
+            lease_until,
+            ..ClusterNow::default()
+        });
+        hub.change_cluster(|now| now.counts.elected = 2);
+        tokio::time::advance(Duration::from_millis(400)).await;
+        let next = hub.successor("two".to_owned(), 1);
+        let status = serde_json::to_value(next.cluster().unwrap().status()).unwrap();
+        assert_eq!(
+            (&status["lease_left_ms"], &status["state"]),
+            (&1_000.into(), &"leader".into()),
+            "{status}"
+        );
+        assert_eq!((&status["counters"]["elected"], &status["term"]), (&2.into(), &3.into()), "{status}");
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(hub.cluster().unwrap().lease_left(), Some(Duration::ZERO));
+        assert_eq!(
+            serde_json::to_value(hub.cluster().unwrap().told()).unwrap()["why"],
+            serde_json::Value::Null
+        );
+    }
 }

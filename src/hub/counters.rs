@@ -114,7 +114,7 @@ impl Counters {
                 Why::Expired => gaps.expired += 1,
                 Why::Epoch => gaps.epoch += 1,
                 Why::Conflated => gaps.conflated += 1,
-                Why::Upstream => return,
+                Why::Upstream | Why::Failover => return,
             }
             gaps.entries += entries;
         });
@@ -136,7 +136,8 @@ impl Counters {
             Bye::BadClient => counters.cut_off.bad_client += 1,
             Bye::Reconfigured => counters.cut_off.reconfigured += 1,
             Bye::TakenOver => counters.cut_off.taken_over += 1,
-            Bye::Shutdown => {}
+            // nothing that a client did, or is to do otherwise
+            Bye::Shutdown | Bye::Epoch => {}
         });
     }
 
@@ -291,6 +292,7 @@ mod tests {
             (Why::Expired, 7),
             (Why::Epoch, 0),
             (Why::Upstream, 9),
+            (Why::Failover, 9),
         ] {
             counters.gap(why, entries);
         }
@@ -302,6 +304,7 @@ mod tests {
             Bye::Reconfigured,
             Bye::TakenOver,
             Bye::Shutdown,
+            Bye::Epoch,
         ] {
             counters.cut_off(why);
         }

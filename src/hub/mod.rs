@@ -47,7 +47,7 @@ mod turns;
 mod windows;
 
 pub use crate::protocol::{Data, MessageTopic};
-pub use cluster::{ClusterCounts, ClusterNow, ClusterState, ClusterWhy};
+pub use cluster::{ClusterCounts, ClusterNow, ClusterState, ClusterWhy, FencedCounts};
 pub use configured::Configured;
 pub use counters::Counters;
 pub use expand::{Expandable, Unexpanded};

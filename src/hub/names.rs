@@ -189,6 +189,30 @@ mod tests {
     }
 
     #[test]
+    fn in_the_next_log_names_are_their_users_and_nothing_is_kept_under_them() {
+        let (mut names, now) = (names(), Instant::now());
+        for (client, name) in [(1, "gone"), (2, "here")] {
+            assert_eq!(names.claim(now, name, 7, client), Claim::New);
+        }
+        names.leave(now, "gone", 1, place(9));
+        let later = now + HOUR / 2;
+        let mut next = names.renewed(later, true);
+        names.leave(later, "here", 2, place(11));
+        assert_eq!(
+            next.kept(later).map(|(name, _, seq, _)| (name, seq)).collect::<Vec<_>>(),
+            [("gone", 0), ("here", 0)]
+        );
+        assert_eq!(next.claim(later, "here", 8, 3), Claim::Anothers);
+        assert_eq!(next.claim(later, "here", 7, 4), Claim::Renewed, "its holder is of the log before");
+        assert_eq!(next.claim(later, "here", 7, 5), Claim::Held(4));
+        next.leave(later, "here", 2, place(12));
+        next.leave(later, "here", 4, place(3));
+        assert_eq!(next.claim(later, "here", 7, 6), Claim::Back(place(3)));
+        assert_eq!(next.claim(now + HOUR, "gone", 8, 7), Claim::New, "it has been gone since then");
+        assert_eq!(names.renewed(later, false).claim(later, "here", 8, 8), Claim::New, "it was no log");
+    }
+
+    #[test]
     fn names_are_bounded_for_all_and_for_each_user() {
         let (mut names, now) = (names(), Instant::now());
         let most = Names::MAX_OF_A_USER;

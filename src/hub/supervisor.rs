@@ -20,6 +20,11 @@ impl Hub {
 }
 
 impl Supervisor {
+    /// Looks after a successor of the hub from now on.
+    pub fn follow(&mut self, successor: &Hub) {
+        self.hub = successor.clone();
+    }
+
     /// Waits until the link's state has changed since the last call. Cancel-safe.
     pub async fn link_changed(&self) {
         loop {

@@ -224,7 +224,12 @@ impl ClientReader {
                 self.ask(id, json, timeout_ms.map(Duration::from_millis), expand).await;
             }
             Op::Cancel { request } => self.cancel(id, request).await,
-            Op::Attach(attach) => self.attach(id, attach),
+            Op::Attach(attach) => {
+                if let Some(caught_up) = self.catches_up_with(&attach) {
+                    caught_up.await;
+                }
+                self.attach(id, attach);
+            }
             Op::Ack { seq } => self.acknowledge(id, seq),
             Op::Subscribe { topics, json } => self.subscribe(id, topics, json).await,
             Op::Unsubscribe { topics } => self.unsubscribe(id, topics),

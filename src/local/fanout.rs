@@ -7,7 +7,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     os::unix::net::UnixStream,
     path::Path,
     rc::Rc,
@@ -35,6 +35,7 @@ use crate::{
 mod census;
 mod clients;
 mod crowd;
+mod ending;
 mod laggards;
 mod latest;
 mod lingering;
@@ -44,11 +45,13 @@ mod narrowed;
 mod newcomers;
 mod offer;
 mod raw;
+mod restating;
 
 use clients::Clients;
 use laggards::{Policy, Wake};
 pub(super) use member::About;
 use member::{Member, bye};
+pub(super) use names::Claimed;
 use raw::RawForm;
 
 /// So many bytes of answers and other replies may lie unread for one client; a single longer one may, too.
@@ -88,8 +91,8 @@ struct Shared {
     shares: RefCell<Shares>,
     totals: Cell<Option<(Instant, Totals)>>,
     raw: Cell<RawForm>,
-    /// The daemon stops: who comes now is told so.
-    finishing: Cell<bool>,
+    /// The daemon stops, or this log is over: who comes now is told so.
+    finishing: Cell<Option<Bye>>,
     /// How many clients the link waits for.
     holding: Cell<usize>,
     clients: RefCell<Clients>,
@@ -97,6 +100,8 @@ struct Shared {
     patterns: RefCell<Patterns>,
     /// Clients that may be held back, and until when; the first first.
     newcomers: RefCell<VecDeque<(Instant, u64)>>,
+    /// Clients that the link's status is to be said to again, and that have too much unread.
+    untold: RefCell<BTreeSet<u64>>,
     /// What an offer gives to many clients at once.
     burst: RefCell<Burst>,
     /// Where lines are laid that one gets which catches up.
@@ -128,11 +133,12 @@ impl Fanout {
             shares: RefCell::default(),
             totals: Cell::default(),
             raw: Cell::default(),
-            finishing: Cell::new(false),
+            finishing: Cell::default(),
             holding: Cell::new(0),
             clients: RefCell::default(),
             patterns: RefCell::default(),
             newcomers: RefCell::default(),
+            untold: RefCell::default(),
             burst: RefCell::default(),
             latest: RefCell::default(),
             next_id: Cell::new(1),
@@ -146,34 +152,15 @@ impl Fanout {
     pub(crate) async fn run(self) {
         let _last = Last(&self.0.reader);
         let mut waits = FuturesUnordered::new();
+        if self.0.hub.cluster().is_some() {
+            self.watch_restatements();
+        }
         loop {
             waits.extend(self.0.new_waits.borrow_mut().drain(..));
             tokio::select! {
                 () = self.0.reader.published() => self.offer(),
                 Some(wake) = waits.next() => self.wake(wake),
                 () = self.0.waits_changed.notified() => {}
-            }
-        }
-    }
-
-    /// Says `bye` to everyone once they have all that lies ahead, and waits until they are gone, at
-    /// most until `deadline`.
-    pub(crate) async fn finish(&self, deadline: Instant) {
-        self.0.finishing.set(true);
-        self.each(|fanout, id, client| {
-            client.finish(Bye::Shutdown);
-            fanout.pump(id, client)
-        });
-        let gone = async {
-            while !self.0.clients.borrow().is_empty() {
-                self.0.left.notified().await;
-            }
-        };
-        if tokio::time::timeout_at(deadline, gone).await.is_err() {
-            let clients = self.0.clients.take();
-            tracing::warn!(clients = clients.len(), "cut off clients that did not read to the end in time");
-            for client in clients.values() {
-                client.close();
             }
         }
     }
@@ -207,7 +194,7 @@ impl Fanout {
             self.raw_joined();
         }
         let (mut outgoing, hello) = {
-            let log = self.0.hub.log();
+            let (log, cluster) = (self.0.hub.log(), self.0.hub.cluster());
             let cursor = about.receive.then(|| Cursor::new(about.format, log.head()));
             let hello = Line::Hello(Hello {
                 protocol: VERSION,
@@ -219,6 +206,8 @@ impl Fanout {
                 client: id,
                 max_line: about.max_line as u64,
                 max_entry: self.0.hub.max_entry() as u64,
+                node: cluster.as_ref().map(|now| (&*now.node).into()),
+                cluster: cluster.as_ref().map(|now| now.told()),
                 public: if about.receive { self.0.hub.public() } else { PublicValues::default() },
             })
             .write();
@@ -226,12 +215,12 @@ impl Fanout {
         };
         let envelope = about.format == Format::Envelope;
         let narrowing = Narrowing::default().within(about.topics.as_deref());
-        let is_held_back = envelope && about.receive && !self.0.finishing.get();
+        let is_held_back = envelope && about.receive && self.0.finishing.get().is_none();
         if is_held_back {
             outgoing.hold_back();
         }
-        if self.0.finishing.get() {
-            outgoing.finish(bye(about.format, Bye::Shutdown));
+        if let Some(why) = self.0.finishing.get() {
+            outgoing.finish(bye(about.format, why));
         }
         let crowd = self.0.clients.borrow_mut().crowd(about.linger, self.0.hub.log().head());
         let client = Member {
@@ -376,6 +365,18 @@ impl Fanout {
     /// Holds entries back from a client no longer.
     pub(super) fn begin(&self, id: u64) {
         self.one(id, |fanout, client| !client.outgoing.begin() || fanout.pump_and_hold(id, client));
+    }
+
+    /// A client is further than this machine, or isn't any more: it gets no entries meanwhile.
+    pub(super) fn set_ahead(&self, id: u64, is_ahead: bool) {
+        self.one(id, |_, client| {
+            if is_ahead {
+                client.outgoing.is_ahead()
+            } else {
+                client.outgoing.is_not_ahead()
+            }
+            true
+        });
     }
 
     /// Says `why`, and closes the client's connection.

@@ -40,10 +40,8 @@ const MAX_REQUEST: usize = 4 << 10;
 pub(crate) struct Listener {
     bound: SharedSocket,
     access: Rc<Access>,
-    hub: Hub,
-    fanout: Fanout,
+    takes: Rc<RefCell<Takes>>,
     started: std::time::Instant,
-    headcount: Headcount,
     refusals_said: Seldom,
     failures_said: Seldom,
 }
@@ -66,10 +64,8 @@ impl Listener {
         Ok(Listener {
             bound,
             access,
-            hub,
-            fanout,
+            takes: Rc::new(RefCell::new(Takes { hub, fanout, headcount: Headcount::default() })),
             started,
-            headcount: Headcount::default(),
             refusals_said: Seldom::default(),
             failures_said: Seldom::default(),
         })
@@ -83,7 +79,7 @@ impl Listener {
     /// What changes it while it runs.
     pub(crate) fn handle(&self) -> Handle {
         let (bound, access) = (Rc::clone(&self.bound), Rc::clone(&self.access));
-        Handle { bound, access, hub: self.hub.clone(), fanout: self.fanout.clone() }
+        Handle { bound, access, takes: Rc::clone(&self.takes) }
     }
 
     /// Accepts clients until `stop`, then looks after those there are until they are gone.
@@ -145,7 +141,8 @@ impl Listener {
         }
         let (peer, own_uid) = (socket::peer(&stream)?, socket::own_uid());
         let most = Most { clients: config.max_clients, of_a_user: config.max_of_a_user() };
-        let counted = match self.headcount.admit(peer.uid, own_uid, most) {
+        let Takes { hub, fanout, headcount } = self.takes.borrow().clone();
+        let counted = match headcount.admit(peer.uid, own_uid, most) {
             Ok(counted) => counted,
             Err(full) => {
                 let message = match full {
@@ -182,12 +179,12 @@ impl Listener {
             linger: config.linger,
             dismissed: Rc::clone(&dismissed),
         };
-        let id = self.fanout.join(about, Rc::clone(&stream));
+        let id = fanout.join(about, Rc::clone(&stream));
         let Peer { pid, uid } = peer;
         tracing::debug!(client = id, pid, uid, listener = %config.path.display(), "a client attached");
         let reader = ClientReader {
-            hub: self.hub.clone(),
-            fanout: self.fanout.clone(),
+            hub,
+            fanout,
             stream,
             id,
             _counted: counted,
@@ -207,7 +204,7 @@ impl Listener {
 
     /// Says why a client isn't taken in. The socket is new, so its buffer has room for the line.
     fn refuse(&self, mut stream: &UnixStream, why: &str) -> io::Result<()> {
-        self.hub.counters().refused_client();
+        self.takes.borrow().hub.counters().refused_client();
         let config = self.access.config();
         if let Some(unsaid) = self.refusals_said.due() {
             tracing::warn!(listener = %config.path.display(), why, unsaid, "refused a client");
@@ -219,6 +216,14 @@ impl Listener {
     }
 }
 
+/// To whom clients go that come, and how many have.
+#[derive(Clone)]
+struct Takes {
+    hub: Hub,
+    fanout: Fanout,
+    headcount: Headcount,
+}
+
 /// A listener's socket, until it is gone: from then on nobody is taken in.
 type SharedSocket = Rc<RefCell<Option<Bound>>>;
 
@@ -226,8 +231,7 @@ type SharedSocket = Rc<RefCell<Option<Bound>>>;
 pub(crate) struct Handle {
     bound: SharedSocket,
     access: Rc<Access>,
-    hub: Hub,
-    fanout: Fanout,
+    takes: Rc<RefCell<Takes>>,
 }
 
 impl Handle {
@@ -254,20 +258,20 @@ impl Handle {
         let (old, slow_client) = (self.access.config().slow_client, new.slow_client);
         let (old_linger, linger) = (self.access.config().linger, new.linger);
         self.access.change(new, ids.as_ref());
-        let path = self.path();
+        let (path, Takes { hub, fanout, .. }) = (self.path(), self.takes.borrow().clone());
         if old != slow_client {
-            self.fanout.set_slow_clients_of(&path, slow_client);
+            fanout.set_slow_clients_of(&path, slow_client);
         }
-        self.fanout.narrow_all_of(&path, |who| self.access.topics_of(who));
-        for (client, who) in self.fanout.clients_of(&path) {
+        fanout.narrow_all_of(&path, |who| self.access.topics_of(who));
+        for (client, who) in fanout.clients_of(&path) {
             if !self.access.may_claim_answers(&who) {
-                self.hub.unclaim_answers(client);
+                hub.unclaim_answers(client);
             }
             let may_any = self.access.may_subscribe(&who);
-            self.hub.revoke_topics(now(), client, |topic| may_any && self.access.may_have(&who, topic));
+            hub.revoke_topics(now(), client, |topic| may_any && self.access.may_have(&who, topic));
         }
         if old_linger != linger {
-            self.fanout.linger_all_of(&path, linger);
+            fanout.linger_all_of(&path, linger);
         }
         Ok(())
     }
@@ -275,14 +279,24 @@ impl Handle {
     /// Dismisses those who receive and have no right to any more.
     pub(crate) fn withdraw(&self) {
         let may_receive = |who: &Identity| self.access.of(who).rights.receive;
-        self.fanout.dismiss_of(&self.path(), |about| about.receive && !may_receive(&about.who));
+        self.fanout().dismiss_of(&self.path(), |about| about.receive && !may_receive(&about.who));
+    }
+
+    /// Has those who come from now on go to another hub and its fan-out. Those who are there stay where they are, are to
+    /// leave soon, and don't keep others out meanwhile.
+    pub(crate) fn renew(&self, hub: Hub, fanout: Fanout) {
+        *self.takes.borrow_mut() = Takes { hub, fanout, headcount: Headcount::default() };
+    }
+
+    fn fanout(&self) -> Fanout {
+        self.takes.borrow().fanout.clone()
     }
 
     /// Removes the socket, and dismisses all of its clients. Nobody comes after them.
     pub(crate) fn end(self) {
         self.bound.take();
         let path = self.path();
-        self.fanout.dismiss_of(&path, |_| true);
+        self.fanout().dismiss_of(&path, |_| true);
     }
 }
 

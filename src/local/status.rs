@@ -43,6 +43,7 @@ pub(super) fn answer(
     let reload = hub.last_reload();
     let log = hub.log();
     let topics = hub.topics();
+    let cluster = hub.cluster();
     let status = Status {
         id: id.map(Cow::Borrowed),
         server: SERVER.into(),
@@ -60,6 +61,8 @@ pub(super) fn answer(
             restart: reload.as_ref().map_or(Cow::Borrowed(&[]), |reload| (&reload.changes.restart).into()),
         },
         epoch: hub.epoch().into(),
+        node: cluster.as_ref().map(|now| (&*now.node).into()),
+        cluster: cluster.as_ref().map(|now| now.status()),
         link: LinkNow {
             since_us: link.since_us,
             fields: link.fields(),

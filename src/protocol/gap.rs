@@ -22,6 +22,9 @@ names! {
         Conflated = "conflated",
         /// Messages that the server counted never came; only as an entry of the log.
         Upstream = "upstream",
+        /// Another machine of the cluster has the link now; what the server said meanwhile never came, and how much that
+        /// is can't be known. Only as an entry of the log.
+        Failover = "failover",
     }
 }
 
@@ -64,4 +67,20 @@ pub struct UpstreamGap<'a> {
     /// What the server's count is of, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per: Option<Cow<'a, RawValue>>,
+}
+
+/// An entry of the log that declares what the server said while no machine of a cluster had the link: between the time
+/// of the entry before and the next `link` line that says `up`. It is a `gap` line with a `seq`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct FailoverGap<'a> {
+    /// Its place in the log.
+    pub seq: u64,
+    /// When the next machine took over, in microseconds since the Unix epoch.
+    pub time_us: u64,
+    /// Why: `failover`.
+    pub why: Name<'a, Why>,
+    /// The time of the last entry before, in microseconds since the Unix epoch: what came later was lost.
+    pub after_us: u64,
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    Answer, Farewell, Gap, Hello, Link, Message, Public, Refusal, SnapshotEnd, Status, Success, UpstreamGap,
+    Answer, FailoverGap, Farewell, Gap, Hello, Link, Message, Public, Refusal, SnapshotEnd, Status, Success,
+    UpstreamGap,
 };
 
 /// A line from the daemon.
@@ -25,6 +26,9 @@ pub enum Line<'a> {
     /// An entry: messages that never came from the server.
     #[serde(rename = "gap")]
     UpstreamGap(UpstreamGap<'a>),
+    /// An entry: what the server said while no machine of a cluster had the link.
+    #[serde(rename = "gap")]
+    FailoverGap(FailoverGap<'a>),
     /// An entry: public captures have other values. Without a `seq`, they are said again.
     Public(Public),
     /// All last values are said that an `attach` asked for.
@@ -56,6 +60,7 @@ impl<'a> Line<'a> {
             #[serde(rename = "type", borrow)]
             kind: Cow<'a, str>,
             seq: Option<IgnoredAny>,
+            after_us: Option<IgnoredAny>,
         }
         if Message::is_one(line) {
             return read(line).map(Line::Message);
@@ -70,6 +75,7 @@ impl<'a> Line<'a> {
             "message" => read(line).map(Line::Message),
             "link" => read(line).map(Line::Link),
             "gap" if tag.seq.is_none() => read(line).map(Line::Gap),
+            "gap" if tag.after_us.is_some() => read(line).map(Line::FailoverGap),
             "gap" => read(line).map(Line::UpstreamGap),
             "public" => read(line).map(Line::Public),
             "snapshot" => read(line).map(Line::Snapshot),
@@ -99,6 +105,7 @@ impl<'a> Line<'a> {
             Line::Message(message) => Some(message.seq),
             Line::Link(link) => link.seq,
             Line::UpstreamGap(gap) => Some(gap.seq),
+            Line::FailoverGap(gap) => Some(gap.seq),
             Line::Public(public) => public.seq,
             _ => None,
         }
@@ -110,6 +117,7 @@ impl<'a> Line<'a> {
             Line::Message(message) => Some(message.time_us),
             Line::Link(link) => Some(link.time_us),
             Line::UpstreamGap(gap) => Some(gap.time_us),
+            Line::FailoverGap(gap) => Some(gap.time_us),
             Line::Public(public) => Some(public.time_us),
             _ => None,
         }
@@ -179,6 +187,9 @@ mod tests {
             r#"{"type":"gap","from":3,"to":41,"count":39,"why":"expired"}"#,
             r#"{"type":"gap","count":null,"why":"epoch"}"#,
             r#"{"type":"gap","seq":4,"time_us":1,"why":"upstream","from":8,"to":9,"count":2,"per":"btc"}"#,
+            r#"{"type":"gap","seq":4,"time_us":9,"why":"failover","after_us":5}"#,
+            r#"{"type":"link","seq":3,"time_us":1,"state":"connecting","conn":1,"attempt":0,"node":"host-a","term":3}"#,
+            r#"{"type":"hello","protocol":1,"server":"wsfan/0.1.0","epoch":"","seq":0,"oldest":1,"link":"closed","client":1,"max_line":1,"max_entry":2,"node":"host-a","cluster":{"name":"c","state":"detached","why":"nats","error":"e","leader":"host-b","term":3}}"#,
             r#"{"type":"ok","id":{"a": 1.0},"result":"written"}"#,
             r#"{"type":"ok","id":1,"result":"attached","seq":2}"#,
             r#"{"type":"ok","id":1,"result":"attached","seq":2,"again_to":9}"#,
@@ -188,7 +199,7 @@ mod tests {
             r#"{"type":"answer","json":null}"#,
             r#"{"type":"error","code":"line_too_long","message":"m"}"#,
             r#"{"type":"bye","why":"shutdown"}"#,
-            r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":4711,"uptime_s":86400,"config":{"file":"/f","upstream":"ws://h/","reload":{"time_us":1,"result":"refused","error":"e"},"restart":["k"]},"epoch":"9f","link":{"since_us":1,"state":"up","conn":1,"url":"ws://h/","attempt":0,"heartbeat_rtt_us":5,"last_end":{"time_us":1,"code":1006}},"traffic":{"received":0,"received_bytes":0,"last_received_us":4,"withheld":0,"sent":0,"sent_bytes":0},"outbox":{"waiting":0},"sends":{"dropped":0},"counters":{"link":{"attempts":1,"up":1,"refused":0,"failed":0,"closed":0,"lost":0,"failed_takeovers":0},"gaps":{"slow_client":0,"discarded":0,"expired":0,"epoch":0,"conflated":0,"entries":0},"cut_off":{"slow_client":0,"discarded":0,"bad_client":0,"reconfigured":0,"taken_over":0,"stalled":0},"refused_clients":0,"failed_sends":{"link_down":0,"expired":0,"outbox_full":0,"too_large":0,"rate_limited":0,"answered":0,"forbidden":0,"answerer_taken":0,"id_taken":0,"bad_request":0,"no_value":0,"unknown":0},"requests":{"answered":0,"timeout":0,"unknown":0,"link_down":0,"cancelled":0,"overrun":0,"late":0,"unanswered":0},"upstream_gaps":{"declared":0,"messages":0},"unfit_topics":0,"failed_programs":0},"log":{"seq":2,"oldest":1,"bytes":300,"max_bytes":67108864},"subscriptions":{"topics":1,"max":10000,"rows":[{"topic":"t","clients":1,"state":"subscribed"}]},"totals":{"clients":1,"ledger":{"entries":0,"delivered":0,"lost":0,"passed":0,"ahead":0},"unread_reply_bytes":0},"clients":[{"client":1,"listener":"/s","format":"envelope","pid":4712,"uid":1000,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"passed":0,"ahead":0},"unread_reply_bytes":0}]}"#,
+            r#"{"type":"status","id":1,"server":"wsfan/0.1.0","pid":4711,"uptime_s":86400,"config":{"file":"/f","upstream":"ws://h/","reload":{"time_us":1,"result":"refused","error":"e"},"restart":["k"]},"epoch":"9f","node":"a","cluster":{"name":"c","state":"leader","leader":"a","term":3,"lag":0,"lease_left_ms":900,"counters":{"stood":1,"elected":1,"fenced":{"lease":0,"superseded":0,"stream":0},"stepped_down":0,"settled":0,"strays":0,"breaches":0,"discarded":0,"forwarded":0}},"link":{"since_us":1,"state":"up","conn":1,"url":"ws://h/","attempt":0,"heartbeat_rtt_us":5,"last_end":{"time_us":1,"code":1006}},"traffic":{"received":0,"received_bytes":0,"last_received_us":4,"withheld":0,"sent":0,"sent_bytes":0},"outbox":{"waiting":0},"sends":{"dropped":0},"counters":{"link":{"attempts":1,"up":1,"refused":0,"failed":0,"closed":0,"lost":0,"failed_takeovers":0},"gaps":{"slow_client":0,"discarded":0,"expired":0,"epoch":0,"conflated":0,"entries":0},"cut_off":{"slow_client":0,"discarded":0,"bad_client":0,"reconfigured":0,"taken_over":0,"stalled":0},"refused_clients":0,"failed_sends":{"link_down":0,"expired":0,"outbox_full":0,"too_large":0,"rate_limited":0,"answered":0,"forbidden":0,"answerer_taken":0,"id_taken":0,"bad_request":0,"no_value":0,"unknown":0},"requests":{"answered":0,"timeout":0,"unknown":0,"link_down":0,"cancelled":0,"overrun":0,"late":0,"unanswered":0},"upstream_gaps":{"declared":0,"messages":0},"unfit_topics":0,"failed_programs":0},"log":{"seq":2,"oldest":1,"bytes":300,"max_bytes":67108864},"subscriptions":{"topics":1,"max":10000,"rows":[{"topic":"t","clients":1,"state":"subscribed"}]},"totals":{"clients":1,"ledger":{"entries":0,"delivered":0,"lost":0,"passed":0,"ahead":0},"unread_reply_bytes":0},"clients":[{"client":1,"listener":"/s","format":"envelope","pid":4712,"uid":1000,"you":true,"ledger":{"entries":0,"delivered":0,"lost":0,"passed":0,"ahead":0},"unread_reply_bytes":0}]}"#,
         ] {
             let read = Line::parse(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
             assert!(!matches!(read, Line::Other(_)), "{line}");

@@ -27,7 +27,7 @@ mod twice;
 
 pub use answer::{Answer, answer_line};
 pub use cluster::{Cluster, ClusterState, ClusterWhy};
-pub use gap::{Gap, UpstreamGap, Why};
+pub use gap::{FailoverGap, Gap, UpstreamGap, Why};
 pub use hello::{Hello, SERVER, VERSION};
 #[cfg(feature = "fuzzing")]
 pub(crate) use json::{Json, json};

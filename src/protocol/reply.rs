@@ -46,6 +46,8 @@ names! {
         NoValue = "no_value",
         /// There is no such op.
         UnknownOp = "unknown_op",
+        /// An attach with `since`, while this machine of a cluster doesn't know the log yet.
+        Detached = "detached",
         /// The client hasn't the right.
         Forbidden = "forbidden",
         /// The line is longer than `max_line`; the connection is closed.
@@ -109,6 +111,9 @@ names! {
         Discarded = "discarded",
         /// A reload took away the listener, or the right to receive.
         Reconfigured = "reconfigured",
+        /// The log ends here, and another one begins: the cluster's stream was replaced, or had lost what it had stored; or
+        /// this machine knows the log only now. Connect anew.
+        Epoch = "epoch",
         /// Another connection took over the client's name.
         TakenOver = "taken_over",
         /// The client sent what ends a connection; the `error` line before says what.

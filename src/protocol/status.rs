@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Ended, LinkFields, Name, PublicValues, name::names};
+use super::{Ended, LinkFields, Name, PublicValues, cluster::ClusterStatus, name::names};
 
 mod counters;
 
@@ -54,6 +54,12 @@ pub struct Status<'a> {
     pub config: Configuration<'a>,
     /// The random name of this life of the log.
     pub epoch: Cow<'a, str>,
+    /// This machine's name in its cluster; none where there is no cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<Cow<'a, str>>,
+    /// The cluster, and what this machine is in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterStatus<'a>>,
     /// The link.
     pub link: LinkNow<'a>,
     /// What went over the link since the daemon's start.

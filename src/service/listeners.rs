@@ -124,6 +124,13 @@ impl Listeners {
         self.fanout.offer_raw(self.active.iter().any(|active| active.handle.config().format == Format::Raw));
     }
 
+    /// Has clients that come from now on go to another hub and its fan-out. The sockets stay as they are.
+    pub(super) fn renew(&mut self, hub: &Hub, fanout: &Fanout) {
+        (self.hub, self.fanout) = (hub.clone(), fanout.clone());
+        let handles = self.active.iter().map(|active| &active.handle).chain(&self.parting);
+        handles.for_each(|handle| handle.renew(hub.clone(), fanout.clone()));
+    }
+
     /// What is in force.
     pub(super) fn configs(&self) -> Vec<config::Listener> {
         self.active.iter().map(|active| active.handle.config()).collect()

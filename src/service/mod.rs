@@ -26,6 +26,7 @@ use self::{
     link_task::{LinkTask, News, Renewal},
     listeners::{Listeners, Owners},
     reading::{New, Reading},
+    renewal::Former,
 };
 
 /// Two signals to stop within so short a time are one order.
@@ -40,6 +41,7 @@ mod notify;
 mod process;
 mod reading;
 mod reload;
+mod renewal;
 mod signals;
 
 pub(crate) use crate::local::own_grant;
@@ -154,6 +156,7 @@ struct Daemon {
     hub: Hub,
     supervisor: Supervisor,
     fanout: Fanout,
+    former: Former,
     link: LinkTask,
     link_settings: watch::Sender<upstream::Settings>,
     writer: JoinHandle<()>,
@@ -182,7 +185,20 @@ impl Daemon {
         let link = LinkTask::start(&config, &hub, settings);
         let writer = tokio::task::spawn_local(fanout.clone().run());
         let reading = Reading::of(path.clone(), environment);
-        Ok(Daemon { config, path, reading, hub, supervisor, fanout, link, link_settings, writer, listeners })
+        let former = Former::default();
+        Ok(Daemon {
+            config,
+            path,
+            reading,
+            hub,
+            supervisor,
+            fanout,
+            former,
+            link,
+            link_settings,
+            writer,
+            listeners,
+        })
     }
 
     async fn supervise(mut self, orders: impl Stream<Item = Order>) -> Result<Exit, Error> {
@@ -226,6 +242,9 @@ impl Daemon {
                 Some(ended) = self.listeners.join_next() => if let Err(error) = ended {
                     return Err(Error::Task("a listener", error));
                 },
+                Some(ended) = self.former.join_next() => if let Err(error) = ended {
+                    return Err(Error::Task("a former fan-out", error));
+                },
                 () = self.supervisor.link_changed() => notify::status(&sentence(&self.hub.link())),
                 () = tick(&mut watchdog) => notify::alive(),
             }
@@ -246,9 +265,6 @@ impl Daemon {
         Ok(exit)
     }
 
-    fn renew(&mut self, _e: &str, _f: u64) -> Hub {
-        self.hub.clone()
-    }
     fn greet(&self) {
         for listener in &self.config.listeners {
             tracing::info!(path = %listener.path.display(), "listening");
@@ -268,6 +284,7 @@ impl Daemon {
             return Err(Error::Task("the link", error));
         }
         self.fanout.finish(deadline).await;
+        self.former.finish(deadline).await;
         let readers = async { while self.listeners.join_next().await.is_some() {} };
         let _ = tokio::time::timeout_at(deadline, readers).await; // what is left is dropped with the set
         self.writer.abort();

@@ -1,6 +1,11 @@
 //! `docs/protocol.md` is true: every example in it is run against the real daemon.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{
@@ -8,7 +13,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-use wsfan::protocol::{Bye, Code, LinkState, Named, Why};
+use wsfan::protocol::{Bye, ClusterState, ClusterWhy, Code, LinkState, Named, Why};
 
 use crate::common::{self, Client, Daemon, Server, schema};
 
@@ -267,6 +272,33 @@ fn ping() {
     run("ping", &mut daemon.client());
 }
 
+#[cfg(feature = "cluster")]
+#[test]
+fn detached() {
+    let server = Server::bind();
+    let cluster = "[cluster]\nname = \"quotes\"\nurls = [\"nats://127.0.0.1:1\"]\nnode = \"host-a\"\n";
+    let daemon = Daemon::start(&(server.config() + cluster));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Client::connect(&daemon.socket()).line()["cluster"]["error"].is_null() {
+        assert!(Instant::now() < deadline, "it doesn't say what is wrong");
+    }
+    run("detached", &mut Client::connect(&daemon.socket()));
+}
+
+#[test]
+fn what_a_cluster_says_is_in_the_schema() {
+    let page = page();
+    let section =
+        page.split("\n## In a cluster\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let lines: Vec<Value> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("< "))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(lines.len() > 5);
+    lines.iter().for_each(schema::assert_line);
+}
+
 #[test]
 fn every_example_is_run() {
     let page = page();
@@ -293,6 +325,8 @@ fn every_name_is_explained() {
     explained::<Why>(&page);
     explained::<Bye>(&page);
     explained::<LinkState>(&page);
+    explained::<ClusterState>(&page);
+    explained::<ClusterWhy>(&page);
 }
 
 /// Each example is in the schema, but for requests that are refused since they are none.

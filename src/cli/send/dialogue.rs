@@ -142,7 +142,13 @@ fn forward(mut lines: Lines, to: &mpsc::Sender<Result<Vec<u8>, client::Error>>) 
             Ok(())
                 if matches!(
                     Line::parse(&line),
-                    None | Some(Line::Message(_) | Line::Link(_) | Line::Gap(_) | Line::UpstreamGap(_))
+                    None | Some(
+                        Line::Message(_)
+                            | Line::Link(_)
+                            | Line::Gap(_)
+                            | Line::UpstreamGap(_)
+                            | Line::FailoverGap(_)
+                    )
                 ) => {}
             Ok(()) => {
                 if to.send(Ok(std::mem::take(&mut line))).is_err() {

@@ -305,6 +305,7 @@ impl<W: Write> Tail<W> {
             }
             Line::Gap(gap) => self.gap(line, &pretty::lost(&gap)),
             Line::UpstreamGap(gap) => self.gap(line, &pretty::never_came(&gap)),
+            Line::FailoverGap(gap) => self.gap(line, &pretty::taken_over(&gap)),
             _ => self.shown(line),
         }
     }

@@ -2,17 +2,46 @@
 
 use std::borrow::Cow;
 
+use futures_util::future::LocalBoxFuture;
 use serde_json::value::RawValue;
 
-use super::ClientReader;
+use super::{ClientReader, HUNG_UP_PAUSE};
 use crate::{
     config::{MAX_TOPIC_PATTERNS, TopicPattern},
     hub::Lost,
-    local::dialogue::{outgoing::Seek, replies},
+    local::{
+        dialogue::{outgoing::Seek, replies},
+        fanout::Claimed,
+        socket,
+    },
     protocol::{Attach, Code, Done, Since, Why},
 };
 
+/// What one hears that names an entry before any is known.
+const DETACHED: &str = "this machine doesn't know the cluster's log yet (`hello` says why, and `status`): it says `bye` \
+                        with `epoch` once it does, and then is the time to connect and attach";
+
 impl ClientReader {
+    /// Where the client is further in the log of a cluster than this machine, since it has come from another: holds it
+    /// until this one is as far, or it is known that it won't be.
+    pub(super) fn catches_up_with(&self, attach: &Attach<'_>) -> Option<LocalBoxFuture<'_, ()>> {
+        let since = attach.since.as_ref().filter(|since| {
+            self.hub.cluster().is_some()
+                && since.epoch == self.hub.epoch()
+                && since.seq > self.hub.log().head()
+                && !self.hub.epoch().is_empty()
+        })?;
+        let seq = since.seq;
+        self.fanout.set_ahead(self.id, true);
+        Some(Box::pin(async move {
+            let mut comes = std::pin::pin!(self.hub.entry(seq));
+            while tokio::time::timeout(HUNG_UP_PAUSE, &mut comes).await.is_err()
+                && !socket::is_hung_up(self.stream.socket())
+            {}
+            self.fanout.set_ahead(self.id, false);
+        }))
+    }
+
     /// Moves its place, and gives it a name, which it takes over from another client or not. Where any of it is refused,
     /// nothing is done.
     pub(super) fn attach(&self, id: Option<&RawValue>, attach: Attach<'_>) {
@@ -34,6 +63,9 @@ impl ClientReader {
             self.fanout.reply(self.id, &replies::error(id, code, message));
             self.fanout.begin(self.id);
         };
+        if since.is_some() && self.hub.epoch().is_empty() {
+            return refuse(Code::Detached, DETACHED);
+        }
         let is_ahead = |since: &&Since<'_>| since.epoch == self.hub.epoch() && since.seq > head;
         if let Some(since) = since.as_ref().filter(is_ahead) {
             let message = format!("`since` names entry {}, but the newest is {head}", since.seq);
@@ -43,18 +75,20 @@ impl ClientReader {
             return refuse(code, &message);
         }
         let claim = |name: &str| self.fanout.claim(self.id, self.peer.uid, name, takeover);
-        let (kept, is_new) = match name.as_deref().map(claim).transpose() {
-            Ok(claimed) => (claimed.flatten(), claimed == Some(None)),
+        let claimed = match name.as_deref().map(claim).transpose() {
+            Ok(claimed) => claimed,
             Err((code, message)) => return refuse(code, &message),
         };
+        let is_new = matches!(claimed, Some(Claimed::New | Claimed::Renewed));
         // nothing below is refused
         if answers {
             let claimed = self.hub.claim_answers(self.id);
             debug_assert!(claimed.is_ok(), "nobody has");
         }
-        let (after, epoch, again_to) = match (since, kept) {
-            (None, None) => (head, false, None),
-            (None, Some(place)) => (place.after, false, Some(place.sent)),
+        let (after, epoch, again_to) = match (since, claimed) {
+            (None, None | Some(Claimed::New)) => (head, false, None),
+            (None, Some(Claimed::Back(place))) => (place.after, false, Some(place.sent)),
+            (None, Some(Claimed::Renewed)) => (0, true, None),
             (Some(since), _) if since.epoch != self.hub.epoch() => (0, true, None),
             (Some(since), _) => (since.seq, false, None),
         };

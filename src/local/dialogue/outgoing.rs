@@ -6,9 +6,10 @@
 
 use std::{cell::Cell, rc::Rc};
 
+mod hold;
 mod unread;
 
-use self::unread::Unread;
+use self::{hold::Hold, unread::Unread};
 use super::{snapshot::Snapshot, trail::Trail};
 use crate::hub::{Ahead, Cursor, LastValue, Ledger, Log, Lost, Picked, Stretch, ToldLost};
 
@@ -22,8 +23,8 @@ pub(in crate::local) struct Outgoing {
     seek: Option<Seek>,
     /// The last values that come before the next entry.
     snapshot: Option<Box<Snapshot>>,
-    /// Entries are held back: the client may still say where it wants to begin.
-    is_held_back: bool,
+    /// Whether entries are held back.
+    hold: Hold,
     /// Up to here the client has asked for the entries that are held.
     whole_to: u64,
     ending: LastWords,
@@ -95,7 +96,7 @@ impl Outgoing {
             replies: Unread::new(unread),
             seek: None,
             snapshot: None,
-            is_held_back: false,
+            hold: Hold::No,
             whole_to: 0,
             ending: LastWords::No,
             deaf: false,
@@ -142,7 +143,7 @@ impl Outgoing {
     /// is out: right after these lines come the entries from there on.
     pub(in crate::local) fn seek(&mut self, lines: &[u8], seek: Seek) {
         self.reply(lines);
-        self.is_held_back = false;
+        self.hold = Hold::No;
         if let Some(trail) = &mut self.trail {
             trail.begin(self.total, seek.after); // it hears of what lies between with these lines
         }
@@ -154,17 +155,37 @@ impl Outgoing {
 
     /// Holds entries back until [`Outgoing::begin`] or [`Outgoing::seek`]; replies go out.
     pub(in crate::local) fn hold_back(&mut self) {
-        self.is_held_back = true;
+        self.hold = Hold::Newcomer;
     }
 
-    /// Lets entries go out. False when they do already.
+    /// The same, of a client that is further than this machine: [`Outgoing::begin`] doesn't end it until it
+    /// [isn't](Outgoing::is_not_ahead) any more.
+    pub(in crate::local) fn is_ahead(&mut self) {
+        self.hold = Hold::Ahead;
+    }
+
+    /// This machine is as far as the client, or never will be.
+    pub(in crate::local) fn is_not_ahead(&mut self) {
+        if self.hold == Hold::Ahead {
+            self.hold = Hold::Newcomer;
+        }
+    }
+
+    /// Lets entries go out. False when they do already, or when the client has those that are here.
     pub(in crate::local) fn begin(&mut self) -> bool {
-        std::mem::take(&mut self.is_held_back)
+        let begins = self.hold == Hold::Newcomer;
+        if begins {
+            self.hold = Hold::No;
+        }
+        begins
     }
 
     /// Finishes: what lies ahead is still delivered, then `words`, then the connection closes.
     pub(in crate::local) fn finish(&mut self, words: Vec<u8>) {
-        self.is_held_back = false;
+        if self.hold == Hold::Ahead {
+            return self.cut_off(words); // it has all that is here
+        }
+        self.hold = Hold::No;
         if matches!(self.ending, LastWords::No) {
             self.ending = LastWords::AfterData(words);
         }
@@ -199,13 +220,13 @@ impl Outgoing {
         }
         if !self.at_line_start() {
             // something else may have to follow the line under way
-            if self.unread_replies() > 0 || self.seek.is_some() || self.is_cut_off() {
+            if self.unread_replies() > 0 || self.seek.is_some() || self.is_cut_off() || self.hold.is_any() {
                 return Next::Write(self.cursor.as_ref().map_or(&[], |cursor| cursor.rest_of_line(log)));
             }
         } else if self.unread_replies() > 0 {
             return Next::Write(self.replies.bytes());
         }
-        if !self.is_cut_off() && !self.is_held_back {
+        if !self.is_cut_off() && !self.hold.is_any() {
             if self.snapshot.is_some() {
                 return Next::Snapshot;
             }
@@ -304,7 +325,7 @@ impl Outgoing {
     /// [`Cursor::catch_up`]. What it asked for by [`Outgoing::seek`] it gets whole, as long as that is held. True: it
     /// begins to.
     pub(in crate::local) fn catch_up(&mut self, log: &Log, before_us: u64) -> bool {
-        let waits = self.seek.is_some() || self.snapshot.is_some() || self.is_held_back;
+        let waits = self.seek.is_some() || self.snapshot.is_some() || self.hold.is_any();
         let is_over = waits || self.deaf || self.is_cut_off();
         let Some(cursor) = self.cursor.as_mut().filter(|_| !is_over) else { return false };
         let lags = cursor.next() > self.whole_to && log.came_before(cursor.next(), before_us);
@@ -328,7 +349,7 @@ impl Outgoing {
     /// Lets one that doesn't want all follow, if it has what there is: see [`Cursor::follow`].
     pub(in crate::local) fn follow(&mut self, log: &Log) -> bool {
         let is_settled = self.seek.is_none() && self.snapshot.is_none();
-        let may = !self.is_held_back && !self.deaf && !self.is_cut_off() && is_settled;
+        let may = !self.hold.is_any() && !self.deaf && !self.is_cut_off() && is_settled;
         match &mut self.cursor {
             Some(cursor) if may => cursor.follow(log),
             _ => false,
@@ -383,17 +404,21 @@ impl Outgoing {
 
     /// Whether entries are held back from it for now.
     pub(in crate::local) fn is_held_back(&self) -> bool {
-        self.is_held_back
+        self.hold.is_any()
     }
 
     /// Whether an entry that the client is to get is no longer held.
     pub(in crate::local) fn is_lost(&self, log: &Log) -> bool {
-        !self.deaf && self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
+        !self.deaf
+            && self.hold != Hold::Ahead
+            && self.cursor.as_ref().is_some_and(|cursor| cursor.is_lost(log))
     }
 
     /// Whether one of those is lost since it read too slowly.
     pub(in crate::local) fn is_too_slow(&self, log: &Log) -> bool {
-        !self.deaf && self.cursor.as_ref().is_some_and(|cursor| cursor.is_too_slow(log))
+        !self.deaf
+            && self.hold != Hold::Ahead
+            && self.cursor.as_ref().is_some_and(|cursor| cursor.is_too_slow(log))
     }
 
     /// The client's balance; all zero for one that may not receive. A move that waits is done, as the client hears: its

@@ -60,6 +60,10 @@ pub(super) enum Wake {
     Newcomers,
     /// What has gathered for those who linger for so long may be due.
     Linger(Duration),
+    /// The link's status is to be said again.
+    Restate,
+    /// The same, to those who had too much unread.
+    Untold,
 }
 
 /// What the log says of a client that [`Fanout::shed`] disconnects.
@@ -94,6 +98,11 @@ impl Fanout {
             }),
             Wake::Newcomers => self.begin_all(Instant::now()),
             Wake::Linger(length) => self.look_at_lingering(length),
+            Wake::Restate => {
+                self.restate();
+                self.watch_restatements();
+            }
+            Wake::Untold => self.restate_untold(),
             Wake::Deadline(id) => self.one(id, |_, client| !client.outgoing.is_cut_off()),
         }
         self.let_go();

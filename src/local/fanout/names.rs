@@ -25,11 +25,22 @@ impl Named {
     }
 }
 
+/// What is kept under the name that a client gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::local) enum Claimed {
+    /// Nothing.
+    New,
+    /// This place.
+    Back(KeptPlace),
+    /// A place in a log that is over.
+    Renewed,
+}
+
 /// Why a client doesn't get a name, or can't acknowledge.
 type Refused = (Code, String);
 
 impl Fanout {
-    /// Gives a client a name, and returns the place that is kept under it; none where the name is new. With
+    /// Gives a client a name, and returns what is kept under it. With
     /// `takeover`, a client that has it loses it, and is told so.
     ///
     /// # Errors
@@ -40,10 +51,10 @@ impl Fanout {
         uid: u32,
         name: &str,
         takeover: bool,
-    ) -> Result<Option<KeptPlace>, Refused> {
+    ) -> Result<Claimed, Refused> {
         if let Some((own, place)) = self.named(id) {
             return match *own == *name {
-                true => Ok(Some(KeptPlace { after: place.acknowledged_or_sent(), ..place })),
+                true => Ok(Claimed::Back(KeptPlace { after: place.acknowledged_or_sent(), ..place })),
                 false => Err((
                     Code::BadRequest,
                     format!("this connection has the name {own:?} already: one connection has one name"),
@@ -58,10 +69,10 @@ impl Fanout {
             self.take_over(holder, name, id);
             claim = self.0.hub.names().claim(now, name, uid, id);
         }
-        let place = match claim {
-            Claim::New => None,
-            Claim::Back(place) => Some(place),
-            Claim::Renewed => None,
+        let claimed = match claim {
+            Claim::New => Claimed::New,
+            Claim::Back(place) => Claimed::Back(place),
+            Claim::Renewed => Claimed::Renewed,
             Claim::Held(holder) => {
                 let message = format!(
                     "client {holder} has the name {name:?}: attach with `takeover`, or under another name"
@@ -77,7 +88,10 @@ impl Fanout {
                 return Err((Code::TooManyNames, message));
             }
         };
-        let acknowledged = place.filter(|place| place.acknowledges).map(|place| place.after);
+        let acknowledged = match claimed {
+            Claimed::Back(place) if place.acknowledges => Some(place.after),
+            _ => None,
+        };
         let named = Named { name: name.into(), client: id, acknowledged };
         tracing::debug!(client = id, uid, name, "a client has a name");
         self.one(id, |_, client| {
@@ -85,7 +99,7 @@ impl Fanout {
             client.named = Some(Box::new(named));
             true
         });
-        Ok(place)
+        Ok(claimed)
     }
 
     /// A client begins after this entry, of its own choice: it has all before.

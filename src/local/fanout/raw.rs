@@ -11,6 +11,13 @@ pub(super) struct RawForm {
     clients: usize,
 }
 
+impl RawForm {
+    /// Of a fan-out without clients, where listeners are as they are for another one.
+    pub(super) fn offered(of: RawForm) -> RawForm {
+        RawForm { clients: 0, ..of }
+    }
+}
+
 impl Fanout {
     /// Says whether a listener offers the raw format. Those who have it already get it to their end.
     pub(crate) fn offer_raw(&self, is_offered: bool) {
@@ -32,7 +39,7 @@ impl Fanout {
         self.keep_raw();
     }
 
-    fn keep_raw(&self) {
+    pub(super) fn keep_raw(&self) {
         let RawForm { is_offered, clients } = self.0.raw.get();
         self.0.reader.want_raw(is_offered || clients > 0);
     }

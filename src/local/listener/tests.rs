@@ -11,6 +11,7 @@ use crate::{
     hub::{Command, Commands, Data, Fate, MessageTopic, Payload, Publisher},
 };
 
+mod cluster;
 mod lingering;
 
 struct Rig {
@@ -35,9 +36,12 @@ impl Rig {
     }
 
     fn of(history: History, change: impl FnOnce(config::Listener) -> config::Listener) -> Rig {
+        Rig::on(Hub::new("e".to_owned(), &history, false), history, change)
+    }
+
+    fn on(hub: Hub, history: History, change: impl FnOnce(config::Listener) -> config::Listener) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let memory = MemoryBounds::default();
-        let hub = Hub::new("e".to_owned(), &history, false);
         let (publisher, commands) = hub.publisher().expect("there is no other link");
         let fanout = Fanout::new(hub.clone(), &history, &memory);
         tokio::task::spawn_local(fanout.clone().run());

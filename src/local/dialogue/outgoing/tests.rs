@@ -119,6 +119,40 @@ fn entries_that_are_held_back_come_once_wherever_the_client_begins() {
 }
 
 #[test]
+fn who_is_ahead_of_the_log_gets_nothing_of_it_before_its_place_is_known() {
+    let ahead = || {
+        let (mut log, mut outgoing) = (log(), receiver());
+        outgoing.hold_back();
+        outgoing.is_ahead();
+        (0..3).for_each(|_| append(&mut log, 1));
+        outgoing.reply(b"restated\n");
+        assert!(!outgoing.begin(), "its time as a newcomer is over, and it has those that are here");
+        assert_eq!(all(&mut outgoing, &mut log), "restated\n");
+        (log, outgoing)
+    };
+    let (mut log, mut outgoing) = ahead();
+    outgoing.is_not_ahead();
+    assert_eq!(outgoing.next(&log), Next::Wait, "it hasn't been answered yet");
+    outgoing.seek(b"attached\n", Seek { after: 2, start: 2, head: 3, snapshot: false, narrow: None });
+    assert_eq!(all(&mut outgoing, &mut log), "attached\n3 x\n");
+
+    let (mut log, mut refused) = ahead();
+    refused.is_not_ahead();
+    refused.reply(b"error\n");
+    assert!(refused.begin());
+    assert_eq!(all(&mut refused, &mut log), "error\n1 x\n2 x\n3 x\n");
+
+    let (mut log, mut finished) = ahead();
+    finished.finish(b"bye\n".to_vec());
+    assert_eq!(all(&mut finished, &mut log), "bye\n", "nothing is given twice");
+
+    let (mut log, mut outgoing) = (log, receiver());
+    write(&mut outgoing, &mut log, 2); // into a line
+    outgoing.is_ahead();
+    assert_eq!(all(&mut outgoing, &mut log), "x\n", "the line under way is ended");
+}
+
+#[test]
 fn the_last_words_come_after_all_data_then_it_closes() {
     let (mut log, mut outgoing) = (log(), receiver());
     append(&mut log, 1);
