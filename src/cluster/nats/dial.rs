@@ -1,6 +1,7 @@
 //! One connection to one server, or why there is none.
 
 use std::{
+    io,
     rc::Rc,
     sync::{
         Arc,
@@ -9,6 +10,7 @@ use std::{
 };
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
+use rustls::CertificateError;
 use tokio::sync::mpsc;
 
 use super::{settings::Settings, trouble::Trouble};
@@ -97,7 +99,9 @@ async fn options(settings: &Settings) -> Result<ConnectOptions, Trouble> {
         }
         NatsLogin::Token(token) => options.token(value("token", token).await?),
         NatsLogin::Credentials(file) => {
-            options.credentials(&value("credentials", file).await?).map_err(|_| {
+            // its last line needs an end, which the template's value lacks
+            let creds = value("credentials", file).await? + "\n";
+            options.credentials(&creds).map_err(|_| {
                 Trouble::fatal(
                     "cluster.credentials holds no JWT and seed of a NATS user: it must be a .creds file, as nsc makes it",
                 )
@@ -124,7 +128,11 @@ async fn value(key: &str, template: &Template) -> Result<String, Trouble> {
 }
 
 fn explain(settings: &Settings, url: &str, error: &ConnectError) -> Trouble {
-    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let source = std::error::Error::source(error);
+    if let Some(why) = source.and_then(<dyn std::error::Error>::downcast_ref).and_then(explain_tls) {
+        return Trouble::fatal(format!("TLS with the NATS server {url} failed: {why}"));
+    }
+    let source = source.map(ToString::to_string).unwrap_or_default();
     Trouble::fatal(match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
             match &settings.cluster.login {
@@ -165,4 +173,76 @@ fn explain(settings: &Settings, url: &str, error: &ConnectError) -> Trouble {
             format!("the NATS server {url} can't be reached: {source}{hint}")
         }
     })
+}
+
+/// What TLS makes of it, and what to do.
+fn explain_tls(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let hint = match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "set cluster.tls.ca_file to the certificate of its issuer, or have the system trust that"
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "write a name of the certificate in cluster.urls",
+        rustls::Error::InvalidCertificate(_) => "the server needs another certificate",
+        rustls::Error::AlertReceived(_) => {
+            "it may want a certificate of this node: set cluster.tls.cert_file and key_file, and check whether it trusts \
+             their issuer"
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "if it has no TLS, write nats:// in cluster.urls, with no login but on this machine"
+        }
+        _ => "check cluster.tls",
+    };
+    Some(format!("{error}; {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Cluster, History};
+
+    /// One of nobody's.
+    const CREDS: &str = "-----BEGIN NATS USER JWT-----\neyJ0eXAiOiJKV1QifQ.e30.c2ln\n------END NATS USER JWT------\n\n\
+        ************************* IMPORTANT *************************\nNKEY Seed printed below can be used to sign.\n\n\
+        -----BEGIN USER NKEY SEED-----\nSUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n\
+        ------END USER NKEY SEED------\n";
+
+    async fn options_for(creds: &str) -> Result<ConnectOptions, Trouble> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), creds).unwrap();
+        let mut cluster = Cluster::new("x", "a", NatsUrl::parse("nats://127.0.0.1").unwrap());
+        let template = Template::parse(&format!("${{file:{}}}", file.path().display())).unwrap();
+        cluster.login = NatsLogin::Credentials(template);
+        options(&Settings::new(&cluster, &History::default())).await
+    }
+
+    #[test]
+    fn what_tls_makes_of_it_is_told_with_what_to_do() {
+        let why = |error: rustls::Error| {
+            let error = ConnectError::from(io::Error::new(io::ErrorKind::InvalidData, error));
+            let cluster = Cluster::new("x", "a", NatsUrl::parse("nats://127.0.0.1").unwrap());
+            explain(&Settings::new(&cluster, &History::default()), "tls://n1:4222", &error).to_string()
+        };
+        assert_eq!(
+            why(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+            "TLS with the NATS server tls://n1:4222 failed: invalid peer certificate: UnknownIssuer; set \
+             cluster.tls.ca_file to the certificate of its issuer, or have the system trust that"
+        );
+        assert!(
+            why(rustls::Error::InvalidCertificate(CertificateError::NotValidForName))
+                .ends_with("in cluster.urls")
+        );
+        assert!(why(rustls::Error::HandshakeNotComplete).ends_with("; check cluster.tls"));
+    }
+
+    #[tokio::test]
+    async fn credentials_are_what_the_file_has_in_it() {
+        assert!(options_for(CREDS).await.is_ok());
+        let why = options_for("hello\n").await.unwrap_err().to_string();
+        assert!(why.starts_with("cluster.credentials holds no JWT and seed"), "{why}");
+        let why = options_for("").await.unwrap_err().to_string();
+        assert!(why.starts_with("cluster.credentials: "), "{why}");
+    }
 }
