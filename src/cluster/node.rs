@@ -263,16 +263,13 @@ impl<H: Host> Node<H> {
 
     fn deliver(&mut self, first: u64, lines: &[u8]) {
         let Some((publisher, _)) = &self.end else { return };
-        let mut tells_of_link = false;
         for entry in entries(lines) {
             if let Err(error) = publisher.put(entry.seq, entry.time_us, entry.line) {
                 tracing::error!(first, seq = entry.seq, %error, "an entry has no place, which is a fault of wsfan");
                 return;
             }
-            tells_of_link |= self.followed.read(entry.time_us, entry.line);
-        }
-        if let Some(link) = self.followed.link().filter(|_| tells_of_link) {
-            publisher.follow_link(link.clone());
+            self.followed.read(entry.time_us, entry.line);
+            publisher.follow(entry.line);
         }
         publisher.flush();
     }

@@ -16,13 +16,12 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// An entry of another machine's. True where it tells of the link.
-    pub(super) fn read(&mut self, time_us: u64, line: &[u8]) -> bool {
+    /// An entry of another machine's.
+    pub(super) fn read(&mut self, time_us: u64, line: &[u8]) {
         self.time_us = time_us;
-        let status = LinkStatus::of_line(line);
-        let is_some = status.is_some();
-        self.link = status.or_else(|| self.link.take());
-        is_some
+        if let Some(status) = LinkStatus::of_line(line) {
+            self.link = Some(status);
+        }
     }
 
     /// This node's own link is so, by the entries before this one, which are staged.
@@ -74,9 +73,9 @@ mod tests {
         let mut followed = Followed::default();
         assert!(followed.link().is_none() && !followed.is_closed());
         let closed = b"{\"type\":\"link\",\"seq\":7,\"time_us\":50,\"state\":\"closed\",\"conn\":9}\n";
-        assert!(followed.read(50, closed));
+        followed.read(50, closed);
         assert!(followed.is_closed() && followed.link().unwrap().conn == 9);
-        assert!(!followed.read(60, b"{\"type\":\"message\",\"seq\":8,\"time_us\":60,\"text\":\"x\"}\n"));
+        followed.read(60, b"{\"type\":\"message\",\"seq\":8,\"time_us\":60,\"text\":\"x\"}\n");
         assert!(followed.is_closed() && followed.time_us() == 60);
 
         followed.stage(10, status(LinkState::Connecting));
