@@ -154,4 +154,23 @@ proptest! {
         let line: Value = serde_json::from_str(&envelope).unwrap();
         prop_assert_eq!(BASE64.decode(line["binary"].as_str().unwrap()).unwrap(), bytes);
     }
+
+    #[test]
+    fn a_line_gives_the_payload_back_that_came(
+        said in prop_oneof![any::<String>(), "[ \n\r\t]{0,2}(\\[[0-9, \r\n]{0,5}\\]|\"\\\\ud800\"|1e400)[ \n]{0,2}"],
+        bytes in proptest::collection::vec(any::<u8>(), 0..50),
+    ) {
+        let came = |data| {
+            let line = lines(data).0;
+            let message: Message<'_> = serde_json::from_str(&line).unwrap();
+            message.payload().unwrap().into_owned()
+        };
+        prop_assert_eq!(&came(Data::Binary(&bytes)), &bytes);
+        let is_json = serde_json::from_str::<&RawValue>(&said).is_ok();
+        let expected = match is_json {
+            true => said.trim_matches([' ', '\n', '\r', '\t']).replace(['\n', '\r'], " "),
+            false => said.clone(),
+        };
+        prop_assert_eq!(came(Data::Text(&said)), expected.into_bytes());
+    }
 }
