@@ -197,13 +197,21 @@ fn hello(line: &Hello<'_>, text: &mut String) {
     let held = (line.seq + 1).saturating_sub(line.oldest);
     let _ = write!(
         text,
-        "{DIM}{}, log {}, {} held, client {}, link{DIM:#} {style}{}{style:#}",
+        "{DIM}{}{}, {}, {} held, client {}, link{DIM:#} {style}{}{style:#}",
         clean(&line.server),
-        clean(&line.epoch),
+        member(line),
+        if line.epoch.is_empty() { "no log yet".to_owned() } else { format!("log {}", clean(&line.epoch)) },
         counted(held, "entry", "entries"),
         line.client,
         clean(line.link.name()),
     );
+}
+
+/// Which machine of which cluster this is, and what it is there.
+fn member(line: &Hello<'_>) -> String {
+    let Some(cluster) = &line.cluster else { return String::new() };
+    let node = clean(line.node.as_deref().unwrap_or_default());
+    format!(" on {node}, {} of cluster {}", clean(cluster.state.name()), clean(&cluster.name))
 }
 
 fn link(line: &Link<'_>, text: &mut String) {

@@ -23,6 +23,7 @@ use crate::{
     },
 };
 
+mod cluster;
 mod up;
 
 const NOTES: &str = "\
@@ -99,6 +100,10 @@ fn text(status: &Status<'_>, socket: &str, now_us: u64) -> String {
     };
     let link = &status.link;
     row("link", state(link, now_us));
+    if let Some(cluster) = &status.cluster {
+        row("cluster", cluster::now(status.node.as_deref().unwrap_or_default(), cluster));
+        row("terms", cluster::terms(cluster.counters));
+    }
     row("upstream", upstream(link));
     row("last end", ending(link, now_us));
     row("next try", next_try(link, now_us));
@@ -369,7 +374,8 @@ fn held(log: Held, epoch: &str) -> String {
         _ => format!(" ({} to {})", log.oldest, log.seq),
     };
     let held = counted(held, "entry", "entries");
-    format!("{held} held{range}, {} of {}, {}", bytes(log.bytes), bytes(log.max_bytes), clean(epoch))
+    let epoch = if epoch.is_empty() { "no epoch yet".into() } else { clean(epoch) };
+    format!("{held} held{range}, {} of {}, {epoch}", bytes(log.bytes), bytes(log.max_bytes))
 }
 
 /// The table of clients, each column as wide as it must be.

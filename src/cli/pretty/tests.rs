@@ -15,6 +15,18 @@ fn lines() {
             "wsfan/0.1.0, log 9f2c51d0, 1,024 entries held, client 7, link up\n",
         ),
         (
+            r#"{"type":"hello","protocol":1,"server":"wsfan/0.1.0","epoch":"9f2c51d0","seq":41823,"oldest":40800,"link":"up","client":7,"max_line":1048576,"max_entry":64,"node":"host-b","cluster":{"name":"prices","state":"follower","leader":"host-a","term":8}}"#,
+            "wsfan/0.1.0 on host-b, follower of cluster prices, log 9f2c51d0, 1,024 entries held, client 7, link up\n",
+        ),
+        (
+            r#"{"type":"hello","protocol":1,"server":"w","epoch":"","seq":0,"oldest":1,"link":"waiting","client":7,"max_line":64,"max_entry":64,"node":"host-b","cluster":{"name":"c","state":"detached","why":"nats"}}"#,
+            "w on host-b, detached of cluster c, no log yet, 0 entries held, client 7, link waiting\n",
+        ),
+        (
+            r#"{"type":"gap","seq":10,"time_us":1795435201250000,"why":"failover","after_us":1795435199150000}"#,
+            "12:00:01.250Z      10   GAP  another machine takes over the link: what the server said since the entry before (2.1 s), and says until the link is up, is lost\n",
+        ),
+        (
             r#"{"type":"message","seq":41824,"time_us":1795435201250000,"json":{ "a" : [1,  2.10], "b":"x : \"y\"" }}"#,
             "12:00:01.250Z   41824  {\"a\":[1, 2.10], \"b\":\"x : \\\"y\\\"\"}\n",
         ),

@@ -71,3 +71,16 @@ fn what_is_no_status_is_a_failure() {
     assert!(parse(br#"{"type":"error","id":1,"code":"forbidden","message":"no"}"#).is_err());
     assert!(parse(b"[").is_err());
 }
+
+#[test]
+fn a_machine_of_a_cluster_says_who_leads() {
+    let line = r#"{"type":"status","node":"host-b","cluster":{"name":"prices","state":"follower","leader":"host-a","term":8,"lag":2,"counters":{"stood":1,"elected":1,"stepped_down":1,"forwarded":7}},"link":{"state":"up","since_us":1000000,"conn":3,"node":"host-a","term":8},"log":{"seq":0,"oldest":1}}"#;
+    let text = shown(line, 3_000_000);
+    for part in [
+        "link       up for 2 s, connection 3\n",
+        "cluster    prices, as host-b: follower of host-a, term 8, 2 messages of the stream behind\n",
+        "terms      1 election of 1 try; 1 hand-over in order; 7 sends handed to the leader\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
