@@ -60,6 +60,8 @@ pub(super) struct Session {
     /// It wasn't found a moment ago.
     is_missed: bool,
     is_told_gone: bool,
+    /// It gave no consumer, for want of servers: it isn't up before it gives one.
+    is_barren: bool,
     up_since: Option<Instant>,
     /// Said since it was up last.
     said: Option<Trouble>,
@@ -116,6 +118,7 @@ impl Session {
             is_known,
             is_missed: false,
             is_told_gone: false,
+            is_barren: false,
             up_since: None,
             said: None,
             complaints: BTreeSet::new(),
@@ -204,10 +207,7 @@ impl Session {
         self.calls.retain(|call| !matches!(call.what, What::Read(_)));
         let Some(reading) = self.reading.take() else { return };
         self.outs.push_back(Out::ReadNoMore);
-        let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", self.names.stream(), reading.consumer);
-        // it needs no answer: a consumer that nobody hears ends by itself
-        let reply = format!("{}.c.0", self.answers);
-        self.publish(subject, Some(reply), Vec::new());
+        self.delete_consumer(&reading.consumer);
     }
 
     /// Says something to other nodes.

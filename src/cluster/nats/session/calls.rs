@@ -41,6 +41,8 @@ pub(super) enum What {
     Look,
     /// To make it.
     Make,
+    /// Whether the stream gives consumers again.
+    Probe,
     /// Whether it is still there.
     Check,
     /// What the machine asks: first what the stream holds at all.
@@ -83,6 +85,16 @@ impl Session {
         let payload = &message.payload;
         match what {
             What::Look | What::Check => self.looked(now, what, api::answer(payload)),
+            What::Probe => match api::answer::<serde_json::Value>(payload) {
+                Ok(_) => {
+                    self.delete_consumer(&self.probe_name());
+                    self.up(now);
+                }
+                Err(error) => {
+                    self.rest(now, self.settings.rests_for(), Trouble::refused(&self.names.stream(), &error));
+                    self.maybe_missed(now, &error);
+                }
+            },
             What::Make => match api::answer::<serde_json::Value>(payload) {
                 Ok(_) => self.look(now),
                 Err(error) if error.err_code == api::STREAM_NAME_IN_USE => self.look(now),
@@ -112,6 +124,7 @@ impl Session {
                         now,
                         &format!("it gives no consumer: {} ({})", error.description, error.err_code),
                     );
+                    self.is_barren = error.err_code != api::STREAM_NOT_FOUND;
                     self.maybe_missed(now, &error);
                 }
             }
@@ -132,13 +145,12 @@ impl Session {
                 if !difference.fatal.is_empty() {
                     return self.rest(now, LONG_REST, Trouble::is_another(&stream, &difference.fatal));
                 }
-                (self.said, self.is_told_gone) = (None, false);
+                self.is_told_gone = false;
                 if !difference.other.is_empty() && self.complaints.insert(difference.other.join(";")) {
                     let trouble = Trouble::differs(&stream, &difference.other);
                     self.arrivals.push_back(Arrival::Trouble(trouble));
                 }
-                (self.phase, self.up_since) = (Phase::Up, Some(now));
-                self.arrivals.push_back(Arrival::Event(Event::NatsUp));
+                if self.is_barren { self.probe(now) } else { self.up(now) }
             }
             Err(error) if error.err_code == api::STREAM_NOT_FOUND => self.missed(now),
             Err(_) if what == What::Check => {}
@@ -149,6 +161,34 @@ impl Session {
                 self.rest(now, rest, Trouble::refused(&stream, &error));
             }
         }
+    }
+
+    fn up(&mut self, now: Instant) {
+        (self.said, self.is_barren) = (None, false);
+        (self.phase, self.up_since) = (Phase::Up, Some(now));
+        self.arrivals.push_back(Arrival::Event(Event::NatsUp));
+    }
+
+    /// Asks for a consumer that nobody hears. Without a quorum of all servers the stream's leader still tells of it, for
+    /// some seconds, while nothing can be read.
+    fn probe(&mut self, now: Instant) {
+        let (stream, consumer) = (self.names.stream(), self.probe_name());
+        let deliver = format!("{}.r.{}.p", self.base, self.generation);
+        let request = api::create_consumer(&stream, &consumer, &deliver, 0, self.settings.heartbeat());
+        let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}");
+        self.call(now, self.settings.setup_within(), What::Probe, subject, request);
+    }
+
+    fn probe_name(&self) -> String {
+        let token = self.base.rsplit('.').next().unwrap_or_default();
+        format!("{}_{token}_{}_p", self.settings.cluster.node, self.generation)
+    }
+
+    pub(super) fn delete_consumer(&mut self, consumer: &str) {
+        let subject = format!("$JS.API.CONSUMER.DELETE.{}.{consumer}", self.names.stream());
+        // it needs no answer: a consumer that nobody hears ends by itself
+        let reply = format!("{}.c.0", self.answers);
+        self.publish(subject, Some(reply), Vec::new());
     }
 
     /// An answer may say that the stream is gone.
@@ -217,7 +257,7 @@ impl Session {
 
     pub(super) fn is_unanswered(&mut self, now: Instant, what: What, rest: Option<Duration>) {
         match what {
-            What::Look | What::Make => {
+            What::Look | What::Make | What::Probe => {
                 let trouble = self.said.clone().filter(|_| rest.is_some());
                 let trouble = trouble.unwrap_or_else(|| Trouble::unanswered(&self.names.stream()));
                 self.rest(now, rest.unwrap_or(self.settings.rests_for()), trouble);
@@ -226,6 +266,7 @@ impl Session {
             What::AskState(_) | What::Get(_) => self.step(now, Step::Failed),
             What::Read(_) => {
                 self.lost(now, "it gives no consumer");
+                self.is_barren = true;
                 if let Some(rest) = rest {
                     self.phase = Phase::Resting(now + rest);
                 }

@@ -426,6 +426,45 @@ fn what_is_read_comes_in_order_and_a_consumer_that_is_lost_has_the_machine_begin
 }
 
 #[test]
+fn a_stream_that_gives_no_consumer_is_not_there_until_it_gives_one() {
+    let mut play = Play::up();
+    play.session.read(play.now, ReadId::of(6), 8);
+    play.collect();
+    play.request("CONSUMER.CREATE");
+    play.pass(Duration::from_secs(1));
+    assert_eq!(play.told(), ["NatsDown"]);
+    // its leader still tells of it, though the servers are too few
+    for _ in 0..3 {
+        play.wait();
+        play.answer("STREAM.INFO", info(2, 13));
+        assert_eq!(
+            play.request("CONSUMER.CREATE").subject.as_str(),
+            "$JS.API.CONSUMER.CREATE.WSFAN_x.a_5ec_3_p"
+        );
+        play.pass(Duration::from_secs(1));
+    }
+    assert_eq!(play.told(), [format!("! {}", Trouble::unanswered("WSFAN_x"))], "once");
+    play.wait();
+    play.answer("STREAM.INFO", info(2, 13));
+    play.answer("CONSUMER.CREATE", json!({}));
+    assert_eq!(play.told(), ["NatsUp"]);
+    assert!(play.subjects().contains(&"$JS.API.CONSUMER.DELETE.WSFAN_x.a_5ec_3_p"), "{:?}", play.subjects());
+
+    play.session.read(play.now, ReadId::of(7), 8);
+    play.collect();
+    play.answer(
+        "CONSUMER.CREATE.WSFAN_x.a_5ec_3_2",
+        error(10_008, "JetStream system temporarily unavailable"),
+    );
+    assert_eq!(play.told(), ["NatsDown"]);
+    play.wait();
+    play.answer("STREAM.INFO", info(2, 13));
+    play.answer("CONSUMER.CREATE", error(10_059, "stream not found"));
+    assert_eq!(play.told().len(), 1, "the error's words");
+    assert!(!play.session.is_up());
+}
+
+#[test]
 fn reading_ends_when_it_is_told_to() {
     let mut play = Play::up();
     play.session.read(play.now, ReadId::of(6), 0);
