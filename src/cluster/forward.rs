@@ -408,6 +408,17 @@ impl Forward {
         }
     }
 
+    /// The daemon ends: what waits isn't sent, and what was handed over may have been written, or not.
+    pub(super) fn stop(&mut self) {
+        let waiting = self.line.take_all();
+        waiting.into_iter().for_each(|send| send.ticket.settle(Fate::LinkDown(LinkState::Closed)));
+        std::mem::take(&mut self.handed).into_values().for_each(Handed::lose);
+        std::mem::take(&mut self.cancels).into_values().for_each(|(_, tell)| tell(false));
+        (self.bytes, self.sends, self.session) = (0, 0, None);
+        self.flying.clear();
+        self.old.clear();
+    }
+
     /// The next message to send.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Out> {
         let says = self.leader.is_some() && self.unheard_until.is_none();

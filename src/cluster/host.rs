@@ -2,7 +2,10 @@
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::hub::{Commands, Hub, Publisher};
+use crate::{
+    config,
+    hub::{Commands, Hub, Publisher},
+};
 
 /// The daemon around the node: it knows the link and the local clients, of which the node knows nothing.
 pub(crate) trait Host {
@@ -11,6 +14,9 @@ pub(crate) trait Host {
 
     /// What the settings of the link come to, as they are now: nodes in which it differs are warned of.
     fn fingerprint(&self) -> String;
+
+    /// The limits of the outbox, as they are now.
+    fn outbox(&self) -> config::Outbox;
 
     /// The link, which goes on where the hub's log ends. It begins when it is polled first, and dropped, it has dropped its
     /// connections.

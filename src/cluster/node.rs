@@ -25,11 +25,13 @@ use crate::{
 mod followed;
 mod link;
 mod others;
+mod sends;
 mod told;
 
 use followed::Followed;
 use link::LeasedLink;
 use others::{Heard, Others};
+use sends::Sends;
 
 /// A link that is to close has so long to hear of it.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
@@ -66,6 +68,7 @@ pub(crate) struct Node<H> {
     /// The link was to be started, and is closed on request.
     is_resting: bool,
     followed: Followed,
+    sends: Sends,
 
     given_up: bool,
     is_finished: bool,
@@ -76,6 +79,8 @@ enum Happening {
     Arrival(Arrival),
     Staged,
     Command(Command),
+    /// Clients have left, or asked for topics.
+    Stirred,
     LinkEnded(Option<LinkEnd>),
     LinkChanged,
     /// A client waits for this entry.
@@ -95,7 +100,9 @@ impl<H: Host> Node<H> {
         let names = Names::of(&cluster.name);
         nats.hear(&names.here());
         nats.hear(&names.who());
+        hub.set_keeps(true);
         let mut node = Node {
+            sends: Sends::new(cluster, host.outbox(), &nats, seed),
             supervisor: hub.supervisor(),
             machine: Machine::new(clock::now(), settings, seed),
             known: (0, Role::Follower),
@@ -138,6 +145,7 @@ impl<H: Host> Node<H> {
         }
         let bye = Beat { bye: true, ..self.others.beat(false) };
         self.nats.say(self.names.here(), None, bye.write());
+        self.end_sends();
         self.arrivals.close().await;
         if self.given_up { LinkEnd::GivenUp } else { LinkEnd::Stopped }
     }
@@ -145,7 +153,7 @@ impl<H: Host> Node<H> {
     /// Waits for the next happening. Each arm is cancel-safe.
     async fn next(&mut self, stop: &Notify) -> Happening {
         let until = self.deadline();
-        let Node { arrivals, link, staging, end, supervisor, hub, .. } = self;
+        let Node { arrivals, link, staging, end, supervisor, hub, sends, .. } = self;
         let leads = link.is_some();
         // what comes faster than clients are offered it waits in NATS
         let is_ready = end.as_ref().is_none_or(|(publisher, _)| publisher.is_ready());
@@ -158,7 +166,9 @@ impl<H: Host> Node<H> {
             () = supervisor.link_changed(), if leads => Happening::LinkChanged,
             () = published(staging.as_ref()) => Happening::Staged,
             seq = hub.awaited() => Happening::Awaited(seq),
-            command = command(commands) => Happening::Command(command),
+            command = sends::command(commands) => Happening::Command(command),
+            () = sends::stirred(publisher.as_deref()) => Happening::Stirred,
+            () = sends.stirred.notified() => Happening::Stirred,
             () = sleep_until(until) => Happening::Time,
         }
     }
@@ -169,7 +179,8 @@ impl<H: Host> Node<H> {
             Happening::Arrival(Arrival::Trouble(trouble)) => self.trouble(trouble.to_string()),
             Happening::Arrival(Arrival::Message(message)) => self.hear(message).await,
             Happening::Staged => self.tell_staged().await,
-            Happening::Command(command) => self.command(command).await,
+            Happening::Command(command) => self.command(command),
+            Happening::Stirred => self.part(),
             Happening::LinkEnded(end) => self.link_ended(end).await,
             Happening::LinkChanged => self.link_changed().await,
             Happening::Awaited(seq) => self.tell(Event::Awaited { seq }).await,
@@ -177,12 +188,14 @@ impl<H: Host> Node<H> {
             Happening::Time => self.tell(Event::Timeout).await,
         }
         self.be_there().await;
+        self.tend_sends();
     }
 
     /// Tells the machine, and does what it wants, in order.
     async fn tell(&mut self, event: Event) {
         match &event {
             Event::NatsUp => self.trouble = None,
+            Event::Read(..) => self.sends.alive(),
             Event::NatsDown => self.others.forget(Instant::now().into_std()),
             _ => {}
         }
@@ -298,6 +311,7 @@ impl<H: Host> Node<H> {
     }
 
     fn cut(&mut self) {
+        self.close_intake();
         let cut = self.staging.take().map_or(0, |staging| staging.cut());
         self.followed.cut();
         self.holder.hold(false);
@@ -327,6 +341,7 @@ impl<H: Host> Node<H> {
         let standing = self.machine.standing(clock::now());
         self.hub.lead(Some((self.name.as_str().into(), standing.term)));
         self.staging = publisher.stage();
+        self.open_intake(standing.term);
         if self.followed.is_closed() {
             // on request, by the log: it stays so
             self.is_resting = true;
@@ -339,6 +354,7 @@ impl<H: Host> Node<H> {
 
     fn run_link(&mut self, publisher: Publisher, commands: Commands) {
         if let Some(lease) = self.machine.lease() {
+            self.give_to_link();
             self.link = Some(LeasedLink::start(self.host.link(publisher, commands, &self.hub), lease));
         }
     }
@@ -366,6 +382,7 @@ impl<H: Host> Node<H> {
     async fn link_ended(&mut self, end: Option<LinkEnd>) {
         self.link = None;
         self.take_end();
+        self.tend_sends(); // others have back what wasn't begun, before another may lead
         self.tell_staged().await;
         match end {
             Some(LinkEnd::GivenUp) => {
@@ -411,22 +428,6 @@ impl<H: Host> Node<H> {
     }
 
     // ------------------------------------------------------------ clients and people
-
-    async fn command(&mut self, command: Command) {
-        let starts = matches!(command, Command::Open | Command::Reconnect);
-        if self.is_resting
-            && starts
-            && let Some((publisher, commands)) = self.end.take()
-        {
-            self.is_resting = false;
-            self.run_link(publisher, commands);
-            return;
-        }
-        if let Command::Send(send) = command {
-            let state = self.hub.link().state;
-            send.ticket.settle(crate::hub::Fate::LinkDown(state));
-        }
-    }
 
     fn told(&mut self, tell: Tell) {
         match tell {
@@ -507,6 +508,9 @@ impl<H: Host> Node<H> {
     // ------------------------------------------------------------ the others
 
     async fn hear(&mut self, message: Incoming) {
+        if self.hear_sends(&message) {
+            return;
+        }
         let Incoming { subject, reply, payload, .. } = message;
         if subject == self.names.here() {
             let Some(beat) = Beat::read(&payload) else { return };
@@ -552,12 +556,14 @@ impl<H: Host> Node<H> {
         let before = self.others.candidates();
         self.others.forget(now.into_std());
         self.count_others(before).await;
+        self.part_from_nodes();
     }
 
     fn deadline(&self) -> Instant {
         let now = clock::now();
         let machine = self.machine.next_timeout().map(|at| Instant::now() + (at - now));
-        machine.map_or(self.beat_at, |at| at.min(self.beat_at))
+        let others = machine.into_iter().chain(self.sends.next_timeout());
+        others.fold(self.beat_at, |first, at| first.min(at))
     }
 }
 
@@ -590,16 +596,6 @@ async fn ready(publisher: Option<&Publisher>) {
 async fn published(staging: Option<&Staging>) {
     match staging {
         Some(staging) => staging.published().await,
-        None => pending().await,
-    }
-}
-
-async fn command(commands: Option<&mut Commands>) -> Command {
-    match commands {
-        Some(commands) => match commands.recv().await {
-            Some(command) => command,
-            None => pending().await, // it is nobody's any more
-        },
         None => pending().await,
     }
 }

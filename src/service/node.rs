@@ -51,6 +51,10 @@ impl Host for Around {
         self.fingerprint.borrow().clone()
     }
 
+    fn outbox(&self) -> config::Outbox {
+        self.settings.borrow().outbox
+    }
+
     fn link(&self, publisher: Publisher, commands: Commands, hub: &Hub) -> LocalBoxFuture<'static, LinkEnd> {
         // what others have said since this machine's last link ended stands in the log
         self.legacy.of_log(&hub.log(), &self.settings.borrow());

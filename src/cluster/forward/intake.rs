@@ -250,6 +250,7 @@ impl Intake {
 
     /// The next message to send.
     pub(in super::super) fn poll(&mut self, now: Instant) -> Option<Out> {
+        self.flush();
         while let Some(happened) = self.told.take() {
             self.happened(now, happened);
         }
