@@ -318,6 +318,9 @@ impl Daemon {
     fn apply(&mut self, plan: reload::Plan, owners: Owners) -> Reload {
         let reload::Plan { config, listeners, mut live, reconnect, restart } = plan;
         self.config = config;
+        if !listeners.is_empty() {
+            self.former.hurry(); // its clients are none of theirs any more
+        }
         let (names, problems) = self.listeners.apply(listeners, owners);
         live.extend(names);
         self.config.listeners = self.listeners.configs();

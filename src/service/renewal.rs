@@ -12,8 +12,9 @@ use tokio::{
 use super::Daemon;
 use crate::{hub::Hub, local::Fanout};
 
-/// Clients of a log that is over have this long at least to read what lies ahead.
-const AT_LEAST: Duration = Duration::from_secs(1);
+/// Clients of a log that is over have `shutdown.timeout` to read what lies ahead, but within these bounds: meanwhile there
+/// are two logs in memory.
+const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// Fan-outs of logs that are over, until their clients are gone. There is one at most that still waits for them.
 #[derive(Default)]
@@ -36,7 +37,7 @@ impl Daemon {
         let old_hub = std::mem::replace(&mut self.hub, hub.clone());
         let old_fanout = std::mem::replace(&mut self.fanout, fanout);
         let old_writer = std::mem::replace(&mut self.writer, writer);
-        let deadline = Instant::now() + self.config.shutdown.timeout.max(AT_LEAST);
+        let deadline = Instant::now() + self.config.shutdown.timeout.clamp(BOUNDS.0, BOUNDS.1);
         tracing::info!(epoch, first, clients = old_fanout.count(), "the log ends, and another one begins");
         self.former.take(old_hub, old_fanout, old_writer, deadline);
         hub
@@ -65,6 +66,11 @@ impl Former {
                 _ => Ok(()),
             }
         });
+    }
+
+    /// Has nobody waited for any more: what its clients may have is another thing now.
+    pub(super) fn hurry(&mut self) {
+        self.waits = None;
     }
 
     /// Waits for one that is over; `None` when there is none.

@@ -29,7 +29,7 @@ pub(crate) fn opening(opening: &Opening<'_>) -> Vec<u8> {
     let node = Value::from(*node);
     let mut lines = format!(
         "{{\"type\":\"link\",\"seq\":{first},\"time_us\":{time_us},\"state\":\"{state}\",\"conn\":{conn},\
-         \"node\":{node},\"term\":{term}}}\n"
+         \"attempt\":0,\"node\":{node},\"term\":{term}}}\n"
     );
     if let Some(after_us) = after_us {
         lines += &format!(
@@ -57,12 +57,39 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8(opening(&first)).unwrap(),
-            "{\"type\":\"link\",\"seq\":9,\"time_us\":70,\"state\":\"connecting\",\"conn\":12,\"node\":\"host-a\",\"term\":3}\n\
+            "{\"type\":\"link\",\"seq\":9,\"time_us\":70,\"state\":\"connecting\",\"conn\":12,\"attempt\":0,\"node\":\"host-a\",\"term\":3}\n\
              {\"type\":\"gap\",\"seq\":10,\"time_us\":70,\"why\":\"failover\",\"after_us\":60}\n"
         );
         let lines = opening(&Opening { node: "\"", closed: true, after_us: None, ..first });
         let line: Value = serde_json::from_slice(&lines).unwrap();
         assert_eq!((&line["state"], &line["node"]), (&"closed".into(), &"\"".into()));
+    }
+
+    #[test]
+    fn its_lines_are_as_the_protocol_writes_them() {
+        use crate::protocol::{FailoverGap, Line, Link, LinkFields, LinkState, Why};
+        for (closed, node) in [(false, "host-a"), (true, "\"\u{1}\u{e9}")] {
+            let lines = opening(&Opening {
+                first: 9,
+                time_us: 70,
+                node,
+                term: 3,
+                conn: 12,
+                closed,
+                after_us: Some(60),
+            });
+            let fields = LinkFields {
+                state: if closed { LinkState::Closed } else { LinkState::Connecting }.into(),
+                conn: 12,
+                node: Some(node.into()),
+                term: Some(3),
+                ..LinkFields::default()
+            };
+            let link = Line::Link(Link { seq: Some(9), time_us: 70, fields }).write();
+            let why = Why::Failover.into();
+            let gap = Line::FailoverGap(FailoverGap { seq: 10, time_us: 70, why, after_us: 60 }).write();
+            assert_eq!(String::from_utf8(lines).unwrap(), String::from_utf8([link, gap].concat()).unwrap());
+        }
     }
 
     #[test]

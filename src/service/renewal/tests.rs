@@ -129,6 +129,16 @@ async fn of_logs_that_are_over_one_alone_is_kept_for_its_clients() {
     assert!(matches!(rig.daemon.former.join_next().await, Some(Ok(()))));
     assert_eq!(begun.elapsed(), Duration::ZERO, "the first is waited for no longer");
     assert!(one.log().bytes() < held / 4 && two.log().bytes() == held);
+    drop(rig.client().await);
+    let mut rig = rig.renew("four", 1);
+    assert!(matches!(rig.daemon.former.join_next().await, Some(Ok(()))));
+    rig.daemon.former.hurry(); // as a reload does that changes listeners
+    assert!(matches!(rig.daemon.former.join_next().await, Some(Ok(()))));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+
+    let (_stalls_again, _) = rig.client().await;
+    rig.publish(200);
+    let rig = rig.renew("five", 1);
     let begun = Instant::now();
     rig.daemon.stop().await.unwrap();
     assert!(begun.elapsed() <= Duration::from_secs(2), "the stop waits for it no longer than it may");
