@@ -265,7 +265,6 @@ impl<H: Host> Node<H> {
             self.link.is_none() && self.staging.is_none(),
             "nothing is staged when an epoch begins"
         );
-        tracing::info!(epoch, first, "the log has a new epoch");
         self.end = None;
         self.hub = self.host.renew(epoch, first).await;
         self.supervisor = self.hub.supervisor();
@@ -458,16 +457,8 @@ impl<H: Host> Node<H> {
 
     /// Clients are told that the link isn't to be had from here.
     fn be_away(&self, why: String) {
-        let conn = self.followed.link().map_or(0, |link| link.conn);
-        let (state, since_us) = (LinkState::Waiting, now_us());
         if let Some((publisher, _)) = &self.end {
-            publisher.follow_link(LinkStatus {
-                state,
-                since_us,
-                conn,
-                error: Some(why),
-                ..LinkStatus::default()
-            });
+            publisher.lose_link(why);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Hub, LinkStatus, Log, Publisher};
+use super::{Hub, LinkState, LinkStatus, Log, Publisher, now_us};
 use crate::protocol::{Line, Message, Public, cluster::Cluster, cluster::ClusterStatus};
 pub use crate::protocol::{
     cluster::{ClusterCounts, FencedCounts},
@@ -163,10 +163,21 @@ impl Hub {
 }
 
 impl Publisher {
-    /// Sets the link's status to what an entry says that another machine has made, or to what this machine knows better
-    /// while it hears of none. It is no entry, and isn't counted: this machine hasn't tried anything.
+    /// Sets the link's status to what an entry says that another machine has made. It is no entry, and isn't counted: this
+    /// machine hasn't tried anything.
     pub fn follow_link(&self, status: LinkStatus) {
         self.hub().note_link(status);
+    }
+
+    /// Says how the link is while this machine doesn't hear of it: nothing of it has ended, as far as is known.
+    pub fn lose_link(&self, error: String) {
+        let (state, since_us) = (LinkState::Waiting, now_us());
+        let (conn, url) = {
+            let link = self.hub().link();
+            (link.conn, link.url.clone())
+        };
+        let status = LinkStatus { state, since_us, conn, url, error: Some(error), ..LinkStatus::default() };
+        self.hub().replace_link(status);
     }
 
     /// Takes from an entry that another machine has made what is to be known here: how the link is, and the values of
@@ -262,6 +273,22 @@ mod tests {
 
     fn text(line: Vec<u8>) -> String {
         String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_link_that_is_not_heard_of_waits_and_nothing_of_it_has_ended() {
+        let hub = Hub::new("e".into(), &crate::config::History::default(), false);
+        let (publisher, _commands) = hub.publisher().unwrap();
+        publisher.follow(
+            b"{\"type\":\"link\",\"seq\":1,\"time_us\":2,\"state\":\"up\",\"conn\":7,\"url\":\"ws://h/\"}\n",
+        );
+        publisher.lose_link("NATS is away".into());
+        {
+            let link = hub.link();
+            assert_eq!((link.state, link.conn, link.url.as_str()), (LinkState::Waiting, 7, "ws://h/"));
+            assert_eq!(link.error.as_deref(), Some("NATS is away"));
+        }
+        assert!(hub.last_end().is_none() && hub.log().head() == 0);
     }
 
     #[test]

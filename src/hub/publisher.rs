@@ -67,6 +67,10 @@ impl Hub {
         if let Some(ending) = status.ending().filter(|_| !is_told) {
             *self.0.common.last_end.borrow_mut() = Some(ending);
         }
+        self.replace_link(status);
+    }
+
+    pub(super) fn replace_link(&self, status: LinkStatus) {
         *self.0.common.link.borrow_mut() = status;
         self.0.common.link_changes.set(self.0.common.link_changes.get() + 1);
         self.0.common.link_changed.notify_waiters();
