@@ -211,7 +211,7 @@ fn hello(line: &Hello<'_>, text: &mut String) {
 fn member(line: &Hello<'_>) -> String {
     let Some(cluster) = &line.cluster else { return String::new() };
     let node = clean(line.node.as_deref().unwrap_or_default());
-    format!(" on {node}, {} of cluster {}", clean(cluster.state.name()), clean(&cluster.name))
+    format!(" on {node} ({} in {})", clean(cluster.state.name()), clean(&cluster.name))
 }
 
 fn link(line: &Link<'_>, text: &mut String) {

@@ -16,11 +16,11 @@ fn lines() {
         ),
         (
             r#"{"type":"hello","protocol":1,"server":"wsfan/0.1.0","epoch":"9f2c51d0","seq":41823,"oldest":40800,"link":"up","client":7,"max_line":1048576,"max_entry":64,"node":"host-b","cluster":{"name":"prices","state":"follower","leader":"host-a","term":8}}"#,
-            "wsfan/0.1.0 on host-b, follower of cluster prices, log 9f2c51d0, 1,024 entries held, client 7, link up\n",
+            "wsfan/0.1.0 on host-b (follower in prices), log 9f2c51d0, 1,024 entries held, client 7, link up\n",
         ),
         (
             r#"{"type":"hello","protocol":1,"server":"w","epoch":"","seq":0,"oldest":1,"link":"waiting","client":7,"max_line":64,"max_entry":64,"node":"host-b","cluster":{"name":"c","state":"detached","why":"nats"}}"#,
-            "w on host-b, detached of cluster c, no log yet, 0 entries held, client 7, link waiting\n",
+            "w on host-b (detached in c), no log yet, 0 entries held, client 7, link waiting\n",
         ),
         (
             r#"{"type":"gap","seq":10,"time_us":1795435201250000,"why":"failover","after_us":1795435199150000}"#,
