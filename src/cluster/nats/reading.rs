@@ -13,6 +13,10 @@ const MISSED: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) id: ReadId,
+    /// What lies past this place is read.
+    pub(super) after: u64,
+    /// So many consumers were asked for.
+    pub(super) attempt: u32,
     /// Its consumer's name.
     pub(super) consumer: String,
     /// How many were delivered.
@@ -48,8 +52,20 @@ struct Delivery<'m> {
 
 impl Reading {
     /// One that has just been asked for.
-    pub(super) fn new(now: Instant, id: ReadId, consumer: String, heartbeat: Duration) -> Reading {
-        Reading { id, consumer, delivered: 0, heard_at: now, heartbeat, is_late: false }
+    pub(super) fn new(
+        now: Instant,
+        id: ReadId,
+        after: u64,
+        attempt: u32,
+        consumer: String,
+        heartbeat: Duration,
+    ) -> Reading {
+        Reading { id, after, attempt, consumer, delivered: 0, heard_at: now, heartbeat, is_late: false }
+    }
+
+    /// Whether anything was delivered.
+    pub(super) fn has_begun(&self) -> bool {
+        self.delivered > 0
     }
 
     /// What came of it.
@@ -149,7 +165,7 @@ mod tests {
 
     fn reading(now: Instant) -> Reading {
         let id = ReadId::of(1);
-        Reading::new(now, id, "c1".into(), HEARTBEAT)
+        Reading::new(now, id, 0, 1, "c1".into(), HEARTBEAT)
     }
 
     fn message(reply: Option<&str>, status: Option<u16>, headers: &[(&'static str, &str)]) -> Message {

@@ -25,6 +25,9 @@ mod calls;
 /// The last sequence that the stream must have; what an append is fenced by.
 const EXPECTED: &str = "Nats-Expected-Last-Sequence";
 
+/// So many consumers are asked for, one after the other.
+const READ_ATTEMPTS: u32 = 3;
+
 /// So many different complaints of the server's are passed on.
 const MAX_COMPLAINTS: usize = 64;
 
@@ -185,21 +188,36 @@ impl Session {
     /// Reads what lies past this place, instead of what was read before.
     pub(super) fn read(&mut self, now: Instant, id: ReadId, after: u64) {
         self.stop_reading();
-        if !self.is_up() {
-            return; // it was told
-        }
-        self.newest_reading += 1;
-        let (generation, number) = (self.generation, self.newest_reading);
-        let token = self.base.rsplit('.').next().unwrap_or_default();
-        let consumer = format!("{}_{token}_{generation}_{number}", self.settings.cluster.node);
-        let deliver = format!("{}.r.{generation}.{number}", self.base);
+        if self.is_up() {
+            self.begin_reading(now, id, after, 1);
+        } // else that was told
+    }
+
+    /// Has a consumer made, which is the machine's `attempt`th for this.
+    fn begin_reading(&mut self, now: Instant, id: ReadId, after: u64, attempt: u32) {
+        let (consumer, deliver) = self.new_consumer();
         let heartbeat = self.settings.heartbeat();
         let stream = self.names.stream();
         let request = api::create_consumer(&stream, &consumer, &deliver, after, heartbeat);
         let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}");
-        self.reading = Some(Reading::new(now, id, consumer, heartbeat));
+        self.reading = Some(Reading::new(now, id, after, attempt, consumer, heartbeat));
         self.outs.push_back(Out::ReadAt(deliver));
-        self.call(now, self.settings.setup_within(), What::Read(id), subject, request);
+        self.call(now, self.settings.setup_within() / READ_ATTEMPTS, What::Read(id), subject, request);
+    }
+
+    /// No consumer was made in time: JetStream may have given it to a server that is dead. Another may be luckier, and
+    /// nothing was read yet. False where that was tried often enough.
+    fn read_by_another(&mut self, now: Instant) -> bool {
+        let Some(reading) = &self.reading else { return true };
+        if reading.has_begun() {
+            return true;
+        }
+        let (id, after, attempt) = (reading.id, reading.after, reading.attempt);
+        if attempt < READ_ATTEMPTS {
+            self.stop_reading();
+            self.begin_reading(now, id, after, attempt + 1);
+        }
+        attempt < READ_ATTEMPTS
     }
 
     /// Reads no more.

@@ -87,7 +87,7 @@ impl Session {
             What::Look | What::Check => self.looked(now, what, api::answer(payload)),
             What::Probe => match api::answer::<serde_json::Value>(payload) {
                 Ok(_) => {
-                    self.delete_consumer(&self.probe_name());
+                    self.delete_probe();
                     self.up(now);
                 }
                 Err(error) => {
@@ -172,16 +172,28 @@ impl Session {
     /// Asks for a consumer that nobody hears. Without a quorum of all servers the stream's leader still tells of it, for
     /// some seconds, while nothing can be read.
     fn probe(&mut self, now: Instant) {
-        let (stream, consumer) = (self.names.stream(), self.probe_name());
-        let deliver = format!("{}.r.{}.p", self.base, self.generation);
+        let stream = self.names.stream();
+        // by another name each time: JetStream may have given the one before to a server that is dead
+        let (consumer, deliver) = self.new_consumer();
         let request = api::create_consumer(&stream, &consumer, &deliver, 0, self.settings.heartbeat());
         let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}");
         self.call(now, self.settings.setup_within(), What::Probe, subject, request);
     }
 
-    fn probe_name(&self) -> String {
+    /// A name for a consumer that no other has, and where its messages come.
+    pub(super) fn new_consumer(&mut self) -> (String, String) {
+        self.newest_reading += 1;
+        (self.newest_consumer(), format!("{}.r.{}.{}", self.base, self.generation, self.newest_reading))
+    }
+
+    fn newest_consumer(&self) -> String {
         let token = self.base.rsplit('.').next().unwrap_or_default();
-        format!("{}_{token}_{}_p", self.settings.cluster.node, self.generation)
+        format!("{}_{token}_{}_{}", self.settings.cluster.node, self.generation, self.newest_reading)
+    }
+
+    /// The one that was made to find out whether any is.
+    fn delete_probe(&mut self) {
+        self.delete_consumer(&self.newest_consumer());
     }
 
     pub(super) fn delete_consumer(&mut self, consumer: &str) {
@@ -258,6 +270,9 @@ impl Session {
     pub(super) fn is_unanswered(&mut self, now: Instant, what: What, rest: Option<Duration>) {
         match what {
             What::Look | What::Make | What::Probe => {
+                if what == What::Probe {
+                    self.delete_probe();
+                }
                 let trouble = self.said.clone().filter(|_| rest.is_some());
                 let trouble = trouble.unwrap_or_else(|| Trouble::unanswered(&self.names.stream()));
                 self.rest(now, rest.unwrap_or(self.settings.rests_for()), trouble);
@@ -265,6 +280,9 @@ impl Session {
             What::Check => {}
             What::AskState(_) | What::Get(_) => self.step(now, Step::Failed),
             What::Read(_) => {
+                if rest.is_none() && self.read_by_another(now) {
+                    return;
+                }
                 self.lost(now, "it gives no consumer");
                 self.is_barren = true;
                 if let Some(rest) = rest {

@@ -430,30 +430,30 @@ fn a_stream_that_gives_no_consumer_is_not_there_until_it_gives_one() {
     let mut play = Play::up();
     play.session.read(play.now, ReadId::of(6), 8);
     play.collect();
-    play.request("CONSUMER.CREATE");
-    play.pass(Duration::from_secs(1));
+    (0..3).for_each(|_| play.wait());
+    play.sent.clear();
     assert_eq!(play.told(), ["NatsDown"]);
     // its leader still tells of it, though the servers are too few
-    for _ in 0..3 {
+    for number in 4..7 {
         play.wait();
         play.answer("STREAM.INFO", info(2, 13));
-        assert_eq!(
-            play.request("CONSUMER.CREATE").subject.as_str(),
-            "$JS.API.CONSUMER.CREATE.WSFAN_x.a_5ec_3_p"
-        );
+        // by another name each time: JetStream may have given the one before to a server that is dead
+        let subject = play.request("CONSUMER.CREATE").subject;
+        assert_eq!(&*subject, format!("$JS.API.CONSUMER.CREATE.WSFAN_x.a_5ec_3_{number}"));
         play.pass(Duration::from_secs(1));
+        assert!(play.request("CONSUMER.DELETE").subject.ends_with(&format!("a_5ec_3_{number}")));
     }
     assert_eq!(play.told(), [format!("! {}", Trouble::unanswered("WSFAN_x"))], "once");
     play.wait();
     play.answer("STREAM.INFO", info(2, 13));
     play.answer("CONSUMER.CREATE", json!({}));
     assert_eq!(play.told(), ["NatsUp"]);
-    assert!(play.subjects().contains(&"$JS.API.CONSUMER.DELETE.WSFAN_x.a_5ec_3_p"), "{:?}", play.subjects());
+    assert!(play.subjects().contains(&"$JS.API.CONSUMER.DELETE.WSFAN_x.a_5ec_3_7"), "{:?}", play.subjects());
 
     play.session.read(play.now, ReadId::of(7), 8);
     play.collect();
     play.answer(
-        "CONSUMER.CREATE.WSFAN_x.a_5ec_3_2",
+        "CONSUMER.CREATE.WSFAN_x.a_5ec_3_8",
         error(10_008, "JetStream system temporarily unavailable"),
     );
     assert_eq!(play.told(), ["NatsDown"]);
@@ -462,6 +462,32 @@ fn a_stream_that_gives_no_consumer_is_not_there_until_it_gives_one() {
     play.answer("CONSUMER.CREATE", error(10_059, "stream not found"));
     assert_eq!(play.told().len(), 1, "the error's words");
     assert!(!play.session.is_up());
+}
+
+#[test]
+fn a_consumer_that_is_not_made_in_time_is_asked_for_by_another_name_and_nobody_hears_of_it() {
+    let mut play = Play::up();
+    play.session.read(play.now, ReadId::of(6), 8);
+    play.collect();
+    let late = play.request("CONSUMER.CREATE.WSFAN_x.a_5ec_3_1").reply.unwrap();
+    play.wait();
+    assert!(play.told().is_empty());
+    play.request("CONSUMER.DELETE.WSFAN_x.a_5ec_3_1");
+    let request = play.request("CONSUMER.CREATE.WSFAN_x.a_5ec_3_2");
+    let body: Value = serde_json::from_slice(&request.payload).unwrap();
+    assert_eq!(body["config"]["opt_start_seq"], json!(9));
+    play.take(&late, None, error(10_012, "consumer replacement").to_string().as_bytes());
+    play.wait();
+    play.request("CONSUMER.CREATE.WSFAN_x.a_5ec_3_3");
+    let reply = "$JS.ACK.WSFAN_x.a_5ec_3_3.1.9.1.0.0";
+    play.read(&message("wsfan.x.log", Some(reply), None, b"{}\n"));
+    play.wait();
+    assert_eq!(play.told(), ["Read 9"], "the answer alone got lost");
+
+    let mut play = Play::up();
+    play.session.read(play.now, ReadId::of(6), 8);
+    (0..3).for_each(|_| play.wait());
+    assert_eq!(play.told(), ["NatsDown"]);
 }
 
 #[test]
