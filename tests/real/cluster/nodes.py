@@ -160,16 +160,18 @@ class Cluster:
     # ---------------------------------------------------------------- who leads
 
     def links(self):
-        """Each change of the link, in order: when a client heard of it first."""
-        found = {}
+        """Each change of the link, in the log's order: when a client heard of it first."""
+        found, epochs = {}, {}
         for node in self.nodes.values():
             for session in node.reader.sessions:
+                epoch = session.epoch()
                 for at, mark in session.marks:
                     if mark["type"] == "link" and "seq" in mark:
-                        key = (session.epoch(), mark["seq"])
+                        epochs[epoch] = min(at, epochs.get(epoch, at))
+                        key = (epoch, mark["seq"])
                         if key not in found or at < found[key][0]:
                             found[key] = (at, mark)
-        return sorted(found.values(), key=lambda pair: pair[0])
+        return [found[key] for key in sorted(found, key=lambda key: (epochs[key[0]], key[1]))]
 
     def newest(self):
         """The newest change of the link."""
