@@ -16,14 +16,6 @@
 pub mod cli;
 pub mod client;
 #[cfg(feature = "cluster")]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "it decides for a shell that isn't there yet; its simulator drives it"
-    )
-)]
 mod cluster;
 pub mod config;
 #[cfg(feature = "fuzzing")]

@@ -22,9 +22,13 @@ use crate::{
     },
 };
 
+mod company;
+mod entries;
 mod followed;
+mod leading;
 mod link;
 mod others;
+mod people;
 mod sends;
 mod told;
 
@@ -69,6 +73,9 @@ pub(crate) struct Node<H> {
     is_resting: bool,
     followed: Followed,
     sends: Sends,
+
+    /// Clients are told that no machine has the link, whatever its last entry says.
+    is_unled: bool,
 
     given_up: bool,
     is_finished: bool,
@@ -122,6 +129,7 @@ impl<H: Host> Node<H> {
             holder: holder(&hub),
             is_resting: false,
             followed: Followed::default(),
+            is_unled: false,
             given_up: false,
             is_finished: false,
             host,
@@ -242,312 +250,6 @@ impl<H: Host> Node<H> {
             Order::NotThere { seq } => self.hub.not_there(seq),
             Order::Finish => self.is_finished = true,
         }
-    }
-
-    // ------------------------------------------------------------ the log
-
-    /// The entries that a term begins with.
-    fn open(&mut self, term: u64, first: u64, failover: bool) {
-        let lines = opening(&Opening {
-            first,
-            time_us: now_us(),
-            node: &self.name,
-            term,
-            conn: self.followed.link().map_or(0, |link| link.conn),
-            closed: self.followed.is_closed(),
-            after_us: failover.then_some(self.followed.time_us()),
-        });
-        self.machine.handle(clock::now(), Event::Opened { term, lines });
-    }
-
-    async fn begin_epoch(&mut self, epoch: &str, first: u64) {
-        debug_assert!(
-            self.link.is_none() && self.staging.is_none(),
-            "nothing is staged when an epoch begins"
-        );
-        self.end = None;
-        self.hub = self.host.renew(epoch, first).await;
-        self.supervisor = self.hub.supervisor();
-        self.holder = holder(&self.hub);
-        self.followed = Followed::default();
-        self.take_end();
-    }
-
-    fn deliver(&mut self, first: u64, lines: &[u8]) {
-        let Some((publisher, _)) = &self.end else { return };
-        for entry in entries(lines) {
-            if let Err(error) = publisher.put(entry.seq, entry.time_us, entry.line) {
-                tracing::error!(first, seq = entry.seq, %error, "an entry has no place, which is a fault of wsfan");
-                return;
-            }
-            self.followed.read(entry.time_us, entry.line);
-            publisher.follow(entry.line);
-        }
-        publisher.flush();
-    }
-
-    async fn skip(&mut self, to: u64) {
-        let Some((publisher, _)) = &self.end else { return };
-        match publisher.skip_to(to).await {
-            Ok(missing) => {
-                tracing::warn!(
-                    missing,
-                    "the stream had let go of entries before they came here: they are declared"
-                );
-                publisher.flush();
-            }
-            Err(error) => tracing::error!(to, %error, "a hole has no place, which is a fault of wsfan"),
-        }
-    }
-
-    fn commit(&mut self, through: u64) {
-        if let Some(staging) = &self.staging {
-            staging.commit(through);
-            self.followed.commit(through, now_us());
-            let (end, bytes) = (staging.entries().end, staging.bytes());
-            self.machine.handle(clock::now(), Event::Staged { end, bytes });
-        }
-    }
-
-    fn cut(&mut self) {
-        self.close_intake();
-        let cut = self.staging.take().map_or(0, |staging| staging.cut());
-        self.followed.cut();
-        self.holder.hold(false);
-        self.is_resting = false;
-        self.hub.lead(None);
-        if cut > 0 {
-            tracing::warn!(
-                entries = cut,
-                "what the server said last isn't in the log: the next term declares it"
-            );
-        }
-        self.take_end();
-        self.follow_link();
-    }
-
-    async fn tell_staged(&mut self) {
-        if let Some(staging) = &self.staging {
-            let (end, bytes) = (staging.entries().end, staging.bytes());
-            self.tell(Event::Staged { end, bytes }).await;
-        }
-    }
-
-    // ------------------------------------------------------------ the link
-
-    fn start_link(&mut self) {
-        let Some((publisher, commands)) = self.end.take() else { return };
-        let standing = self.machine.standing(clock::now());
-        self.hub.lead(Some((self.name.as_str().into(), standing.term)));
-        self.staging = publisher.stage();
-        self.open_intake(standing.term);
-        if self.followed.is_closed() {
-            // on request, by the log: it stays so
-            self.is_resting = true;
-            self.end = Some((publisher, commands));
-            self.machine.handle(clock::now(), Event::LinkClosed);
-        } else {
-            self.run_link(publisher, commands);
-        }
-    }
-
-    fn run_link(&mut self, publisher: Publisher, commands: Commands) {
-        if let Some(lease) = self.machine.lease() {
-            self.give_to_link();
-            self.link = Some(LeasedLink::start(self.host.link(publisher, commands, &self.hub), lease));
-        }
-    }
-
-    async fn close_link(&mut self) {
-        if let Some(staging) = &self.staging {
-            staging.hand_over();
-        }
-        self.is_resting = false;
-        if self.link.is_none() {
-            self.machine.handle(clock::now(), Event::LinkGone);
-            return;
-        }
-        // it takes commands in every round; one that doesn't is stopped soon
-        let _ = timeout(TOLD_WITHIN, self.hub.command(Command::Stop)).await;
-    }
-
-    fn stop_link(&mut self) {
-        if let Some(link) = self.link.take() {
-            link.stop();
-        }
-        self.take_end();
-    }
-
-    async fn link_ended(&mut self, end: Option<LinkEnd>) {
-        self.link = None;
-        self.take_end();
-        self.tend_sends(); // others have back what wasn't begun, before another may lead
-        self.tell_staged().await;
-        match end {
-            Some(LinkEnd::GivenUp) => {
-                self.given_up = true;
-                self.tell(Event::Stop).await;
-                self.tell(Event::LinkGone).await;
-            }
-            Some(LinkEnd::Stopped) => self.tell(Event::LinkGone).await,
-            None => self.tell(Event::Timeout).await,
-        }
-    }
-
-    async fn link_changed(&mut self) {
-        let status = self.hub.link().clone();
-        let event = match status.state {
-            LinkState::Up => Event::LinkUp,
-            LinkState::Closed => Event::LinkClosed,
-            LinkState::Connecting | LinkState::Waiting | LinkState::Failed => Event::LinkDown,
-        };
-        if let Some(staging) = &self.staging {
-            self.followed.stage(staging.entries().end, status);
-        }
-        self.tell(event).await;
-    }
-
-    /// Has the hub's status of the link be what the log says.
-    fn follow_link(&self) {
-        if let (Some((publisher, _)), Some(link)) = (&self.end, self.followed.link()) {
-            publisher.follow_link(link.clone());
-        }
-    }
-
-    /// Takes the link's end of the hub, if nobody has it.
-    fn take_end(&mut self) {
-        if self.end.is_none()
-            && self.link.is_none()
-            && let Some((publisher, commands)) = self.hub.publisher()
-        {
-            publisher.only_follow();
-            self.host.prepare(&publisher);
-            self.end = Some((publisher, commands));
-        }
-    }
-
-    // ------------------------------------------------------------ clients and people
-
-    fn told(&mut self, tell: Tell) {
-        match tell {
-            Tell::Attached => {
-                tracing::info!("this node goes along with the cluster's log");
-                let link = self.followed.link().cloned().unwrap_or_else(|| LinkStatus {
-                    state: LinkState::Connecting,
-                    since_us: now_us(),
-                    ..LinkStatus::default()
-                });
-                if let Some((publisher, _)) = &self.end {
-                    publisher.follow_link(link);
-                }
-                self.hub.restate();
-            }
-            Tell::Detached(away) => {
-                let why = told::away(away, self.trouble.as_deref());
-                tracing::warn!("detached: {why}");
-                self.be_away(why);
-                self.hub.restate();
-            }
-            Tell::Differs { node } => {
-                tracing::warn!(%node, "the leader's [upstream], or what is said on a connection, isn't this node's: \
-                                       make their configurations equal");
-            }
-        }
-    }
-
-    /// Clients are told that the link isn't to be had from here.
-    fn be_away(&self, why: String) {
-        if let Some((publisher, _)) = &self.end {
-            publisher.lose_link(why);
-        }
-    }
-
-    fn trouble(&mut self, trouble: String) {
-        if self.trouble.as_ref() != Some(&trouble) {
-            tracing::warn!("{trouble}");
-        }
-        self.trouble = Some(trouble);
-        self.show(&self.machine.standing(clock::now()));
-    }
-
-    /// Says what has become of this node, where that is new.
-    fn say_standing(&mut self) {
-        let standing = self.machine.standing(clock::now());
-        let now = (standing.term, standing.role);
-        if std::mem::replace(&mut self.known, now) == now {
-            return;
-        }
-        self.show(&standing);
-        match standing.role {
-            Role::Leader => tracing::info!(term = standing.term, "this node leads"),
-            Role::Fenced(why) => {
-                tracing::warn!(term = standing.term, "this node leads no more: {}", told::fenced(why))
-            }
-            Role::Candidate => tracing::debug!(term = standing.term, "this node stands"),
-            Role::Follower | Role::Detached(_) => {}
-        }
-    }
-
-    /// Shows clients how this node stands.
-    fn show(&self, standing: &Standing) {
-        let (counts, trouble) = (self.machine.counts(), self.trouble.as_deref());
-        self.hub.change_cluster(|shown| {
-            told::show(shown, standing, counts, trouble, Instant::now().into_std());
-        });
-    }
-
-    // ------------------------------------------------------------ the others
-
-    async fn hear(&mut self, message: Incoming) {
-        if self.hear_sends(&message) {
-            return;
-        }
-        let Incoming { subject, reply, payload, .. } = message;
-        if subject == self.names.here() {
-            let Some(beat) = Beat::read(&payload) else { return };
-            let before = self.others.candidates();
-            if self.others.hear(Instant::now().into_std(), &beat) == Heard::SameName {
-                let name = &self.name;
-                self.trouble(format!(
-                    "another node of this cluster is named {name}, too: give each machine its own cluster.node"
-                ));
-            }
-            self.count_others(before).await;
-            if let Some(epoch) = beat.void {
-                self.tell(Event::EpochVoid(epoch)).await;
-            }
-        } else if subject == self.names.who() {
-            let report = Report::of(&self.hub, Instant::now().into_std(), self.run, self.is_candidate);
-            if let (Some(report), Some(reply)) = (report, reply) {
-                self.nats.say(reply, None, report.write());
-            }
-        }
-    }
-
-    async fn count_others(&mut self, before: usize) {
-        let count = self.others.candidates();
-        if count != before {
-            self.tell(Event::Others(count)).await;
-        }
-    }
-
-    /// Says that this node is there, now and then, and looks who else is.
-    async fn be_there(&mut self) {
-        let now = Instant::now();
-        if now < self.beat_at {
-            return;
-        }
-        self.beat_at = now + self.lease / 3;
-        self.machine.set_fingerprint(&self.host.fingerprint());
-        let standing = self.machine.standing(clock::now());
-        self.show(&standing);
-        let role = standing.role;
-        let stands = self.is_candidate && matches!(role, Role::Follower | Role::Candidate | Role::Leader);
-        self.nats.say(self.names.here(), None, self.others.beat(stands).write());
-        let before = self.others.candidates();
-        self.others.forget(now.into_std());
-        self.count_others(before).await;
-        self.part_from_nodes();
     }
 
     fn deadline(&self) -> Instant {

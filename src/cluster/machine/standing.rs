@@ -32,6 +32,8 @@ pub(crate) struct Standing {
     pub(crate) epoch: Option<Rc<str>>,
     /// How many messages the stream was ahead, as far as is known.
     pub(crate) lag: u64,
+    /// For how long nothing was heard of a leader, by a node that doesn't lead.
+    pub(crate) silence: Duration,
     /// How long this node may still lead.
     pub(crate) lease_left: Option<Duration>,
 }
@@ -53,6 +55,7 @@ impl Machine {
             leader: tip.filter(|tip| !tip.step_down).map(|tip| Rc::clone(&tip.node)),
             epoch: self.served.as_ref().map(|served| Rc::clone(&served.epoch)),
             lag: self.target.saturating_sub(self.chain.end()),
+            silence: now - self.quiet_since,
             lease_left: self.lease().map(|lease| lease.until() - now),
         }
     }

@@ -1,0 +1,104 @@
+//! What this node's clients and people are told of it.
+
+use tokio::time::Instant;
+
+use super::{Node, told};
+use crate::{
+    cluster::{
+        Host, clock,
+        machine::{Role, Standing, Tell},
+    },
+    hub::{LinkState, LinkStatus, now_us},
+};
+
+impl<H: Host> Node<H> {
+    pub(super) fn told(&mut self, tell: Tell) {
+        match tell {
+            Tell::Attached => {
+                tracing::info!("this node goes along with the cluster's log");
+                let link = self.followed.link().cloned().unwrap_or_else(|| LinkStatus {
+                    state: LinkState::Connecting,
+                    since_us: now_us(),
+                    ..LinkStatus::default()
+                });
+                if let Some((publisher, _)) = &self.end {
+                    publisher.follow_link(link);
+                }
+                self.hub.restate();
+                // whether somebody leads is looked at next
+                (self.is_unled, self.beat_at) = (false, Instant::now());
+            }
+            Tell::Detached(away) => {
+                let why = told::away(away, self.trouble.as_deref());
+                tracing::warn!("detached: {why}");
+                self.be_away(why);
+                self.hub.restate();
+            }
+            Tell::Differs { node } => {
+                tracing::warn!(%node, "the leader's [upstream], or what is said on a connection, isn't this node's: \
+                                       make their configurations equal");
+            }
+        }
+    }
+
+    /// Where nothing is heard of a leader, the last entry of the link isn't true any more.
+    pub(super) fn heed_silence(&mut self, standing: &Standing) {
+        let is_here = matches!(standing.role, Role::Follower | Role::Candidate);
+        let was_own = standing.leader.as_deref() == Some(&*self.name);
+        let is_unled = is_here && (standing.silence >= self.lease || was_own);
+        if std::mem::replace(&mut self.is_unled, is_unled) == is_unled {
+            return;
+        }
+        let says_up = self.followed.link().is_some_and(|link| link.state != LinkState::Closed);
+        if is_unled && says_up {
+            self.be_away(
+                "no machine has the link just now: the next one to lead will make a connection".to_owned(),
+            );
+            self.hub.restate();
+        } else if is_here {
+            self.follow_link();
+            self.hub.restate();
+        }
+    }
+
+    /// Clients are told that the link isn't to be had from here.
+    pub(super) fn be_away(&self, why: String) {
+        if let Some((publisher, _)) = &self.end {
+            publisher.lose_link(why);
+        }
+    }
+
+    pub(super) fn trouble(&mut self, trouble: String) {
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::warn!("{trouble}");
+        }
+        self.trouble = Some(trouble);
+        self.show(&self.machine.standing(clock::now()));
+    }
+
+    /// Says what has become of this node, where that is new.
+    pub(super) fn say_standing(&mut self) {
+        let standing = self.machine.standing(clock::now());
+        let now = (standing.term, standing.role);
+        if std::mem::replace(&mut self.known, now) == now {
+            return;
+        }
+        self.show(&standing);
+        match standing.role {
+            Role::Leader => tracing::info!(term = standing.term, "this node leads"),
+            Role::Fenced(why) => {
+                tracing::warn!(term = standing.term, "this node leads no more: {}", told::fenced(why))
+            }
+            Role::Candidate => tracing::debug!(term = standing.term, "this node stands"),
+            Role::Follower | Role::Detached(_) => {}
+        }
+    }
+
+    /// Shows clients how this node stands.
+    pub(super) fn show(&self, standing: &Standing) {
+        let (counts, trouble) = (self.machine.counts(), self.trouble.as_deref());
+        self.hub.change_cluster(|shown| {
+            told::show(shown, standing, counts, trouble, Instant::now().into_std());
+        });
+    }
+}
