@@ -42,7 +42,9 @@ mod term;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use batch::{Body, Header, MAX_BATCH, Message, Stored};
+#[cfg(test)]
+pub(crate) use batch::Body;
+pub(crate) use batch::{Header, MAX_BATCH, Message, Stored};
 pub(crate) use body::entries;
 pub(crate) use counts::{Counts, Fenced};
 pub(crate) use events::{Answer, AppendId, AskId, Away, Event, Order, ReadId, Tell};

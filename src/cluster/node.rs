@@ -5,21 +5,18 @@ use std::{future::pending, rc::Rc, time::Duration};
 
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use super::{
     Host, LinkEnd, clock,
-    machine::{Away, Event, Machine, Opening, Order, Role, Settings, Standing, Tell, entries, opening},
-    nats::{self, Arrival, Arrivals, Incoming, Names, Nats},
-    report::{Beat, Report},
+    machine::{Away, Event, Machine, Order, Role, Settings},
+    nats::{self, Arrival, Arrivals, Names, Nats},
+    report::Beat,
 };
 use crate::{
     config,
-    hub::{
-        ClusterNow, Command, Commands, Hub, LinkState, LinkStatus, Publisher, Reader, Staging, Supervisor,
-        now_us,
-    },
+    hub::{ClusterNow, Command, Commands, Hub, Publisher, Reader, Staging, Supervisor},
 };
 
 mod company;
@@ -34,7 +31,7 @@ mod told;
 
 use followed::Followed;
 use link::LeasedLink;
-use others::{Heard, Others};
+use others::Others;
 use sends::Sends;
 
 /// A link that is to close has so long to hear of it.

@@ -16,6 +16,7 @@ impl Moment {
     }
 
     /// How long after the boot.
+    #[cfg(test)]
     pub(crate) const fn since_boot(self) -> Duration {
         self.0
     }
