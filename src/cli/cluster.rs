@@ -332,7 +332,7 @@ mod tests {
             plain(&text),
             [
                 "cluster binance, led by host-a, term 7",
-                "stream with 3 replicas, 1,203 messages and 12 MiB",
+                "stream with 3 replicas, 1,203 messages and 12.0 MiB",
                 "NODE    STATE     TERM    HEAD  LAG  LINK",
                 "host-a  leader       7  41,823    0  up    lease 1.4 s, 2 terms, 1 fenced",
                 "b       detached     7  41,823    0  up    no candidate, NATS is away\\n",

@@ -87,6 +87,9 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "protocol",
     "cluster/machine",
+    "cluster/nats/session",
+    "cluster/nats/reading",
+    "cluster/nats/asking",
     "cluster/forward",
     "hub/log",
     "hub/subscriptions",
@@ -105,7 +108,7 @@ const PURE: &[&str] = &[
 ];
 
 /// What may be named only in the files whose paths begin so.
-const NAMED_IN: [(&str, &[&str]); 9] = [
+const NAMED_IN: [(&str, &[&str]); 10] = [
     ("tokio_tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
     ("tungstenite", &["upstream/websocket", "cli/demo/server.rs"]),
     // sockets, the end of a program's whole family, SIGHUP for another daemon, what the process may, and
@@ -122,6 +125,8 @@ const NAMED_IN: [(&str, &[&str]); 9] = [
     ),
     ("nix", &["local/socket", "local/sys/peer_groups.rs"]),
     ("sd_notify", &["service/notify.rs"]),
+    // NATS's client, and that what it logs isn't heard
+    ("async_nats", &["cluster/nats", "service/logging.rs"]),
     ("x509_cert", &["upstream/wire/certificate.rs"]),
     ("unsafe", &["local/sys"]),
     ("memmap2", &["hub/log/buffer.rs"]),

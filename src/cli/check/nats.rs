@@ -180,10 +180,10 @@ mod tests {
     fn room_is_held_against_what_is_wanted() {
         let room = |left, streams| Ok(Some(Room { bytes: left, streams }));
         assert_eq!(room_note(room(None, None), 1 << 30), well("no limit"));
-        assert_eq!(room_note(room(Some(2 << 20), Some(3)), 1 << 20), well("room for 2 MiB"));
+        assert_eq!(room_note(room(Some(2 << 20), Some(3)), 1 << 20), well("room for 2.0 MiB"));
         assert_eq!(
             room_note(room(Some(1 << 20), None), 2 << 20),
-            Err("the account has room for 1 MiB, and the stream wants 2 MiB: raise its limit, or lower \
+            Err("the account has room for 1.0 MiB, and the stream wants 2.0 MiB: raise its limit, or lower \
                  history.max_bytes"
                 .to_owned())
         );

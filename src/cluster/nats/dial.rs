@@ -69,7 +69,10 @@ pub(super) async fn connect(settings: Rc<Settings>, url: NatsUrl) -> Result<Conn
         }
         std::future::ready(())
     });
-    match options.connect(&url).await {
+    // a name's look-up has no end of its own, and a name may have several addresses
+    let within = settings.setup_within() * 2;
+    let connected = tokio::time::timeout(within, options.connect(&url)).await;
+    match connected.unwrap_or_else(|_| Err(ConnectErrorKind::TimedOut.into())) {
         Ok(client) => Ok(Connection { client, signs: receiver, overrun, url }),
         Err(error) => Err(explain(&settings, &url, &error)),
     }

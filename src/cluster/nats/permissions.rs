@@ -54,7 +54,6 @@ impl Rights {
         if kind != Kind::Onlooker {
             publish.extend([
                 names.here(),
-                names.control(),
                 names.sends(),
                 names.inboxes(), // answers to other nodes
                 format!("$JS.API.STREAM.MSG.GET.{stream}"),
@@ -66,7 +65,7 @@ impl Rights {
         }
         if kind == Kind::Candidate {
             publish.extend([names.log(), format!("$JS.API.STREAM.CREATE.{stream}")]);
-            subscribe.extend([names.control(), names.sends()]);
+            subscribe.push(names.sends());
         }
         Rights { publish, subscribe }
     }

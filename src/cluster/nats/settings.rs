@@ -103,7 +103,7 @@ impl Names {
         format!("wsfan.{}.log", self.name)
     }
 
-    /// What clients have to send goes to the leader of this term.
+    /// What clients have to send, and their orders to the link, go to the leader of this term.
     pub(in crate::cluster) fn send(&self, term: u64) -> String {
         format!("wsfan.{}.t{term}.send", self.name)
     }
@@ -111,11 +111,6 @@ impl Names {
     /// The same, of any term.
     pub(in crate::cluster) fn sends(&self) -> String {
         format!("wsfan.{}.*.send", self.name)
-    }
-
-    /// `open`, `close` and `reconnect`.
-    pub(in crate::cluster) fn control(&self) -> String {
-        format!("wsfan.{}.control", self.name)
     }
 
     /// Each node says here that it is there.
