@@ -14,7 +14,7 @@ its start to its end, 1,000 messages and five idle seconds among them. To be com
 """
 import argparse, collections, glob, json, multiprocessing, os, re, signal, socket, statistics, subprocess, sys, tempfile, time
 
-from count import PATIENCE, accept, client, frame
+from count import PATIENCE, accept, frame
 
 SIZE, BATCH, RATE = 200, 250, 1000
 AHEAD = 50_000  # of the slowest client, at most: a third of what wsfan holds
@@ -47,6 +47,23 @@ def until(what, true):
         if time.monotonic() > end:
             sys.exit(f"waited in vain for {what}")
         time.sleep(0.02)
+
+
+def client(path):
+    """A client of a wsfan that has the log, and what has come in behind its hello."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        stream, heard = socket.socket(socket.AF_UNIX), b""
+        stream.settimeout(PATIENCE)
+        if stream.connect_ex(path) == 0:
+            while b"\n" not in heard and (got := stream.recv(1 << 16)):
+                heard += got
+            hello, _, rest = heard.partition(b"\n")
+            if hello and json.loads(hello)["epoch"]:
+                return stream, rest
+        stream.close()
+        time.sleep(0.02)
+    sys.exit(f"{path}: nobody has the log there")
 
 
 class Server:
@@ -125,7 +142,7 @@ class Reader:
 
     @staticmethod
     def run(path, pipe, seen):
-        stream, rest = client(path, "none", 0), b""
+        stream, rest = client(path)
         pipe.send("there")
         while True:
             first, count, paced = pipe.recv()
