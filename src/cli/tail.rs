@@ -166,8 +166,7 @@ impl Following {
             let before = tail.start.clone();
             let why = match tail.follow(&mut client)? {
                 End::Enough => return Ok(()),
-                // the same again would end the same
-                End::Bye(why) if !retry || why == "bad_client" => return bye(&why),
+                End::Bye(why) if is_the_end(&why, retry) => return bye(&why),
                 End::Lost(failure) if !retry => return Err(failure),
                 End::Bye(why) => farewell(&why),
                 End::Lost(failure) => failure.to_string(),
@@ -200,6 +199,15 @@ fn dial_again(way: &Way, pause: &mut Pause, mut told: String) -> Client {
     }
 }
 
+/// Whether a `bye` is the end for one who goes on over ends of the connection, or doesn't.
+fn is_the_end(why: &str, retry: bool) -> bool {
+    match why {
+        "epoch" => false,     // the daemon is there, and has another log
+        "bad_client" => true, // the same again would end the same
+        _ => !retry,
+    }
+}
+
 /// A stop is a good end; being cut off is not.
 fn bye(why: &str) -> Outcome {
     let sentence = farewell(why);
@@ -224,5 +232,17 @@ mod tests {
     fn only_a_stop_is_a_good_end() {
         assert_eq!(bye("shutdown"), Ok(()));
         assert!(bye("slow_client").is_err());
+    }
+
+    #[test]
+    fn where_the_log_is_another_one_it_goes_on_and_where_it_would_end_the_same_it_does_not() {
+        for (why, alone, over_ends) in [
+            ("shutdown", true, false),
+            ("slow_client", true, false),
+            ("bad_client", true, true),
+            ("epoch", false, false),
+        ] {
+            assert_eq!((is_the_end(why, false), is_the_end(why, true)), (alone, over_ends), "{why}");
+        }
     }
 }
