@@ -25,6 +25,7 @@ mod hearing;
 mod intake;
 mod line;
 mod session;
+mod topics;
 mod words;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ use self::{
     handed::Handed,
     line::Line,
     session::Session,
+    topics::OfTopics,
     words::{Ask, Asked, MayNotAnswer, Order, Sent},
 };
 
@@ -109,6 +111,8 @@ pub(super) struct Forward {
     /// Orders that no leader has acknowledged.
     orders: VecDeque<Waits>,
     cancels: BTreeMap<u64, (u64, Box<dyn FnOnce(bool)>)>,
+    /// What leaders have said of topics, for the table.
+    of_topics: Vec<OfTopics>,
     /// Nobody heard what was said last: nothing is said until then.
     unheard_until: Option<Instant>,
     next: u64,
@@ -144,6 +148,7 @@ impl Forward {
             old: Vec::new(),
             orders: VecDeque::new(),
             cancels: BTreeMap::new(),
+            of_topics: Vec::new(),
             unheard_until: None,
             next: 0,
             sessions: 0,
@@ -202,6 +207,9 @@ impl Forward {
     pub(super) fn lead(&mut self, now: Instant, leads: bool) {
         if leads {
             self.leader(now, None);
+            self.leads = true;
+            self.retire(now, now + LAST_WORDS);
+            self.end_settled(now);
         }
         self.leads = leads;
         self.go_on(now);
@@ -240,17 +248,21 @@ impl Forward {
         if let Some(session) = &mut self.session {
             match leader {
                 Some(leader) if leader.term == session.term => session.ends = None,
-                Some(_) => {
-                    let last = now + LAST_WORDS;
-                    session.ends = Some(session.ends.map_or(last, |ends| ends.min(last)));
-                    self.old.extend(self.session.take());
-                }
+                Some(_) => self.retire(now, now + LAST_WORDS),
                 None => {
-                    let lost = self.alive.unwrap_or(now).max(session.heard.unwrap_or(session.since)).min(now);
-                    let ends = (lost + self.settings.lease + Duration::from_secs(1)).max(now + LAST_WORDS);
-                    session.ends = Some(session.ends.unwrap_or(ends));
+                    let ends = self.lost_at(now);
+                    let session = self.session.as_mut();
+                    session.into_iter().for_each(|session| session.ends = session.ends.or(Some(ends)));
                 }
             }
+        }
+        if leader.is_some_and(|leader| self.leader.is_none_or(|before| before.term != leader.term)) {
+            // the leaders of former terms have said all that they had to say
+            self.old.iter_mut().for_each(|session| {
+                let is_former = leader.is_some_and(|leader| leader.term != session.term);
+                session.ends = session.ends.filter(|ends| !is_former || *ends < now + LAST_WORDS);
+                session.ends = session.ends.or(Some(now + LAST_WORDS));
+            });
         }
         if leader.map(|leader| leader.term) != self.leader.map(|leader| leader.term) {
             self.unheard_until = None;
@@ -258,6 +270,13 @@ impl Forward {
         self.leader = leader;
         self.end_settled(now);
         self.go_on(now);
+    }
+
+    /// When what is untold is told, if the leader is lost.
+    fn lost_at(&self, now: Instant) -> Instant {
+        let heard = self.session.as_ref().map(|session| session.heard.unwrap_or(session.since));
+        let lost = self.alive.or(heard).unwrap_or(now).max(heard.unwrap_or(now)).min(now);
+        (lost + self.settings.lease + Duration::from_secs(1)).max(now + LAST_WORDS)
     }
 
     /// How the link is, for what would be sent now.

@@ -252,7 +252,9 @@ impl<H: Host> Node<H> {
     fn deadline(&self) -> Instant {
         let now = clock::now();
         let machine = self.machine.next_timeout().map(|at| Instant::now() + (at - now));
-        let others = machine.into_iter().chain(self.sends.next_timeout());
+        let topics = self.end.as_ref().and_then(|(publisher, _)| publisher.topics().next_timeout());
+        let topics = topics.map(Instant::from_std);
+        let others = machine.into_iter().chain(self.sends.next_timeout()).chain(topics);
         others.fold(self.beat_at, |first, at| first.min(at))
     }
 }

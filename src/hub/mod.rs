@@ -69,7 +69,7 @@ pub use send::{Fate, Payload, Send, Ticket, Unfit};
 pub use staging::Staging;
 pub use subscriptions::{
     AnswerKind, Asking, Callback, Saying, SayingKind, SubscriptionError, Subscriptions, Topic, TopicAnswer,
-    TopicState, Word,
+    TopicState, Wish, Word,
 };
 pub use supervisor::Supervisor;
 pub use turns::Turns;

@@ -41,6 +41,12 @@ impl Hub {
         }
     }
 
+    /// Another machine's clients, who are one client here, want these topics no more.
+    pub fn release_topics(&self, now: Instant, client: u64, topics: &[String]) {
+        self.0.common.topics.borrow_mut().release_held(now, client, topics);
+        self.topics_have_changed();
+    }
+
     fn topics_have_changed(&self) {
         self.tell_of_topics();
         self.0.common.stirred.notify_one();

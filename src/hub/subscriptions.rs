@@ -17,6 +17,7 @@ use crate::config;
 
 mod asking;
 mod connection;
+mod elsewhere;
 mod hearing;
 mod saying;
 mod shares;
@@ -26,10 +27,12 @@ mod tests;
 use self::{
     asking::{Ask, Subscriber},
     connection::{ConnectionTopics, SubscriptionPhase, TopicsById},
+    elsewhere::Elsewhere,
     shares::Share,
 };
 pub use self::{
     asking::{Asking, Callback, SubscriptionError, Word},
+    elsewhere::Wish,
     hearing::{AnswerKind, TopicAnswer},
     saying::{Saying, SayingKind},
 };
@@ -55,6 +58,8 @@ pub struct Subscriptions {
     asks: BTreeMap<u64, Ask>,
     next_number: u64,
     seats: [Option<ConnectionTopics>; SEATS],
+    /// What another machine is told, where that has the link.
+    elsewhere: Elsewhere,
     /// Of those that aren't told any more: topics by the id that messages carry.
     retired: [Option<TopicsById>; SEATS],
     /// Topics that nobody holds any more, by when they are given up.
@@ -176,7 +181,7 @@ impl Subscriptions {
 
     /// Whether some connection has it.
     fn is_live(&self, topic: &Topic) -> bool {
-        self.seats.iter().flatten().any(|seat| seat.is_live(topic))
+        self.seats.iter().flatten().any(|seat| seat.is_live(topic)) || self.elsewhere.is_live(topic)
     }
 
     /// The topic isn't wanted any more: it is unsubscribed from wherever it was said.
@@ -184,6 +189,7 @@ impl Subscriptions {
         let says = self.terms.as_ref().is_some_and(|terms| terms.unsubscribe.is_some());
         let most = self.terms.as_ref().map_or(0, |terms| terms.max);
         self.seats.iter_mut().flatten().for_each(|seat| seat.give_up(topic, says, most));
+        self.elsewhere.give_up(topic);
         if let Some(held) = self.topics.remove(topic) {
             self.payload_bytes -= held.payload.map_or(0, |payload| payload.len());
             if let Some(at) = held.lapses {

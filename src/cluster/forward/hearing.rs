@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use super::{
     Forward, UNHEARD_WAIT,
+    handed::Handed,
     session::Session,
+    topics::{self, OfTopics},
     words::{self, Ask, Head, Order, Word},
 };
-use crate::hub::{Command, LinkState, NoAnswer};
+use crate::hub::{Command, Fate, LinkState, NoAnswer};
 
 impl Forward {
     /// A message came to this node's own subjects. Says whether it was for this.
@@ -22,14 +24,8 @@ impl Forward {
         let Some(rest) = rest else { return false };
         let (id, frame) = rest.split_once('.').map_or((rest, None), |(id, frame)| (id, frame.parse().ok()));
         if let Some(status) = status {
-            if status == 503
-                && let Some(frame) = frame
-                && let Some(session) = self.session.as_mut().filter(|session| session.id == id)
-                && session.channel.unheard(now, frame)
-            {
-                self.unheard_until = Some(now + UNHEARD_WAIT);
-                self.end_settled(now);
-                self.go_on(now);
+            if let Some(frame) = frame.filter(|_| status == 503) {
+                self.unheard(now, id, frame);
             }
             return true;
         }
@@ -54,6 +50,25 @@ impl Forward {
         self.end_settled(now);
         self.go_on(now);
         true
+    }
+
+    /// Nobody has heard a frame: what it brought is this node's again, unless somebody may have heard it otherwise.
+    fn unheard(&mut self, now: Instant, id: &str, frame: u64) {
+        let mut sessions = self.session.iter_mut().chain(&mut self.old);
+        let Some(session) = sessions.find(|session| session.id == id) else { return };
+        if !session.channel.unheard(now, frame) {
+            return;
+        }
+        let (number, doubt) = (session.number, session.channel.doubt());
+        if self.session.as_ref().is_some_and(|session| session.number == number) {
+            self.unheard_until = Some(now + UNHEARD_WAIT);
+            let ends = self.lost_at(now);
+            self.retire(now, ends);
+        } else {
+            self.take_back(now, number, doubt);
+        }
+        self.end_settled(now);
+        self.go_on(now);
     }
 
     fn session_of(&mut self, number: u64) -> Option<&mut Session> {
@@ -105,7 +120,14 @@ impl Forward {
                     tell(is_there);
                 }
             }
-            Word::Wanted { .. } | Word::Lost { .. } => {}
+            Word::Wanted { n, denied, trouble } => {
+                let denied = topics::names(denied);
+                self.of_topics.push(OfTopics::Wanted { session, n, denied, trouble });
+            }
+            Word::Lost { topics, trouble, is_kept } => {
+                let topics = topics::names(topics);
+                self.of_topics.push(OfTopics::Lost { session, topics, trouble, is_kept });
+            }
         }
     }
 
@@ -125,6 +147,8 @@ impl Forward {
 
     fn give_back(&mut self, now: Instant, number: u64, send: crate::hub::Send, state: LinkState) {
         match self.leads {
+            // it would go out behind what its client has sent since
+            true if !self.line.has_outbox() => send.ticket.settle(Fate::LinkDown(state)),
             true => self.line.push(send),
             false => self.line.give_back(now, number, send, state),
         }
@@ -148,47 +172,60 @@ impl Forward {
 
     /// Ends sessions whose leader is lost: when their time is over, or nothing in them is in doubt.
     pub(super) fn end_settled(&mut self, now: Instant) {
-        let is_unheard = self.unheard_until.is_some();
         let is_doubtful = |session: &Session| {
             let doubt = session.channel.doubt();
             self.handed.values().any(|handed| handed.session == session.number && handed.end <= doubt)
         };
-        let is_over = |session: &&Session| {
-            let is_lost = session.ends.is_some() || is_unheard;
-            session.ends.is_some_and(|ends| ends <= now) || is_lost && !is_doubtful(session)
-        };
+        let is_over =
+            |session: &&Session| session.ends.is_some_and(|ends| ends <= now || !is_doubtful(session));
         let over: Vec<_> =
             self.session.iter().chain(&self.old).filter(is_over).map(|session| session.number).collect();
         over.into_iter().for_each(|number| self.end_session(now, number));
     }
 
-    /// Ends a session: what may have been heard may have been written, and the rest is this node's again.
-    fn end_session(&mut self, now: Instant, number: u64) {
-        let session = match self.session.take_if(|session| session.number == number) {
-            Some(session) => session,
-            None => match self.old.iter().position(|session| session.number == number) {
-                Some(at) => self.old.remove(at),
-                None => return,
-            },
-        };
-        let doubt = session.channel.doubt();
+    /// Says nothing more in the present session: what nobody can have heard is this node's again at once. What may have
+    /// been heard may still be told, until then.
+    pub(super) fn retire(&mut self, now: Instant, ends: Instant) {
+        let Some(mut session) = self.session.take() else { return };
+        session.ends = Some(session.ends.map_or(ends, |before| before.min(ends)));
+        let (number, doubt, acked) = (session.number, session.channel.doubt(), session.channel.acked());
+        self.old.push(session);
         self.generation += 1;
+        self.take_back(now, number, doubt);
+        for waits in &mut self.orders {
+            waits.said = waits.said.filter(|(of, end)| *of != number || *end <= acked);
+        }
+    }
+
+    /// What was said behind `doubt` in a session is this node's again.
+    fn take_back(&mut self, now: Instant, session: u64, doubt: u64) {
         let state = match self.state() {
             LinkState::Up => LinkState::Waiting,
             state => state,
         };
+        let is_unheard = |handed: &Handed| handed.session == session && handed.end > doubt;
+        let unheard = self.handed.iter().filter(|(_, handed)| is_unheard(handed) && handed.send.is_some());
+        let unheard: Vec<u64> = unheard.map(|(n, _)| *n).collect();
+        for n in unheard {
+            self.land(n);
+            if let Some((number, send)) = self.handed.remove(&n).and_then(|of| Some((of.number, of.send?))) {
+                self.give_back(now, number, send, state);
+            }
+        }
+    }
+
+    /// Ends a session: what may have been heard may have been written, and the rest is this node's again.
+    fn end_session(&mut self, now: Instant, number: u64) {
+        if self.session.as_ref().is_some_and(|session| session.number == number) {
+            self.retire(now, now);
+        }
+        let Some(at) = self.old.iter().position(|session| session.number == number) else { return };
+        self.old.remove(at);
         let of_session = self.handed.iter().filter(|(_, handed)| handed.session == number);
         let all: Vec<u64> = of_session.map(|(n, _)| *n).collect();
         for n in all {
             self.land(n);
-            let Some(mut handed) = self.handed.remove(&n) else { continue };
-            match handed.send.take() {
-                Some(send) if handed.end > doubt => self.give_back(now, handed.number, send, state),
-                send => {
-                    handed.send = send;
-                    handed.lose();
-                }
-            }
+            self.handed.remove(&n).into_iter().for_each(Handed::lose);
         }
         let ended = std::mem::take(&mut self.cancels);
         for (n, (of, tell)) in ended {
@@ -196,9 +233,6 @@ impl Forward {
                 true => tell(false),
                 false => drop(self.cancels.insert(n, (of, tell))),
             }
-        }
-        for waits in &mut self.orders {
-            waits.said = waits.said.filter(|(of, _)| *of != number);
         }
     }
 
@@ -210,7 +244,7 @@ impl Forward {
 
     /// Requests whose leader should have said long ago that their time is over.
     pub(super) fn end_requests(&mut self, now: Instant) {
-        let is_over = |handed: &super::Handed| handed.ends().is_some_and(|ends| ends <= now);
+        let is_over = |handed: &Handed| handed.ends().is_some_and(|ends| ends <= now);
         let over: Vec<_> =
             self.handed.iter().filter(|(_, handed)| is_over(handed)).map(|(n, _)| *n).collect();
         for n in over {

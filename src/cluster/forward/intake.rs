@@ -18,6 +18,7 @@ use crate::hub::{
 
 mod node;
 mod told;
+mod wanted;
 
 use self::{
     node::NodeSession,
@@ -34,6 +35,8 @@ const REMOTE: u64 = 1 << 62;
 const AGAIN: Duration = Duration::from_millis(5);
 /// Before it is looked once more whether the link is up, for those whose sends were given back.
 const LOOK: Duration = Duration::from_millis(100);
+/// A node that begins anew has so long to say what its clients want, before what they wanted is given up.
+const ANEW: Duration = Duration::from_secs(3);
 
 /// The leader's end.
 pub(in super::super) struct Intake {
@@ -48,6 +51,8 @@ pub(in super::super) struct Intake {
     next_client: u64,
     taken: u64,
     look_at: Option<Instant>,
+    /// Whom nodes were before they began anew: what they want is theirs until then.
+    former: Vec<(Instant, Rc<Origin>)>,
 }
 
 impl Intake {
@@ -65,6 +70,7 @@ impl Intake {
             next_client: REMOTE,
             taken: 0,
             look_at: None,
+            former: Vec::new(),
         }
     }
 
@@ -82,7 +88,7 @@ impl Intake {
         if !is_known && head.offset > 0 && !self.ended.contains(&*head.session) {
             return; // what it begins with was lost, and comes again
         }
-        if !is_known && !self.begin(reply, &head) {
+        if !is_known && !self.begin(now, reply, &head) {
             let payload = Head::over(&self.settings.node, &head.session);
             return self.out.push_back(Out { subject: reply.to_owned(), reply: None, payload });
         }
@@ -103,14 +109,18 @@ impl Intake {
     }
 
     /// Begins a session, if it isn't one that has ended. A node has one: who begins anew has ended the one before.
-    fn begin(&mut self, reply: &str, head: &Head<'_>) -> bool {
+    fn begin(&mut self, now: Instant, reply: &str, head: &Head<'_>) -> bool {
         let has_room = self.sessions.len() < MAX_SESSIONS && self.ended.len() < MAX_ENDED;
         if head.is_over || self.ended.contains(&*head.session) || !has_room {
             return false;
         }
         let before = self.sessions.iter().filter(|(_, session)| session.node == head.node);
         let before: Vec<_> = before.map(|(id, _)| id.clone()).collect();
-        before.iter().for_each(|id| self.quit(id));
+        for id in before {
+            let holder = self.sessions.get_mut(&id).and_then(|session| session.holder.take());
+            self.former.extend(holder.map(|holder| (now + ANEW, holder)));
+            self.end(now, &id);
+        }
         let session = NodeSession::new(&head.node, reply, self.settings.max_payload, Rc::clone(&self.told));
         self.sessions.insert(head.session.clone().into_owned(), session);
         true
@@ -133,9 +143,16 @@ impl Intake {
     /// Ends a session, and with it all that its clients hold.
     fn end(&mut self, now: Instant, id: &str) {
         if let Some(session) = self.sessions.get(id) {
-            session.clients.values().for_each(|from| self.hub.leave(from, now));
+            session.clients.values().chain(&session.holder).for_each(|from| self.hub.leave(from, now));
         }
         self.quit(id);
+    }
+
+    /// The term is over: nothing of what other nodes' clients want is wanted of this one any more.
+    pub(in super::super) fn close(&mut self, now: Instant) {
+        let all: Vec<_> = self.sessions.keys().cloned().collect();
+        all.iter().for_each(|id| self.end(now, id));
+        std::mem::take(&mut self.former).iter().for_each(|(_, from)| self.hub.leave(from, now));
     }
 
     /// Takes what a node asks. False where that makes no sense.
@@ -157,7 +174,8 @@ impl Intake {
                     entry.quit();
                 }
             }
-            Ask::Want { .. } | Ask::Unwant { .. } => {}
+            Ask::Want { n, topics, payload } => self.want(id, n, topics, payload),
+            Ask::Unwant { topics } => self.unwant(now, id, &topics),
         }
         true
     }
@@ -295,6 +313,11 @@ impl Intake {
                     session.forget_clients();
                 }
             }
+            Happened::Said { session, word } => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.say(&word, &[]);
+                }
+            }
             Happened::Cancelled { session, n, is_there } => {
                 if let Some(session) = self.sessions.get_mut(&session) {
                     session.say(&Word::Cancelled { n, is_there }, &[]);
@@ -307,7 +330,8 @@ impl Intake {
     pub(in super::super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let again = (!self.commands.is_empty()).then(|| now + AGAIN);
         let sessions = self.sessions.values().filter_map(|session| session.channel.next_timeout());
-        sessions.chain(again).chain(self.look_at).min()
+        let former = self.former.iter().map(|(until, _)| *until);
+        sessions.chain(again).chain(self.look_at).chain(former).min()
     }
 
     /// Time has passed.
@@ -315,5 +339,10 @@ impl Intake {
         self.flush();
         self.look_at = self.look_at.map(|at| if at <= now { now + LOOK } else { at });
         self.sessions.values_mut().for_each(|session| session.channel.timeout(now));
+        let (over, former) =
+            std::mem::take(&mut self.former).into_iter().partition(|(until, _)| *until <= now);
+        self.former = former;
+        let over: Vec<(Instant, Rc<Origin>)> = over;
+        over.iter().for_each(|(_, from)| self.hub.leave(from, now));
     }
 }

@@ -96,6 +96,11 @@ impl Line {
         is_there
     }
 
+    /// Whether there is an outbox.
+    pub(super) fn has_outbox(&self) -> bool {
+        self.outbox.is_on()
+    }
+
     /// How many sends are in the outbox.
     pub(super) fn queued(&self) -> usize {
         self.outbox.sends()

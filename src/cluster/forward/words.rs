@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::channel::Frame;
-use crate::hub::{Fate, LinkState, MayAnswer, NoAnswer, Payload, Unexpanded, Unfit};
+use crate::hub::{Fate, LinkState, MayAnswer, NoAnswer, Payload, SubscriptionError, Unexpanded, Unfit};
 
 /// The way of speaking. Who speaks another isn't understood.
 const VERSION: u32 = 1;
@@ -130,9 +130,9 @@ pub(super) enum Word {
     Over { n: u64 },
     /// Whether there was a request to cancel.
     Cancelled { n: u64, is_there: bool },
-    /// What came of asking for topics.
-    Wanted { n: u64, topics: Vec<String>, trouble: Option<Trouble>, is_over: bool },
-    /// Topics are lost that the node's clients had.
+    /// What came of a wish for topics: these can't be had, and the others are.
+    Wanted { n: u64, denied: Vec<String>, trouble: Option<Trouble> },
+    /// Topics are lost that the node's clients had, or may be without messages.
     Lost { topics: Vec<String>, trouble: Trouble, is_kept: bool },
 }
 
@@ -251,6 +251,36 @@ pub(super) fn messages(lengths: &[(bool, usize)], body: &[u8]) -> Option<Vec<Pay
         });
     }
     (rest.is_empty() && !messages.is_empty()).then_some(messages)
+}
+
+impl From<SubscriptionError> for TroubleKind {
+    fn from(trouble: SubscriptionError) -> TroubleKind {
+        match trouble {
+            SubscriptionError::Unsupported => TroubleKind::Unsupported,
+            SubscriptionError::BadRequest => TroubleKind::BadRequest,
+            SubscriptionError::TooMany => TroubleKind::TooMany,
+            SubscriptionError::Refused => TroubleKind::Refused,
+            SubscriptionError::Ended => TroubleKind::Ended,
+            SubscriptionError::Timeout => TroubleKind::Timeout,
+            SubscriptionError::Cancelled => TroubleKind::Cancelled,
+            SubscriptionError::Forbidden => TroubleKind::Forbidden,
+        }
+    }
+}
+
+impl From<TroubleKind> for SubscriptionError {
+    fn from(trouble: TroubleKind) -> SubscriptionError {
+        match trouble {
+            TroubleKind::Unsupported => SubscriptionError::Unsupported,
+            TroubleKind::BadRequest => SubscriptionError::BadRequest,
+            TroubleKind::TooMany => SubscriptionError::TooMany,
+            TroubleKind::Refused => SubscriptionError::Refused,
+            TroubleKind::Ended => SubscriptionError::Ended,
+            TroubleKind::Timeout => SubscriptionError::Timeout,
+            TroubleKind::Cancelled => SubscriptionError::Cancelled,
+            TroubleKind::Forbidden => SubscriptionError::Forbidden,
+        }
+    }
 }
 
 impl From<LinkState> for ToldState {

@@ -27,7 +27,7 @@ impl<H: Host> Node<H> {
 
     pub(super) fn run_link(&mut self, publisher: Publisher, commands: Commands) {
         if let Some(lease) = self.machine.lease() {
-            self.give_to_link();
+            self.give_to_link(&publisher);
             self.link = Some(LeasedLink::start(self.host.link(publisher, commands, &self.hub), lease));
         }
     }

@@ -13,7 +13,7 @@ use crate::{
         nats::{Incoming, Nats},
     },
     config,
-    hub::{Command, Commands, Fate, LinkState, Publisher},
+    hub::{Command, Commands, Fate, LinkState, Publisher, Subscriptions},
 };
 
 /// So many commands are taken in one turn.
@@ -105,7 +105,8 @@ impl<H: Host> Node<H> {
     /// It leads no more: what is still to be told to others is.
     pub(super) fn close_intake(&mut self) {
         self.say_intake();
-        if let Some((term, intake)) = self.sends.intake.take() {
+        if let Some((term, mut intake)) = self.sends.intake.take() {
+            intake.close(Instant::now().into_std());
             self.sends.taken += intake.taken();
             self.nats.hear_no_more(&self.names.send(term));
         }
@@ -121,7 +122,8 @@ impl<H: Host> Node<H> {
     }
 
     /// The link is about to be this node's: it begins with what waits here.
-    pub(super) fn give_to_link(&mut self) {
+    pub(super) fn give_to_link(&mut self, publisher: &Publisher) {
+        publisher.with_topics(Subscriptions::forget_elsewhere);
         self.sends.leads = true;
         self.sends.forward.lead(Instant::now().into_std(), true);
         self.sends.forward.hand_over().into_iter().for_each(|send| self.hub.keep(send));
@@ -227,6 +229,12 @@ impl<H: Host> Node<H> {
             }
         } else if let Some((publisher, _)) = &self.end {
             publisher.set_waiting(self.sends.forward.waiting());
+            publisher.with_topics(|topics| {
+                if topics.next_timeout().is_some_and(|at| at <= now) {
+                    topics.timeout(now);
+                }
+                self.sends.forward.tend_topics(now, topics);
+            });
         }
         while let Some(Out { subject, reply, payload }) = self.sends.forward.poll(now) {
             self.nats.say(subject, reply, payload);

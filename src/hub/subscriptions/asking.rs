@@ -129,6 +129,7 @@ impl Subscriptions {
             for seat in self.seats.iter_mut().flatten() {
                 seat.want(&topic, from, payload.as_ref());
             }
+            self.elsewhere.want(&topic, payload.as_ref());
             if !self.is_live(&topic) {
                 self.topics.get_mut(&topic).into_iter().for_each(|held| held.asks.push(number));
                 left.insert(topic);
@@ -137,7 +138,7 @@ impl Subscriptions {
         if left.is_empty() {
             return self.words.push_back((answer, Word::Subscribed));
         }
-        if self.seats.iter().all(Option::is_none) {
+        if self.seats.iter().all(Option::is_none) && !self.elsewhere.is_open() {
             self.words.push_back((Rc::clone(&answer), Word::Queued));
         }
         self.clients.get_mut(&from.client).into_iter().for_each(|client| client.asks += 1);

@@ -31,6 +31,8 @@ pub(super) struct NodeSession {
     pub(super) round: u64,
     gave_back: bool,
     pub(super) clients: BTreeMap<u64, Rc<Origin>>,
+    /// Who holds the topics that its clients want.
+    pub(super) holder: Option<Rc<Origin>>,
     pub(super) entries: BTreeMap<u64, Open>,
     /// What is untold: in bytes, and in sends.
     pub(super) bytes: usize,
@@ -65,6 +67,7 @@ impl NodeSession {
             round: 0,
             gave_back: false,
             clients: BTreeMap::new(),
+            holder: None,
             entries: BTreeMap::new(),
             bytes: 0,
             sends: 0,

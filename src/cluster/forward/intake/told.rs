@@ -6,7 +6,10 @@ use std::{
     rc::Rc,
 };
 
-use crate::hub::{self, Fate, NoAnswer};
+use crate::{
+    cluster::forward::words::Word,
+    hub::{self, Fate, NoAnswer},
+};
 
 /// So many bytes of answers wait for one node; whose answer doesn't fit has read too slowly.
 pub(super) const MAX_ANSWERS: usize = 4 << 20;
@@ -19,11 +22,37 @@ pub(super) struct Told {
 
 /// Something that a node is to hear.
 pub(super) enum Happened {
-    Fate { session: String, n: u64, fate: Fate },
-    Answer { session: String, n: u64, payload: String, more: bool, failed: bool },
-    Nothing { session: String, n: u64, why: NoAnswer },
-    Over { session: String, n: u64 },
-    Cancelled { session: String, n: u64, is_there: bool },
+    Fate {
+        session: String,
+        n: u64,
+        fate: Fate,
+    },
+    Answer {
+        session: String,
+        n: u64,
+        payload: String,
+        more: bool,
+        failed: bool,
+    },
+    Nothing {
+        session: String,
+        n: u64,
+        why: NoAnswer,
+    },
+    Over {
+        session: String,
+        n: u64,
+    },
+    Cancelled {
+        session: String,
+        n: u64,
+        is_there: bool,
+    },
+    /// Anything else.
+    Said {
+        session: String,
+        word: Word,
+    },
 }
 
 /// How much waits for a node.
