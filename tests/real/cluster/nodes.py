@@ -171,6 +171,13 @@ class Cluster:
                         key = (epoch, mark["seq"])
                         if key not in found or at < found[key][0]:
                             found[key] = (at, mark)
+                    elif mark["type"] == "hello" and mark["cluster"]["state"] in ("follower", "leader"):
+                        # who comes later hears of the link's state here
+                        told = mark["cluster"]
+                        if told.get("leader"):
+                            epochs[epoch] = min(at, epochs.get(epoch, at))
+                            link = {"state": mark["link"], "node": told["leader"], "term": told["term"]}
+                            found.setdefault((epoch, mark["seq"]), (at, link))
         return [found[key] for key in sorted(found, key=lambda key: (epochs[key[0]], key[1]))]
 
     def newest(self):
@@ -228,6 +235,24 @@ class Cluster:
             await until(lambda: not list(behind()), seconds, "?")
         except Failed:
             raise Failed(f"no messages reach {', '.join(behind())}, after {seconds} s") from None
+
+    async def goes_on(self, messages, seconds=30):
+        """So many more messages reach all clients of the nodes that run."""
+        target = (await self.upstream.stats())["said"] + messages
+        running = [node for node in self.nodes.values() if node.process]
+
+        def behind():
+            return [
+                reader.name
+                for node in running
+                for reader in (node.reader, node.raw)
+                if not reader.sessions or reader.sessions[-1].number < target
+            ]
+
+        try:
+            await until(lambda: not behind(), seconds, "?")
+        except Failed:
+            raise Failed(f"messages don't go on for {', '.join(behind())}, after {seconds} s") from None
 
     async def settled(self, seconds=15):
         """The upstream is silent, and all clients have all that it said."""

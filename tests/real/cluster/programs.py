@@ -71,13 +71,19 @@ def check_fate(name, fate, good):
         check(f"the fates of {name}", False, fate)
 
 
-def order_kept(programs, sent):
-    """What one client sent came in its order, with each message once."""
+def order_broken(programs, sent):
+    """What one client sent comes in its order: the first that doesn't."""
     for program in programs:
-        mine = [text for _, text in sent if text in program.sent]
-        if mine != sorted(mine, key=lambda name: int(name.rsplit("-", 1)[1])):
-            return False
-    return True
+        newest = -1
+        for at, (connection, text) in enumerate(sent):
+            if text in program.sent:
+                number = int(text.rsplit("-", 1)[1])
+                if number < newest:
+                    fates = program.fates()
+                    before = text.rsplit("-", 1)[0] + f"-{newest}"
+                    return f"{text} {fates[text]} on {connection} after {before} {fates[before]} on {sent[at - 1][0]}"
+                newest = number
+    return None
 
 
 async def sends(bed, outbox=True):
@@ -105,7 +111,8 @@ async def sends(bed, outbox=True):
             True,
             balance(programs, sent),
         )
-        check("what one program sent came in its order", order_kept(programs, sent))
+        broken = order_broken(programs, sent)
+        check("what one program sent came in its order", not broken, broken or "")
         unknown = [told[-1][1] - at for each in programs for told in each.fates().values() if told[-1][0] == "unknown"]
         check(
             "`unknown` is told within lease + 1 s of the loss",
