@@ -46,7 +46,7 @@ class Both:
                 # which came first? each daemon's `time_us` is of this machine's one clock
                 print(side, json.dumps(line.get("json", line.get("text"))))
             case "gap":
-                print("gap", side, line["count"], line["why"])
+                print("gap", side, line.get("count"), line["why"])
             case "answer" if is_own and not line.get("failed"):
                 print("orders", json.dumps(line["json"]))
                 self.known = True

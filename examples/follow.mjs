@@ -50,7 +50,7 @@ function follow() {
         console.log(line.type, JSON.stringify(line.json ?? line.text ?? null));
         break;
       case "gap":
-        console.log("gap", line.count, line.why);
+        console.log("gap", line.count ?? null, line.why);
         ask();
         break;
       case "link":

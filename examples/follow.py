@@ -46,6 +46,8 @@ async def follow(path, topic, request, file):
     hello = await hear("hello")
     await say("attach", topics=[topic], **load(file))
     attached = await hear("ok", "error")  # entries before it belong to the place before
+    if attached.get("code") == "detached":  # a machine of a cluster says bye once it knows the log
+        return await hear("bye")
     seq = attached["seq"] if attached["type"] == "ok" else sys.exit(attached["message"])
     await say("subscribe", topics=[topic])
     await say("request", json=request)
@@ -54,14 +56,14 @@ async def follow(path, topic, request, file):
             case "message" | "answer" as kind:
                 print(kind, json.dumps(line.get("json", line.get("text"))))
             case "gap":
-                print("gap", line["count"], line["why"])
+                print("gap", line.get("count"), line["why"])
             case "error" | "bye" as kind:
                 print(kind, line.get("code") or line["why"])
         # what the server said while the link was down is lost; topics come back by themselves
         if line["type"] == "gap" or line["type"] == "link" and line["state"] == "up":
             await say("request", json=request)
         sys.stdout.flush()
-        if line["type"] in ("message", "gap", "link"):  # worked off
+        if hello["epoch"] and line["type"] in ("message", "gap", "link"):  # worked off
             seq = line.get("seq") or line.get("to") or seq
             save(file, {"epoch": hello["epoch"], "seq": seq})
 

@@ -166,6 +166,10 @@ impl Following {
             let before = tail.start.clone();
             let why = match tail.follow(&mut client)? {
                 End::Enough => return Ok(()),
+                End::Found => {
+                    client = dial_again(way, &mut pause, String::new());
+                    continue;
+                }
                 End::Bye(why) if is_the_end(&why, retry) => return bye(&why),
                 End::Lost(failure) if !retry => return Err(failure),
                 End::Bye(why) => farewell(&why),

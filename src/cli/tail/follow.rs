@@ -33,6 +33,8 @@ const LAST_VALUE: &[u8] = b",\"snapshot\":true}";
 #[derive(Debug)]
 pub(super) enum End {
     Bye(String),
+    /// The machine knows the cluster's log now, which it didn't when it greeted.
+    Found,
     /// Without a word.
     Lost(Failure),
     Enough,
@@ -74,6 +76,13 @@ impl<W: Write> Tail<W> {
         {
             return self.end(end);
         }
+        // no place is one there: where to begin is asked for when there is a log
+        if client.hello.epoch.is_empty() {
+            return match self.read_on(client)? {
+                End::Bye(why) if why == "epoch" => Ok(End::Found),
+                end => Ok(end),
+            };
+        }
         if let Some(last) = self.last {
             if let Some(end) = self.recall(client, last)? {
                 return self.end(end);
@@ -111,6 +120,11 @@ impl<W: Write> Tail<W> {
         {
             return self.end(End::Lost(error.into()));
         }
+        self.read_on(client)
+    }
+
+    /// Shows what comes.
+    fn read_on(&mut self, client: &mut Client) -> Outcome<End> {
         let mut line = Vec::new();
         loop {
             // what is here already goes out in one piece, and nothing waits in a buffer while we do

@@ -115,6 +115,45 @@ fn tail_survives_restarts_of_the_daemon() {
     assert_eq!((done.code, done.out), (Some(0), lives.join("\n")));
 }
 
+const DETACHED: &str = r#"{"type":"hello","protocol":1,"server":"wsfan/0.1.0","epoch":"","seq":0,"oldest":1,"link":"waiting","client":1,"max_line":1000,"node":"a","cluster":{"name":"c","state":"detached"}}"#;
+const FOUND: &str = r#"{"type":"bye","why":"epoch"}"#;
+
+#[test]
+fn tail_waits_for_the_log_of_a_cluster_and_goes_on_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wsfan.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    // that a log is found ends nothing, and no place is asked for before
+    let tail = command(&["tail", "-m", "1", "--socket", socket.to_str().unwrap()]).spawn().unwrap();
+    accept(&listener).say_all(&[DETACHED, FOUND]);
+    let mut peer = accept(&listener);
+    peer.say_all(&[NEW_HELLO, NEW_MESSAGE]);
+    peer.end();
+    let done = finish(tail);
+    let lines = [DETACHED, FOUND, NEW_HELLO, NEW_MESSAGE, ""];
+    assert_eq!((done.code, done.out), (Some(0), lines.join("\n")), "{}", done.err);
+
+    // a machine that was restarted: who had a place keeps it meanwhile
+    let tail =
+        command(&["tail", "--retry", "-m", "2", "--socket", socket.to_str().unwrap()]).spawn().unwrap();
+    accept(&listener).say_all(&[NEW_HELLO, NEW_MESSAGE, BYE]);
+    let mut peer = accept(&listener);
+    peer.say_all(&[DETACHED, r#"{"type":"link","time_us":1,"state":"waiting","conn":0,"attempt":0}"#, FOUND]);
+    peer.end();
+    let mut peer = accept(&listener);
+    peer.say(NEW_HELLO);
+    peer.hear(r#"{"op":"attach","id":1,"since":{"epoch":"00c0ffee","seq":2}}"#);
+    peer.say_all(&[
+        r#"{"type":"ok","id":1,"result":"attached","seq":2}"#,
+        r#"{"type":"gap","seq":3,"time_us":9,"why":"failover","after_us":3}"#,
+        r#"{"type":"message","seq":4,"time_us":10,"json":2}"#,
+    ]);
+    peer.end();
+    let done = finish(tail);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.contains("\"failover\"") && done.out.ends_with("\"json\":2}\n"), "{}", done.out);
+}
+
 #[test]
 fn tail_does_not_retry_in_vain() {
     let done = Fake::new(|peer| peer.say_all(&[HELLO, r#"{"type":"bye","why":"bad_client"}"#]));
