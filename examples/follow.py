@@ -44,28 +44,26 @@ async def follow(path, topic, request, file):
         raise ConnectionError("the connection ended")
 
     hello = await hear("hello")
+    if not hello["epoch"]:  # a machine of a cluster says bye once it knows the log
+        return await hear("bye")
     await say("attach", topics=[topic], **load(file))
     attached = await hear("ok", "error")  # entries before it belong to the place before
-    if attached.get("code") == "detached":  # a machine of a cluster says bye once it knows the log
-        return await hear("bye")
     seq = attached["seq"] if attached["type"] == "ok" else sys.exit(attached["message"])
     await say("subscribe", topics=[topic])
     await say("request", json=request)
     while line := await hear("message", "gap", "link", "answer", "error", "bye"):
         match line["type"]:
             case "message" | "answer" as kind:
-                print(kind, json.dumps(line.get("json", line.get("text"))))
+                print(kind, json.dumps(line.get("json", line.get("text"))), flush=True)
             case "gap":
-                print("gap", line.get("count"), line["why"])
+                print("gap", line.get("count"), line["why"], flush=True)
             case "error" | "bye" as kind:
-                print(kind, line.get("code") or line["why"])
+                print(kind, line.get("code") or line["why"], flush=True)
         # what the server said while the link was down is lost; topics come back by themselves
         if line["type"] == "gap" or line["type"] == "link" and line["state"] == "up":
             await say("request", json=request)
-        sys.stdout.flush()
-        if hello["epoch"] and line["type"] in ("message", "gap", "link"):  # worked off
-            seq = line.get("seq") or line.get("to") or seq
-            save(file, {"epoch": hello["epoch"], "seq": seq})
+        if line["type"] in ("message", "gap", "link"):  # worked off
+            save(file, {"epoch": hello["epoch"], "seq": (seq := line.get("seq") or line.get("to") or seq)})
 
 
 async def main(path, topic, request, file):

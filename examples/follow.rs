@@ -44,16 +44,14 @@ fn follow(socket: &Path, topic: &str, request: &RawValue, file: &Path) -> Result
             Line::Gap(gap) => {
                 println!("gap {} {}", gap.count.map_or("null".into(), |n| n.to_string()), gap.why.name())
             }
-            Line::UpstreamGap(gap) => println!("gap {} {}", gap.count, gap.why.name()),
-            Line::FailoverGap(gap) => println!("gap null {}", gap.why.name()),
+            Line::FailoverGap(_) => println!("gap null failover"),
             Line::Error(refusal) => println!("error {}", refusal.code.name()),
             Line::Bye(bye) => println!("bye {}", bye.why.name()),
             _ => {}
         }
         // what the server said while the link was down is lost; topics come back by themselves
         let is_up = matches!(&read, Line::Link(link) if link.fields.state == LinkState::Up);
-        let is_gap = matches!(&read, Line::Gap(_) | Line::UpstreamGap(_) | Line::FailoverGap(_));
-        if is_up || is_gap {
+        if is_up || matches!(&read, Line::Gap(_) | Line::FailoverGap(_)) {
             client.requests.send(Op::Request { json: request, timeout_ms: None }, soon())?;
         }
         place.pass(&read);

@@ -137,9 +137,11 @@ fn tail_waits_for_the_log_of_a_cluster_and_goes_on_in_it() {
     let tail =
         command(&["tail", "--retry", "-m", "2", "--socket", socket.to_str().unwrap()]).spawn().unwrap();
     accept(&listener).say_all(&[NEW_HELLO, NEW_MESSAGE, BYE]);
-    let mut peer = accept(&listener);
-    peer.say_all(&[DETACHED, r#"{"type":"link","time_us":1,"state":"waiting","conn":0,"attempt":0}"#, FOUND]);
-    peer.end();
+    accept(&listener).say_all(&[
+        DETACHED,
+        r#"{"type":"link","time_us":1,"state":"waiting","conn":0,"attempt":0}"#,
+        FOUND,
+    ]);
     let mut peer = accept(&listener);
     peer.say(NEW_HELLO);
     peer.hear(r#"{"op":"attach","id":1,"since":{"epoch":"00c0ffee","seq":2}}"#);
