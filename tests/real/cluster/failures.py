@@ -33,6 +33,7 @@ async def kills(bed, times=10, sequence=True):
         kept.append((term, at))
         leader.start()
         await cluster.flows()
+        await cluster.goes_on(2500)
     check(f"killed {times} times under 5,000/s: a new leader within 3 s", max(waits) <= 3, listed(waits))
     say(f"    until the first message of the new connection: {listed(flows)}")
     stats = await cluster.upstream.stats()
