@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["protocol"]),
     ("cluster", &["config", "protocol", "hub"]),
     ("cluster/machine", &[]),
+    ("cluster/tool", &["cluster"]),
     ("cluster/forward", &["config", "hub"]),
     ("hub", &["config", "protocol"]),
     ("hub/log", &["config", "protocol"]),
