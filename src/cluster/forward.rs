@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     config,
-    hub::{Cancellation, Command, Fate, LinkState, NoAnswer, Origin, Send},
+    hub::{Command, Fate, LinkState, Origin, Send},
 };
 
 mod channel;
@@ -24,6 +24,7 @@ mod handed;
 mod hearing;
 mod intake;
 mod line;
+mod orders;
 mod session;
 mod topics;
 mod words;
@@ -35,6 +36,7 @@ pub(super) use self::intake::Intake;
 use self::{
     handed::Handed,
     line::Line,
+    orders::Waits,
     session::Session,
     topics::OfTopics,
     words::{Ask, Asked, MayNotAnswer, Order, Sent},
@@ -43,13 +45,10 @@ use self::{
 /// So much is handed over at once whose fate isn't told, in bytes, and in sends.
 const MAX_HANDED: usize = 2 << 20;
 const MAX_HANDED_SENDS: usize = 1024;
-/// So many orders wait for a leader, and for so long.
-const MAX_ORDERS: usize = 64;
-const ORDERS_WAIT: Duration = Duration::from_secs(60);
-/// So many cancellations wait for word.
-const MAX_CANCELS: usize = 1024;
 /// After a new term was seen, the leader of the one before may still be heard for so long.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// So long after the lease of a leader that is lost its sends are unknown: it is promised to be told within a second.
+const UNKNOWN_AFTER: Duration = Duration::from_millis(850);
 /// Before what nobody heard is tried again.
 const UNHEARD_WAIT: Duration = Duration::from_millis(100);
 /// A request's end is the leader's to say. When it hasn't been for so long, it is said here.
@@ -118,15 +117,6 @@ pub(super) struct Forward {
     next: u64,
     sessions: u64,
     forwarded: u64,
-}
-
-/// An order that waits.
-#[derive(Debug)]
-struct Waits {
-    order: Order,
-    until: Instant,
-    /// In which session it was said, and where that ended.
-    said: Option<(u64, u64)>,
 }
 
 impl Forward {
@@ -276,7 +266,7 @@ impl Forward {
     fn lost_at(&self, now: Instant) -> Instant {
         let heard = self.session.as_ref().map(|session| session.heard.unwrap_or(session.since));
         let lost = self.alive.or(heard).unwrap_or(now).max(heard.unwrap_or(now)).min(now);
-        (lost + self.settings.lease + Duration::from_secs(1)).max(now + LAST_WORDS)
+        (lost + self.settings.lease + UNKNOWN_AFTER).max(now + LAST_WORDS)
     }
 
     /// How the link is, for what would be sent now.
@@ -377,56 +367,6 @@ impl Forward {
         self.handed.insert(n, handed);
     }
 
-    fn order(&mut self, now: Instant, order: Order) {
-        if self.orders.len() >= MAX_ORDERS {
-            self.orders.pop_front();
-        }
-        self.orders.push_back(Waits { order, until: now + ORDERS_WAIT, said: None });
-    }
-
-    fn say_orders(&mut self, now: Instant) {
-        let is_due = self.leader.is_some() && self.unheard_until.is_none();
-        if !is_due || self.orders.iter().all(|waits| waits.said.is_some()) {
-            return;
-        }
-        self.session(now);
-        let Some(session) = &mut self.session else { return };
-        for waits in self.orders.iter_mut().filter(|waits| waits.said.is_none()) {
-            let end = session.say(&Ask::Control { order: waits.order }, &[]);
-            waits.said = Some((session.number, end));
-        }
-    }
-
-    fn cancel(&mut self, cancellation: Cancellation) {
-        let Cancellation { from, request, tell } = cancellation;
-        if self.line.cancel(from.client, request.get()) {
-            return tell(true);
-        }
-        let is_it = |handed: &Handed| handed.is_request(from.client, request.get());
-        let Some((n, handed)) = self.handed.iter_mut().find(|(_, handed)| is_it(handed)) else {
-            return tell(false);
-        };
-        let (n, number) = (*n, handed.session);
-        match &mut self.session {
-            Some(session) if session.number == number && self.cancels.len() < MAX_CANCELS => {
-                if self.leader.is_none() {
-                    // it is over here, and there when the leader hears of it
-                    session.say(&Ask::Quit { n }, &[]);
-                    handed.fail(NoAnswer::Cancelled);
-                    return tell(true);
-                }
-                self.next += 1;
-                let request = request.get().to_owned();
-                session.say(&Ask::Cancel { n: self.next, client: from.client, request }, &[]);
-                self.cancels.insert(self.next, (number, tell));
-            }
-            _ => {
-                handed.fail(NoAnswer::Cancelled);
-                tell(true);
-            }
-        }
-    }
-
     /// The daemon ends: what waits isn't sent, and what was handed over may have been written, or not.
     pub(super) fn stop(&mut self) {
         let waiting = self.line.take_all();
@@ -469,10 +409,7 @@ impl Forward {
         if expired > 0 {
             tracing::warn!(expired, "messages waited for too long, and are not sent");
         }
-        while self.orders.front().is_some_and(|waits| waits.until <= now) {
-            let late = self.orders.pop_front();
-            tracing::warn!(order = ?late.map(|late| late.order), "no leader has taken an order to the link in time");
-        }
+        self.end_orders(now);
         self.go_on(now);
     }
 }
