@@ -252,7 +252,7 @@ impl Session {
     pub(super) fn hear(&mut self, message: Message) {
         self.arrivals.push_back(Arrival::Message(Incoming {
             subject: message.subject.to_string(),
-            reply: message.reply.map(|reply| reply.to_string()),
+            reply: message.reply.filter(|reply| self.names.is_inbox(reply)).map(|reply| reply.to_string()),
             status: message.status.map(|status| status.as_u16()),
             payload: message.payload.into(),
         }));

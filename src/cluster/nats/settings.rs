@@ -128,6 +128,13 @@ impl Names {
         format!("_INBOX_{}.>", self.name)
     }
 
+    /// Whether this is below one of these: what is answered elsewhere would be said by this node's rights to whomever who
+    /// asks likes.
+    pub(in crate::cluster) fn is_inbox(&self, subject: &str) -> bool {
+        let rest = subject.strip_prefix("_INBOX_").and_then(|rest| rest.strip_prefix(self.name.as_str()));
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// What begins every address at which a node hears answers.
     pub(in crate::cluster) fn inbox(&self, node: &str) -> String {
         format!("_INBOX_{}.{node}", self.name)

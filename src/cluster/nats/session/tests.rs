@@ -552,15 +552,29 @@ fn what_other_nodes_say_is_passed_on() {
     let mut play = Play::up();
     let mut headers = HeaderMap::new();
     headers.insert("x", "y");
-    play.session.hear(Message { headers: Some(headers), ..message("wsfan.x.here", Some("r"), None, b"hi") });
+    let reply = "_INBOX_x.b.1";
+    play.session
+        .hear(Message { headers: Some(headers), ..message("wsfan.x.here", Some(reply), None, b"hi") });
     let Some(Arrival::Message(incoming)) = play.session.arrivals.pop_front() else { panic!() };
     assert_eq!(
         incoming,
         Incoming {
             subject: "wsfan.x.here".into(),
-            reply: Some("r".into()),
+            reply: Some(reply.into()),
             status: None,
             payload: b"hi".to_vec()
         }
     );
+}
+
+#[test]
+fn nobody_has_this_node_answer_where_no_node_hears_answers() {
+    let mut play = Play::up();
+    for reply in
+        ["wsfan.x.log", "wsfan.x.t7.send", "$JS.API.STREAM.DELETE.WSFAN_x", "_INBOX_xy.b.1", "_INBOX_x", "r"]
+    {
+        play.session.hear(message("wsfan.x.who", Some(reply), None, b""));
+        let Some(Arrival::Message(incoming)) = play.session.arrivals.pop_front() else { panic!() };
+        assert_eq!(incoming.reply, None, "{reply}");
+    }
 }
