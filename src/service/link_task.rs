@@ -93,9 +93,22 @@ impl LinkTask {
         if self.task.is_finished() {
             return Ok(());
         }
+        // a link keeps to its half of the time by itself; a node may wait for NATS, and the other half is for the clients
+        let deadline = match &self.stop {
+            Some(_) => deadline - deadline.saturating_duration_since(Instant::now()) / 2,
+            None => deadline,
+        };
         let closed = async {
             self.say_stop(hub).await;
-            (&mut self.task).await
+            loop {
+                match self.next().await {
+                    News::Ended(ended) => break ended,
+                    // it may lead in the new log, and steps down in it; no client will come to that
+                    News::Renewal(Renewal { epoch, first, done }) => {
+                        let _ = done.send(hub.successor(epoch, first));
+                    }
+                }
+            }
         };
         match timeout_at(deadline, closed).await {
             Ok(ended) => ended.map(drop),
@@ -122,4 +135,54 @@ async fn next_renewal(renewals: &mut Option<mpsc::Receiver<Renewal>>) -> Renewal
         return renewal;
     }
     pending().await
+}
+
+#[cfg(all(test, feature = "cluster"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::History;
+
+    /// A node that does this once it is to stop, and how long that took.
+    async fn stopped<F>(
+        does: impl FnOnce(mpsc::Sender<Renewal>) -> F + 'static,
+    ) -> (Result<(), JoinError>, Duration)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let (sender, renewals) = mpsc::channel(1);
+        let stop = Rc::new(Notify::new());
+        let task = tokio::task::spawn_local({
+            let stop = Rc::clone(&stop);
+            async move {
+                stop.notified().await;
+                does(sender).await;
+                Exit::Stopped
+            }
+        });
+        let mut link = LinkTask::of_node(task, stop, renewals, Rc::default());
+        let hub = Hub::new("e".to_owned(), &History::default(), false);
+        let begun = Instant::now();
+        (link.stop(&hub, begun + Duration::from_secs(10)).await, begun.elapsed())
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_node_that_is_to_stop_while_its_log_begins_gets_it_and_ends_in_order() {
+        let (stopped, time) = stopped(async |renewals| {
+            let (done, hub) = oneshot::channel();
+            renewals.send(Renewal { epoch: "f".to_owned(), first: 7, done }).await.unwrap();
+            let hub = hub.await.expect("it is waited for");
+            assert_eq!((hub.epoch(), hub.log().next()), ("f", 7));
+        })
+        .await;
+        assert!(stopped.is_ok() && time < Duration::from_secs(1), "{stopped:?} {time:?}");
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_node_that_waits_for_nats_leaves_half_of_the_time_for_the_clients() {
+        let (stopped, time) = stopped(async |_| pending().await).await;
+        assert!(stopped.is_ok());
+        assert_eq!(time.as_secs(), 5);
+    }
 }
