@@ -10,6 +10,9 @@ use crate::hub::{Fate, LinkState, MayAnswer, NoAnswer, Payload, SubscriptionErro
 /// The way of speaking. Who speaks another isn't understood.
 const VERSION: u32 = 1;
 
+/// The longest name of a node or a session that is read, in bytes: those that have ended are remembered.
+const MAX_NAME: usize = 256;
+
 /// What stands before a frame's bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Head<'a> {
@@ -51,7 +54,8 @@ impl<'a> Head<'a> {
     pub(super) fn read(frame: &'a [u8]) -> Option<(Head<'a>, &'a [u8])> {
         let (line, body) = divide(frame)?;
         let head: Head<'a> = serde_json::from_slice(line).ok()?;
-        (head.version == VERSION).then_some((head, body))
+        let is_short = head.session.len() <= MAX_NAME && head.node.len() <= MAX_NAME;
+        (head.version == VERSION && is_short).then_some((head, body))
     }
 }
 

@@ -8,6 +8,9 @@ pub(crate) const MAX_BATCH: usize = 256 << 10;
 /// The longest name of an epoch or a node that is read, in bytes.
 const MAX_NAME: usize = 256;
 
+/// No log comes so far, and no term. What says it does would leave no room for what follows.
+const MAX_NUMBER: u64 = 1 << 62;
+
 const EPOCH: &str = "Wsfan-Epoch";
 const TERM: &str = "Wsfan-Term";
 const NODE: &str = "Wsfan-Node";
@@ -123,7 +126,7 @@ impl Header {
         };
         let header = Header {
             epoch: name(EPOCH)?.into(),
-            term: number(TERM)?,
+            term: number(TERM).filter(|term| *term < MAX_NUMBER)?,
             node: name(NODE)?.into(),
             first: number(FIRST).filter(|first| *first >= 1)?,
             count: number(COUNT)?,
@@ -134,7 +137,8 @@ impl Header {
             fingerprint: name(FINGERPRINT).map(Into::into),
         };
         let ends = |part: Part| u64::from(part.number == part.of) == header.count;
-        (header.part.is_none_or(ends) && header.first.checked_add(header.count).is_some()).then_some(header)
+        let has_room = header.first.checked_add(header.count).is_some_and(|end| end < MAX_NUMBER);
+        (header.part.is_none_or(ends) && has_room).then_some(header)
     }
 }
 
@@ -237,6 +241,8 @@ mod tests {
             (TERM, "-1"),
             (FIRST, "0"),
             (FIRST, "18446744073709551615"),
+            (FIRST, "18446744073709551000"),
+            (TERM, "18446744073709551615"), // no term could follow it
             (COUNT, "many"),
             (NONCE, "xyz"),
             (AFTER, "no nonce"),
