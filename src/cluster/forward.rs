@@ -179,9 +179,17 @@ impl Forward {
         self.go_on(now);
     }
 
-    /// Takes over what this node's link has left unsent.
+    /// Takes over what this node's link has left unsent. What came from other nodes is theirs again, whoever leads: they may
+    /// have told that nobody knows what became of it, and then it must not go out later.
     pub(super) fn take_over(&mut self, now: Instant, sends: Vec<Send>) {
-        sends.into_iter().for_each(|send| self.take(now, send));
+        for send in sends {
+            if send.ticket.from().is_remote() {
+                let state = Some(self.state()).filter(|state| *state != LinkState::Up);
+                send.ticket.settle(Fate::LinkDown(state.unwrap_or(LinkState::Waiting)));
+            } else {
+                self.take(now, send);
+            }
+        }
         self.go_on(now);
     }
 

@@ -1,9 +1,9 @@
 //! What is told in each case.
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use super::world::{LEASE, World, down, up};
-use crate::hub::{Command, Fate, LinkState};
+use crate::hub::{Command, Fate, LinkState, Origin, Payload, Permit, Send, Ticket};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -57,6 +57,25 @@ fn what_nobody_hears_is_told_at_once_and_what_was_heard_when_it_is_known() {
     let number = world.send(0, 1, 9);
     world.run(200 * MS);
     assert_eq!(world.told(number), [Fate::Written]);
+}
+
+#[test]
+fn what_came_from_another_node_is_that_one_s_again_also_where_a_leader_is_known_already() {
+    let mut world = World::new(1, 9, 1);
+    world.lead(1, true);
+    world.tell_all(up(1));
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let from = Rc::new(Origin::remote(7, 1 << 62));
+    let ticket = Ticket::new(Permit::of(&from), {
+        let told = Rc::clone(&told);
+        move |fate| told.borrow_mut().push(fate)
+    });
+    let send = Send::new(Payload::Text("0 0 x".to_owned()), ticket, 0);
+    let now = world.now;
+    world.nodes[0].take_over(now, vec![send]);
+    world.run(200 * MS);
+    assert_eq!(*told.borrow(), [Fate::LinkDown(LinkState::Waiting)]);
+    assert!(world.written.borrow().is_empty());
 }
 
 #[test]
