@@ -1,5 +1,7 @@
 //! What the node has done by who runs it.
 
+use std::future::Future;
+
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
@@ -11,6 +13,10 @@ use crate::{
 pub(crate) trait Host {
     /// Has the hub ready for what another machine's link publishes: which messages it retains, which topics there are.
     fn prepare(&self, publisher: &Publisher);
+
+    /// Waits until a reload has changed the link's settings since the last call, for what was [prepared](Host::prepare) is
+    /// out of date then. Cancel-safe.
+    fn changed(&mut self) -> impl Future<Output = ()>;
 
     /// What the settings of the link come to, as they are now: nodes in which it differs are warned of.
     fn fingerprint(&self) -> String;

@@ -206,6 +206,11 @@ impl Machine {
         }
     }
 
+    /// From now on lines of so many bytes are put together.
+    pub(crate) fn set_max_entry(&mut self, bytes: usize) {
+        self.settings.max_entry = bytes;
+    }
+
     /// What is to be done next.
     pub(crate) fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()

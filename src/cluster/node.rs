@@ -89,6 +89,8 @@ enum Happening {
     LinkChanged,
     /// A client waits for this entry.
     Awaited(u64),
+    /// A reload has changed the link's settings.
+    Reconfigured,
     Stop,
     Time,
 }
@@ -158,10 +160,11 @@ impl<H: Host> Node<H> {
     /// Waits for the next happening. Each arm is cancel-safe.
     async fn next(&mut self, stop: &Notify) -> Happening {
         let until = self.deadline();
-        let Node { arrivals, link, staging, end, supervisor, hub, sends, .. } = self;
+        let Node { arrivals, link, staging, end, supervisor, hub, sends, host, .. } = self;
         let leads = link.is_some();
-        // what comes faster than clients are offered it waits in NATS
-        let is_ready = end.as_ref().is_none_or(|(publisher, _)| publisher.is_ready());
+        // what comes faster than clients are offered it waits in NATS, but for what a leader hears: a link that was held
+        // back leaves its hold behind, and what it left is still to be acknowledged
+        let is_ready = staging.is_some() || end.as_ref().is_none_or(|(publisher, _)| publisher.is_ready());
         let (publisher, commands) = end.as_mut().map(|(publisher, commands)| (publisher, commands)).unzip();
         tokio::select! {
             () = stop.notified() => Happening::Stop,
@@ -171,6 +174,7 @@ impl<H: Host> Node<H> {
             () = supervisor.link_changed(), if leads => Happening::LinkChanged,
             () = published(staging.as_ref()) => Happening::Staged,
             seq = hub.awaited() => Happening::Awaited(seq),
+            () = host.changed() => Happening::Reconfigured,
             command = sends::command(commands) => Happening::Command(command),
             () = sends::stirred(publisher.as_deref()) => Happening::Stirred,
             () = sends.stirred.notified() => Happening::Stirred,
@@ -189,6 +193,7 @@ impl<H: Host> Node<H> {
             Happening::LinkEnded(end) => self.link_ended(end).await,
             Happening::LinkChanged => self.link_changed().await,
             Happening::Awaited(seq) => self.tell(Event::Awaited { seq }).await,
+            Happening::Reconfigured => self.prepare(),
             Happening::Stop => self.tell(Event::Stop).await,
             Happening::Time => self.tell(Event::Timeout).await,
         }

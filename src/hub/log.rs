@@ -281,9 +281,14 @@ impl Log {
         self.topics.as_ref()?.next_of_same(seq)
     }
 
+    /// When an entry that is held entered, in microseconds since the Unix epoch.
+    pub fn time_us(&self, seq: u64) -> Option<u64> {
+        (self.oldest..=self.head()).contains(&seq).then(|| self.envelope.chunk(seq).time_us(seq))
+    }
+
     /// Whether an entry that is held came before this time.
     pub fn came_before(&self, seq: u64, time_us: u64) -> bool {
-        (self.oldest..=self.head()).contains(&seq) && self.envelope.chunk(seq).time_us(seq) < time_us
+        self.time_us(seq).is_some_and(|entered| entered < time_us)
     }
 
     /// The topics of the entries that are held have numbers below this.

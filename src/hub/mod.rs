@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
+    collections::VecDeque,
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -102,6 +103,8 @@ struct Shared {
     names: RefCell<Names>,
     /// Something was staged.
     staged: Notify,
+    /// What the link is by entries that are staged, each with its `seq`.
+    staged_links: RefCell<VecDeque<(u64, LinkStatus)>>,
     /// The link closes for another machine's.
     hands_over: Cell<bool>,
     readers: RefCell<Vec<Rc<reader::Registration>>>,
@@ -183,6 +186,7 @@ impl Hub {
             log: RefCell::new(log),
             names: RefCell::new(names),
             staged: Notify::new(),
+            staged_links: RefCell::default(),
             hands_over: Cell::default(),
             readers: RefCell::default(),
             offered: Notify::new(),

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Ref,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
 use serde_json::value::{RawValue, to_raw_value};
@@ -20,6 +20,8 @@ pub(super) struct PublicCaptures {
     values: BTreeMap<String, String>,
     /// When they changed, in microseconds since the Unix epoch.
     since_us: u64,
+    /// What they were before each entry that tells of them and is staged.
+    before: VecDeque<(u64, BTreeMap<String, String>, u64)>,
 }
 
 impl PublicCaptures {
@@ -79,18 +81,40 @@ impl Hub {
         }
     }
 
+    /// What is staged up to the entry `through` is committed.
+    pub(super) fn commit_public(&self, through: u64) {
+        let before = &mut self.0.common.captures.borrow_mut().before;
+        while before.front().is_some_and(|(seq, ..)| *seq <= through) {
+            before.pop_front();
+        }
+    }
+
+    /// What is staged is cut: nobody has heard of what it tells.
+    pub(super) fn cut_public(&self) {
+        let captures = &mut *self.0.common.captures.borrow_mut();
+        if let Some((_, values, since_us)) = std::mem::take(&mut captures.before).pop_front() {
+            (captures.values, captures.since_us) = (values, since_us);
+            captures.values.retain(|name, _| captures.names.contains(name));
+        }
+    }
+
     fn captures(&self) -> Ref<'_, PublicCaptures> {
         self.0.common.captures.borrow()
     }
 }
 
 impl Publisher {
-    /// Says which captures are public from now on. Values of others are told no more.
+    /// Says which captures are public from now on. Values of others are told no more. Where the log is another's and
+    /// nothing is staged, that is no entry.
     pub fn set_public(&self, names: BTreeSet<String>) {
         let mut values = self.hub().captures().values.clone();
         values.retain(|name, _| names.contains(name));
         self.hub().0.common.captures.borrow_mut().names = names;
-        self.tell_public(values);
+        if self.follows() && !self.hub().log().is_staging() {
+            self.hub().0.common.captures.borrow_mut().values = values;
+        } else {
+            self.tell_public(values);
+        }
     }
 
     /// Says what public captures are now, as JSON. Where that is something new, all clients are told, by an entry,
@@ -102,8 +126,13 @@ impl Publisher {
         }
         let now_us = now_us();
         {
-            let mut captures = hub.0.common.captures.borrow_mut();
-            (captures.values, captures.since_us) = (values, now_us);
+            let captures = &mut *hub.0.common.captures.borrow_mut();
+            let before = (std::mem::replace(&mut captures.values, values), captures.since_us);
+            captures.since_us = now_us;
+            let log = hub.log();
+            if log.is_staging() {
+                captures.before.push_back((log.next(), before.0, before.1));
+            }
         }
         let mut bytes = 0;
         hub.append(now_us, |seq| {

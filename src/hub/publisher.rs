@@ -50,6 +50,9 @@ impl Hub {
             status.error = Some("this machine hands the link over to another".to_owned());
         }
         self.append(status.since_us, |seq| status.line(Some(seq)));
+        if self.log().is_staging() {
+            self.0.staged_links.borrow_mut().push_back((self.log().next() - 1, status.clone()));
+        }
         self.set_link(status);
         self.published();
     }
@@ -96,6 +99,11 @@ impl Hub {
 impl Publisher {
     pub(super) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// The entries are another log's.
+    pub(super) fn follows(&self) -> bool {
+        self.follows.get()
     }
 
     /// Appends a message of this topic to the log. Clients hear of it at the next [`Publisher::flush`].

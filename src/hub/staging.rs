@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Hub, Publisher};
+use super::{Hub, LinkStatus, Publisher};
 
 /// Holds entries back: while it is there, what is published is staged. It has its `seq`, and [`Staging::lines`] its
 /// bytes, but no client sees it before [`Staging::commit`], and until then it can be cut. What `status` shows of the link
@@ -48,10 +48,19 @@ impl Staging {
         self.0.log().staged_lines(from, max_bytes).map(|(lines, end)| (lines.to_vec(), end))
     }
 
-    /// Commits what is staged up to the entry `through`, for good, and wakes all readers.
-    pub fn commit(&self, through: u64) {
+    /// Commits what is staged up to the entry `through`, for good, and wakes all readers. Returns the link's status by the
+    /// newest of these entries that tells one.
+    pub fn commit(&self, through: u64) -> Option<LinkStatus> {
         self.0.0.log.borrow_mut().commit(through);
+        self.0.commit_public(through);
+        let mut links = self.0.0.staged_links.borrow_mut();
+        let mut newest = None;
+        while links.front().is_some_and(|(seq, _)| *seq <= through) {
+            newest = links.pop_front().map(|(_, status)| status);
+        }
+        drop(links);
         self.0.flush();
+        newest
     }
 
     /// The link is about to be closed for another machine to have it: its last entry says that it waits, rather than
@@ -62,6 +71,8 @@ impl Staging {
 
     /// Takes back what is staged, and says how many entries that were: the next one has the first one's `seq`.
     pub fn cut(&self) -> u64 {
+        self.0.0.staged_links.borrow_mut().clear();
+        self.0.cut_public();
         self.0.0.log.borrow_mut().cut_staged()
     }
 }
@@ -141,6 +152,71 @@ mod tests {
         assert_eq!((stage.entries(), hub.link().state), (1_001..1_003, LinkState::Closed));
         stage.commit(u64::MAX);
         assert_eq!(hub.log().head(), 1_002);
+    }
+
+    #[test]
+    fn what_the_link_is_by_the_log_is_told_when_it_is_committed_whatever_it_has_become() {
+        let (_hub, publisher) = hub();
+        let stage = publisher.stage().unwrap();
+        publisher.only_follow();
+        let announce = |state, conn| {
+            publisher.announce(LinkStatus { state, conn, ..LinkStatus::default() });
+        };
+        announce(LinkState::Up, 3);
+        publish(&publisher, &["1"]);
+        announce(LinkState::Waiting, 3);
+        announce(LinkState::Up, 4);
+        let told = |through| stage.commit(through).map(|status| (status.state, status.conn));
+        assert_eq!(told(1_002), Some((LinkState::Up, 3)));
+        assert_eq!(told(1_002), None, "that was told");
+        assert_eq!(told(1_004), Some((LinkState::Up, 4)));
+        stage.hand_over();
+        announce(LinkState::Closed, 4);
+        drop(publisher); // by which the link is closed, and the log doesn't say so
+        assert_eq!(told(1_005), Some((LinkState::Waiting, 4)));
+    }
+
+    #[test]
+    fn a_value_that_was_cut_is_none_and_told_when_it_comes_again() {
+        let (hub, publisher) = hub();
+        let value = |json: &str| [("s".to_owned(), json.to_owned())].into();
+        publisher.only_follow();
+        publisher.set_public(["s".to_owned()].into());
+        let stage = publisher.stage().unwrap();
+        assert!(publisher.tell_public(value("1")) > 0);
+        stage.commit(1_001);
+        assert!(publisher.tell_public(value("2")) > 0 && publisher.tell_public(value("3")) > 0);
+        assert_eq!((hub.public().0["s"].get(), stage.cut()), ("3", 2));
+        assert_eq!(hub.public().0["s"].get(), "1");
+        assert!(publisher.tell_public(value("3")) > 0, "nobody has heard of it");
+        stage.commit(1_002);
+        assert_eq!((stage.cut(), hub.public().0["s"].get()), (0, "3"));
+    }
+
+    #[test]
+    fn other_names_make_no_entry_of_their_own_in_anothers_log() {
+        let (hub, publisher) = hub();
+        publisher.only_follow();
+        publisher.set_public(["s".to_owned()].into());
+        let line = b"{\"type\":\"public\",\"seq\":1001,\"time_us\":5,\"public\":{\"s\":1}}\n";
+        publisher.put(1_001, 5, line).unwrap();
+        publisher.follow(line);
+        assert_eq!(hub.public().0.len(), 1);
+        publisher.set_public([].into()); // as a reload may say
+        assert_eq!((hub.public().0.len(), hub.log().next()), (0, 1_002));
+        publisher
+            .put(1_002, 6, b"{\"type\":\"message\",\"seq\":1002,\"time_us\":6,\"text\":\"x\"}\n")
+            .unwrap();
+    }
+
+    #[test]
+    fn what_was_cut_tells_nothing_of_the_link() {
+        let (_hub, publisher) = hub();
+        let stage = publisher.stage().unwrap();
+        publisher.announce(LinkStatus { state: LinkState::Up, ..LinkStatus::default() });
+        assert_eq!(stage.cut(), 1);
+        publish(&publisher, &["1"]);
+        assert_eq!(stage.commit(1_001), None);
     }
 
     #[test]

@@ -47,6 +47,12 @@ impl Host for Around {
         upstream::prepare(publisher, &self.settings.borrow());
     }
 
+    async fn changed(&mut self) {
+        if self.settings.changed().await.is_err() {
+            pending().await // the daemon ends
+        }
+    }
+
     fn fingerprint(&self) -> String {
         self.fingerprint.borrow().clone()
     }

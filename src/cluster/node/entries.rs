@@ -66,8 +66,8 @@ impl<H: Host> Node<H> {
 
     pub(super) fn commit(&mut self, through: u64) {
         if let Some(staging) = &self.staging {
-            staging.commit(through);
-            self.followed.commit(through, now_us());
+            let link = staging.commit(through);
+            self.followed.commit(self.hub.log().time_us(through), link);
             let (end, bytes) = (staging.entries().end, staging.bytes());
             self.machine.handle(clock::now(), Event::Staged { end, bytes });
         }
@@ -76,7 +76,6 @@ impl<H: Host> Node<H> {
     pub(super) fn cut(&mut self) {
         self.close_intake();
         let cut = self.staging.take().map_or(0, |staging| staging.cut());
-        self.followed.cut();
         self.holder.hold(false);
         self.is_resting = false;
         self.hub.lead(None);

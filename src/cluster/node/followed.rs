@@ -1,7 +1,5 @@
 //! What the log's entries say of the link: its status on a machine that hasn't the link, and for the next term. Pure.
 
-use std::collections::VecDeque;
-
 use crate::hub::{LinkState, LinkStatus};
 
 /// The link, by the newest entries that are surely in the log.
@@ -11,8 +9,6 @@ pub(super) struct Followed {
     link: Option<LinkStatus>,
     /// When the newest entry was made, in microseconds since the Unix epoch.
     time_us: u64,
-    /// What this node's own link has said, up to which entry, as long as those aren't committed.
-    staged: VecDeque<(u64, LinkStatus)>,
 }
 
 impl Followed {
@@ -24,24 +20,11 @@ impl Followed {
         }
     }
 
-    /// This node's own link is so, by the entries before this one, which are staged.
-    pub(super) fn stage(&mut self, end: u64, status: LinkStatus) {
-        if self.staged.back().is_none_or(|(_, last)| last.state != status.state) {
-            self.staged.push_back((end, status));
-        }
-    }
-
-    /// Entries up to this one are committed, now.
-    pub(super) fn commit(&mut self, through: u64, now_us: u64) {
-        self.time_us = now_us;
-        while self.staged.front().is_some_and(|(end, _)| *end <= through + 1) {
-            self.link = self.staged.pop_front().map(|(_, status)| status);
-        }
-    }
-
-    /// What was staged is cut.
-    pub(super) fn cut(&mut self) {
-        self.staged.clear();
+    /// Entries of this node's own are committed: when the newest was made, where that is known, and how the link is by
+    /// them, where they say it.
+    pub(super) fn commit(&mut self, time_us: Option<u64>, link: Option<LinkStatus>) {
+        self.time_us = time_us.unwrap_or(self.time_us);
+        self.link = link.or_else(|| self.link.take());
     }
 
     /// The link, as the log has it.
@@ -78,14 +61,11 @@ mod tests {
         followed.read(60, b"{\"type\":\"message\",\"seq\":8,\"time_us\":60,\"text\":\"x\"}\n");
         assert!(followed.is_closed() && followed.time_us() == 60);
 
-        followed.stage(10, status(LinkState::Connecting));
-        followed.stage(12, status(LinkState::Up));
-        followed.commit(8, 70);
-        assert!(followed.is_closed(), "that isn't committed");
-        followed.commit(9, 80);
+        followed.commit(Some(70), None);
+        assert!(followed.is_closed() && followed.time_us() == 70);
+        followed.commit(Some(80), Some(status(LinkState::Connecting)));
         assert_eq!(followed.link().map(|link| link.state), Some(LinkState::Connecting));
-        followed.cut();
-        followed.commit(20, 90);
-        assert_eq!(followed.link().map(|link| link.state), Some(LinkState::Connecting), "that was cut");
+        followed.commit(None, None);
+        assert_eq!((followed.time_us(), followed.is_closed()), (80, false));
     }
 }

@@ -69,15 +69,11 @@ impl<H: Host> Node<H> {
     }
 
     pub(super) async fn link_changed(&mut self) {
-        let status = self.hub.link().clone();
-        let event = match status.state {
+        let event = match self.hub.link().state {
             LinkState::Up => Event::LinkUp,
             LinkState::Closed => Event::LinkClosed,
             LinkState::Connecting | LinkState::Waiting | LinkState::Failed => Event::LinkDown,
         };
-        if let Some(staging) = &self.staging {
-            self.followed.stage(staging.entries().end, status);
-        }
         self.tell(event).await;
     }
 
@@ -95,8 +91,17 @@ impl<H: Host> Node<H> {
             && let Some((publisher, commands)) = self.hub.publisher()
         {
             publisher.only_follow();
-            self.host.prepare(&publisher);
             self.end = Some((publisher, commands));
+            self.prepare();
         }
+    }
+
+    /// Has the hub ready for what others publish, by the settings as they are now. A link of this node's own looks after
+    /// the hub itself.
+    pub(super) fn prepare(&mut self) {
+        if let Some((publisher, _)) = &self.end {
+            self.host.prepare(publisher);
+        }
+        self.machine.set_max_entry(self.hub.max_entry());
     }
 }
