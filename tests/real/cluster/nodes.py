@@ -254,13 +254,13 @@ class Cluster:
         except Failed:
             raise Failed(f"messages don't go on for {', '.join(behind())}, after {seconds} s") from None
 
-    async def settled(self, seconds=15):
-        """The upstream is silent, and all clients have all that it said."""
+    async def settled(self, seconds=15, raw=True):
+        """The upstream is silent, and all clients, or those with envelopes, have all that it said."""
         said = (await self.upstream.say(0))["said"]
 
         def behind():
             for node in self.nodes.values():
-                for reader in (node.reader, node.raw) if node.process else ():
+                for reader in (node.reader, node.raw)[: 1 + raw] if node.process else ():
                     if not reader.sessions or reader.sessions[-1].number != said:
                         yield f"{reader.name} ({reader.sessions[-1].number if reader.sessions else None} of {said})"
 

@@ -37,8 +37,13 @@ async def forged(bed):
              for at in range(len(reader.sessions))]
     check("it reaches no client", not any(b"forgery" in open(file, "rb").read() for file in files), f"{len(files)} clients")
     check("and costs no term", len(walk.terms()) == 1 and cluster.term == term)
-    strays = [(await node.status())["cluster"]["counters"]["strays"] for node in cluster.nodes.values()]
-    check("it is counted", min(strays) >= 3, strays)
+
+    async def counted():
+        strays = [(await node.status())["cluster"]["counters"]["strays"] for node in cluster.nodes.values()]
+        return min(strays) >= 4 and strays
+
+    strays = await until(counted, 5, "what was forged isn't counted")  # what status shows may be a part of a lease old
+    check("all machines count it", True, strays)
     await cluster.stop()
 
 
@@ -200,7 +205,7 @@ async def limits(bed):
     await until(raw.ended.is_set, 10, "a raw client isn't cut off")
     check("a raw client, which can't be told, is cut off", True)
     await cluster.flows(30)
-    await cluster.settled(30)
+    await cluster.settled(30, raw=False)
     status = await answer(session, {"op": "status", "id": "status"}, 5)
     ledger = next(row for row in status["clients"] if row.get("you"))["ledger"]
     check(
@@ -210,7 +215,9 @@ async def limits(bed):
         ledger,
     )
     counters = status["counters"]
-    check("status counts it", counters["gaps"]["discarded"] and counters["cut_off"]["discarded"], counters["gaps"])
+    # raw clients that read slowly what came after may have gone for that
+    cut = counters["cut_off"]["discarded"] + counters["cut_off"]["slow_client"]
+    check("status counts it", counters["gaps"]["discarded"] and cut, counters["gaps"])
     session.close()
     log.read(cluster.nodes.values())  # which says what isn't the same
     check("what clients have is the same for each (epoch, seq), and rises by one but for declared gaps", True)
