@@ -1,11 +1,8 @@
 //! `docs/protocol.md` is true: every example in it is run against the real daemon.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+#[cfg(feature = "cluster")]
+use std::time::{Duration, Instant};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{
