@@ -16,6 +16,7 @@ class Log:
         self.epoch = epoch
         self.lines = {}  # by seq
         self.readers = set()
+        self.greeted = {}  # terms that clients were told of as they came, with their leaders
 
     def take(self, name, entries):
         for seq, _, line in entries:
@@ -29,14 +30,15 @@ class Log:
         seqs = sorted(self.lines)
         if seqs != list(range(seqs[0], seqs[0] + len(seqs))):
             raise Failed("an entry is missing in all clients' lines")
-        walk = Walk()
+        walk = Walk(self.greeted)
         for seq in seqs:
             walk.take(self.lines[seq])
         return walk
 
 
 class Walk:
-    def __init__(self):
+    def __init__(self, greeted):
+        self.greeted = greeted
         self.messages = 0
         self.numbers = []  # of the messages, in their order
         self.payloads = []
@@ -78,8 +80,8 @@ class Walk:
             self.declared.append([entry["from"], entry["to"], entry["count"]])
 
     def terms(self):
-        """Each term, with the node that led it."""
-        found = {}
+        """Each term that clients heard of, with the node that led it."""
+        found = dict(self.greeted)
         for link in self.links:
             if found.setdefault(link["term"], link["node"]) != link["node"]:
                 raise Failed(f"term {link['term']} is of two nodes")
@@ -98,7 +100,11 @@ def read(nodes):
             if not session.ended.is_set():
                 session.file.flush()
             entries = scan(node.reader.file(at))
-            logs.setdefault(epoch, Log(epoch)).take(node.reader.name, entries)
+            log = logs.setdefault(epoch, Log(epoch))
+            log.take(node.reader.name, entries)
+            greeting = next(mark["cluster"] for _, mark in session.marks if mark["type"] == "hello")
+            if "leader" in greeting:
+                log.greeted[greeting["term"]] = greeting["leader"]
             told = {mark["from"]: mark["to"] for _, mark in session.marks if is_loss(mark)}
             if place and place[0] != epoch:
                 place = None
@@ -140,9 +146,12 @@ def raw_agree(nodes, walk):
             with open(node.raw.file(at), "rb") as file:
                 lines = file.read().split(b"\n")[:-1]
             lines = [line for line in lines if NUMBERED.match(line)]
-            if not lines or int(NUMBERED.match(lines[0])[1]) not in places:
-                continue  # of another epoch
-            begin = places[int(NUMBERED.match(lines[0])[1])]
+            # it may have come before the others, and may be of another epoch
+            numbers = [int(NUMBERED.match(line)[1]) for line in lines]
+            known = next((at for at, number in enumerate(numbers) if number in places), None)
+            if known is None:
+                continue
+            lines, begin = lines[known:], places[numbers[known]]
             if lines != walk.payloads[begin : begin + len(lines)]:
                 raise Failed(f"{node.raw.name}'s lines aren't the log's messages")
             count += len(lines)
