@@ -134,6 +134,7 @@ async def sends(bed, outbox=True):
 
 
 async def sends_without_outbox(bed):
+    """The same without an outbox."""
     await sends(bed, outbox=False)
 
 
