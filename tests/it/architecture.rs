@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cluster/machine", &[]),
     ("cluster/tool", &["cluster"]),
     ("cluster/forward", &["config", "hub"]),
+    ("cluster/tool", &["cluster"]),
     ("hub", &["config", "protocol"]),
     ("hub/log", &["config", "protocol"]),
     ("hub/subscriptions", &["config", "hub"]),
