@@ -85,6 +85,9 @@ pub(super) struct Out {
     pub(super) payload: Vec<u8>,
 }
 
+/// Which request of which client isn't wanted any more, and who is told.
+type Cancels = (u64, Box<dyn FnOnce(bool)>);
+
 /// A node's end.
 pub(super) struct Forward {
     settings: Settings,
@@ -109,7 +112,7 @@ pub(super) struct Forward {
     old: Vec<Session>,
     /// Orders that no leader has acknowledged.
     orders: VecDeque<Waits>,
-    cancels: BTreeMap<u64, (u64, Box<dyn FnOnce(bool)>)>,
+    cancels: BTreeMap<u64, Cancels>,
     /// What leaders have said of topics, for the table.
     of_topics: Vec<OfTopics>,
     /// Nobody heard what was said last: nothing is said until then.

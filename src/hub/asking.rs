@@ -56,6 +56,7 @@ impl Hub {
     ///
     /// # Errors
     /// The command, for which there is no room yet.
+    #[expect(clippy::result_large_err, reason = "it is given back as it came")]
     pub fn offer(&self, command: Command) -> Result<(), Command> {
         match self.try_command(command) {
             Tried::Taken => Ok(()),

@@ -307,7 +307,7 @@ fn read_name(section: &Section<'_>) -> String {
         return String::new();
     };
     let name = item.text().unwrap_or_default();
-    if let Some(why) = item.text().and_then(|name| bad_name(name)) {
+    if let Some(why) = item.text().and_then(bad_name) {
         item.problem(format_args!("is {}, which {why}", quoted(name)));
     }
     name.to_owned()
@@ -316,7 +316,7 @@ fn read_name(section: &Section<'_>) -> String {
 fn read_node(section: &Section<'_>, environment: &Environment) -> String {
     if let Some(item) = section.item("node") {
         let node = item.text().unwrap_or_default();
-        if let Some(why) = item.text().and_then(|node| bad_name(node)) {
+        if let Some(why) = item.text().and_then(bad_name) {
             item.problem(format_args!("is {}, which {why}", quoted(node)));
         }
         return node.to_owned();

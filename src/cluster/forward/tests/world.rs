@@ -25,7 +25,6 @@ pub(super) type Fates = Rc<RefCell<BTreeMap<u64, Vec<Fate>>>>;
 /// A leader of one term.
 pub(super) struct Lead {
     pub(super) term: u64,
-    pub(super) hub: Hub,
     pub(super) intake: Intake,
     pub(super) link: Option<Link>,
 }
@@ -108,8 +107,8 @@ impl World {
         let hub = Hub::new("e".into(), &config::History::default(), false);
         let (publisher, commands) = hub.publisher().unwrap();
         let link = Link { publisher, commands, backlog: VecDeque::new(), is_up: false };
-        let intake = Intake::new(settings(99), hub.clone(), || {});
-        self.leads.push(Lead { term, hub, intake, link: Some(link) });
+        let intake = Intake::new(settings(99), hub, || {});
+        self.leads.push(Lead { term, intake, link: Some(link) });
         self.link(term, is_up);
     }
 
