@@ -27,12 +27,14 @@ mod link;
 mod others;
 mod people;
 mod sends;
+mod terms;
 mod told;
 
 use followed::Followed;
 use link::LeasedLink;
 use others::Others;
 use sends::Sends;
+use terms::Terms;
 
 /// A link that is to close has so long to hear of it.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
@@ -45,6 +47,7 @@ pub(crate) struct Node<H> {
     machine: Machine,
     /// The term and the role that were told of last.
     known: (u64, Role),
+    terms: Terms,
     name: String,
     lease: Duration,
     is_candidate: bool,
@@ -112,6 +115,7 @@ impl<H: Host> Node<H> {
             supervisor: hub.supervisor(),
             machine: Machine::new(clock::now(), settings, seed),
             known: (0, Role::Follower),
+            terms: Terms::default(),
             others: Others::new(&name, seed, lease * 2),
             lease,
             name,

@@ -34,10 +34,7 @@ impl<H: Host> Node<H> {
                 self.be_away(why);
                 self.hub.restate();
             }
-            Tell::Differs { node } => {
-                tracing::warn!(%node, "the leader's [upstream], or what is said on a connection, isn't this node's: \
-                                       make their configurations equal");
-            }
+            Tell::Differs { node } => self.terms.differs(node),
         }
     }
 
@@ -84,13 +81,27 @@ impl<H: Host> Node<H> {
             return;
         }
         self.show(&standing);
+        let term = standing.term;
+        let news = self.terms.look(&self.name, &standing);
         match standing.role {
-            Role::Leader => tracing::info!(term = standing.term, "this node leads"),
-            Role::Fenced(why) => {
-                tracing::warn!(term = standing.term, "this node leads no more: {}", told::fenced(why))
-            }
-            Role::Candidate => tracing::debug!(term = standing.term, "this node stands"),
+            Role::Leader => match self.terms.before() {
+                Some(before) => tracing::info!(term, "this node leads, after {before}"),
+                None => tracing::info!(term, "this node leads"),
+            },
+            Role::Fenced(why) => tracing::warn!(term, "this node leads no more: {}", told::fenced(why)),
+            Role::Candidate => tracing::debug!(term, "this node stands"),
             Role::Follower | Role::Detached(_) => {}
+        }
+        if let Some(node) = news.leads {
+            tracing::info!(term, "{node} leads");
+        }
+        if news.differs {
+            let node = standing.leader.as_deref().unwrap_or_default();
+            tracing::warn!(
+                node,
+                "the leader's [upstream], or what is said on a connection, isn't this node's: \
+                                  make their configurations equal"
+            );
         }
     }
 
