@@ -38,7 +38,12 @@ impl Daemon {
         let old_fanout = std::mem::replace(&mut self.fanout, fanout);
         let old_writer = std::mem::replace(&mut self.writer, writer);
         let deadline = Instant::now() + self.config.shutdown.timeout.clamp(BOUNDS.0, BOUNDS.1);
-        tracing::info!(epoch, first, clients = old_fanout.count(), "the log ends, and another one begins");
+        let clients = old_fanout.count();
+        if old_hub.epoch().is_empty() {
+            tracing::info!(epoch, first, clients, "the cluster's log is found");
+        } else {
+            tracing::info!(epoch, first, clients, "the log ends, and another one begins");
+        }
         self.former.take(old_hub, old_fanout, old_writer, deadline);
         hub
     }
