@@ -47,7 +47,9 @@ impl Hub {
         if status.state == LinkState::Closed && self.0.hands_over.get() {
             // nobody has closed it: whoever has the link next makes a connection at once
             status.state = LinkState::Waiting;
-            status.error = Some("this machine hands the link over to another".to_owned());
+            // an entry that all machines have: it names this one
+            let node = status.node.as_deref().unwrap_or("this machine");
+            status.error = Some(format!("{node} hands the link over to another machine"));
         }
         self.append(status.since_us, |seq| status.line(Some(seq)));
         if self.log().is_staging() {
