@@ -89,6 +89,8 @@ pub(crate) struct Machine {
     /// This node's clients go on with the log.
     attached: bool,
 
+    /// The lease of whoever wrote the newest message of the log.
+    leader_lease: Duration,
     /// Since when nothing was heard of a leader.
     quiet_since: Moment,
     /// This candidate's place among those that stand at the same time.
@@ -155,6 +157,7 @@ impl Machine {
             live_from: 0,
             returns: false,
             attached: false,
+            leader_lease: Duration::ZERO,
             quiet_since: now,
             jitter: Duration::ZERO,
             not_before: now,

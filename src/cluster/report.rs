@@ -28,6 +28,9 @@ pub(super) struct Beat {
     /// It has seen that the stream lost entries of this epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) void: Option<String>,
+    /// It leads, and the link is so, by the newest entry that tells of it: its line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) link: Option<String>,
 }
 
 /// How a node is; the answer to a question on [`Names::who`](super::nats::Names::who).
@@ -138,9 +141,9 @@ mod tests {
 
     #[test]
     fn a_beat_is_read_as_it_was_said_and_a_newer_one_too() {
-        let beat = Beat { node: "a".into(), run: 7, candidate: true, bye: false, void: None };
+        let beat = Beat { node: "a".into(), run: 7, candidate: true, bye: false, void: None, link: None };
         assert_eq!(String::from_utf8(beat.write()).unwrap(), r#"{"node":"a","run":7,"candidate":true}"#);
-        let void = Beat { void: Some("9f".into()), bye: true, ..beat.clone() };
+        let void = Beat { void: Some("9f".into()), bye: true, link: Some("{}".into()), ..beat.clone() };
         assert_eq!(Beat::read(&void.write()), Some(void));
         assert_eq!(Beat::read(br#"{"node":"a","run":7,"candidate":true,"more":[1]}"#), Some(beat));
         for nonsense in ["", "{}", r#"{"node":"","run":1}"#, r#"{"node":"a","run":-1}"#, "[1]"] {

@@ -154,6 +154,7 @@ mod tests {
             part: None,
             step_down: false,
             fingerprint: None,
+            lease: None,
         };
         let message = Message { header, body: Body::new(Vec::new()) };
         Append::new(AppendId(n), n + 9, Moment::after_boot(Duration::from_secs(n)), message)

@@ -1,6 +1,6 @@
 //! A message of the stream: its headers and its body.
 
-use std::{ops::Range, rc::Rc, sync::Arc};
+use std::{ops::Range, rc::Rc, sync::Arc, time::Duration};
 
 /// The most bytes of lines that one message holds. (A server's `max_payload` is 1 MiB unless it says otherwise.)
 pub(crate) const MAX_BATCH: usize = 256 << 10;
@@ -21,6 +21,10 @@ const AFTER: &str = "Wsfan-After";
 const PART: &str = "Wsfan-Part";
 const STEP_DOWN: &str = "Wsfan-Step-Down";
 const FINGERPRINT: &str = "Wsfan-Fingerprint";
+const LEASE: &str = "Wsfan-Lease";
+
+/// The longest lease that is believed.
+const MAX_LEASE: Duration = Duration::from_secs(60);
 
 /// A random number that names one message, on whatever place of the stream it comes to lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(crate) struct Header {
     pub(crate) step_down: bool,
     /// What the leader's settings come to, in the first message of a term.
     pub(crate) fingerprint: Option<Rc<str>>,
+    /// The leader's lease, in whole milliseconds: nobody stands before so long a silence, however short its own is.
+    pub(crate) lease: Option<Duration>,
 }
 
 /// Which part of a line.
@@ -107,6 +113,7 @@ impl Header {
         all.extend(self.part.map(|part| (PART, format!("{}/{}", part.number, part.of))));
         all.extend(self.step_down.then(|| (STEP_DOWN, "1".to_owned())));
         all.extend(self.fingerprint.iter().map(|text| (FINGERPRINT, text.to_string())));
+        all.extend(self.lease.map(|lease| (LEASE, lease.as_millis().to_string())));
         all
     }
 
@@ -124,6 +131,12 @@ impl Header {
             None => None,
             Some(text) => Some(Part::read(text)?),
         };
+        let lease = match value(LEASE) {
+            None => None,
+            Some(text) => {
+                Some(text.parse().ok().map(Duration::from_millis).filter(|lease| *lease <= MAX_LEASE)?)
+            }
+        };
         let header = Header {
             epoch: name(EPOCH)?.into(),
             term: number(TERM).filter(|term| *term < MAX_NUMBER)?,
@@ -135,6 +148,7 @@ impl Header {
             part,
             step_down: value(STEP_DOWN).is_some(),
             fingerprint: name(FINGERPRINT).map(Into::into),
+            lease,
         };
         let ends = |part: Part| u64::from(part.number == part.of) == header.count;
         let has_room = header.first.checked_add(header.count).is_some_and(|end| end < MAX_NUMBER);
@@ -194,6 +208,7 @@ mod tests {
             part: None,
             step_down: false,
             fingerprint: None,
+            lease: None,
         }
     }
 
@@ -207,6 +222,7 @@ mod tests {
         for header in [
             header(),
             Header { after: None, fingerprint: Some("5e".into()), ..header() },
+            Header { lease: Some(Duration::from_millis(2_500)), ..header() },
             Header { part: Some(last), count: 1, step_down: true, ..header() },
             Header { part: Some(Part { number: 2, of: 3 }), count: 0, ..header() },
         ] {
@@ -250,6 +266,8 @@ mod tests {
             (PART, "3/2"),
             (PART, "2"),
             (PART, "1/2"), // with a count
+            (LEASE, "60001"),
+            (LEASE, "2s"),
         ] {
             let mut headers = header().write();
             headers.retain(|(name, _)| *name != key);

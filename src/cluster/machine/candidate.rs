@@ -71,6 +71,7 @@ impl Machine {
             part: None,
             step_down: false,
             fingerprint: Some(self.settings.fingerprint.clone()).filter(|text| !text.is_empty()),
+            lease: Some(self.settings.lease),
         };
         let message = Message { header, body: Body::new(lines) };
         let append = Append::new(self.append_id(), self.chain.end(), now, message);
@@ -205,7 +206,7 @@ impl Machine {
         if self.reading.take().is_some() {
             self.order(Order::StopReading);
         }
-        let link_from = if usurps { now + self.settings.lease } else { now };
+        let link_from = if usurps { now + self.silence() } else { now };
         let leader = Leader::new(now, header, lease, link_from);
         self.state = State::Leader(Box::new(leader));
     }

@@ -252,6 +252,7 @@ mod tests {
                 part: None,
                 step_down: false,
                 fingerprint: None,
+                lease: None,
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Going along: messages of the stream become the entries that clients get.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use super::{
     Machine, Moment, Served, State,
@@ -21,7 +21,7 @@ pub(super) struct Awaited {
 impl Machine {
     /// The next message of the stream.
     pub(super) fn take(&mut self, now: Moment, stored: Stored) {
-        let is_linked = match self.chain.judge(&stored, now >= self.quiet_since + self.settings.lease) {
+        let is_linked = match self.chain.judge(&stored, now >= self.quiet_since + self.silence()) {
             Judgement::Seen => return,
             Judgement::Stray => {
                 self.count_stray(stored.place);
@@ -81,7 +81,14 @@ impl Machine {
             self.parts.clear();
         }
         self.chain.advance(stored.place, header, is_linked);
+        self.leader_lease = header.lease.unwrap_or_default();
         self.void_at = None;
+    }
+
+    /// For so long nothing is to be heard of a leader before another one may be: its lease may be longer than this
+    /// node's.
+    pub(super) fn silence(&self) -> Duration {
+        self.settings.lease.max(self.leader_lease)
     }
 
     pub(super) fn count_stray(&mut self, place: u64) {
@@ -151,7 +158,7 @@ impl Machine {
             return None;
         }
         let is_free = self.chain.breach().is_some() || self.is_vacant();
-        let quiet = if is_free { self.quiet_since } else { self.quiet_since + self.settings.lease };
+        let quiet = if is_free { self.quiet_since } else { self.quiet_since + self.silence() };
         Some(quiet.max(self.not_before) + self.jitter)
     }
 

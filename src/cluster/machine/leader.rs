@@ -230,6 +230,7 @@ impl Machine {
             part: piece.part,
             step_down,
             fingerprint: None,
+            lease: Some(self.settings.lease),
         };
         let expect = before.map_or(self.chain.end(), Append::place);
         let append = Append::new(id, expect, now, Message { header, body: piece.body });

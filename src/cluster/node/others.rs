@@ -36,7 +36,7 @@ impl Others {
 
     /// What this node says of itself.
     pub(super) fn beat(&self, candidate: bool) -> Beat {
-        Beat { node: self.node.clone(), run: self.run, candidate, bye: false, void: None }
+        Beat { node: self.node.clone(), run: self.run, candidate, bye: false, void: None, link: None }
     }
 
     /// What another says of itself, or this one.

@@ -526,6 +526,20 @@ fn a_follower_stands_after_a_lease_of_silence_and_not_before() {
 }
 
 #[test]
+fn a_follower_with_a_shorter_lease_waits_for_the_leaders() {
+    let mut leader = Rig::with(|settings| settings.lease = LEASE * 5);
+    leader.lead();
+    for (own, silence) in [(LEASE, LEASE * 5), (LEASE * 5, LEASE * 5), (LEASE * 10, LEASE * 10)] {
+        let mut rig = Rig::with(|settings| (settings.node, settings.lease) = ("b".into(), own));
+        rig.stream = leader.stream.clone();
+        let orders = rig.tell(Event::NatsUp);
+        rig.answer(&orders);
+        assert!(rig.after(silence - MS).is_empty(), "{own:?}");
+        assert_eq!(rig.next_within(101 * MS), [Order::Open { term: 2, first: 2, failover: true }]);
+    }
+}
+
+#[test]
 fn a_leader_with_other_settings_is_told_of() {
     let mut leader = Rig::with(|settings| settings.fingerprint = "5e".into());
     leader.lead();
