@@ -76,6 +76,10 @@ pub(crate) struct Node<H> {
 
     /// Clients are told that no machine has the link, whatever its last entry says.
     is_unled: bool,
+    /// This node goes along with the log.
+    is_attached: bool,
+    /// Since it does, the leader has written something.
+    is_heard: bool,
 
     given_up: bool,
     is_finished: bool,
@@ -133,6 +137,8 @@ impl<H: Host> Node<H> {
             is_resting: false,
             followed: Followed::default(),
             is_unled: false,
+            is_attached: false,
+            is_heard: false,
             given_up: false,
             is_finished: false,
             host,
@@ -209,7 +215,12 @@ impl<H: Host> Node<H> {
     async fn tell(&mut self, event: Event) {
         match &event {
             Event::NatsUp => self.trouble = None,
-            Event::Read(..) => self.sends.alive(),
+            Event::Read(..) => {
+                self.sends.alive();
+                if self.is_attached && !std::mem::replace(&mut self.is_heard, true) {
+                    self.beat_at = Instant::now(); // who is told how the link is hears it now
+                }
+            }
             Event::NatsDown => self.others.forget(Instant::now().into_std()),
             _ => {}
         }

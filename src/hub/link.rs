@@ -103,7 +103,7 @@ impl LinkStatus {
     }
 
     /// Its line; without `seq` it is a restatement.
-    pub(super) fn line(&self, seq: Option<u64>) -> Vec<u8> {
+    pub fn line(&self, seq: Option<u64>) -> Vec<u8> {
         Line::Link(Link { seq, time_us: self.since_us, fields: self.fields() }).write()
     }
 }

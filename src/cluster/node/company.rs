@@ -10,6 +10,9 @@ use crate::cluster::{
     report::{Beat, Report},
 };
 
+/// A longer line on the link isn't said to others.
+const MAX_LINK: usize = 8 << 10;
+
 impl<H: Host> Node<H> {
     pub(super) async fn hear(&mut self, message: Incoming) {
         if self.hear_sends(&message) {
@@ -26,6 +29,9 @@ impl<H: Host> Node<H> {
                 ));
             }
             self.count_others(before).await;
+            if let Some(link) = &beat.link {
+                self.learn_link(&beat.node, link);
+            }
             if let Some(epoch) = beat.void {
                 self.tell(Event::EpochVoid(epoch)).await;
             }
@@ -34,6 +40,16 @@ impl<H: Host> Node<H> {
             if let (Some(report), Some(reply)) = (report, reply) {
                 self.nats.say(reply, None, report.write());
             }
+        }
+    }
+
+    /// The leader says how the link is: to a node that was started when the log had let go of the entry that tells.
+    fn learn_link(&mut self, node: &str, line: &str) {
+        let standing = self.machine.standing(clock::now());
+        let is_follower = matches!(standing.role, Role::Follower | Role::Candidate);
+        if is_follower && standing.leader.as_deref() == Some(node) && self.followed.learn(line) {
+            self.is_unled = true;
+            self.heed_silence(&standing);
         }
     }
 
@@ -57,7 +73,9 @@ impl<H: Host> Node<H> {
         self.heed_silence(&standing);
         let role = standing.role;
         let stands = self.is_candidate && matches!(role, Role::Follower | Role::Candidate | Role::Leader);
-        self.nats.say(self.names.here(), None, self.others.beat(stands).write());
+        let link = self.followed.link().filter(|_| role == Role::Leader).map(|link| link.line(None));
+        let link = link.and_then(|line| String::from_utf8(line).ok()).filter(|line| line.len() <= MAX_LINK);
+        self.nats.say(self.names.here(), None, Beat { link, ..self.others.beat(stands) }.write());
         let before = self.others.candidates();
         self.others.forget(now.into_std());
         self.count_others(before).await;

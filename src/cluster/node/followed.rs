@@ -20,6 +20,15 @@ impl Followed {
         }
     }
 
+    /// The leader says how the link is by an entry that this node will never have. True where it has none that is newer.
+    pub(super) fn learn(&mut self, line: &str) -> bool {
+        if self.link.is_none() {
+            self.link = LinkStatus::of_line(line.as_bytes());
+            return self.link.is_some();
+        }
+        false
+    }
+
     /// Entries of this node's own are committed: when the newest was made, where that is known, and how the link is by
     /// them, where they say it.
     pub(super) fn commit(&mut self, time_us: Option<u64>, link: Option<LinkStatus>) {
@@ -52,6 +61,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_log_has_let_go_of_is_learnt_from_the_leader() {
+        let mut followed = Followed::default();
+        followed.read(60, b"{\"type\":\"message\",\"seq\":8,\"time_us\":60,\"text\":\"x\"}\n");
+        assert!(!followed.learn("nonsense") && followed.link().is_none());
+        let up = LinkStatus { url: "ws://h/".into(), ..status(LinkState::Up) };
+        assert!(followed.learn(&String::from_utf8(up.line(None)).unwrap()));
+        assert_eq!(followed.link(), Some(&up));
+    }
+
+    #[test]
     fn the_link_is_as_the_newest_entry_has_it_that_is_committed() {
         let mut followed = Followed::default();
         assert!(followed.link().is_none() && !followed.is_closed());
@@ -61,6 +80,10 @@ mod tests {
         followed.read(60, b"{\"type\":\"message\",\"seq\":8,\"time_us\":60,\"text\":\"x\"}\n");
         assert!(followed.is_closed() && followed.time_us() == 60);
 
+        assert!(
+            !followed.learn("{\"type\":\"link\",\"time_us\":40,\"state\":\"up\",\"conn\":8}\n"),
+            "that is older"
+        );
         followed.commit(Some(70), None);
         assert!(followed.is_closed() && followed.time_us() == 70);
         followed.commit(Some(80), Some(status(LinkState::Connecting)));

@@ -8,7 +8,7 @@ use crate::{
         Host, clock,
         machine::{Role, Standing, Tell},
     },
-    hub::{LinkState, LinkStatus, now_us},
+    hub::LinkState,
 };
 
 impl<H: Host> Node<H> {
@@ -16,21 +16,19 @@ impl<H: Host> Node<H> {
         match tell {
             Tell::Attached => {
                 tracing::info!("this node goes along with the cluster's log");
-                let link = self.followed.link().cloned().unwrap_or_else(|| LinkStatus {
-                    state: LinkState::Connecting,
-                    since_us: now_us(),
-                    ..LinkStatus::default()
-                });
-                if let Some((publisher, _)) = &self.end {
-                    publisher.follow_link(link);
+                // whether the link is as the log says shows when something is heard of who has it
+                (self.is_attached, self.is_heard, self.is_unled) = (true, false, true);
+                if self.followed.is_closed() {
+                    self.follow_link();
+                } else {
+                    self.be_away("nothing was heard yet of the machine that has the link".to_owned());
                 }
                 self.hub.restate();
-                // whether somebody leads is looked at next
-                (self.is_unled, self.beat_at) = (false, Instant::now());
             }
             Tell::Detached(away) => {
                 let why = told::away(away, self.trouble.as_deref());
                 tracing::warn!("detached: {why}");
+                self.is_attached = false;
                 self.be_away(why);
                 self.hub.restate();
             }
@@ -42,7 +40,7 @@ impl<H: Host> Node<H> {
     pub(super) fn heed_silence(&mut self, standing: &Standing) {
         let is_here = matches!(standing.role, Role::Follower | Role::Candidate);
         let was_own = standing.leader.as_deref() == Some(&*self.name);
-        let is_unled = is_here && (standing.silence >= self.lease || was_own);
+        let is_unled = is_here && (standing.silence >= self.lease || was_own || !self.is_heard);
         if std::mem::replace(&mut self.is_unled, is_unled) == is_unled {
             return;
         }
@@ -52,7 +50,7 @@ impl<H: Host> Node<H> {
                 "no machine has the link just now: the next one to lead will make a connection".to_owned(),
             );
             self.hub.restate();
-        } else if is_here {
+        } else if is_here && !is_unled {
             self.follow_link();
             self.hub.restate();
         }
