@@ -112,7 +112,7 @@ pub(super) fn cluster(args: &Args) -> Outcome {
 fn init(args: &InitArgs) -> Outcome {
     let (config, cluster) = args.file.load()?;
     let names = Names::of(&cluster.name);
-    wrote(io::stdout().lock().write_all(permissions(&names, &cluster.node).as_bytes()))?;
+    wrote(io::stdout().lock().write_all(permissions(&cluster).as_bytes()))?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut tool = Tool::connect_to_any(&cluster, &config.history).await?;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 use super::settings::Names;
+use crate::config::{Cluster, NatsLogin};
 
 /// The kinds of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,36 +111,107 @@ fn covers(pattern: &str, subject: &str) -> bool {
     subject.next().is_none()
 }
 
-/// The permissions of each kind of user, for nats-server's configuration.
-pub(crate) fn text(names: &Names, node: &str) -> String {
-    let mut text = String::from(
-        "# For nats-server's configuration: an account of the cluster's own, and a user for each node, by its name.\n\
-         accounts {\n  wsfan {\n    jetstream: enabled\n    users: [\n",
-    );
-    for (kind, comment, name) in [
-        (Kind::Candidate, "a node that may lead; one such user for each, with its own name", node),
-        (Kind::Follower, "a node with candidate = false: NATS keeps it from the log", "NODE"),
-        (Kind::Onlooker, "a person's: wsfan cluster status, with this in cluster.node", "onlooker"),
-    ] {
-        let rights = Rights::of(kind, names, name);
+/// Stands where the other nodes' names go.
+const PLACEHOLDER: &str = "NODE";
+
+/// The permissions of each kind of user, for nats-server's configuration. This node's are with its names; a password is
+/// what nats-server refuses until it is written.
+pub(crate) fn text(cluster: &Cluster) -> String {
+    let names = Names::of(&cluster.name);
+    let own = if cluster.candidate { Kind::Candidate } else { Kind::Follower };
+    let users = [Kind::Candidate, Kind::Follower, Kind::Onlooker].map(|kind| {
+        let node = match kind {
+            Kind::Onlooker => "onlooker",
+            _ if kind == own => &cluster.node,
+            _ => PLACEHOLDER,
+        };
+        (comment(kind, kind == own, &cluster.node), node, kind == own, Rights::of(kind, &names, node))
+    });
+    let (why, has_users) = match &cluster.login {
+        NatsLogin::None | NatsLogin::User { .. } => (
+            "# For nats-server's configuration: an account of the cluster's own, and a user for each node. A user's inbox \
+             has\n# the node's name in it (cluster.node), whatever the user is called. nats-server doesn't start before \
+             each password\n# is written in place of $WRITE_A_PASSWORD.\n",
+            true,
+        ),
+        NatsLogin::Token(_) => (
+            "# cluster.token: nats-server has no permissions for a token in its configuration, and no account: who has it \
+             may do\n# all. Write cluster.user and cluster.password instead, or have an auth callout give these \
+             permissions.\n",
+            false,
+        ),
+        NatsLogin::Credentials(_) => (
+            "# cluster.credentials: the permissions are in the user's JWT (nsc edit user --allow-pub … --allow-sub …), and \
+             not in\n# nats-server's configuration. A user needs these.\n",
+            false,
+        ),
+    };
+    let mut text = why.to_owned();
+    if has_users {
+        text.push_str("accounts {\n  wsfan {\n    jetstream: enabled\n    users: [\n");
+    }
+    for (comment, node, is_own, rights) in &users {
         let list = |subjects: &[String]| {
             subjects.iter().map(|subject| format!("\n            \"{subject}\"")).collect::<String>()
         };
+        let _ = write!(text, "      # {comment}\n      {{\n");
+        if has_users {
+            let user = if *is_own { user(cluster) } else { format!("\"{node}\"") };
+            let _ = writeln!(text, "        user: {user}, password: $WRITE_A_PASSWORD");
+        }
         let _ = write!(
             text,
-            "      # {comment}\n      {{\n        user: \"{name}\", password: \"…\"\n        permissions {{\n          \
-             publish: [{}\n          ]\n          subscribe: [{}\n          ]\n        }}\n      }}\n",
+            "        permissions {{\n          publish: [{}\n          ]\n          subscribe: [{}\n          ]\n        \
+             }}\n      }}\n",
             list(&rights.publish),
             list(&rights.subscribe),
         );
     }
-    text.push_str("    ]\n  }\n}\n");
-    text
+    if has_users {
+        text.push_str("    ]\n  }\n}\n");
+        return text;
+    }
+    text.lines().map(|line| format!("# {}\n", line.strip_prefix("# ").unwrap_or(line))).collect()
+}
+
+/// What kind of user this is, and whose.
+fn comment(kind: Kind, is_own: bool, node: &str) -> String {
+    match (kind, is_own) {
+        (Kind::Candidate, true) => {
+            format!("{node}, which may lead; one such user for each node that may, with its own name")
+        }
+        (Kind::Follower, true) => format!(
+            "{node}, which has candidate = false: NATS keeps it from the log; one such user for each, with its own name"
+        ),
+        (Kind::Candidate, false) => {
+            format!("a node that may lead, with its name for {PLACEHOLDER}; one such user for each")
+        }
+        (Kind::Follower, false) => format!(
+            "a node with candidate = false, with its name for {PLACEHOLDER}: NATS keeps it from the log; one such user for \
+             each"
+        ),
+        (Kind::Onlooker, _) => {
+            "a person's: wsfan cluster status, with this user and this cluster.node".to_owned()
+        }
+    }
+}
+
+/// This node's user, as nats-server's configuration has it.
+fn user(cluster: &Cluster) -> String {
+    match &cluster.login {
+        NatsLogin::User { user, .. } => match user.as_literal() {
+            Some(user) => format!("\"{}\"", user.replace('\\', "\\\\").replace('"', "\\\"")),
+            // what is kept elsewhere is known to who keeps it
+            None => "$WRITE_CLUSTER_USER".to_owned(),
+        },
+        _ => format!("\"{}\"", cluster.node),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{NatsUrl, Template};
 
     #[test]
     fn a_pattern_covers_what_matches_no_more_than_it_does() {
@@ -192,20 +264,58 @@ mod tests {
         assert_eq!(rights.missing(&nothing).len(), rights.publish.len());
     }
 
+    fn cluster(login: NatsLogin) -> Cluster {
+        let url = NatsUrl::parse("nats://127.0.0.1").unwrap();
+        Cluster { login, ..Cluster::new("binance", "host-a", url) }
+    }
+
     #[test]
     fn the_text_has_a_user_of_each_kind() {
-        let text = text(&Names::of("binance"), "host-a");
+        let text = text(&cluster(NatsLogin::None));
         for line in [
             "jetstream: enabled",
-            "user: \"host-a\", password: \"…\"",
+            "user: \"host-a\", password: $WRITE_A_PASSWORD",
+            "user: \"NODE\", password: $WRITE_A_PASSWORD",
             "user: \"onlooker\"",
             "\"wsfan.binance.log\"",
             "\"_INBOX_binance.host-a.>\"",
+            "\"_INBOX_binance.NODE.>\"",
             "\"$JS.API.STREAM.CREATE.WSFAN_binance\"",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert_eq!(text.matches("\"wsfan.binance.log\"").count(), 1, "one kind may write into the log");
         assert_eq!(text.matches(['{', '[']).count(), text.matches(['}', ']']).count());
+    }
+
+    #[test]
+    fn a_node_that_may_not_lead_has_the_name_in_the_block_of_its_kind() {
+        let text = text(&Cluster { candidate: false, ..cluster(NatsLogin::None) });
+        let own = text.split("user: \"host-a\"").nth(1).unwrap();
+        assert!(!own.contains("wsfan.binance.log") && own.contains("_INBOX_binance.host-a.>"), "{text}");
+        let other = text.split("user: \"NODE\"").nth(1).unwrap();
+        assert!(other.find("\"wsfan.binance.log\"") < other.find("host-a"), "{text}");
+        assert!(other.contains("\"wsfan.binance.log\""), "{text}");
+    }
+
+    #[test]
+    fn the_user_is_the_one_that_is_configured() {
+        let password = || Template::parse("${env:PASSWORD}").unwrap();
+        let with = |user| {
+            let user = Template::parse(user).unwrap();
+            text(&cluster(NatsLogin::User { user, password: password() }))
+        };
+        let plain = with("a\"pp");
+        assert!(plain.contains("user: \"a\\\"pp\",") && plain.contains("_INBOX_binance.host-a.>"), "{plain}");
+        assert!(with("${env:WHO}").contains("user: $WRITE_CLUSTER_USER,"));
+        for (login, start) in [
+            (NatsLogin::Token(password()), "# cluster.token: "),
+            (NatsLogin::Credentials(password()), "# cluster.credentials: "),
+        ] {
+            let text = text(&cluster(login));
+            assert!(text.starts_with(start), "{text}");
+            assert!(text.contains("\"_INBOX_binance.host-a.>\"") && !text.contains("user:"), "{text}");
+            assert!(text.lines().all(|line| line.starts_with("# ")), "{text}");
+        }
     }
 }
