@@ -33,6 +33,7 @@ mod told;
 use followed::Followed;
 use link::LeasedLink;
 use others::Others;
+use people::Complaints;
 use sends::Sends;
 use terms::Terms;
 
@@ -48,6 +49,7 @@ pub(crate) struct Node<H> {
     /// The term and the role that were told of last.
     known: (u64, Role),
     terms: Terms,
+    complaints: Complaints,
     name: String,
     lease: Duration,
     is_candidate: bool,
@@ -120,6 +122,7 @@ impl<H: Host> Node<H> {
             machine: Machine::new(clock::now(), settings, seed),
             known: (0, Role::Follower),
             terms: Terms::default(),
+            complaints: Complaints::default(),
             others: Others::new(&name, seed, lease * 2),
             lease,
             name,
@@ -222,6 +225,7 @@ impl<H: Host> Node<H> {
                 }
             }
             Event::NatsDown => self.others.forget(Instant::now().into_std()),
+            Event::StreamGone => self.say_gone(),
             _ => {}
         }
         self.machine.handle(clock::now(), event);
@@ -241,6 +245,7 @@ impl<H: Host> Node<H> {
             link.set_lease(lease);
         }
         self.say_standing();
+        self.say_strays();
     }
 
     async fn carry_out(&mut self, order: Order) {

@@ -157,6 +157,8 @@ pub(crate) enum Tell {
     Detached(Away),
     /// This leader's settings aren't this node's.
     Differs { node: Rc<str> },
+    /// It leads, its link doesn't come up, and it steps down for others to try.
+    GivesUp,
 }
 
 /// Why a node is detached.

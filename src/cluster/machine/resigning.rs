@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Machine, Moment, State,
     counts::Fenced,
-    events::Order,
+    events::{Order, Tell},
     leader::{Leader, Link},
 };
 
@@ -63,6 +63,7 @@ impl Machine {
     pub(super) fn resign_on(&mut self, now: Moment) {
         let State::Leader(leader) = &self.state else { return };
         if leader.link == Link::Started && leader.gives_up_at(self).is_some_and(|at| at <= now) {
+            self.order(Order::Tell(Tell::GivesUp));
             self.resign(now);
         }
         let State::Leader(leader) = &mut self.state else { return };

@@ -29,6 +29,7 @@ impl<H: Host> Node<H> {
             self.link.is_none() && self.staging.is_none(),
             "nothing is staged when an epoch begins"
         );
+        self.say_epoch();
         self.end = None;
         self.hub = self.host.renew(epoch, first).await;
         self.supervisor = self.hub.supervisor();
@@ -82,7 +83,7 @@ impl<H: Host> Node<H> {
         if cut > 0 {
             tracing::warn!(
                 entries = cut,
-                "what the server said last isn't in the log: the next term declares it"
+                "what the server said last isn't in the log: where the log goes on, a failover gap declares it"
             );
         }
         self.take_end();

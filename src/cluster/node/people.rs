@@ -8,8 +8,20 @@ use crate::{
         Host, clock,
         machine::{Role, Standing, Tell},
     },
-    hub::LinkState,
+    hub::{LinkState, Seldom},
 };
+
+/// What people were told is wrong.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    /// Messages that are none of the log's, so many.
+    strays: u64,
+    seldom: Seldom,
+    /// Breaches, when an epoch began last.
+    breaches: u64,
+    /// The stream is gone, since then.
+    is_gone: bool,
+}
 
 impl<H: Host> Node<H> {
     pub(super) fn told(&mut self, tell: Tell) {
@@ -33,6 +45,9 @@ impl<H: Host> Node<H> {
                 self.hub.restate();
             }
             Tell::Differs { node } => self.terms.differs(node),
+            Tell::GivesUp => tracing::warn!(
+                "the link hasn't come up for cluster.step_down_after: this node steps down, for another to try"
+            ),
         }
     }
 
@@ -75,7 +90,8 @@ impl<H: Host> Node<H> {
     pub(super) fn say_standing(&mut self) {
         let standing = self.machine.standing(clock::now());
         let now = (standing.term, standing.role);
-        if std::mem::replace(&mut self.known, now) == now {
+        let before = std::mem::replace(&mut self.known, now);
+        if before == now {
             return;
         }
         self.show(&standing);
@@ -88,6 +104,9 @@ impl<H: Host> Node<H> {
             },
             Role::Fenced(why) => tracing::warn!(term, "this node leads no more: {}", told::fenced(why)),
             Role::Candidate => tracing::debug!(term, "this node stands"),
+            Role::Follower | Role::Detached(_) if before.1 == Role::Leader => {
+                tracing::info!(term = before.0, "this node has stepped down")
+            }
             Role::Follower | Role::Detached(_) => {}
         }
         if let Some(node) = news.leads {
@@ -100,6 +119,37 @@ impl<H: Host> Node<H> {
                 "the leader's [upstream], or what is said on a connection, isn't this node's: \
                                   make their configurations equal"
             );
+        }
+    }
+
+    /// The stream is gone. Where no log was known, it was never there.
+    pub(super) fn say_gone(&mut self) {
+        if !self.hub.epoch().is_empty() && !std::mem::replace(&mut self.complaints.is_gone, true) {
+            tracing::warn!("the stream {} is gone: a new one begins another log", self.names.stream());
+        }
+    }
+
+    /// The log ends, and another one begins: says why, where that is known.
+    pub(super) fn say_epoch(&mut self) {
+        let breaches = self.machine.counts().breaches;
+        let is_breach = std::mem::replace(&mut self.complaints.breaches, breaches) != breaches;
+        let why = match std::mem::take(&mut self.complaints.is_gone) {
+            true => "the stream was gone",
+            false if is_breach => "the stream has lost entries that it had stored",
+            false => return,
+        };
+        if !self.hub.epoch().is_empty() {
+            tracing::warn!("this log goes on no more: {why}");
+        }
+    }
+
+    /// Says seldom that messages in the stream were none of the log's.
+    pub(super) fn say_strays(&mut self) {
+        let strays = self.machine.counts().strays;
+        let new = strays.saturating_sub(self.complaints.strays);
+        if new > 0 && self.complaints.seldom.due().is_some() {
+            self.complaints.strays = strays;
+            tracing::warn!(new, "messages in the stream were passed over, since they aren't the log's");
         }
     }
 

@@ -70,7 +70,7 @@ fn why_fenced(fenced: Fenced) -> ClusterWhy {
 pub(super) fn away(away: Away, trouble: Option<&str>) -> String {
     let why = match away {
         Away::Starting => "this node looks for its place in the cluster's log",
-        Away::Nats => "this node can't reach NATS",
+        Away::Nats => "the cluster's stream can't be read from here",
         Away::Gone => "the cluster's stream isn't there",
         Away::Unanswered => {
             "the cluster's stream doesn't answer: too few of its servers are there, or it has no leader"
