@@ -132,7 +132,7 @@ fn init(args: &InitArgs) -> Outcome {
             note(format_args!("the stream {stream} is there as it should be, {}", held_text(held)));
         }
         Ok(Some(Found::Missing)) => {}
-        Err(trouble) => return Err(Failure::failed(trouble.to_string())),
+        Err(trouble) => return Err(Failure::failed(trouble.for_init(cluster.candidate))),
     }
     Ok(())
 }

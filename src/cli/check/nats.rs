@@ -81,7 +81,9 @@ fn stream_note(found: Result<Found, Trouble>, candidate: bool) -> Result<Note, S
         Ok(Found::Differs(held, sentence)) => warning(format!("{}; {sentence}", held_text(held))),
         Ok(Found::Another(sentence)) => Err(sentence),
         Ok(Found::Missing) if candidate => well("isn't there yet: the first node that starts makes it"),
-        Ok(Found::Missing) => warning("isn't there yet: a candidate makes it, or wsfan cluster init"),
+        Ok(Found::Missing) => {
+            warning("isn't there yet: a candidate makes it, or wsfan cluster init with a candidate's login")
+        }
         Err(trouble) => Err(trouble.to_string()),
     }
 }

@@ -281,7 +281,7 @@ impl Session {
             }
             return;
         };
-        let trouble = Trouble::denied(&denied);
+        let trouble = Trouble::denied(&denied, &self.names, &self.settings.cluster.node);
         if denied.publish && denied.subject.starts_with("$JS.API.CONSUMER.DELETE.") {
             return; // it ends by itself
         }

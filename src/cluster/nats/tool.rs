@@ -247,7 +247,7 @@ impl Tool {
                 sign = self.connection.signs.recv() => match sign {
                     Some(Sign::Complaint(text)) => {
                         if let Some(denied) = Denied::read(&text) {
-                            return Err(Trouble::denied(&denied));
+                            return Err(Trouble::denied(&denied, &self.names, &self.settings.cluster.node));
                         }
                     }
                     Some(Sign::Lost) | None => return Err(lost(async_nats::PublishErrorKind::Send.into())),
@@ -299,7 +299,7 @@ impl Tool {
         match no {
             NoAnswer::Nobody => Trouble::no_jetstream(),
             NoAnswer::TimedOut => Trouble::unanswered(&self.names.stream()),
-            NoAnswer::Denied(denied) => Trouble::denied(&denied),
+            NoAnswer::Denied(denied) => Trouble::denied(&denied, &self.names, &self.settings.cluster.node),
             NoAnswer::Lost => Trouble::fatal("the connection to the NATS server is lost"),
         }
     }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::api::{ApiError, NOT_ENABLED};
+use super::{
+    api::{ApiError, NOT_ENABLED},
+    settings::Names,
+};
 
 /// Something that a person must hear of. It is tried again all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,23 +13,56 @@ pub(crate) struct Trouble {
     /// The log can't be had because of it; otherwise it is only worth knowing.
     pub(in crate::cluster) is_fatal: bool,
     text: String,
+    /// What to do, where that isn't in the text.
+    remedy: Remedy,
+}
+
+/// What to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    /// The text says it.
+    Said,
+    /// The permissions must be given that `wsfan cluster init` prints.
+    Permissions,
+    /// The same; a candidate has them, to make the stream.
+    Making,
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.text)?;
+        f.write_str(match self.remedy {
+            Remedy::Said => "",
+            Remedy::Permissions | Remedy::Making => {
+                ": wsfan cluster init prints the permissions of each kind of node"
+            }
+        })
     }
 }
 
 impl Trouble {
     /// One that keeps the log away.
     pub(super) fn fatal(text: impl Into<String>) -> Trouble {
-        Trouble { is_fatal: true, text: clean(&text.into()) }
+        Trouble { is_fatal: true, text: clean(&text.into()), remedy: Remedy::Said }
     }
 
     /// One that is worth knowing.
     pub(super) fn warning(text: impl Into<String>) -> Trouble {
-        Trouble { is_fatal: false, text: clean(&text.into()) }
+        Trouble { is_fatal: false, text: clean(&text.into()), remedy: Remedy::Said }
+    }
+
+    /// For `wsfan cluster init` itself, by a node that may lead or not.
+    pub(crate) fn for_init(&self, candidate: bool) -> String {
+        let hint = match self.remedy {
+            Remedy::Said => "",
+            Remedy::Making if !candidate => {
+                ", since a node with candidate = false needn't: run it with a candidate's login"
+            }
+            Remedy::Permissions | Remedy::Making => {
+                ": this user needs the permissions that are printed for this node"
+            }
+        };
+        format!("{}{hint}", self.text)
     }
 
     pub(super) fn too_old(version: &str) -> Trouble {
@@ -59,14 +95,14 @@ impl Trouble {
     pub(super) fn not_there(stream: &str) -> Trouble {
         Trouble::fatal(format!(
             "the stream {stream} isn't there, and a node with candidate = false doesn't make it: \
-             start a candidate, or run wsfan cluster init"
+             start a candidate, or run wsfan cluster init with a candidate's login"
         ))
     }
 
     pub(super) fn is_another(stream: &str, differences: &[String]) -> Trouble {
         Trouble::fatal(format!(
-            "the stream {stream} can't be the log: {}; remove it (nats stream rm {stream}) and run wsfan cluster init, \
-             or give the cluster another name",
+            "the stream {stream} can't be the log: {}; remove it (nats stream rm {stream}), so that a \
+             new one is made, or give the cluster another name",
             differences.join("; ")
         ))
     }
@@ -105,12 +141,23 @@ impl Trouble {
     }
 
     /// The server keeps this node from something.
-    pub(super) fn denied(denied: &Denied) -> Trouble {
+    pub(super) fn denied(denied: &Denied, names: &Names, node: &str) -> Trouble {
         let what = if denied.publish { "publish to" } else { "subscribe to" };
-        Trouble::fatal(format!(
-            "NATS denies this node the right to {what} {}: wsfan cluster init prints the permissions of each kind of node",
-            denied.subject
-        ))
+        let is_inbox =
+            denied.subject.strip_prefix(&names.inbox(node)).is_some_and(|rest| rest.starts_with('.'));
+        let why = match !denied.publish && is_inbox {
+            true => format!(
+                "; the user's permissions are for another node's name, and here cluster.node is {node}"
+            ),
+            false => String::new(),
+        };
+        let mut trouble =
+            Trouble::fatal(format!("NATS denies this node the right to {what} {}{why}", denied.subject));
+        trouble.remedy = match denied.subject.starts_with("$JS.API.STREAM.CREATE.") {
+            true => Remedy::Making,
+            false => Remedy::Permissions,
+        };
+        trouble
     }
 
     /// Any other error of the server's.
@@ -179,6 +226,37 @@ mod tests {
         assert_eq!(denied("Stale Connection"), None);
         assert_eq!(denied("Authorization Violation"), None);
         assert_eq!(denied(""), None);
+    }
+
+    #[test]
+    fn what_init_is_denied_is_told_without_itself() {
+        let denied = |publish, subject: &str| {
+            let denied = Denied { publish, subject: subject.into() };
+            Trouble::denied(&denied, &Names::of("x"), "a")
+        };
+        let making = denied(true, "$JS.API.STREAM.CREATE.WSFAN_x");
+        let start = "NATS denies this node the right to publish to $JS.API.STREAM.CREATE.WSFAN_x";
+        assert_eq!(
+            making.to_string(),
+            format!("{start}: wsfan cluster init prints the permissions of each kind of node")
+        );
+        assert_eq!(
+            making.for_init(true),
+            format!("{start}: this user needs the permissions that are printed for this node")
+        );
+        assert_eq!(
+            making.for_init(false),
+            format!("{start}, since a node with candidate = false needn't: run it with a candidate's login")
+        );
+        assert_eq!(
+            denied(false, "_INBOX_x.a.5ec.*").for_init(false),
+            "NATS denies this node the right to subscribe to _INBOX_x.a.5ec.*; the user's permissions are for another \
+             node's name, and here cluster.node is a: this user needs the permissions that are printed for this node"
+        );
+        for (publish, subject) in [(true, "_INBOX_x.a.1"), (false, "_INBOX_x.ab.1"), (false, "wsfan.x.who")] {
+            assert!(!denied(publish, subject).to_string().contains("cluster.node"), "{subject}");
+        }
+        assert_eq!(Trouble::no_jetstream().for_init(false), Trouble::no_jetstream().to_string());
     }
 
     #[test]

@@ -24,7 +24,7 @@ async def trouble(bed):
     settings = {"subjects": [f"wsfan.{cluster.name}.log", "orders"], "retention": "limits", "discard": "old"}
     made = await bed.servers.ask(f"STREAM.CREATE.{cluster.stream}", name=cluster.stream, storage="file", **settings)
     assert "error" not in made, made
-    await tell(cluster, "a stream with other subjects", ["can't be the log", "its subjects are", "wsfan cluster init"])
+    await tell(cluster, "a stream with other subjects", ["can't be the log", "its subjects are", "nats stream rm"])
     await cluster.stop()
 
     cluster = Cluster(bed, "twins")

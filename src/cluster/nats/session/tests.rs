@@ -182,7 +182,7 @@ fn a_candidate_makes_the_stream_and_another_node_waits_for_it() {
         [
             "StreamGone",
             "! the stream WSFAN_x isn't there, and a node with candidate = false doesn't make it: start a candidate, \
-             or run wsfan cluster init"
+             or run wsfan cluster init with a candidate's login"
         ]
     );
     play.wait();
