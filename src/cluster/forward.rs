@@ -75,6 +75,8 @@ pub(super) struct Leader {
     pub(super) term: u64,
     /// As the log's last `link` entry has it.
     pub(super) link: LinkState,
+    /// The link's connection, by the same entry.
+    pub(super) conn: u64,
 }
 
 /// A message that goes out.
@@ -112,6 +114,8 @@ pub(super) struct Forward {
     old: Vec<Session>,
     /// Orders that no leader has acknowledged.
     orders: VecDeque<Waits>,
+    /// The term and the link's connection that were known last.
+    present: (u64, u64),
     cancels: BTreeMap<u64, Cancels>,
     /// What leaders have said of topics, for the table.
     of_topics: Vec<OfTopics>,
@@ -140,6 +144,7 @@ impl Forward {
             session: None,
             old: Vec::new(),
             orders: VecDeque::new(),
+            present: (0, 0),
             cancels: BTreeMap::new(),
             of_topics: Vec::new(),
             unheard_until: None,
@@ -225,7 +230,9 @@ impl Forward {
     /// The orders that no leader took, for the link of this node, which leads.
     pub(super) fn hand_over_orders(&mut self) -> Vec<Command> {
         let orders = if self.leads { std::mem::take(&mut self.orders) } else { VecDeque::new() };
-        orders.into_iter().map(|waits| waits.order.into()).collect()
+        // its connection is a new one
+        let orders = orders.into_iter().filter(|waits| waits.order != Order::Reconnect);
+        orders.map(|waits| waits.order.into()).collect()
     }
 
     /// A client has gone.
@@ -269,6 +276,10 @@ impl Forward {
             self.unheard_until = None;
         }
         self.leader = leader;
+        if let Some(leader) = leader {
+            self.present = (leader.term, leader.conn);
+            self.end_reconnects();
+        }
         self.end_settled(now);
         self.go_on(now);
     }

@@ -18,6 +18,8 @@ const MAX_CANCELS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Waits {
     pub(super) order: Order,
+    /// The term and the link's connection when it was given, as far as they were known; else 0.
+    pub(super) given: (u64, u64),
     pub(super) until: Instant,
     /// In which session it was said, and where that ended.
     pub(super) said: Option<(u64, u64)>,
@@ -28,7 +30,7 @@ impl Forward {
         if self.orders.len() >= MAX_ORDERS {
             self.orders.pop_front();
         }
-        self.orders.push_back(Waits { order, until: now + ORDERS_WAIT, said: None });
+        self.orders.push_back(Waits { order, given: self.present, until: now + ORDERS_WAIT, said: None });
     }
 
     pub(super) fn say_orders(&mut self, now: Instant) {
@@ -42,6 +44,15 @@ impl Forward {
             let end = session.say(&Ask::Control { order: waits.order }, &[]);
             waits.said = Some((session.number, end));
         }
+    }
+
+    /// There is another connection than the one that was to be replaced: nothing is left to do.
+    pub(super) fn end_reconnects(&mut self) {
+        let present = self.present;
+        self.orders.retain(|waits| {
+            let is_over = waits.order == Order::Reconnect && waits.given.0 > 0 && waits.given < present;
+            !is_over || waits.said.is_some()
+        });
     }
 
     pub(super) fn cancel(&mut self, cancellation: Cancellation) {

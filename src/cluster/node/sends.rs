@@ -181,11 +181,14 @@ impl<H: Host> Node<H> {
         let standing = self.machine.standing(clock::now());
         let is_heard = self.sends.alive.is_some_and(|alive| now < alive + self.lease);
         let link = self.hub.link().state;
+        let conn = self.followed.link().map_or(0, |link| link.conn);
         let leader = match standing.role {
             // its own, and closed
-            Role::Leader if self.is_resting => Some(Leader { term: standing.term, link: LinkState::Closed }),
+            Role::Leader if self.is_resting => {
+                Some(Leader { term: standing.term, link: LinkState::Closed, conn })
+            }
             Role::Follower | Role::Candidate if is_heard && standing.leader.is_some() => {
-                Some(Leader { term: standing.term, link })
+                Some(Leader { term: standing.term, link, conn })
             }
             _ => None,
         };

@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use super::world::{LEASE, World, down, up};
+use super::{
+    super::Leader,
+    world::{LEASE, World, down, up},
+};
 use crate::hub::{Command, Fate, LinkState, Origin, Payload, Permit, Send, Ticket};
 
 const MS: Duration = Duration::from_millis(1);
@@ -162,6 +165,26 @@ fn orders_reach_the_leader_or_the_next_one() {
     world.tell_all(up(1));
     world.run(2_000 * MS);
     assert_eq!(world.orders.len(), 2, "no order twice");
+}
+
+#[test]
+fn an_order_to_reconnect_that_waited_is_for_the_connection_that_was_there() {
+    let connection = |conn| up(1).map(|leader| Leader { conn, ..leader });
+    for (then, told) in [(connection(3), 1), (connection(4), 0), (up(2), 0)] {
+        let mut world = World::new(1, 0, 1);
+        world.lead(1, true);
+        world.tell_all(connection(3));
+        world.tell_all(None);
+        let now = world.now;
+        world.nodes[0].command(now, Command::Reconnect);
+        world.run(50 * MS);
+        if then == up(2) {
+            world.lead(2, true);
+        }
+        world.tell_all(then);
+        world.run(50 * MS);
+        assert_eq!(world.orders.len(), told, "{then:?}");
+    }
 }
 
 #[test]

@@ -336,9 +336,9 @@ impl World {
 }
 
 pub(super) fn up(term: u64) -> Option<Leader> {
-    Some(Leader { term, link: LinkState::Up })
+    Some(Leader { term, link: LinkState::Up, conn: 0 })
 }
 
 pub(super) fn down(term: u64) -> Option<Leader> {
-    Some(Leader { term, link: LinkState::Waiting })
+    Some(Leader { term, link: LinkState::Waiting, conn: 0 })
 }
