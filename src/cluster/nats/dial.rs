@@ -158,7 +158,8 @@ fn explain(settings: &Settings, url: &str, error: &ConnectError) -> Trouble {
         }
         ConnectErrorKind::TimedOut => {
             format!(
-                "the NATS server {url} doesn't answer: check the address, and whether a firewall is between"
+                "the NATS server {url} doesn't answer: check host and port, that nats-server is what listens there, and \
+                 that no firewall is in between"
             )
         }
         ConnectErrorKind::Dns => {
@@ -171,6 +172,17 @@ fn explain(settings: &Settings, url: &str, error: &ConnectError) -> Trouble {
             format!("{url} is no NATS server's URL: {source}; check cluster.urls")
         }
         ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
+            // the words of async-nats, which has no kind of error for it
+            if source.contains("got nothing") {
+                return Trouble::fatal(format!(
+                    "{url} ends the connection without a word: check that nats-server is what listens there"
+                ));
+            }
+            if source.contains("expected INFO") || source.contains("unable to parse unknown input") {
+                return Trouble::fatal(format!(
+                    "what listens at {url} doesn't speak as a NATS server does: check host and port in cluster.urls"
+                ));
+            }
             let hint =
                 if source.contains("onnection refused") { "; is nats-server running there?" } else { "" };
             format!("the NATS server {url} can't be reached: {source}{hint}")

@@ -6,7 +6,10 @@ use super::{
     api::{StreamConfig, nanos},
     settings::{Names, StreamSettings},
 };
-use crate::cluster::machine::MAX_BATCH;
+use crate::{
+    cluster::machine::MAX_BATCH,
+    config::{format_duration, format_size},
+};
 
 /// What a message's headers may take beside its lines.
 pub(super) const HEADERS: usize = 8 << 10;
@@ -21,6 +24,15 @@ pub(super) struct Difference {
     pub(super) fatal: Vec<String>,
     /// It can, and isn't what the configuration says.
     pub(super) other: Vec<String>,
+    /// The same of what can't be changed in place, with what to do.
+    pub(super) fixed: Vec<String>,
+}
+
+impl Difference {
+    /// Whether it is worth knowing, if it forbids nothing.
+    pub(super) fn is_some(&self) -> bool {
+        !self.other.is_empty() || !self.fixed.is_empty()
+    }
 }
 
 /// The stream as it is made.
@@ -77,7 +89,11 @@ pub(super) fn compare(wanted: &StreamConfig, there: &StreamConfig) -> Difference
     let needed = i64::try_from(MAX_BATCH + HEADERS).unwrap_or(i64::MAX);
     must(
         there.max_msg_size <= 0 || there.max_msg_size >= needed,
-        format!("its max_msg_size is {} instead of at least {needed}", there.max_msg_size),
+        format!(
+            "its max_msg_size is {} instead of at least {}",
+            size(there.max_msg_size),
+            format_size(needed.unsigned_abs())
+        ),
     );
 
     let mut ought = |holds: bool, what: String| {
@@ -90,12 +106,8 @@ pub(super) fn compare(wanted: &StreamConfig, there: &StreamConfig) -> Difference
         format!("num_replicas is {} instead of {}", there.num_replicas, wanted.num_replicas),
     );
     ought(
-        there.storage == wanted.storage,
-        format!("storage is {} instead of {}", there.storage, wanted.storage),
-    );
-    ought(
         there.max_bytes == wanted.max_bytes,
-        format!("max_bytes is {} instead of {}", there.max_bytes, wanted.max_bytes),
+        format!("max_bytes is {} instead of {}", size(there.max_bytes), size(wanted.max_bytes)),
     );
     ought(
         there.max_age == wanted.max_age,
@@ -107,6 +119,13 @@ pub(super) fn compare(wanted: &StreamConfig, there: &StreamConfig) -> Difference
         format!("max_msgs_per_subject is {} instead of -1", there.max_msgs_per_subject),
     );
     ought(!there.allow_rollup_hdrs, "allow_rollup_hdrs is true instead of false".to_owned());
+    if there.storage != wanted.storage {
+        let (is, be) = (&there.storage, &wanted.storage);
+        found.fixed.push(format!(
+            "storage is {is} instead of {be}, and can't be changed in place: write cluster.storage = \"{is}\", or remove \
+             the stream, with which the log ends"
+        ));
+    }
     found
 }
 
@@ -117,13 +136,21 @@ fn list(names: &[String]) -> String {
 fn age(nanos: i64) -> String {
     match u64::try_from(nanos) {
         Ok(0) | Err(_) => "unlimited".to_owned(),
-        Ok(nanos) => format!("{:?}", Duration::from_nanos(nanos)),
+        Ok(nanos) => format_duration(Duration::from_nanos(nanos)),
+    }
+}
+
+fn size(bytes: i64) -> String {
+    match u64::try_from(bytes) {
+        Ok(0) | Err(_) => "unlimited".to_owned(),
+        Ok(bytes) => format_size(bytes),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::nats::Trouble;
 
     fn there() -> StreamConfig {
         wanted(&Names::of("x"), &settings())
@@ -173,7 +200,10 @@ mod tests {
             fatal(|it| it.mirror = Some(serde_json::json!({"name": "y"}))),
             "it takes messages from other streams"
         );
-        assert_eq!(fatal(|it| it.max_msg_size = 1000), "its max_msg_size is 1000 instead of at least 270336");
+        assert_eq!(
+            fatal(|it| it.max_msg_size = 1000),
+            "its max_msg_size is 1000B instead of at least 264KiB"
+        );
 
         let other = StreamConfig {
             num_replicas: 1,
@@ -191,13 +221,25 @@ mod tests {
             found.other,
             [
                 "num_replicas is 1 instead of 3",
-                "storage is memory instead of file",
-                "max_bytes is -1 instead of 1073741824",
-                "max_age is 3600s instead of unlimited",
+                "max_bytes is unlimited instead of 1GiB",
+                "max_age is 1h instead of unlimited",
                 "max_msgs is 5 instead of -1",
                 "max_msgs_per_subject is 1 instead of -1",
                 "allow_rollup_hdrs is true instead of false",
             ]
+        );
+        assert_eq!(
+            found.fixed,
+            [
+                "storage is memory instead of file, and can't be changed in place: write cluster.storage = \"memory\", or \
+              remove the stream, with which the log ends"
+            ]
+        );
+        let told = |other| Trouble::differs("WSFAN_x", &compare(&there(), &other)).to_string();
+        assert!(!told(StreamConfig { storage: "memory".into(), ..there() }).contains("stream edit"));
+        assert!(
+            told(StreamConfig { max_bytes: 1, ..there() })
+                .ends_with("; change either (nats stream edit WSFAN_x)")
         );
     }
 }

@@ -152,9 +152,7 @@ impl Tool {
         let difference = stream::compare(&stream::wanted(&self.names, &self.settings.stream), &info.config);
         Ok(match difference {
             it if !it.fatal.is_empty() => Found::Another(Trouble::is_another(&stream, &it.fatal).to_string()),
-            it if !it.other.is_empty() => {
-                Found::Differs(held, Trouble::differs(&stream, &it.other).to_string())
-            }
+            it if it.is_some() => Found::Differs(held, Trouble::differs(&stream, &it).to_string()),
             _ => Found::AsWanted(held),
         })
     }
@@ -197,6 +195,12 @@ impl Tool {
             bytes: left(limit, used),
             streams: left(account.limits.max_streams, account.streams),
         }))
+    }
+
+    /// Whether the server belongs to no cluster of servers: a stream has one replica there.
+    pub(crate) fn is_alone(&self) -> bool {
+        let info = self.connection.client.server_info();
+        info.jetstream && info.cluster.is_none_or(|name| name.is_empty())
     }
 
     /// The most bytes that the stream will hold.

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     api::{ApiError, NOT_ENABLED},
     settings::Names,
+    stream::Difference,
 };
 
 /// Something that a person must hear of. It is tried again all the same.
@@ -107,11 +108,13 @@ impl Trouble {
         ))
     }
 
-    pub(super) fn differs(stream: &str, differences: &[String]) -> Trouble {
-        Trouble::warning(format!(
-            "the stream {stream} isn't what the configuration says: {}; change either (nats stream edit {stream})",
-            differences.join("; ")
-        ))
+    pub(super) fn differs(stream: &str, difference: &Difference) -> Trouble {
+        let mut all = difference.other.clone();
+        if !all.is_empty() {
+            all.push(format!("change either (nats stream edit {stream})"));
+        }
+        all.extend(difference.fixed.iter().cloned());
+        Trouble::warning(format!("the stream {stream} isn't what the configuration says: {}", all.join("; ")))
     }
 
     /// JetStream made no stream.

@@ -179,7 +179,7 @@ fn as_i64(value: &DeValue<'_>) -> Option<i64> {
 }
 
 /// A number or a text as the file has it.
-fn shown(value: &DeValue<'_>) -> String {
+pub(in crate::config) fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::Integer(integer) => integer.to_string(),
         DeValue::Float(float) => float.as_str().to_owned(),

@@ -14,7 +14,11 @@ use crate::config::{
         placeholder::Placeholder,
         template::Template,
     },
-    reader::{Item, Section, duration::format_duration, values::quoted},
+    reader::{
+        Item, Section,
+        duration::format_duration,
+        values::{integer, kind, quoted, shown},
+    },
 };
 
 /// The longest `name` and `node`, in bytes: NATS has room for 255 with what stands before them.
@@ -363,12 +367,13 @@ fn bad_name(name: &str) -> Option<String> {
 
 fn read_replicas(section: &Section<'_>) -> Option<u8> {
     let item = section.item("replicas")?;
-    let replicas = item.integer(1..=5)?;
-    if replicas % 2 == 0 {
-        item.problem(format_args!(
-            "is {replicas}, of which a majority is no smaller than of one more: write 1, 3 or 5"
-        ));
-        return None;
-    }
-    Some(replicas)
+    let replicas = integer::<u8>(item.value, &(1..=5)).ok();
+    let why = match replicas {
+        Some(1 | 3 | 5) => return replicas,
+        Some(_) => ", of which a majority is no smaller than of one more",
+        None => "",
+    };
+    let what = if item.value.is_integer() { shown(item.value) } else { kind(item.value).to_owned() };
+    item.problem(format_args!("is {what}{why}: write 1, 3 or 5"));
+    None
 }

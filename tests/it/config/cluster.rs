@@ -167,7 +167,7 @@ mod read {
                 "replicas = 2",
                 "cluster.replicas is 2, of which a majority is no smaller than of one more: write 1, 3 or 5",
             ),
-            ("replicas = 7", "cluster.replicas is 7: write a whole number from 1 to 5"),
+            ("replicas = 7", "cluster.replicas is 7: write 1, 3 or 5"),
             ("storage = \"disk\"", "cluster.storage is \"disk\": write \"file\" or \"memory\""),
             ("candidate = \"no\"", "cluster.candidate is text: write true or false"),
             ("step_down_after = \"0s\"", "cluster.step_down_after is 0s: write 1s to 1d, or \"off\""),

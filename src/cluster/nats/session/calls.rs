@@ -146,9 +146,11 @@ impl Session {
                     return self.rest(now, LONG_REST, Trouble::is_another(&stream, &difference.fatal));
                 }
                 self.is_told_gone = false;
-                if !difference.other.is_empty() && self.complaints.insert(difference.other.join(";")) {
-                    let trouble = Trouble::differs(&stream, &difference.other);
-                    self.arrivals.push_back(Arrival::Trouble(trouble));
+                if difference.is_some() {
+                    let trouble = Trouble::differs(&stream, &difference);
+                    if self.complaints.insert(trouble.to_string()) {
+                        self.arrivals.push_back(Arrival::Trouble(trouble));
+                    }
                 }
                 if self.is_barren { self.probe(now) } else { self.up(now) }
             }

@@ -237,7 +237,7 @@ fn a_stream_that_differs_is_used_and_pointed_out() {
     let mut play = Play::new(|_| {});
     play.answer("STREAM.INFO", other);
     let told = play.told();
-    assert!(told[0].contains("max_age is 60s instead of unlimited"), "{told:?}");
+    assert!(told[0].contains("max_age is 1m instead of unlimited"), "{told:?}");
     assert_eq!(told[1..], ["NatsUp"]);
 }
 
