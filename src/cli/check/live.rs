@@ -41,6 +41,8 @@ pub(super) fn walk(config: &Config, is_dry: bool, json: Option<&Vec<String>>) ->
         let (tell, began) = (Rc::clone(&printer), Instant::now());
         let tell = move |event| tell.borrow_mut().event(event);
         let well = runtime.block_on(service::walk(config, index, is_dry, &printed, tell));
+        #[cfg(feature = "cluster")]
+        let well = well && nats.is_none();
         if well {
             printer.borrow_mut().well(began);
         }

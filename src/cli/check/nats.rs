@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::{
     cluster::held_text,
     format::{bytes, clean, count},
-    pretty::{BAD, BUSY, GOOD, styled},
+    pretty::{BAD, BUSY, DIM, GOOD, styled},
 };
 use crate::{
     cluster::tool::{Found, Room, Tool, Trouble},
@@ -27,15 +27,27 @@ pub(super) struct Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Note {
     text: String,
-    warns: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Well,
+    Warning,
+    /// It wasn't looked at.
+    LeftOut,
 }
 
 fn well(text: impl Into<String>) -> Result<Note, String> {
-    Ok(Note { text: text.into(), warns: false })
+    Ok(Note { text: text.into(), kind: Kind::Well })
 }
 
 fn warning(text: impl Into<String>) -> Result<Note, String> {
-    Ok(Note { text: text.into(), warns: true })
+    Ok(Note { text: text.into(), kind: Kind::Warning })
+}
+
+fn left_out(text: impl Into<String>) -> Result<Note, String> {
+    Ok(Note { text: text.into(), kind: Kind::LeftOut })
 }
 
 /// Looks at each server, and at the rest through the first that can be reached.
@@ -63,7 +75,11 @@ pub(super) async fn walk(cluster: &Cluster, history: &History, mut tell: impl Fn
         let stream = tool.look().await;
         let is_missing = matches!(stream, Ok(Found::Missing));
         let has_failed = stream.is_err();
-        row("stream", began, stream_note(stream, cluster.candidate));
+        let note = match tool.is_alone() && is_missing && cluster.replicas > 1 {
+            true => Err(alone(cluster.replicas)),
+            false => stream_note(stream, cluster.candidate),
+        };
+        row("stream", began, note);
         if has_failed {
             continue;
         }
@@ -75,12 +91,20 @@ pub(super) async fn walk(cluster: &Cluster, history: &History, mut tell: impl Fn
     }
 }
 
+/// NATS makes no such stream: replicas > 1 not supported in non-clustered mode.
+fn alone(replicas: u8) -> String {
+    format!(
+        "isn't there yet, and can't be made: cluster.replicas is {replicas}, and this NATS server belongs to no cluster of \
+         servers; write 1, or make it one of {replicas} or more"
+    )
+}
+
 fn stream_note(found: Result<Found, Trouble>, candidate: bool) -> Result<Note, String> {
     match found {
         Ok(Found::AsWanted(held)) => well(held_text(held)),
         Ok(Found::Differs(held, sentence)) => warning(format!("{}; {sentence}", held_text(held))),
         Ok(Found::Another(sentence)) => Err(sentence),
-        Ok(Found::Missing) if candidate => well("isn't there yet: the first node that starts makes it"),
+        Ok(Found::Missing) if candidate => well("isn't there yet: the first candidate that starts makes it"),
         Ok(Found::Missing) => {
             warning("isn't there yet: a candidate makes it, or wsfan cluster init with a candidate's login")
         }
@@ -90,7 +114,7 @@ fn stream_note(found: Result<Found, Trouble>, candidate: bool) -> Result<Note, S
 
 fn room_note(room: Result<Option<Room>, Trouble>, wanted: u64) -> Result<Note, String> {
     match room {
-        Ok(None) => well("not looked at: this user has no right to publish to $JS.API.INFO"),
+        Ok(None) => left_out("not looked at: this user has no right to publish to $JS.API.INFO"),
         Ok(Some(Room { bytes: Some(left), .. })) if left < wanted => Err(format!(
             "the account has room for {}, and the stream wants {}: raise its limit, or lower history.max_bytes",
             bytes(left),
@@ -108,9 +132,9 @@ fn room_note(room: Result<Option<Room>, Trouble>, wanted: u64) -> Result<Note, S
 
 fn rights_note(missing: Result<Option<Vec<String>>, Trouble>) -> Result<Note, String> {
     match missing {
-        Ok(None) => {
-            well("not looked at: the server doesn't tell (2.10 and newer do), or this user may not ask it")
-        }
+        Ok(None) => left_out(
+            "not looked at: the server doesn't tell (2.10 and newer do), or this user may not ask it",
+        ),
         Ok(Some(missing)) if missing.is_empty() => well("all that this node needs"),
         Ok(Some(missing)) => Err(format!(
             "this user may not {}{}: wsfan cluster init prints what each kind of node needs",
@@ -127,8 +151,9 @@ fn rights_note(missing: Result<Option<Vec<String>>, Trouble>) -> Result<Note, St
 /// A row, with its colours and its line break.
 pub(super) fn line(row: &Row) -> String {
     let (state, style, text) = match &row.found {
-        Ok(Note { text, warns: false }) => ("ok", GOOD, clean(text).into_owned()),
-        Ok(Note { text, warns: true }) => ("warning", BUSY, styled(BUSY, clean(text))),
+        Ok(Note { text, kind: Kind::Well }) => ("ok", GOOD, clean(text).into_owned()),
+        Ok(Note { text, kind: Kind::LeftOut }) => ("left out", DIM, clean(text).into_owned()),
+        Ok(Note { text, kind: Kind::Warning }) => ("warning", BUSY, styled(BUSY, clean(text))),
         Err(text) => ("failed", BAD, clean(text).into_owned()),
     };
     let ms = format!("{:.1} ms", row.elapsed.as_secs_f64() * 1e3);
@@ -144,7 +169,10 @@ pub(super) fn object(row: &Row) -> Value {
     match &row.found {
         Ok(note) => {
             object["found"] = note.text.as_str().into();
-            object["warns"] = note.warns.into();
+            object["warns"] = (note.kind == Kind::Warning).into();
+            if note.kind == Kind::LeftOut {
+                object["untried"] = true.into();
+            }
         }
         Err(error) => object["error"] = error.as_str().into(),
     }
@@ -190,7 +218,7 @@ mod tests {
                 .to_owned())
         );
         assert!(room_note(room(None, Some(0)), 1).is_err() && room_note(room(None, Some(0)), 0).is_ok());
-        assert!(room_note(Ok(None), 1).is_ok());
+        assert!(room_note(Ok(None), 1).is_ok_and(|note| note.kind == Kind::LeftOut));
     }
 
     #[test]
@@ -209,6 +237,8 @@ mod tests {
             json!({"type": "stage", "url": "nats://h:4222", "stage": "stream", "ok": false, "ms": 1.3, "error": "gone"})
         );
         assert_eq!(object(&row(warning("hm")))["warns"], json!(true));
+        assert_eq!(plain(&row(rights_note(Ok(None))))[..12], *"  left out  ");
+        assert_eq!(object(&row(left_out("no")))["untried"], json!(true));
         let mut result = json!({"type": "result", "ok": true, "ms": 1.0, "warnings": []});
         fail(&mut result, &row(Err(String::new())), "gone");
         assert_eq!(
