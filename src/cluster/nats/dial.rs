@@ -178,7 +178,8 @@ fn explain(settings: &Settings, url: &str, error: &ConnectError) -> Trouble {
                     "{url} ends the connection without a word: check that nats-server is what listens there"
                 ));
             }
-            if source.contains("expected INFO") || source.contains("unable to parse unknown input") {
+            let foreign = ["expected INFO", "invalid server operation", "unable to parse unknown input"];
+            if foreign.iter().any(|words| source.contains(words)) {
                 return Trouble::fatal(format!(
                     "what listens at {url} doesn't speak as a NATS server does: check host and port in cluster.urls"
                 ));
