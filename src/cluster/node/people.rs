@@ -19,7 +19,9 @@ pub(super) struct Complaints {
     seldom: Seldom,
     /// Breaches, when an epoch began last.
     breaches: u64,
-    /// The stream is gone, since then.
+    /// Terms of this node's that were ended in order, so many.
+    stepped_down: u64,
+    /// The stream is gone, since an epoch began last.
     is_gone: bool,
 }
 
@@ -96,16 +98,22 @@ impl<H: Host> Node<H> {
         }
         self.show(&standing);
         let term = standing.term;
+        let stepped_down = self.machine.counts().stepped_down;
+        let has_stepped_down =
+            std::mem::replace(&mut self.complaints.stepped_down, stepped_down) != stepped_down;
         let news = self.terms.look(&self.name, &standing);
         match standing.role {
-            Role::Leader => match self.terms.before() {
+            Role::Leader => match self.terms.before().filter(|before| *before != self.name) {
                 Some(before) => tracing::info!(term, "this node leads, after {before}"),
                 None => tracing::info!(term, "this node leads"),
             },
             Role::Fenced(why) => tracing::warn!(term, "this node leads no more: {}", told::fenced(why)),
             Role::Candidate => tracing::debug!(term, "this node stands"),
-            Role::Follower | Role::Detached(_) if before.1 == Role::Leader => {
+            Role::Follower | Role::Detached(_) if before.1 == Role::Leader && has_stepped_down => {
                 tracing::info!(term = before.0, "this node has stepped down")
+            }
+            Role::Follower | Role::Detached(_) if before.1 == Role::Leader => {
+                tracing::warn!(term = before.0, "this node leads no more")
             }
             Role::Follower | Role::Detached(_) => {}
         }
@@ -135,7 +143,7 @@ impl<H: Host> Node<H> {
         let is_breach = std::mem::replace(&mut self.complaints.breaches, breaches) != breaches;
         let why = match std::mem::take(&mut self.complaints.is_gone) {
             true => "the stream was gone",
-            false if is_breach => "the stream has lost entries that it had stored",
+            false if is_breach => "the stream has lost entries that it had stored, or is another one",
             false => return,
         };
         if !self.hub.epoch().is_empty() {
