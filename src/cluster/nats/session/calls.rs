@@ -22,8 +22,9 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(200);
 /// After trouble that a person must end.
 pub(super) const LONG_REST: Duration = Duration::from_secs(2);
 
-/// How long a server may take to make the stream, or to find that it can't.
-const MADE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a server may take to make the stream, or to find that it can't. Where several nodes ask for it at once it may
+/// answer one of them alone, so that the others look again soon.
+const MADE_WITHIN: Duration = Duration::from_secs(4);
 
 /// A question to JetStream.
 #[derive(Debug)]
