@@ -20,7 +20,7 @@ mod changes;
 
 use changes::{
     arrived, asked, entry, everywhere, inner_message, is_answer, is_bye, is_gap, is_slow_gap, is_status,
-    is_written, line, named, narrowed, of_life, renumber, replace, topics,
+    line, named, narrowed, of_life, renumber, replace, topics, written, written_send,
 };
 
 /// Plants the fault somewhere. `false`: there is no place for it.
@@ -130,23 +130,21 @@ const PLANTS: [(&str, &[&str], Plant); 53] = [
         })
     }),
     ("a send that arrived is said to have failed", &["fate"], |record, rng| {
-        line(record, rng, is_written, |lines, at| {
+        written(record, rng, |lines, at| {
             let id = String::from_utf8_lossy(&lines[at]).split('"').nth(7).unwrap().to_owned();
             lines[at] = format!("{{\"type\":\"error\",\"id\":\"{id}\",\"code\":\"link_down\"}}").into_bytes();
         })
     }),
-    ("a fate is never told", &["fate"], |record, rng| {
+    ("a fate is never told", &["fate"], |record, _| {
         let last = record.lives.last().unwrap().epoch.clone();
-        line(record, rng, is_written, |_, _| ()) && {
-            let mut of_last = of_life(record, &last).into_iter();
-            of_last.any(|session| {
-                let at = session.lines.iter().position(|line| is_written(line));
-                at.inspect(|at| drop(session.lines.remove(*at))).is_some()
-            })
-        }
+        of_life(record, &last).into_iter().filter(|session| !session.left).any(|session| {
+            let is_told = session.lines.last().is_some_and(|line| is_bye(line));
+            let at = session.lines.iter().position(|line| written_send(session, line).is_some());
+            at.filter(|_| is_told).inspect(|at| drop(session.lines.remove(*at))).is_some()
+        })
     }),
     ("a fate is told twice", &["fate"], |record, rng| {
-        line(record, rng, is_written, |lines, at| lines.insert(at, lines[at].clone()))
+        written(record, rng, |lines, at| lines.insert(at, lines[at].clone()))
     }),
     ("an answer comes that nobody asked for", &["lines"], |record, rng| {
         line(record, rng, is_bye, |lines, at| {
@@ -322,7 +320,8 @@ const PLANTS: [(&str, &[&str], Plant); 53] = [
     ("a request that was answered is said to have failed", &["answer"], |record, rng| {
         line(record, rng, is_answer, |lines, at| {
             let id = String::from_utf8_lossy(&lines[at]).split('"').nth(7).unwrap().to_owned();
-            let error = format!("{{\"type\":\"error\",\"id\":\"{id}\",\"code\":\"link_down\"}}");
+            // a stream whose end nobody told of may end with its connection, but not so
+            let error = format!("{{\"type\":\"error\",\"id\":\"{id}\",\"code\":\"timeout\"}}");
             lines.insert(at + 1, error.into_bytes());
         })
     }),

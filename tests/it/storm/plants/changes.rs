@@ -1,5 +1,7 @@
 //! Where a fault may be planted, and how.
 
+use std::collections::HashSet;
+
 use fastrand::Rng;
 
 use super::super::{
@@ -116,22 +118,40 @@ pub(super) fn hello_has(session: &Session, epoch: &str) -> bool {
     hello.is_some_and(|hello| String::from_utf8_lossy(hello).contains(epoch))
 }
 
-/// Changes what arrived of a client of the last life that heard of its fate, where the server read on.
-pub(super) fn arrived(record: &mut Record, _: &mut Rng, change: fn(&mut Vec<Payload>, usize)) -> bool {
-    let mut sessions = record.sessions.iter();
-    let Some(number) = sessions.find(|session| session.lines.iter().any(|line| is_written(line))) else {
-        return false;
-    };
-    let number = number.number;
-    for attempt in &mut record.attempts {
-        attempt.read_to_end = true;
-        let of = |payload: &Payload| send_key(payload).is_some_and(|(of, _)| of == number);
-        if let Some(at) = attempt.received.iter().position(of) {
-            change(&mut attempt.received, at);
-            return true;
-        }
+/// Changes one client's lines where a send that arrived is said to be written.
+pub(super) fn written(record: &mut Record, rng: &mut Rng, change: fn(&mut Vec<Vec<u8>>, usize)) -> bool {
+    let received = record.attempts.iter().flat_map(|attempt| &attempt.received);
+    let arrived: HashSet<(u64, u64)> = received.filter_map(send_key).collect();
+    let mut places = Vec::new();
+    for (of, session) in record.sessions.iter().enumerate() {
+        let is_so = |line: &Vec<u8>| {
+            written_send(session, line).is_some_and(|k| arrived.contains(&(session.number, k)))
+        };
+        let so = session.lines.iter().enumerate().filter(|(_, line)| is_so(line));
+        places.extend(so.map(|(at, _)| (of, at)));
     }
-    false
+    pick(record, rng, &places, change)
+}
+
+/// Changes what arrived at the server, which is taken to have read all, at a send that is said to be written.
+pub(super) fn arrived(record: &mut Record, rng: &mut Rng, change: fn(&mut Vec<Payload>, usize)) -> bool {
+    let written: HashSet<(u64, u64)> = record
+        .sessions
+        .iter()
+        .flat_map(|session| {
+            session.lines.iter().filter_map(|line| Some((session.number, written_send(session, line)?)))
+        })
+        .collect();
+    let mut places = Vec::new();
+    for (conn, attempt) in record.attempts.iter_mut().enumerate() {
+        attempt.read_to_end = true;
+        let of = |payload: &Payload| send_key(payload).is_some_and(|key| written.contains(&key));
+        let so = attempt.received.iter().enumerate().filter(|(_, payload)| of(payload));
+        places.extend(so.map(|(at, _)| (conn, at)));
+    }
+    let Some((conn, at)) = rng.choice(places) else { return false };
+    change(&mut record.attempts[conn].received, at);
+    true
 }
 
 pub(super) fn renumber(line: &mut Vec<u8>, from: u64, to: u64) {
@@ -150,8 +170,12 @@ pub(super) fn is_slow_gap(line: &[u8]) -> bool {
     is_gap(line) && String::from_utf8_lossy(line).contains("slow_client")
 }
 
-pub(super) fn is_written(line: &[u8]) -> bool {
-    line.starts_with(b"{\"type\":\"ok\"") && String::from_utf8_lossy(line).contains("\"written\"")
+/// Which of a client's sends a line says is written. Units and requests are none.
+pub(super) fn written_send(session: &Session, line: &[u8]) -> Option<u64> {
+    let rest = line.strip_prefix(b"{\"type\":\"ok\",\"id\":\"")?;
+    let text = str::from_utf8(rest).ok()?;
+    let (id, rest) = text.split_once('"')?;
+    rest.starts_with(",\"result\":\"written\"").then(|| session.sends.get(id).copied()).flatten()
 }
 
 pub(super) fn is_status(line: &[u8]) -> bool {
