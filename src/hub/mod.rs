@@ -59,7 +59,7 @@ pub use log::cursor::{Ahead, Cursor, Ledger, Lost, Stretch, ToldLost};
 pub use log::{LastValue, Log, NotTaken, Picked, Retain, RetainAs, Retained, Retention, TopicOf};
 pub use names::{Claim, KeptPlace, Names};
 pub use origin::Origin;
-pub use outbox::{Outbox, Stored};
+pub use outbox::{Keeper, Outbox, Stored};
 pub use publisher::{Commands, Publisher};
 pub use quotas::{Quota, Quotas};
 pub use reader::Reader;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::{Origin, Send};
+use super::{Fate, Origin, Send};
 use crate::config;
 
 /// Counts what waits in an outbox, and says who makes room where there is none. Where the sends themselves are is
-/// their keeper's affair.
+/// their [keeper's](Keeper) affair.
 #[derive(Debug)]
 pub struct Outbox {
     limits: config::Outbox,
@@ -21,6 +21,28 @@ pub struct Stored {
     sends: usize,
     messages: usize,
     bytes: usize,
+}
+
+/// Who keeps the sends of an outbox.
+pub trait Keeper {
+    /// What of the outbox is taken.
+    fn outbox(&self) -> &Outbox;
+
+    /// Takes out a client's newest send, and notes that it is gone.
+    fn take_newest(&mut self, client: u64) -> Option<Send>;
+
+    /// Makes room for one more send, of `from`: where there is none, the newest of who has the most in the outbox goes,
+    /// and hears that it is full, if that one has more than the send's own user, or client, would then have. False
+    /// where there is no room all the same.
+    fn make_room(&mut self, from: &Origin, share: Stored) -> bool {
+        let can = self.outbox().can_hold(share);
+        while can && !self.outbox().has_room(share) {
+            let yields = self.outbox().who_yields(from, share);
+            let Some(victim) = yields.and_then(|client| self.take_newest(client)) else { break };
+            victim.ticket.settle(Fate::OutboxFull);
+        }
+        can && self.outbox().has_room(share)
+    }
 }
 
 impl Outbox {
@@ -50,19 +72,19 @@ impl Outbox {
     }
 
     /// Whether so much fits into an empty one.
-    pub fn can_hold(&self, share: Stored) -> bool {
+    fn can_hold(&self, share: Stored) -> bool {
         share.bytes <= self.limits.max_bytes && share.messages <= self.limits.max_messages
     }
 
     /// Whether there is room for so much more.
-    pub fn has_room(&self, share: Stored) -> bool {
+    fn has_room(&self, share: Stored) -> bool {
         let Stored { messages, bytes, .. } = self.all.plus(share);
         messages <= self.limits.max_messages && bytes <= self.limits.max_bytes
     }
 
     /// The client whose newest send makes room for one of `from`: of the user with the most in the outbox, the
     /// client with the most. `None` where that is no more than this send's own would be.
-    pub fn who_yields(&self, from: &Origin, own: Stored) -> Option<u64> {
+    fn who_yields(&self, from: &Origin, own: Stored) -> Option<u64> {
         let with_own = |share: Option<&Stored>| self.load(share.copied().unwrap_or_default().plus(own));
         let (user, most) = self.users.iter().max_by_key(|(_, share)| self.load(**share))?;
         let has_more = *user != from.uid && self.load(*most) > with_own(self.users.get(&from.uid));

@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Instant};
 
 use crate::{
     config,
-    hub::{Fate, LinkState, NoAnswer, Outbox, Send, Stored, Turns},
+    hub::{Fate, Keeper, LinkState, NoAnswer, Outbox, Send, Stored, Turns},
 };
 
 /// What waits. Users take turns, and of each its clients; the sends of one client keep their order.
@@ -141,14 +141,7 @@ impl Line {
             return waiting.send.ticket.settle(Fate::LinkDown(state));
         }
         let share = Stored::of(&waiting.send);
-        let can = self.outbox.can_hold(share);
-        while can && !self.outbox.has_room(share) {
-            let yields = self.outbox.who_yields(waiting.send.ticket.from(), share);
-            let Some(victim) = yields.and_then(|client| self.waiting.take_newest(client)) else { break };
-            self.remove(&victim);
-            victim.send.ticket.settle(Fate::OutboxFull);
-        }
-        if !can || !self.outbox.has_room(share) {
+        if !self.make_room(waiting.send.ticket.from(), share) {
             return waiting.send.ticket.settle(Fate::OutboxFull);
         }
         waiting.since = Some(waiting.send.ticket.queued(now));
@@ -163,6 +156,18 @@ impl Line {
         if waiting.since.is_some() {
             self.outbox.remove(waiting.send.ticket.from(), Stored::of(&waiting.send));
         }
+    }
+}
+
+impl Keeper for Line {
+    fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    fn take_newest(&mut self, client: u64) -> Option<Send> {
+        let waiting = self.waiting.take_newest(client)?;
+        self.remove(&waiting);
+        Some(waiting.send)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     config,
-    hub::{Fate, LinkState, NoAnswer, Outbox, Send, Stored, Turns},
+    hub::{Fate, Keeper, LinkState, NoAnswer, Outbox, Send, Stored, Turns},
     upstream::machine::{Kinds, Leeway, Room},
 };
 
@@ -290,22 +290,13 @@ impl Backlog {
         }
     }
 
-    /// Puts a send into the outbox. Where that is full, the newest of who has the most there makes room, if it
-    /// has more than the send's own user, or client, would then have.
+    /// Puts a send into the outbox, as far as [room](Keeper::make_room) can be made for it.
     fn put_by(&mut self, now: Instant, mut waiting: Waiting, state: LinkState) {
         let is_kept = self.outbox.is_on() && !waiting.is_bound && !waiting.send.ticket.from().is_remote();
         if !is_kept {
             return waiting.send.ticket.settle(Fate::LinkDown(state));
         }
-        let share = waiting.share();
-        let can = self.outbox.can_hold(share);
-        while can && !self.outbox.has_room(share) {
-            let yields = self.outbox.who_yields(waiting.send.ticket.from(), share);
-            let Some(victim) = yields.and_then(|client| self.waiting.take_newest(client)) else { break };
-            self.remove(&victim);
-            victim.send.ticket.settle(Fate::OutboxFull);
-        }
-        if !can || !self.outbox.has_room(share) {
+        if !self.make_room(waiting.send.ticket.from(), waiting.share()) {
             return waiting.send.ticket.settle(Fate::OutboxFull);
         }
         waiting.since = Some(waiting.send.ticket.queued(now));
@@ -333,6 +324,18 @@ impl Backlog {
         if waiting.since.is_some() {
             self.outbox.remove(waiting.send.ticket.from(), waiting.share());
         }
+    }
+}
+
+impl Keeper for Backlog {
+    fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    fn take_newest(&mut self, client: u64) -> Option<Send> {
+        let waiting = self.waiting.take_newest(client)?;
+        self.remove(&waiting);
+        Some(waiting.send)
     }
 }
 
