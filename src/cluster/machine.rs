@@ -20,14 +20,15 @@ use self::{
     batch::Nonce, candidate::Candidate, chain::Chain, follower::Awaited, leader::Leader, parts::Parts,
     resync::Asking,
 };
+use crate::protocol::cluster::ClusterCounts;
 
 mod appends;
 mod batch;
 mod body;
 mod candidate;
 mod chain;
-mod counts;
 mod events;
+mod fenced;
 mod follower;
 mod leader;
 mod lease;
@@ -46,8 +47,8 @@ mod tests;
 pub(crate) use batch::Body;
 pub(crate) use batch::{Header, MAX_BATCH, Message, Stored};
 pub(crate) use body::entries;
-pub(crate) use counts::{Counts, Fenced};
 pub(crate) use events::{Answer, AppendId, AskId, Away, Event, Order, ReadId, Tell};
+pub(crate) use fenced::Fenced;
 pub(crate) use lease::Lease;
 pub(crate) use moment::Moment;
 pub(crate) use settings::Settings;
@@ -59,7 +60,7 @@ pub(crate) use term::{Opening, opening};
 pub(crate) struct Machine {
     settings: Settings,
     random: fastrand::Rng,
-    counts: Counts,
+    counts: ClusterCounts,
     state: State,
     orders: VecDeque<Order>,
     /// The number of the newest append, question or stretch of reading.
@@ -139,7 +140,7 @@ impl Machine {
         Machine {
             settings,
             random: fastrand::Rng::with_seed(seed),
-            counts: Counts::default(),
+            counts: ClusterCounts::default(),
             state: State::Detached(Away::Starting),
             orders: VecDeque::new(),
             newest_id: 0,
@@ -225,7 +226,7 @@ impl Machine {
     }
 
     /// What is counted.
-    pub(crate) fn counts(&self) -> &Counts {
+    pub(crate) fn counts(&self) -> &ClusterCounts {
         &self.counts
     }
 
@@ -327,7 +328,7 @@ impl Machine {
             self.orders.push_back(Order::StopLink);
         }
         self.order(Order::Cut);
-        self.counts.fenced(why);
+        why.count(&mut self.counts.fenced);
         self.state = State::Fenced(why);
         self.quiet(now);
         if self.stopping {

@@ -1,11 +1,10 @@
 //! Standing: the first message of a term, which the stream takes or doesn't.
 
 use super::{
-    Machine, Moment, State,
+    Fenced, Machine, Moment, State,
     appends::Append,
     batch::{Body, Header, Message},
     body,
-    counts::Fenced,
     events::{Answer, AppendId, Order},
     leader::Leader,
     lease::Lease,
@@ -199,7 +198,7 @@ impl Machine {
         self.attach_if_there();
         if !lease.holds(now) {
             // as good as another's, whose leader is gone: it went out too long ago
-            self.counts.fenced(Fenced::Lease);
+            Fenced::Lease.count(&mut self.counts.fenced);
             return;
         }
         self.counts.elected += 1;

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 
 use super::{
-    Lease, Machine, Moment, State, Wanted,
+    Fenced, Lease, Machine, Moment, State, Wanted,
     appends::{Append, Appends},
     batch::{Body, Header, Message, Part},
     chain::{Breach, Judgement},
-    counts::Fenced,
     events::{Answer, AppendId, Order},
     resigning::Resigning,
     resync::Why,

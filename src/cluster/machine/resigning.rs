@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Machine, Moment, State,
-    counts::Fenced,
+    Fenced, Machine, Moment, State,
     events::{Order, Tell},
     leader::{Leader, Link},
 };

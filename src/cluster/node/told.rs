@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    cluster::machine::{Away, Counts, Fenced, Role, Standing},
+    cluster::machine::{Away, Fenced, Role, Standing},
     hub::{ClusterCounts, ClusterNow, ClusterState, ClusterWhy},
 };
 
@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn show(
     shown: &mut ClusterNow,
     standing: &Standing,
-    counts: &Counts,
+    counts: &ClusterCounts,
     trouble: Option<&str>,
     now: Instant,
 ) {
@@ -28,22 +28,8 @@ pub(super) fn show(
     shown.term = standing.term;
     shown.lag = standing.lag;
     shown.lease_until = standing.lease_left.map(|left| now + left);
-    let ClusterCounts {
-        stood,
-        elected,
-        fenced,
-        stepped_down,
-        settled,
-        strays,
-        breaches,
-        discarded,
-        forwarded: _,
-    } = &mut shown.counts;
-    (*stood, *elected, *stepped_down) = (counts.stood, counts.elected, counts.stepped_down);
-    (*settled, *strays, *breaches, *discarded) =
-        (counts.settled, counts.strays, counts.breaches, counts.discarded);
-    (fenced.lease, fenced.superseded, fenced.stream) =
-        (counts.fenced_lease, counts.fenced_superseded, counts.fenced_stream);
+    // what was handed to leaders is counted elsewhere
+    shown.counts = ClusterCounts { forwarded: shown.counts.forwarded, ..*counts };
 }
 
 fn why_away(away: Away) -> ClusterWhy {

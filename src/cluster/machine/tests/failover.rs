@@ -119,7 +119,7 @@ fn a_leader_that_sleeps_wakes_as_a_follower_and_nothing_of_its_own_reaches_anybo
         assert_ne!(next, leader);
         world.run_until(world.now + 5 * S);
         assert_eq!(world.nodes[leader].role(world.now), Some(Role::Follower));
-        assert_eq!(world.daemon(leader).machine.counts().fenced_lease, 1);
+        assert_eq!(world.daemon(leader).machine.counts().fenced.lease, 1);
         everybody_is_there(&world);
     }
 }
