@@ -98,15 +98,19 @@ const PLANTS: [(&str, &[&str], Plant); 53] = [
         record.sessions.iter().any(|session| session.lines.iter().any(|line| is_slow_gap(line)))
     }),
     ("an attach goes on elsewhere", &["order"], |record, _| {
-        let mut there = record.sessions.iter_mut().filter(|session| {
+        // one that is given everything, and its next entry
+        record.sessions.iter_mut().filter(|session| session.taste.is_none()).any(|session| {
             let hello = String::from_utf8_lossy(session.lines.first().map_or(&[], Vec::as_slice));
-            let mut since = session.attaches.values().filter_map(|attach| attach.since.as_ref());
-            since.any(|(epoch, _)| hello.contains(epoch.as_str()))
-        });
-        there.any(|session| {
-            let since = session.attaches.values_mut().filter_map(|attach| attach.since.as_mut());
-            since.for_each(|(_, seq)| *seq -= 1);
-            true
+            let mut whole = session.attaches.iter_mut().filter(|(_, attach)| attach.topics.is_none());
+            whole.any(|(id, attach)| {
+                let Some((epoch, seq)) = &mut attach.since else { return false };
+                let answer = format!("{{\"type\":\"ok\",\"id\":\"{id}\"").into_bytes();
+                let after = session.lines.iter().skip_while(|line| !line.starts_with(&answer));
+                let next = after.map(|line| head(line)).find(|head| *head != Head::Other);
+                let goes_on = *seq > 0 && hello.contains(&*epoch) && next == Some(Head::Entry(*seq + 1));
+                *seq -= u64::from(goes_on);
+                goes_on
+            })
         })
     }),
     ("a written send never arrives", &["fate"], |record, rng| {
