@@ -255,119 +255,116 @@ impl Names {
     }
 
     fn check(&self, placeholder: &Placeholder, position: Position, used: Use) -> Result<(), String> {
-        let bare = position == Position::JsonValue;
-        if used == Use::TopicName && !matches!(placeholder, Placeholder::Field(_)) {
-            return Err("is no value of the message: write such as `${field:/s}`".to_owned());
+        if let Some(why) = used.refuses(placeholder, position) {
+            return Err(why.to_owned());
         }
+        let is_bare = position == Position::JsonValue;
+        match placeholder {
+            Placeholder::Var(name) => self.check_variable(name, is_bare, used),
+            Placeholder::Command(name, pointer) => self.check_command(name, is_bare && pointer.is_none()),
+            Placeholder::Capture(name) => self.captured(name),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_variable(&self, name: &str, is_bare: bool, used: Use) -> Result<(), String> {
+        self.variable(name)?;
+        match self.vars.get(name) {
+            Some(variable) if used == Use::Input && variable.runs_command => {
+                Err("runs a command itself: write here what needs none".to_owned())
+            }
+            Some(variable) if variable.is_text && is_bare => Err(
+                "is text that stands bare in JSON: put quotes around it, or give the variable a number, true or \
+                 false, a list or a table"
+                    .to_owned(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_command(&self, name: &str, is_bare_text: bool) -> Result<(), String> {
+        if !self.commands.contains(name) {
+            let write = format!("write [command.{name}] with what to run");
+            return Err(format!("is no command: {}", advice(self.commands.iter(), &write)));
+        }
+        match is_bare_text {
+            true => Err(
+                "is text that stands bare in JSON: put quotes around it, or name a value of its output, such as \
+                 `${command:NAME/pointer}`"
+                    .to_owned(),
+            ),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Use {
+    /// Why a placeholder has no value in such a place, whatever is defined: the end of a sentence.
+    fn refuses(self, placeholder: &Placeholder, position: Position) -> Option<&'static str> {
+        let is_bare = position == Position::JsonValue;
         let is_read =
             matches!(placeholder, Placeholder::Credential(_) | Placeholder::Env(_) | Placeholder::File(_));
-        if used == Use::Nats && !is_read {
-            return Err("is of the upstream's: write `${credential:NAME}`, `${env:NAME}` or `${file:PATH}`"
-                .to_owned());
-        }
-        match placeholder {
+        let is_field = matches!(placeholder, Placeholder::Field(_));
+        let why = match placeholder {
+            _ if self == Use::TopicName && !is_field => {
+                "is no value of the message: write such as `${field:/s}`"
+            }
+            _ if self == Use::Nats && !is_read => {
+                "is of the upstream's: write `${credential:NAME}`, `${env:NAME}` or `${file:PATH}`"
+            }
             Placeholder::NextId
             | Placeholder::Topic(_)
             | Placeholder::Topics
             | Placeholder::Payload
             | Placeholder::Key
             | Placeholder::SubscribedId
-                if used == Use::Derived =>
+                if self == Use::Derived =>
             {
-                return Err("is known only when the message goes out: write it there".to_owned());
+                "is known only when the message goes out: write it there"
             }
-            Placeholder::Var(_) if used == Use::Variable => {
-                return Err("is another variable: write what that one is".to_owned());
+            Placeholder::Var(_) if self == Use::Variable => "is another variable: write what that one is",
+            Placeholder::Command(..) if self == Use::Input => {
+                "is a command, and commands wait for no other: write here what needs none"
             }
-            Placeholder::Var(name) => {
-                match self.vars.get(name).inspect(|variable| variable.is_used.set(true)) {
-                    None => self.variable(name)?,
-                    Some(variable) if used == Use::Input && variable.runs_command => {
-                        return Err("runs a command itself: write here what needs none".to_owned());
-                    }
-                    Some(variable) if variable.is_text && bare => {
-                        return Err(
-                            "is text that stands bare in JSON: put quotes around it, or give the variable a \
-                                number, true or false, a list or a table"
-                                .to_owned(),
-                        );
-                    }
-                    Some(_) => {}
-                }
+            _ if is_read && is_bare => "is text that stands bare in JSON: put quotes around it",
+            Placeholder::Capture(_) if matches!(self, Use::Variable | Use::Input | Use::Attempt) => {
+                "is there only once the server has spoken: it goes in messages and in upstream.resume_url"
             }
-            Placeholder::Command(..) if used == Use::Input => {
-                return Err(
-                    "is a command, and commands wait for no other: write here what needs none".to_owned()
-                );
-            }
-            Placeholder::Command(name, pointer) => {
-                if !self.commands.contains(name) {
-                    let write = format!("write [command.{name}] with what to run");
-                    return Err(format!("is no command: {}", advice(self.commands.iter(), &write)));
-                }
-                if bare && pointer.is_none() {
-                    return Err(
-                        "is text that stands bare in JSON: put quotes around it, or name a value of its \
-                                output, such as `${command:NAME/pointer}`"
-                            .to_owned(),
-                    );
-                }
-            }
-            Placeholder::Credential(_) | Placeholder::Env(_) | Placeholder::File(_) if bare => {
-                return Err("is text that stands bare in JSON: put quotes around it".to_owned());
-            }
-            Placeholder::Capture(name) => match used {
-                Use::Variable | Use::Input | Use::Attempt => {
-                    return Err("is there only once the server has spoken: it goes in messages and in \
-                                upstream.resume_url"
-                        .to_owned());
-                }
-                _ => self.captured(name)?,
-            },
             Placeholder::Last(_) | Placeholder::NextId | Placeholder::ConnectionId
-                if matches!(used, Use::Variable | Use::Input | Use::Attempt | Use::Resume) =>
+                if matches!(self, Use::Variable | Use::Input | Use::Attempt | Use::Resume) =>
             {
-                return Err("goes in messages only".to_owned());
+                "goes in messages only"
             }
-            Placeholder::SubscribedId if used != Use::Unsubscribe => {
-                return Err(
-                    "is known once a topic is subscribed to: it goes in topics.unsubscribe only".to_owned()
-                );
+            Placeholder::SubscribedId if self != Use::Unsubscribe => {
+                "is known once a topic is subscribed to: it goes in topics.unsubscribe only"
             }
-            Placeholder::HoleFrom | Placeholder::HoleTo if used != Use::Hole => {
-                return Err(
-                    "is a number that the server's count lacks: it goes in sequence.send only".to_owned()
-                );
+            Placeholder::HoleFrom | Placeholder::HoleTo if self != Use::Hole => {
+                "is a number that the server's count lacks: it goes in sequence.send only"
             }
-            Placeholder::Key if used != Use::Cancel => {
-                return Err(
-                    "is what a stream's messages carry: it goes in requests.stream.cancel only".to_owned()
-                );
+            Placeholder::Key if self != Use::Cancel => {
+                "is what a stream's messages carry: it goes in requests.stream.cancel only"
             }
-            Placeholder::Topics if used == Use::Topic => {
-                return Err("is the list that this is one of: write `${topic}`".to_owned());
-            }
+            Placeholder::Topics if self == Use::Topic => "is the list that this is one of: write `${topic}`",
             Placeholder::Topics if position == Position::JsonText => {
-                return Err("is a list of values, but stands within a string: take out the quotes".to_owned());
+                "is a list of values, but stands within a string: take out the quotes"
             }
             Placeholder::Topic(_) | Placeholder::Topics | Placeholder::Payload
-                if !matches!(used, Use::Subscribe | Use::Unsubscribe | Use::Topic) =>
+                if !matches!(self, Use::Subscribe | Use::Unsubscribe | Use::Topic) =>
             {
-                return Err("is what clients subscribe to: it goes in [topics] only".to_owned());
+                "is what clients subscribe to: it goes in [topics] only"
             }
             Placeholder::Field(_)
-                if !matches!(used, Use::Step | Use::Reply | Use::Hole | Use::TopicName | Use::Derived) =>
+                if !matches!(self, Use::Step | Use::Reply | Use::Hole | Use::TopicName | Use::Derived) =>
             {
-                return Err("is of a message that came in: it goes in [[script.step]], [[reply]], \
-                            [[topics.rule]] and sequence.send only"
-                    .to_owned());
+                "is of a message that came in: it goes in [[script.step]], [[reply]], [[topics.rule]] and \
+                 sequence.send only"
             }
-            Placeholder::NowMs(_) | Placeholder::NowS(_) | Placeholder::Uuid if used == Use::Variable => {
-                return Err("has another value at each use: write it where it is used".to_owned());
+            Placeholder::NowMs(_) | Placeholder::NowS(_) | Placeholder::Uuid if self == Use::Variable => {
+                "has another value at each use: write it where it is used"
             }
-            _ => {}
-        }
-        Ok(())
+            _ => return None,
+        };
+        Some(why)
     }
 }
 
