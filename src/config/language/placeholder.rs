@@ -73,79 +73,76 @@ pub enum Placeholder {
 impl Placeholder {
     /// Reads what stands between `${` and `}`.
     pub(in crate::config) fn parse(inner: &str) -> Result<Self, String> {
-        let refuse = |why: &str| Err(format!("`${{{inner}}}` {why}"));
-        let Some((kind, name)) = inner.split_once(':') else {
-            return match inner {
-                "uuid" => Ok(Self::Uuid),
-                "connection_id" => Ok(Self::ConnectionId),
-                "next_id" => Ok(Self::NextId),
-                "topic" => Ok(Self::Topic(None)),
-                "topics" => Ok(Self::Topics),
-                "payload" => Ok(Self::Payload),
-                "key" => Ok(Self::Key),
-                "subscribed_id" => Ok(Self::SubscribedId),
-                _ if inner.starts_with("now_") => match now(inner) {
-                    Some(now) => Ok(now),
-                    None => refuse(
-                        "is no time: write such as `${now_ms}` or `${now_s+60}`, at most ten years off",
-                    ),
-                },
-                _ => {
-                    refuse("has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`")
-                }
-            };
+        let read = match inner.split_once(':') {
+            Some((kind, name)) => Self::named(kind, name),
+            None => Self::bare(inner).map_err(str::to_owned),
         };
-        let pointer = |text: &str| Pointer::parse(text).map_err(|why| format!("`${{{inner}}}` {why}"));
+        read.map_err(|why| format!("`${{{inner}}}` {why}"))
+    }
+
+    /// One that is its kind alone.
+    fn bare(kind: &str) -> Result<Self, &'static str> {
         match kind {
-            "hole" => {
-                return match name {
-                    "from" => Ok(Self::HoleFrom),
-                    "to" => Ok(Self::HoleTo),
-                    _ => refuse("is no end of a hole: write `${hole:from}` or `${hole:to}`"),
-                };
-            }
-            "last" => return pointer(name).map(Self::Last),
-            "field" => return pointer(name).map(Self::Field),
-            "topic" => {
-                return match name.as_bytes() {
-                    [digit @ b'1'..=b'9'] => Ok(Self::Topic(Some(digit - b'0'))),
-                    _ => refuse("names no part of a topic: they are counted from 1 to 9"),
-                };
-            }
-            _ => {}
+            "uuid" => Ok(Self::Uuid),
+            "connection_id" => Ok(Self::ConnectionId),
+            "next_id" => Ok(Self::NextId),
+            "topic" => Ok(Self::Topic(None)),
+            "topics" => Ok(Self::Topics),
+            "payload" => Ok(Self::Payload),
+            "key" => Ok(Self::Key),
+            "subscribed_id" => Ok(Self::SubscribedId),
+            _ if kind.starts_with("now_") => now(kind)
+                .ok_or("is no time: write such as `${now_ms}` or `${now_s+60}`, at most ten years off"),
+            _ => Err("has no kind: write such as `${env:NAME}`, `${credential:NAME}` or `${file:PATH}`"),
         }
-        let name = name.to_owned();
+    }
+
+    /// One with a colon, and what stands behind it.
+    fn named(kind: &str, name: &str) -> Result<Self, String> {
+        let refuse = |why: &str| Err(why.to_owned());
+        let owned = || name.to_owned();
         match kind {
+            "hole" => match name {
+                "from" => Ok(Self::HoleFrom),
+                "to" => Ok(Self::HoleTo),
+                _ => refuse("is no end of a hole: write `${hole:from}` or `${hole:to}`"),
+            },
+            "last" => Pointer::parse(name).map(Self::Last),
+            "field" => Pointer::parse(name).map(Self::Field),
+            "topic" => match name.as_bytes() {
+                [digit @ b'1'..=b'9'] => Ok(Self::Topic(Some(digit - b'0'))),
+                _ => refuse("names no part of a topic: they are counted from 1 to 9"),
+            },
             "credential" | "env" | "file" | "command" | "var" | "derived" | "capture" if name.is_empty() => {
                 refuse("has no name after the colon")
             }
             _ if name.contains('\0') => refuse("has a NUL character in its name"),
-            "credential" if !is_file_name(&name) => {
+            "credential" if !is_file_name(name) => {
                 refuse("names no credential: write a plain file name, without `/`")
             }
-            "credential" => Ok(Self::Credential(name)),
+            "credential" => Ok(Self::Credential(owned())),
             "env" if name.contains('=') => refuse("names no environment variable: take out the `=`"),
-            "env" => Ok(Self::Env(name)),
+            "env" => Ok(Self::Env(owned())),
             // A daemon's working directory is nobody's choice.
             "file" if name.starts_with(['~', '$']) => refuse(
                 "begins with what only a shell knows, and paths hold no variables: write one that starts with `/`",
             ),
-            "file" if !Path::new(&name).is_absolute() => {
+            "file" if !Path::new(name).is_absolute() => {
                 refuse("is a relative path: write one that starts with `/`")
             }
-            "file" => Ok(Self::File(name)),
+            "file" => Ok(Self::File(owned())),
             "command" => match name.find('/') {
-                Some(at) => Ok(Self::Command(name[..at].to_owned(), Some(pointer(&name[at..])?))),
-                None => Ok(Self::Command(name, None)),
+                Some(at) => Ok(Self::Command(name[..at].to_owned(), Some(Pointer::parse(&name[at..])?))),
+                None => Ok(Self::Command(owned(), None)),
             },
-            "var" => Ok(Self::Var(name)),
-            "derived" => Ok(Self::Derived(name)),
-            "capture" => Ok(Self::Capture(name)),
+            "var" => Ok(Self::Var(owned())),
+            "derived" => Ok(Self::Derived(owned())),
+            "capture" => Ok(Self::Capture(owned())),
             "now_ms" | "now_s" | "uuid" | "connection_id" | "next_id" | "topics" | "payload" | "key"
             | "subscribed_id" => refuse("has a name, but needs none: take out the colon"),
-            _ => refuse(&format!(
-                "is of an unknown kind: the kinds are {KINDS}, and without a name {BARE_KINDS}"
-            )),
+            _ => {
+                Err(format!("is of an unknown kind: the kinds are {KINDS}, and without a name {BARE_KINDS}"))
+            }
         }
     }
 
