@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     config::{
-        DelayFrom, Expression, HeartbeatKind, IdleFrom, IntervalFrom, OnHole, Pattern, Placeholder, Pointer,
-        Reject, Remedy, Say, Sequence, Span, Subscriptions, Template,
+        Capture, DelayFrom, Expression, HeartbeatKind, IdleFrom, IntervalFrom, OnHole, Pattern, Placeholder,
+        Pointer, Reject, Remedy, Reply, Requests, Say, Sequence, Span, Subscriptions, Template,
     },
     hub::AnswerKind,
     upstream::settings::Settings,
@@ -152,26 +152,11 @@ impl Rules {
     pub(in crate::upstream) fn new(settings: &Settings) -> Rules {
         let mut compiler = Compiler::default();
         let terms = &settings.terms;
-        let captures = terms.captures.iter().map(|capture| CaptureRule {
-            matcher: compiler.pattern(&capture.pattern),
-            values: compiler.values(&capture.values, Some(&capture.pattern)),
-            regex: capture.regex.clone(),
-        });
-        let captures = captures.collect();
-        let replies = terms.replies.iter().map(|reply| ReplyRule {
-            matcher: compiler.pattern(&reply.pattern),
-            send: compiler.say(&reply.send),
-            fields: reply
-                .send
-                .template()
-                .map_or_else(Fields::default, |send| compiler.fields(send, Some(&reply.pattern))),
-            publish: reply.publish,
-        });
-        let replies = replies.collect();
-        let faults = settings.reconnect.rules.iter().filter_map(|rule| {
-            let pattern = rule.pattern.as_ref()?;
-            Some((compiler.pattern(pattern), pattern.to_string(), rule.then))
-        });
+        let captures = terms.captures.iter().map(|capture| compiler.capture(capture)).collect();
+        let replies = terms.replies.iter().map(|reply| compiler.reply(reply)).collect();
+        let patterns =
+            settings.reconnect.rules.iter().filter_map(|rule| Some((rule.pattern.as_ref()?, rule.then)));
+        let faults = patterns.map(|(pattern, then)| (compiler.pattern(pattern), pattern.to_string(), then));
         let faults = faults.collect();
         let naming = Naming::new(&terms.topics, &mut compiler);
         let key = terms.topics.retain_key.as_ref().map(|pointer| compiler.value(pointer));
@@ -180,25 +165,9 @@ impl Rules {
         let rotate = rotate.map(|pattern| (compiler.pattern(pattern), pattern.to_string()));
         let sequence = terms.sequence.as_ref().map(|sequence| compiler.sequence(sequence));
         let topics = terms.subscriptions.as_ref().map(|terms| compiler.topics(terms));
-        let (beat, answer) = match &settings.heartbeat.kind {
-            HeartbeatKind::Message { message, expect } => {
-                let answer = expect.as_ref().map(|pattern| compiler.pattern(pattern));
-                (Some(compiler.say(message)), answer)
-            }
-            HeartbeatKind::Off | HeartbeatKind::Ping => (None, None),
-        };
+        let (beat, answer) = compiler.heartbeat(&settings.heartbeat.kind);
         let hidden = settings.upstream.hide.as_ref().map(|pattern| compiler.pattern(pattern));
-        let mut requests =
-            terms.requests.as_ref().map(|requests| RequestRules::new(requests, &mut compiler.slots));
-        if let Some(requests) = &mut requests {
-            if settings.upstream.split.is_some() {
-                requests.take_apart();
-            }
-            own_messages(settings).into_iter().for_each(|template| requests.reserve(template));
-        }
-        requests.iter().flat_map(RequestRules::cancels).flatten().for_each(|cancel| {
-            compiler.template(cancel);
-        });
+        let requests = terms.requests.as_ref().map(|requests| compiler.requests(requests, settings));
         // what is asked for by the script alone comes after what is asked for always
         let says = terms.script.steps.iter().filter_map(|step| step.send.as_ref()?.template());
         let said: BTreeSet<&Pointer> = says.clone().flat_map(fields).collect();
@@ -324,6 +293,45 @@ impl Compiler {
     fn say(&mut self, say: &Say) -> Say {
         say.template().into_iter().for_each(|template| drop(self.template(template)));
         say.clone()
+    }
+
+    fn capture(&mut self, capture: &Capture) -> CaptureRule {
+        CaptureRule {
+            matcher: self.pattern(&capture.pattern),
+            values: self.values(&capture.values, Some(&capture.pattern)),
+            regex: capture.regex.clone(),
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) -> ReplyRule {
+        let send = reply.send.template();
+        ReplyRule {
+            matcher: self.pattern(&reply.pattern),
+            send: self.say(&reply.send),
+            fields: send.map_or_else(Fields::default, |send| self.fields(send, Some(&reply.pattern))),
+            publish: reply.publish,
+        }
+    }
+
+    /// The heartbeat's message, and what answers it.
+    fn heartbeat(&mut self, kind: &HeartbeatKind) -> (Option<Say>, Option<Matcher>) {
+        match kind {
+            HeartbeatKind::Message { message, expect } => {
+                let answer = expect.as_ref().map(|pattern| self.pattern(pattern));
+                (Some(self.say(message)), answer)
+            }
+            HeartbeatKind::Off | HeartbeatKind::Ping => (None, None),
+        }
+    }
+
+    fn requests(&mut self, requests: &Requests, settings: &Settings) -> RequestRules {
+        let mut rules = RequestRules::new(requests, &mut self.slots);
+        if settings.upstream.split.is_some() {
+            rules.take_apart();
+        }
+        own_messages(settings).into_iter().for_each(|template| rules.reserve(template));
+        rules.cancels().flatten().for_each(|cancel| drop(self.template(cancel)));
+        rules
     }
 
     fn sequence(&mut self, sequence: &Sequence) -> SequenceRule {
