@@ -119,23 +119,9 @@ async fn connect(
     redactor: &mut Redactor,
     endpoint: &RefCell<Option<Endpoint>>,
 ) -> AttemptResult {
-    // read afresh each time: a token that was renewed is used by the next attempt
     track.begin(Stage::Preparing);
     let upstream = &settings.upstream;
-    let commands = upstream.url_command.iter().map(|url_command| &url_command.command);
-    let makers = settings.says().filter_map(Say::command).map(|command| &command.program);
-    let named = settings.terms.commands.values().map(|named| &named.command);
-    for command in commands.chain(named).chain(makers) {
-        commands::hide_environment(command, redactor);
-    }
-    let (secrets, failed) = resolve::read(settings, kept, track).await;
-    redactor.join(secrets.redactor());
-    if let Destination::Resume(captures) = to {
-        captures.hide_in(redactor);
-    }
-    if let Some(failure) = failed.or_else(|| resolve::unmet(settings, &secrets)) {
-        return Err(failure);
-    }
+    let secrets = secrets(settings, to, kept, track, redactor).await?;
     let address = address(upstream, to, &secrets, track).await?;
     let misled = |why: String| Failure { misled: true, ..Failure::attempt(why) };
     let mut target = Target::parse(address.url.expose()).map_err(|why| match to {
@@ -150,17 +136,8 @@ async fn connect(
         Destination::Resume(_) => trust(upstream, &target, &secrets).map_err(misled)?,
     };
     let trusted = trust == Trust::Configured;
-    let mut headers = Vec::new();
-    // those that a program prints come before those of the same name
-    let is_printed =
-        |name: &str| address.headers.iter().any(|(printed, _)| printed.eq_ignore_ascii_case(name));
-    for (name, value) in upstream.headers.iter().filter(|(name, _)| trusted && !is_printed(name)) {
-        let value = render(value, &secrets, None)
-            .map_err(|why| Failure::attempt(format!("upstream.headers.{name}: {why}")))?;
-        headers.push((name.as_str(), value));
-    }
+    let headers = headers(upstream, trusted, &address, &secrets).map_err(Failure::attempt)?;
     let subprotocols = subprotocols(upstream, trusted, &secrets, redactor).map_err(Failure::attempt)?;
-    headers.extend(address.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let render_url = |template: &Template| render(template, &secrets, None);
     let proxy = Proxy::choose(&upstream.proxy, &target, &Environment::process(), render_url);
     let proxy = proxy.map_err(Failure::attempt)?;
@@ -195,6 +172,49 @@ async fn connect(
     let subprotocol = subprotocol.map(|chosen| redactor.redact(&chosen));
     let place = endpoint.borrow().as_ref().map(|endpoint| endpoint.origin.clone());
     Ok(Attempted { connection, subprotocol, secrets, place })
+}
+
+/// What placeholders stand for. It is read afresh each time: a token that was renewed is used by the next attempt.
+async fn secrets(
+    settings: &Settings,
+    to: &Destination,
+    kept: &Kept,
+    track: &Track,
+    redactor: &mut Redactor,
+) -> Result<Secrets, Failure> {
+    let commands = settings.upstream.url_command.iter().map(|url_command| &url_command.command);
+    let makers = settings.says().filter_map(Say::command).map(|command| &command.program);
+    let named = settings.terms.commands.values().map(|named| &named.command);
+    for command in commands.chain(named).chain(makers) {
+        commands::hide_environment(command, redactor);
+    }
+    let (secrets, failed) = resolve::read(settings, kept, track).await;
+    redactor.join(secrets.redactor());
+    if let Destination::Resume(captures) = to {
+        captures.hide_in(redactor);
+    }
+    match failed.or_else(|| resolve::unmet(settings, &secrets)) {
+        Some(failure) => Err(failure),
+        None => Ok(secrets),
+    }
+}
+
+/// The headers of the upgrade. Those that a program prints stand in for those of the same name.
+fn headers<'h>(
+    upstream: &'h config::Upstream,
+    trusted: bool,
+    address: &'h Address,
+    secrets: &Secrets,
+) -> Result<Vec<(&'h str, Secret)>, String> {
+    let mut headers = Vec::new();
+    let is_printed =
+        |name: &str| address.headers.iter().any(|(printed, _)| printed.eq_ignore_ascii_case(name));
+    for (name, value) in upstream.headers.iter().filter(|(name, _)| trusted && !is_printed(name)) {
+        let value = render(value, secrets, None).map_err(|why| format!("upstream.headers.{name}: {why}"))?;
+        headers.push((name.as_str(), value));
+    }
+    headers.extend(address.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    Ok(headers)
 }
 
 /// The subprotocols to offer. One with placeholders is a credential: it goes where headers do, and nobody is shown it.
