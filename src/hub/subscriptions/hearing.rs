@@ -136,45 +136,52 @@ impl Subscriptions {
             return true;
         }
         for topic in topics {
-            let Some(seat) = self.seats[at].as_mut() else { continue };
-            match (answer.verdict, seat.phase(topic)) {
-                (AnswerKind::Accept, Some(SubscriptionPhase::Asked(asked)))
-                    if number.is_none_or(|number| number == asked) =>
-                {
-                    if number.is_none() {
-                        seat.answered(asked, topic);
-                    }
-                    if let Some(key) = &answer.key {
-                        seat.key(topic, key);
-                    }
-                    seat.accept(topic, asked);
-                    self.settle(topic);
-                }
-                (AnswerKind::Reject | AnswerKind::End, Some(SubscriptionPhase::Asked(asked)))
-                    if number.is_some_and(|number| number != asked) => {}
-                (AnswerKind::Reject | AnswerKind::End, Some(phase)) if phase != SubscriptionPhase::Waits => {
-                    if let SubscriptionPhase::Asked(asked) = phase {
-                        seat.answered(asked, topic);
-                    }
-                    let was_leaving = seat.is_leaving(topic);
-                    seat.forget(topic);
-                    if was_leaving {
-                        // that was of what nobody holds any more: it may be held with other JSON by now
-                        self.want_held(at, std::slice::from_ref(topic));
-                        continue;
-                    }
-                    let goes_on = self.seats.iter().flatten().any(|seat| seat.has(topic));
-                    match answer.verdict {
-                        // the connection that takes over has it
-                        AnswerKind::End if goes_on => {}
-                        AnswerKind::End => self.lose(topic, SubscriptionError::Ended, &answer.words),
-                        _ => self.lose(topic, SubscriptionError::Refused, &answer.words),
-                    }
-                }
-                _ => {}
+            match answer.verdict {
+                AnswerKind::Accept => self.accepted(at, number, topic, answer.key.as_deref()),
+                AnswerKind::Reject | AnswerKind::End => self.denied(at, number, topic, answer),
             }
         }
         kind.is_some()
+    }
+
+    /// The server has a topic that was asked for.
+    fn accepted(&mut self, at: usize, number: Option<u64>, topic: &Topic, key: Option<&str>) {
+        let Some(seat) = self.seats[at].as_mut() else { return };
+        let Some(SubscriptionPhase::Asked(asked)) = seat.phase(topic) else { return };
+        match number {
+            Some(number) if number != asked => return,
+            Some(_) => {}
+            None => seat.answered(asked, topic),
+        }
+        if let Some(key) = key {
+            seat.key(topic, key);
+        }
+        seat.accept(topic, asked);
+        self.settle(topic);
+    }
+
+    /// The server won't have a topic that was asked for, or has it no more.
+    fn denied(&mut self, at: usize, number: Option<u64>, topic: &Topic, answer: &TopicAnswer) {
+        let Some(seat) = self.seats[at].as_mut() else { return };
+        match seat.phase(topic) {
+            None | Some(SubscriptionPhase::Waits) => return,
+            Some(SubscriptionPhase::Asked(asked)) if number.is_some_and(|number| number != asked) => return,
+            Some(SubscriptionPhase::Asked(asked)) => seat.answered(asked, topic),
+            Some(_) => {}
+        }
+        let was_leaving = seat.is_leaving(topic);
+        seat.forget(topic);
+        if was_leaving {
+            // that was of what nobody holds any more: it may be held with other JSON by now
+            return self.want_held(at, std::slice::from_ref(topic));
+        }
+        let goes_on = self.seats.iter().flatten().any(|seat| seat.has(topic));
+        match answer.verdict {
+            // the connection that takes over has it
+            AnswerKind::End if goes_on => {}
+            AnswerKind::End => self.lose(topic, SubscriptionError::Ended, &answer.words),
+            _ => self.lose(topic, SubscriptionError::Refused, &answer.words),
+        }
     }
 }
 
