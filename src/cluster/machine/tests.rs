@@ -2,10 +2,13 @@
 
 mod clock;
 mod failover;
+mod following;
 mod hour;
+mod leading;
 mod node;
 mod reference;
-mod script;
+mod resigning;
+mod rig;
 mod server;
 mod shell;
 mod stream;
