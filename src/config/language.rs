@@ -11,3 +11,4 @@ pub(super) mod positions;
 pub(super) mod secret;
 pub(super) mod template;
 pub(super) mod topic_pattern;
+pub(super) mod uses;

@@ -10,9 +10,10 @@ use super::{
 use crate::config::{
     language::{
         environment::Environment,
-        names::{Names, Use, is_name},
+        names::{Names, is_name},
         placeholder::Placeholder,
         template::Template,
+        uses::Use,
     },
     reader::{
         Item, Section,

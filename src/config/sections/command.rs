@@ -8,8 +8,9 @@ use super::{
 };
 use crate::config::{
     language::{
-        names::{Names, Use, check_name},
+        names::{Names, check_name},
         template::Template,
+        uses::Use,
     },
     reader::{Item, Section},
 };

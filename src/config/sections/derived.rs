@@ -3,7 +3,8 @@
 use crate::config::{
     language::{
         derived::{Derived, Encoding, Function, Hash},
-        names::{Names, Use, check_name},
+        names::{Names, check_name},
+        uses::Use,
     },
     reader::{Item, Section},
 };

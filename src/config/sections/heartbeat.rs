@@ -7,12 +7,7 @@ use super::{
     send_command::SendCommand,
 };
 use crate::config::{
-    language::{
-        names::{Names, Use},
-        pattern::Pattern,
-        placeholder::Placeholder,
-        template::Template,
-    },
+    language::{names::Names, pattern::Pattern, placeholder::Placeholder, template::Template, uses::Use},
     reader::{
         Item, Section,
         duration::{format_duration, parse_duration},

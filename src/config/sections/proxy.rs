@@ -3,10 +3,7 @@
 use std::fmt;
 
 use crate::config::{
-    language::{
-        names::{Names, Use},
-        template::Template,
-    },
+    language::{names::Names, template::Template, uses::Use},
     reader::{
         Section,
         url::{percent_decode, split_port},

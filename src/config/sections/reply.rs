@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use super::{script::Say, send_command::SendCommand};
 use crate::config::{
-    language::{
-        names::{Names, Use},
-        pattern::Pattern,
-    },
+    language::{names::Names, pattern::Pattern, uses::Use},
     reader::Section,
 };
 

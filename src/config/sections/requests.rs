@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use super::rotate::read_pointer;
 use crate::config::{
-    language::{
-        names::{Names, Use},
-        pattern::Pattern,
-        pointer::Pointer,
-        template::Template,
-    },
+    language::{names::Names, pattern::Pattern, pointer::Pointer, template::Template, uses::Use},
     reader::Section,
 };
 

@@ -13,11 +13,12 @@ use super::{
 use crate::config::{
     language::{
         expression::Expression,
-        names::{Names, Use, check_name, is_name},
+        names::{Names, check_name, is_name},
         pattern::Pattern,
         placeholder::Placeholder,
         pointer::Pointer,
         template::Template,
+        uses::Use,
     },
     reader::{Item, Section, values::quoted},
 };

@@ -2,7 +2,7 @@
 
 use super::command::Program;
 use crate::config::{
-    language::names::{Names, Use},
+    language::{names::Names, uses::Use},
     reader::{Item, Section},
 };
 

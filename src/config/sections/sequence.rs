@@ -2,12 +2,7 @@
 
 use super::rotate::read_pointer;
 use crate::config::{
-    language::{
-        names::{Names, Use},
-        pattern::Pattern,
-        pointer::Pointer,
-        template::Template,
-    },
+    language::{names::Names, pattern::Pattern, pointer::Pointer, template::Template, uses::Use},
     reader::Section,
 };
 

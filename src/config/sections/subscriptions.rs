@@ -5,11 +5,12 @@ use std::{collections::BTreeSet, time::Duration};
 use super::rotate::read_pointer;
 use crate::config::{
     language::{
-        names::{Names, Use},
+        names::Names,
         pattern::Pattern,
         placeholder::Placeholder,
         pointer::Pointer,
         template::{Template, Value},
+        uses::Use,
     },
     reader::{Item, Section, values::quoted},
 };

@@ -2,11 +2,8 @@
 
 use crate::config::{
     language::{
-        expression::Expression,
-        names::{Names, Use},
-        pattern::Pattern,
-        pointer::Pointer,
-        template::Template,
+        expression::Expression, names::Names, pattern::Pattern, pointer::Pointer, template::Template,
+        uses::Use,
     },
     reader::Section,
 };

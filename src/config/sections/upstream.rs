@@ -7,11 +7,8 @@ use toml::de::DeValue;
 use super::{command::UrlCommand, compression::Compression, hosts::HostPattern, proxy::Proxy, tls::Tls};
 use crate::config::{
     language::{
-        names::{Names, Use},
-        pattern::Pattern,
-        placeholder::Placeholder,
-        pointer::Pointer,
-        template::Template,
+        names::Names, pattern::Pattern, placeholder::Placeholder, pointer::Pointer, template::Template,
+        uses::Use,
     },
     reader::{
         Item, Section,

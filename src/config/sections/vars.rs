@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::upstream::warn_of_variables;
 use crate::config::{
     language::{
-        names::{Names, Use, check_name},
+        names::{Names, check_name},
         template::Template,
+        uses::Use,
     },
     reader::{
         Section,
