@@ -3,7 +3,8 @@
 use std::{rc::Rc, time::Instant};
 
 use super::{
-    Context, Draft, Effect, Progress, Purpose, Rules, Session, Stray,
+    Context, Effect, Progress, Purpose, Rules, Session, Stray,
+    draft::Draft,
     matcher::Look,
     requests::{
         How, Key, Kind, Kinds, Room,
