@@ -71,6 +71,12 @@ impl Rights {
         Rights { publish, subscribe }
     }
 
+    /// The one of these that a subject falls under.
+    pub(super) fn covering(&self, publish: bool, subject: &str) -> Option<&str> {
+        let all = if publish { &self.publish } else { &self.subscribe };
+        all.iter().map(String::as_str).find(|pattern| covers(pattern, subject))
+    }
+
     /// Those that these permissions don't give, each with what it is for.
     pub(super) fn missing(&self, there: &Permissions) -> Vec<String> {
         let of = |what: &str, needed: &[String], given: &Option<Permission>| -> Vec<String> {

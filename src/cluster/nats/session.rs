@@ -274,25 +274,24 @@ impl Session {
 
     /// The server complains.
     pub(super) fn complaint(&mut self, now: Instant, error: &str) {
-        let is_new = self.complaints.len() < MAX_COMPLAINTS && self.complaints.insert(error.to_owned());
-        let Some(denied) = Denied::read(error) else {
-            if is_new {
-                self.arrivals.push_back(Arrival::Trouble(Trouble::server(error)));
-            }
-            return;
-        };
-        let trouble = Trouble::denied(&denied, &self.names, &self.settings.cluster.node);
+        let Some(denied) = Denied::read(error) else { return self.complain(Trouble::server(error)) };
         if denied.publish && denied.subject.starts_with("$JS.API.CONSUMER.DELETE.") {
             return; // it ends by itself
         }
-        if is_new {
-            self.arrivals.push_back(Arrival::Trouble(trouble.clone()));
-        }
+        let trouble = Trouble::denied(&denied, &self.names, &self.settings.cluster.node);
+        self.complain(trouble.clone());
         let at = self.calls.iter().position(|call| denied.publish && call.subject == denied.subject);
         if let Some(at) = at {
             self.said = Some(trouble);
             let call = self.calls.swap_remove(at);
             self.is_unanswered(now, call.what, Some(LONG_REST));
+        }
+    }
+
+    /// Says it once for each connection.
+    pub(super) fn complain(&mut self, trouble: Trouble) {
+        if self.complaints.len() < MAX_COMPLAINTS && self.complaints.insert(trouble.to_string()) {
+            self.arrivals.push_back(Arrival::Trouble(trouble));
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{
     api::{ApiError, NOT_ENABLED},
+    permissions::{Kind, Rights},
     settings::Names,
     stream::Difference,
 };
@@ -146,16 +147,16 @@ impl Trouble {
     /// The server keeps this node from something.
     pub(super) fn denied(denied: &Denied, names: &Names, node: &str) -> Trouble {
         let what = if denied.publish { "publish to" } else { "subscribe to" };
-        let is_inbox =
-            denied.subject.strip_prefix(&names.inbox(node)).is_some_and(|rest| rest.starts_with('.'));
-        let why = match !denied.publish && is_inbox {
+        // as the permissions have it, which is the same for each of many addresses
+        let rights = Rights::of(Kind::Candidate, names, node);
+        let subject = rights.covering(denied.publish, &denied.subject).unwrap_or(&denied.subject);
+        let why = match !denied.publish && subject == format!("{}.>", names.inbox(node)) {
             true => format!(
                 "; the user's permissions are for another node's name, and here cluster.node is {node}"
             ),
             false => String::new(),
         };
-        let mut trouble =
-            Trouble::fatal(format!("NATS denies this node the right to {what} {}{why}", denied.subject));
+        let mut trouble = Trouble::fatal(format!("NATS denies this node the right to {what} {subject}{why}"));
         trouble.remedy = match denied.subject.starts_with("$JS.API.STREAM.CREATE.") {
             true => Remedy::Making,
             false => Remedy::Permissions,
@@ -253,9 +254,11 @@ mod tests {
         );
         assert_eq!(
             denied(false, "_INBOX_x.a.5ec.*").for_init(false),
-            "NATS denies this node the right to subscribe to _INBOX_x.a.5ec.*; the user's permissions are for another \
+            "NATS denies this node the right to subscribe to _INBOX_x.a.>; the user's permissions are for another \
              node's name, and here cluster.node is a: this user needs the permissions that are printed for this node"
         );
+        let consumer = denied(true, "$JS.API.CONSUMER.CREATE.WSFAN_x.a_5ec_3_1").to_string();
+        assert!(consumer.contains("publish to $JS.API.CONSUMER.CREATE.WSFAN_x.>: "), "{consumer}");
         for (publish, subject) in [(true, "_INBOX_x.a.1"), (false, "_INBOX_x.ab.1"), (false, "wsfan.x.who")] {
             assert!(!denied(publish, subject).to_string().contains("cluster.node"), "{subject}");
         }

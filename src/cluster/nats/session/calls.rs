@@ -148,10 +148,7 @@ impl Session {
                 }
                 self.is_told_gone = false;
                 if difference.is_some() {
-                    let trouble = Trouble::differs(&stream, &difference);
-                    if self.complaints.insert(trouble.to_string()) {
-                        self.arrivals.push_back(Arrival::Trouble(trouble));
-                    }
+                    self.complain(Trouble::differs(&stream, &difference));
                 }
                 if self.is_barren { self.probe(now) } else { self.up(now) }
             }

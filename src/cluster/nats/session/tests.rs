@@ -533,6 +533,8 @@ fn rights_that_lack_are_told_by_their_subject_and_end_what_waits_for_them() {
     assert_eq!(play.told().last().unwrap(), "NatsDown");
     let rest = play.session.next_timeout().unwrap() - play.now;
     assert_eq!(rest, LONG_REST, "it doesn't go up and down all the time");
+    play.session.complaint(play.now, &denied("$JS.API.CONSUMER.CREATE.WSFAN_x.a_5ec_3_2"));
+    assert!(play.told().is_empty(), "another address is the same right");
 }
 
 #[test]
