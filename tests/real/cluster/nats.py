@@ -13,13 +13,17 @@ class Client:
     """One connection, for requests."""
 
     @staticmethod
-    async def over(sock):
+    async def over(sock, tls=None, inbox="_INBOX", **login):
+        """`tls`: what encrypts it. Answers come to an address below `inbox`."""
         self = Client()
         self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=1 << 24)
-        self.inbox = f"_INBOX.{os.urandom(8).hex()}"
+        self.inbox = f"{inbox}.{os.urandom(8).hex()}"
         self.count = 0
         await self.reader.readline()  # INFO
+        if tls:
+            await self.writer.start_tls(tls, server_hostname="localhost")
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "name": "the test"}
+        options |= {"lang": "python", "version": "1", "protocol": 1, **login}
         self.writer.write(f"CONNECT {json.dumps(options)}\r\nSUB {self.inbox}.* 1\r\n".encode())
         return self
 
@@ -56,6 +60,18 @@ class Client:
             raise ConnectionError("no JetStream answers")
         return json.loads(payload)
 
+    async def tried(self, command):
+        """What the server complains of when it is told this."""
+        self.writer.write(f"{command}\r\nPING\r\n".encode())
+        complaints = []
+        async with asyncio.timeout(5.0):
+            while (line := await self.reader.readline()) != b"PONG\r\n":
+                if not line:
+                    raise ConnectionError("NATS has closed")
+                if line.startswith(b"-ERR"):
+                    complaints.append(line[4:].decode().strip())
+        return complaints
+
     async def stored(self, stream, place):
         """A message of the stream: its headers, each by its name, and its body."""
         message = (await self.ask(f"STREAM.MSG.GET.{stream}", seq=place))["message"]
@@ -71,9 +87,10 @@ def dial(port):
 class Servers:
     """One NATS server, or several that have their streams in common."""
 
-    def __init__(self, work, binary, count, host="127.0.0.1", enter=(), dial=dial, jetstream=True, more=""):
+    def __init__(self, work, binary, count, host="127.0.0.1", enter=(), dial=dial, jetstream=True, more="", tls=""):
+        """`more`: of the configuration. `tls`: where the certificate of a server named localhost is."""
         self.work, self.binary, self.host, self.enter, self.dial = work, binary, host, enter, dial
-        self.jetstream, self.more = jetstream, more
+        self.jetstream, self.more, self.tls = jetstream, more, tls
         self.ports = free_ports(count)
         self.routes = free_ports(count)
         self.running = {}
@@ -84,18 +101,41 @@ class Servers:
         text = f"server_name: s{at}\nlisten: {self.host}:{self.ports[at]}\n{self.more}"
         if self.jetstream:
             text += f'jetstream {{ store_dir: "{self.work}/s{at}" }}\n'
+        if self.tls:
+            text += f'tls {{ cert_file: "{self.tls}/localhost.pem", key_file: "{self.tls}/localhost.key" }}\n'
         if len(self.ports) > 1:
             routes = ", ".join(f"nats://127.0.0.1:{port}" for port in self.routes)
             text += f"cluster {{ name: c, listen: 127.0.0.1:{self.routes[at]}, routes: [{routes}] }}\n"
-        with open(f"{self.work}/s{at}.conf", "w") as file:
+        with open(self.file(at), "w") as file:
             file.write(text)
 
     def urls(self):
-        return [f"nats://{self.host}:{port}" for port in self.ports]
+        start = "tls://localhost" if self.tls else f"nats://{self.host}"
+        return [f"{start}:{port}" for port in self.ports]
+
+    def file(self, at=0):
+        return f"{self.work}/s{at}.conf"
+
+    def log(self, at=0):
+        with open(f"{self.work}/nats-s{at}.log") as file:
+            return file.read()
+
+    async def listening(self):
+        """Something listens on each port."""
+
+        def all_listen():
+            try:
+                for port in self.ports:
+                    self.dial(port).close()
+            except OSError:
+                return False
+            return True
+
+        await until(all_listen, 20, "no NATS server listens")
 
     def start(self, *which):
         for at in which or range(len(self.ports)):
-            command = [*self.enter, self.binary, "-c", f"{self.work}/s{at}.conf"]
+            command = [*self.enter, self.binary, "-c", self.file(at)]
             self.running[at] = Process(self.work, f"nats-s{at}", command)
 
     def kill(self, *which):

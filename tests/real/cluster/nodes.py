@@ -1,10 +1,11 @@
 """wsfan on several machines, which are several processes here, and a server upstream."""
 
 import json
+import os
 import signal
 
 from control import Remote
-from processes import Failed, Process, free_ports, until
+from processes import Failed, Process, command_says, free_ports, until
 from readers import Reader, Session
 
 
@@ -43,11 +44,17 @@ class Node:
         self.config = f"{work}/{name}.toml"
         self.process = None
         with open(self.config, "w") as file:
+            os.chmod(self.config, 0o600)  # it may have passwords in it
             file.write(cluster.toml(name, **own))
             file.write(f'[[listener]]\npath = "{self.path}"\n')
             file.write(f'[[listener]]\npath = "{work}/{name}.raw"\nformat = "raw"\n')
         self.reader = Reader(work, name, self.path, False)
         self.raw = Reader(work, name, f"{work}/{name}.raw", True)
+
+    async def tool(self, *words):
+        """What `wsfan WORDS --config FILE` says: its exit status, stdout and stderr."""
+        command = [*self.enter, self.cluster.bed.wsfan, *words, "--config", self.config]
+        return await command_says(*command)
 
     def start(self):
         command = [*self.enter, self.cluster.bed.wsfan, "run", "--config", self.config]
@@ -56,6 +63,15 @@ class Node:
     def kill(self):
         self.process.kill()
         self.process = None
+
+    async def stop(self):
+        if self.process:
+            status = await self.process.end(10)
+            if status:
+                raise Failed(f"{self.name} stops with exit status {status}")
+        self.process = None
+        await self.reader.stop()
+        await self.raw.stop()
 
     def freeze(self):
         self.process.signal(signal.SIGSTOP)
@@ -120,7 +136,7 @@ class Cluster:
             **self.keys,
             **own,
         }
-        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items() if value is not None)
         return (
             f'[upstream]\nurl = "{self.upstream.url}"\n'
             '[reconnect]\ninitial_delay = "50ms"\nmax_delay = "200ms"\n'
@@ -147,12 +163,7 @@ class Cluster:
     async def stop(self, gone=False):
         """`gone`: there is no stream."""
         for node in self.nodes.values():
-            if node.process:
-                status = await node.process.end(10)
-                if status:
-                    raise Failed(f"{node.name} stops with exit status {status}")
-            await node.reader.stop()
-            await node.raw.stop()
+            await node.stop()
         self.upstream.process.kill()
         if not gone:
             await self.bed.servers.ask(f"STREAM.DELETE.{self.stream}")

@@ -62,6 +62,23 @@ class Process:
             process.kill()
 
 
+async def command_says(*command):
+    """A program's exit status, stdout and stderr, when it has ended."""
+    program = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=with_parent,
+    )
+    try:
+        out, error = await asyncio.wait_for(program.communicate(), 30)
+    except TimeoutError:
+        program.kill()
+        raise Failed(f"{' '.join(command)} doesn't end, after 30 s") from None
+    return program.returncode, out.decode(), error.decode()
+
+
 def free_ports(count):
     """Ports that are free, all at once so that they differ."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]

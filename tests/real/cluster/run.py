@@ -15,6 +15,7 @@ import failures
 import processes
 import programs
 import questions
+import rights
 import streams
 import trouble
 from nats import Servers
@@ -40,6 +41,7 @@ SCENES = {
     "two": (apart.two, [(NEW, 3)]),
     "witness": (apart.witness, [(OLD, 1)]),
     "late": (apart.late, [(OLD, 1)]),
+    "rights": (rights.rights, [(OLD, 1), (NEW, 1)]),
     "trouble": (trouble.trouble, [(NEW, 1)]),
 }
 
@@ -52,6 +54,11 @@ class Bed:
 
     def __init__(self, wsfan, work, nats, servers):
         self.wsfan, self.work, self.nats, self.servers = wsfan, work, nats, servers
+
+    @property
+    def certificates(self):
+        """Of an authority, ca.pem, and of a server named localhost; cluster.sh has made them."""
+        return f"{os.path.dirname(self.work)}/tls"
 
     def directory(self, name):
         path = f"{self.work}/{name}"
