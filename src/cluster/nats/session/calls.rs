@@ -275,7 +275,9 @@ impl Session {
                 }
                 let trouble = self.said.clone().filter(|_| rest.is_some());
                 let trouble = trouble.unwrap_or_else(|| Trouble::unanswered(&self.names.stream()));
-                self.rest(now, rest.unwrap_or(self.settings.rests_for()), trouble);
+                let pause =
+                    if what == What::Look { self.settings.looks_after() } else { self.settings.rests_for() };
+                self.rest(now, rest.unwrap_or(pause), trouble);
             }
             What::Check => {}
             What::AskState(_) | What::Get(_) => self.step(now, Step::Failed),
@@ -321,7 +323,7 @@ impl Session {
     pub(super) fn look(&mut self, now: Instant) {
         self.calls.retain(|call| call.what != What::Look);
         self.phase = Phase::Looking;
-        self.call(now, self.settings.setup_within(), What::Look, self.info_subject(), Vec::new());
+        self.call(now, self.settings.looks_within(), What::Look, self.info_subject(), Vec::new());
     }
 
     fn rest(&mut self, now: Instant, time: Duration, trouble: Trouble) {

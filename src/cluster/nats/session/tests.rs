@@ -537,6 +537,27 @@ fn rights_that_lack_are_told_by_their_subject_and_end_what_waits_for_them() {
     assert!(play.told().is_empty(), "another address is the same right");
 }
 
+/// A leader with such a lease has 10.5 s, of which an election may take 9.
+#[test]
+fn a_stream_without_a_leader_is_looked_at_again_soon_however_long_the_lease() {
+    let mut play = Play::new(|cluster| cluster.lease = Duration::from_secs(15));
+    let began = play.now;
+    for look in 1..=8 {
+        play.request("STREAM.INFO"); // which nobody answers
+        while play.sent.is_empty() {
+            play.wait();
+        }
+        assert!(
+            play.now - began <= Duration::from_millis(1_250) * look,
+            "look {look}: {:?}",
+            play.now - began
+        );
+    }
+    assert_eq!(play.told(), [format!("! {}", Trouble::unanswered("WSFAN_x"))]);
+    play.answer("STREAM.INFO", info(0, 0));
+    assert_eq!(play.told(), ["NatsUp"]);
+}
+
 #[test]
 fn a_connection_that_ends_takes_all_with_it() {
     let mut play = Play::up();
