@@ -298,7 +298,7 @@ impl Inner {
         let info = connection.client.server_info();
         tracing::debug!("connected to the NATS server {} ({})", connection.url, info.version);
         self.max_payload = info.max_payload;
-        let server = Server { version: &info.version, max_payload: info.max_payload };
+        let server = Server { url: &connection.url, version: &info.version, max_payload: info.max_payload };
         let settings = Rc::clone(&self.settings);
         let session =
             Session::new(Instant::now(), settings, &self.base, self.generation, &server, self.is_known);

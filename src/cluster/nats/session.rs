@@ -90,6 +90,7 @@ enum Phase {
 
 /// What a server says of itself.
 pub(super) struct Server<'s> {
+    pub(super) url: &'s str,
     pub(super) version: &'s str,
     pub(super) max_payload: usize,
 }
@@ -130,9 +131,9 @@ impl Session {
         };
         let needed = MAX_BATCH + stream::HEADERS;
         if !is_new_enough(server.version) {
-            session.is_useless(Trouble::too_old(server.version));
+            session.is_useless(Trouble::too_old(server.url, server.version));
         } else if server.max_payload < needed {
-            session.is_useless(Trouble::max_payload(server.max_payload, needed));
+            session.is_useless(Trouble::max_payload(server.url, server.max_payload, needed));
         } else {
             session.look(now);
         }

@@ -107,10 +107,10 @@ impl Tool {
         let (version, max_payload) = (tool.version(), tool.connection.client.max_payload());
         let needed = MAX_BATCH + stream::HEADERS;
         if !is_new_enough(&version) {
-            return Err(Trouble::too_old(&version));
+            return Err(Trouble::too_old(&tool.connection.url, &version));
         }
         if max_payload < needed {
-            return Err(Trouble::max_payload(max_payload, needed));
+            return Err(Trouble::max_payload(&tool.connection.url, max_payload, needed));
         }
         Ok(tool)
     }

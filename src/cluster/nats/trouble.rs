@@ -67,15 +67,15 @@ impl Trouble {
         format!("{}{hint}", self.text)
     }
 
-    pub(super) fn too_old(version: &str) -> Trouble {
+    pub(super) fn too_old(url: &str, version: &str) -> Trouble {
         Trouble::fatal(format!(
-            "the NATS server is version {version}, and a cluster needs 2.9 or newer: update nats-server"
+            "the NATS server {url} is version {version}, and a cluster needs 2.9 or newer: update nats-server there"
         ))
     }
 
-    pub(super) fn max_payload(there: usize, needed: usize) -> Trouble {
+    pub(super) fn max_payload(url: &str, there: usize, needed: usize) -> Trouble {
         Trouble::fatal(format!(
-            "the NATS server takes messages of {there} bytes at most, and a cluster needs {needed}: \
+            "the NATS server {url} takes messages of {there} bytes at most, and a cluster needs {needed}: \
              set max_payload: 1MB in its configuration"
         ))
     }
@@ -280,6 +280,6 @@ mod tests {
             Trouble::refused("WSFAN_x", &error(1, "a\nb")).to_string(),
             "JetStream says of the stream WSFAN_x: a b (1)"
         );
-        assert!(Trouble::too_old("2.8.4").is_fatal && !Trouble::server("x").is_fatal);
+        assert!(Trouble::too_old("nats://h:4222", "2.8.4").is_fatal && !Trouble::server("x").is_fatal);
     }
 }

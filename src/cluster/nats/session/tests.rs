@@ -25,7 +25,7 @@ impl Play {
         let mut cluster = Cluster::new("x", "a", NatsUrl::parse("nats://127.0.0.1").unwrap());
         change(&mut cluster);
         let settings = Rc::new(Settings::new(&cluster, &History::default()));
-        let server = Server { version, max_payload };
+        let server = Server { url: "nats://127.0.0.1:4222", version, max_payload };
         let now = Instant::now();
         let session = Session::new(now, settings, "_INBOX_x.a.5ec", 3, &server, is_known);
         let mut play = Play { now, session, sent: Vec::new() };
@@ -244,11 +244,11 @@ fn a_stream_that_differs_is_used_and_pointed_out() {
 #[test]
 fn a_server_that_is_too_old_or_takes_too_little_is_left() {
     for (version, max_payload, start) in [
-        ("2.8.4", 1 << 20, "! the NATS server is version 2.8.4"),
+        ("2.8.4", 1 << 20, "! the NATS server nats://127.0.0.1:4222 is version 2.8.4"),
         (
             "2.9.0",
             100_000,
-            "! the NATS server takes messages of 100000 bytes at most, and a cluster needs 270336",
+            "! the NATS server nats://127.0.0.1:4222 takes messages of 100000 bytes at most, and a cluster needs 270336",
         ),
     ] {
         let mut play = Play::with(version, max_payload, false, |_| {});
