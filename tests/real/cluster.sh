@@ -1,7 +1,7 @@
 #!/bin/bash
 # README: several machines on one link: three wsfan, which are a cluster on NATS JetStream, and a server that numbers its
-# messages and counts its connections. Leaders are killed, frozen, stopped and cut off, NATS servers go, the stream is
-# forged into and deleted. Have all machines' clients the same lines, and is all that is missing declared? Is there never
+# messages and counts its connections. Leaders are killed, frozen, stopped and cut off, NATS servers go, elect, want TLS,
+# logins and rights, the stream is forged into and deleted. Have all machines' clients the same lines, and is all that is missing declared? Is there never
 # a second connection? Is each fate of a send told once, and true?
 #
 #   tests/real/cluster.sh [OPTIONS] [SCENE...]     all of them, or those named; tests/real/cluster/run.py has them
@@ -21,7 +21,7 @@ here=$PWD project=$(cd ../.. && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 servers=(kills frozen term proxy netns forged restarted quorum deleted limits sends refusals control two witness late)
-servers+=(trouble questions rights)
+servers+=(trouble questions elects stuck rights creds)
 # shellcheck source=SCRIPTDIR/arguments.sh
 . ./arguments.sh
 for tool in python3 nats-server openssl; do

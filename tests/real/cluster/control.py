@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+from processes import until
+
 
 async def serve(path, answer):
     """Answers each line on the socket with what `answer` makes of it, until the process ends."""
@@ -26,11 +28,18 @@ class Remote:
         self.streams = None
         self.lock = asyncio.Lock()
 
+    async def open(self):
+        """None where the process hasn't got so far."""
+        try:
+            return await asyncio.open_unix_connection(self.path, limit=1 << 26)
+        except OSError:
+            return None
+
     async def do(self, what, **more):
         """What is answered to this."""
         async with self.lock:
             if not self.streams:
-                self.streams = await asyncio.open_unix_connection(self.path, limit=1 << 26)
+                self.streams = await until(self.open, 10, f"nothing listens on {self.path}")
             reader, writer = self.streams
             writer.write(json.dumps({"do": what, **more}).encode() + b"\n")
             line = await asyncio.wait_for(reader.readline(), 10)

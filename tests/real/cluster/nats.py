@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import socket
+import urllib.request
 
 from processes import Process, free_ports, until
 
@@ -53,9 +54,9 @@ class Client:
                 if words[0] == reply:
                     return data[:at].decode(), data[at:]
 
-    async def ask(self, what, **more):
+    async def ask(self, what, timeout=2.0, **more):
         """An answer of JetStream's API."""
-        _, payload = await self.request(f"$JS.API.{what}", json.dumps(more).encode() if more else b"")
+        _, payload = await self.request(f"$JS.API.{what}", json.dumps(more).encode() if more else b"", timeout=timeout)
         if not payload:
             raise ConnectionError("no JetStream answers")
         return json.loads(payload)
@@ -93,12 +94,14 @@ class Servers:
         self.jetstream, self.more, self.tls = jetstream, more, tls
         self.ports = free_ports(count)
         self.routes = free_ports(count)
+        self.monitors = free_ports(count)
         self.running = {}
         for at in range(count):
             self.write(at)
 
     def write(self, at):
         text = f"server_name: s{at}\nlisten: {self.host}:{self.ports[at]}\n{self.more}"
+        text += f"http: 127.0.0.1:{self.monitors[at]}\n"
         if self.jetstream:
             text += f'jetstream {{ store_dir: "{self.work}/s{at}" }}\n'
         if self.tls:
@@ -164,7 +167,19 @@ class Servers:
 
         await until(answers, seconds, "JetStream doesn't answer")
 
-    async def leader(self, stream):
-        """Which server leads the stream's Raft group."""
-        info = await self.ask(f"STREAM.INFO.{stream}")
+    def serves(self, name):
+        """Which server has a client of this name, if any."""
+        for at in self.running:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.monitors[at]}/connz?limit=1000", timeout=5) as page:
+                    clients = json.load(page)["connections"]
+            except OSError:
+                continue
+            if any(client.get("name") == name for client in clients):
+                return at
+        return None
+
+    async def leader(self, stream, timeout=2.0):
+        """Which server leads the stream's Raft group. While they elect, nobody answers."""
+        info = await self.ask(f"STREAM.INFO.{stream}", timeout=timeout)
         return int(info["cluster"]["leader"][1:])

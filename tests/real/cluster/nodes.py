@@ -12,20 +12,14 @@ from readers import Reader, Session
 class Upstream:
     def __init__(self, work, here, name, host="127.0.0.1", enter=()):
         (port,) = free_ports(1)
+        self.port = port
         self.url = f"ws://{host}:{port}/"
         self.remote = Remote(f"{work}/{name}.control")
         command = [*enter, "python3", f"{here}/upstream.py", host, str(port), self.remote.path, name]
         self.process = Process(work, f"upstream-{name}", command)
 
     async def ready(self):
-        async def answers():
-            try:
-                return await self.stats()
-            except (OSError, AssertionError):
-                self.remote.streams = None
-                return None
-
-        await until(answers, 10, "the upstream doesn't answer")
+        await self.stats()
 
     async def stats(self):
         return await self.remote.do("stats")
@@ -125,7 +119,7 @@ class Cluster:
     def stream(self):
         return f"WSFAN_{self.name}"
 
-    def toml(self, name, urls=None, **own):
+    def toml(self, name, urls=None, upstream=None, **own):
         keys = {
             "name": self.name,
             "node": name,
@@ -138,7 +132,7 @@ class Cluster:
         }
         lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items() if value is not None)
         return (
-            f'[upstream]\nurl = "{self.upstream.url}"\n'
+            f'[upstream]\nurl = "{upstream or self.upstream.url}"\n'
             '[reconnect]\ninitial_delay = "50ms"\nmax_delay = "200ms"\n'
             f"{self.extra}\n[cluster]\n{lines}"
         )
@@ -183,9 +177,9 @@ class Cluster:
                         if key not in found or at < found[key][0]:
                             found[key] = (at, mark)
                     elif mark["type"] == "hello" and mark["cluster"]["state"] in ("follower", "leader"):
-                        # who comes later hears of the link's state here
+                        # who comes later hears here that it is up; of any other state it may be told in a moment
                         told = mark["cluster"]
-                        if told.get("leader"):
+                        if told.get("leader") and mark["link"] == "up":
                             epochs[epoch] = min(at, epochs.get(epoch, at))
                             link = {"state": mark["link"], "node": told["leader"], "term": told["term"]}
                             found.setdefault((epoch, mark["seq"]), (at, link))

@@ -7,6 +7,7 @@ from agree import agree
 from nats import Client, Servers
 from nodes import Cluster, Node, answer
 from processes import check, command_says, until
+from trouble import misfit
 
 NAMES = ["n1", "n2", "n3"]
 WITNESS = "n3"  # may not lead
@@ -109,41 +110,6 @@ async def misfits(cluster, servers, other):
     await lacking("no right to write to the log", f"wsfan.{cluster.name}.log", **witness)
 
 
-async def misfit(cluster, what, parts, live, **keys):
-    """`parts`: of the daemon's sentence; `live`: the exit status of `check --live`, and of its."""
-    misfit.count += 1
-    node = Node(cluster, f"misfit{misfit.count}", **{"node": "n1", **keys})
-    before = len((await cluster.upstream.stats())["connections"])
-    node.start()
-
-    def warned():
-        return [line[28:].strip() for line in node.log().splitlines() if all(part in line for part in parts)]
-
-    await until(warned, 15, f"{what}: the log doesn't say {parts}")
-
-    async def shown():
-        try:
-            told = (await node.status())["cluster"]
-        except OSError:
-            return None
-        return all(part in told.get("error", "") for part in parts) and told
-
-    told = await until(shown, 15, f"{what}: status doesn't say {parts}")
-    check(f"{what}: the log says what to do, once", len(warned()) == 1, warned()[0])
-    check("and so does status", told["state"] != "leader", told["state"])
-    stats = await cluster.upstream.stats()
-    check("and it doesn't connect upstream", len(stats["connections"]) == before)
-    status, out, error = await node.tool("check", "--live")
-    due, words = live
-    sentence = error.removeprefix("wsfan: ").strip() if due else out
-    good = status == due and all(word in sentence for word in words) and (not due or "\n" not in sentence)
-    check(f"check --live {'fails with it' if due else 'says'}", good, sentence if due else words)
-    await node.stop()
-
-
-misfit.count = 0
-
-
 async def works(cluster):
     """Hand-over, a death, sends and orders from any machine, `cluster status`."""
     onlooker = Node(cluster, "looks", node="onlooker", user="onlooker", password="password of onlooker")
@@ -156,7 +122,8 @@ async def works(cluster):
         for node in (witness, sender):
             session = await node.open()
             told = await answer(session, {"op": "send", "id": how, "text": f"{how} {node.name}"}, 5)
-            check(f"a send from {node.name}, with {leader.name} leading, is written", told.get("result") == "written", told)
+            good = told.get("result") == "written"
+            check(f"a send from {node.name}, with {leader.name} leading, is written", good, told)
             session.close()
         if how == "stopped":
             await leader.process.end(10)

@@ -11,12 +11,15 @@ import sys
 import time
 
 import apart
+import credentials
+import elections
 import failures
 import processes
 import programs
 import questions
 import rights
 import streams
+import stuck
 import trouble
 from nats import Servers
 from processes import Failed, Process, say
@@ -41,7 +44,10 @@ SCENES = {
     "two": (apart.two, [(NEW, 3)]),
     "witness": (apart.witness, [(OLD, 1)]),
     "late": (apart.late, [(OLD, 1)]),
+    "elects": (elections.elects, [(OLD, 3)]),
+    "stuck": (stuck.stuck, [(OLD, 1)]),
     "rights": (rights.rights, [(OLD, 1), (NEW, 1)]),
+    "creds": (credentials.credentials, [(NEW, 1)]),
     "trouble": (trouble.trouble, [(NEW, 1)]),
 }
 
