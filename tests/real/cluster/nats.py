@@ -167,6 +167,18 @@ class Servers:
 
         await until(answers, seconds, "JetStream doesn't answer")
 
+    async def remove(self, stream):
+        """Whatever becomes of it at the moment."""
+
+        async def is_gone():
+            try:
+                answer = await self.ask(f"STREAM.DELETE.{stream}", timeout=1.0)
+            except (OSError, TimeoutError):
+                return False
+            return answer.get("success") or answer["error"]["code"] == 404
+
+        await until(is_gone, 20, f"the stream {stream} can't be removed")
+
     def serves(self, name):
         """Which server has a client of this name, if any."""
         for at in self.running:

@@ -42,8 +42,13 @@ class Node:
             file.write(cluster.toml(name, **own))
             file.write(f'[[listener]]\npath = "{self.path}"\n')
             file.write(f'[[listener]]\npath = "{work}/{name}.raw"\nformat = "raw"\n')
-        self.reader = Reader(work, name, self.path, False)
-        self.raw = Reader(work, name, f"{work}/{name}.raw", True)
+        self.hear()
+
+    def hear(self):
+        """With clients that have heard nothing yet."""
+        work = self.cluster.work
+        self.reader = Reader(work, self.name, self.path, False)
+        self.raw = Reader(work, self.name, f"{work}/{self.name}.raw", True)
 
     async def tool(self, *words):
         """What `wsfan WORDS --config FILE` says: its exit status, stdout and stderr."""
@@ -160,7 +165,7 @@ class Cluster:
             await node.stop()
         self.upstream.process.kill()
         if not gone:
-            await self.bed.servers.ask(f"STREAM.DELETE.{self.stream}")
+            await self.bed.servers.remove(self.stream)
 
     # ---------------------------------------------------------------- who leads
 
