@@ -105,13 +105,15 @@ def printed_rights(text, inbox):
 
 
 async def credentials(bed):
-    """Logins by .creds files, whose rights are what `wsfan cluster init` prints."""
+    """Certificates of nodes, and logins by .creds files, whose rights are what `wsfan cluster init` prints."""
     work = bed.directory("operator")
     operator, another = Operator(work), Operator(work)
-    servers = Servers(work, bed.nats, 1, more=operator.configuration, tls=bed.certificates)
+    servers = Servers(work, bed.nats, 1, more=operator.configuration, tls=bed.certificates, verify=True)
     servers.start()
     await servers.listening()
-    cluster = Cluster(bed.beside(servers), "creds", **{"tls.ca_file": f"{bed.certificates}/ca.pem"})
+    files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}
+    tls = {f"tls.{key}": f"{bed.certificates}/{name}" for key, name in files.items()}
+    cluster = Cluster(bed.beside(servers), "creds", **tls)
     first = []
     for name in ("n1", "n2"):
         cluster.add(name, candidate=name == "n1", credentials=f"{work}/{name}.creds")
@@ -123,6 +125,9 @@ async def credentials(bed):
         operator.credentials(name, *printed_rights(text, f"_INBOX_{cluster.name}.{name}.>"))
     await cluster.upstream.ready()
 
+    words = ["TLS with the NATS server", "a certificate of this node: set cluster.tls.cert_file and key_file"]
+    none = {"tls.cert_file": None, "tls.key_file": None, "credentials": f"{work}/n1.creds"}
+    await misfit(cluster, "no certificate of the node", words, (1, words), **none)
     words = ["refuses the user of cluster.credentials", "which account that is for, and whether it has expired"]
     old = operator.credentials("old", expires=time.time() - 60)
     await misfit(cluster, "credentials that have expired", words, (1, words), credentials=old)

@@ -88,10 +88,11 @@ def dial(port):
 class Servers:
     """One NATS server, or several that have their streams in common."""
 
-    def __init__(self, work, binary, count, host="127.0.0.1", enter=(), dial=dial, jetstream=True, more="", tls=""):
-        """`more`: of the configuration. `tls`: where the certificate of a server named localhost is."""
+    def __init__(self, work, binary, count, host="127.0.0.1", enter=(), dial=dial, jetstream=True, more="", tls="", verify=False):
+        """`more`: of the configuration. `tls`: where the certificate of a server named localhost is. `verify`: clients
+        must have certificates as well."""
         self.work, self.binary, self.host, self.enter, self.dial = work, binary, host, enter, dial
-        self.jetstream, self.more, self.tls = jetstream, more, tls
+        self.jetstream, self.more, self.tls, self.verify = jetstream, more, tls, verify
         self.ports = free_ports(count)
         self.routes = free_ports(count)
         self.monitors = free_ports(count)
@@ -105,7 +106,8 @@ class Servers:
         if self.jetstream:
             text += f'jetstream {{ store_dir: "{self.work}/s{at}" }}\n'
         if self.tls:
-            text += f'tls {{ cert_file: "{self.tls}/localhost.pem", key_file: "{self.tls}/localhost.key" }}\n'
+            text += f'tls {{ cert_file: "{self.tls}/localhost.pem", key_file: "{self.tls}/localhost.key"'
+            text += f', ca_file: "{self.tls}/ca.pem", verify: true }}\n' if self.verify else " }\n"
         if len(self.ports) > 1:
             routes = ", ".join(f"nats://127.0.0.1:{port}" for port in self.routes)
             text += f"cluster {{ name: c, listen: 127.0.0.1:{self.routes[at]}, routes: [{routes}] }}\n"
