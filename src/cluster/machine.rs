@@ -41,7 +41,7 @@ mod standing;
 mod term;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 #[cfg(test)]
 pub(crate) use batch::Body;

@@ -39,6 +39,8 @@ pub(super) mod permissions;
 mod reading;
 mod session;
 mod settings;
+#[cfg(test)]
+pub(super) mod simulated;
 mod stream;
 pub(super) mod tool;
 mod trouble;
@@ -113,6 +115,9 @@ enum State {
     Waiting(Pin<Box<Sleep>>),
     Connecting(Pin<Box<dyn Future<Output = Result<Connection, Trouble>>>>),
     Connected(Box<Connected>),
+    /// In tests, something else stands in for it, from the beginning to the end.
+    #[cfg(test)]
+    Simulated(Box<dyn simulated::Way>),
     /// Nothing comes any more.
     Closed,
 }
@@ -149,66 +154,73 @@ pub(super) fn connect(cluster: &Cluster, history: &History) -> (Nats, Arrivals) 
 impl Nats {
     /// Appends this to the stream, if its last sequence is `expect`. Appends go out in the order of these calls.
     pub(super) fn append(&self, id: AppendId, expect: u64, message: &Message) {
-        self.with(|inner| match inner.connected() {
-            Some(connected) => connected.session.append(id, expect, message),
-            None => inner.ready.push_back(Arrival::Event(Event::Unclear(id))),
+        self.with(|inner| match &mut inner.state {
+            State::Connected(connected) => connected.session.append(id, expect, message),
+            #[cfg(test)]
+            State::Simulated(way) => way.append(id, expect, message),
+            _ => inner.ready.push_back(Arrival::Event(Event::Unclear(id))),
         });
     }
 
     /// Asks what the stream holds from this place on, instead of what was asked before.
     pub(super) fn ask(&self, id: AskId, from: u64) {
-        self.with(|inner| match inner.connected() {
-            Some(connected) => connected.session.ask(Instant::now(), id, from),
-            None => inner.ready.push_back(Arrival::Event(Event::NoAnswer(id))),
+        self.with(|inner| match &mut inner.state {
+            State::Connected(connected) => connected.session.ask(Instant::now(), id, from),
+            #[cfg(test)]
+            State::Simulated(way) => way.ask(id, from),
+            _ => inner.ready.push_back(Arrival::Event(Event::NoAnswer(id))),
         });
     }
 
     /// Reads what lies past this place, instead of what was read before.
     pub(super) fn read(&self, id: ReadId, after: u64) {
-        self.with(|inner| {
-            if let Some(connected) = inner.connected() {
-                connected.session.read(Instant::now(), id, after);
-            }
+        self.with(|inner| match &mut inner.state {
+            State::Connected(connected) => connected.session.read(Instant::now(), id, after),
+            #[cfg(test)]
+            State::Simulated(way) => way.read(id, after),
+            _ => {}
         });
     }
 
     /// Reads no more.
     pub(super) fn stop_reading(&self) {
-        self.with(|inner| {
-            if let Some(connected) = inner.connected() {
-                connected.session.stop_reading();
-            }
+        self.with(|inner| match &mut inner.state {
+            State::Connected(connected) => connected.session.stop_reading(),
+            #[cfg(test)]
+            State::Simulated(way) => way.stop_reading(),
+            _ => {}
         });
     }
 
     /// Hears what comes to this subject, on every connection to come.
     pub(super) fn hear(&self, subject: &str) {
-        self.with(|inner| {
-            if inner.heard.insert(subject.to_owned())
-                && let Some(connected) = inner.connected()
-            {
-                connected.hear(subject);
-            }
+        self.with(|inner| match &mut inner.state {
+            _ if !inner.heard.insert(subject.to_owned()) => {}
+            State::Connected(connected) => connected.hear(subject),
+            #[cfg(test)]
+            State::Simulated(way) => way.hear(subject),
+            _ => {}
         });
     }
 
     /// Hears no more of it.
     pub(super) fn hear_no_more(&self, subject: &str) {
-        self.with(|inner| {
-            if inner.heard.remove(subject)
-                && let Some(connected) = inner.connected()
-            {
-                connected.hear_no_more(subject);
-            }
+        self.with(|inner| match &mut inner.state {
+            _ if !inner.heard.remove(subject) => {}
+            State::Connected(connected) => connected.hear_no_more(subject),
+            #[cfg(test)]
+            State::Simulated(way) => way.hear_no_more(subject),
+            _ => {}
         });
     }
 
     /// Says something to other nodes, at most once: without a connection it is lost.
     pub(super) fn say(&self, subject: String, reply: Option<String>, payload: Vec<u8>) {
-        self.with(|inner| {
-            if let Some(connected) = inner.connected() {
-                connected.session.say(subject, reply, payload);
-            }
+        self.with(|inner| match &mut inner.state {
+            State::Connected(connected) => connected.session.say(subject, reply, payload),
+            #[cfg(test)]
+            State::Simulated(way) => way.say(subject, reply, payload),
+            _ => {}
         });
     }
 
@@ -281,6 +293,8 @@ impl Inner {
                         self.try_next();
                     }
                 },
+                #[cfg(test)]
+                State::Simulated(way) => return way.poll(cx),
                 State::Closed => break,
                 State::Connected(connected) => match connected.poll(cx) {
                     Poll::Pending => break,

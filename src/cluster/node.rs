@@ -28,6 +28,8 @@ mod others;
 mod people;
 mod sends;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use followed::Followed;
@@ -108,7 +110,17 @@ impl<H: Host> Node<H> {
     /// A node that has just been started, in front of an empty hub.
     pub(crate) fn new(cluster: &config::Cluster, history: &config::History, hub: Hub, host: H) -> Node<H> {
         let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
-        let (nats, arrivals) = nats::connect(cluster, history);
+        Node::over(nats::connect(cluster, history), cluster, hub, host, seed)
+    }
+
+    /// One that has this way to NATS, and this number of its own.
+    fn over(
+        (nats, arrivals): (Nats, Arrivals),
+        cluster: &config::Cluster,
+        hub: Hub,
+        host: H,
+        seed: u64,
+    ) -> Node<H> {
         let settings = settings(cluster, &host.fingerprint(), &hub);
         let (lease, name) = (settings.lease, settings.node.to_string());
         let is_candidate = settings.candidate;

@@ -11,7 +11,7 @@ mod resigning;
 mod rig;
 mod server;
 mod shell;
-mod stream;
+pub(in crate::cluster) mod stream;
 mod upstream;
 mod weather;
 mod world;

@@ -164,7 +164,7 @@ fn said(line: &[u8]) -> Said {
     };
     if let Some(number) = number("\"text\":\"") {
         Said::Number(number)
-    } else if let Some(term) = number("\"term\":") {
+    } else if let Some(term) = number("\"term\":").filter(|_| !text.contains("\"url\":")) {
         Said::Term(term)
     } else if text.contains("failover") {
         Said::Failover

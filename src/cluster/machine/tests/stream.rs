@@ -7,7 +7,7 @@ use crate::cluster::machine::{Message, Stored};
 
 /// The stream, and what it means.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
+pub(in crate::cluster) struct Stream {
     messages: VecDeque<Stored>,
     /// The newest place that was ever given out.
     last: u64,
@@ -15,12 +15,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn last(&self) -> u64 {
+    pub(in crate::cluster) fn last(&self) -> u64 {
         self.last
     }
 
     /// Stores a message if the last place is the one that is expected.
-    pub(super) fn append(&mut self, expect: u64, message: &Message) -> Option<u64> {
+    pub(in crate::cluster) fn append(&mut self, expect: u64, message: &Message) -> Option<u64> {
         if expect != self.last {
             return None;
         }
@@ -41,7 +41,7 @@ impl Stream {
     }
 
     /// Some message from this place on.
-    pub(super) fn from(&self, place: u64) -> impl Iterator<Item = &Stored> {
+    pub(in crate::cluster) fn from(&self, place: u64) -> impl Iterator<Item = &Stored> {
         let at = self.messages.partition_point(|stored| stored.place < place);
         self.messages.range(at..)
     }
@@ -70,7 +70,7 @@ impl Stream {
     }
 
     /// Is deleted, and made again.
-    pub(super) fn begin_anew(&mut self) {
+    pub(in crate::cluster) fn begin_anew(&mut self) {
         self.messages.clear();
         self.last = 0;
         self.reference.roll_back(0);
