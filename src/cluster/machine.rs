@@ -94,6 +94,8 @@ pub(crate) struct Machine {
     leader_lease: Duration,
     /// Since when nothing was heard of a leader.
     quiet_since: Moment,
+    /// Since when none was heard of: what lay in the stream before that is no sign of one, however late it is read.
+    unled_since: Moment,
     /// This candidate's place among those that stand at the same time.
     jitter: Duration,
     /// It doesn't stand before this.
@@ -160,6 +162,7 @@ impl Machine {
             attached: false,
             leader_lease: Duration::ZERO,
             quiet_since: now,
+            unled_since: now,
             jitter: Duration::ZERO,
             not_before: now,
             void_at: None,
@@ -342,7 +345,7 @@ impl Machine {
 
     /// Something of a leader was heard, or might have been missed: silence begins.
     fn quiet(&mut self, now: Moment) {
-        self.quiet_since = now;
+        (self.quiet_since, self.unled_since) = (now, now);
         self.jitter = self.random_time(self.settings.spread());
     }
 

@@ -60,7 +60,11 @@ impl Machine {
             self.order(Order::Tell(Tell::Differs { node }));
         }
         self.advance(&stored, header, is_linked);
+        let unled_since = self.unled_since;
         self.quiet(now);
+        if stored.place <= self.target {
+            self.unled_since = unled_since;
+        }
         self.held.push(stored);
         if self.chain.is_sure() {
             self.give_held();
@@ -158,8 +162,18 @@ impl Machine {
             return None;
         }
         let is_free = self.chain.breach().is_some() || self.is_vacant();
-        let quiet = if is_free { self.quiet_since } else { self.quiet_since + self.silence() };
+        let quiet = if is_free { self.quiet_since } else { self.silent_at() };
         Some(quiet.max(self.not_before) + self.jitter)
+    }
+
+    /// When no leader can be any more, if nothing is heard until then. What lay in the stream when this node found its
+    /// place was sent before, and so was the lease of who wrote it; but behind the last of it what a leader has written
+    /// since may be about to come.
+    fn silent_at(&self) -> Moment {
+        match self.chain.end() >= self.target {
+            true => (self.unled_since + self.silence()).max(self.quiet_since + self.silence() / 2),
+            false => self.quiet_since + self.silence(),
+        }
     }
 
     /// Nobody leads, and nobody can have the link: nothing was ever in the stream, or it ends in a step-down. Where

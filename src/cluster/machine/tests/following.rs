@@ -1,7 +1,7 @@
 //! What a follower gives its clients, and when it stands.
 
-use super::rig::{LEASE, MS, Rig, appends, line, second_term};
-use crate::cluster::machine::{Body, Event, Header, Message, Order, Tell, batch::Nonce};
+use super::rig::{LEASE, MS, Rig, appends, asked, line, second_term};
+use crate::cluster::machine::{Answer, Body, Event, Header, Message, Order, Tell, batch::Nonce};
 
 #[test]
 fn a_follower_stands_after_a_lease_of_silence_and_not_before() {
@@ -150,4 +150,44 @@ fn a_step_down_that_was_there_before_one_came_back_is_not_trusted() {
     let orders = rig.tell(Event::NatsUp);
     rig.answer(&orders);
     assert!(stands_within(&mut rig) >= LEASE);
+}
+
+#[test]
+fn what_lay_in_the_stream_before_is_no_sign_of_a_leader_however_late_it_is_read() {
+    let mut leader = Rig::led();
+    for seq in 2..6 {
+        let sent = leader.stage(seq, 1);
+        leader.ack(&sent[0]);
+    }
+    let old = leader.stream.clone();
+    let next = leader.stage(6, 1).remove(0);
+    leader.store(&next.message);
+    // how long each of the four takes that its first answer doesn't hold, and when it stands
+    let table = [(0, 4), (2, 4), (4, 6), (8, 10)];
+    for (pause, stands) in table.map(|(pause, stands)| (LEASE * pause / 16, LEASE * stands / 4)) {
+        for is_led in [false, true] {
+            let mut rig = Rig::with(|settings| settings.node = "b".into());
+            let orders = rig.tell(Event::NatsUp);
+            let (id, begin) = (asked(&orders).0, rig.now);
+            rig.tell(Event::Answer(Answer { id, last: 5, covered: 1, messages: old[..1].to_vec() }));
+            let reading = rig.reading.expect("it reads");
+            for stored in &old[1..] {
+                rig.now = rig.now + pause;
+                let orders = rig.tell(Event::Read(reading, stored.clone()));
+                assert!(!orders.iter().any(|order| matches!(order, Order::Open { .. })), "not in between");
+            }
+            let stands = match is_led {
+                false => begin + stands,
+                true => {
+                    rig.tell(Event::Read(reading, leader.stream[5].clone()));
+                    rig.now + LEASE
+                }
+            };
+            let at = rig.machine.next_timeout().unwrap();
+            assert!(stands <= at && at <= stands + 100 * MS, "{pause:?} {is_led}: {:?}", at - begin);
+            rig.now = at;
+            let orders = rig.tell(Event::Timeout);
+            assert!(matches!(orders[..], [Order::Open { term: 2, .. }]), "{orders:?}");
+        }
+    }
 }
