@@ -35,7 +35,7 @@ mod told;
 use followed::Followed;
 use link::LeasedLink;
 use others::Others;
-use people::Complaints;
+use people::{Complaints, Untold};
 use sends::Sends;
 use terms::Terms;
 
@@ -80,6 +80,8 @@ pub(crate) struct Node<H> {
 
     /// Clients are told that no machine has the link, whatever its last entry says.
     is_unled: bool,
+    /// What they aren't told yet.
+    untold: Option<Untold>,
     /// This node goes along with the log.
     is_attached: bool,
     /// Since it does, the leader has written something.
@@ -152,6 +154,7 @@ impl<H: Host> Node<H> {
             is_resting: false,
             followed: Followed::default(),
             is_unled: false,
+            untold: None,
             is_attached: false,
             is_heard: false,
             given_up: false,
@@ -223,6 +226,9 @@ impl<H: Host> Node<H> {
             Happening::Time => self.tell(Event::Timeout).await,
         }
         self.be_there().await;
+        if self.untold.as_ref().is_some_and(|untold| untold.at <= Instant::now()) {
+            self.tell_untold();
+        }
         self.tend_sends();
     }
 
@@ -233,6 +239,7 @@ impl<H: Host> Node<H> {
             Event::Read(..) => {
                 self.sends.alive();
                 if self.is_attached && !std::mem::replace(&mut self.is_heard, true) {
+                    self.untold = None; // nothing was missed
                     self.beat_at = Instant::now(); // who is told how the link is hears it now
                 }
             }
@@ -291,7 +298,8 @@ impl<H: Host> Node<H> {
         let machine = self.machine.next_timeout().map(|at| Instant::now() + (at - now));
         let topics = self.end.as_ref().and_then(|(publisher, _)| publisher.topics().next_timeout());
         let topics = topics.map(Instant::from_std);
-        let others = machine.into_iter().chain(self.sends.next_timeout()).chain(topics);
+        let untold = self.untold.as_ref().map(|untold| untold.at);
+        let others = machine.into_iter().chain(self.sends.next_timeout()).chain(topics).chain(untold);
         others.fold(self.beat_at, |first, at| first.min(at))
     }
 }

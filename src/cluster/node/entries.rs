@@ -35,6 +35,7 @@ impl<H: Host> Node<H> {
         self.supervisor = self.hub.supervisor();
         self.holder = holder(&self.hub);
         self.followed = Followed::default();
+        self.untold = None; // those who weren't told hear that their log has ended
         self.take_end();
     }
 

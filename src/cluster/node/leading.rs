@@ -10,6 +10,7 @@ use crate::{
 
 impl<H: Host> Node<H> {
     pub(super) fn start_link(&mut self) {
+        self.untold = None; // the log says how the link is
         let Some((publisher, commands)) = self.end.take() else { return };
         let standing = self.machine.standing(clock::now());
         self.hub.lead(Some((self.name.as_str().into(), standing.term)));

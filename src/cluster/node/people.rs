@@ -6,7 +6,7 @@ use super::{Node, told};
 use crate::{
     cluster::{
         Host, clock,
-        machine::{Role, Standing, Tell},
+        machine::{Away, Role, Standing, Tell},
     },
     hub::{LinkState, Seldom},
 };
@@ -25,26 +25,48 @@ pub(super) struct Complaints {
     is_gone: bool,
 }
 
+/// That this node isn't with the log, as long as its clients need not know: it may be again before they miss anything.
+#[derive(Debug)]
+pub(super) struct Untold {
+    /// They are told then.
+    pub(super) at: Instant,
+    why: String,
+}
+
+/// What clients are told while that is so.
+const UNHEARD: &str = "nothing was heard yet of the machine that has the link";
+
 impl<H: Host> Node<H> {
     pub(super) fn told(&mut self, tell: Tell) {
         match tell {
             Tell::Attached => {
                 tracing::info!("this node goes along with the cluster's log");
                 // whether the link is as the log says shows when something is heard of who has it
-                (self.is_attached, self.is_heard, self.is_unled) = (true, false, true);
+                (self.is_attached, self.is_heard) = (true, false);
+                if let Some(untold) = &mut self.untold {
+                    untold.why = UNHEARD.to_owned();
+                    return;
+                }
+                self.is_unled = true;
                 if self.followed.is_closed() {
                     self.follow_link();
                 } else {
-                    self.be_away("nothing was heard yet of the machine that has the link".to_owned());
+                    self.be_away(UNHEARD.to_owned());
                 }
                 self.hub.restate();
             }
             Tell::Detached(away) => {
                 let why = told::away(away, self.trouble.as_deref());
                 tracing::warn!("detached: {why}");
+                let until = self.untold_until(away);
                 self.is_attached = false;
-                self.be_away(why);
-                self.hub.restate();
+                match until {
+                    Some(at) => self.untold = Some(Untold { at, why }),
+                    None => {
+                        self.be_away(why);
+                        self.hub.restate();
+                    }
+                }
             }
             Tell::Differs { node } => self.terms.differs(node),
             Tell::GivesUp => tracing::warn!(
@@ -53,8 +75,36 @@ impl<H: Host> Node<H> {
         }
     }
 
+    /// How long clients need not hear that this node is away: until they would hear it of a leader that is silent.
+    fn untold_until(&self, away: Away) -> Option<Instant> {
+        if let Some(untold) = &self.untold {
+            return Some(untold.at); // it was with the log and away again, and has heard nothing in between
+        }
+        let may_be_short = match away {
+            Away::Nats | Away::Unanswered | Away::Lagging => true,
+            Away::Starting | Away::Gone | Away::Breach => false,
+        };
+        let leader = self.machine.standing(clock::now()).leader;
+        let another_leads = leader.is_some_and(|leader| *leader != *self.name);
+        let is_up_to_date = self.is_attached && self.is_heard && !self.is_unled;
+        let until = self.sends.silent_at().filter(|_| may_be_short && another_leads && is_up_to_date);
+        until.filter(|at| *at > Instant::now())
+    }
+
+    /// Clients are told now that the link isn't to be had from here, where they weren't yet.
+    pub(super) fn tell_untold(&mut self) {
+        if let Some(Untold { why, .. }) = self.untold.take() {
+            self.is_unled |= self.is_attached;
+            self.be_away(why);
+            self.hub.restate();
+        }
+    }
+
     /// Where nothing is heard of a leader, the last entry of the link isn't true any more.
     pub(super) fn heed_silence(&mut self, standing: &Standing) {
+        if self.untold.is_some() {
+            return;
+        }
         let is_here = matches!(standing.role, Role::Follower | Role::Candidate);
         let was_own = standing.leader.as_deref() == Some(&*self.name);
         let is_unled = is_here && (standing.silence >= self.lease || was_own || !self.is_heard);

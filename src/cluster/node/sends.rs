@@ -65,6 +65,11 @@ impl Sends {
         self.forward.alive(now.into_std());
     }
 
+    /// When nothing will have been heard of it for as long as a leader may be silent.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        self.alive.map(|alive| alive + self.lease)
+    }
+
     /// How many sends came from other nodes, or went to them.
     pub(super) fn forwarded(&self) -> u64 {
         let taken = self.taken + self.intake.as_ref().map_or(0, |(_, intake)| intake.taken());
@@ -163,6 +168,10 @@ impl<H: Host> Node<H> {
                 self.run_link(publisher, commands);
             }
             return;
+        }
+        let may_wait = self.host.outbox().max_messages > 0;
+        if matches!(&command, Command::Send(send) if !may_wait || !send.can_wait()) {
+            self.tell_untold(); // it is refused, and its client waits for the link
         }
         self.know_leader();
         self.sends.forward.command(Instant::now().into_std(), command);

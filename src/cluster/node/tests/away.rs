@@ -1,0 +1,121 @@
+//! What clients are told when their node is away from the log, and for how long it may be before they are.
+
+use std::{cell::RefCell, rc::Rc};
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::world::{LEASE, MS, World};
+use crate::hub::{ClusterState, Command, Fate, LinkState, Origin, Payload, Permit, Send, Ticket};
+
+/// The states of the link, as a node has told them by itself, from so many lines on, and when.
+fn states(world: &World, name: &str, from: usize) -> Vec<(Instant, String)> {
+    let told = world.of_client(name).told();
+    let restated = told[from..].iter().filter(|(_, line)| line.get("seq").is_none());
+    restated.map(|(at, line): &(Instant, Value)| (*at, line["state"].as_str().unwrap().to_owned())).collect()
+}
+
+/// b can't reach its NATS server any more, which it sees soon.
+async fn cut_off(world: &World) -> (usize, Instant) {
+    world.more("b", 20).await;
+    let (told, cut) = (world.of_client("b").count(), Instant::now());
+    world.servers.cut(world.machine("b").wire, 20 * MS);
+    world.until("it sees it", 30 * MS, |world| world.state("b") == ClusterState::Detached).await;
+    (told, cut)
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_follower_that_finds_another_server_soon_says_nothing_to_its_clients() {
+    let world = World::of(&["a", "b"]).await;
+    for away in [MS, LEASE / 4, LEASE / 2] {
+        let (told, _) = cut_off(&world).await;
+        sleep(away).await;
+        assert_eq!(world.hub("b").link().state, LinkState::Up, "the log says nothing else");
+        world.servers.join(world.machine("b").wire);
+        world.until("it is back", 50 * MS, |world| world.state("b") == ClusterState::Follower).await;
+        sleep(2 * LEASE).await;
+        world.are_equal("a", "b").await;
+        assert_eq!(states(&world, "b", told), [], "after {away:?}");
+    }
+    let numbers = world.of_client("b").numbers();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "nothing was missed");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_follower_that_is_away_for_a_lease_says_so_and_says_when_it_is_over() {
+    let world = World::of(&["a", "b"]).await;
+    let (told, cut) = cut_off(&world).await;
+    sleep(3 * LEASE).await;
+    let away = states(&world, "b", told);
+    assert_eq!(away.len(), 1, "{away:?}");
+    assert_eq!(away[0].1, "waiting");
+    assert!(away[0].0 <= cut + LEASE && away[0].0 > cut + LEASE / 2, "{:?}", away[0].0 - cut);
+    assert_eq!(world.hub("b").link().state, LinkState::Waiting);
+
+    world.servers.join(world.machine("b").wire);
+    sleep(LEASE).await;
+    let back: Vec<String> = states(&world, "b", told).into_iter().map(|(_, state)| state).collect();
+    assert_eq!(
+        (back.first().map(String::as_str), back.last().map(String::as_str)),
+        (Some("waiting"), Some("up"))
+    );
+    world.are_equal("a", "b").await;
+    assert_eq!(world.hub("b").link().state, LinkState::Up);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn servers_that_come_and_go_don_t_put_off_that_clients_are_told() {
+    let world = World::of(&["a", "b"]).await;
+    let (told, cut) = cut_off(&world).await;
+    let wire = world.machine("b").wire;
+    while cut.elapsed() < LEASE {
+        world.servers.stall(wire, true); // it is there, and nothing of the log comes
+        world.servers.join(wire);
+        sleep(20 * MS).await;
+        world.servers.cut(wire, MS);
+        sleep(20 * MS).await;
+    }
+    let away = states(&world, "b", told);
+    assert!(!away.is_empty() && away.iter().all(|(_, state)| state == "waiting"), "{away:?}");
+    assert!(away[0].0 <= cut + LEASE, "{:?}", away[0].0 - cut);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_leader_that_dies_while_a_follower_is_away_is_told_of_all_the_same() {
+    let mut world = World::of(&["a", "b"]).await;
+    let (told, cut) = cut_off(&world).await;
+    world.kill("a").await;
+    sleep(100 * MS).await;
+    world.servers.join(world.machine("b").wire);
+    world.until("b leads", 2 * LEASE, |world| world.state("b") == ClusterState::Leader).await;
+    let away = states(&world, "b", told);
+    assert_eq!(away.iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(), ["waiting"]);
+    assert!(away[0].0 <= cut + LEASE, "{:?}", away[0].0 - cut);
+    world.more("b", 5).await;
+    let lines = &world.of_client("b").told()[told..];
+    assert!(lines.iter().any(|(_, line)| line["why"] == "failover"));
+    assert_eq!(world.of_client("b").link().as_deref(), Some("up"));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_is_refused_a_send_meanwhile_is_told_when_to_send_again() {
+    let world = World::of(&["a", "b"]).await;
+    let (told, cut) = cut_off(&world).await;
+    let fate = Rc::<RefCell<Option<Fate>>>::default();
+    let ticket = Ticket::new(Permit::of(&Rc::<Origin>::default()), {
+        let fate = Rc::clone(&fate);
+        move |news| _ = fate.replace(Some(news))
+    });
+    let send = Send::new(Payload::Text("1".to_owned()), ticket, 0);
+    assert!(world.hub("b").command(Command::Send(send)).await);
+    world.until("it is refused", 10 * MS, |_| fate.borrow().is_some()).await;
+    assert_eq!(fate.take(), Some(Fate::LinkDown(LinkState::Waiting)));
+    sleep(MS).await;
+    let away = states(&world, "b", told);
+    assert_eq!(away.iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(), ["waiting"]);
+    assert!(away[0].0 < cut + 50 * MS);
+    world.servers.join(world.machine("b").wire);
+    sleep(LEASE).await;
+    assert_eq!(states(&world, "b", told).last().map(|(_, state)| state.as_str()), Some("up"));
+    assert!(world.upstream.heard().is_empty());
+}
