@@ -233,7 +233,10 @@ fn upstream(link: &LinkNow<'_>) -> String {
 /// How the last connection or attempt ended, also when the link is up again.
 fn ending(link: &LinkNow<'_>, now_us: u64) -> String {
     let Some(last) = &link.last_end else { return String::new() };
-    let text = super::pretty::ending(&last.ended);
+    let mut text = super::pretty::ending(&last.ended);
+    if let Some(node) = last.node.as_deref().filter(|_| !text.is_empty()) {
+        text = format!("on {}: {text}", clean(node));
+    }
     if text.is_empty() || last.time_us == 0 {
         return text;
     }

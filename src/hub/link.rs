@@ -62,6 +62,8 @@ pub struct Ending {
     pub http_status: Option<u16>,
     /// As in [`LinkStatus::error`].
     pub error: Option<String>,
+    /// Whose it was, in a cluster.
+    pub node: Option<Rc<str>>,
 }
 
 impl LinkStatus {
@@ -75,6 +77,7 @@ impl LinkStatus {
             reason: self.reason.clone(),
             http_status: self.http_status,
             error: self.error.clone(),
+            node: self.node.clone(),
         })
     }
 

@@ -67,7 +67,11 @@ pub(super) fn answer(
             since_us: link.since_us,
             fields: link.fields(),
             heartbeat_rtt_us: link.heartbeat_rtt.map(|rtt| rtt.as_micros() as u64),
-            last_end: last_end.as_ref().map(|end| LastEnd { time_us: end.time_us, ended: end.ended() }),
+            last_end: last_end.as_ref().map(|end| LastEnd {
+                time_us: end.time_us,
+                ended: end.ended(),
+                node: end.node.as_deref().map(Into::into),
+            }),
         },
         traffic: hub.counters().traffic(),
         outbox: Outbox { waiting: hub.waiting() as u64 },

@@ -165,6 +165,9 @@ pub struct LastEnd<'a> {
     /// How.
     #[serde(flatten)]
     pub ended: Ended<'a>,
+    /// Which machine's it was, in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<Cow<'a, str>>,
 }
 
 /// What went over the link since the daemon's start.

@@ -47,6 +47,13 @@ fn a_link_that_waits() {
 }
 
 #[test]
+fn what_ended_on_another_machine_says_on_which() {
+    let line = r#"{"type":"status","node":"a","link":{"state":"up","since_us":2000000,"conn":2,"url":"ws://h/","attempt":0,"last_end":{"time_us":1000000,"error":"b hands the link over to another machine","node":"b"}},"log":{"seq":0,"oldest":1}}"#;
+    let text = shown(line, 3_000_000);
+    assert!(text.contains("last end   on b: b hands the link over to another machine, 2 s ago\n"), "{text}");
+}
+
+#[test]
 fn clients_have_names_also_when_they_are_gone() {
     let line = r#"{"type":"status","link":{"state":"up"},"clients":[{"client":3,"listener":"/run/w.sock","format":"envelope","name":"bot\u001b[1m"},{"client":4,"listener":"/run/w.sock","format":"envelope"}],"names":[{"name":"old","uid":1000,"seq":41823,"gone_s":90}]}"#;
     let text = shown(line, 0);
