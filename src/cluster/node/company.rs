@@ -13,6 +13,11 @@ use crate::cluster::{
 /// A longer line on the link isn't said to others.
 const MAX_LINK: usize = 8 << 10;
 
+/// What is wrong where two have this name.
+fn namesake(name: &str) -> String {
+    format!("another node of this cluster is named {name}, too: give each machine its own cluster.node")
+}
+
 impl<H: Host> Node<H> {
     pub(super) async fn hear(&mut self, message: Incoming) {
         if self.hear_sends(&message) {
@@ -23,10 +28,7 @@ impl<H: Host> Node<H> {
             let Some(beat) = Beat::read(&payload) else { return };
             let before = self.others.candidates();
             if self.others.hear(Instant::now().into_std(), &beat) == Heard::SameName {
-                let name = &self.name;
-                self.trouble(format!(
-                    "another node of this cluster is named {name}, too: give each machine its own cluster.node"
-                ));
+                self.trouble(namesake(&self.name));
             }
             self.count_others(before).await;
             if let Some(link) = &beat.link {
@@ -78,6 +80,9 @@ impl<H: Host> Node<H> {
         self.nats.say(self.names.here(), None, Beat { link, ..self.others.beat(stands) }.write());
         let before = self.others.candidates();
         self.others.forget(now.into_std());
+        if !self.others.has_namesake() {
+            self.trouble.take_if(|trouble| *trouble == namesake(&self.name));
+        }
         self.count_others(before).await;
         self.part_from_nodes();
     }

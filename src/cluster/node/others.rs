@@ -26,12 +26,14 @@ pub(super) struct Others {
     run: u64,
     kept_for: Duration,
     seen: BTreeMap<String, (Instant, bool)>,
+    /// When another one of this name was heard last.
+    namesake: Option<Instant>,
 }
 
 impl Others {
     /// Nobody yet. Who isn't heard of for so long isn't there.
     pub(super) fn new(node: &str, run: u64, kept_for: Duration) -> Others {
-        Others { node: node.to_owned(), run, kept_for, seen: BTreeMap::new() }
+        Others { node: node.to_owned(), run, kept_for, seen: BTreeMap::new(), namesake: None }
     }
 
     /// What this node says of itself.
@@ -42,7 +44,11 @@ impl Others {
     /// What another says of itself, or this one.
     pub(super) fn hear(&mut self, now: Instant, beat: &Beat) -> Heard {
         if beat.node == self.node {
-            return if beat.run == self.run { Heard::Nothing } else { Heard::SameName };
+            if beat.run == self.run {
+                return Heard::Nothing;
+            }
+            self.namesake = Some(now).filter(|_| !beat.bye);
+            return if beat.bye { Heard::Nothing } else { Heard::SameName };
         }
         if beat.bye {
             self.seen.remove(&beat.node);
@@ -54,7 +60,14 @@ impl Others {
 
     /// Lets go of who isn't heard of any more.
     pub(super) fn forget(&mut self, now: Instant) {
-        self.seen.retain(|_, (at, _)| now.saturating_duration_since(*at) < self.kept_for);
+        let is_there = |at: &Instant| now.saturating_duration_since(*at) < self.kept_for;
+        self.seen.retain(|_, (at, _)| is_there(at));
+        self.namesake = self.namesake.filter(is_there);
+    }
+
+    /// Another one has this node's name.
+    pub(super) fn has_namesake(&self) -> bool {
+        self.namesake.is_some()
     }
 
     /// How many of them may hold the link.
@@ -87,6 +100,24 @@ mod tests {
         assert_eq!((here.candidates(), here.names().collect::<Vec<_>>()), (1, vec!["b", "c"]));
         here.forget(now + 4 * second);
         assert_eq!((here.candidates(), here.names().collect::<Vec<_>>()), (0, vec!["c"]));
+    }
+
+    #[test]
+    fn a_namesake_is_there_until_it_leaves_or_falls_silent() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut here = Others::new("a", 1, 4 * second);
+        let namesake = Others::new("a", 2, second).beat(true);
+        here.hear(now, &here.beat(true));
+        assert!(!here.has_namesake(), "that is this one");
+        assert_eq!(here.hear(now, &namesake), Heard::SameName);
+        here.forget(now + 3 * second);
+        assert!(here.has_namesake() && here.candidates() == 0);
+        here.forget(now + 4 * second);
+        assert!(!here.has_namesake());
+        here.hear(now + 5 * second, &namesake);
+        assert_eq!(here.hear(now + 5 * second, &Beat { bye: true, ..namesake }), Heard::Nothing);
+        assert!(!here.has_namesake());
     }
 
     #[test]

@@ -287,3 +287,23 @@ async fn a_follower_s_sends_go_out_by_the_leader_and_each_fate_is_told_once() {
     assert_eq!(*fates.borrow(), written);
     assert_eq!(world.upstream.heard(), (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn two_of_one_name_are_told_so_for_as_long_as_there_are_two() {
+    let mut world = World::of(&["a"]).await;
+    world.start("b", |cluster| cluster.candidate = false);
+    world.start("b", |cluster| cluster.candidate = false);
+    let complains = |world: &World| {
+        world
+            .hub("b")
+            .cluster()
+            .unwrap()
+            .error
+            .as_ref()
+            .is_some_and(|error| error.contains("is named b, too"))
+    };
+    world.until("it hears of the other", LEASE, complains).await;
+    world.kill("b").await; // the newer one
+    world.until("the older one has heard of it, too", LEASE, complains).await;
+    world.until("and is alone then", 3 * LEASE, |world| !complains(world)).await;
+}
