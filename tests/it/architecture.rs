@@ -237,6 +237,59 @@ fn pure_rooms_touch_no_clock_task_socket_or_file() {
     }
 }
 
+/// A row of the table says in its first cell which places of `src` it is about, the first of them in full and the
+/// others from the folder that it lies in; and in the second what is in them.
+#[test]
+fn the_table_has_each_file_and_each_place_that_it_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let table = text.split("\n## ").find(|part| part.starts_with("Where things are")).unwrap();
+    let files: Vec<String> = sources().into_keys().map(|path| format!("src/{}", path.display())).collect();
+    let (mut wrong, mut told) = (Vec::new(), BTreeSet::new());
+    for row in table.lines().filter_map(|line| line.strip_prefix("| `src/")) {
+        let row = format!("`src/{row}");
+        let (places, what) = row.split_once(" | ").unwrap();
+        let first = in_backticks(places).next().unwrap();
+        let base = first.trim_end_matches('/').rsplit_once('/').unwrap().0;
+        for place in in_backticks(places) {
+            let place = if place == first { place.to_owned() } else { format!("{base}/{place}") };
+            let of_place: Vec<_> = files
+                .iter()
+                .filter(|file| **file == place || place.ends_with('/') && file.starts_with(&place))
+                .collect();
+            if of_place.is_empty() {
+                wrong.push(format!("{first}: {place} isn't there"));
+            }
+            told.extend(of_place);
+        }
+        for name in in_backticks(what).filter(|name| name.ends_with(".rs")) {
+            let end = format!("/{name}");
+            let of_name: Vec<_> =
+                files.iter().filter(|file| file.starts_with(base) && file.ends_with(&end)).collect();
+            if of_name.is_empty() {
+                wrong.push(format!("{first}: {base} has no {name}"));
+            }
+            told.extend(of_name);
+        }
+    }
+    // a folder's own file says no more than the files in it, and the fuzzers' doors are in each room
+    let plain = ["src/main.rs", "src/lib.rs", "src/local/fanout/ledger"];
+    let left = files.iter().filter(|file| {
+        let is_root = file.ends_with("/mod.rs") || file.ends_with("/fuzzing.rs");
+        let is_folder =
+            told.iter().any(|other| other.starts_with(&format!("{}/", file.trim_end_matches(".rs"))));
+        !told.contains(file) && !is_root && !is_folder && !plain.iter().any(|plain| file.starts_with(plain))
+    });
+    wrong.extend(left.map(|file| format!("no row has {file}")));
+    assert!(told.len() > 200, "only {} files are in the table", told.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What stands in backticks.
+fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
 /// `upstream/machine/fault.rs` is the module `upstream/machine/fault`, `upstream/mod.rs` is `upstream`.
 fn module_of(path: &Path) -> String {
     let module = path.with_extension("");
