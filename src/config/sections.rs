@@ -28,6 +28,7 @@ pub(super) mod script;
 pub(super) mod send_command;
 pub(super) mod sequence;
 pub(super) mod shutdown;
+pub(super) mod subscription_answer;
 pub(super) mod subscriptions;
 pub(super) mod terms;
 pub(super) mod tls;
