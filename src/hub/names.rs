@@ -66,8 +66,6 @@ impl Names {
     pub const MAX: usize = 1000;
     /// So many of one user.
     pub const MAX_OF_A_USER: usize = 100;
-    /// The longest, in characters.
-    pub const MAX_CHARS: usize = 64;
 
     /// No names yet.
     pub fn new(config: &config::Names) -> Names {
