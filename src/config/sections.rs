@@ -19,6 +19,7 @@ pub(super) mod outbox;
 pub(super) mod proxy;
 pub(super) mod reconnect;
 pub(super) mod reject;
+pub(super) mod remedy;
 pub(super) mod reply;
 pub(super) mod requests;
 pub(super) mod rights;

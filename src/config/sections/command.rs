@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
-    reject::{ON_FAIL, Reject, RejectOf},
-    rule::Remedy,
+    reject::Reject,
+    remedy::{ON_FAIL, RejectOf, Remedy},
 };
 use crate::config::{
     language::{

@@ -4,31 +4,11 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::rule::Remedy;
+use super::remedy::{AGAIN, RejectOf, Remedy, read_remedy};
 use crate::config::{
     language::{pattern::Pattern, pointer::Pointer},
     reader::{Item, Section},
 };
-
-/// The words of `on_fail`.
-pub(in crate::config) const ON_FAIL: [(&str, Remedy); 4] = [
-    ("retry", Remedy::Retry),
-    ("stop", Remedy::Stop),
-    ("refresh", Remedy::Refresh),
-    ("forget", Remedy::Forget),
-];
-
-/// The word for a step that is said anew on the same connection.
-pub(in crate::config) const AGAIN: &str = "again";
-
-/// What is rejected: only a step can be said anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) enum RejectOf {
-    Step,
-    Program,
-    /// A whole connection: `[[reconnect.rule]]`.
-    Connection,
-}
 
 /// One entry of `reject`: a pattern, or `{ match = PATTERN, then = "…" }`.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +75,7 @@ impl Reject {
             let pointer = Pointer::parse(item.text()?).map_err(|why| item.problem(why)).ok()?;
             Some(DelayFrom { pointer, unit })
         });
-        let then = super::rule::read_remedy(&section, pointer.map(|_| Duration::ZERO), of);
+        let then = read_remedy(&section, pointer.map(|_| Duration::ZERO), of);
         let again = section
             .item("then")
             .is_some_and(|item| matches!(item.value, DeValue::String(word) if word == AGAIN));

@@ -1,10 +1,10 @@
 //! `[[reconnect.rule]]`: what certain failures lead to.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::ops::RangeInclusive;
 
 use toml::de::DeValue;
 
-use super::reject::{AGAIN, RejectOf};
+use super::remedy::{RejectOf, Remedy, read_remedy};
 use crate::config::{
     language::pattern::Pattern,
     reader::{Item, Section, values::quoted},
@@ -22,23 +22,6 @@ pub struct Rule {
     pub pattern: Option<Pattern>,
     /// `then`, with its `delay`.
     pub then: Remedy,
-}
-
-/// What a failure leads to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Remedy {
-    /// `"retry"`: another attempt, after the delay of `[reconnect]`.
-    #[default]
-    Retry,
-    /// `"after"`: as [`Remedy::Retry`], but no sooner than after this `delay`; 0 s to 24 h.
-    After(Duration),
-    /// `"refresh"`: another attempt at once, with secrets that are read afresh, and commands with `keep` run afresh. The second time in a row,
-    /// or within `initial_delay` of the last, it is `retry`.
-    Refresh,
-    /// `"forget"`: captures, and what commands with `keep` printed, are forgotten, then as `retry`.
-    Forget,
-    /// `"stop"`: the link is given up, as when `reconnect.max_attempts` are used up.
-    Stop,
 }
 
 impl Rule {
@@ -91,50 +74,6 @@ impl Rule {
         section.finish();
         Some(rule)
     }
-}
-
-/// Reads `then` and its `delay`, unless that is `known`.
-pub(in crate::config) fn read_remedy(
-    section: &Section<'_>,
-    known: Option<Duration>,
-    of: RejectOf,
-) -> Option<Remedy> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let delay = known.or_else(|| section.duration("delay", Duration::ZERO..=DAY));
-    let after = Remedy::After(delay.unwrap_or_default());
-    let remedies = [
-        (AGAIN, after),
-        ("retry", Remedy::Retry),
-        ("after", after),
-        ("refresh", Remedy::Refresh),
-        ("forget", Remedy::Forget),
-        ("stop", Remedy::Stop),
-    ];
-    let remedies = if of == RejectOf::Step { &remedies[..] } else { &remedies[1..] };
-    let then = section.one_of("then", remedies);
-    match (then, section.item("delay")) {
-        (None, _) if section.item("then").is_none() && !section.is_refused() => {
-            let again = if of == RejectOf::Step { "\"again\", " } else { "" };
-            section.problem(
-                "then",
-                format_args!(
-                    "is missing: write {again}\"retry\", \"after\", \"refresh\", \"forget\" or \"stop\""
-                ),
-            );
-        }
-        (Some(Remedy::After(_)), None) => {
-            section.problem("delay", "is missing: write after how long, such as delay = \"5s\"");
-        }
-        (Some(then), Some(_)) if !matches!(then, Remedy::After(_)) => {
-            let words = if of == RejectOf::Step { "\"after\" or \"again\"" } else { "\"after\"" };
-            section.problem(
-                "delay",
-                format_args!("only goes with then = {words}: change that, or leave it out"),
-            );
-        }
-        _ => {}
-    }
-    then
 }
 
 fn read_ranges(

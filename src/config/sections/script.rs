@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    reject::{ON_FAIL, Reject, RejectOf},
-    rule::Remedy,
+    reject::Reject,
+    remedy::{ON_FAIL, RejectOf, Remedy},
     send_command::SendCommand,
     vars::Vars,
 };
