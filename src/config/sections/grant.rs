@@ -2,7 +2,6 @@
 
 use super::{
     limits::{Window, read_windows},
-    listener::is_name,
     rights::{Ops, Rights},
 };
 use crate::config::{
@@ -141,4 +140,13 @@ fn read_names(section: &Section<'_>, key: &'static str) -> Vec<String> {
         Some(text.to_owned())
     };
     items.iter().filter_map(named).collect()
+}
+
+/// Whether a text can be the name or the number of a user or a group.
+pub(super) fn is_name(text: &str) -> bool {
+    let bad = |c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/';
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    // the largest number means "don't change" to the kernel; nothing at all is no number either
+    let bad_number = is_number && !text.parse().is_ok_and(|id: u32| id != u32::MAX);
+    !bad_number && !text.contains(bad)
 }

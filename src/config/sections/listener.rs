@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    grant::{Grant, ListenerRule},
+    grant::{Grant, ListenerRule, is_name},
     history::SlowClient,
     terms::Terms,
 };
@@ -245,15 +245,6 @@ fn read_name(section: &Section<'_>, key: &'static str) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
-}
-
-/// Whether a text can be the name or the number of a user or a group.
-pub(super) fn is_name(text: &str) -> bool {
-    let bad = |c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/';
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    // the largest number means "don't change" to the kernel; nothing at all is no number either
-    let bad_number = is_number && !text.parse().is_ok_and(|id: u32| id != u32::MAX);
-    !bad_number && !text.contains(bad)
 }
 
 #[cfg(test)]
