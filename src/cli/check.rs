@@ -9,8 +9,7 @@ use serde_json::json;
 
 use super::{
     daemon::{CONFIG, Instance, file_of},
-    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, note, wrote},
-    run::explain,
+    failure::{CONFIG as BAD_CONFIG, Failure, Outcome, USAGE, explain, note, wrote},
 };
 use crate::config::{Config, Environment, LoadError, Merged, safe_url};
 

@@ -7,9 +7,8 @@ use std::{
 };
 
 use super::{
-    failure::{Failure, Outcome, note},
+    failure::{Failure, Outcome, explain, note},
     reach::Way,
-    run::explain,
 };
 use crate::{
     client::Client,

@@ -9,7 +9,7 @@ use tracing::Level;
 
 use super::format::clean;
 pub(super) use crate::client::reason;
-use crate::{client, protocol::Refusal, service::logging};
+use crate::{client, config::LoadError, protocol::Refusal, service::logging};
 
 /// Wrong usage.
 pub(super) const USAGE: u8 = 2;
@@ -114,6 +114,18 @@ impl From<client::Error> for Failure {
 /// An `error` line as the end of a sentence, with the error's name, which is stable.
 pub(super) fn refusal(refusal: &Refusal<'_>) -> String {
     clean(&client::Error::refused(refusal).to_string()).into_owned()
+}
+
+/// What is wrong with a config file, and what to do where there is none.
+pub(super) fn explain(error: &LoadError) -> String {
+    match error {
+        LoadError::Unreadable { path, reason } if reason.kind() == std::io::ErrorKind::NotFound => format!(
+            "there is no config at {}: write one (two lines are enough: [upstream], and url = \"wss://…\" below it), name \
+             another with --config, or see it work first with `wsfan demo`",
+            path.display()
+        ),
+        error => error.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use super::{
     daemon::{CONFIG, Instance, file_of},
-    failure::{Failure, Outcome, UNAVAILABLE, reason},
+    failure::{Failure, Outcome, UNAVAILABLE, explain, reason},
 };
 use crate::{
-    config::{Config, Environment, LoadError},
+    config::{Config, Environment},
     service::{self, Exit, Source},
 };
 
@@ -78,16 +78,4 @@ pub(super) fn runtime() -> Outcome<LocalRuntime> {
 /// Reads the config. All that is wrong with it stands in the failure, a line each.
 pub(super) fn load_in(file: &Path, environment: &Environment) -> Outcome<Config> {
     Config::load_in(file, environment).map_err(|error| Failure::config(explain(&error)))
-}
-
-/// What is wrong with a config file, and what to do where there is none.
-pub(super) fn explain(error: &LoadError) -> String {
-    match error {
-        LoadError::Unreadable { path, reason } if reason.kind() == std::io::ErrorKind::NotFound => format!(
-            "there is no config at {}: write one (two lines are enough: [upstream], and url = \"wss://…\" below it), name \
-             another with --config, or see it work first with `wsfan demo`",
-            path.display()
-        ),
-        error => error.to_string(),
-    }
 }
