@@ -10,6 +10,7 @@ use super::{
     failure::{Failure, Outcome, UNAVAILABLE, refusal, wrote},
     format::{self, clean},
     pretty::ending,
+    reply,
 };
 use crate::{
     client::{self, Client},
@@ -57,7 +58,7 @@ pub(super) fn control(op: LinkOp, args: &Args) -> Outcome {
     let mut client = args.daemon.connect(Need::Control)?;
     let deadline = Instant::now() + args.timeout;
     let mut line = Vec::new();
-    let before = if args.wait { Some(status(&mut client, &mut line, deadline)?) } else { None };
+    let before = if args.wait { Some(reply::status(&mut client, &mut line, deadline)?) } else { None };
     client.ask(op.op(), &mut line, deadline)?;
     let accepted = match Line::parse(&line) {
         Some(Line::Error(why)) => {
@@ -73,11 +74,6 @@ pub(super) fn control(op: LinkOp, args: &Args) -> Outcome {
         Some(before) => wait(op, args, &mut client, &before, deadline),
         None => Ok(()),
     }
-}
-
-fn status(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome<Status<'static>> {
-    client.ask(protocol::Op::Status, line, deadline)?;
-    super::status::parse(line)
 }
 
 /// Follows the link's lines until it is where it was asked to be.

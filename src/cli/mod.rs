@@ -22,6 +22,7 @@ mod payload;
 mod pretty;
 mod reach;
 mod reload;
+mod reply;
 mod request;
 mod run;
 mod send;

@@ -9,12 +9,9 @@ use std::{
 use super::{
     failure::{Failure, Outcome, note},
     format::clean,
-    status,
+    reply,
 };
-use crate::{
-    client::{Client, unreachable},
-    protocol::Op,
-};
+use crate::client::{Client, unreachable};
 
 /// How long a daemon may take to say which config it runs.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -110,9 +107,7 @@ impl Way {
 
     /// Whether the daemon runs `file`. One that doesn't say passes if it was `named`, with a note.
     fn check(&self, file: &Path, client: &mut Client, unnamed: bool) -> Outcome {
-        let mut line = Vec::new();
-        client.ask(Op::Status, &mut line, Instant::now() + ANSWER)?;
-        let config = status::parse(&line)?.config;
+        let config = reply::status(client, &mut Vec::new(), Instant::now() + ANSWER)?.config;
         let (socket, file_shown) = (client.lines.path().display(), file.display());
         match config.file.as_deref() {
             Some(theirs) if is_same(file, theirs) => Ok(()),

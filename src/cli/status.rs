@@ -8,18 +8,16 @@ use std::{
 
 use super::{
     daemon::{DaemonArgs, Need},
-    failure::{Failure, Outcome, refusal, wrote},
+    failure::{Outcome, wrote},
     format::{self, bytes, clean, count, counted},
     pretty::{self, DIM, state_style, styled},
+    reply,
 };
-use crate::{
-    client::Client,
-    protocol::{
-        Ledger, Line, LinkState, Op, Status,
-        status::{
-            ClientRow, Configuration, Counters, Held, LinkNow, NameRow, Outbox, Retained, Sends,
-            Subscriptions, TopicState, Traffic,
-        },
+use crate::protocol::{
+    Ledger, LinkState, Op, Status,
+    status::{
+        ClientRow, Configuration, Counters, Held, LinkNow, NameRow, Outbox, Retained, Sends, Subscriptions,
+        TopicState, Traffic,
     },
 };
 
@@ -61,33 +59,17 @@ pub(super) fn status(args: &Args) -> Outcome {
     }
     let mut client = args.daemon.connect(Need::Nothing)?;
     let mut line = Vec::new();
-    ask(&mut client, &mut line, Instant::now() + args.timeout)?;
+    client.ask(Op::Status, &mut line, Instant::now() + args.timeout)?;
     if args.json {
         return print(line);
     }
-    let text = text(&parse(&line)?, &client.lines.path().display().to_string(), format::now_us());
+    let text = text(&reply::parse(&line)?, &client.lines.path().display().to_string(), format::now_us());
     wrote(anstream::stdout().lock().write_all(text.as_bytes())).map(drop)
-}
-
-fn ask(client: &mut Client, line: &mut Vec<u8>, deadline: Instant) -> Outcome {
-    Ok(client.ask(Op::Status, line, deadline)?)
 }
 
 fn print(mut line: Vec<u8>) -> Outcome {
     line.push(b'\n');
     wrote(io::stdout().lock().write_all(&line)).map(drop)
-}
-
-/// Reads the daemon's reply.
-pub(super) fn parse(line: &[u8]) -> Outcome<Status<'static>> {
-    if let Some(Line::Error(why)) = Line::parse(line) {
-        return Err(Failure::failed(refusal(&why)));
-    }
-    serde_json::from_slice(line).map_err(|error| {
-        Failure::failed(format!(
-            "the daemon's status can't be read ({error}): use the `wsfan` that came with it, or --json"
-        ))
-    })
 }
 
 /// The status for people.

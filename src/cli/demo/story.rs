@@ -18,7 +18,7 @@ use crate::{
         failure::{Failure, Outcome},
         format::{self, counted},
         pretty::{DIM, Pretty, TOLD, styled},
-        status,
+        reply,
     },
     protocol::{Attach, Content, Ledger, Line, Link, LinkState, Message, Op, Request, Since},
 };
@@ -309,7 +309,7 @@ impl<W: Write> Story<W> {
     }
 
     fn status(&mut self, reply: &Line<'_>, line: &[u8]) -> io::Result<()> {
-        let Ok(status) = status::parse(line) else { return self.show(line) };
+        let Ok(status) = reply::parse(line) else { return self.show(line) };
         if reply.replies_to(LEDGER) {
             self.cast.iter_mut().for_each(|role| role.count(&status));
             return Ok(());

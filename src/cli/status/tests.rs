@@ -1,7 +1,7 @@
 use super::*;
 
 fn shown(line: &str, now_us: u64) -> String {
-    let text = text(&parse(line.as_bytes()).unwrap(), "/run/w.sock", now_us);
+    let text = text(&reply::parse(line.as_bytes()).unwrap(), "/run/w.sock", now_us);
     anstream::adapter::strip_str(&text).to_string()
 }
 
@@ -75,8 +75,8 @@ fn failures_without_a_next_try() {
 
 #[test]
 fn what_is_no_status_is_a_failure() {
-    assert!(parse(br#"{"type":"error","id":1,"code":"forbidden","message":"no"}"#).is_err());
-    assert!(parse(b"[").is_err());
+    assert!(reply::parse(br#"{"type":"error","id":1,"code":"forbidden","message":"no"}"#).is_err());
+    assert!(reply::parse(b"[").is_err());
 }
 
 #[test]

@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Args, ask, ending, next_try, parse, print};
+use super::{Args, ending, next_try, print};
 use crate::{
     cli::{
         daemon::Need,
         failure::{Failure, Outcome, wrote},
         format::{self, clean},
         reach::Pause,
+        reply,
     },
     client::{Client, Error},
     protocol::{Attach, Line, LinkState, Message, Op},
@@ -116,8 +117,7 @@ impl UpAnswer {
 
 fn is_up(args: &Args, client: &mut Client, deadline: Instant) -> Outcome<UpAnswer> {
     let mut line = Vec::new();
-    ask(client, &mut line, deadline)?;
-    let status = parse(&line)?;
+    let status = reply::status(client, &mut line, deadline)?;
     let link = &status.link;
     if link.fields.state != LinkState::Up {
         let now_us = format::now_us();
