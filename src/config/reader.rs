@@ -125,6 +125,12 @@ impl<'a> Section<'a> {
         Self::new(item.path, Some(item.line), table, self.report)
     }
 
+    /// The section of this name; none where the file has none, or says `"off"` instead, which leaves out a profile's.
+    pub(super) fn section_or_off(&self, key: &'static str) -> Option<Section<'a>> {
+        let item = self.item(key)?;
+        (item.value.as_str() != Some("off")).then(|| item.section())
+    }
+
     /// The tables of a list; none if the file doesn't have it, or what it has is no such list.
     pub(super) fn sections(&self, key: &'static str) -> Option<Vec<Section<'a>>> {
         let item = self.item(key)?;

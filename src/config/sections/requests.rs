@@ -96,11 +96,7 @@ impl Requests {
 
     /// Reads `[requests]`; none if the file has none, or says that it is `"off"`.
     pub(in crate::config) fn read(root: &Section<'_>, names: &Names) -> Option<Self> {
-        let item = root.item("requests")?;
-        if item.value.as_str() == Some("off") {
-            return None;
-        }
-        let section = item.section();
+        let section = root.section_or_off("requests")?;
         let id = id_pointer(&section, "id");
         if section.item("id").is_none() && !section.is_refused() {
             section.problem("id", "is missing: write where a request has its id, such as \"/id\"");

@@ -62,11 +62,7 @@ pub enum OnHole {
 impl Sequence {
     /// Reads `[sequence]`; none if the file has none, or says that it is `"off"`.
     pub(in crate::config) fn read(root: &Section<'_>, names: &Names) -> Option<Self> {
-        let item = root.item("sequence")?;
-        if item.value.as_str() == Some("off") {
-            return None;
-        }
-        let section = item.section();
+        let section = root.section_or_off("sequence")?;
         let pointer = read_pointer(&section, "pointer");
         if section.item("pointer").is_none() && !section.is_refused() {
             section.problem("pointer", "is missing: write where the number is, such as \"/seq\"");
