@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::common::{Client, Connection, DEADLINE, Daemon, Server, up};
 
+mod serving;
+mod streams;
+
 const PLAIN: &str = "[requests]\nid = \"/id\"\n";
 
 /// The next message of the daemon's, as JSON.
@@ -329,37 +332,6 @@ fn a_reload_that_takes_the_requests_away_ends_those_that_wait_and_others_are_uns
     assert_eq!(heard(&mut upstream), json!({"id": 1}));
 }
 
-#[test]
-fn an_answer_that_is_too_large_leaves_the_servers_request_open() {
-    let (_server, daemon, mut upstream) = up(&format!("{OCPP}[limits]\nmax_message = 200\n"));
-    let mut client = daemon.client();
-    upstream.text("[2,\"q1\",\"Reset\",{}]");
-    client.message();
-    let large = json!({"op": "send", "json": [3, "q1", {"x": "y".repeat(300)}]});
-    assert_eq!(client.request(large)["code"], "too_large");
-    assert_eq!(client.request(json!({"op": "send", "json": [3, "q1", {}]}))["result"], "written");
-}
-
-#[test]
-fn an_answer_that_lacks_a_value_leaves_the_servers_request_open_and_no_value_makes_one() {
-    let capture = "[[capture]]\nmatch = { \"/0\" = 9 }\nvalues = { kind = \"/1\" }\npublic = true\n";
-    let (_server, daemon, mut upstream) = up(&format!("{OCPP}{capture}"));
-    let (mut client, mut other) = (daemon.client(), daemon.client());
-    upstream.text("[2,\"q1\",\"Reset\",{}]");
-    client.message();
-    let lacks = json!({"op": "send", "expand": true, "json": [3, "q1", {"x": "${kind}"}]});
-    assert_eq!(client.request(lacks)["code"], "no_value");
-    assert_eq!(client.request(json!({"op": "send", "json": [3, "q1", {}]}))["result"], "written");
-    upstream.text("[9,3]");
-    client.until(|line| line["type"] == "public");
-    upstream.text("[2,\"q2\",\"Reset\",{}]");
-    client.until(|line| line["json"][1] == "q2");
-    assert_eq!(client.request(json!({"op": "attach", "answers": true}))["result"], "attached");
-    let hidden = json!({"op": "send", "expand": true, "json": ["${kind}", "q2", {}]});
-    assert_eq!(other.request(hidden)["code"], "answered", "who may answer is decided by what is written");
-    assert_eq!(client.request(json!({"op": "send", "json": [3, "q2", {}]}))["result"], "written");
-}
-
 const HOME: &str = r#"
 [requests]
 id = "/id"
@@ -372,97 +344,6 @@ cancel = '{"id":${next_id},"type":"unsubscribe_events","subscription":${key}}'
 stop = { "/type" = "unsubscribe_events" }
 stop_id = "/subscription"
 "#;
-
-#[test]
-fn a_stream_goes_to_who_asked_until_it_is_cancelled() {
-    let (_server, daemon, mut upstream) = up(HOME);
-    let (mut client, mut witness) = (daemon.client(), daemon.client());
-    client.asks(json!("s"), json!({"id": 1, "type": "subscribe_events"}));
-    let ask = heard(&mut upstream);
-    upstream.text(&json!({"id": ask["id"], "type": "result", "success": true}).to_string());
-    let first = client.until(|line| line["type"] == "answer");
-    assert_eq!((&first["more"], &first["json"]["id"]), (&json!(true), &json!(1)));
-    for n in 0..3 {
-        upstream.text(&json!({"id": ask["id"], "type": "event", "n": n}).to_string());
-        let event = client.until(|line| line["type"] == "answer");
-        assert_eq!((&event["id"], &event["json"]), (&json!("s"), &json!({"id": 1, "type": "event", "n": n})));
-    }
-    let cancelled = client.request(json!({"op": "cancel", "request": "other"}));
-    assert_eq!(cancelled["code"], "bad_request");
-    client.write(b"{\"op\":\"cancel\",\"id\":\"c\",\"request\":\"s\"}\n");
-    let (error, ok) = (client.reply(), client.reply());
-    assert_eq!((&error["code"], &error["id"]), (&json!("cancelled"), &json!("s")));
-    assert_eq!(ok, json!({"type": "ok", "id": "c", "result": "cancelled"}));
-    assert_eq!(
-        heard(&mut upstream),
-        json!({"id": 2, "type": "unsubscribe_events", "subscription": ask["id"]})
-    );
-    // what is still on its way goes to nobody, and neither does the answer to wsfan's own
-    upstream.text(&json!({"id": ask["id"], "type": "event", "n": 9}).to_string());
-    upstream.text("{\"id\":2,\"type\":\"result\",\"success\":true}");
-    upstream.text("{\"type\":\"news\"}");
-    assert_eq!(client.message()["json"]["type"], "news");
-    assert_eq!(witness.message()["json"]["type"], "news");
-}
-
-#[test]
-fn a_stream_whose_client_leaves_is_cancelled() {
-    let (_server, daemon, mut upstream) = up(HOME);
-    let mut client = daemon.client();
-    client.asks(json!("s"), json!({"id": 1, "type": "subscribe_events"}));
-    let ask = heard(&mut upstream);
-    drop(client);
-    assert_eq!(heard(&mut upstream)["subscription"], ask["id"]);
-}
-
-#[test]
-fn a_program_that_knows_nothing_of_wsfan_ends_its_own_stream() {
-    let (_server, daemon, mut upstream) = up(HOME);
-    let (mut client, mut other) = (daemon.client(), daemon.client());
-    other.asks(json!("x"), json!({"id": 5, "type": "subscribe_events"}));
-    heard(&mut upstream);
-    client.request(json!({"op": "send", "json": {"id": 5, "type": "subscribe_events"}}));
-    let ask = heard(&mut upstream);
-    assert_eq!(ask["id"], 2);
-    upstream.text(&json!({"id": 2, "type": "result", "success": true}).to_string());
-    client.until(|line| line["more"] == true);
-    client.request(json!({"op": "send", "json": {"id": 6, "type": "unsubscribe_events", "subscription": 5}}));
-    assert_eq!(heard(&mut upstream), json!({"id": 3, "type": "unsubscribe_events", "subscription": 2}));
-    upstream.text(&json!({"id": 3, "type": "result", "success": true}).to_string());
-    let done = client.until(|line| line["type"] == "answer");
-    assert_eq!(done["json"], json!({"id": 6, "type": "result", "success": true}));
-    let refused = client.request(json!({"op": "cancel", "request": 1}));
-    assert_eq!(refused["code"], "bad_request", "it is over");
-    other.asks(json!("y"), json!({"id": 6, "type": "nonsense"}));
-    heard(&mut upstream);
-    upstream.text("{\"id\":4,\"type\":\"result\",\"success\":false}");
-    assert_eq!(other.until(|line| line["id"] == "y")["failed"], true);
-}
-
-#[test]
-fn a_subscription_by_a_key_of_the_servers_and_with_an_end() {
-    let (_server, daemon, mut upstream) = up(
-        "[requests]\nid = \"/id\"\n[[requests.stream]]\nwhen = { \"/method\" = \"eth_subscribe\" }\nkey_from = \"/result\"\n\
-         key = \"/params/subscription\"\nend = { \"/params/done\" = true }\n\
-         cancel = '{\"id\":${next_id},\"method\":\"eth_unsubscribe\",\"params\":[${key}]}'\n",
-    );
-    let (mut one, mut other) = (daemon.client(), daemon.client());
-    for client in [&mut one, &mut other] {
-        client.asks(json!(1), json!({"id": 1, "method": "eth_subscribe"}));
-        let ask = heard(&mut upstream);
-        upstream.text(&json!({"id": ask["id"], "result": format!("0x{}", ask["id"])}).to_string());
-        assert_eq!(client.until(|line| line["type"] == "answer")["more"], true);
-    }
-    let notify = |key: &str, done: bool| json!({"method": "eth_subscription", "params": {"subscription": key, "done": done}});
-    upstream.text(&notify("0x2", false).to_string());
-    upstream.text(&notify("0x1", true).to_string());
-    let event = other.until(|line| line["type"] == "answer");
-    assert_eq!((&event["json"], &event["more"]), (&notify("0x2", false), &json!(true)));
-    let last = one.until(|line| line["type"] == "answer");
-    assert_eq!((&last["json"], &last["more"]), (&notify("0x1", true), &Value::Null));
-    drop(other);
-    assert_eq!(heard(&mut upstream), json!({"id": 3, "method": "eth_unsubscribe", "params": ["0x2"]}));
-}
 
 const OCPP: &str = r#"
 [heartbeat]
@@ -512,75 +393,6 @@ fn one_at_a_time_in_order_with_heartbeats_among_them() {
         assert_eq!((&answer["id"], &answer["json"]), (&json!(n), &json!([3, "1", {"of": "One"}])));
     }
     assert_eq!(other.until(|line| line["type"] == "answer")["json"], json!([3, "1", {"of": "Other"}]));
-}
-
-#[test]
-fn the_servers_request_is_answered_once() {
-    let (_server, daemon, mut upstream) = up(OCPP);
-    let (mut one, mut other) = (daemon.client(), daemon.client());
-    upstream.text("[2,\"q1\",\"Reset\",{}]");
-    for client in [&mut one, &mut other] {
-        assert_eq!(client.message()["json"][1], "q1", "all see it");
-    }
-    let first = one.request(json!({"op": "send", "json": [3, "q1", {"status": "Accepted"}]}));
-    assert_eq!(first["result"], "written", "{first}");
-    let second = other.request(json!({"op": "send", "json": [3, "q1", {"status": "Rejected"}]}));
-    assert_eq!(second["code"], "answered", "{second}");
-    let nobody = other.request(json!({"op": "send", "json": [4, "q9", "NotImplemented", "", {}]}));
-    assert_eq!(nobody["code"], "answered", "the server never asked so");
-    loop {
-        let said = heard(&mut upstream);
-        if said[0] == 3 {
-            assert_eq!(said, json!([3, "q1", {"status": "Accepted"}]));
-            break;
-        }
-        upstream.text(&json!([3, said[1], {}]).to_string());
-    }
-    assert_eq!(other.status()["counters"]["failed_sends"]["answered"], 2);
-}
-
-#[test]
-fn one_client_is_the_answerer_when_it_says_so() {
-    let (_server, daemon, mut upstream) = up(OCPP);
-    let (mut one, mut other) = (daemon.client(), daemon.client());
-    assert_eq!(one.request(json!({"op": "attach", "answers": true}))["result"], "attached");
-    assert_eq!(other.request(json!({"op": "attach", "answers": true}))["code"], "answerer_taken");
-    upstream.text("[2,\"q1\",\"Reset\",{}]");
-    other.message();
-    let answer = json!({"op": "send", "json": [3, "q1", {}]});
-    assert_eq!(other.request(answer.clone())["code"], "answerer_taken");
-    drop(one);
-    other.until_clients(1);
-    assert_eq!(other.request(answer)["result"], "written", "the claim ends with its client");
-}
-
-#[test]
-fn one_listener_is_for_answers() {
-    let listeners =
-        "[[listener]]\npath = \"SOCKET\"\n[[listener]]\npath = \"SOCKET.answers\"\nanswers = true\n";
-    let (_server, daemon, mut upstream) = up(&format!("{OCPP}{listeners}"));
-    let mut client = daemon.client();
-    let mut answerer = Client::attach(&daemon.socket().with_extension("sock.answers"));
-    upstream.text("[2,\"q1\",\"Reset\",{}]");
-    client.message();
-    let answer = json!({"op": "send", "json": [3, "q1", {}]});
-    assert_eq!(client.request(answer.clone())["code"], "forbidden");
-    assert_eq!(answerer.request(answer)["result"], "written");
-}
-
-#[test]
-fn answers_that_come_faster_than_they_are_read_end_the_stream() {
-    let (_server, daemon, mut upstream) = up(HOME);
-    let mut slow = daemon.client();
-    slow.asks(json!("s"), json!({"id": 1, "type": "subscribe_events"}));
-    let ask = heard(&mut upstream);
-    let event = json!({"id": ask["id"], "type": "event", "fill": "x".repeat(60 << 10)}).to_string();
-    for _ in 0..100 {
-        upstream.text(&event);
-    }
-    assert_eq!(heard(&mut upstream)["type"], "unsubscribe_events");
-    let error = slow.until(|line| line["type"] == "error");
-    assert_eq!((&error["code"], &error["id"]), (&json!("overrun"), &json!("s")));
 }
 
 #[test]
