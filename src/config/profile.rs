@@ -91,8 +91,9 @@ pub(super) fn asked_for(
     }
 }
 
-/// Puts a profile's keys below those of a file. Tables are merged key by key, but a variable's value is one
-/// thing, whatever it is; any other value of the file replaces the profile's. `offset` is where the profile's text begins in the report.
+/// Puts a profile's keys below those of a file. Tables are merged key by key, but a variable's value is one thing,
+/// whatever it is; any other value of the file replaces the profile's. `offset` is where the profile's text begins in
+/// the report.
 pub(super) fn merge<'a>(own: &mut DeTable<'a>, profile: DeTable<'a>, offset: usize) {
     let mut profile = profile;
     for (table, key, others) in INSTEAD {

@@ -129,10 +129,10 @@ impl Log {
         self.raw.is_some()
     }
 
-    /// Appends one entry, which is a message of this topic or none, and returns its `seq`. `encode` writes the envelope line, newline
-    /// included, and the raw line where one is kept, in no more than `room`; an entry without a raw
-    /// form writes nothing. Nothing leaves the log before the next [`Log::trim`], so that everyone can
-    /// be offered it first.
+    /// Appends one entry, which is a message of this topic or none, and returns its `seq`. `encode` writes the
+    /// envelope line, newline included, and the raw line where one is kept, in no more than `room`; an entry without
+    /// a raw form writes nothing. Nothing leaves the log before the next [`Log::trim`], so that everyone can be
+    /// offered it first.
     #[inline]
     pub(super) fn append(
         &mut self,
@@ -311,8 +311,8 @@ impl Log {
         self.series().map(Series::bytes).sum::<usize>() + self.topic_bytes()
     }
 
-    /// The bytes of lines that have left, or are retained no longer, and that clients are in the middle of. What clients have
-    /// finished since the last call counts no more.
+    /// The bytes of lines that have left, or are retained no longer, and that clients are in the middle of. What
+    /// clients have finished since the last call counts no more.
     pub fn kept_bytes(&mut self) -> usize {
         self.kept.retain(Pin::is_needed);
         let last_values = self.retained.as_mut().map_or(0, |values| values.left_bytes());

@@ -161,9 +161,9 @@ impl Publisher {
     }
 
     /// Appends an entry that another log has had, with its `seq` there and its finished line. Its raw form, where one
-    /// is kept, is made from the line, and lacks the blanks around JSON, as that of a staged entry does. Clients hear of it at the next
-    /// [`Publisher::flush`]. From the first such entry on the log is another's: nothing is added to it when this is
-    /// dropped.
+    /// is kept, is made from the line, and lacks the blanks around JSON, as that of a staged entry does. Clients hear
+    /// of it at the next [`Publisher::flush`]. From the first such entry on the log is another's: nothing is added to
+    /// it when this is dropped.
     ///
     /// # Errors
     /// The entry isn't the next one (which one is, is said), or no line. Nothing is changed.

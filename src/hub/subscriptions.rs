@@ -1,8 +1,8 @@
 //! Who subscribes to which topic, counted over all clients, and what of it is to be said to the server. Pure.
 //!
-//! Clients come and go by [`Subscriptions::subscribe`], [`Subscriptions::unsubscribe`] and
-//! [`Subscriptions::leave`]. The link opens a [seat](connection::ConnectionTopics) for each connection on which topics are said, asks
-//! what to say ([`Subscriptions::next`]), tells that it went out ([`Subscriptions::said`]) and what was answered
+//! Clients come and go by [`Subscriptions::subscribe`], [`Subscriptions::unsubscribe`] and [`Subscriptions::leave`].
+//! The link opens a [seat](connection::ConnectionTopics) for each connection on which topics are said, asks what to
+//! say ([`Subscriptions::next`]), tells that it went out ([`Subscriptions::said`]) and what was answered
 //! ([`Subscriptions::heard`]). After each of these, and when time has passed, [`Subscriptions::poll_word`] has what
 //! clients are to hear.
 

@@ -245,9 +245,9 @@ impl Handle {
         self.access.config().clone()
     }
 
-    /// Applies other settings, with the same path; `ids` where the owner or the group is another one. The socket's mode and owner and the rights hold at once,
-    /// the rights for those who are connected as well. The format and `max_line`, which were told in `hello`,
-    /// hold for new clients, as does `max_clients`.
+    /// Applies other settings, with the same path; `ids` where the owner or the group is another one. The socket's
+    /// mode and owner and the rights hold at once, the rights for those who are connected as well. The format and
+    /// `max_line`, which were told in `hello`, hold for new clients, as does `max_clients`.
     ///
     /// # Errors
     /// What stands in the way, in a sentence; then nothing is changed.

@@ -75,8 +75,8 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Does what a reload asks for, with what [`owners`] found. Returns the names of what is done, and what couldn't be done, in
-    /// sentences; that part stays as it was.
+    /// Does what a reload asks for, with what [`owners`] found. Returns the names of what is done, and what couldn't
+    /// be done, in sentences; that part stays as it was.
     pub(super) fn apply(
         &mut self,
         steps: Vec<(ReloadStep, Vec<String>)>,

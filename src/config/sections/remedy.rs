@@ -12,8 +12,8 @@ pub enum Remedy {
     Retry,
     /// `"after"`: as [`Remedy::Retry`], but no sooner than after this `delay`; 0 s to 24 h.
     After(Duration),
-    /// `"refresh"`: another attempt at once, with secrets that are read afresh, and commands with `keep` run afresh. The second time in a row,
-    /// or within `initial_delay` of the last, it is `retry`.
+    /// `"refresh"`: another attempt at once, with secrets that are read afresh, and commands with `keep` run afresh.
+    /// The second time in a row, or within `initial_delay` of the last, it is `retry`.
     Refresh,
     /// `"forget"`: captures, and what commands with `keep` printed, are forgotten, then as `retry`.
     Forget,

@@ -18,8 +18,8 @@ pub struct SubscriptionAnswer {
     pub reject: Option<Pattern>,
     /// `end`: the server ends a subscription by itself. None by default.
     pub end: Option<Pattern>,
-    /// `id`: where what is said, and the answer, if `answer_id` doesn't say otherwise, have the id of the message. None by default: answers come in the
-    /// order in which it was said, or name their topic.
+    /// `id`: where what is said, and the answer, if `answer_id` doesn't say otherwise, have the id of the message.
+    /// None by default: answers come in the order in which it was said, or name their topic.
     pub id: Option<Pointer>,
     /// `answer_id`: where the answer has it. Default as `id`.
     pub answer_id: Option<Pointer>,
@@ -27,8 +27,9 @@ pub struct SubscriptionAnswer {
     /// of it, from a dot on. A list of texts there names those that were taken: others of the message are refused. None
     /// by default: it is about all topics of the message.
     pub topic: Vec<Pointer>,
-    /// `key_from`: where what `accept` means has the id that the server gives the subscription, a text or a number of at
-    /// most 256 bytes, which is then what `id_topic` and `${subscribed_id}` are about. With anything else there it has none. None by default: that of the message that asked for it.
+    /// `key_from`: where what `accept` means has the id that the server gives the subscription, a text or a number of
+    /// at most 256 bytes, which is then what `id_topic` and `${subscribed_id}` are about. With anything else there it
+    /// has none. None by default: that of the message that asked for it.
     pub key_from: Option<Pointer>,
     /// `timeout`: for so long an answer is awaited; 10 ms to 10 min. Default 10 s.
     pub timeout: Duration,

@@ -19,7 +19,8 @@ const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Why a program gave nothing to use, and what that leads to.
 #[derive(Debug, PartialEq)]
 pub(in crate::upstream) struct Unusable {
-    /// The end of a sentence after the program's name, with nothing of its output but a short text at `/error` or `/message`.
+    /// The end of a sentence after the program's name, with nothing of its output but a short text at `/error` or
+    /// `/message`.
     pub(in crate::upstream) why: String,
     /// None where nothing about the program says so.
     pub(in crate::upstream) then: Option<Remedy>,

@@ -109,10 +109,11 @@ fn is_untrimmed(step: &Step) -> bool {
 }
 
 proptest! {
-    /// Whatever comes, is read and is cut short: every client gets whole lines in order, what it
-    /// doesn't get is declared, and its ledger balances after each step, also where the raw form isn't kept
-    /// all the time. What it says of the cause is true: what a hole took is nobody's slowness. The place of what lies ahead names those bytes, and no others, for ever. Of what is
-    /// staged nobody gets anything before it is committed, nor ever of what is cut.
+    /// Whatever comes, is read and is cut short: every client gets whole lines in order, what it doesn't get is
+    /// declared, and its ledger balances after each step, also where the raw form isn't kept all the time. What it
+    /// says of the cause is true: what a hole took is nobody's slowness. The place of what lies ahead names those
+    /// bytes, and no others, for ever. Of what is staged nobody gets anything before it is committed, nor ever of
+    /// what is cut.
     #[test]
     fn the_ledger_balances_and_lines_come_whole_and_in_order(
         first in prop_oneof![Just(1), 1_u64..1_000_000],
