@@ -93,9 +93,7 @@ class Servers:
         must have certificates as well."""
         self.work, self.binary, self.host, self.enter, self.dial = work, binary, host, enter, dial
         self.jetstream, self.more, self.tls, self.verify = jetstream, more, tls, verify
-        self.ports = free_ports(count)
-        self.routes = free_ports(count)
-        self.monitors = free_ports(count)
+        self.ports, self.routes, self.monitors = (free_ports(count) for _ in range(3))
         self.running = {}
         for at in range(count):
             self.write(at)

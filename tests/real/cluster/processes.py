@@ -79,10 +79,18 @@ async def command_says(*command):
     return program.returncode, out.decode(), error.decode()
 
 
+given = set()  # ports, of which some may not be listened on yet
+
+
 def free_ports(count):
-    """Ports that are free, all at once so that they differ."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
+    """Ports that are free, none of which is given twice."""
+    listeners, ports = [], []
+    while len(ports) < count:
+        listeners.append(socket.create_server(("127.0.0.1", 0)))
+        port = listeners[-1].getsockname()[1]
+        if port not in given:
+            ports.append(port)
+            given.add(port)
     for listener in listeners:
         listener.close()
     return ports
