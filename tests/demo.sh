@@ -50,6 +50,7 @@ wide_lines() { grep -vF -e "$work" -e "${binary##../}" "$work/out" | LC_ALL=C.UT
 leaves_nothing() { equal "$(ls -A "$work/tmp")" ''; }
 
 start() {
+    : >"$work/out" # at once: what the one before said must not be taken for this one's
     "$binary" demo "$@" </dev/null >"$work/out" 2>"$work/err" &
     demo=$!
 }

@@ -147,6 +147,7 @@ run_wsfan() {
 client() {
     local name=$1
     shift
+    : >"$work/lines.$name" # at once: a client of this name may have been there before
     "$binary" "$@" --json --socket "$socket" </dev/null >"$work/lines.$name" 2>>"$work/$name.log" &
     running[$name]=$!
     clients+=("$name")
