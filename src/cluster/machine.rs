@@ -100,6 +100,8 @@ pub(crate) struct Machine {
     jitter: Duration,
     /// It doesn't stand before this.
     not_before: Moment,
+    /// Attempts in a row that NATS denied, on this connection.
+    denials: u32,
     /// When it says again that the epoch is void.
     void_at: Option<Moment>,
     /// How many other candidates are there.
@@ -165,6 +167,7 @@ impl Machine {
             unled_since: now,
             jitter: Duration::ZERO,
             not_before: now,
+            denials: 0,
             void_at: None,
             others: 0,
             awaited: None,
@@ -188,6 +191,7 @@ impl Machine {
             }
             Event::Acked(id, place) => self.acked(now, id, place),
             Event::Refused(id) | Event::Unclear(id) => self.doubt(now, id),
+            Event::Denied => self.denied(now),
             Event::Answer(answer) => self.answered(now, answer),
             Event::NoAnswer(id) => self.not_answered(now, id),
             Event::Opened { term, lines } => self.opened(now, term, lines),
@@ -270,6 +274,9 @@ impl Machine {
 
     fn nats_up(&mut self, now: Moment) {
         self.nats = true;
+        if std::mem::take(&mut self.denials) > 0 {
+            self.not_before = now; // it may have been given other rights
+        }
         match &self.state {
             State::Leader(_) => self.settle_anew(now),
             State::Candidate(_) => {}

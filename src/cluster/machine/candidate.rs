@@ -99,6 +99,17 @@ impl Machine {
         self.resync(now);
     }
 
+    /// It may not append: the attempt is over, and the next one comes later each time.
+    pub(super) fn denied(&mut self, now: Moment) {
+        if self.own_opening().is_none() {
+            return;
+        }
+        self.rest(now);
+        self.denials = self.denials.saturating_add(1);
+        let pause = self.settings.denied_for(self.denials);
+        self.not_before = now + pause + self.random_time(self.settings.rests_for());
+    }
+
     fn own_opening(&self) -> Option<&Append> {
         if let State::Candidate(candidate) = &self.state { candidate.opening.as_ref() } else { None }
     }
@@ -182,6 +193,7 @@ impl Machine {
         let State::Candidate(candidate) = std::mem::replace(&mut self.state, State::Follower) else { return };
         let Candidate { usurps, opening: Some(opening), .. } = *candidate else { return };
         (self.asking, self.ask_at) = (None, None);
+        self.denials = 0;
         let Message { header, body } = opening.message();
         let is_linked = header.after.is_some();
         if !is_linked {

@@ -59,6 +59,8 @@ pub(crate) enum Event {
     Refused(AppendId),
     /// Any other answer, or none. (The machine counts an append as unanswered by itself, too.)
     Unclear(AppendId),
+    /// NATS denies this node the right to append. Which try it was isn't said.
+    Denied,
     /// What the stream holds.
     Answer(Answer),
     /// The question wasn't answered.

@@ -4,6 +4,9 @@ use std::{rc::Rc, time::Duration};
 
 use super::MAX_BATCH;
 
+/// A node that isn't allowed to append tries it at least this often: the right may have been given.
+const MAX_DENIED: Duration = Duration::from_secs(30);
+
 /// How one node takes part.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -63,5 +66,10 @@ impl Settings {
     /// So long after an attempt that came to nothing the next one is made, and a random time.
     pub(super) fn rests_for(&self) -> Duration {
         (self.lease / 8).min(Duration::from_secs(1))
+    }
+
+    /// So long after so many attempts in a row that NATS denied the next one is made, and a random time.
+    pub(super) fn denied_for(&self, denials: u32) -> Duration {
+        self.rests_for().saturating_mul(1 << denials.min(10)).min(MAX_DENIED)
     }
 }

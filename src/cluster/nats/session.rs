@@ -281,6 +281,9 @@ impl Session {
         }
         let trouble = Trouble::denied(&denied, &self.names, &self.settings.cluster.node);
         self.complain(trouble.clone());
+        if denied.publish && denied.subject == self.names.log() {
+            self.arrivals.push_back(Arrival::Event(Event::Denied));
+        }
         let at = self.calls.iter().position(|call| denied.publish && call.subject == denied.subject);
         if let Some(at) = at {
             self.said = Some(trouble);

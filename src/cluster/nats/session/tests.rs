@@ -535,6 +535,15 @@ fn rights_that_lack_are_told_by_their_subject_and_end_what_waits_for_them() {
     assert_eq!(rest, LONG_REST, "it doesn't go up and down all the time");
     play.session.complaint(play.now, &denied("$JS.API.CONSUMER.CREATE.WSFAN_x.a_5ec_3_2"));
     assert!(play.told().is_empty(), "another address is the same right");
+
+    let mut play = Play::up();
+    play.session.append(AppendId::of(7), 0, &append(1));
+    play.session.complaint(play.now, &denied("wsfan.x.log"));
+    let told = play.told();
+    assert!(told[0].starts_with("! NATS denies this node the right to publish to wsfan.x.log"), "{told:?}");
+    assert_eq!(told[1..], ["Denied"]);
+    play.session.complaint(play.now, &denied("wsfan.x.log"));
+    assert_eq!(play.told(), ["Denied"], "people are told once");
 }
 
 /// A leader with such a lease has 10.5 s, of which an election may take 9.
