@@ -5,8 +5,8 @@
 //! one begins anew. JetStream's requests are a handful, and are made here (`api`): an append's answer finds its way by
 //! the address that it was asked to, without a task or a table for it.
 //!
-//! Nothing here buffers what the stream has: the consumer's messages come as fast as [`Arrivals::next`] is called, and
-//! JetStream sends 32 MiB at most before it is told that they were taken.
+//! What comes faster than [`Arrivals::next`] is called waits in an `inflow`, and what goes out faster than the server takes
+//! it in an `outflow`, each bounded in bytes.
 
 use std::{
     cell::RefCell,
@@ -35,13 +35,18 @@ mod api;
 mod asking;
 mod connected;
 mod dial;
+mod inflow;
+mod outflow;
 pub(super) mod permissions;
 mod reading;
+mod received;
 mod session;
 mod settings;
 #[cfg(test)]
 pub(super) mod simulated;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub(super) mod tool;
 mod trouble;
 
@@ -323,6 +328,7 @@ impl Inner {
     /// The connection is lost, or its server of no use.
     fn give_up(&mut self) {
         let Some(connected) = self.connected() else { return };
+        let fault = connected.fault.take();
         let session = &mut connected.session;
         session.end();
         let (is_known, is_of_no_use) = (session.is_known(), session.is_of_no_use());
@@ -335,7 +341,9 @@ impl Inner {
             }
         }
         self.is_known = is_known;
-        if !is_of_no_use {
+        if let Some(fault) = fault {
+            self.trouble(fault); // it may come again: told once, and tried again ever more slowly
+        } else if !is_of_no_use {
             self.failures = 0;
             self.said.clear();
             self.trouble(Trouble::fatal(format!("the connection to the NATS server {url} is lost")));

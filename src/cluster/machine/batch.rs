@@ -94,6 +94,10 @@ pub(crate) struct Stored {
 }
 
 impl Header {
+    /// The headers' names.
+    pub(crate) const NAMES: [&'static str; 11] =
+        [EPOCH, TERM, NODE, FIRST, COUNT, NONCE, AFTER, PART, STEP_DOWN, FINGERPRINT, LEASE];
+
     /// The `seq` of the entry that follows.
     pub(crate) fn end(&self) -> u64 {
         self.first.saturating_add(self.count)

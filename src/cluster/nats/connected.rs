@@ -1,65 +1,34 @@
 //! A connection that stands: what goes between its session and NATS's client.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    future::{Future, poll_fn},
+    future::{Future as _, poll_fn},
     pin::Pin,
     sync::atomic::Ordering,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, PublishError, SubscribeError, Subscriber, message::OutboundMessage};
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use tokio::time::Sleep;
 
 use super::{
     Arrival,
     dial::{Connection, Sign},
+    inflow::{Came, Inflow, Place},
+    outflow::{self, Done, Full, Outflow},
     session::{self, Out, Session},
+    trouble::Trouble,
 };
-
-/// So many bytes may wait to be handed to the connection; what is said beyond them is dropped, as NATS may drop it.
-const MAX_WAITING: usize = 16 << 20;
 
 /// A connection that stands.
 pub(super) struct Connected {
     pub(super) session: Session,
     pub(super) connection: Connection,
-    outgoing: Outgoing,
-    /// What JetStream answers.
-    answers: Option<Subscriber>,
-    /// What comes to this node's own address.
-    inbox: Option<Subscriber>,
-    /// What comes to others that it hears.
-    heard: BTreeMap<String, Subscriber>,
-    /// What comes from the stream's consumer.
-    read: Option<Subscriber>,
+    outflow: Outflow,
+    inflow: Inflow,
     timer: Pin<Box<Sleep>>,
-}
-
-type Subscribing = Pin<Box<dyn Future<Output = Result<Subscriber, SubscribeError>>>>;
-
-/// What is on its way to the connection, in the order in which it was given.
-struct Outgoing {
-    client: Client,
-    waiting: VecDeque<Waiting>,
-    bytes: usize,
-}
-
-enum Waiting {
-    Publish(OutboundMessage),
-    Subscribe(Place, Subscribing),
-    Drop(Place),
-}
-
-/// What a subscription is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    Answers,
-    Inbox,
-    Heard(String),
-    Read,
+    /// Why it is to be given up, where that isn't that it is lost.
+    pub(super) fault: Option<Trouble>,
 }
 
 impl Connected {
@@ -72,34 +41,31 @@ impl Connected {
         inbox: &str,
         heard: impl Iterator<Item = &'h String>,
     ) -> Connected {
-        let client = connection.client.clone();
-        let mut outgoing = Outgoing { client, waiting: VecDeque::new(), bytes: 0 };
+        let mut outflow = Outflow::new(connection.client.clone());
         // before anything is said that is answered there
-        outgoing.subscribe(Place::Answers, format!("{}.>", session::answers(base)));
-        outgoing.subscribe(Place::Inbox, format!("{inbox}.>"));
+        outflow.subscribe(Place::Answers, format!("{}.>", session::answers(base)));
+        outflow.subscribe(Place::Inbox, format!("{inbox}.>"));
         for subject in heard {
-            outgoing.subscribe(Place::Heard(subject.clone()), subject.clone());
+            outflow.subscribe(Place::Heard(subject.clone()), subject.clone());
         }
         Connected {
             session,
             connection,
-            outgoing,
-            answers: None,
-            inbox: None,
-            heard: BTreeMap::new(),
-            read: None,
+            outflow,
+            inflow: Inflow::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            fault: None,
         }
     }
 
     /// Hears what comes to this subject.
     pub(super) fn hear(&mut self, subject: &str) {
-        self.outgoing.subscribe(Place::Heard(subject.to_owned()), subject.to_owned());
+        self.outflow.subscribe(Place::Heard(subject.to_owned()), subject.to_owned());
     }
 
     /// Hears no more of it.
     pub(super) fn hear_no_more(&mut self, subject: &str) {
-        self.outgoing.waiting.push_back(Waiting::Drop(Place::Heard(subject.to_owned())));
+        self.outflow.unsubscribe(Place::Heard(subject.to_owned()));
     }
 
     /// Hands over what is to go out, as far as there is room. False where something waits, or has arrived.
@@ -123,6 +89,9 @@ impl Connected {
             self.flush(cx);
             if let Some(arrival) = self.session.arrivals.pop_front() {
                 return Poll::Ready(Some(arrival));
+            }
+            if self.fault.is_some() {
+                return Poll::Ready(None);
             }
             match self.poll_connection(cx) {
                 Poll::Ready(true) => {}
@@ -154,28 +123,16 @@ impl Connected {
             self.session.overrun();
             return Poll::Ready(true);
         }
-        if let Some(answers) = &mut self.answers
-            && let Poll::Ready(message) = answers.poll_next_unpin(cx)
-        {
-            let Some(message) = message else { return Poll::Ready(false) };
-            self.session.take(now, &message);
-            return Poll::Ready(true);
+        let Poll::Ready(came) = self.inflow.poll(cx) else { return Poll::Pending };
+        match came {
+            Came::Answer(answer) => self.session.take(now, &answer),
+            Came::Said(message) => self.session.hear(message),
+            Came::Read(message) => self.session.take_read(now, message),
+            Came::Overrun => self.session.overrun(),
+            Came::Flooded => self.fault = Some(Trouble::flooded(&self.connection.url)),
+            Came::Lost => return Poll::Ready(false),
         }
-        for heard in self.inbox.iter_mut().chain(self.heard.values_mut()) {
-            if let Poll::Ready(message) = heard.poll_next_unpin(cx) {
-                let Some(message) = message else { return Poll::Ready(false) };
-                self.session.hear(message);
-                return Poll::Ready(true);
-            }
-        }
-        if let Some(read) = &mut self.read
-            && let Poll::Ready(message) = read.poll_next_unpin(cx)
-        {
-            let Some(message) = message else { return Poll::Ready(false) };
-            self.session.take_read(now, &message);
-            return Poll::Ready(true);
-        }
-        Poll::Pending
+        Poll::Ready(true)
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -200,94 +157,30 @@ impl Connected {
     fn flush(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some(out) = self.session.outs.pop_front() {
             match out {
-                Out::Publish(message) => self.outgoing.publish(message),
-                Out::ReadAt(subject) => {
-                    self.read = None;
-                    self.outgoing.subscribe(Place::Read, subject);
+                Out::Publish(message) => {
+                    if let Err(Full) = self.outflow.publish(message, outflow::MAX_WAITING) {
+                        self.fault = Some(Trouble::clogged(&self.connection.url));
+                    }
                 }
-                Out::ReadNoMore => self.outgoing.waiting.push_back(Waiting::Drop(Place::Read)),
+                Out::Say(message) => {
+                    if let Err(Full) = self.outflow.publish(message, outflow::MAX_SAID) {
+                        self.session.is_unsaid();
+                    }
+                }
+                Out::ReadAt(subject) => {
+                    self.inflow.remove(&Place::Read);
+                    self.outflow.subscribe(Place::Read, subject);
+                }
+                Out::ReadNoMore => self.outflow.unsubscribe(Place::Read),
             }
         }
-        while let Poll::Ready(Some(done)) = self.outgoing.poll(cx) {
+        while let Poll::Ready(Some(done)) = self.outflow.poll(cx) {
             match done {
-                Done::Subscribed(Place::Answers, subscriber) => self.answers = Some(subscriber),
-                Done::Subscribed(Place::Inbox, subscriber) => self.inbox = Some(subscriber),
-                Done::Subscribed(Place::Read, subscriber) => self.read = Some(subscriber),
-                Done::Subscribed(Place::Heard(subject), subscriber) => {
-                    _ = self.heard.insert(subject, subscriber)
-                }
-                Done::Drop(Place::Answers) => self.answers = None,
-                Done::Drop(Place::Inbox) => self.inbox = None,
-                Done::Drop(Place::Read) => self.read = None,
-                Done::Drop(Place::Heard(subject)) => _ = self.heard.remove(&subject),
+                Done::Subscribed(place, subscriber) => self.inflow.set(place, subscriber),
+                Done::Drop(place) => self.inflow.remove(&place),
                 Done::Published => {}
             }
         }
-        self.outgoing.waiting.is_empty()
-    }
-}
-
-/// What has been handed to the connection.
-enum Done {
-    Published,
-    Subscribed(Place, Subscriber),
-    Drop(Place),
-}
-
-impl Outgoing {
-    fn subscribe(&mut self, place: Place, subject: String) {
-        let client = self.client.clone();
-        let subscribing = Box::pin(async move { client.subscribe(subject).await });
-        self.waiting.push_back(Waiting::Subscribe(place, subscribing));
-    }
-
-    fn publish(&mut self, message: OutboundMessage) {
-        if self.bytes + message.payload.len() > MAX_WAITING {
-            tracing::debug!(
-                "a message to {} is dropped: too much waits for the NATS server",
-                message.subject
-            );
-            return;
-        }
-        self.bytes += message.payload.len();
-        self.waiting.push_back(Waiting::Publish(message));
-    }
-
-    /// Hands over the oldest; ready with none when nothing waits.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Done>> {
-        let Some(oldest) = self.waiting.front_mut() else { return Poll::Ready(None) };
-        let subscribed = match oldest {
-            Waiting::Publish(_) => match ready!(self.client.poll_ready_unpin(cx)) {
-                Ok(()) => None,
-                Err(_) => return Poll::Ready(self.close()),
-            },
-            Waiting::Subscribe(_, subscribing) => match ready!(subscribing.as_mut().poll(cx)) {
-                Ok(subscriber) => Some(subscriber),
-                Err(_) => return Poll::Ready(self.close()),
-            },
-            Waiting::Drop(_) => None,
-        };
-        Poll::Ready(match (self.waiting.pop_front(), subscribed) {
-            (Some(Waiting::Publish(message)), _) => {
-                self.bytes -= message.payload.len();
-                let sent: Result<(), PublishError> = self.client.start_send_unpin(message);
-                if let Err(error) = sent {
-                    tracing::warn!("NATS: {error}"); // it was too large; who waits for an answer will wait in vain
-                }
-                Some(Done::Published)
-            }
-            (Some(Waiting::Subscribe(place, _)), Some(subscriber)) => {
-                Some(Done::Subscribed(place, subscriber))
-            }
-            (Some(Waiting::Drop(place)), _) => Some(Done::Drop(place)),
-            (Some(Waiting::Subscribe(..)) | None, _) => None,
-        })
-    }
-
-    /// The connection's task has ended, which is told elsewhere.
-    fn close<T>(&mut self) -> Option<T> {
-        self.waiting.clear();
-        self.bytes = 0;
-        None
+        self.outflow.is_empty()
     }
 }

@@ -16,11 +16,17 @@ use tokio::sync::mpsc;
 use super::{settings::Settings, trouble::Trouble};
 use crate::config::{NatsLogin, NatsUrl, Template};
 
-/// So many messages of one subscription may wait here. (JetStream's flow control keeps a consumer's within 32 MiB.)
+/// So many messages of one subscription may wait to be drained, which comes to more than the client reads before that.
 const WAITING_MESSAGES: usize = 64 << 10;
 
-/// So many commands may be on their way to the connection's task.
+/// How much the client reads at once, if no larger message is being read.
+const READ_SIZE: u16 = 8 << 10;
+
+/// So many commands may be on their way to the connection's task; what they hold is bounded where they are given.
 const WAITING_COMMANDS: usize = 64;
+
+/// So much of a complaint is kept.
+const MAX_COMPLAINT: usize = 4 << 10;
 
 /// So many complaints of a server's may wait to be looked at.
 const WAITING_SIGNS: usize = 32;
@@ -59,8 +65,8 @@ pub(super) async fn connect(settings: Rc<Settings>, url: NatsUrl) -> Result<Conn
                 None
             }
             Event::Disconnected | Event::Closed => Some(Sign::Lost),
-            Event::ServerError(ServerError::Other(text)) => Some(Sign::Complaint(text)),
-            Event::ServerError(error) => Some(Sign::Complaint(error.to_string())),
+            Event::ServerError(ServerError::Other(text)) => Some(Sign::Complaint(short(text))),
+            Event::ServerError(error) => Some(Sign::Complaint(short(error.to_string()))),
             Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => None,
         };
         if let Some(sign) = sign {
@@ -78,6 +84,11 @@ pub(super) async fn connect(settings: Rc<Settings>, url: NatsUrl) -> Result<Conn
     }
 }
 
+fn short(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_COMPLAINT));
+    text
+}
+
 async fn options(settings: &Settings) -> Result<ConnectOptions, Trouble> {
     let cluster = &settings.cluster;
     let timeout = settings.setup_within();
@@ -88,6 +99,7 @@ async fn options(settings: &Settings) -> Result<ConnectOptions, Trouble> {
         .ping_interval(settings.pings_after())
         .subscription_capacity(WAITING_MESSAGES)
         .client_capacity(WAITING_COMMANDS)
+        .read_buffer_capacity(READ_SIZE)
         .request_timeout(Some(timeout))
         // what is known of the servers is what the configuration says: their certificates and rights are known too
         .ignore_discovered_servers()

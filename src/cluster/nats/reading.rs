@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Message};
-
+use super::received::{LAST_GIVEN, Received, STALLED};
 use crate::cluster::machine::{Header, ReadId, Stored};
 
 /// Heartbeats that may fail to come.
@@ -69,11 +68,11 @@ impl Reading {
     }
 
     /// What came of it.
-    pub(super) fn take(&mut self, now: Instant, message: &Message) -> Taken {
+    pub(super) fn take(&mut self, now: Instant, message: Received) -> Taken {
         (self.heard_at, self.is_late) = (now, false);
-        match message.status.map(|status| status.as_u16()) {
+        match message.status {
             None | Some(200) => self.take_stored(message),
-            Some(100) => self.take_sign(message),
+            Some(100) => self.take_sign(&message),
             Some(status) => {
                 let why = message.description.as_deref().unwrap_or("no reason given");
                 Taken::Lost(format!("its consumer ended: {why} ({status})"))
@@ -99,8 +98,8 @@ impl Reading {
         was_late
     }
 
-    fn take_stored(&mut self, message: &Message) -> Taken {
-        let Some(delivery) = message.reply.as_ref().and_then(|reply| Delivery::read(reply.as_str())) else {
+    fn take_stored(&mut self, message: Received) -> Taken {
+        let Some(delivery) = message.reply.as_deref().and_then(Delivery::read) else {
             return Taken::Nothing; // nobody's
         };
         if delivery.consumer != self.consumer {
@@ -113,17 +112,16 @@ impl Reading {
             ));
         }
         self.delivered = delivery.number;
-        let header = message.headers.as_ref().and_then(|headers| Header::read(|name| text(headers, name)));
-        Taken::Stored(Stored { place: delivery.place, header, body: message.payload.to_vec() })
+        let header = Header::read(|name| message.header(name));
+        Taken::Stored(Stored { place: delivery.place, header, body: message.payload })
     }
 
     /// A heartbeat, or a request to say that all until here has been taken.
-    fn take_sign(&mut self, message: &Message) -> Taken {
+    fn take_sign(&self, message: &Received) -> Taken {
         if let Some(reply) = &message.reply {
             return Taken::Answer(reply.to_string());
         }
-        let Some(headers) = &message.headers else { return Taken::Nothing };
-        if let Some(last) = text(headers, "Nats-Last-Consumer").and_then(|text| text.parse::<u64>().ok())
+        if let Some(last) = message.header(LAST_GIVEN).and_then(|text| text.parse::<u64>().ok())
             && last != self.delivered
         {
             return Taken::Lost(format!(
@@ -132,7 +130,7 @@ impl Reading {
             ));
         }
         // a request that got lost is repeated so
-        text(headers, "Nats-Consumer-Stalled").map_or(Taken::Nothing, |reply| Taken::Answer(reply.to_owned()))
+        message.header(STALLED).map_or(Taken::Nothing, |reply| Taken::Answer(reply.to_owned()))
     }
 }
 
@@ -151,13 +149,9 @@ impl<'m> Delivery<'m> {
     }
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h str> {
-    headers.get(name).map(|value| value.as_str())
-}
-
 #[cfg(test)]
 mod tests {
-    use async_nats::StatusCode;
+    use async_nats::{HeaderMap, Message, StatusCode};
 
     use super::*;
 
@@ -168,10 +162,10 @@ mod tests {
         Reading::new(now, id, 0, 1, "c1".into(), HEARTBEAT)
     }
 
-    fn message(reply: Option<&str>, status: Option<u16>, headers: &[(&'static str, &str)]) -> Message {
+    fn message(reply: Option<&str>, status: Option<u16>, headers: &[(&'static str, &str)]) -> Received {
         let mut map = HeaderMap::new();
         headers.iter().for_each(|(name, value)| map.insert(*name, *value));
-        Message {
+        let message = Message {
             subject: "wsfan.x.log".into(),
             reply: reply.map(Into::into),
             payload: "{}\n".into(),
@@ -179,7 +173,8 @@ mod tests {
             status: status.map(|status| StatusCode::from_u16(status).unwrap()),
             description: Some("Consumer Deleted".to_owned()).filter(|_| status == Some(409)),
             length: 0,
-        }
+        };
+        Received::new(&message, true)
     }
 
     fn stored(place: u64) -> Taken {
@@ -206,7 +201,7 @@ mod tests {
     fn messages_come_one_after_the_other_and_one_that_is_missing_ends_it() {
         let now = Instant::now();
         let mut reading = reading(now);
-        let mut take = |reply: &str| reading.take(now, &message(Some(reply), None, &[]));
+        let mut take = |reply: &str| reading.take(now, message(Some(reply), None, &[]));
         assert_eq!(take("$JS.ACK.WSFAN_x.c1.1.7.1.0.5"), stored(7));
         assert_eq!(
             take("$JS.ACK.WSFAN_x.c1.1.9.2.0.4"),
@@ -225,9 +220,9 @@ mod tests {
     fn signs_are_answered_and_tell_of_messages_that_never_came() {
         let now = Instant::now();
         let mut reading = reading(now);
-        assert_eq!(reading.take(now, &message(Some("$JS.ACK.WSFAN_x.c1.1.7.1.0.5"), None, &[])), stored(7));
+        assert_eq!(reading.take(now, message(Some("$JS.ACK.WSFAN_x.c1.1.7.1.0.5"), None, &[])), stored(7));
         let mut sign =
-            |reply, headers: &[(&'static str, &str)]| reading.take(now, &message(reply, Some(100), headers));
+            |reply, headers: &[(&'static str, &str)]| reading.take(now, message(reply, Some(100), headers));
         assert_eq!(sign(Some("$JS.FC.WSFAN_x.c1.9"), &[]), Taken::Answer("$JS.FC.WSFAN_x.c1.9".into()));
         assert_eq!(sign(None, &[("Nats-Last-Consumer", "1"), ("Nats-Last-Stream", "7")]), Taken::Nothing);
         assert_eq!(
@@ -239,7 +234,7 @@ mod tests {
             Taken::Lost("its consumer has given 3 messages, and 1 have come".into())
         );
         assert_eq!(
-            reading.take(now, &message(None, Some(409), &[])),
+            reading.take(now, message(None, Some(409), &[])),
             Taken::Lost("its consumer ended: Consumer Deleted (409)".into())
         );
     }
@@ -254,7 +249,7 @@ mod tests {
         assert!(!reading.is_silent(woken), "what came meanwhile hasn't been looked at yet");
         assert_eq!(reading.next_timeout(), woken + HEARTBEAT);
         assert!(!reading.is_silent(woken + HEARTBEAT / 2));
-        reading.take(woken + HEARTBEAT / 2, &message(None, Some(100), &[]));
+        reading.take(woken + HEARTBEAT / 2, message(None, Some(100), &[]));
         let heard = woken + HEARTBEAT / 2;
         assert_eq!(reading.next_timeout(), heard + HEARTBEAT * 3);
         assert!(!reading.is_silent(heard + HEARTBEAT * 3));

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use async_nats::{HeaderMap, HeaderValue, Message, message::OutboundMessage};
+use async_nats::{HeaderMap, HeaderValue, message::OutboundMessage};
 use bytes::Bytes;
 
 use self::calls::{Call, LONG_REST, What};
@@ -14,6 +14,7 @@ use super::{
     Arrival, Incoming, api,
     asking::Asking,
     reading::{Reading, Taken},
+    received::Received,
     settings::{Names, Settings},
     stream,
     trouble::{Denied, Trouble},
@@ -35,6 +36,8 @@ const MAX_COMPLAINTS: usize = 64;
 #[derive(Debug)]
 pub(super) enum Out {
     Publish(OutboundMessage),
+    /// The same of what is said to other nodes, which may be lost.
+    Say(OutboundMessage),
     /// The consumer's messages are heard here from now on, instead of where they were before.
     ReadAt(String),
     /// They aren't any more.
@@ -231,13 +234,13 @@ impl Session {
 
     /// Says something to other nodes.
     pub(super) fn say(&mut self, subject: String, reply: Option<String>, payload: Vec<u8>) {
-        self.publish(subject, reply, payload);
+        let message = self.message(subject, reply, payload);
+        self.outs.extend(message.map(Out::Say));
     }
 
     /// JetStream has answered something.
-    pub(super) fn take(&mut self, now: Instant, message: &Message) {
-        let rest =
-            message.subject.strip_prefix(self.answers.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    pub(super) fn take(&mut self, now: Instant, message: &Received) {
+        let rest = message.subject.strip_prefix(&*self.answers).and_then(|rest| rest.strip_prefix('.'));
         let number = |kind: &str| rest?.strip_prefix(kind)?.parse::<u64>().ok();
         if let Some(id) = number("a.") {
             self.take_ack(now, AppendId::of(id), message);
@@ -250,17 +253,17 @@ impl Session {
     }
 
     /// Something has come from another node.
-    pub(super) fn hear(&mut self, message: Message) {
+    pub(super) fn hear(&mut self, message: Received) {
         self.arrivals.push_back(Arrival::Message(Incoming {
-            subject: message.subject.to_string(),
-            reply: message.reply.filter(|reply| self.names.is_inbox(reply)).map(|reply| reply.to_string()),
-            status: message.status.map(|status| status.as_u16()),
-            payload: message.payload.into(),
+            subject: message.subject.into(),
+            reply: message.reply.filter(|reply| self.names.is_inbox(reply)).map(Into::into),
+            status: message.status,
+            payload: message.payload,
         }));
     }
 
     /// Something has come from the consumer.
-    pub(super) fn take_read(&mut self, now: Instant, message: &Message) {
+    pub(super) fn take_read(&mut self, now: Instant, message: Received) {
         let Some(reading) = &mut self.reading else { return };
         match reading.take(now, message) {
             Taken::Stored(stored) => {
@@ -302,6 +305,11 @@ impl Session {
     /// Messages were dropped, since too many waited.
     pub(super) fn overrun(&mut self) {
         self.trouble(Trouble::behind());
+    }
+
+    /// What was to be said to other nodes was dropped, since too much waits.
+    pub(super) fn is_unsaid(&mut self) {
+        self.trouble(Trouble::unsaid());
     }
 
     /// When [`Session::timeout`] is due.

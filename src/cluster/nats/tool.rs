@@ -23,6 +23,9 @@ use crate::{
     config::{Cluster, History},
 };
 
+/// What all nodes say of themselves is no longer than this.
+const MAX_REPORTS: usize = 4 << 20;
+
 /// A connection for one command.
 pub(crate) struct Tool {
     settings: Rc<Settings>,
@@ -239,13 +242,19 @@ impl Tool {
             .map_err(|error| Trouble::fatal(format!("the answers of the nodes can't be heard: {error}")))?;
         client.publish_with_reply(self.names.who(), inbox, "".into()).await.map_err(lost)?;
         let until = tokio::time::Instant::from_std(Instant::now() + within);
-        let mut reports = Vec::new();
+        let (mut reports, mut bytes) = (Vec::new(), 0);
         loop {
             tokio::select! {
                 answer = answers.next() => match answer {
                     // 503: there is none
                     Some(answer) if answer.status.is_some() => break,
-                    Some(answer) => reports.extend(Report::read(&answer.payload)),
+                    Some(answer) => {
+                        bytes += answer.payload.len();
+                        if bytes > MAX_REPORTS {
+                            return Err(Trouble::fatal("who asks how the nodes are is answered with more than all nodes have to say: look who else hears that question in NATS"));
+                        }
+                        reports.extend(Report::read(&answer.payload));
+                    }
                     None => return Err(lost(async_nats::PublishErrorKind::Send.into())),
                 },
                 sign = self.connection.signs.recv() => match sign {

@@ -169,11 +169,34 @@ impl Trouble {
         Trouble::warning(format!("the NATS server says: {error}"))
     }
 
-    /// Messages of this subscription were dropped here, since too many waited.
+    /// What other nodes said was dropped here, since too much waited.
     pub(super) fn behind() -> Trouble {
         Trouble::warning(
-            "more came from NATS than this node could take at once, and some of it is lost".to_owned(),
+            "other nodes say more than this one takes in, and some of it is lost, to be said again: look who publishes \
+             so much to the cluster's subjects in NATS",
         )
+    }
+
+    /// What was to be said to other nodes was dropped here, since too much waited.
+    pub(super) fn unsaid() -> Trouble {
+        Trouble::warning(
+            "the NATS server takes less than this node has to say to others, and some of it is lost, to be said again",
+        )
+    }
+
+    /// There is no room for what JetStream sends.
+    pub(super) fn flooded(url: &str) -> Trouble {
+        Trouble::fatal(format!(
+            "the NATS server {url} sends more of the stream than this node takes in: the connection is made anew, and \
+             the stream read from where this node has it"
+        ))
+    }
+
+    /// The server takes nothing.
+    pub(super) fn clogged(url: &str) -> Trouble {
+        Trouble::fatal(format!(
+            "the NATS server {url} doesn't take what this node says: the connection is made anew"
+        ))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::{Message, message::OutboundMessage};
+use async_nats::message::OutboundMessage;
 
 use super::{Out, Phase, Session};
 use crate::cluster::{
@@ -11,6 +11,7 @@ use crate::cluster::{
         Arrival,
         api::{self, Ack, ApiError, StreamInfo},
         asking::Step,
+        received::Received,
         stream,
         trouble::Trouble,
     },
@@ -55,8 +56,8 @@ pub(super) enum What {
 }
 
 impl Session {
-    pub(super) fn take_ack(&mut self, now: Instant, id: AppendId, message: &Message) {
-        let event = match (message.status.map(|status| status.as_u16()), api::ack(&message.payload)) {
+    pub(super) fn take_ack(&mut self, now: Instant, id: AppendId, message: &Received) {
+        let event = match (message.status, api::ack(&message.payload)) {
             (None | Some(200), Ack::Stored(place)) => Event::Acked(id, place),
             (None | Some(200), Ack::Refused) => Event::Refused(id),
             (_, Ack::Unclear(Some(error))) => {
@@ -72,9 +73,8 @@ impl Session {
         self.arrivals.push_back(Arrival::Event(event));
     }
 
-    pub(super) fn take_answer(&mut self, now: Instant, what: What, message: &Message) {
-        let has_nobody = message.status.is_some_and(|status| status.as_u16() == 503);
-        if has_nobody {
+    pub(super) fn take_answer(&mut self, now: Instant, what: What, message: &Received) {
+        if message.status == Some(503) {
             if matches!(what, What::Look | What::Make) {
                 // a server without JetStream, or one of several that hasn't found the others yet
                 self.rest(now, self.settings.rests_for(), Trouble::no_jetstream());
@@ -365,18 +365,29 @@ impl Session {
     }
 
     pub(super) fn publish(&mut self, subject: String, reply: Option<String>, payload: Vec<u8>) {
+        let message = self.message(subject, reply, payload);
+        self.outs.extend(message.map(Out::Publish));
+    }
+
+    /// A message without headers; none where it is too large.
+    pub(super) fn message(
+        &self,
+        subject: String,
+        reply: Option<String>,
+        payload: Vec<u8>,
+    ) -> Option<OutboundMessage> {
         if payload.len() > self.max_payload {
             tracing::warn!(
                 "a message of {} bytes to {subject} is too large for the NATS server",
                 payload.len()
             );
-            return;
+            return None;
         }
-        self.outs.push_back(Out::Publish(OutboundMessage {
+        Some(OutboundMessage {
             subject: subject.into(),
             reply: reply.map(Into::into),
             payload: payload.into(),
             headers: None,
-        }));
+        })
     }
 }

@@ -43,7 +43,7 @@ impl Play {
 
     fn collect(&mut self) {
         for out in std::mem::take(&mut self.session.outs) {
-            if let Out::Publish(message) = out {
+            if let Out::Publish(message) | Out::Say(message) = out {
                 self.sent.push(message);
             }
         }
@@ -89,7 +89,7 @@ impl Play {
         self.collect();
     }
 
-    fn read(&mut self, message: &Message) {
+    fn read(&mut self, message: Received) {
         self.session.take_read(self.now, message);
         self.collect();
     }
@@ -111,16 +111,27 @@ impl Play {
     }
 }
 
-fn message(subject: &str, reply: Option<&str>, status: Option<u16>, payload: &[u8]) -> Message {
-    Message {
+fn message(subject: &str, reply: Option<&str>, status: Option<u16>, payload: &[u8]) -> Received {
+    received(HeaderMap::new(), subject, reply, status, payload)
+}
+
+fn received(
+    headers: HeaderMap,
+    subject: &str,
+    reply: Option<&str>,
+    status: Option<u16>,
+    payload: &[u8],
+) -> Received {
+    let message = Message {
         subject: subject.into(),
         reply: reply.map(Into::into),
         payload: payload.to_vec().into(),
-        headers: None,
+        headers: Some(headers),
         status: status.map(|status| StatusCode::from_u16(status).unwrap()),
         description: None,
         length: 0,
-    }
+    };
+    Received::new(&message, true)
 }
 
 fn info(first: u64, last: u64) -> Value {
@@ -399,18 +410,18 @@ fn what_is_read_comes_in_order_and_a_consumer_that_is_lost_has_the_machine_begin
         let reply = format!("$JS.ACK.WSFAN_x.a_5ec_3_1.1.{place}.{number}.0.0");
         message("wsfan.x.log", Some(&reply), None, b"{}\n")
     };
-    play.read(&delivered(9, 1));
+    play.read(delivered(9, 1));
     play.take(&request.reply.unwrap(), None, br#"{"name":"a_5ec_3_1"}"#);
-    play.read(&delivered(10, 2));
+    play.read(delivered(10, 2));
     assert_eq!(play.told(), ["Read 9", "Read 10"]);
-    play.read(&message("_INBOX_x.a.5ec.r.3.1", Some("$JS.FC.WSFAN_x.a_5ec_3_1.x"), Some(100), b""));
+    play.read(message("_INBOX_x.a.5ec.r.3.1", Some("$JS.FC.WSFAN_x.a_5ec_3_1.x"), Some(100), b""));
     assert_eq!(play.subjects(), ["$JS.FC.WSFAN_x.a_5ec_3_1.x"]);
     play.sent.clear();
 
-    play.read(&delivered(12, 4));
+    play.read(delivered(12, 4));
     assert_eq!(play.told(), ["NatsDown"]);
     assert_eq!(play.request("CONSUMER.DELETE").subject.as_str(), "$JS.API.CONSUMER.DELETE.WSFAN_x.a_5ec_3_1");
-    play.read(&delivered(13, 5));
+    play.read(delivered(13, 5));
     assert!(play.told().is_empty());
     play.wait();
     play.answer("STREAM.INFO", info(2, 13));
@@ -480,7 +491,7 @@ fn a_consumer_that_is_not_made_in_time_is_asked_for_by_another_name_and_nobody_h
     play.wait();
     play.request("CONSUMER.CREATE.WSFAN_x.a_5ec_3_3");
     let reply = "$JS.ACK.WSFAN_x.a_5ec_3_3.1.9.1.0.0";
-    play.read(&message("wsfan.x.log", Some(reply), None, b"{}\n"));
+    play.read(message("wsfan.x.log", Some(reply), None, b"{}\n"));
     play.wait();
     assert_eq!(play.told(), ["Read 9"], "the answer alone got lost");
 
@@ -585,8 +596,7 @@ fn what_other_nodes_say_is_passed_on() {
     let mut headers = HeaderMap::new();
     headers.insert("x", "y");
     let reply = "_INBOX_x.b.1";
-    play.session
-        .hear(Message { headers: Some(headers), ..message("wsfan.x.here", Some(reply), None, b"hi") });
+    play.session.hear(received(headers, "wsfan.x.here", Some(reply), None, b"hi"));
     let Some(Arrival::Message(incoming)) = play.session.arrivals.pop_front() else { panic!() };
     assert_eq!(
         incoming,

@@ -1,0 +1,234 @@
+//! What has come from NATS and isn't taken in yet, bounded in bytes.
+//!
+//! NATS's client reads its socket whatever becomes of it, and bounds what waits by number alone. So a task of its own
+//! takes out all that it has at once, whether or not the node has time for it, and counts it here. Between two turns of
+//! that task, on a current-thread runtime, the client reads 128 times at most.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use async_nats::Subscriber;
+use futures_util::StreamExt as _;
+use tokio::task::JoinHandle;
+
+use super::received::Received;
+
+/// So many bytes of what other nodes say may wait here. What comes beyond them is lost, as NATS may lose it: beats come
+/// again, questions are asked again, and what is sent is said again until it is heard.
+pub(super) const MAX_SAID: usize = 8 << 20;
+
+/// So many bytes of the stream and of JetStream's answers may wait here, beyond which the connection is given up: JetStream
+/// sends 32 MiB of the stream at most before it hears that they were taken (as the network counts them), and no more
+/// answers than were asked for.
+pub(super) const MAX_STREAM: usize = 64 << 20;
+
+/// What a subscription is for. What JetStream answers is taken in first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// What JetStream answers.
+    Answers,
+    /// What comes to this node's own address.
+    Inbox,
+    /// What comes to another that it hears.
+    Heard(String),
+    /// What comes from the stream's consumer.
+    Read,
+}
+
+/// What has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// An answer of JetStream's.
+    Answer(Received),
+    /// What another node says.
+    Said(Received),
+    /// From the stream's consumer.
+    Read(Received),
+    /// More was said than there is room for, and some of it is lost.
+    Overrun,
+    /// There is no room for what JetStream sends.
+    Flooded,
+    /// The connection is lost.
+    Lost,
+}
+
+/// What waits to be taken in.
+pub(super) struct Inflow {
+    shared: Arc<Mutex<Shared>>,
+    drain: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    subscribers: BTreeMap<Place, Subscriber>,
+    waiting: Waiting,
+    is_lost: bool,
+    /// The drain, and who takes in what it has drained.
+    wakers: [Option<Waker>; 2],
+}
+
+const DRAIN: usize = 0;
+const NODE: usize = 1;
+
+/// What waits. Pure.
+#[derive(Debug, Default)]
+struct Waiting {
+    answers: VecDeque<Received>,
+    said: VecDeque<Received>,
+    read: VecDeque<Received>,
+    /// Bytes of what was said.
+    said_bytes: usize,
+    /// Bytes of the others.
+    stream_bytes: usize,
+    /// What was said came last.
+    said_last: bool,
+    is_overrun: bool,
+    is_flooded: bool,
+}
+
+impl Inflow {
+    /// One in which nothing waits. Within a current-thread runtime.
+    pub(super) fn new() -> Inflow {
+        let shared = Arc::<Mutex<Shared>>::default();
+        let draining = Arc::clone(&shared);
+        // in one turn as much as there is, however much that is
+        let drain = tokio::task::unconstrained(poll_fn(move |cx| lock(&draining).drain(cx)));
+        Inflow { shared, drain: tokio::spawn(drain) }
+    }
+
+    /// Takes from this subscription, instead of the one of the same place before.
+    pub(super) fn set(&self, place: Place, subscriber: Subscriber) {
+        let mut shared = lock(&self.shared);
+        shared.forget(&place);
+        shared.subscribers.insert(place, subscriber);
+        shared.wake(DRAIN);
+    }
+
+    /// Takes no more from it, nor what has come.
+    pub(super) fn remove(&self, place: &Place) {
+        lock(&self.shared).forget(place);
+    }
+
+    /// The next of what has come.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Came> {
+        let mut shared = lock(&self.shared);
+        match shared.waiting.next() {
+            Some(came) => Poll::Ready(came),
+            None if shared.is_lost => Poll::Ready(Came::Lost),
+            None => {
+                shared.wakers[NODE] = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Inflow {
+    fn drop(&mut self) {
+        self.drain.abort();
+    }
+}
+
+impl Shared {
+    /// Takes out all that the subscriptions have; ready when nothing is to come any more.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Shared { subscribers, waiting, is_lost, .. } = self;
+        let mut has_come = false;
+        for (place, subscriber) in subscribers.iter_mut() {
+            while !waiting.is_flooded
+                && let Poll::Ready(message) = subscriber.poll_next_unpin(cx)
+            {
+                has_come = true;
+                let Some(message) = message else {
+                    *is_lost = true;
+                    break;
+                };
+                waiting.take(place, Received::new(&message, *place == Place::Read));
+            }
+        }
+        if has_come {
+            self.wake(NODE);
+        }
+        if self.is_lost || self.waiting.is_flooded {
+            self.subscribers.clear(); // nothing more is kept for them
+            return Poll::Ready(());
+        }
+        self.wakers[DRAIN] = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn forget(&mut self, place: &Place) {
+        self.subscribers.remove(place);
+        self.waiting.forget(place);
+    }
+
+    fn wake(&mut self, which: usize) {
+        if let Some(waker) = self.wakers[which].take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Waiting {
+    fn take(&mut self, place: &Place, message: Received) {
+        let size = message.size();
+        let (queue, bytes, most) = match place {
+            Place::Answers => (&mut self.answers, &mut self.stream_bytes, MAX_STREAM),
+            Place::Read => (&mut self.read, &mut self.stream_bytes, MAX_STREAM),
+            Place::Inbox | Place::Heard(_) => (&mut self.said, &mut self.said_bytes, MAX_SAID),
+        };
+        if *bytes + size <= most {
+            *bytes += size;
+            queue.push_back(message);
+        } else if most == MAX_SAID {
+            self.is_overrun = true;
+        } else {
+            *self = Waiting { is_flooded: true, ..Waiting::default() };
+        }
+    }
+
+    fn next(&mut self) -> Option<Came> {
+        if self.is_flooded {
+            return Some(Came::Flooded);
+        }
+        if std::mem::take(&mut self.is_overrun) {
+            return Some(Came::Overrun);
+        }
+        if let Some(answer) = self.answers.pop_front() {
+            self.stream_bytes -= answer.size();
+            return Some(Came::Answer(answer));
+        }
+        // in turns: neither keeps the other waiting
+        let said_first = !std::mem::replace(&mut self.said_last, false) || self.read.is_empty();
+        if said_first && let Some(said) = self.said.pop_front() {
+            self.said_last = true;
+            self.said_bytes -= said.size();
+            return Some(Came::Said(said));
+        }
+        let read = self.read.pop_front()?;
+        self.stream_bytes -= read.size();
+        Some(Came::Read(read))
+    }
+
+    /// What came to this place isn't waited for any more.
+    fn forget(&mut self, place: &Place) {
+        let sizes = |queue: &VecDeque<Received>| queue.iter().map(Received::size).sum::<usize>();
+        match place {
+            Place::Answers => self.stream_bytes -= sizes(&std::mem::take(&mut self.answers)),
+            Place::Read => self.stream_bytes -= sizes(&std::mem::take(&mut self.read)),
+            Place::Inbox => {}
+            Place::Heard(subject) => {
+                self.said.retain(|said| *said.subject != **subject);
+                self.said_bytes = sizes(&self.said);
+            }
+        }
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
