@@ -82,6 +82,20 @@ class Node:
         """A client of one's own."""
         return await Session().connect(self.path)
 
+    async def has_done(self, request, result, seconds=20):
+        """Has a request done, and says how often it was asked for: a leader that loses its lease, on a machine that is busy
+        with other things, leaves it undone."""
+        session = await self.open()
+        try:
+            for count in range(1, 6):
+                told = await answer(session, {**request, "id": f"{count}"}, seconds)
+                if told.get("result") == result:
+                    return count
+                await self.cluster.flows(30)
+        finally:
+            session.close()
+        raise Failed(f"{request} at {self.name}: {told}")
+
     async def status(self):
         session = await self.open()
         try:
