@@ -64,6 +64,9 @@ def client(path, wish, number):
 
 
 def main(binary, how, wish, clients, rounds, batch):
+    with open(binary, "rb") as file:
+        if how == "instructions" and b"DID_PAUSE_CLOCK" in file.read():
+            sys.exit(f"{binary} has tokio's clock for tests in it, which costs much: build it by cargo build --release alone")
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
     place = tempfile.mkdtemp(prefix="wsfan-count-")
     server, path = socket.create_server(("127.0.0.1", 0)), place + "/socket"
