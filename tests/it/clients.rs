@@ -2,6 +2,7 @@
 //! lost in silence, and nothing a client writes breaks anything.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::Shutdown,
     sync::{
@@ -14,7 +15,7 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-use crate::common::{self, Client, DEADLINE, assert_balanced, connected};
+use crate::common::{self, Client, Daemon, assert_balanced, connected};
 
 #[test]
 fn every_client_sees_the_same_lines_in_the_same_order() {
@@ -174,12 +175,15 @@ fn clients_that_want_more_descriptors_leave_the_link_its_own() {
 #[test]
 fn under_block_nothing_is_lost_and_the_slowest_sets_the_pace() {
     let (_server, daemon, mut upstream) =
-        connected("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\n");
+        connected("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\nstall_timeout = \"30s\"\n");
     let mut slow = daemon.client();
     let mut quick = daemon.client();
     let payload = format!("\"{}\"", "x".repeat(10_000));
     // far more than all buffers on the way hold together: the server can't be done before it is read
-    let flood = std::thread::spawn(move || (0..3000).for_each(|_| upstream.text(&payload)));
+    let flood = std::thread::spawn(move || {
+        (0..3000).for_each(|_| upstream.text(&payload));
+        upstream // its end, with a ping unread, would be a reset, and lose what is on its way
+    });
     let start = slow.hello["seq"].as_u64().unwrap();
     for count in 1..=10 {
         assert_eq!(quick.message()["seq"], start + count);
@@ -192,7 +196,7 @@ fn under_block_nothing_is_lost_and_the_slowest_sets_the_pace() {
         let line = slow.line();
         assert_eq!((&line["type"], &line["seq"]), (&json!("message"), &json!(start + count)), "{line}");
     }
-    flood.join().unwrap();
+    let _upstream = flood.join().unwrap();
     reader.join().unwrap();
     let status = daemon.client().status();
     assert_balanced(&status);
@@ -231,7 +235,7 @@ fn under_block_a_client_that_has_just_come_loses_nothing() {
 #[test]
 fn under_block_a_client_that_reads_nothing_is_cut_off_and_the_others_go_on() {
     let (_server, daemon, mut upstream) =
-        connected("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\nstall_timeout = \"200ms\"\n");
+        connected("[history]\nmax_bytes = \"256KiB\"\nslow_client = \"block\"\nstall_timeout = \"4s\"\n");
     let stuck = daemon.client();
     let mut quick = daemon.client();
     let payload = format!("\"{}\"", "x".repeat(10_000));
@@ -342,15 +346,24 @@ fn one_client_s_flood_of_lines_leaves_the_others_their_turns() {
         while writer.write_all(&lines).is_ok() {}
     });
     let mut client = daemon.client();
-    let begun = std::time::Instant::now();
+    let begun = worked(&daemon);
     for _ in 0..200 {
         assert_eq!(client.request(json!({"op": "ping"}))["result"], "pong");
     }
-    let mean = begun.elapsed() / 200;
+    let mean = (worked(&daemon) - begun) / 200;
     // where a client could keep its turn, it was a second and more
-    assert!(mean < std::time::Duration::from_millis(200), "{mean:?}");
+    assert!(mean < Duration::from_millis(200), "{mean:?} of work for each answer");
     flooder.stream().shutdown(Shutdown::Both).unwrap();
     flood.join().unwrap();
+}
+
+/// How long the daemon has had a CPU so far, whoever else wanted one.
+fn worked(daemon: &Daemon) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
+    // utime and stime, the 14th and the 15th of proc_pid_stat(5), in hundredths of a second
+    let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum::<u64>();
+    Duration::from_millis(10 * ticks)
 }
 
 #[test]
@@ -540,11 +553,7 @@ fn a_client_that_attaches_first_gets_each_entry_once() {
     let mut witness = daemon.client();
     upstream.text("0");
     let seq = witness.message()["seq"].as_u64().unwrap();
-    let end = Instant::now() + DEADLINE;
-    let (mut n, mut in_time) = (0, 0);
-    while in_time < 20 {
-        assert!(Instant::now() < end, "of {n} attaches, {in_time} were in time");
-        n += 1;
+    for n in 1..=40 {
         let begun = Instant::now();
         let mut client = Client::connect(&daemon.socket());
         // what comes in now comes before the attach
@@ -560,10 +569,10 @@ fn a_client_that_attaches_first_gets_each_entry_once() {
             }
             before += u64::from(line["type"] == "message");
         }
-        // a machine that has much else to do may be slower than the daemon waits: entries may come, and come again
+        // a machine that has much else to do may be slower than the daemon waits: entries may come, and come again. On a
+        // simulated clock, which is never late, `local/listener/tests.rs` has the same
         if begun.elapsed() < HELD_BACK {
             assert_eq!(before, 0, "entries came before the attach");
-            in_time += 1;
         }
         let seen: Vec<u64> = (0..n).map(|_| client.message()["json"].as_u64().unwrap()).collect();
         assert_eq!(seen, (1..=n).collect::<Vec<_>>());

@@ -85,7 +85,7 @@ send = '{"type":"auth","token":"${env:TOKEN}"}'
 expect = { "/type" = "auth_ok" }
 reject = { "/type" = "auth_invalid" }
 capture = { session = "/session" }
-timeout = "500ms"
+timeout = "20s"
 [[script.step]]
 name = "resume"
 if_captured = "nothing"
@@ -100,7 +100,7 @@ values = { nothing = "/never" }
 kind = "message"
 message = '{"type":"ping"}'
 expect = { "/type" = "pong" }
-timeout = "500ms"
+timeout = "15s"
 "#;
 
 /// The next message of the client's.
@@ -179,7 +179,7 @@ fn fails(config: &str, stage: &str, words: &[&str]) -> Done {
 }
 
 fn plain(port: u16) -> String {
-    format!("[upstream]\nurl = \"ws://127.0.0.1:{port}/\"\nconnect_timeout = \"2s\"\n")
+    format!("[upstream]\nurl = \"ws://127.0.0.1:{port}/\"\nconnect_timeout = \"25s\"\n")
 }
 
 #[test]

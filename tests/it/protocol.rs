@@ -161,7 +161,7 @@ fn limits() {
 
 #[test]
 fn outbox_errors() {
-    let (_server, daemon, mut upstream) = up("[outbox]\nmax_messages = 1\nttl = \"200ms\"\n");
+    let (_server, daemon, mut upstream) = up("[outbox]\nmax_messages = 1\nttl = \"3s\"\n");
     let mut client = daemon.client();
     client.request(json!({"op": "close"}));
     upstream.closed();

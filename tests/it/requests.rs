@@ -349,7 +349,7 @@ const OCPP: &str = r#"
 [heartbeat]
 kind = "message"
 message = '[2,"${next_id}","Heartbeat",{}]'
-interval = "300ms"
+interval = "2s"
 [requests]
 id = "/1"
 id_kind = "text"
@@ -397,7 +397,7 @@ fn one_at_a_time_in_order_with_heartbeats_among_them() {
 
 #[test]
 fn the_heartbeats_answers_can_be_kept_from_clients() {
-    let beat = "[heartbeat]\nkind = \"message\"\nmessage = '{\"type\":\"ping\"}'\nexpect = { \"/type\" = \"pong\" }\ninterval = \"100ms\"\npublish = false\n";
+    let beat = "[heartbeat]\nkind = \"message\"\nmessage = '{\"type\":\"ping\"}'\nexpect = { \"/type\" = \"pong\" }\ninterval = \"2s\"\npublish = false\n";
     let (_server, daemon, mut upstream) = up(beat);
     let mut client = daemon.client();
     heard(&mut upstream);

@@ -95,7 +95,7 @@ fn who_asks_without_reading_the_answers_is_read_no_further_and_loses_none() {
     let mut greedy = daemon.client();
     let mut writer = greedy.stream().try_clone().unwrap();
     // far more than all buffers on the way hold together
-    let count = 100_000;
+    let count = 30_000;
     let asking = std::thread::spawn(move || {
         for n in 0..count {
             writer.write_all(format!("{{\"op\":\"ping\",\"id\":{n}}}\n").as_bytes()).unwrap();
@@ -147,7 +147,10 @@ fn a_flood_under_a_rate_limit_delays_nobody_else_and_ends_with_who_sent_it() {
     });
     let mut client = daemon.client();
     // until the flood waits
-    while client.status()["traffic"]["sent"].as_u64() < Some(20) {}
+    let begun = std::time::Instant::now();
+    while client.status()["traffic"]["sent"].as_u64() < Some(20) {
+        assert!(begun.elapsed() < common::DEADLINE);
+    }
     // every second message that is let out is its own: a window, and the rest of one
     let ten = |client: &mut Client| {
         for id in (0..10).map(|n| client.ask(json!({"op": "send", "json": n}))).collect::<Vec<_>>() {
@@ -156,14 +159,14 @@ fn a_flood_under_a_rate_limit_delays_nobody_else_and_ends_with_who_sent_it() {
     };
     let begun = std::time::Instant::now();
     ten(&mut client);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < common::DEADLINE, "{:?}", begun.elapsed());
     // who floods and goes leaves at most what was read of it, which takes turns as well
     flooder.stream().shutdown(Shutdown::Both).unwrap();
     flood.join().unwrap();
     drop(flooder);
     let begun = std::time::Instant::now();
     ten(&mut client);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < common::DEADLINE, "{:?}", begun.elapsed());
 }
 
 #[test]

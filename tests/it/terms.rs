@@ -268,7 +268,7 @@ interval = "${{capture:interval}}"
 first = "now"
 message = '{{"op":"beat","last":${{last:/n}}}}'
 expect = {{ "/op" = "ack" }}
-timeout = "200ms"
+timeout = "2s"
 close_code = 4000
 "#,
         server.config()
@@ -279,7 +279,7 @@ close_code = 4000
     assert_eq!(upstream.message().to_text().unwrap(), r#"{"op":"pong","echo":{"a":1.5}}"#);
     say(&mut upstream, &json!({"op": "ping", "n": 7}));
     assert_eq!(heard(&mut upstream), json!({"op": "pong", "echo": 7}));
-    say(&mut upstream, &json!({"op": "hello", "interval": 300}));
+    say(&mut upstream, &json!({"op": "hello", "interval": 2000}));
     assert_eq!(heard(&mut upstream), json!({"op": "beat", "last": 7}));
     say(&mut upstream, &json!({"op": "ack"}));
     assert_eq!(heard(&mut upstream)["op"], "beat");
@@ -288,7 +288,7 @@ close_code = 4000
     // no answer to the second one
     assert_eq!(upstream.closed(), Some(4000));
     let line = client.link("waiting");
-    assert!(line["error"].as_str().unwrap().contains("no expected answer within 200ms"), "{line}");
+    assert!(line["error"].as_str().unwrap().contains("no expected answer within 2s"), "{line}");
 }
 
 #[test]

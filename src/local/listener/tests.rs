@@ -164,6 +164,40 @@ async fn a_client_that_only_writes_is_there_for_as_long_as_it_writes() {
     assert!(send.ticket.from().end().is_some(), "now it has gone");
 }
 
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nothing_is_given_before_the_first_line_or_20_ms() {
+    let rig = Rig::start(Format::Envelope);
+    let publish = async |n: u64| {
+        rig.publisher.publish(1, Data::Text(&n.to_string()), &MessageTopic::None);
+        rig.publisher.flush();
+        rig.publisher.ready().await;
+    };
+    publish(1).await;
+    let (mut attaches, mut silent) = (rig.connect(), rig.connect());
+    rig.clients(2).await;
+    publish(2).await;
+    tokio::time::advance(Duration::from_millis(19)).await;
+    for client in [&mut attaches, &mut silent] {
+        let mut heard = hears(client, "\n").await;
+        client.set_nonblocking(true).unwrap();
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+            let mut some = [0; 1024];
+            let read = client.read(&mut some).unwrap_or(0);
+            heard.push_str(std::str::from_utf8(&some[..read]).unwrap());
+        }
+        assert!(heard.contains("\"hello\"") && !heard.contains("\"message\""), "{heard}");
+    }
+    let since = b"{\"op\":\"attach\",\"id\":1,\"since\":{\"epoch\":\"e\",\"seq\":0}}\n";
+    attaches.write_all(since).unwrap();
+    let heard = hears(&mut attaches, "\"seq\":2,").await;
+    assert!(heard.find("\"attached\"") < heard.find("\"seq\":1,"), "{heard}");
+    assert_eq!(heard.matches("\"message\"").count(), 2, "each once: {heard}");
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let heard = hears(&mut silent, "\"seq\":2,").await;
+    assert_eq!(heard.matches("\"message\"").count(), 1, "from where it came in: {heard}");
+}
+
 /// Entries that another log has discarded before they came here: who can be told is told, and stays.
 #[tokio::test(flavor = "local")]
 async fn entries_that_never_came_here_are_nobodys_slowness() {

@@ -18,13 +18,13 @@ const ODD: &str = r#"{"type":"ok","id":1,"result":"later"}"#;
 #[test]
 fn the_answer_is_printed_and_how_it_ended_is_the_exit_code() {
     let plain = r#"{"op":"request","id":1,"json":{"id": 7}}"#;
-    let within = r#"{"op":"request","id":1,"json":{"id": 7},"timeout_ms":1500}"#;
+    let within = r#"{"op":"request","id":1,"json":{"id": 7},"timeout_ms":20500}"#;
     let answers = "{\"n\":1}\n{\"n\":2}\n";
     for (request, replies, args, stdin, code, out, err) in [
         (plain, &[ANSWER][..], &["{\"id\": 7}"][..], &b""[..], 0, "{\"id\": 7,\"n\": 1.10}\n", ""),
         (plain, &[ANSWER], &[], b"{\"id\": 7}\n", 0, "{\"id\": 7,\"n\": 1.10}\n", ""),
         (plain, &[ANSWER], &["-", "--pretty"], b"{\"id\": 7}", 0, "{\"id\":7, \"n\":1.10}\n", ""),
-        (within, &[ANSWER], &["--json", "--timeout", "1500ms", "{\"id\": 7}"], b"", 0, ANSWER, ""),
+        (within, &[ANSWER], &["--json", "--timeout", "20500ms", "{\"id\": 7}"], b"", 0, ANSWER, ""),
         // the first of several, or all of them
         (plain, &[MORE], &["{\"id\": 7}"], b"", 0, "{\"n\":1}\n", ""),
         (plain, &[MORE, LAST], &["--more", "{\"id\": 7}"], b"", 0, answers, ""),

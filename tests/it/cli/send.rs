@@ -22,8 +22,8 @@ fn send_tells_the_fate() {
         (text, &[QUEUED, EXPIRED], &["send", "--wait", "hello"], b"", 1, "not sent: too late (expired)"),
         (text, &[UNKNOWN], &["send", "hello"], b"", 3, "perhaps sent: gone (unknown)"),
         (text, &[BYE], &["send", "hello"], b"", 3, "said bye (shutdown)"),
-        (text, &[], &["send", "--timeout", "50ms", "hello"], b"", 3, "didn't say in time"),
-        (text, &[QUEUED], &["send", "--wait", "--timeout", "50ms", "hello"], b"", 3, "didn't say in time"),
+        (text, &[], &["send", "--timeout", "2s", "hello"], b"", 3, "didn't say in time"),
+        (text, &[QUEUED], &["send", "--wait", "--timeout", "2s", "hello"], b"", 3, "didn't say in time"),
     ] {
         let done = asked(request, replies).run(args, stdin);
         assert_eq!(done.code, Some(code), "{args:?}: {}", done.err);

@@ -65,7 +65,7 @@ fn status_up_waits_for_the_daemon_and_then_for_the_link() {
     let done = finish(waiting);
     assert_eq!((done.code, done.out.as_str()), (Some(0), "the link is up, connection 3\n"), "{}", done.err);
 
-    let waiting = command("300ms");
+    let waiting = command("3s");
     let mut peer = accept(&listener);
     peer.say(HELLO);
     peer.hear(r#"{"op":"attach","id":1}"#);

@@ -248,8 +248,8 @@ async fn a_server_that_dies_without_a_word_is_noticed() {
     let server = Server::bind().await;
     let mut settings = settings(&[&server.url()]);
     settings.heartbeat.kind = HeartbeatKind::Ping;
-    settings.heartbeat.interval = Duration::from_millis(100);
-    settings.heartbeat.timeout = Some(Duration::from_millis(50));
+    settings.heartbeat.interval = Duration::from_secs(2);
+    settings.heartbeat.timeout = Some(Duration::from_secs(2));
     let mut rig = Rig::start(settings);
     let mut stream = server.raw().await;
     rig.state("up").await;
@@ -259,7 +259,7 @@ async fn a_server_that_dies_without_a_word_is_noticed() {
     stream.write_all(&frame(0x8a, &payload)).await.unwrap();
     let line = rig.state("waiting").await;
     assert_eq!(line["code"], 1006);
-    assert!(line["error"].as_str().unwrap().contains("no sign of life within 50ms"), "{line}");
+    assert!(line["error"].as_str().unwrap().contains("no sign of life within 2s"), "{line}");
     assert!(rig.hub.link().heartbeat_rtt.is_none(), "a new state begins without a round trip");
     let _next = server.raw().await;
     rig.state("up").await;
@@ -277,12 +277,14 @@ async fn accept_then_close_counts_as_a_failure() {
     let delay = Duration::from_millis(200);
     (settings.reconnect.initial_delay, settings.reconnect.max_delay) = (delay, delay);
     settings.reconnect.jitter = 0.0;
+    let begin = Instant::now();
     let mut rig = Rig::start(settings);
     for attempt in 1..=5 {
         drop(server.raw().await);
         let line = rig.state("waiting").await;
         assert_eq!(line["attempt"], attempt);
-        assert!((100..=200).contains(&line["retry_in_ms"].as_u64().unwrap()), "what is left of it: {line}");
+        assert!(line["retry_in_ms"].as_u64().unwrap() <= 200, "what is left of it: {line}");
     }
     assert_eq!(server.accepted.get(), 5);
+    assert!(begin.elapsed() >= 4 * delay, "each attempt waits for its time: {:?}", begin.elapsed());
 }

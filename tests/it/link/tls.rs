@@ -174,7 +174,7 @@ async fn files_that_can_not_be_used_are_named() {
 async fn a_server_without_tls_and_one_that_says_nothing() {
     let (server, authority) = (Server::bind().await, Authority::new("ours"));
     let mut settings = tls_settings(&server, &authority);
-    settings.upstream.connect_timeout = Duration::from_millis(500);
+    settings.upstream.connect_timeout = Duration::from_secs(3);
     let mut rig = Rig::start(settings);
     let mut plain = server.tcp().await;
     plain.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();

@@ -73,7 +73,7 @@ fn an_upgrade_that_is_refused() {
     fails(&plain(server.port), "http", &["isn't HTTP"]);
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port();
-    let done = fails(&plain(port).replace("2s", "300ms"), "http", &["didn't answer the upgrade request"]);
+    let done = fails(&plain(port).replace("25s", "300ms"), "http", &["didn't answer the upgrade request"]);
     assert!(done.row("tcp").starts_with("ok"), "{}", done.out);
 }
 
@@ -116,8 +116,9 @@ fn a_step_that_is_refused_or_not_answered() {
         socket.send(Message::text("{\"type\":\"welcome\"}")).unwrap();
         while socket.read().is_ok() {}
     });
-    let words = &["nothing that was expected came within 5", "compare its `expect`"];
-    let done = fails(&(plain(server.port) + LOGIN), "step \"log in\"", words);
+    let words = &["nothing that was expected came within 3s", "compare its `expect`"];
+    let config = plain(server.port) + &LOGIN.replace("20s", "3s");
+    let done = fails(&config, "step \"log in\"", words);
     assert!(done.out.contains("heard {\"type\":\"welcome\"}"), "{}", done.out);
 
     let server = serve(|socket| {
@@ -154,7 +155,7 @@ fn a_heartbeat_that_nothing_answers() {
         while socket.read().is_ok() {}
     });
     let done = fails(
-        &(plain(server.port) + LOGIN),
+        &(plain(server.port) + &LOGIN.replace("15s", "500ms")),
         "heartbeat",
         &["no expected answer within 500ms", "check heartbeat.kind"],
     );

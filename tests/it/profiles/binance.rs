@@ -19,7 +19,7 @@ fn trade(stage: &Stage, number: u64) {
 #[test]
 fn streams_are_subscribed_to_on_every_connection_and_pings_are_answered() {
     let quick = Duration::from_millis(100);
-    let stage = open(Settings { ping_every: quick, messages: 20, ..Settings::default() });
+    let stage = open(Settings { ping_every: quick, messages: 1_000, ..Settings::default() });
     let daemon = play::start("binance", &stage, "/stream", STREAMS);
     let mut client = play::up(&daemon);
     trade(&stage, 1);

@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// A quick heartbeat, in place of the one of 20 seconds.
-const QUICK: &str = "[heartbeat]\ninterval = \"200ms\"\ntimeout = \"200ms\"\n";
+/// A quick heartbeat, in place of the one of 20 seconds. An answer has as long as there is between two.
+const QUICK: &str = "[heartbeat]\ninterval = \"2s\"\n";
 
 /// A daemon on the private stream, with this key and secret.
 fn private(stage: &Stage, key: &str, secret: &str) -> Daemon {
@@ -32,7 +32,7 @@ fn the_login_is_signed_anew_for_each_connection_and_pings_are_answered() {
         stage.order(Order::Say(r#"order [{"orderId":"1"}]"#.into()));
         let order = client.until(|line| line["topic"] == "order");
         assert_eq!(order["json"]["data"][0]["orderId"], "1");
-        stage.event("ping", 3 * times);
+        stage.event("ping", 2 * times);
         stage.order(Order::Drop);
         client.link("up");
     }
@@ -46,7 +46,7 @@ fn public_topics_need_no_login() {
     let daemon = play::start("bybit", &stage, "/v5/public/spot", &more);
     let mut client = play::up(&daemon);
     stage.event("subscribe publicTrade.BTCUSDT", 1);
-    stage.event("ping", 3);
+    stage.event("ping", 2);
     stage.order(Order::Say(r#"tickers.BTCUSDT {"lastPrice":"1"}"#.into()));
     client.until(|line| line["json"]["data"]["lastPrice"] == "1");
     assert_eq!(stage.count("auth"), 0);
@@ -56,7 +56,7 @@ fn public_topics_need_no_login() {
 #[test]
 fn a_connection_that_says_nothing_any_more_is_replaced() {
     let stage = open(Settings::default());
-    let daemon = play::start("bybit", &stage, "/v5/public/linear", QUICK);
+    let daemon = play::start("bybit", &stage, "/v5/public/linear", &QUICK.replace("2s", "200ms"));
     let mut client = play::up(&daemon);
     stage.order(Order::Mute);
     client.link("waiting");

@@ -14,8 +14,8 @@ use crate::{
 
 const TICKER: &str = "[vars]\nsubscribe = { channel = \"ticker\", symbol = [\"BTC/USD\", \"ETH/USD\"] }\n";
 
-/// A quick heartbeat, in place of the one of 30 seconds.
-const QUICK: &str = "[heartbeat]\ninterval = \"200ms\"\ntimeout = \"200ms\"\n";
+/// A quick heartbeat, in place of the one of 30 seconds. An answer has as long as there is between two.
+const QUICK: &str = "[heartbeat]\ninterval = \"2s\"\ntimeout = \"2s\"\n";
 
 #[test]
 fn a_channel_is_subscribed_to_and_pings_are_answered() {
@@ -26,14 +26,14 @@ fn a_channel_is_subscribed_to_and_pings_are_answered() {
     let update = client.until(|line| line["json"]["channel"] == "ticker");
     assert_eq!(update["json"]["data"][0]["last"], 1.5);
     client.until(|line| line["json"]["channel"] == "heartbeat");
-    stage.event("ping", 3);
+    stage.event("ping", 2);
     stage.assert_no_violations();
 }
 
 #[test]
 fn a_connection_that_says_nothing_any_more_is_replaced() {
     let stage = open(Settings::default());
-    let daemon = play::start("kraken", &stage, "/v2", &format!("{TICKER}{QUICK}"));
+    let daemon = play::start("kraken", &stage, "/v2", &format!("{TICKER}{}", QUICK.replace("2s", "200ms")));
     let mut client = play::up(&daemon);
     stage.order(Order::Mute);
     client.link("waiting");

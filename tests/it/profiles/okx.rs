@@ -28,13 +28,13 @@ fn start(stage: &Stage, passphrase: &str, more: &str) -> Daemon {
 
 #[test]
 fn the_login_is_signed_and_silence_is_filled_with_pings() {
-    let stage = open(Settings { idle: Duration::from_secs(1), ..Settings::default() });
-    let quick = "[heartbeat]\ninterval = \"300ms\"\ntimeout = \"300ms\"\n";
+    let stage = open(Settings::default());
+    let quick = "[heartbeat]\ninterval = \"2s\"\ntimeout = \"2s\"\n";
     let daemon = start(&stage, PASSPHRASE, quick);
     let mut client = play::up(&daemon);
     stage.order(Order::Say(r#"orders {"ordId":"1"}"#.into()));
     client.until(|line| line["json"]["data"][0]["ordId"] == "1");
-    stage.event("ping", 4);
+    stage.event("ping", 2);
     stage.assert_no_violations();
 }
 

@@ -339,8 +339,8 @@ mod tests {
 
     #[test]
     fn a_client_that_answers_pings_stays_until_the_connection_is_old() {
-        let settings = Settings { life: Duration::from_millis(400), messages: 100, ..quick() };
-        let stage = open(settings);
+        let (ping_every, life) = (Duration::from_millis(30), Duration::from_secs(2));
+        let stage = open(Settings { ping_every, life, messages: 1_000, ..Settings::default() });
         let mut visitor = Visitor::enter(&stage, "/ws");
         assert!(matches!(visitor.frame(), Message::Ping(_)));
         assert_eq!(visitor.closed().0, 1001);

@@ -4,7 +4,11 @@
 //! - Protocol: "Client protocol", <https://centrifugal.dev/docs/transports/client_protocol>
 //! - Codes: "Client protocol codes", <https://centrifugal.dev/docs/server/codes>
 
-use std::{collections::BTreeSet, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    rc::Rc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -54,7 +58,8 @@ async fn visit(settings: Rc<Settings>, guest: Guest) {
         return guest.answer(404, "", "").await;
     }
     let peer = guest.upgrade(None).await;
-    let mut session = Session { settings, peer, connected: false, channels: BTreeSet::new(), asked: None };
+    let (channels, asked) = (BTreeSet::new(), VecDeque::new());
+    let mut session = Session { settings, peer, connected: false, channels, asked };
     session.run().await;
 }
 
@@ -63,8 +68,8 @@ struct Session {
     peer: Peer,
     connected: bool,
     channels: BTreeSet<String>,
-    /// Until when the newest ping may wait for its pong.
-    asked: Option<Instant>,
+    /// Until when each ping may wait for its pong.
+    asked: VecDeque<Instant>,
 }
 
 /// An end of the connection, by its code in Codes.
@@ -80,8 +85,11 @@ impl Session {
         let far = start + Duration::from_secs(86_400);
         let expires = self.settings.expires.map_or(far, |life| start + life);
         loop {
-            let deadline =
-                if self.connected { ping.min(expires).min(self.asked.unwrap_or(far)) } else { stale };
+            let deadline = if self.connected {
+                ping.min(expires).min(*self.asked.front().unwrap_or(&far))
+            } else {
+                stale
+            };
             match self.peer.hear(Some(deadline)).await {
                 Heard::Close(_) | Heard::Gone => return,
                 Heard::Text(text) => match self.take(&text) {
@@ -96,7 +104,7 @@ impl Session {
                 Heard::Late if !self.connected => return self.peer.refuse(3502, "stale").await,
                 Heard::Late => {
                     let now = Instant::now();
-                    if self.asked.is_some_and(|asked| now >= asked) {
+                    if self.asked.front().is_some_and(|asked| now >= *asked) {
                         // Codes, 3012: no pong in time
                         return self.peer.refuse(3012, "no pong").await;
                     }
@@ -107,7 +115,7 @@ impl Session {
                     // Protocol, ping pong: the server sends an empty object, and expects one
                     self.peer.say("{}").await;
                     self.peer.event("ping");
-                    self.asked = Some(now + self.settings.pong);
+                    self.asked.push_back(now + self.settings.pong);
                     ping = now + self.settings.ping;
                 }
                 Heard::Order(Order::Say(text)) => {
@@ -134,7 +142,7 @@ impl Session {
             let fields = command.as_object().ok_or(BAD_REQUEST)?;
             if fields.is_empty() {
                 // the pong; one that nobody asked for is no command
-                self.asked.take().ok_or(BAD_REQUEST)?;
+                self.asked.pop_front().ok_or(BAD_REQUEST)?;
                 self.peer.event("pong");
                 continue;
             }
@@ -158,7 +166,7 @@ impl Session {
                 replies.push(json!({"push": {"channel": "news", "pub": {"data": "batched"}}}));
                 replies.push(json!({}));
                 self.peer.event("ping");
-                self.asked = Some(Instant::now() + self.settings.pong);
+                self.asked.push_back(Instant::now() + self.settings.pong);
             }
         }
         Ok(replies)

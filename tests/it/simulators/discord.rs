@@ -19,6 +19,8 @@ pub struct Settings {
     pub allowed_intents: u64,
     /// `heartbeat_interval` in hello; about 41 s.
     pub heartbeat: Duration,
+    /// How much later than one and a half of it a heartbeat may be, on a busy machine.
+    pub patience: Duration,
     /// How many events a connection may send in 60 s; 120.
     pub events: usize,
     /// How many identifies the bot may send in `identify_window`: `max_concurrency`, 1 in 5 s.
@@ -32,10 +34,18 @@ impl Default for Settings {
             token: "good-token",
             allowed_intents: 513,
             heartbeat: Duration::from_millis(41_250),
+            patience: Duration::from_secs(30),
             events: 120,
             identifies: 1,
             identify_window: Duration::from_secs(5),
         }
+    }
+}
+
+impl Settings {
+    /// How long after hello, or a heartbeat, the next may be.
+    fn grace(&self) -> Duration {
+        self.heartbeat + self.heartbeat / 2 + self.patience
     }
 }
 
@@ -94,7 +104,7 @@ async fn serve(world: Rc<World>, guest: Guest) {
         resumes,
         session: None,
         session_since: now,
-        heartbeat_by: now + world.settings.heartbeat + world.settings.heartbeat / 2,
+        heartbeat_by: now + world.settings.grace(),
         asked_by: None,
         leave_by: None,
         sent: Window::new(world.settings.events, Duration::from_secs(60)),
@@ -230,8 +240,7 @@ impl Gateway<'_> {
             None if d.is_null() && (last == 0 || fresh) => {}
             _ => peer.violation(format!("a heartbeat with {d}, where the last event was {last}")),
         }
-        let interval = self.world.settings.heartbeat;
-        self.heartbeat_by = Instant::now() + interval + interval / 2;
+        self.heartbeat_by = Instant::now() + self.world.settings.grace();
         self.asked_by = None;
         peer.event("heartbeat");
         peer.say(json!({"op": 11, "d": null, "s": null, "t": null})).await;

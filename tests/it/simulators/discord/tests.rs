@@ -114,7 +114,7 @@ fn a_second_identify_within_five_seconds_gets_an_invalid_session() {
 
 #[test]
 fn who_sends_no_heartbeat_is_closed() {
-    let stage = open(Settings { heartbeat: Duration::from_millis(50), ..quick() });
+    let stage = open(Settings { heartbeat: Duration::from_millis(50), patience: Duration::ZERO, ..quick() });
     let mut visitor = enter(&stage, PATH);
     visitor.say(json!({"op": 1, "d": null}));
     assert_eq!(visitor.closed().0, 4000);

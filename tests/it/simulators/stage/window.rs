@@ -4,7 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// A bound on how many in how long: over the last `length`, never more than `most`.
+/// A bound on how many in how long: over the last half of `length`, never more than `most`. The other half is for a
+/// busy machine: what was sent a second apart may be looked at closer together.
 pub struct Window {
     most: usize,
     length: Duration,
@@ -13,7 +14,7 @@ pub struct Window {
 
 impl Window {
     pub fn new(most: usize, length: Duration) -> Window {
-        Window { most, length, taken: VecDeque::new() }
+        Window { most, length: length / 2, taken: VecDeque::new() }
     }
 
     /// Counts one more; whether it is still within the bound.
