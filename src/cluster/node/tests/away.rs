@@ -1,12 +1,13 @@
 //! What clients are told when their node is away from the log, and for how long it may be before they are.
 
-use std::{cell::RefCell, rc::Rc};
-
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::world::{LEASE, MS, World};
-use crate::hub::{ClusterState, Command, Fate, LinkState, Origin, Payload, Permit, Send, Ticket};
+use crate::{
+    config::Outbox,
+    hub::{ClusterState, Fate, LinkState},
+};
 
 /// The states of the link, as a node has told them by itself, from so many lines on, and when.
 fn states(world: &World, name: &str, from: usize) -> Vec<(Instant, String)> {
@@ -101,15 +102,9 @@ async fn a_leader_that_dies_while_a_follower_is_away_is_told_of_all_the_same() {
 async fn who_is_refused_a_send_meanwhile_is_told_when_to_send_again() {
     let world = World::of(&["a", "b"]).await;
     let (told, cut) = cut_off(&world).await;
-    let fate = Rc::<RefCell<Option<Fate>>>::default();
-    let ticket = Ticket::new(Permit::of(&Rc::<Origin>::default()), {
-        let fate = Rc::clone(&fate);
-        move |news| _ = fate.replace(Some(news))
-    });
-    let send = Send::new(Payload::Text("1".to_owned()), ticket, 0);
-    assert!(world.hub("b").command(Command::Send(send)).await);
-    world.until("it is refused", 10 * MS, |_| fate.borrow().is_some()).await;
-    assert_eq!(fate.take(), Some(Fate::LinkDown(LinkState::Waiting)));
+    let fates = world.send("b", "1").await;
+    world.until("it is refused", 10 * MS, |_| !fates.borrow().is_empty()).await;
+    assert_eq!(fates.take(), [Fate::LinkDown(LinkState::Waiting)]);
     sleep(MS).await;
     let away = states(&world, "b", told);
     assert_eq!(away.iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(), ["waiting"]);
@@ -118,4 +113,44 @@ async fn who_is_refused_a_send_meanwhile_is_told_when_to_send_again() {
     sleep(LEASE).await;
     assert_eq!(states(&world, "b", told).last().map(|(_, state)| state.as_str()), Some("up"));
     assert!(world.upstream.heard().is_empty());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_may_wait_in_the_outbox_meanwhile_goes_out_and_nothing_else_is_told() {
+    let world = World::of(&["a", "b"]).await;
+    world.machine("b").daemon.outbox.set(Outbox { max_messages: 9, ..Outbox::default() });
+    sleep(LEASE).await;
+    let (told, _) = cut_off(&world).await;
+    let fates = world.send("b", "1").await;
+    sleep(LEASE / 4).await;
+    assert_eq!(*fates.borrow(), [Fate::Queued]);
+    world.servers.join(world.machine("b").wire);
+    sleep(LEASE).await;
+    assert_eq!(*fates.borrow(), [Fate::Queued, Fate::Written]);
+    assert_eq!(world.upstream.heard(), ["1"]);
+    assert_eq!(states(&world, "b", told), []);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nats_that_is_away_for_a_moment_costs_no_term_and_no_entry_and_nobody_is_told() {
+    let world = World::of(&["a", "b"]).await;
+    world.more("b", 20).await;
+    let wires = ["a", "b"].map(|name| world.machine(name).wire);
+    let told = ["a", "b"].map(|name| world.of_client(name).count());
+    wires.iter().for_each(|wire| world.servers.cut(*wire, 5 * MS));
+    let said = world.upstream.said();
+    sleep(300 * MS).await;
+    assert!(world.upstream.said() > said + 20, "the server is heard meanwhile");
+    let before = world.of_client("a").numbers().len();
+    assert!(before as u64 <= said, "and nobody is told before the stream has it");
+    wires.iter().for_each(|wire| world.servers.join(*wire));
+    sleep(LEASE).await;
+    world.are_equal("a", "b").await;
+    for (name, told) in ["a", "b"].into_iter().zip(told) {
+        assert_eq!(states(&world, name, told), [], "{name}");
+        assert_eq!(world.hub(name).cluster().unwrap().term, 1);
+        let numbers = world.of_client(name).numbers();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1) && numbers.len() > before + 100);
+    }
+    assert_eq!(world.upstream.news().len(), 1);
 }

@@ -26,6 +26,7 @@ pub(super) struct Daemon {
     /// The client's task.
     serving: RefCell<Option<JoinHandle<()>>>,
     pub(super) fingerprint: RefCell<String>,
+    pub(super) outbox: Cell<config::Outbox>,
     changed: Notify,
     /// How often its hub was made ready for what others publish.
     pub(super) prepared: Cell<u32>,
@@ -62,6 +63,7 @@ impl Daemon {
             clients: RefCell::default(),
             serving: RefCell::default(),
             fingerprint: RefCell::new("alike".to_owned()),
+            outbox: Cell::default(),
             changed: Notify::new(),
             prepared: Cell::new(0),
         });
@@ -186,7 +188,7 @@ impl Host for Around {
     }
 
     fn outbox(&self) -> config::Outbox {
-        config::Outbox::default()
+        self.0.outbox.get()
     }
 
     fn link(&self, publisher: Publisher, commands: Commands, _hub: &Hub) -> LocalBoxFuture<'static, LinkEnd> {

@@ -1,6 +1,6 @@
 //! What becomes of a cluster, and what its clients are told.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     cluster::LinkEnd,
-    hub::{ClusterState, Command, Fate, Origin, Payload, Permit, Send, Ticket},
+    config::Outbox,
+    hub::{ClusterState, Command, Fate},
 };
 
 /// A leader that is gone is replaced by then, and the link is up.
@@ -272,19 +273,13 @@ async fn a_reload_is_heeded_by_a_follower_and_its_next_term_says_so() {
 async fn a_follower_s_sends_go_out_by_the_leader_and_each_fate_is_told_once() {
     let world = World::of(&["a", "b"]).await;
     world.more("b", 5).await;
-    let fates = Rc::<RefCell<Vec<(u64, Fate)>>>::default();
-    let from = Rc::<Origin>::default();
+    let mut fates = Vec::new();
     for number in 0..20 {
-        let fates = Rc::clone(&fates);
-        let ticket = Ticket::new(Permit::of(&from), move |fate| fates.borrow_mut().push((number, fate)));
-        let send = Send::new(Payload::Text(number.to_string()), ticket, 0);
-        assert!(world.hub("b").command(Command::Send(send)).await);
+        fates.push(world.send("b", &number.to_string()).await);
     }
-    let told = Rc::clone(&fates);
-    world.until("each is told", 100 * MS, |_| told.borrow().len() == 20).await;
+    world.until("each is told", 100 * MS, |_| fates.iter().all(|fates| !fates.borrow().is_empty())).await;
     sleep(LEASE).await;
-    let written: Vec<(u64, Fate)> = (0..20).map(|number| (number, Fate::Written)).collect();
-    assert_eq!(*fates.borrow(), written);
+    assert!(fates.iter().all(|fates| *fates.borrow() == [Fate::Written]), "{fates:?}");
     assert_eq!(world.upstream.heard(), (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
@@ -306,4 +301,48 @@ async fn two_of_one_name_are_told_so_for_as_long_as_there_are_two() {
     world.kill("b").await; // the newer one
     world.until("the older one has heard of it, too", LEASE, complains).await;
     world.until("and is alone then", 3 * LEASE, |world| !complains(world)).await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_send_that_waits_outlives_the_leader_and_goes_out_once_by_the_next() {
+    let mut world = World::of(&["a", "b", "c"]).await;
+    world.machine("c").daemon.outbox.set(Outbox { max_messages: 9, ..Outbox::default() });
+    sleep(LEASE).await;
+    world.kill("a").await;
+    sleep(LEASE / 2).await;
+    let fates = world.send("c", "1").await; // to the dead one, and nobody hears it
+    sleep(LEASE / 4).await;
+    assert_eq!(*fates.borrow(), [Fate::Queued]);
+    world.more("c", 5).await;
+    sleep(LEASE).await;
+    assert_eq!(*fates.borrow(), [Fate::Queued, Fate::Written]);
+    assert_eq!(world.upstream.heard(), ["1"]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_leader_that_cannot_connect_lets_another_one_try() {
+    let mut world = World::of(&[]).await;
+    for name in ["a", "b"] {
+        world.start(name, |cluster| cluster.step_down_after = Some(2 * LEASE));
+        world.more(name, 5).await;
+    }
+    let begin = Instant::now();
+    world.upstream.refuse("a");
+    let opens = |world: &World| world.upstream.open().as_deref() == Some("b");
+    world.until("the other one connects", 3 * LEASE, opens).await;
+    assert!(begin.elapsed() >= 2 * LEASE);
+    world.more("b", 20).await;
+    world.are_equal("a", "b").await;
+    assert_eq!([world.state("a"), world.state("b")], [ClusterState::Follower, ClusterState::Leader]);
+    assert_eq!(world.hub("a").cluster().unwrap().counts.stepped_down, 1);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_leader_that_is_stopped_without_nats_ends_all_the_same() {
+    let mut world = World::of(&["a", "b"]).await;
+    world.more("b", 5).await;
+    world.servers.cut(world.machine("a").wire, 5 * MS);
+    sleep(10 * MS).await;
+    let (_, end) = world.stop("a").await; // within a lease
+    assert_eq!((end, world.upstream.open()), (LinkEnd::Stopped, None));
 }

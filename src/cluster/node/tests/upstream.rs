@@ -21,6 +21,9 @@ use crate::{
 /// What a connection takes.
 pub(super) const CONNECT: Duration = Duration::from_millis(30);
 
+/// A link that couldn't connect tries again after this.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// It says something so often.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -37,6 +40,10 @@ struct Inner {
     news: RefCell<Vec<News>>,
     /// What clients sent.
     heard: RefCell<Vec<String>>,
+    /// Whom it doesn't let connect.
+    refused: RefCell<Option<String>>,
+    /// It closes all connections.
+    closes: Notify,
     /// It ends all, for good.
     ends: Notify,
 }
@@ -76,11 +83,20 @@ impl Upstream {
         self.0.ends.notify_waiters();
     }
 
-    fn connect(&self, node: &str) -> Connection {
+    /// It doesn't let this node connect any more, nor stay connected.
+    pub(super) fn refuse(&self, node: &str) {
+        self.0.refused.replace(Some(node.to_owned()));
+        self.0.closes.notify_waiters();
+    }
+
+    fn connect(&self, node: &str) -> Option<Connection> {
+        if self.0.refused.borrow().as_deref() == Some(node) {
+            return None;
+        }
         let before = self.0.open.replace(Some(node.to_owned()));
         assert_eq!(before, None, "there is one connection when {node} opens another");
         self.note(node, true);
-        Connection(self.clone())
+        Some(Connection(self.clone()))
     }
 
     fn note(&self, node: &str, is_open: bool) {
@@ -101,11 +117,21 @@ impl Upstream {
         loop {
             announce(&publisher, LinkState::Connecting, 0);
             sleep(CONNECT).await;
-            let connection = self.connect(&node);
+            let Some(connection) = self.connect(&node) else {
+                announce(&publisher, LinkState::Waiting, 0);
+                tokio::select! {
+                    command = commands.recv() => if let Some(Command::Stop) | None = command {
+                        announce(&publisher, LinkState::Closed, 0);
+                        return LinkEnd::Stopped;
+                    },
+                    () = sleep(RETRY) => {}
+                }
+                continue;
+            };
             announce(&publisher, LinkState::Up, 1);
             publisher.take_kept().into_iter().for_each(|send| self.hear(send));
             let mut next = Instant::now();
-            loop {
+            let is_closed = loop {
                 tokio::select! {
                     biased;
                     () = self.0.ends.notified() => {
@@ -113,9 +139,10 @@ impl Upstream {
                         announce(&publisher, LinkState::Failed, 0);
                         return LinkEnd::GivenUp;
                     }
+                    () = self.0.closes.notified() => break false,
                     command = commands.recv() => match command {
                         Some(Command::Send(send)) => self.hear(send),
-                        Some(Command::Close) => break,
+                        Some(Command::Close) => break true,
                         Some(Command::Stop) | None => {
                             drop(connection);
                             announce(&publisher, LinkState::Closed, 0);
@@ -132,8 +159,11 @@ impl Upstream {
                         publisher.flush();
                     }
                 }
-            }
+            };
             drop(connection);
+            if !is_closed {
+                continue;
+            }
             announce(&publisher, LinkState::Closed, 0);
             loop {
                 match commands.recv().await {

@@ -1,6 +1,6 @@
 //! Machines with a node each, on one simulated clock.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use tokio::{
     sync::Notify,
@@ -20,7 +20,7 @@ use crate::{
         node::Node,
     },
     config::{Cluster, NatsUrl},
-    hub::{ClusterState, Hub},
+    hub::{ClusterState, Command, Fate, Hub, Origin, Payload, Permit, Send, Ticket},
 };
 
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -127,6 +127,18 @@ impl World {
             sleep(MS).await;
         }
         begin.elapsed()
+    }
+
+    /// A client of this machine's sends this; what it is told of it.
+    pub(super) async fn send(&self, name: &str, text: &str) -> Rc<RefCell<Vec<Fate>>> {
+        let fates = Rc::<RefCell<Vec<Fate>>>::default();
+        let ticket = Ticket::new(Permit::of(&Rc::<Origin>::default()), {
+            let fates = Rc::clone(&fates);
+            move |fate| fates.borrow_mut().push(fate)
+        });
+        let send = Send::new(Payload::Text(text.to_owned()), ticket, 0);
+        assert!(self.hub(name).command(Command::Send(send)).await);
+        fates
     }
 
     /// Goes on until this machine's client has so many more numbers.
