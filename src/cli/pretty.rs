@@ -318,7 +318,13 @@ fn restarted(line: &Gap<'_>, what: &str) -> String {
 
 /// What a `gap` line with a `seq` says, in a clause.
 pub(super) fn never_came(line: &UpstreamGap<'_>) -> String {
-    let count = counted(line.count, "message", "messages");
+    let count = match line.count {
+        Some(count) => counted(count, "message", "messages"),
+        None => {
+            let most = line.to.saturating_sub(line.from).saturating_add(1);
+            format!("up to {}", counted(most, "message", "messages"))
+        }
+    };
     let per = line.per.as_ref().map(|per| format!(" of {}", clean(per.get()))).unwrap_or_default();
     format!("{count}{per} never came from the server, by its own numbers")
 }

@@ -6,7 +6,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::{
     config,
-    hub::{Commands, Hub, Publisher},
+    hub::{Commands, CountedBeside, Hub, Publisher},
 };
 
 /// The daemon around the node: it knows the link and the local clients, of which the node knows nothing.
@@ -24,9 +24,15 @@ pub(crate) trait Host {
     /// The limits of the outbox, as they are now.
     fn outbox(&self) -> config::Outbox;
 
-    /// The link, which goes on where the hub's log ends. It begins when it is polled first, and dropped, it has dropped its
-    /// connections.
-    fn link(&self, publisher: Publisher, commands: Commands, hub: &Hub) -> LocalBoxFuture<'static, LinkEnd>;
+    /// The link, which goes on where the hub's log ends, and with what is known of the server's counts beside it. It begins
+    /// when it is polled first, and dropped, it has dropped its connections.
+    fn link(
+        &self,
+        publisher: Publisher,
+        commands: Commands,
+        hub: &Hub,
+        counted: &CountedBeside,
+    ) -> LocalBoxFuture<'static, LinkEnd>;
 
     /// A hub with a log of this epoch, whose first entry will have this `seq`; the clients of the one before are told, and
     /// new ones are this one's.

@@ -27,6 +27,7 @@ mod batch;
 mod body;
 mod candidate;
 mod chain;
+mod counted;
 mod events;
 mod fenced;
 mod follower;
@@ -107,6 +108,18 @@ pub(crate) struct Machine {
     /// How many other candidates are there.
     others: usize,
     awaited: Option<Awaited>,
+    /// What is known of the server's counts beside the entries, by the newest message, and before this node's term.
+    counted: CountedIs,
+    counted_before: CountedIs,
+}
+
+/// What is known of how far the server has counted in what is no entry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CountedIs {
+    /// Whoever had the link last has told of it.
+    pub(crate) told: bool,
+    /// That is all.
+    pub(crate) whole: bool,
 }
 
 /// The one state that the machine is in.
@@ -171,6 +184,8 @@ impl Machine {
             void_at: None,
             others: 0,
             awaited: None,
+            counted: CountedIs::default(),
+            counted_before: CountedIs::default(),
         }
     }
 
@@ -197,6 +212,7 @@ impl Machine {
             Event::Opened { term, lines } => self.opened(now, term, lines),
             Event::Staged { end, bytes } => self.staged(end, bytes),
             Event::Lines { first, end, lines } => self.lines(now, first, end, lines),
+            Event::Counted { seq, per, text } => self.count(seq, per, text),
             Event::LinkUp => self.link_is_wanted(None),
             Event::LinkDown => self.link_is_wanted(Some(now)),
             Event::LinkClosed => self.link_is_wanted(None),
@@ -230,6 +246,12 @@ impl Machine {
     /// This node's right to the link, while it leads: no read or write of the link without a look at it.
     pub(crate) fn lease(&self) -> Option<Lease> {
         if let State::Leader(leader) = &self.state { Some(leader.lease) } else { None }
+    }
+
+    /// What is known, where this node leads, of how far the server had counted before its term, beside what
+    /// [was told](Order::Counted) of it.
+    pub(crate) fn counted_before(&self) -> CountedIs {
+        self.counted_before
     }
 
     /// What is counted.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config,
-    hub::{ClusterNow, Command, Commands, Hub, Publisher, Reader, Staging, Supervisor},
+    hub::{ClusterNow, Command, Commands, CountedBeside, Hub, Publisher, Reader, Staging, Supervisor},
 };
 
 mod company;
@@ -76,6 +76,8 @@ pub(crate) struct Node<H> {
     /// The link was to be started, and is closed on request.
     is_resting: bool,
     followed: Followed,
+    /// How far the server has counted in what is no entry.
+    counted: CountedBeside,
     sends: Sends,
 
     /// Clients are told that no machine has the link, whatever its last entry says.
@@ -153,6 +155,7 @@ impl<H: Host> Node<H> {
             holder: holder(&hub),
             is_resting: false,
             followed: Followed::default(),
+            counted: CountedBeside::default(),
             is_unled: false,
             untold: None,
             is_attached: false,
@@ -247,6 +250,7 @@ impl<H: Host> Node<H> {
             Event::StreamGone => self.say_gone(),
             _ => {}
         }
+        self.tell_counted();
         self.machine.handle(clock::now(), event);
         loop {
             if let Some(order) = self.machine.poll_order() {
@@ -277,6 +281,7 @@ impl<H: Host> Node<H> {
             Order::Epoch { epoch, first } => self.begin_epoch(&epoch, first).await,
             Order::Deliver { first, lines } => self.deliver(first, &lines),
             Order::Skip { to } => self.skip(to).await,
+            Order::Counted { list } => self.note_counted(&list),
             Order::StartLink => self.start_link(),
             Order::CloseLink => self.close_link().await,
             Order::StopLink => self.stop_link(),

@@ -278,7 +278,7 @@ mod tests {
     fn holes_as_large_as_the_numbers_are_are_counted_up_to_the_largest() {
         let counters = Counters::default();
         for (from, to) in [(2, u64::MAX - 1), (2, u64::MAX - 1), (0, u64::MAX), (5, 5)] {
-            counters.hole(&Hole { from, to, per: None });
+            counters.hole(&Hole { from, to, ..Hole::default() });
         }
         assert_eq!(counters.troubles().upstream_gaps, HoleCounts { declared: 4, messages: u64::MAX });
     }
@@ -311,7 +311,7 @@ mod tests {
         counters.shed();
         counters.unfit_topic();
         counters.refused_client();
-        counters.hole(&Hole { from: 3, to: 6, per: None });
+        counters.hole(&Hole { from: 3, to: 6, ..Hole::default() });
         for fate in [
             Fate::Written,
             Fate::Queued,

@@ -6,7 +6,7 @@
 
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -20,6 +20,7 @@ use request::Answerers;
 mod asking;
 mod cluster;
 mod configured;
+mod counted;
 mod counters;
 mod expand;
 #[cfg(feature = "fuzzing")]
@@ -50,6 +51,7 @@ mod windows;
 pub use crate::protocol::{Data, MessageTopic};
 pub use cluster::{ClusterCounts, ClusterNow, ClusterState, ClusterWhy, FencedCounts};
 pub use configured::Configured;
+pub use counted::{Counted, CountedBeside};
 pub use counters::Counters;
 pub use expand::{Expandable, Unexpanded};
 pub use hole::Hole;
@@ -105,6 +107,9 @@ struct Shared {
     staged: Notify,
     /// What the link is by entries that are staged, each with its `seq`.
     staged_links: RefCell<VecDeque<(u64, LinkStatus)>>,
+    /// How far the server has counted in messages that aren't published, by what is counted, and before which entry;
+    /// only while entries are staged.
+    staged_counts: RefCell<BTreeMap<String, (u64, Counted)>>,
     /// The link closes for another machine's.
     hands_over: Cell<bool>,
     readers: RefCell<Vec<Rc<reader::Registration>>>,
@@ -187,6 +192,7 @@ impl Hub {
             names: RefCell::new(names),
             staged: Notify::new(),
             staged_links: RefCell::default(),
+            staged_counts: RefCell::default(),
             hands_over: Cell::default(),
             readers: RefCell::default(),
             offered: Notify::new(),

@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Command, Data, Hole, Hub, Lane, LinkState, LinkStatus, MessageTopic, NotTaken, Origin, Retain, RetainAs,
-    now_us,
+    Command, Counted, Data, Hole, Hub, Lane, LinkState, LinkStatus, MessageTopic, NotTaken, Origin, Retain,
+    RetainAs, now_us,
 };
 use crate::protocol::{Encoder, Message};
 
@@ -127,6 +127,19 @@ impl Publisher {
     /// Counts a message that came and isn't published.
     pub fn withhold(&self, time_us: u64, data: Data<'_>) {
         self.hub.counters().withheld(data.len(), time_us);
+    }
+
+    /// Whether entries are staged, and it is to be [noted](Publisher::note_count) how far the server has counted in
+    /// messages that aren't published.
+    pub fn is_staged(&self) -> bool {
+        self.hub.log().is_staging()
+    }
+
+    /// The server has counted so far, in a message that isn't published. For whoever stages entries, who hears of it
+    /// with the next [`Publisher::flush`].
+    pub fn note_count(&self, counted: Counted) {
+        let seq = self.hub.log().next();
+        self.hub.0.staged_counts.borrow_mut().insert(counted.per.clone(), (seq, counted));
     }
 
     /// As [`Publisher::publish`]; and the message is retained so, if such messages are.

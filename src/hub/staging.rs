@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Hub, LinkStatus, Publisher};
+use super::{Counted, Hub, LinkStatus, Publisher};
 
 /// Holds entries back: while it is there, what is published is staged. It has its `seq`, and [`Staging::lines`] its
 /// bytes, but no client sees it before [`Staging::commit`], and until then it can be cut. What `status` shows of the link
@@ -22,6 +22,7 @@ impl Publisher {
             return None;
         }
         log.stage();
+        hub.0.staged_counts.borrow_mut().clear();
         Some(Staging(hub.clone()))
     }
 }
@@ -63,6 +64,12 @@ impl Staging {
         newest
     }
 
+    /// How far the server has counted in messages that aren't published since the last call: each count, and before which
+    /// entry it was so.
+    pub fn take_counts(&self) -> impl Iterator<Item = (u64, Counted)> {
+        self.0.0.staged_counts.take().into_values()
+    }
+
     /// The link is about to be closed for another machine to have it: its last entry says that it waits, rather than
     /// that somebody has closed it.
     pub fn hand_over(&self) {
@@ -72,6 +79,7 @@ impl Staging {
     /// Takes back what is staged, and says how many entries that were: the next one has the first one's `seq`.
     pub fn cut(&self) -> u64 {
         self.0.0.staged_links.borrow_mut().clear();
+        self.0.0.staged_counts.borrow_mut().clear();
         self.0.cut_public();
         self.0.0.log.borrow_mut().cut_staged()
     }

@@ -62,8 +62,8 @@ pub struct UpstreamGap<'a> {
     pub from: u64,
     /// The last one.
     pub to: u64,
-    /// How many are missing.
-    pub count: u64,
+    /// How many are missing; `null` where nobody knows: some of them came to a machine of a cluster that is gone.
+    pub count: Option<u64>,
     /// What the server's count is of, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per: Option<Cow<'a, RawValue>>,

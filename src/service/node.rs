@@ -9,7 +9,7 @@ use super::link_task::{LinkTask, Renewal};
 use crate::{
     cluster::{self, Host, LinkEnd},
     config::{self, Config},
-    hub::{Commands, Hub, Publisher},
+    hub::{Commands, CountedBeside, Hub, Publisher},
     upstream::{self, Legacy},
 };
 
@@ -61,9 +61,15 @@ impl Host for Around {
         self.settings.borrow().outbox
     }
 
-    fn link(&self, publisher: Publisher, commands: Commands, hub: &Hub) -> LocalBoxFuture<'static, LinkEnd> {
+    fn link(
+        &self,
+        publisher: Publisher,
+        commands: Commands,
+        hub: &Hub,
+        counted: &CountedBeside,
+    ) -> LocalBoxFuture<'static, LinkEnd> {
         // what others have said since this machine's last link ended stands in the log
-        self.legacy.of_log(&hub.log(), &self.settings.borrow());
+        self.legacy.of_log(&hub.log(), counted, &self.settings.borrow());
         let link = upstream::run(publisher, commands, self.settings.clone(), self.legacy.clone());
         link.map(|exit| match exit {
             upstream::Exit::Stopped => LinkEnd::Stopped,

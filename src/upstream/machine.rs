@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::Remedy,
-    hub::{Data, LinkState, LinkStatus, Payload},
+    hub::{Counted, Data, LinkState, LinkStatus, Payload},
 };
 
 mod asked;
@@ -211,6 +211,12 @@ impl Machine {
             channel.forget_unsaid(); // it is read to its end, and answers to nobody any more
         }
         Hearing { holes, publish: publish && is_new, topic, topics, retain }
+    }
+
+    /// How far the server has counted in a message, which was [heard](Machine::hear) last, where it is counted.
+    pub(super) fn counted(&mut self, now: Instant, slot: Slot, message: Data<'_>) -> Option<Counted> {
+        let Machine { state, rotation, world, .. } = self;
+        find(state, rotation, slot)?.counted(now, world, message)
     }
 
     /// The next thing to tell clients and people. Drain it after each [`Machine::handle`] and

@@ -339,10 +339,11 @@ impl Session {
         publish
     }
 
-    /// Keeps what a message says, and looks at the server's count; nothing once the connection is of no use.
+    /// Keeps what a message says, and looks at the server's count; once the connection is of no use, that alone: clients
+    /// get its messages to the last.
     fn learn(&mut self, context: &mut Context<'_>, rules: &Rules, look: &Look<'_>) {
         if self.progress == Progress::Failed {
-            return;
+            return self.count(context, rules, look);
         }
         for (spot, pointer) in &rules.last {
             if let Some(json) = spot.get(look) {

@@ -155,6 +155,7 @@ mod tests {
             step_down: false,
             fingerprint: None,
             lease: None,
+            counted: None,
         };
         let message = Message { header, body: Body::new(Vec::new()) };
         Append::new(AppendId(n), n + 9, Moment::after_boot(Duration::from_secs(n)), message)

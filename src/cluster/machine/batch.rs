@@ -2,6 +2,8 @@
 
 use std::{ops::Range, rc::Rc, sync::Arc, time::Duration};
 
+use super::counted::MAX_COUNTED;
+
 /// The most bytes of lines that one message holds. (A server's `max_payload` is 1 MiB unless it says otherwise.)
 pub(crate) const MAX_BATCH: usize = 256 << 10;
 
@@ -22,6 +24,7 @@ const PART: &str = "Wsfan-Part";
 const STEP_DOWN: &str = "Wsfan-Step-Down";
 const FINGERPRINT: &str = "Wsfan-Fingerprint";
 const LEASE: &str = "Wsfan-Lease";
+const COUNTED: &str = "Wsfan-Counted";
 
 /// The longest lease that is believed.
 const MAX_LEASE: Duration = Duration::from_secs(60);
@@ -55,6 +58,9 @@ pub(crate) struct Header {
     pub(crate) fingerprint: Option<Rc<str>>,
     /// The leader's lease, in whole milliseconds: nobody stands before so long a silence, however short its own is.
     pub(crate) lease: Option<Duration>,
+    /// How far the server has counted in what is no entry, as of this message: a list in JSON of those counts that have
+    /// moved since. None where whoever wrote it doesn't say.
+    pub(crate) counted: Option<Rc<str>>,
 }
 
 /// Which part of a line.
@@ -95,8 +101,8 @@ pub(crate) struct Stored {
 
 impl Header {
     /// The headers' names.
-    pub(crate) const NAMES: [&'static str; 11] =
-        [EPOCH, TERM, NODE, FIRST, COUNT, NONCE, AFTER, PART, STEP_DOWN, FINGERPRINT, LEASE];
+    pub(crate) const NAMES: [&'static str; 12] =
+        [EPOCH, TERM, NODE, FIRST, COUNT, NONCE, AFTER, PART, STEP_DOWN, FINGERPRINT, LEASE, COUNTED];
 
     /// The `seq` of the entry that follows.
     pub(crate) fn end(&self) -> u64 {
@@ -118,6 +124,7 @@ impl Header {
         all.extend(self.step_down.then(|| (STEP_DOWN, "1".to_owned())));
         all.extend(self.fingerprint.iter().map(|text| (FINGERPRINT, text.to_string())));
         all.extend(self.lease.map(|lease| (LEASE, lease.as_millis().to_string())));
+        all.extend(self.counted.iter().map(|list| (COUNTED, list.to_string())));
         all
     }
 
@@ -153,6 +160,7 @@ impl Header {
             step_down: value(STEP_DOWN).is_some(),
             fingerprint: name(FINGERPRINT).map(Into::into),
             lease,
+            counted: value(COUNTED).filter(|list| list.len() <= MAX_COUNTED).map(Into::into),
         };
         let ends = |part: Part| u64::from(part.number == part.of) == header.count;
         let has_room = header.first.checked_add(header.count).is_some_and(|end| end < MAX_NUMBER);
@@ -213,6 +221,7 @@ mod tests {
             step_down: false,
             fingerprint: None,
             lease: None,
+            counted: None,
         }
     }
 
@@ -227,10 +236,13 @@ mod tests {
             header(),
             Header { after: None, fingerprint: Some("5e".into()), ..header() },
             Header { lease: Some(Duration::from_millis(2_500)), ..header() },
+            Header { counted: Some(r#"[[41823,{"per":"\"é\"","last":7}]]"#.into()), ..header() },
             Header { part: Some(last), count: 1, step_down: true, ..header() },
             Header { part: Some(Part { number: 2, of: 3 }), count: 0, ..header() },
         ] {
-            assert_eq!(read(&header.write()), Some(header));
+            let written = header.write();
+            assert!(written.iter().all(|(name, _)| Header::NAMES.contains(name)));
+            assert_eq!(read(&written), Some(header));
         }
         let text: Vec<_> =
             header().write().into_iter().map(|(key, value)| format!("{key}: {value}")).collect();

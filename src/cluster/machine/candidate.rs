@@ -71,6 +71,7 @@ impl Machine {
             step_down: false,
             fingerprint: Some(self.settings.fingerprint.clone()).filter(|text| !text.is_empty()),
             lease: Some(self.settings.lease),
+            counted: Some("[]".into()),
         };
         let message = Message { header, body: Body::new(lines) };
         let append = Append::new(self.append_id(), self.chain.end(), now, message);
@@ -203,6 +204,7 @@ impl Machine {
         self.chain.advance(place, header, is_linked);
         self.chain.be_sure();
         self.give_held();
+        self.counted_before = self.counted;
         self.give(header, body.bytes().to_vec());
         self.quiet(now);
         self.void_at = None;

@@ -253,6 +253,7 @@ mod tests {
                 step_down: false,
                 fingerprint: None,
                 lease: None,
+                counted: None,
             }
         }
     }

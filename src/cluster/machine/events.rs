@@ -72,6 +72,9 @@ pub(crate) enum Event {
     Staged { end: u64, bytes: usize },
     /// The lines that were [wanted](super::Machine::wanted): the entries from `first` up to `end`, one past the last.
     Lines { first: u64, end: u64, lines: Vec<u8> },
+    /// In messages that aren't staged the server has counted so far, by this text in JSON, before the entry `seq`; `per`
+    /// is what the count is of. To be told before those entries are, from [`Event::Staged`] on, that lie behind it.
+    Counted { seq: u64, per: String, text: String },
     /// This node's link is up.
     LinkUp,
     /// It isn't, though it is wanted.
@@ -128,6 +131,8 @@ pub(crate) enum Order {
     Deliver { first: u64, lines: Vec<u8> },
     /// The entries before this `seq` can't be had any more: declare them.
     Skip { to: u64 },
+    /// The leader has told how far the server has counted in what is no entry: a list in JSON.
+    Counted { list: Rc<str> },
     /// Stage entries, and start the link.
     StartLink,
     /// Close the link in order, say [`Event::LinkGone`], and go on staging till then.

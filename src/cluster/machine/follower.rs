@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
-    Machine, Moment, Served, State,
+    CountedIs, Machine, Moment, Served, State,
     batch::{Header, Stored},
     body,
     chain::{Breach, Judgement},
@@ -126,7 +126,7 @@ impl Machine {
             None => Some(body),
         };
         if header.count == 0 {
-            return;
+            return self.learn_counted(header);
         }
         self.parts.clear();
         match lines.filter(|lines| body::is_whole(header.first, header.count, lines)) {
@@ -135,6 +135,16 @@ impl Machine {
                 self.have(header.end());
             }
             None => self.skip_to(header.end()),
+        }
+        self.learn_counted(header);
+    }
+
+    /// Takes note of what a message of the log says of the server's counts.
+    pub(super) fn learn_counted(&mut self, header: &Header) {
+        let is_told = header.counted.is_some();
+        self.counted = CountedIs { told: is_told, whole: is_told && header.step_down };
+        if let Some(list) = header.counted.clone().filter(|list| &**list != "[]") {
+            self.order(Order::Counted { list });
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
     appends::{Append, Appends},
     batch::{Body, Header, Message, Part},
     chain::{Breach, Judgement},
+    counted::Uncarried,
     events::{Answer, AppendId, Order},
     resigning::Resigning,
     resync::Why,
@@ -33,6 +34,8 @@ pub(super) struct Leader {
     taken: u64,
     /// Lines that were taken and not sent.
     pieces: VecDeque<Piece>,
+    /// Of the server's counts, what isn't said yet.
+    pub(super) uncarried: Uncarried,
     holds_link: bool,
     pub(super) resigning: Option<Resigning>,
 }
@@ -71,6 +74,7 @@ impl Leader {
             staged: opening.end(),
             taken: opening.end(),
             pieces: VecDeque::new(),
+            uncarried: Uncarried::default(),
             holds_link: false,
             resigning: None,
         }
@@ -157,6 +161,13 @@ impl Machine {
         self.send_pieces(now);
     }
 
+    /// The server has counted so far in what isn't staged.
+    pub(super) fn count(&mut self, seq: u64, per: String, text: String) {
+        if let State::Leader(leader) = &mut self.state {
+            leader.uncarried.push(seq, per, text);
+        }
+    }
+
     /// What time brings about for a leader.
     pub(super) fn lead_on(&mut self, now: Moment) {
         let answers_within = self.settings.answers_within();
@@ -189,10 +200,11 @@ impl Machine {
         }
     }
 
-    /// An empty message, when nothing else was sent for long.
+    /// An empty message, when nothing else was sent for long, or others are to know something at once.
     fn renew(&mut self, now: Moment) {
         let State::Leader(leader) = &self.state else { return };
-        if self.may_append() && leader.sent + self.settings.renews_after() <= now {
+        let is_due = leader.sent + self.settings.renews_after() <= now;
+        if self.may_append() && (is_due || leader.uncarried.is_urgent(self.next_to_append(leader))) {
             self.append_empty(now, false);
         }
     }
@@ -207,10 +219,15 @@ impl Machine {
 
     pub(super) fn append_empty(&mut self, now: Moment, step_down: bool) {
         let State::Leader(leader) = &self.state else { return };
-        let Some(tip) = self.chain.tip() else { return };
-        let first = leader.appends.newest().map_or(tip.next, |append| append.message().header.end());
+        let first = self.next_to_append(leader);
         let piece = Piece { first, count: 0, part: None, body: Body::new(Vec::new()) };
         self.append(now, piece, step_down);
+    }
+
+    /// The entry that comes behind all appends.
+    fn next_to_append(&self, leader: &Leader) -> u64 {
+        let stored = self.chain.tip().map_or(1, |tip| tip.next);
+        leader.appends.newest().map_or(stored, |append| append.message().header.end())
     }
 
     fn append(&mut self, now: Moment, piece: Piece, step_down: bool) {
@@ -230,6 +247,7 @@ impl Machine {
             step_down,
             fingerprint: None,
             lease: Some(self.settings.lease),
+            counted: leader.uncarried.take(piece.first + piece.count),
         };
         let expect = before.map_or(self.chain.end(), Append::place);
         let append = Append::new(id, expect, now, Message { header, body: piece.body });
@@ -271,6 +289,7 @@ impl Machine {
             self.order(Order::Commit { through: header.end() - 1 });
             self.have(header.end());
         }
+        self.learn_counted(header);
         if header.step_down {
             self.stepped_down(now);
         }

@@ -85,6 +85,9 @@ impl Machine {
         let may = self.may_append();
         let State::Leader(leader) = &mut self.state else { return };
         let is_last = may && leader.link == Link::Gone && leader.has_sent_all();
+        if is_last && !leader.uncarried.fits() {
+            return self.append_empty(now, false);
+        }
         if let Some(resigning) = leader.resigning.as_mut().filter(|resigning| is_last && !resigning.said) {
             resigning.said = true;
             self.append_empty(now, true);

@@ -1,6 +1,7 @@
 //! The machine on simulated clocks, with a simulated stream.
 
 mod clock;
+mod counted;
 mod denied;
 mod failover;
 mod following;

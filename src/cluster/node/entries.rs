@@ -6,7 +6,7 @@ use crate::{
         Host, clock,
         machine::{Event, Opening, entries, opening},
     },
-    hub::now_us,
+    hub::{Counted, CountedBeside, now_us},
 };
 
 impl<H: Host> Node<H> {
@@ -36,6 +36,7 @@ impl<H: Host> Node<H> {
         self.holder = holder(&self.hub);
         self.followed = Followed::default();
         self.untold = None; // those who weren't told hear that their log has ended
+        self.counted = CountedBeside::default();
         self.take_end();
     }
 
@@ -89,6 +90,24 @@ impl<H: Host> Node<H> {
         }
         self.take_end();
         self.follow_link();
+    }
+
+    /// What the link has counted that is no entry is for the other nodes to know.
+    pub(super) fn tell_counted(&mut self) {
+        let Some(staging) = &self.staging else { return };
+        for (seq, counted) in staging.take_counts() {
+            let text = serde_json::to_string(&(seq, &counted)).unwrap_or_default(); // numbers and texts
+            self.machine.handle(clock::now(), Event::Counted { seq, per: counted.per, text });
+        }
+    }
+
+    pub(super) fn note_counted(&mut self, list: &str) {
+        match serde_json::from_str::<Vec<(u64, Counted)>>(list) {
+            Ok(all) => all.into_iter().for_each(|(seq, counted)| self.counted.note(seq, counted)),
+            Err(error) => {
+                tracing::warn!(%error, "the leader says something of the server's counts that this node doesn't understand")
+            }
+        }
     }
 
     pub(super) async fn tell_staged(&mut self) {

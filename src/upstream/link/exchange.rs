@@ -161,6 +161,11 @@ impl LinkExchange<'_> {
             self.hub.publish_retained(time_us, data, &topic, verdict.retain.as_ref());
         } else {
             self.hub.withhold(time_us, data);
+            if self.hub.is_staged()
+                && let Some(counted) = self.machine.counted(now(), self.slot, data)
+            {
+                self.hub.note_count(counted); // other machines have no entry to know it by
+            }
         }
         self.told += tell(self.hub, self.machine);
     }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cell::RefCell, rc::Rc};
 
 use crate::{
     config::Format,
-    hub::Log,
+    hub::{CountedBeside, Log},
     upstream::{machine::Past, session::recount::Recount, settings::Settings},
 };
 
@@ -26,10 +26,15 @@ impl Legacy {
     ///
     /// To be told before each [`run`](crate::upstream::run) over a log that others have written to. `settings` are
     /// those of the next link. Where there is no `[sequence]` the log isn't looked at; else its newest 16 MiB, at most.
-    /// What was counted and isn't in the log, since clients don't get it, counts as missing.
-    pub fn of_log(&self, log: &Log, settings: &Settings) {
-        let counts =
-            settings.terms.sequence.as_ref().map(|sequence| Recount::new(sequence).of(payloads(log)));
+    ///
+    /// `beside` is what is known of messages that were counted and aren't in the log, since clients don't get them. Where
+    /// that may not be all, the first hole of such a count is declared without how many messages are missing in it.
+    pub fn of_log(&self, log: &Log, beside: &CountedBeside, settings: &Settings) {
+        let counts = settings.terms.sequence.as_ref().map(|sequence| {
+            let mut counts = Recount::new(sequence).of(log.next(), payloads(log), beside);
+            counts.doubt(|per| beside.is_unsure(per));
+            counts
+        });
         self.leave(Past::of_others(self.take(), counts.unwrap_or_default(), settings.clone()));
     }
 
@@ -44,8 +49,8 @@ impl Legacy {
     }
 }
 
-/// What the messages of the log carry, the newest first.
-fn payloads(log: &Log) -> impl Iterator<Item = Cow<'_, [u8]>> {
+/// The entries of the log, the newest first, and what those carry that are messages.
+fn payloads(log: &Log) -> impl Iterator<Item = (u64, Option<Cow<'_, [u8]>>)> {
     let mut left = MAX_LOOK;
     let entries = (log.oldest()..=log.head()).rev().take_while(move |seq| {
         let length = log.line(*seq, Format::Envelope).map_or(0, <[u8]>::len);
@@ -53,5 +58,5 @@ fn payloads(log: &Log) -> impl Iterator<Item = Cow<'_, [u8]>> {
         left = left.saturating_sub(length);
         fits
     });
-    entries.filter_map(|seq| log.payload(seq))
+    entries.map(|seq| (seq, log.payload(seq)))
 }

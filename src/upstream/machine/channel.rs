@@ -13,7 +13,7 @@ use super::{
     world::World,
 };
 use crate::{
-    hub::{Data, Payload},
+    hub::{Counted, Data, Payload},
     upstream::{
         failure::Failure,
         session::{Effect, Publish, Purpose, Rules, Session, draft::Draft, runs::Run},
@@ -121,6 +121,11 @@ impl Channel {
             topics,
             retain: self.session.take_retain(),
         }
+    }
+
+    /// How far the server has counted in a message, which was heard last, where it is counted.
+    pub(super) fn counted(&self, now: Instant, world: &mut World, message: Data<'_>) -> Option<Counted> {
+        self.session.counted(&world.context(now, self.slot), message)
     }
 
     /// A pong came in. Its round trip, when it answers the newest ping.

@@ -1,7 +1,7 @@
 //! What a session makes of the server's own numbers. Pure.
 
 use super::{
-    Effect, Purpose, Session,
+    Effect, Progress, Purpose, Session,
     context::Context,
     matcher::Look,
     rules::{FirstRule, Rules, SequenceRule},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{OnHole, Placeholder, Remedy},
-    hub::Hole,
+    hub::{self, Data, Hole},
 };
 
 impl Session {
@@ -25,13 +25,18 @@ impl Session {
         let key = per.unwrap_or_default();
         let is_first = !self.counts.has(key);
         let here = self.counts.next(key, numbers).filter(|_| !is_first);
+        let is_unsure = context.memory.counts().is_unsure(key);
         let before = self.count_on(context, key, numbers, is_first);
         let Some((from, to)) = before.or(here) else { return };
         // what a message without this key is counted for has no name
         let name = per.filter(|per| !per.is_empty()).map(str::to_owned);
         let holes = [before, here].into_iter().flatten();
         for (from, to) in holes.clone() {
-            self.holes.push(Hole { from, to, per: name.clone() });
+            let is_unsure = is_unsure && before == Some((from, to));
+            self.holes.push(Hole { from, to, per: name.clone(), is_unsure });
+        }
+        if self.progress == Progress::Failed {
+            return; // it is read to its end, and that is all
         }
         let then = match sequence.on_hole {
             OnHole::Declare => return self.tell_holes(context, sequence, holes, look),
@@ -69,6 +74,26 @@ impl Session {
             self.joins.remove(key);
         }
         context.memory.counts().snapshot(key, number);
+    }
+
+    /// How far the count has come that this message is in, if it is in one.
+    pub(in crate::upstream) fn counted(
+        &self,
+        context: &Context<'_>,
+        message: Data<'_>,
+    ) -> Option<hub::Counted> {
+        let sequence = self.rules.sequence.as_ref()?;
+        let bytes = match message {
+            Data::Text(text) => text.as_bytes(),
+            Data::Binary(bytes) => bytes,
+        };
+        let text = str::from_utf8(bytes).unwrap_or_default();
+        let found = self.rules.during.look(text);
+        let key = match counted(sequence, &Look { bytes, text, found: found.as_ref(), fields: None })? {
+            Counted::By { per, .. } => per.unwrap_or_default().to_owned(),
+            Counted::Set { key, .. } => key.to_owned(),
+        };
+        context.memory.counts().told(&key)
     }
 
     /// Goes on from what was heard before this connection, and says what is missing in between. Where

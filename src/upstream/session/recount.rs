@@ -7,7 +7,7 @@ use super::{
     rules::SequenceRule,
     sequence::{Counts, Numbers},
 };
-use crate::config::Sequence;
+use crate::{config::Sequence, hub::CountedBeside};
 
 /// Where there is one count, so many of the newest messages that are counted say where it is: late ones, snapshots and
 /// holes among them.
@@ -34,20 +34,37 @@ impl Recount {
         Recount { rule, probe, sieve }
     }
 
-    /// How far the counts have come with these messages, of which the newest comes first. It asks for no more of them
-    /// than it needs: where there is one count that is soon enough, else it's all.
-    pub(in crate::upstream) fn of<M: AsRef<[u8]>>(&self, newest_first: impl Iterator<Item = M>) -> Counts {
+    /// How far the counts have come with these entries of a log, of which the newest comes first, each with its `seq` and,
+    /// if it has one, its message; the next one will have the `seq` `next`. It asks for no more of them than it needs:
+    /// where there is one count that is soon enough, else it's all. What is known `beside` them counts too, unless it is
+    /// of before: what came between isn't known then.
+    pub(in crate::upstream) fn of<M: AsRef<[u8]>>(
+        &self,
+        next: u64,
+        newest_first: impl Iterator<Item = (u64, Option<M>)>,
+        beside: &CountedBeside,
+    ) -> Counts {
         let enough = if self.rule.per.is_none() { ENOUGH } else { usize::MAX };
-        let mut scratch = Vec::new();
-        let said = newest_first.filter_map(|message| self.said(message.as_ref(), &mut scratch));
-        let said: Vec<Said> = said.take(enough).collect();
+        let (mut scratch, mut oldest) = (Vec::new(), next);
+        let said = newest_first.filter_map(|(seq, message)| {
+            oldest = seq;
+            Some((seq, self.said(message?.as_ref(), &mut scratch)?))
+        });
+        let said: Vec<(u64, Said)> = said.take(enough).collect();
+        let mut beside: Vec<_> = beside.counts().filter(|(seq, _)| *seq >= oldest).collect();
+        beside.sort_by_key(|(seq, _)| *seq);
+        let mut beside = beside.into_iter().peekable();
         let mut counts = Counts::default();
-        for said in said.into_iter().rev() {
+        for (seq, said) in said.into_iter().rev() {
+            while let Some((_, counted)) = beside.next_if(|(before, _)| *before <= seq) {
+                counts.set(counted);
+            }
             match said {
                 Said::By(key, numbers) => drop(counts.next(&key, numbers)),
                 Said::Set(key, number) => counts.snapshot(&key, number),
             }
         }
+        beside.for_each(|(_, counted)| counts.set(counted));
         counts
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::hub::Counted;
+
 /// So many counts at most; what is counted for further values of `sequence.per` isn't looked at.
 const MAX_COUNTS: usize = 1024;
 /// The longest value that a count is for, in bytes of its JSON.
@@ -40,6 +42,8 @@ struct Count {
     covered: Option<u64>,
     /// What was missing may still come, late or since somebody has asked for it. The oldest first.
     holes: VecDeque<Missing>,
+    /// Somebody else may have heard numbers behind this that aren't known here.
+    is_unsure: bool,
 }
 
 impl Counts {
@@ -82,6 +86,31 @@ impl Counts {
         self.0.contains_key(per)
     }
 
+    /// Whether somebody else may have heard of what is missing before the next numbers.
+    pub(in crate::upstream) fn is_unsure(&self, per: &str) -> bool {
+        self.0.get(per).is_some_and(|count| count.is_unsure)
+    }
+
+    /// How far a count has come, for somebody else.
+    pub(in crate::upstream) fn told(&self, per: &str) -> Option<Counted> {
+        let Count { last, covered, holes, .. } = self.0.get(per)?;
+        let (last, covered, holes) = (*last, *covered, holes.iter().copied().collect());
+        Some(Counted { per: per.to_owned(), last, covered, holes })
+    }
+
+    /// Somebody else has counted so far.
+    pub(in crate::upstream) fn set(&mut self, told: &Counted) {
+        let Counted { per, last, covered, holes } = told;
+        let holes = holes[holes.len().saturating_sub(MAX_HOLES)..].iter().copied().collect();
+        self.0.remove(per);
+        self.begin(per, Count { last: *last, covered: *covered, holes, is_unsure: false });
+    }
+
+    /// Has those counts be unsure of which it is said so.
+    pub(in crate::upstream) fn doubt(&mut self, is_unsure: impl Fn(&str) -> bool) {
+        self.0.iter_mut().for_each(|(per, count)| count.is_unsure = is_unsure(per));
+    }
+
     fn begin(&mut self, per: &str, count: Count) {
         if self.0.len() < MAX_COUNTS && per.len() <= MAX_KEY {
             self.0.insert(per.to_owned(), count);
@@ -102,7 +131,7 @@ impl Count {
         if last > self.last {
             self.covered = None;
         }
-        self.last = last;
+        (self.last, self.is_unsure) = (last, false);
         let hole = (last > before && first > before + 1).then(|| (before + 1, first - 1))?;
         if self.holes.len() == MAX_HOLES {
             self.holes.pop_front();

@@ -106,6 +106,7 @@ impl World {
                 link.expect("there is one to hold").held = held;
             }
             Order::Commit { through } => self.commit(node, through),
+            Order::Counted { .. } => {}
             Order::Cut => {
                 let daemon = self.daemon(node);
                 daemon.hub.staging = false;

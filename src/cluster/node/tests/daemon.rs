@@ -13,7 +13,7 @@ use super::upstream::Upstream;
 use crate::{
     cluster::{Host, LinkEnd},
     config::{self, Format},
-    hub::{Commands, Hub, Publisher},
+    hub::{Commands, CountedBeside, Hub, Publisher},
 };
 
 /// The daemon.
@@ -191,7 +191,13 @@ impl Host for Around {
         self.0.outbox.get()
     }
 
-    fn link(&self, publisher: Publisher, commands: Commands, _hub: &Hub) -> LocalBoxFuture<'static, LinkEnd> {
+    fn link(
+        &self,
+        publisher: Publisher,
+        commands: Commands,
+        _hub: &Hub,
+        _counted: &CountedBeside,
+    ) -> LocalBoxFuture<'static, LinkEnd> {
         let link = self.0.upstream.clone().link(self.0.name.clone(), publisher, commands);
         link.boxed_local()
     }

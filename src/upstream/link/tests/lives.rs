@@ -175,6 +175,76 @@ fn follower(rig: &Rig) -> Hub {
     hub
 }
 
+fn told() -> CountedBeside {
+    let mut beside = CountedBeside::default();
+    beside.is_told = true;
+    beside
+}
+
+/// The same log on another machine, whose link follows.
+fn go_on_elsewhere(rig: &mut Rig, beside: &CountedBeside, settings: &Settings) {
+    let hub = follower(rig);
+    let legacy = Legacy::default();
+    legacy.of_log(&hub.log(), beside, settings);
+    (rig.hub, rig.legacy) = (hub, legacy);
+    rig.reader = rig.hub.reader();
+    rig.reader.offered(u64::MAX, u64::MAX);
+    rig.again(settings.clone());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_clients_don_t_get_is_counted_on_as_far_as_another_link_has_told_of_it() {
+    let text = r#"
+[upstream]
+url = "ws://simulated/"
+hide = { "/hidden" = true }
+[sequence]
+pointer = "/n"
+"#;
+    let Settings { upstream, terms, .. } = Settings::parse(text);
+    let counting = Settings { upstream, terms, ..settings() };
+    let message = |n: u64, hidden: bool| Message::text(format!("{{\"n\":{n},\"hidden\":{hidden}}}"));
+    for (is_told, is_whole, then, gap) in [
+        (true, true, 8, None),
+        (true, true, 10, Some(((8, 9), Some(2)))),
+        (true, false, 8, None),
+        // it may have heard 8, and not have come to tell of it
+        (true, false, 10, Some(((8, 9), None))),
+        // an older version, which doesn't tell
+        (false, false, 8, Some(((6, 7), None))),
+    ] {
+        let mut rig = Rig::start(counting.clone());
+        rig.link.abort();
+        settle().await;
+        let stage = rig.hub.publisher().expect("nobody has it").0.stage().expect("it is the first");
+        rig.again(counting.clone());
+        let mut server = rig.accept().await;
+        settle().await;
+        let mut beside = CountedBeside::default();
+        (beside.is_told, beside.is_whole) = (is_told, is_whole);
+        for n in 4..8 {
+            server.send(message(n, n > 5)).await.unwrap();
+            settle().await;
+            stage.take_counts().filter(|_| is_told).for_each(|(seq, counted)| beside.note(seq, counted));
+        }
+        stage.commit(u64::MAX);
+        while rig.line().await["json"]["n"] != 5 {}
+
+        go_on_elsewhere(&mut rig, &beside, &counting);
+        let mut server = rig.accept().await;
+        rig.state("up").await;
+        server.send(message(then, false)).await.unwrap();
+        let mut line = rig.line().await;
+        let mut found = None;
+        if line["why"] == "upstream" {
+            let range = (line["from"].as_u64().unwrap(), line["to"].as_u64().unwrap());
+            found = Some((range, line["count"].as_u64()));
+            line = rig.line().await;
+        }
+        assert_eq!((found, &line["json"]["n"]), (gap, &then.into()), "{is_told} {is_whole} {then}");
+    }
+}
+
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_link_over_a_log_that_another_wrote_counts_on_where_that_ends() {
     let counting = |sequence: &str| {
@@ -202,13 +272,7 @@ async fn a_link_over_a_log_that_another_wrote_counts_on_where_that_ends() {
             rig.line().await;
         }
 
-        let hub = follower(&rig);
-        let legacy = Legacy::default();
-        legacy.of_log(&hub.log(), &counting(sequence));
-        (rig.hub, rig.legacy) = (hub, legacy);
-        rig.reader = rig.hub.reader();
-        rig.reader.offered(u64::MAX, u64::MAX);
-        rig.again(counting(sequence));
+        go_on_elsewhere(&mut rig, &told(), &counting(sequence));
         let mut server = rig.accept().await;
         rig.state("up").await;
         server.send(Message::text(then)).await.unwrap();
@@ -216,6 +280,7 @@ async fn a_link_over_a_log_that_another_wrote_counts_on_where_that_ends() {
         if let Some((from, to)) = gap {
             assert_eq!((&line["type"], &line["why"]), (&"gap".into(), &"upstream".into()), "{line}");
             assert_eq!((&line["from"], &line["to"]), (&from.into(), &to.into()), "{line}");
+            assert_eq!(line["count"], to - from + 1, "{line}");
             line = rig.line().await;
         }
         assert_eq!(line["json"].to_string(), serde_json::from_str::<Value>(then).unwrap().to_string());
@@ -247,7 +312,7 @@ path = "/s"
     let mut rig = Rig::start(session());
     for round in 0..3 {
         if round > 0 {
-            rig.legacy.of_log(&rig.hub.log(), &session());
+            rig.legacy.of_log(&rig.hub.log(), &CountedBeside::default(), &session());
             rig.again(session());
         }
         let mut server = rig.accept().await;

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn holes_in_the_servers_count_are_told() {
-    let hole = |from, to, per: Option<&str>| Hole { from, to, per: per.map(str::to_owned) };
+    let hole = |from, to, per: Option<&str>| Hole { from, to, per: per.map(str::to_owned), is_unsure: false };
     let mut bench = Bench::ready("sequence = { pointer = \"/n\", per = \"/s\" }");
     for (message, holes) in [
         (r#"{"n":5,"s":"a"}"#, vec![]),
@@ -39,7 +39,7 @@ fn what_is_heard_over_the_other_connection_is_no_hole() {
     assert_eq!(bench.misses(r#"{"n":6}"#), []);
     std::mem::swap(&mut old, &mut bench.session);
     assert_eq!(bench.misses(r#"{"n":10}"#), []);
-    assert_eq!(bench.misses(r#"{"n":12}"#), [Hole { from: 11, to: 11, per: None }]);
+    assert_eq!(bench.misses(r#"{"n":12}"#), [Hole { from: 11, to: 11, per: None, is_unsure: false }]);
 }
 
 #[test]
@@ -54,10 +54,25 @@ fn what_neither_connection_said_is_a_hole_once_the_old_one_is_gone() {
     assert_eq!(bench.misses(r#"{"n":6}"#), []);
     std::mem::swap(&mut old, &mut bench.session);
     drop(old);
-    assert_eq!(bench.misses(r#"{"n":10}"#), [Hole { from: 7, to: 8, per: None }]);
+    assert_eq!(bench.misses(r#"{"n":10}"#), [Hole { from: 7, to: 8, per: None, is_unsure: false }]);
     assert_eq!(bench.misses(r#"{"n":11}"#), []);
     bench.again();
-    assert_eq!(bench.misses(r#"{"n":13}"#), [Hole { from: 12, to: 12, per: None }]);
+    assert_eq!(bench.misses(r#"{"n":13}"#), [Hole { from: 12, to: 12, per: None, is_unsure: false }]);
+}
+
+#[test]
+fn of_a_count_that_is_unsure_the_first_hole_alone_is() {
+    let hole = |from, to, is_unsure| Hole { from, to, is_unsure, ..Hole::default() };
+    for (then, holes) in [(9, vec![hole(6, 8, true)]), (6, vec![])] {
+        let mut bench = Bench::ready("sequence.pointer = \"/n\"");
+        bench.hears(r#"{"n":5}"#);
+        bench.memory.counts().doubt(|per| per.is_empty());
+        bench.again();
+        assert_eq!(bench.misses(&format!("{{\"n\":{then}}}")), holes);
+        assert_eq!(bench.misses(r#"{"n":11}"#), [hole(then + 1, 10, false)]);
+        bench.again();
+        assert_eq!(bench.misses(r#"{"n":14}"#), [hole(12, 13, false)]);
+    }
 }
 
 #[test]
@@ -66,7 +81,7 @@ fn a_hole_may_make_the_connection_useless() {
         let mut bench = Bench::ready(&format!("sequence = {{ pointer = \"/n\", on_hole = \"{word}\" }}"));
         bench.hears(r#"{"n":1}"#);
         let effects = bench.hears(r#"{"n":4}"#);
-        assert_eq!(bench.session.take_holes(), [Hole { from: 2, to: 3, per: None }]);
+        assert_eq!(bench.session.take_holes(), [Hole { from: 2, to: 3, per: None, is_unsure: false }]);
         assert_eq!(failed(&effects), ("the server's count has a hole from 2 to 3", then));
     }
 }
@@ -78,7 +93,10 @@ fn a_hole_may_be_answered_with_values_of_the_message_that_showed_it() {
         Bench::ready(&format!("sequence = {{ pointer = \"/n\", per = \"/s\", send = '{send}' }}"));
     assert_eq!(bench.hears(r#"{"n":1,"s":"a"}"#), []);
     let effects = bench.hears(r#"{"n":4,"s":"a"}"#);
-    assert_eq!(bench.session.take_holes(), [Hole { from: 2, to: 3, per: Some("\"a\"".to_owned()) }]);
+    assert_eq!(
+        bench.session.take_holes(),
+        [Hole { from: 2, to: 3, per: Some("\"a\"".to_owned()), is_unsure: false }]
+    );
     let answer = Payload::Text(r#"{"op":"resync","of":"a"}"#.into()).into();
     assert_eq!(effects, [Effect::Send(answer, Purpose::Reply)]);
     assert_eq!(bench.hears(r#"{"n":5,"s":"a"}"#), []);
@@ -86,7 +104,7 @@ fn a_hole_may_be_answered_with_values_of_the_message_that_showed_it() {
 
 #[test]
 fn a_snapshot_sets_the_count_for_its_key() {
-    let hole = |from, to, per: &str| Hole { from, to, per: Some(format!("\"{per}\"")) };
+    let hole = |from, to, per: &str| Hole { from, to, per: Some(format!("\"{per}\"")), is_unsure: false };
     // Binance: an event's `U` and `u`, and a snapshot that is an answer, whose id says of which symbol
     let mut bench = Bench::ready(
         "[sequence]\npointer = \"/u\"\nfrom = \"/U\"\nper = \"/s\"\n\
@@ -130,7 +148,10 @@ fn a_snapshot_is_a_message_that_has_the_number_where_others_have_it() {
         (r#"{"action":"snapshot","prevSeqId":-1,"seqId":10}"#, vec![]),
         (r#"{"action":"update","prevSeqId":10,"seqId":15}"#, vec![]),
         (r#"{"action":"update","prevSeqId":15,"seqId":15}"#, vec![]),
-        (r#"{"action":"update","prevSeqId":18,"seqId":30}"#, vec![Hole { from: 16, to: 18, per: None }]),
+        (
+            r#"{"action":"update","prevSeqId":18,"seqId":30}"#,
+            vec![Hole { from: 16, to: 18, per: None, is_unsure: false }],
+        ),
         // subscribed anew, and the server's count begins anew
         (r#"{"action":"snapshot","prevSeqId":-1,"seqId":90}"#, vec![]),
         (r#"{"action":"update","prevSeqId":90,"seqId":91}"#, vec![]),
@@ -144,7 +165,7 @@ fn a_snapshot_is_a_message_that_has_the_number_where_others_have_it() {
 #[test]
 fn what_names_none_before_it_begins_the_count_anew() {
     let mut bench = Bench::ready("[sequence]\npointer = \"/n\"\nprevious = \"/p\"\nper = \"/s\"");
-    let hole = |from, to| Hole { from, to, per: Some("\"a\"".to_owned()) };
+    let hole = |from, to| Hole { from, to, per: Some("\"a\"".to_owned()), is_unsure: false };
     for (message, holes) in [
         (r#"{"s":"a","p":-1,"n":10}"#, vec![]),
         (r#"{"s":"a","p":10,"n":15}"#, vec![]),
@@ -201,7 +222,11 @@ fn a_snapshot_on_the_connection_that_takes_over_is_told_no_hole_by_the_other() {
     let text = "[sequence]\npointer = \"/n\"\nfirst = { match = { \"/t\" = \"snapshot\" } }";
     for (snapshot, then, holes) in [
         (r#"{"t":"snapshot","n":8}"#, r#"{"n":9}"#, vec![]),
-        (r#"{"t":"snapshot","n":8}"#, r#"{"n":10}"#, vec![Hole { from: 9, to: 9, per: None }]),
+        (
+            r#"{"t":"snapshot","n":8}"#,
+            r#"{"n":10}"#,
+            vec![Hole { from: 9, to: 9, per: None, is_unsure: false }],
+        ),
         // behind the old one, which has said more
         (r#"{"t":"snapshot","n":4}"#, r#"{"n":5}"#, vec![]),
     ] {
@@ -226,5 +251,5 @@ fn a_snapshot_on_the_connection_that_takes_over_is_told_no_hole_by_the_other() {
     assert_eq!(bench.misses(r#"{"n":9}"#), []);
     assert_eq!(bench.misses(r#"{"t":"snapshot","n":7}"#), []);
     drop(old);
-    assert_eq!(bench.misses(r#"{"n":10}"#), [Hole { from: 8, to: 8, per: None }]);
+    assert_eq!(bench.misses(r#"{"n":10}"#), [Hole { from: 8, to: 8, per: None, is_unsure: false }]);
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::History,
-    hub::Hub,
+    hub::{Counted, CountedBeside, Hub},
     upstream::session::{recount::Recount, sequence::Counts},
 };
 
@@ -20,6 +20,8 @@ const SEQUENCES: [&str; 5] = [
 enum Heard {
     Text(String),
     Binary(String),
+    /// Clients don't get it.
+    Hidden(String),
     AnotherConnection,
 }
 
@@ -52,6 +54,7 @@ fn any_heard() -> impl Strategy<Value = Vec<Heard>> {
                 match form {
                     1 => Heard::Text(format!("{text}, he said")),
                     2..5 => Heard::Binary(text),
+                    5..9 => Heard::Hidden(text.replacen('{', "{\"h\":1,", 1)),
                     _ => Heard::Text(text),
                 }
             });
@@ -59,12 +62,14 @@ fn any_heard() -> impl Strategy<Value = Vec<Heard>> {
     })
 }
 
-/// A session hears it, and everything goes into the log.
-fn hear(bench: &mut Bench, hub: &Hub, heard: &[Heard]) {
+const HIDE: &str = "upstream.hide = { \"/h\" = 1 }";
+
+/// A session hears it, and everything goes into the log, or beside it.
+fn hear(bench: &mut Bench, hub: &Hub, beside: &mut CountedBeside, heard: &[Heard]) {
     let publisher = hub.publisher().expect("there is no other").0;
     for heard in heard {
         let message = match heard {
-            Heard::Text(text) => Data::Text(text),
+            Heard::Text(text) | Heard::Hidden(text) => Data::Text(text),
             Heard::Binary(text) => Data::Binary(text.as_bytes()),
             Heard::AnotherConnection => {
                 bench.again();
@@ -72,9 +77,16 @@ fn hear(bench: &mut Bench, hub: &Hub, heard: &[Heard]) {
             }
         };
         let (publish, effects) = bench.with(|session, context| session.heard(context, message));
-        assert_eq!((publish, effects), (Publish::Yes, vec![]), "{heard:?}");
+        // what isn't sound JSON isn't hidden, either
+        let is_hidden = publish == Publish::No;
+        assert!(effects.is_empty() && (!is_hidden || matches!(heard, Heard::Hidden(_))), "{heard:?}");
         bench.session.take_holes().iter().for_each(|hole| publisher.declare_hole(7, hole));
-        publisher.publish(7, message, &MessageTopic::None);
+        if is_hidden {
+            let counted = bench.with(|session, context| session.counted(context, message)).0;
+            counted.into_iter().for_each(|counted| beside.note(hub.log().next(), counted));
+        } else {
+            publisher.publish(7, message, &MessageTopic::None);
+        }
     }
 }
 
@@ -82,11 +94,11 @@ fn hub() -> Hub {
     Hub::new("test".into(), &History::default(), false)
 }
 
-fn recount(hub: &Hub, sequence: &str, from: u64) -> Counts {
+fn recount(hub: &Hub, beside: &CountedBeside, sequence: &str, from: u64) -> Counts {
     let settings = settings(&format!("sequence = {sequence}"));
     let log = hub.log();
-    let newest_first = (from..=log.head()).rev().filter_map(|seq| log.payload(seq));
-    Recount::new(settings.terms.sequence.as_ref().unwrap()).of(newest_first)
+    let newest_first = (from..=log.head()).rev().map(|seq| (seq, log.payload(seq)));
+    Recount::new(settings.terms.sequence.as_ref().unwrap()).of(log.next(), newest_first, beside)
 }
 
 proptest! {
@@ -96,17 +108,18 @@ proptest! {
         heard in any_heard(),
         sequence in prop::sample::select(&SEQUENCES[..]),
     ) {
-        let text = format!("sequence = {sequence}");
-        let (hub, mut bench) = (hub(), Bench::ready(&text));
-        hear(&mut bench, &hub, &before);
+        let text = format!("sequence = {sequence}\n{HIDE}");
+        let (hub, mut bench, mut beside) = (hub(), Bench::ready(&text), CountedBeside::default());
+        hear(&mut bench, &hub, &mut beside, &before);
         let oldest = hub.log().head() + 1;
-        hear(&mut bench, &hub, &heard);
-        prop_assert_eq!(&recount(&hub, sequence, 1), &*bench.memory.counts());
+        hear(&mut bench, &hub, &mut beside, &heard);
+        prop_assert_eq!(&recount(&hub, &beside, sequence, 1), &*bench.memory.counts());
 
         // of a part they are those of who has heard that part
-        let mut late = Bench::ready(&text);
-        hear(&mut late, &self::hub(), &heard);
-        prop_assert_eq!(&recount(&hub, sequence, oldest), &*late.memory.counts());
+        let (mut late, mut beside) = (Bench::ready(&text), CountedBeside::default());
+        let part = Hub::starting_at("test".into(), oldest, &History::default(), false);
+        hear(&mut late, &part, &mut beside, &heard);
+        prop_assert_eq!(&recount(&part, &beside, sequence, oldest), &*late.memory.counts());
     }
 }
 
@@ -114,12 +127,33 @@ proptest! {
 fn one_count_needs_no_more_than_the_newest_messages() {
     let (hub, mut bench) = (hub(), Bench::ready("sequence.pointer = \"/n\""));
     let heard: Vec<_> = (1..5_000).map(|number| Heard::Text(format!("{{\"n\":{number}}}"))).collect();
-    hear(&mut bench, &hub, &heard);
+    let mut beside = CountedBeside::default();
+    hear(&mut bench, &hub, &mut beside, &heard);
     for (sequence, needed) in [(SEQUENCES[0], 1_024), (SEQUENCES[2], 4_999)] {
         let settings = settings(&format!("sequence = {sequence}"));
         let (log, mut asked) = (hub.log(), 0);
-        let newest_first = (1..=log.head()).rev().filter_map(|seq| log.payload(seq)).inspect(|_| asked += 1);
-        let counts = Recount::new(settings.terms.sequence.as_ref().unwrap()).of(newest_first);
+        let newest_first = (1..=log.head()).rev().map(|seq| (seq, log.payload(seq))).inspect(|_| asked += 1);
+        let recount = Recount::new(settings.terms.sequence.as_ref().unwrap());
+        let counts = recount.of(log.next(), newest_first, &beside);
         assert_eq!((counts.last(""), asked), (Some(4_999), needed), "{sequence}");
     }
+}
+
+#[test]
+fn what_was_known_before_the_messages_that_are_looked_at_is_passed_over() {
+    let (hub, mut bench) = (hub(), Bench::ready(SEQUENCES[0].replacen('{', "sequence = {", 1).as_str()));
+    let mut beside = CountedBeside::default();
+    let heard: Vec<_> = (1..2_000).map(|number| Heard::Text(format!("{{\"n\":{number}}}"))).collect();
+    hear(&mut bench, &hub, &mut beside, &heard);
+    let counted = |last| Counted { last, ..Counted::default() };
+    beside.note(100, counted(99));
+    assert_eq!(&recount(&hub, &beside, SEQUENCES[0], 1), &*bench.memory.counts());
+    beside.note(2_000, counted(2_005));
+    assert_eq!(recount(&hub, &beside, SEQUENCES[0], 1).last(""), Some(2_005));
+    // the log has let go of what came behind
+    let part = Hub::starting_at("test".into(), 500, &History::default(), false);
+    beside.note(499, counted(7));
+    assert_eq!(recount(&part, &beside, SEQUENCES[0], 500).last(""), None);
+    beside.note(500, counted(7));
+    assert_eq!(recount(&part, &beside, SEQUENCES[0], 500).last(""), Some(7));
 }
