@@ -169,7 +169,8 @@ impl Forward {
         self.forwarded
     }
 
-    /// A client asks something of the link. Not while this node [leads](Forward::lead): then it is for its own link.
+    /// A client asks something of the link. While this node [leads](Forward::lead) only clients [in
+    /// doubt](Forward::in_doubt) do so here: what others ask is for its own link.
     pub(super) fn command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Send(mut send) => {
@@ -222,9 +223,16 @@ impl Forward {
     }
 
     /// What waits, each client's in its order, for the link of this node, which leads; to be asked for whenever
-    /// something was heard, or time has passed.
+    /// something was heard, or time has passed. What a client [in doubt](Forward::in_doubt) has asked waits on.
     pub(super) fn hand_over(&mut self) -> Vec<Send> {
-        if self.leads { self.line.take_all() } else { Vec::new() }
+        let Forward { leads, line, flying, .. } = self;
+        if *leads { line.take_all(|client| !flying.contains_key(&client)) } else { Vec::new() }
+    }
+
+    /// Clients of whom something is handed over and untold. Where this node leads it may still be given back, and goes
+    /// before what they have asked since, which is to be told to this end as long.
+    pub(super) fn in_doubt(&self) -> impl Iterator<Item = u64> {
+        self.flying.keys().copied()
     }
 
     /// The orders that no leader took, for the link of this node, which leads.
@@ -391,7 +399,7 @@ impl Forward {
 
     /// The daemon ends: what waits isn't sent, and what was handed over may have been written, or not.
     pub(super) fn stop(&mut self) {
-        let waiting = self.line.take_all();
+        let waiting = self.line.take_all(|_| true);
         waiting.into_iter().for_each(|send| send.ticket.settle(Fate::LinkDown(LinkState::Closed)));
         std::mem::take(&mut self.handed).into_values().for_each(Handed::lose);
         std::mem::take(&mut self.cancels).into_values().for_each(|(_, tell)| tell(false));

@@ -70,6 +70,10 @@ impl Hub {
 
     /// Leaves a command, if there is room at once; else gives back where to wait for room, and the command.
     fn try_command(&self, command: Command) -> Tried {
+        let command = match self.0.common.held_back.borrow_mut().hold(command) {
+            Some(command) => command,
+            None => return Tried::Taken,
+        };
         match &*self.0.common.commands.borrow() {
             None => Tried::Gone(command),
             Some(commands) => match commands.try_send(command) {

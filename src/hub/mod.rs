@@ -25,6 +25,7 @@ mod counters;
 mod expand;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod held_back;
 mod hole;
 mod kept;
 mod lane;
@@ -141,6 +142,8 @@ struct Common {
     /// What a link leaves unsent is kept for the next.
     keeps: Cell<bool>,
     kept: RefCell<Vec<Send>>,
+    /// What these clients ask waits, since older sends of theirs may still come back.
+    held_back: RefCell<held_back::HeldBack>,
     /// How many requests wait for their answers.
     quotas: Quotas,
     /// Sends may be requests.

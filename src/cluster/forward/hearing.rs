@@ -9,7 +9,7 @@ use super::{
     topics::{self, OfTopics},
     words::{self, Ask, Head, Order, Word},
 };
-use crate::hub::{Command, Fate, LinkState, NoAnswer};
+use crate::hub::{Command, LinkState, NoAnswer};
 
 impl Forward {
     /// A message came to this node's own subjects. Says whether it was for this.
@@ -147,9 +147,7 @@ impl Forward {
 
     fn give_back(&mut self, now: Instant, number: u64, send: crate::hub::Send, state: LinkState) {
         match self.leads {
-            // it would go out behind what its client has sent since
-            true if !self.line.has_outbox() => send.ticket.settle(Fate::LinkDown(state)),
-            true => self.line.push(send),
+            true => self.line.put_back(number, send),
             false => self.line.give_back(now, number, send, state),
         }
     }

@@ -54,6 +54,12 @@ impl Line {
         self.put_by(now, Waiting { send, number, since: None }, state);
     }
 
+    /// The same while this node's own link takes what waits.
+    pub(super) fn put_back(&mut self, number: u64, send: Send) {
+        let from = Rc::clone(send.ticket.from());
+        self.waiting.insert(&from, Waiting { send, number, since: None }, |other| other.number > number);
+    }
+
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
@@ -76,9 +82,9 @@ impl Line {
         Some((waiting.number, waiting.send))
     }
 
-    /// Everything, each client's in its order.
-    pub(super) fn take_all(&mut self) -> Vec<Send> {
-        let mut all = self.waiting.take_all(|_| true);
+    /// Everything that is of such a client, each client's in its order.
+    pub(super) fn take_all(&mut self, is_meant: impl Fn(u64) -> bool) -> Vec<Send> {
+        let mut all = self.waiting.take_all(|waiting| is_meant(waiting.send.ticket.from().client));
         all.iter().for_each(|waiting| self.remove(waiting));
         all.sort_unstable_by_key(|waiting| waiting.number);
         all.into_iter().map(|waiting| waiting.send).collect()
@@ -94,11 +100,6 @@ impl Line {
         let is_there = !cancelled.is_empty();
         cancelled.into_iter().for_each(|waiting| waiting.send.refuse(NoAnswer::Cancelled));
         is_there
-    }
-
-    /// Whether there is an outbox.
-    pub(super) fn has_outbox(&self) -> bool {
-        self.outbox.is_on()
     }
 
     /// How many sends are in the outbox.

@@ -26,9 +26,9 @@ impl<H: Host> Node<H> {
         }
     }
 
-    pub(super) fn run_link(&mut self, publisher: Publisher, commands: Commands) {
+    pub(super) fn run_link(&mut self, publisher: Publisher, mut commands: Commands) {
         if let Some(lease) = self.machine.lease() {
-            self.give_to_link(&publisher);
+            self.give_to_link(&publisher, &mut commands);
             let before = self.machine.counted_before();
             (self.counted.is_told, self.counted.is_whole) = (before.told, before.whole);
             let link = self.host.link(publisher, commands, &self.hub, &self.counted);

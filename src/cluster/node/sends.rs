@@ -127,11 +127,33 @@ impl<H: Host> Node<H> {
     }
 
     /// The link is about to be this node's: it begins with what waits here.
-    pub(super) fn give_to_link(&mut self, publisher: &Publisher) {
+    pub(super) fn give_to_link(&mut self, publisher: &Publisher, commands: &mut Commands) {
         publisher.with_topics(Subscriptions::forget_elsewhere);
         self.sends.leads = true;
-        self.sends.forward.lead(Instant::now().into_std(), true);
+        let now = Instant::now().into_std();
+        self.sends.forward.lead(now, true);
+        // what others gave back goes before what its client has asked since
+        let in_doubt: BTreeSet<u64> = self.sends.forward.in_doubt().collect();
+        if !in_doubt.is_empty() {
+            self.hub.hold_back(in_doubt);
+            let asked: Vec<Command> = std::iter::from_fn(|| commands.try_recv()).collect();
+            for command in asked {
+                if let Err(Command::Send(send)) = self.hub.offer(command) {
+                    self.hub.keep(send);
+                }
+            }
+        }
         self.sends.forward.hand_over().into_iter().for_each(|send| self.hub.keep(send));
+    }
+
+    /// Clients of whom nothing is in doubt any more ask the link themselves again.
+    fn tend_held_back(&mut self, now: std::time::Instant) {
+        if self.hub.holds_back() {
+            let held = self.hub.take_held_back();
+            held.into_iter().for_each(|command| self.sends.forward.command(now, command));
+            let in_doubt = self.sends.forward.in_doubt().filter(|_| self.link.is_some());
+            self.hub.hold_back(in_doubt.collect());
+        }
     }
 
     /// Takes a message that is about sends. False where it isn't.
@@ -232,6 +254,7 @@ impl<H: Host> Node<H> {
         {
             intake.timeout(now);
         }
+        self.tend_held_back(now);
         if leads {
             let sends = self.sends.forward.hand_over().into_iter().map(Command::Send);
             for command in sends.chain(self.sends.forward.hand_over_orders()) {

@@ -208,6 +208,55 @@ fn a_node_that_leads_has_what_waits_for_its_own_link() {
 }
 
 #[test]
+fn what_is_given_back_to_a_node_that_leads_goes_before_what_its_client_has_sent_since() {
+    for outbox in [0, 9] {
+        let mut world = World::new(1, outbox, 1);
+        world.lead(1, true);
+        world.tell_all(up(1));
+        world.writes = 0;
+        let older = [world.send(0, 1, 9), world.send(0, 1, 9)];
+        while world.leads[0].intake.taken() < 2 {
+            world.step();
+        }
+        let now = world.now;
+        world.nodes[0].lead(now, true);
+        assert_eq!(world.nodes[0].in_doubt().collect::<Vec<_>>(), [1]);
+        let (newer, another) = (world.send(0, 1, 9), world.send(0, 2, 9));
+        let handed = |world: &mut World| {
+            let texts = world.nodes[0].hand_over().into_iter().map(|send| {
+                let text = std::str::from_utf8(send.payload.as_bytes()).unwrap();
+                let number = text.split(' ').next().unwrap().parse().unwrap();
+                send.ticket.settle(Fate::Written);
+                number
+            });
+            texts.collect::<Vec<u64>>()
+        };
+        assert_eq!(handed(&mut world), [another], "the other client waits for nobody");
+        world.resign(1);
+        world.run(20 * MS);
+        assert_eq!(handed(&mut world), [older[0], older[1], newer]);
+        assert_eq!(world.nodes[0].in_doubt().count(), 0);
+
+        // what became of it nobody says: that is told soon, and the newer goes on
+        let mut world = World::new(1, outbox, 1);
+        world.lead(1, true);
+        world.tell_all(up(1));
+        world.writes = 0;
+        let older = world.send(0, 1, 9);
+        while world.leads[0].intake.taken() < 1 {
+            world.step();
+        }
+        world.kill(1);
+        let now = world.now;
+        world.nodes[0].lead(now, true);
+        let newer = world.send(0, 1, 9);
+        world.run(510 * MS);
+        assert_eq!(world.told(older), [Fate::Unknown]);
+        assert_eq!(handed(&mut world), [newer]);
+    }
+}
+
+#[test]
 fn a_session_that_has_ended_is_not_taken_up_again() {
     let mut world = World::new(1, 0, 1);
     world.lead(1, true);
