@@ -231,7 +231,10 @@ impl Subscriptions {
     fn unanswered(&mut self, now: Instant, topic: &Topic) {
         let Some(held) = self.topics.get_mut(topic) else { return };
         let why = "the server hasn't answered within topics.answer.timeout";
-        for ask in std::mem::take(&mut held.asks) {
+        let (kept, asks): (Vec<_>, Vec<_>) = std::mem::take(&mut held.asks)
+            .into_iter()
+            .partition(|ask| self.asks.get(ask).is_some_and(|ask| ask.keeps));
+        for ask in asks {
             let Some(client) = self.asks.get(&ask).map(|ask| ask.client) else { continue };
             let losses = self.clients.get(&client).map(|client| Rc::clone(&client.losses));
             self.fail_ask(ask, topic, SubscriptionError::Timeout, why);
@@ -248,6 +251,7 @@ impl Subscriptions {
                 Word::Failed { trouble: SubscriptionError::Timeout, topics, why },
             ));
         }
+        kept.into_iter().for_each(|ask| self.settle_ask(ask, topic));
     }
 
     /// The server has it.

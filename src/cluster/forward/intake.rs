@@ -174,7 +174,7 @@ impl Intake {
                     entry.quit();
                 }
             }
-            Ask::Want { n, topics, payload } => self.want(id, n, topics, payload),
+            Ask::Want { n, topics, payload, again } => self.want(id, n, topics, payload, again),
             Ask::Unwant { topics } => self.unwant(now, id, &topics),
         }
         true

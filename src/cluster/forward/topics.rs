@@ -37,7 +37,7 @@ impl Forward {
                 }
                 OfTopics::Lost { session: of, topics: lost, trouble, is_kept } if Some(of) == session => {
                     let (kind, why) = trouble.parts();
-                    topics.lost_elsewhere(&lost, is_kept, kind, &why);
+                    topics.lost_elsewhere(now, &lost, is_kept, kind, &why);
                 }
                 _ => {} // another session knows better
             }
@@ -57,9 +57,9 @@ impl Session {
     fn wish(&mut self, wish: Wish) {
         let names = |topics: Vec<Topic>| topics.iter().map(ToString::to_string).collect();
         match wish {
-            Wish::Want { number, topics, payload } => {
+            Wish::Want { number, topics, payload, again } => {
                 let payload = payload.map(|payload| payload.to_string());
-                self.say(&Ask::Want { n: number, topics: names(topics), payload }, &[]);
+                self.say(&Ask::Want { n: number, topics: names(topics), payload, again }, &[]);
             }
             Wish::Unwant { topics } => {
                 self.say(&Ask::Unwant { topics: names(topics) }, &[]);

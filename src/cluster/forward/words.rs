@@ -74,7 +74,14 @@ pub(super) enum Ask {
     /// Nobody hears the answers to this send any more.
     Quit { n: u64 },
     /// The node's clients want these topics; one with JSON is asked for by itself.
-    Want { n: u64, topics: Vec<String>, payload: Option<String> },
+    Want {
+        n: u64,
+        topics: Vec<String>,
+        payload: Option<String>,
+        /// They have had them before, and keep them where the server doesn't answer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
+    },
     /// They don't want these any more.
     Unwant { topics: Vec<String> },
 }

@@ -18,6 +18,9 @@ pub struct Asking {
     pub answer: Callback,
     /// Who hears what comes of the topics later.
     pub losses: Callback,
+    /// Who asks has had them, over another link: without an answer in time it keeps them, and hears that they may be
+    /// without messages.
+    pub keeps: bool,
 }
 
 /// What came of an ask, or of a topic.
@@ -85,6 +88,7 @@ pub(super) struct Ask {
     left: BTreeSet<Topic>,
     failed: Vec<Topic>,
     first: Option<(SubscriptionError, String)>,
+    pub(super) keeps: bool,
 }
 
 impl Subscriber {
@@ -103,7 +107,7 @@ impl SharedTopic {
 impl Subscriptions {
     /// A client asks for topics. It holds them from now on, unless the ask is no good as a whole.
     pub fn subscribe(&mut self, from: &Rc<Origin>, asking: Asking) {
-        let Asking { topics, payload, answer, losses } = asking;
+        let Asking { topics, payload, answer, losses, keeps } = asking;
         if let Some(max) = self.terms.as_ref().map(|terms| terms.max).filter(|max| topics.len() > *max) {
             let why = format!("these are {} topics, and there is room for {max} at most", topics.len());
             let word = Word::Failed { trouble: SubscriptionError::TooMany, topics: Vec::new(), why };
@@ -144,7 +148,7 @@ impl Subscriptions {
         self.clients.get_mut(&from.client).into_iter().for_each(|client| client.asks += 1);
         let room = ASK_ROOM + left.len();
         self.charge(from.uid, |share| share.room += room);
-        let ask = Ask { client: from.client, answer, room, left, failed: Vec::new(), first: None };
+        let ask = Ask { client: from.client, answer, room, left, failed: Vec::new(), first: None, keeps };
         self.asks.insert(number, ask);
     }
 
@@ -282,7 +286,9 @@ impl Subscriptions {
     pub(super) fn release(&mut self, now: Instant, client: u64, topic: &Topic) {
         let Some(uid) = self.clients.get(&client).map(Subscriber::uid) else { return };
         self.forget_held(client, topic);
-        let linger = self.terms.as_ref().map(|terms| terms.linger).unwrap_or_default();
+        // over another machine's link it lingers there
+        let terms = self.terms.as_ref().filter(|_| !self.elsewhere.is_open());
+        let linger = terms.map(|terms| terms.linger).unwrap_or_default();
         let Some(held) = self.topics.get_mut(topic) else { return };
         if !held.holders.remove(&(uid, client)) {
             return;

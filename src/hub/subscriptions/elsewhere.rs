@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{SubscriptionError, Subscriptions, Topic, Word};
+use super::{SubscriptionError, Subscriptions, Topic};
 
 /// So many topics go into a wish at most.
 const MAX_WISH: usize = 256;
@@ -44,6 +44,8 @@ pub enum Wish {
         topics: Vec<Topic>,
         /// The JSON that goes with them.
         payload: Option<Rc<str>>,
+        /// Clients have had them before.
+        again: bool,
     },
     /// They don't want these any more.
     Unwant {
@@ -94,7 +96,11 @@ impl Subscriptions {
                 elsewhere.is_open = true;
                 // what it knows it may have lost, and what it has it takes once more
                 elsewhere.told.values_mut().for_each(|told| told.is_live = false);
-                elsewhere.unsaid = self.topics.keys().cloned().collect();
+                // what nobody holds lingers there, if it is there
+                while let Some((_, topic)) = self.lapsing.pop_first() {
+                    self.lapse(&topic);
+                }
+                self.elsewhere.unsaid = self.topics.keys().cloned().collect();
             }
         }
     }
@@ -123,7 +129,7 @@ impl Subscriptions {
         }
         elsewhere.next_number += 1;
         let number = elsewhere.next_number;
-        let mut payload = None;
+        let (mut payload, mut again) = (None, false);
         while topics.len() < MAX_WISH
             && let Some(topic) = elsewhere.unsaid.first().cloned()
         {
@@ -131,16 +137,20 @@ impl Subscriptions {
                 elsewhere.unsaid.pop_first();
                 continue;
             };
-            if !topics.is_empty() && held.payload != payload {
+            let asks = held.asks.iter().filter_map(|ask| self.asks.get(ask));
+            let waiting: BTreeSet<u64> = asks.map(|ask| ask.client).collect();
+            let had = held.holders.iter().any(|(_, client)| !waiting.contains(client));
+            if !topics.is_empty() && (&held.payload, had) != (&payload, again) {
                 break;
             }
+            again = had;
             elsewhere.unsaid.pop_first();
             payload.clone_from(&held.payload);
             let told = Told { payload: held.payload.clone(), number, is_live: false };
             elsewhere.told.insert(Rc::clone(&topic), told);
             topics.push(topic);
         }
-        (!topics.is_empty()).then_some(Wish::Want { number, topics, payload })
+        (!topics.is_empty()).then_some(Wish::Want { number, topics, payload, again })
     }
 
     /// The machine with the link has answered a wish: it hasn't these, for the reason in the sentence; the server has
@@ -164,20 +174,23 @@ impl Subscriptions {
         }
     }
 
-    /// The machine with the link has lost these; or, where they are kept, they may be without messages.
-    pub fn lost_elsewhere(&mut self, topics: &[Topic], is_kept: bool, trouble: SubscriptionError, why: &str) {
+    /// The machine with the link has lost these; or, where they are kept, it got no answer about them in time, and they may
+    /// be without messages.
+    pub fn lost_elsewhere(
+        &mut self,
+        now: Instant,
+        topics: &[Topic],
+        is_kept: bool,
+        trouble: SubscriptionError,
+        why: &str,
+    ) {
         for topic in topics {
             if !self.elsewhere.told.contains_key(topic) {
                 continue; // it was given up meanwhile
             }
-            if !is_kept {
-                self.deny(topic, trouble, why);
-                continue;
-            }
-            let Some(held) = self.topics.get(topic) else { continue };
-            for client in held.holders.iter().filter_map(|(_, id)| self.clients.get(id)) {
-                let word = Word::Failed { trouble, topics: vec![Rc::clone(topic)], why: why.to_owned() };
-                self.words.push_back((Rc::clone(&client.losses), word));
+            match is_kept {
+                true => self.unanswered(now, topic),
+                false => self.deny(topic, trouble, why),
             }
         }
     }

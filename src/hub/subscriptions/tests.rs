@@ -57,6 +57,7 @@ impl Bench {
             payload: payload.map(str::to_owned),
             answer: self.listener(format!("{client}.{ask}")),
             losses: self.listener(format!("{client}")),
+            keeps: false,
         };
         self.table.subscribe(&from, asking);
         self.tell();

@@ -55,6 +55,7 @@ impl ClientReader {
                     Word::Holds { topics, holds } => fanout.holds(client, topics, *holds),
                     word => losses(None, word),
                 }),
+                keeps: false,
             },
         );
     }

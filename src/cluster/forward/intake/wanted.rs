@@ -13,7 +13,14 @@ use crate::{
 
 impl Intake {
     /// A node's clients want topics.
-    pub(super) fn want(&mut self, id: &str, n: u64, topics: Vec<String>, payload: Option<String>) {
+    pub(super) fn want(
+        &mut self,
+        id: &str,
+        n: u64,
+        topics: Vec<String>,
+        payload: Option<String>,
+        again: bool,
+    ) {
         let next = &mut self.next_client;
         let Some(session) = self.sessions.get_mut(id) else { return };
         let holder = session.holder.get_or_insert_with(|| {
@@ -34,7 +41,8 @@ impl Intake {
                 told.push(Happened::Said { session: session.clone(), word });
             }
         };
-        let asking = Asking { topics, payload, answer: Rc::new(answer), losses: Rc::new(losses) };
+        let (answer, losses) = (Rc::new(answer), Rc::new(losses));
+        let asking = Asking { topics, payload, answer, losses, keeps: again };
         self.hub.subscribe(&holder, asking);
     }
 

@@ -9,7 +9,7 @@ use crate::{
     config::{self, Pattern, Pointer, SubscriptionAnswer, Template},
     hub::{
         AnswerKind, Asking, Asks, Caller, Cancellation, Command, Fate, NoAnswer, Payload, Permit, Quotas,
-        Send, Subscriptions, Ticket, Told, TopicAnswer, Word,
+        Send, Subscriptions, Ticket, Told, TopicAnswer, TopicState, Word,
     },
 };
 
@@ -177,6 +177,7 @@ fn subscribe(world: &mut World, table: &mut Subscriptions, heard: &Heard, client
                     losses.borrow_mut().push(format!("{client} lost {}", shown(word)));
                 }
             }),
+            keeps: false,
         },
     );
 }
@@ -256,6 +257,91 @@ fn topics_are_told_the_leader_and_a_new_one_and_given_up_with_the_last() {
     tend(&mut world, &mut table);
     assert_eq!(server(&mut world, AnswerKind::Accept), ["Unsubscribe a,b"]);
     assert!(heard.take().is_empty());
+}
+
+/// The leader's table says to the server what it has to say, and hears nothing for so long.
+fn unanswered(world: &mut World, wait: Duration) -> Vec<String> {
+    let publisher = &world.leads[0].link.as_ref().unwrap().publisher;
+    let said = publisher.with_topics(|topics| {
+        let mut said = Vec::new();
+        while let Some(saying) = topics.next(0) {
+            topics.said(world.now, 0, &saying, Some(&saying.number.to_string()));
+            said.push(format!("{:?} {}", saying.kind, saying.topics.join(",")));
+        }
+        said
+    });
+    world.now += wait;
+    let publisher = &world.leads[0].link.as_ref().unwrap().publisher;
+    publisher.with_topics(|topics| topics.timeout(world.now));
+    said
+}
+
+#[test]
+fn without_an_answer_under_a_new_leader_a_topic_is_kept_and_its_clients_hear_of_it() {
+    let mut world = begun();
+    with_topics(&world);
+    let (mut table, heard) = table();
+    subscribe(&mut world, &mut table, &heard, 1, &["a"]);
+    tend(&mut world, &mut table);
+    assert_eq!(server(&mut world, AnswerKind::Accept), ["Subscribe a"]);
+    tend(&mut world, &mut table);
+    assert_eq!(heard.take(), ["1 Queued", "1 Subscribed"]);
+    world.leads.clear();
+    world.tell_all(None);
+    tend(&mut world, &mut table);
+    // one more asks for it meanwhile, and one for another
+    subscribe(&mut world, &mut table, &heard, 2, &["a"]);
+    subscribe(&mut world, &mut table, &heard, 3, &["b"]);
+    tend(&mut world, &mut table);
+    assert_eq!(heard.take(), ["2 Queued", "3 Queued"]);
+    world.lead(2, true);
+    with_topics(&world);
+    world.tell_all(up(2));
+    tend(&mut world, &mut table);
+    assert_eq!(unanswered(&mut world, Duration::from_secs(11)), ["Subscribe a,b"]);
+    tend(&mut world, &mut table);
+    // as on one machine: who asks anew hasn't got it, and who had it may be without messages
+    let mut told = heard.take();
+    told.sort_unstable();
+    assert_eq!(told, ["1 lost Timeout a", "2 Timeout a", "3 Timeout b"]);
+    assert_eq!((table.of(1).count(), table.of(2).count(), table.of(3).count()), (1, 0, 0));
+    assert_eq!(table.rows(None).map(|(_, _, state)| state).collect::<Vec<_>>(), [TopicState::Subscribed]);
+    assert_eq!(
+        server(&mut world, AnswerKind::Accept),
+        ["Unsubscribe b"],
+        "the server may have it, and nobody wants it"
+    );
+}
+
+#[test]
+fn a_topic_lingers_once_on_the_machine_with_the_link() {
+    let linger = Duration::from_secs(5);
+    let terms = || config::Subscriptions { linger, ..terms() };
+    let mut world = begun();
+    with_topics(&world);
+    world.leads[0].link.as_ref().unwrap().publisher.with_topics(|topics| topics.set_terms(Some(terms())));
+    let (mut table, heard) = table();
+    table.set_terms(Some(terms()));
+    subscribe(&mut world, &mut table, &heard, 1, &["a"]);
+    tend(&mut world, &mut table);
+    assert_eq!(server(&mut world, AnswerKind::Accept), ["Subscribe a"]);
+    tend(&mut world, &mut table);
+    for comes_back in [true, false] {
+        let gone = world.now;
+        table.unsubscribe(gone, 1, &["a".to_owned()]).unwrap();
+        assert_eq!(table.next_timeout(), None);
+        tend(&mut world, &mut table);
+        assert!(unanswered(&mut world, linger / 2).is_empty(), "it lingers");
+        if comes_back {
+            subscribe(&mut world, &mut table, &heard, 1, &["a"]);
+            tend(&mut world, &mut table);
+            assert!(unanswered(&mut world, 2 * linger).is_empty(), "it is wanted again");
+            continue;
+        }
+        world.now = gone + linger + Duration::from_millis(100);
+        assert!(unanswered(&mut world, Duration::ZERO).is_empty());
+        assert_eq!(server(&mut world, AnswerKind::Accept), ["Unsubscribe a"]);
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Program {
     fn subscribe(&self, rig: &Rig, topics: &[&str]) {
         let topics = topics.iter().map(ToString::to_string).collect();
         let (answer, losses) = (self.listener("answer"), self.listener("loss"));
-        rig.hub.subscribe(&self.from, Asking { topics, payload: None, answer, losses });
+        rig.hub.subscribe(&self.from, Asking { topics, payload: None, answer, losses, keeps: false });
     }
 
     fn unsubscribe(&self, rig: &Rig, topic: &str) {
