@@ -33,7 +33,7 @@ enum Order {
 struct Server {
     url: NatsUrl,
     orders: mpsc::Sender<(Order, oneshot::Sender<usize>)>,
-    connected: mpsc::UnboundedReceiver<()>,
+    connected: mpsc::Receiver<()>,
 }
 
 struct Peer {
@@ -57,13 +57,13 @@ impl Server {
         let listener = socket.listen(8).unwrap();
         let url = NatsUrl::parse(&format!("nats://{}", listener.local_addr().unwrap())).unwrap();
         let (orders, mut ordered) = mpsc::channel(1);
-        let (connects, connected) = mpsc::unbounded_channel();
+        let (connects, connected) = mpsc::channel(64);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let mut peer =
                     Peer { stream: BufStream::new(stream), subscriptions: BTreeMap::new(), published: 0 };
-                connects.send(()).unwrap();
+                connects.try_send(()).unwrap();
                 let _ = peer.serve(&mut ordered).await; // until the node ends the connection
             }
         });
@@ -161,11 +161,9 @@ impl Peer {
                 self.published += payload.len();
                 if let Some(answer) = answer(subject) {
                     let reply = words[2].to_owned();
-                    let ends = self.subscriptions.iter();
-                    let (_, sid) = ends
-                        .filter(|(heard, _)| reply.starts_with(heard.trim_end_matches('>')))
-                        .next()
-                        .unwrap();
+                    let mut ends = self.subscriptions.iter();
+                    let (_, sid) =
+                        ends.find(|(heard, _)| reply.starts_with(heard.trim_end_matches('>'))).unwrap();
                     let sid = *sid;
                     self.publish(&reply, sid, "", answer.to_string().as_bytes()).await?;
                     self.stream.flush().await?;
