@@ -179,17 +179,27 @@ class Servers:
 
         await until(is_gone, 20, f"the stream {stream} can't be removed")
 
+    def monitor(self, at, what):
+        """A page of a server's monitoring. `None`: it isn't there."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.monitors[at]}/{what}", timeout=5) as page:
+                return json.load(page)
+        except OSError:
+            return None
+
     def serves(self, name):
         """Which server has a client of this name, if any."""
         for at in self.running:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.monitors[at]}/connz?limit=1000", timeout=5) as page:
-                    clients = json.load(page)["connections"]
-            except OSError:
-                continue
-            if any(client.get("name") == name for client in clients):
+            page = self.monitor(at, "connz?limit=1000")
+            if page and any(client.get("name") == name for client in page["connections"]):
                 return at
         return None
+
+    def places(self):
+        """Which server gives streams and consumers their places, if any does."""
+        pages = [self.monitor(at, "jsz") or {} for at in self.running]
+        leaders = [page.get("meta_cluster", {}).get("leader") for page in pages]
+        return next((int(leader[1:]) for leader in leaders if leader), None)
 
     async def leader(self, stream, timeout=2.0):
         """Which server leads the stream's Raft group. While they elect, nobody answers."""
