@@ -7,8 +7,9 @@
 //! [wants](Machine::wanted), then wait for the next happening or for [`Machine::next_timeout`].
 //!
 //! Why one link is open at a time: the leader closes its link 0.7 of a lease after its newest acknowledged append was
-//! *sent*. A candidate's append is accepted only if it has seen all that is stored, so it saw the leader's newest after
-//! that, and waited a whole lease from there. That holds while clock rates differ by less than 17 %.
+//! *sent*. A candidate's append is accepted only if it has seen all that is stored, and it waited a whole lease after the
+//! leader's newest: from when it read that, or, where that lay in the stream before, from when it was told of the stream's
+//! end, which was later than it was sent. That holds while each clock's rate is less than 17 % off.
 //!
 //! Why entries are the same everywhere: nobody is given one before its append is acknowledged, and each message names
 //! the one before by its nonce. What isn't linked so is passed over: what was written by somebody else, and what a
