@@ -23,6 +23,7 @@ mod commands;
 mod exchange;
 mod last_values;
 pub(super) mod legacy;
+mod newest;
 mod news;
 mod seat;
 mod topics;
@@ -30,6 +31,7 @@ mod topics;
 use backlog::Backlog;
 use exchange::LinkExchange;
 use legacy::Legacy;
+use newest::Newest;
 use news::tell;
 use seat::Seat;
 
@@ -52,8 +54,7 @@ pub(super) fn run(
     dial: impl Dial + 'static,
     seed: u64,
 ) -> impl Future<Output = Exit> {
-    let mut settings = settings;
-    let present = settings.borrow_and_update().clone();
+    let (present, settings) = Newest::new(settings);
     prepare(&hub, &present);
     let link = Link {
         machine: Machine::new(present.clone(), seed),
@@ -84,7 +85,7 @@ struct Link<D> {
     hub: Publisher,
     commands: Commands,
     /// `None` once nobody can change them any more.
-    settings: Option<watch::Receiver<Settings>>,
+    settings: Option<Newest>,
     present: Settings,
     dial: D,
     machine: Machine,
@@ -222,7 +223,7 @@ impl<D: Dial + 'static> Link<D> {
             self.act();
         }
         self.part(); // the next round asks anew how long sends wait
-        if self.settings.as_ref().is_some_and(|settings| settings.has_changed().unwrap_or(false)) {
+        if self.settings.as_ref().is_some_and(Newest::has_newer) {
             self.change_settings();
             self.act();
         }
@@ -432,11 +433,11 @@ fn poll_seats(
     }
 }
 
-async fn settings_changed(settings: &mut Option<watch::Receiver<Settings>>) -> Event {
+async fn settings_changed(settings: &mut Option<Newest>) -> Event {
     match settings {
-        Some(settings) => match settings.changed().await {
-            Ok(()) => Event::SettingsChanged,
-            Err(_) => Event::SettingsGone,
+        Some(settings) => match settings.newer().await {
+            true => Event::SettingsChanged,
+            false => Event::SettingsGone,
         },
         None => pending().await,
     }

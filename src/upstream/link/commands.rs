@@ -75,7 +75,7 @@ impl<D: Dial + 'static> Link<D> {
         let Some(settings) = &mut self.settings else {
             return;
         };
-        let new = settings.borrow_and_update().clone();
+        let new = settings.take();
         if self.present.terms.subscriptions != new.terms.subscriptions {
             self.hub.with_topics(|topics| topics.set_terms(new.terms.subscriptions.clone()));
         }
