@@ -1,8 +1,14 @@
 //! Listeners that run, and their clients.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::Shutdown,
+    os::unix::fs::MetadataExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::*;
@@ -162,6 +168,30 @@ async fn a_client_that_only_writes_is_there_for_as_long_as_it_writes() {
     let Ok(Some(Command::Send(send))) = command else { panic!("it is heard to its end") };
     rig.clients(0).await;
     assert!(send.ticket.from().end().is_some(), "now it has gone");
+}
+
+#[test]
+fn a_socket_has_its_mode_and_what_others_make_meanwhile_has_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (made, stop) = (directory.path().join("made"), Arc::new(AtomicBool::new(false)));
+    let end = Arc::clone(&stop);
+    let other = std::thread::spawn(move || {
+        let mut modes = std::collections::BTreeSet::new();
+        while !end.load(Ordering::Relaxed) {
+            fs::create_dir(&made).unwrap();
+            modes.insert(fs::metadata(&made).unwrap().mode() & 0o700);
+            fs::remove_dir(&made).unwrap();
+        }
+        modes
+    });
+    for mode in [0o660, 0o600, 0o666, 0o000].into_iter().cycle().take(400) {
+        let path = directory.path().join("s");
+        let listener = config::Listener { mode, ..config::Listener::new(path.clone()) };
+        let _bound = Bound::bind(&listener, Ids::default()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, mode);
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(other.join().unwrap().into_iter().collect::<Vec<_>>(), [0o700]);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

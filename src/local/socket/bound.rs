@@ -16,7 +16,6 @@ use rustix::{
     fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Stat, Uid, chownat, flock, fstat},
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with},
-    process::umask,
 };
 
 use super::{directory::Directory, error::BindError, names::Ids};
@@ -63,11 +62,7 @@ impl Bound {
         let socket: OwnedFd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .map_err(|error| fail("no socket can be made", error))?;
         let address = SocketAddrUnix::new(path).map_err(|error| fail("not a path for a socket", error))?;
-        // with its mode from the begin; the other threads make no files
-        let usual = umask(Mode::from_raw_mode(!listener.mode & 0o777));
-        let result = bind(&socket, &address);
-        umask(usual);
-        result.map_err(|error| fail("the socket can't be bound", error))?;
+        bind(&socket, &address).map_err(|error| fail("the socket can't be bound", error))?;
         let file = directory
             .open(directory.name(), OFlags::PATH, Mode::empty())
             .and_then(|file| Ok((fstat(&file)?, file)));
@@ -79,8 +74,10 @@ impl Bound {
             Err(error) => return Err(fail("the socket can't be seen", error)),
         };
         let bound = Bound { listener: socket.into(), path: path.clone(), file, _lock: lock, directory };
-        // nobody can connect before listen(), so there is no moment with the wrong owner
+        // nobody can connect before listen(), so there is no moment with the wrong owner or mode. A umask would give the
+        // mode from the begin, but to what other threads make meanwhile as well
         bound.chown(ids.owner, ids.group)?;
+        bound.chmod(listener.mode)?;
         listen(&bound.listener, BACKLOG).map_err(|error| fail("the socket can't listen", error))?;
         Ok(bound)
     }
