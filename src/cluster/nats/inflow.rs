@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 
 use super::received::Received;
 
-/// So many bytes of what other nodes say may wait here. What comes beyond them is lost, as NATS may lose it: beats come
-/// again, questions are asked again, and what is sent is said again until it is heard.
+/// So many bytes of what other nodes say may wait here, for this node's own address and for each other that it hears: who
+/// may ask how the nodes are takes no room from what they say to each other. What comes beyond them is lost, as NATS may
+/// lose it: beats come again, questions are asked again, and what is sent is said again until it is heard.
 pub(super) const MAX_SAID: usize = 8 << 20;
 
 /// So many bytes of the stream and of JetStream's answers may wait here, beyond which the connection is given up: JetStream
@@ -77,17 +78,21 @@ const NODE: usize = 1;
 /// What waits. Pure.
 #[derive(Debug, Default)]
 struct Waiting {
-    answers: VecDeque<Received>,
-    said: VecDeque<Received>,
-    read: VecDeque<Received>,
-    /// Bytes of what was said.
-    said_bytes: usize,
-    /// Bytes of the others.
-    stream_bytes: usize,
+    answers: Queue,
+    inbox: Queue,
+    /// By subject; the one whose turn it was last is the last.
+    heard: VecDeque<(String, Queue)>,
+    read: Queue,
     /// What was said came last.
     said_last: bool,
     is_overrun: bool,
     is_flooded: bool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Received>,
+    bytes: usize,
 }
 
 impl Inflow {
@@ -175,20 +180,28 @@ impl Shared {
 
 impl Waiting {
     fn take(&mut self, place: &Place, message: Received) {
-        let size = message.size();
-        let (queue, bytes, most) = match place {
-            Place::Answers => (&mut self.answers, &mut self.stream_bytes, MAX_STREAM),
-            Place::Read => (&mut self.read, &mut self.stream_bytes, MAX_STREAM),
-            Place::Inbox | Place::Heard(_) => (&mut self.said, &mut self.said_bytes, MAX_SAID),
+        let stream = self.answers.bytes + self.read.bytes;
+        let (queue, room) = match place {
+            Place::Answers => (&mut self.answers, MAX_STREAM - stream),
+            Place::Read => (&mut self.read, MAX_STREAM - stream),
+            Place::Inbox => with_room(&mut self.inbox),
+            Place::Heard(subject) => with_room(self.heard(subject)),
         };
-        if *bytes + size <= most {
-            *bytes += size;
-            queue.push_back(message);
-        } else if most == MAX_SAID {
+        if message.size() <= room {
+            queue.push(message);
+        } else if matches!(place, Place::Inbox | Place::Heard(_)) {
             self.is_overrun = true;
         } else {
             *self = Waiting { is_flooded: true, ..Waiting::default() };
         }
+    }
+
+    fn heard(&mut self, subject: &str) -> &mut Queue {
+        let at = self.heard.iter().position(|(heard, _)| heard == subject).unwrap_or_else(|| {
+            self.heard.push_front((subject.to_owned(), Queue::default()));
+            0
+        });
+        &mut self.heard[at].1
     }
 
     fn next(&mut self) -> Option<Came> {
@@ -198,35 +211,56 @@ impl Waiting {
         if std::mem::take(&mut self.is_overrun) {
             return Some(Came::Overrun);
         }
-        if let Some(answer) = self.answers.pop_front() {
-            self.stream_bytes -= answer.size();
+        if let Some(answer) = self.answers.pop() {
             return Some(Came::Answer(answer));
         }
         // in turns: neither keeps the other waiting
-        let said_first = !std::mem::replace(&mut self.said_last, false) || self.read.is_empty();
-        if said_first && let Some(said) = self.said.pop_front() {
+        let said_first = !std::mem::replace(&mut self.said_last, false) || self.read.messages.is_empty();
+        if said_first && let Some(said) = self.next_said() {
             self.said_last = true;
-            self.said_bytes -= said.size();
             return Some(Came::Said(said));
         }
-        let read = self.read.pop_front()?;
-        self.stream_bytes -= read.size();
-        Some(Came::Read(read))
+        self.read.pop().map(Came::Read)
+    }
+
+    /// What was said to this node alone, before what each of the others was told, in turns.
+    fn next_said(&mut self) -> Option<Received> {
+        self.inbox.pop().or_else(|| {
+            let at = self.heard.iter().position(|(_, queue)| !queue.messages.is_empty())?;
+            let (subject, mut queue) = self.heard.remove(at)?;
+            let said = queue.pop();
+            self.heard.push_back((subject, queue));
+            said
+        })
     }
 
     /// What came to this place isn't waited for any more.
     fn forget(&mut self, place: &Place) {
-        let sizes = |queue: &VecDeque<Received>| queue.iter().map(Received::size).sum::<usize>();
         match place {
-            Place::Answers => self.stream_bytes -= sizes(&std::mem::take(&mut self.answers)),
-            Place::Read => self.stream_bytes -= sizes(&std::mem::take(&mut self.read)),
+            Place::Answers => self.answers = Queue::default(),
+            Place::Read => self.read = Queue::default(),
             Place::Inbox => {}
-            Place::Heard(subject) => {
-                self.said.retain(|said| *said.subject != **subject);
-                self.said_bytes = sizes(&self.said);
-            }
+            Place::Heard(subject) => self.heard.retain(|(heard, _)| heard != subject),
         }
     }
+}
+
+impl Queue {
+    fn push(&mut self, message: Received) {
+        self.bytes += message.size();
+        self.messages.push_back(message);
+    }
+
+    fn pop(&mut self) -> Option<Received> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.size();
+        Some(message)
+    }
+}
+
+fn with_room(said: &mut Queue) -> (&mut Queue, usize) {
+    let room = MAX_SAID - said.bytes;
+    (said, room)
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {

@@ -255,6 +255,32 @@ fn of_what_other_nodes_say_no_more_waits_than_there_is_room_for_and_the_rest_is_
 }
 
 #[test]
+fn a_flood_at_one_address_takes_no_room_from_the_others_and_what_is_said_to_the_node_alone_comes_first() {
+    run(async {
+        let mut server = Server::start().await;
+        let (nats, mut arrivals) = node(&mut server).await;
+        nats.hear("wsfan.x.t1.send");
+        let flood =
+            |subject: &str, count, size| Order::Flood { subject: subject.to_owned(), reply: "", count, size };
+        server.order(flood("wsfan.x.here", 9, MAX_PAYLOAD)).await;
+        server.order(flood("wsfan.x.here", 10_000, 10)).await; // until there is no room for even one more
+        server.order(flood("wsfan.x.t1.send", 2, 1_000)).await;
+        server.order(flood(&nats.inbox(), 2, 1_000)).await;
+        let came = waiting(&mut arrivals);
+        let subjects = came.iter().filter_map(|arrival| match arrival {
+            Arrival::Message(message) => Some(message.subject.trim_end_matches(".>")),
+            _ => None,
+        });
+        let subjects: Vec<&str> = subjects.collect();
+        let inbox = nats.inbox();
+        assert_eq!(subjects[..2], [&*inbox; 2]);
+        let sends = subjects[2..6].iter().filter(|subject| **subject == "wsfan.x.t1.send").count();
+        assert_eq!(sends, 2, "in turns: {:?}", &subjects[..6]);
+        assert!(troubles(&came).len() == 1, "the flood is told");
+    });
+}
+
+#[test]
 fn a_server_that_sends_more_of_the_stream_than_there_is_room_for_is_left_and_asked_anew() {
     run(async {
         let mut server = Server::start().await;
