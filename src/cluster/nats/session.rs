@@ -79,11 +79,11 @@ pub(super) struct Session {
 /// How far the way to the stream is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The stream is looked at.
+    /// What an answer says of the stream is followed.
     Looking,
     /// It is being made.
     Making,
-    /// It is looked at again then.
+    /// It is looked at again then, unless what was asked last is answered before.
     Resting(Instant),
     /// It can be used.
     Up,

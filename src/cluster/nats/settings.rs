@@ -72,14 +72,10 @@ impl Settings {
     }
 
     /// Whether the stream is there is asked anew after so long without an answer. While NATS elects nobody answers, what
-    /// was asked then stays unanswered, and a leader's lease runs on.
-    pub(super) fn looks_within(&self) -> Duration {
+    /// was asked then stays unanswered, and a leader's lease runs on. An answer that takes longer counts all the same.
+    pub(super) fn looks_again_after(&self) -> Duration {
         (self.cluster.lease / 15).clamp(Duration::from_secs(1), Duration::from_secs(5))
-    }
-
-    /// Before that is asked anew.
-    pub(super) fn looks_after(&self) -> Duration {
-        self.rests_for().min(Duration::from_millis(250))
+            + self.rests_for().min(Duration::from_millis(250))
     }
 
     /// Before something is looked at once more that wasn't there.

@@ -74,6 +74,11 @@ impl Session {
     }
 
     pub(super) fn take_answer(&mut self, now: Instant, what: What, message: &Received) {
+        if what == What::Look {
+            // whichever of them this answers
+            self.calls.retain(|call| call.what != What::Look);
+            self.phase = Phase::Looking;
+        }
         if message.status == Some(503) {
             if matches!(what, What::Look | What::Make) {
                 // a server without JetStream, or one of several that hasn't found the others yet
@@ -269,15 +274,15 @@ impl Session {
 
     pub(super) fn is_unanswered(&mut self, now: Instant, what: What, rest: Option<Duration>) {
         match what {
+            // it was, or is, asked anew meanwhile
+            What::Look if rest.is_none() => self.trouble(Trouble::unanswered(&self.names.stream())),
             What::Look | What::Make | What::Probe => {
                 if what == What::Probe {
                     self.delete_probe();
                 }
                 let trouble = self.said.clone().filter(|_| rest.is_some());
                 let trouble = trouble.unwrap_or_else(|| Trouble::unanswered(&self.names.stream()));
-                let pause =
-                    if what == What::Look { self.settings.looks_after() } else { self.settings.rests_for() };
-                self.rest(now, rest.unwrap_or(pause), trouble);
+                self.rest(now, rest.unwrap_or(self.settings.rests_for()), trouble);
             }
             What::Check => {}
             What::AskState(_) | What::Get(_) => self.step(now, Step::Failed),
@@ -320,10 +325,13 @@ impl Session {
         }
     }
 
+    /// Looks at the stream, and again soon unless that is answered, which it may be later all the same.
     pub(super) fn look(&mut self, now: Instant) {
-        self.calls.retain(|call| call.what != What::Look);
-        self.phase = Phase::Looking;
-        self.call(now, self.settings.looks_within(), What::Look, self.info_subject(), Vec::new());
+        if self.calls.iter().any(|call| call.what == What::Look) {
+            self.trouble(Trouble::unanswered(&self.names.stream()));
+        }
+        self.phase = Phase::Resting(now + self.settings.looks_again_after());
+        self.call(now, self.settings.setup_within(), What::Look, self.info_subject(), Vec::new());
     }
 
     fn rest(&mut self, now: Instant, time: Duration, trouble: Trouble) {

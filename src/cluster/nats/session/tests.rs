@@ -578,6 +578,53 @@ fn a_stream_without_a_leader_is_looked_at_again_soon_however_long_the_lease() {
     assert_eq!(play.told(), ["NatsUp"]);
 }
 
+/// An overloaded JetStream, or a far one.
+#[test]
+fn an_answer_that_comes_after_the_stream_was_looked_at_again_counts_and_the_others_dont_any_more() {
+    for lease in [3, 15, 60].map(Duration::from_secs) {
+        let mut play = Play::new(|cluster| cluster.lease = lease);
+        let within = play.session.settings.setup_within();
+        let asked = play.now;
+        let slow = play.request("STREAM.INFO").reply.unwrap();
+        while play.session.next_timeout().is_some_and(|next| next < asked + within) {
+            play.wait();
+        }
+        let others: Vec<_> = play.sent.drain(..).map(|look| look.reply.unwrap()).collect();
+        assert!(!others.is_empty(), "it was looked at again");
+        assert_eq!(play.told(), [format!("! {}", Trouble::unanswered("WSFAN_x"))]);
+        play.take(&slow, None, info(0, 0).to_string().as_bytes());
+        assert_eq!(play.told(), ["NatsUp"], "{lease:?}");
+        assert_eq!(play.session.next_timeout(), None);
+        for other in others {
+            play.take(&other, None, info(0, 0).to_string().as_bytes());
+        }
+        assert!(play.told().is_empty() && play.sent.is_empty());
+    }
+
+    // one that says no ends them all too, and none is answered for ever
+    let mut play = Play::new(|cluster| cluster.lease = Duration::from_secs(15));
+    (0..2).for_each(|_| play.wait());
+    play.told();
+    play.answer("STREAM.INFO", error(NOT_FOUND, "stream not found"));
+    assert_eq!(play.told(), ["StreamGone"]);
+    play.sent.retain(|message| !message.subject.contains("STREAM.CREATE"));
+    for _ in 0..2 {
+        play.answer("STREAM.INFO", info(0, 0));
+    }
+    assert!(play.told().is_empty() && play.sent.is_empty());
+
+    let mut play = Play::new(|cluster| cluster.lease = Duration::from_secs(15));
+    let late = play.request("STREAM.INFO").reply.unwrap();
+    let within = play.session.settings.setup_within();
+    let began = play.now;
+    while play.now < began + within {
+        play.wait();
+    }
+    play.told();
+    play.take(&late, None, info(0, 0).to_string().as_bytes());
+    assert!(play.told().is_empty());
+}
+
 #[test]
 fn a_connection_that_ends_takes_all_with_it() {
     let mut play = Play::up();
