@@ -304,7 +304,7 @@ impl Inner {
                 State::Connected(connected) => match connected.poll(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Some(arrival)) => return Poll::Ready(arrival),
-                    Poll::Ready(None) => self.give_up(),
+                    Poll::Ready(None) => self.give_up(Instant::now()),
                 },
             }
         }
@@ -326,10 +326,11 @@ impl Inner {
     }
 
     /// The connection is lost, or its server of no use.
-    fn give_up(&mut self) {
+    fn give_up(&mut self, now: Instant) {
         let Some(connected) = self.connected() else { return };
         let fault = connected.fault.take();
         let session = &mut connected.session;
+        let has_stood = session.has_stood(now);
         session.end();
         let (is_known, is_of_no_use) = (session.is_known(), session.is_of_no_use());
         let arrivals = std::mem::take(&mut session.arrivals);
@@ -341,11 +342,14 @@ impl Inner {
             }
         }
         self.is_known = is_known;
-        if let Some(fault) = fault {
-            self.trouble(fault); // it may come again: told once, and tried again ever more slowly
-        } else if !is_of_no_use {
+        if has_stood || (fault.is_none() && !is_of_no_use) {
             self.failures = 0;
             self.said.clear();
+        }
+        if let Some(fault) = fault {
+            // it may come again at once: told once, and tried again ever more slowly, until a connection has stood
+            self.trouble(fault);
+        } else if !is_of_no_use {
             self.trouble(Trouble::fatal(format!("the connection to the NATS server {url} is lost")));
         }
         self.try_next();

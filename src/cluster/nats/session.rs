@@ -159,6 +159,12 @@ impl Session {
         self.phase == Phase::Up
     }
 
+    /// Whether it has been so for a lease.
+    pub(super) fn has_stood(&self, now: Instant) -> bool {
+        let lease = self.settings.cluster.lease;
+        self.is_up() && self.up_since.is_some_and(|since| now.saturating_duration_since(since) >= lease)
+    }
+
     /// Another server may do better.
     pub(super) fn is_of_no_use(&self) -> bool {
         self.phase == Phase::Useless

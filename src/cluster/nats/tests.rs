@@ -281,6 +281,34 @@ fn a_flood_at_one_address_takes_no_room_from_the_others_and_what_is_said_to_the_
 }
 
 #[test]
+fn what_made_a_connection_be_given_up_is_told_again_when_the_next_has_stood_for_a_lease() {
+    run(async {
+        let mut server = Server::start().await;
+        let (nats, mut arrivals) = node(&mut server).await;
+        let lease = nats.0.borrow().settings.cluster.lease;
+        for (stood, told) in [
+            (Duration::ZERO, true),
+            (Duration::ZERO, false),
+            (lease, true),
+            (lease - Duration::from_secs(30), false),
+            (lease, true),
+        ] {
+            {
+                let inner = &mut *nats.0.borrow_mut();
+                inner.connected().unwrap().fault = Some(Trouble::flooded("nats://h"));
+                inner.give_up(Instant::now() + stood);
+                if stood == lease {
+                    assert_eq!(inner.failures, 1, "and what failed before slows nothing any more");
+                }
+            }
+            let troubles = troubles(&waiting(&mut arrivals));
+            assert_eq!(troubles.len(), usize::from(told), "{stood:?}: {troubles:?}");
+            up(&mut server, &mut arrivals).await;
+        }
+    });
+}
+
+#[test]
 fn a_server_that_sends_more_of_the_stream_than_there_is_room_for_is_left_and_asked_anew() {
     run(async {
         let mut server = Server::start().await;

@@ -302,13 +302,8 @@ impl Session {
     /// What was read can't be any more. The machine asks and reads anew.
     pub(super) fn lost(&mut self, now: Instant, why: &str) {
         tracing::debug!("the stream {} is read anew: {why}", self.names.stream());
-        let was_up_for = self.up_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let rest = if self.has_stood(now) { Duration::ZERO } else { self.settings.rests_for() };
         self.down();
-        let rest = if was_up_for >= self.settings.cluster.lease {
-            Duration::ZERO
-        } else {
-            self.settings.rests_for()
-        };
         self.phase = Phase::Resting(now + rest);
     }
 
