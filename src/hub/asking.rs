@@ -42,9 +42,15 @@ impl Hub {
     pub async fn command(&self, command: Command) -> bool {
         let refused = match self.try_command(command) {
             Tried::Taken => return true,
-            Tried::Full(commands, command) => match commands.send(command).await {
-                Ok(()) => return true,
-                Err(refused) => refused.0,
+            Tried::Full(commands, command) => match commands.reserve().await {
+                Ok(room) => {
+                    // it may be held back by now, as what its client has asked before
+                    if let Some(command) = self.0.common.held_back.borrow_mut().hold(command) {
+                        room.send(command);
+                    }
+                    return true;
+                }
+                Err(_) => command,
             },
             Tried::Gone(command) => command,
         };

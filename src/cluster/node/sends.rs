@@ -135,7 +135,7 @@ impl<H: Host> Node<H> {
         // what others gave back goes before what its client has asked since
         let in_doubt: BTreeSet<u64> = self.sends.forward.in_doubt().collect();
         if !in_doubt.is_empty() {
-            self.hub.hold_back(in_doubt);
+            self.hub.hold_back(in_doubt, &self.sends.stirred);
             let asked: Vec<Command> = std::iter::from_fn(|| commands.try_recv()).collect();
             for command in asked {
                 if let Err(Command::Send(send)) = self.hub.offer(command) {
@@ -152,7 +152,7 @@ impl<H: Host> Node<H> {
             let held = self.hub.take_held_back();
             held.into_iter().for_each(|command| self.sends.forward.command(now, command));
             let in_doubt = self.sends.forward.in_doubt().filter(|_| self.link.is_some());
-            self.hub.hold_back(in_doubt.collect());
+            self.hub.hold_back(in_doubt.collect(), &self.sends.stirred);
         }
     }
 
