@@ -117,9 +117,9 @@ pub(crate) struct Machine {
 /// What is known of how far the server has counted in what is no entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CountedIs {
-    /// Whoever had the link last has told of it.
-    pub(crate) told: bool,
-    /// That is all.
+    /// Before this entry somebody had the link who hasn't told of it, or what was told may not have come here.
+    pub(crate) untold: u64,
+    /// Whoever had the link last has told of all of it.
     pub(crate) whole: bool,
 }
 

@@ -29,9 +29,9 @@ pub struct Counted {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CountedBeside {
     counts: BTreeMap<String, (u64, Counted)>,
-    /// Whoever had the link last has told of such messages.
-    pub is_told: bool,
-    /// It has told of all of them.
+    /// Before this entry somebody had the link who hasn't told of such messages.
+    pub untold: u64,
+    /// Whoever had the link last has told of all of them.
     pub is_whole: bool,
 }
 
@@ -48,9 +48,10 @@ impl CountedBeside {
         self.counts.values().map(|(seq, counted)| (*seq, counted))
     }
 
-    /// Whether more messages of this count may have come to whoever had the link last than is known.
-    pub fn is_unsure(&self, per: &str) -> bool {
-        !self.is_whole && (!self.is_told || self.counts.contains_key(per))
+    /// Whether whoever had the link last may have heard more such messages than it came to tell of, of any count: where
+    /// there were some, more may have come, and the first of another count too.
+    pub fn is_unsure(&self) -> bool {
+        !self.is_whole && !self.counts.is_empty()
     }
 }
 
@@ -63,17 +64,15 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_don_t_get_makes_its_count_unsure_until_all_is_told() {
+    fn what_clients_don_t_get_makes_counts_unsure_until_all_is_told() {
         let mut beside = CountedBeside::default();
-        assert!(beside.is_unsure("a"), "nobody has told anything");
-        beside.is_told = true;
-        assert!(!beside.is_unsure("a"));
+        assert!(!beside.is_unsure(), "there are none");
         beside.note(7, counted("a", 1));
         beside.note(9, counted("a", 3));
-        assert!(beside.is_unsure("a") && !beside.is_unsure("b"));
+        assert!(beside.is_unsure());
         assert_eq!(beside.counts().collect::<Vec<_>>(), [(9, &counted("a", 3))]);
         beside.is_whole = true;
-        assert!(!beside.is_unsure("a"));
+        assert!(!beside.is_unsure());
     }
 
     #[test]

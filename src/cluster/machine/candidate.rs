@@ -1,7 +1,7 @@
 //! Standing: the first message of a term, which the stream takes or doesn't.
 
 use super::{
-    Fenced, Machine, Moment, State,
+    CountedIs, Fenced, Machine, Moment, State,
     appends::Append,
     batch::{Body, Header, Message},
     body,
@@ -204,7 +204,7 @@ impl Machine {
         self.chain.advance(place, header, is_linked);
         self.chain.be_sure();
         self.give_held();
-        self.counted_before = self.counted;
+        self.counted_before = if is_linked { self.counted } else { CountedIs::default() };
         self.give(header, body.bytes().to_vec());
         self.quiet(now);
         self.void_at = None;

@@ -83,6 +83,7 @@ impl Machine {
         if !is_linked {
             self.held.clear();
             self.parts.clear();
+            self.counted.untold = header.first;
         }
         self.chain.advance(stored.place, header, is_linked);
         self.leader_lease = header.lease.unwrap_or_default();
@@ -118,6 +119,7 @@ impl Machine {
             let (epoch, first) = (Rc::clone(&header.epoch), header.first);
             self.served = Some(Served { epoch: Rc::clone(&epoch), next: first });
             self.awaited = None;
+            self.counted = CountedIs::default();
             self.order(Order::Epoch { epoch, first });
         }
         self.skip_to(header.first);
@@ -141,10 +143,12 @@ impl Machine {
 
     /// Takes note of what a message of the log says of the server's counts.
     pub(super) fn learn_counted(&mut self, header: &Header) {
-        let is_told = header.counted.is_some();
-        self.counted = CountedIs { told: is_told, whole: is_told && header.step_down };
-        if let Some(list) = header.counted.clone().filter(|list| &**list != "[]") {
-            self.order(Order::Counted { list });
+        self.counted.whole = header.counted.is_some() && header.step_down;
+        match &header.counted {
+            // an older version, or there was too much: of what it has heard nobody can know later, either
+            None => self.counted.untold = header.end(),
+            Some(list) if &**list == "[]" => {}
+            Some(list) => self.order(Order::Counted { list: Rc::clone(list) }),
         }
     }
 
@@ -159,6 +163,7 @@ impl Machine {
             && missing > 0
         {
             self.counts.discarded += missing;
+            self.counted.untold = seq;
             self.order(Order::Skip { to: seq });
             self.have(seq);
         }

@@ -30,7 +30,7 @@ impl<H: Host> Node<H> {
         if let Some(lease) = self.machine.lease() {
             self.give_to_link(&publisher, &mut commands);
             let before = self.machine.counted_before();
-            (self.counted.is_told, self.counted.is_whole) = (before.told, before.whole);
+            (self.counted.untold, self.counted.is_whole) = (before.untold, before.whole);
             let link = self.host.link(publisher, commands, &self.hub, &self.counted);
             self.link = Some(LeasedLink::start(link, lease));
         }

@@ -32,7 +32,9 @@ impl Legacy {
     pub fn of_log(&self, log: &Log, beside: &CountedBeside, settings: &Settings) {
         let counts = settings.terms.sequence.as_ref().map(|sequence| {
             let mut counts = Recount::new(sequence).of(log.next(), payloads(log), beside);
-            counts.doubt(|per| beside.is_unsure(per));
+            if beside.is_unsure() {
+                counts.doubt();
+            }
             counts
         });
         self.leave(Past::of_others(self.take(), counts.unwrap_or_default(), settings.clone()));

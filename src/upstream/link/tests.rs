@@ -21,7 +21,7 @@ use tokio_tungstenite::{
 use super::*;
 use crate::{
     config::{self, Format, HeartbeatKind, Template},
-    hub::{Ahead, CountedBeside, Cursor, Fate, Hub, Origin, Payload, Permit, Reader, Send, Ticket},
+    hub::{Ahead, Counted, CountedBeside, Cursor, Fate, Hub, Origin, Payload, Permit, Reader, Send, Ticket},
     upstream::wire::{Io, Metered, Wire, dial::Route, target::Target, track::Track},
 };
 

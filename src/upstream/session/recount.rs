@@ -37,7 +37,8 @@ impl Recount {
     /// How far the counts have come with these entries of a log, of which the newest comes first, each with its `seq` and,
     /// if it has one, its message; the next one will have the `seq` `next`. It asks for no more of them than it needs:
     /// where there is one count that is soon enough, else it's all. What is known `beside` them counts too, unless it is
-    /// of before: what came between isn't known then.
+    /// of before: what came between isn't known then. Counts that nothing has shown since somebody had the link who didn't
+    /// tell are unsure.
     pub(in crate::upstream) fn of<M: AsRef<[u8]>>(
         &self,
         next: u64,
@@ -51,20 +52,32 @@ impl Recount {
             Some((seq, self.said(message?.as_ref(), &mut scratch)?))
         });
         let said: Vec<(u64, Said)> = said.take(enough).collect();
+        let untold = beside.untold;
         let mut beside: Vec<_> = beside.counts().filter(|(seq, _)| *seq >= oldest).collect();
         beside.sort_by_key(|(seq, _)| *seq);
         let mut beside = beside.into_iter().peekable();
-        let mut counts = Counts::default();
+        let (mut counts, mut is_doubted) = (Counts::default(), false);
+        let mut doubt = |counts: &mut Counts, is_behind: bool| {
+            if is_behind && !std::mem::replace(&mut is_doubted, true) {
+                counts.doubt();
+            }
+        };
         for (seq, said) in said.into_iter().rev() {
-            while let Some((_, counted)) = beside.next_if(|(before, _)| *before <= seq) {
+            while let Some((before, counted)) = beside.next_if(|(before, _)| *before <= seq) {
+                doubt(&mut counts, before > untold);
                 counts.set(counted);
             }
+            doubt(&mut counts, seq >= untold);
             match said {
                 Said::By(key, numbers) => drop(counts.next(&key, numbers)),
                 Said::Set(key, number) => counts.snapshot(&key, number),
             }
         }
-        beside.for_each(|(_, counted)| counts.set(counted));
+        for (before, counted) in beside {
+            doubt(&mut counts, before > untold);
+            counts.set(counted);
+        }
+        doubt(&mut counts, true);
         counts
     }
 

@@ -102,13 +102,14 @@ impl Counts {
     pub(in crate::upstream) fn set(&mut self, told: &Counted) {
         let Counted { per, last, covered, holes } = told;
         let holes = holes[holes.len().saturating_sub(MAX_HOLES)..].iter().copied().collect();
-        self.0.remove(per);
-        self.begin(per, Count { last: *last, covered: *covered, holes, is_unsure: false });
+        // late numbers don't show how far it had come
+        let is_unsure = self.0.remove(per).is_some_and(|count| count.is_unsure && count.last == *last);
+        self.begin(per, Count { last: *last, covered: *covered, holes, is_unsure });
     }
 
-    /// Has those counts be unsure of which it is said so.
-    pub(in crate::upstream) fn doubt(&mut self, is_unsure: impl Fn(&str) -> bool) {
-        self.0.iter_mut().for_each(|(per, count)| count.is_unsure = is_unsure(per));
+    /// Has all counts that there are be unsure, each until its next numbers.
+    pub(in crate::upstream) fn doubt(&mut self) {
+        self.0.values_mut().for_each(|count| count.is_unsure = true);
     }
 
     fn begin(&mut self, per: &str, count: Count) {

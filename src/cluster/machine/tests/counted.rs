@@ -67,7 +67,7 @@ fn how_far_the_server_has_counted_goes_along_with_the_entries_before_and_the_nex
         let orders = next.tell(Event::Opened { term, lines: lines_of_opening(first) });
         let opening = appends(&orders).remove(0);
         next.ack(&opening);
-        assert_eq!(next.machine.counted_before(), CountedIs { told: true, whole });
+        assert_eq!(next.machine.counted_before(), CountedIs { untold: 0, whole });
     }
 }
 
@@ -110,13 +110,45 @@ fn a_message_of_an_older_version_tells_nothing_of_the_server_s_counts() {
     let theirs = second_term(&rig);
     let theirs = Message { header: Header { counted: None, step_down: true, ..theirs.header }, ..theirs };
     rig.store(&theirs);
-    let mut next = Rig::with(|settings| settings.node = "c".into());
-    next.stream = rig.stream;
-    let orders = next.tell(Event::NatsUp);
-    next.answer(&orders);
-    let orders = next.next_within(LEASE + 100 * MS);
+    let untold = theirs.header.end();
+    // nor does it come to be known by what those tell who come later
+    let mut stream = rig.stream;
+    for (node, whole) in [("c", false), ("d", false), ("e", true)] {
+        let mut next = Rig::with(|settings| settings.node = node.into());
+        next.stream = stream;
+        let orders = next.tell(Event::NatsUp);
+        next.answer(&orders);
+        let orders = next.next_within(LEASE + 100 * MS);
+        let [Order::Open { term, first, .. }] = orders[..] else { panic!("{orders:?}") };
+        let orders = next.tell(Event::Opened { term, lines: lines_of_opening(first) });
+        next.ack(&appends(&orders).remove(0));
+        assert_eq!(next.machine.counted_before(), CountedIs { untold, whole }, "{node}");
+        if node == "d" {
+            next.tell(Event::Stop);
+            let last = appends(&next.tell(Event::LinkGone)).remove(0);
+            next.ack(&last);
+        }
+        stream = next.stream;
+    }
+}
+
+#[test]
+fn what_is_told_in_messages_that_a_node_never_got_is_unknown_to_it() {
+    let mut leader = Rig::led();
+    let mut rig = Rig::with(|settings| settings.node = "c".into());
+    rig.stream.clone_from(&leader.stream);
+    let orders = rig.tell(Event::NatsUp);
+    rig.answer(&orders);
+    for sent in leader.stage(2, 2) {
+        leader.ack(&sent);
+    }
+    rig.stream.push(leader.stream.pop().unwrap()); // the one before is let go
+    let newest = rig.stream.last().unwrap().clone();
+    rig.tell(Event::Read(rig.reading.unwrap(), newest));
+    let orders = rig.next_within(LEASE + 100 * MS);
     let [Order::Open { term, first, .. }] = orders[..] else { panic!("{orders:?}") };
-    let orders = next.tell(Event::Opened { term, lines: lines_of_opening(first) });
-    next.ack(&appends(&orders).remove(0));
-    assert_eq!(next.machine.counted_before(), CountedIs::default());
+    let orders = rig.tell(Event::Opened { term, lines: lines_of_opening(first) });
+    let orders = rig.ack(&appends(&orders).remove(0));
+    assert!(orders.contains(&Order::Skip { to: 3 }), "{orders:?}");
+    assert_eq!(rig.machine.counted_before(), CountedIs { untold: 3, whole: false });
 }

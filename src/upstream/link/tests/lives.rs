@@ -175,12 +175,6 @@ fn follower(rig: &Rig) -> Hub {
     hub
 }
 
-fn told() -> CountedBeside {
-    let mut beside = CountedBeside::default();
-    beside.is_told = true;
-    beside
-}
-
 /// The same log on another machine, whose link follows.
 fn go_on_elsewhere(rig: &mut Rig, beside: &CountedBeside, settings: &Settings) {
     let hub = follower(rig);
@@ -212,6 +206,8 @@ pointer = "/n"
         (true, false, 10, Some(((8, 9), None))),
         // an older version, which doesn't tell
         (false, false, 8, Some(((6, 7), None))),
+        // and the next one has left in order since
+        (false, true, 8, Some(((6, 7), None))),
     ] {
         let mut rig = Rig::start(counting.clone());
         rig.link.abort();
@@ -221,7 +217,7 @@ pointer = "/n"
         let mut server = rig.accept().await;
         settle().await;
         let mut beside = CountedBeside::default();
-        (beside.is_told, beside.is_whole) = (is_told, is_whole);
+        beside.is_whole = is_whole;
         for n in 4..8 {
             server.send(message(n, n > 5)).await.unwrap();
             settle().await;
@@ -229,6 +225,9 @@ pointer = "/n"
         }
         stage.commit(u64::MAX);
         while rig.line().await["json"]["n"] != 5 {}
+        if !is_told {
+            beside.untold = rig.hub.log().next();
+        }
 
         go_on_elsewhere(&mut rig, &beside, &counting);
         let mut server = rig.accept().await;
@@ -272,7 +271,7 @@ async fn a_link_over_a_log_that_another_wrote_counts_on_where_that_ends() {
             rig.line().await;
         }
 
-        go_on_elsewhere(&mut rig, &told(), &counting(sequence));
+        go_on_elsewhere(&mut rig, &CountedBeside::default(), &counting(sequence));
         let mut server = rig.accept().await;
         rig.state("up").await;
         server.send(Message::text(then)).await.unwrap();
@@ -284,6 +283,34 @@ async fn a_link_over_a_log_that_another_wrote_counts_on_where_that_ends() {
             line = rig.line().await;
         }
         assert_eq!(line["json"].to_string(), serde_json::from_str::<Value>(then).unwrap().to_string());
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn where_one_count_came_to_what_clients_don_t_get_another_may_have_too() {
+    let text = "upstream.url = \"ws://simulated/\"\nsequence = { pointer = \"/n\", per = \"/s\" }\n";
+    let counting = Settings { terms: Settings::parse(text).terms, ..settings() };
+    for (is_beside, count) in [(false, Some(2)), (true, None)] {
+        let mut rig = Rig::start(counting.clone());
+        let mut server = rig.accept().await;
+        rig.state("up").await;
+        for said in [r#"{"s":"a","n":4}"#, r#"{"s":"b","n":5}"#] {
+            server.send(Message::text(said)).await.unwrap();
+            rig.line().await;
+        }
+        let mut beside = CountedBeside::default();
+        if is_beside {
+            let counted = Counted { per: "\"a\"".to_owned(), last: 5, ..Counted::default() };
+            beside.note(rig.hub.log().next(), counted);
+        }
+
+        go_on_elsewhere(&mut rig, &beside, &counting);
+        let mut server = rig.accept().await;
+        rig.state("up").await;
+        server.send(Message::text(r#"{"s":"b","n":8}"#)).await.unwrap();
+        let line = rig.line().await;
+        assert_eq!((&line["from"], &line["to"]), (&6.into(), &7.into()), "{line}");
+        assert_eq!(line["count"].as_u64(), count, "{line}");
     }
 }
 

@@ -140,6 +140,30 @@ fn one_count_needs_no_more_than_the_newest_messages() {
 }
 
 #[test]
+fn counts_that_nothing_has_shown_since_somebody_did_not_tell_are_unsure() {
+    let heard = |all: &[(&str, u64)]| -> Vec<_> {
+        all.iter().map(|(per, n)| Heard::Text(format!("{{\"n\":{n},\"s\":\"{per}\"}}"))).collect()
+    };
+    let (hub, mut bench) = (hub(), Bench::ready(SEQUENCES[2].replacen('{', "sequence = {", 1).as_str()));
+    let mut beside = CountedBeside::default();
+    hear(&mut bench, &hub, &mut beside, &heard(&[("a", 1), ("b", 1), ("c", 1), ("c", 4), ("d", 1)]));
+    beside.untold = hub.log().next();
+    // 3 is late, and doesn't show how far that count has come
+    hear(&mut bench, &hub, &mut beside, &heard(&[("a", 2), ("c", 3)]));
+    let unsure = |beside: &CountedBeside| -> Vec<&str> {
+        let counts = recount(&hub, beside, SEQUENCES[2], 1);
+        ["a", "b", "c", "d"].into_iter().filter(|per| counts.is_unsure(&format!("\"{per}\""))).collect()
+    };
+    assert_eq!(unsure(&beside), ["b", "c", "d"]);
+    let counted = |per: &str, last| Counted { per: format!("\"{per}\""), last, ..Counted::default() };
+    beside.note(beside.untold, counted("d", 2)); // told before that
+    assert_eq!(unsure(&beside), ["b", "c", "d"]);
+    beside.note(hub.log().next(), counted("b", 2));
+    beside.note(hub.log().next(), counted("c", 4)); // of a late one
+    assert_eq!(unsure(&beside), ["c", "d"]);
+}
+
+#[test]
 fn what_was_known_before_the_messages_that_are_looked_at_is_passed_over() {
     let (hub, mut bench) = (hub(), Bench::ready(SEQUENCES[0].replacen('{', "sequence = {", 1).as_str()));
     let mut beside = CountedBeside::default();
