@@ -219,7 +219,7 @@ fn what_is_wrong_with_a_place_that_a_message_said_is_told_with_its_name() {
         assert!(error.contains(words), "{error}");
         assert!(!error.contains("hunter2") && !error.contains('\u{202e}'), "{error}");
     }
-    assert!(daemon.log().contains("leads to other.example"), "{}", daemon.log());
+    daemon.logged("leads to other.example");
 }
 
 #[test]

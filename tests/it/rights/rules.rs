@@ -74,7 +74,7 @@ fn rules_give_some_users_and_groups_other_rights() {
     assert_eq!(nobody.request(json!({"op": "send", "text": "anything"}))["result"], "written");
     assert_eq!(house.upstream.message().into_text().unwrap(), "anything");
     assert_forbidden(&nobody.request(json!({"op": "reload"})), "control");
-    let log = house.daemon.log();
+    let log = house.daemon.logged("refused what a client asked for");
     let line = log.lines().find(|line| line.contains("refused what a client asked for")).expect("it is said");
     assert!(line.contains("uid=65534") && line.contains("op=\"close\""), "{line}");
 }
