@@ -164,6 +164,12 @@ impl Forward {
         self.line.queued()
     }
 
+    /// Whether a client was told, since this was asked last, to send again when the link is up: one that believes it
+    /// to be up must hear that it isn't, and when it is.
+    pub(super) fn take_refused(&mut self) -> bool {
+        self.line.take_refused()
+    }
+
     /// How many sends were handed to leaders.
     pub(super) fn forwarded(&self) -> u64 {
         self.forwarded

@@ -251,6 +251,7 @@ impl<H: Host> Node<H> {
             _ => {}
         }
         self.tell_counted();
+        let (is_gone, breaches) = (event == Event::StreamGone, self.machine.counts().breaches);
         self.machine.handle(clock::now(), event);
         loop {
             if let Some(order) = self.machine.poll_order() {
@@ -266,6 +267,11 @@ impl<H: Host> Node<H> {
         }
         if let (Some(link), Some(lease)) = (&self.link, self.machine.lease()) {
             link.set_lease(lease);
+        }
+        if is_gone {
+            self.tell_worse(Away::Gone); // that NATS can't be reached was said before
+        } else if self.machine.counts().breaches != breaches {
+            self.tell_worse(Away::Breach);
         }
         self.say_standing();
         self.say_strays();

@@ -14,6 +14,8 @@ pub(super) struct Line {
     /// Those that aren't in the outbox are bounded by the lane.
     waiting: Turns<Waiting>,
     next_number: u64,
+    /// Somebody was told to send again when the link is up.
+    has_refused: bool,
 }
 
 #[derive(Debug)]
@@ -27,7 +29,7 @@ struct Waiting {
 
 impl Line {
     pub(super) fn new(limits: config::Outbox) -> Line {
-        Line { outbox: Outbox::new(limits), waiting: Turns::default(), next_number: 0 }
+        Line { outbox: Outbox::new(limits), waiting: Turns::default(), next_number: 0, has_refused: false }
     }
 
     /// Applies new limits. What waits already stays, for the new `ttl`.
@@ -107,6 +109,11 @@ impl Line {
         self.outbox.sends()
     }
 
+    /// Whether somebody was told, since this was asked last, to send again when the link is up.
+    pub(super) fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.has_refused)
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -139,10 +146,13 @@ impl Line {
 
     fn put_by(&mut self, now: Instant, mut waiting: Waiting, state: LinkState) {
         if !self.outbox.is_on() || !waiting.send.can_wait() {
+            self.has_refused = true;
             return waiting.send.ticket.settle(Fate::LinkDown(state));
         }
-        let share = Stored::of(&waiting.send);
-        if !self.make_room(waiting.send.ticket.from(), share) {
+        let (share, before) = (Stored::of(&waiting.send), self.outbox.sends());
+        let has_room = self.make_room(waiting.send.ticket.from(), share);
+        self.has_refused |= !has_room || self.outbox.sends() < before;
+        if !has_room {
             return waiting.send.ticket.settle(Fate::OutboxFull);
         }
         waiting.since = Some(waiting.send.ticket.queued(now));

@@ -63,6 +63,7 @@ impl<H: Host> Node<H> {
                 match until {
                     Some(at) => self.untold = Some(Untold { at, why }),
                     None => {
+                        self.untold = None;
                         self.be_away(why);
                         self.hub.restate();
                     }
@@ -77,17 +78,17 @@ impl<H: Host> Node<H> {
 
     /// How long clients need not hear that this node is away: until they would hear it of a leader that is silent.
     fn untold_until(&self, away: Away) -> Option<Instant> {
+        match away {
+            Away::Nats | Away::Unanswered | Away::Lagging => {}
+            Away::Starting | Away::Gone | Away::Breach => return None, // it isn't over soon
+        }
         if let Some(untold) = &self.untold {
             return Some(untold.at); // it was with the log and away again, and has heard nothing in between
         }
-        let may_be_short = match away {
-            Away::Nats | Away::Unanswered | Away::Lagging => true,
-            Away::Starting | Away::Gone | Away::Breach => false,
-        };
         let leader = self.machine.standing(clock::now()).leader;
         let another_leads = leader.is_some_and(|leader| *leader != *self.name);
         let is_up_to_date = self.is_attached && self.is_heard && !self.is_unled;
-        let until = self.sends.silent_at().filter(|_| may_be_short && another_leads && is_up_to_date);
+        let until = self.sends.silent_at().filter(|_| another_leads && is_up_to_date);
         until.filter(|at| *at > Instant::now())
     }
 
@@ -97,6 +98,14 @@ impl<H: Host> Node<H> {
             self.is_unled |= self.is_attached;
             self.be_away(why);
             self.hub.restate();
+        }
+    }
+
+    /// What they aren't told yet has become worse, and isn't over soon: they are told now.
+    pub(super) fn tell_worse(&mut self, away: Away) {
+        if let Some(untold) = &mut self.untold {
+            untold.why = told::away(away, self.trouble.as_deref());
+            self.tell_untold();
         }
     }
 

@@ -191,10 +191,6 @@ impl<H: Host> Node<H> {
             }
             return;
         }
-        let may_wait = self.host.outbox().max_messages > 0;
-        if matches!(&command, Command::Send(send) if !may_wait || !send.can_wait()) {
-            self.tell_untold(); // it is refused, and its client waits for the link
-        }
         self.know_leader();
         self.sends.forward.command(Instant::now().into_std(), command);
     }
@@ -275,6 +271,9 @@ impl<H: Host> Node<H> {
             self.nats.say(subject, reply, payload);
         }
         self.say_intake();
+        if self.sends.forward.take_refused() {
+            self.tell_untold(); // who was refused waits for the link
+        }
     }
 
     /// Who isn't there any more waits for nothing.

@@ -49,6 +49,20 @@ fn without_a_leader_a_send_waits_or_hears_that_the_link_is_down() {
 }
 
 #[test]
+fn it_says_so_when_somebody_is_to_send_again() {
+    for (outbox, refuses) in [(0, true), (2, true), (3, false)] {
+        let mut world = World::new(1, outbox, 1);
+        world.tell_all(up(1));
+        world.send(0, 1, 600 << 10); // more than is under way at once
+        let wait = [world.send(0, 1, 9), world.send(0, 1, 9)];
+        assert!(!world.nodes[0].take_refused() && wait.iter().all(|number| world.told(*number).is_empty()));
+        world.tell_all(None);
+        assert_eq!(world.nodes[0].take_refused(), refuses, "{outbox} may wait");
+        assert!(!world.nodes[0].take_refused(), "it is said once");
+    }
+}
+
+#[test]
 fn what_nobody_hears_is_told_at_once_and_what_was_heard_when_it_is_known() {
     let mut world = World::new(1, 0, 1);
     world.tell_all(up(1)); // nobody hears the term yet

@@ -3,7 +3,10 @@
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::world::{LEASE, MS, World};
+use super::{
+    daemon::Client,
+    world::{LEASE, MS, World},
+};
 use crate::{
     config::Outbox,
     hub::{ClusterState, Fate, LinkState},
@@ -113,6 +116,97 @@ async fn who_is_refused_a_send_meanwhile_is_told_when_to_send_again() {
     sleep(LEASE).await;
     assert_eq!(states(&world, "b", told).last().map(|(_, state)| state.as_str()), Some("up"));
     assert!(world.upstream.heard().is_empty());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_waited_for_a_turn_and_is_refused_is_told_when_to_send_again() {
+    let world = World::of(&["a", "b"]).await;
+    world.more("b", 20).await;
+    let (told, wire) = (world.of_client("b").count(), world.machine("b").wire);
+    world.servers.cut(wire, 20 * MS);
+    let long = world.send("b", &"x".repeat(600 << 10)).await; // more than is under way at once
+    let waits = world.send("b", "1").await;
+    sleep(10 * MS).await;
+    assert_eq!((long.borrow().len(), waits.borrow().len()), (0, 0), "nobody knows yet");
+    world.until("it is seen", 20 * MS, |world| world.state("b") == ClusterState::Detached).await;
+    sleep(MS).await;
+    assert_eq!(waits.take(), [Fate::LinkDown(LinkState::Waiting)]);
+    world.servers.join(wire);
+    sleep(LEASE).await;
+    let states: Vec<String> = states(&world, "b", told).into_iter().map(|(_, state)| state).collect();
+    assert_eq!(
+        (states.first().map(String::as_str), states.last().map(String::as_str)),
+        (Some("waiting"), Some("up"))
+    );
+    assert_eq!(long.take(), [Fate::Written], "it was under way, and came");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn whom_the_outbox_has_no_room_for_is_told_when_to_send_again() {
+    let world = World::of(&["a", "b"]).await;
+    world.machine("b").daemon.outbox.set(Outbox { max_messages: 1, ..Outbox::default() });
+    sleep(LEASE).await;
+    let (told, _) = cut_off(&world).await;
+    let first = world.send("b", "1").await;
+    sleep(MS).await;
+    assert_eq!((first.borrow().as_slice(), states(&world, "b", told)), ([Fate::Queued].as_slice(), vec![]));
+    let second = world.send("b", "2").await;
+    sleep(MS).await;
+    assert!(first.borrow().contains(&Fate::OutboxFull) != second.borrow().contains(&Fate::OutboxFull));
+    let away = states(&world, "b", told);
+    assert_eq!(away.iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(), ["waiting"]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_send_to_a_leader_that_is_known_goes_out_before_anything_is_read() {
+    let world = World::of(&["a", "b"]).await;
+    let (told, _) = cut_off(&world).await;
+    let wire = world.machine("b").wire;
+    world.servers.stall(wire, true);
+    world.servers.join(wire);
+    world.until("it is back", 50 * MS, |world| world.state("b") == ClusterState::Follower).await;
+    let fates = world.send("b", "1").await;
+    sleep(10 * MS).await;
+    assert_eq!(fates.take(), [Fate::Written]);
+    world.servers.stall(wire, false);
+    sleep(LEASE).await;
+    assert_eq!((world.upstream.heard(), states(&world, "b", told)), (vec!["1".to_owned()], vec![]));
+}
+
+/// When a client was told first, after so many lines, that the link can't be had, and why.
+fn away(client: &Client, from: usize) -> (Instant, String) {
+    let mut told = client.told().into_iter().skip(from);
+    let (at, line) = told.find(|(_, line)| line.get("seq").is_none()).expect("it was told");
+    assert_eq!(line["state"], "waiting");
+    (at, line["error"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn that_the_stream_is_gone_is_told_when_it_is_known() {
+    let world = World::of(&["a", "b"]).await;
+    world.more("b", 20).await;
+    let (client, gone) = (world.of_client("b"), Instant::now());
+    let told = client.count();
+    world.servers.delete();
+    sleep(LEASE / 2).await;
+    let (at, why) = away(&client, told);
+    assert!(at <= gone + 250 * MS, "{:?}", at - gone);
+    assert!(why.starts_with("the cluster's stream isn't there"), "{why}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn that_the_stream_has_lost_something_is_told_when_it_is_seen() {
+    let world = World::of(&["a", "b"]).await;
+    let client = world.of_client("b"); // of this log: another begins soon
+    let (told, cut) = cut_off(&world).await;
+    world.servers.cut(world.machine("a").wire, MS);
+    sleep(10 * MS).await;
+    world.servers.lose();
+    world.servers.join(world.machine("b").wire);
+    sleep(LEASE / 4).await;
+    let (at, why) = away(&client, told);
+    assert!(at <= cut + 100 * MS, "{:?}", at - cut);
+    assert!(why.starts_with("the cluster's stream has lost what it had stored"), "{why}");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

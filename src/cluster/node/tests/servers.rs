@@ -26,6 +26,9 @@ const DELAY: Duration = Duration::from_millis(1);
 /// What a new connection takes.
 const CONNECT: Duration = Duration::from_millis(5);
 
+/// A stream that isn't found is looked for once more, after so long.
+const CONFIRM: Duration = Duration::from_millis(200);
+
 /// So many messages are in one answer.
 const FEW: usize = 64;
 
@@ -109,9 +112,15 @@ impl Servers {
         for wire in 0..inner.wires.len() {
             inner.wires[wire].reading = None;
             if inner.wires[wire].is_up {
-                inner.tell(wire, DELAY, Event::StreamGone);
+                inner.tell(wire, DELAY, Event::NatsDown);
+                inner.tell(wire, DELAY + CONFIRM, Event::StreamGone);
             }
         }
+    }
+
+    /// It has lost all that it had stored.
+    pub(super) fn lose(&self) {
+        self.0.borrow_mut().stream.begin_anew();
     }
 
     /// It is made again.
@@ -247,7 +256,7 @@ impl simulated::Way for Way {
                 let arrival = first.remove();
                 match &arrival {
                     Arrival::Event(Event::NatsUp) => wire.is_up = true,
-                    Arrival::Event(Event::NatsDown | Event::StreamGone) => wire.is_up = false,
+                    Arrival::Event(Event::NatsDown) => wire.is_up = false,
                     _ => {}
                 }
                 return Poll::Ready(arrival);

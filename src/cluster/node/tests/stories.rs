@@ -154,7 +154,7 @@ async fn a_stream_that_is_gone_ends_the_log_and_another_begins() {
     let (before, clients) = (world.hub("a").epoch().to_owned(), names.map(|name| world.of_client(name)));
     world.servers.delete();
     let is_closed = |world: &World| world.upstream.open().is_none();
-    world.until("the link is dropped", 10 * MS, is_closed).await;
+    world.until("the link is dropped", 250 * MS, is_closed).await;
     sleep(LEASE).await;
     world.servers.make();
     let is_new = |world: &World| {
