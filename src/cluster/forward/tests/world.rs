@@ -43,6 +43,8 @@ struct Flying {
     out: Out,
     /// To this node, or to whoever hears the subject.
     from: usize,
+    /// It comes a second time.
+    is_double: bool,
 }
 
 pub(super) struct World {
@@ -159,7 +161,7 @@ impl World {
         let last = self.last[99];
         while let Some(out) = lead.intake.poll(now) {
             let at = now.max(last);
-            self.flying.push(Flying { at, out, from: 99 });
+            self.flying.push(Flying { at, out, from: 99, is_double: false });
         }
         self.leads.retain(|lead| lead.term != term);
     }
@@ -232,7 +234,7 @@ impl World {
                     let at = self.now + self.delay.mul_f64(self.random.f64() + f64::from(copy));
                     let at = if copy == 0 { at.max(self.last[from]) } else { at };
                     self.last[from] = self.last[from].max(if copy == 0 { at } else { self.now });
-                    self.flying.push(Flying { at, out: out.clone(), from });
+                    self.flying.push(Flying { at, out: out.clone(), from, is_double: copy > 0 });
                 }
             }
         }
@@ -251,7 +253,7 @@ impl World {
         self.flying = rest;
         let mut due: Vec<Flying> = due;
         due.sort_by_key(|flying| flying.at);
-        for Flying { out: Out { subject, reply, payload }, from, .. } in due {
+        for Flying { out: Out { subject, reply, payload }, from, is_double, .. } in due {
             if from == 99 {
                 let heard = self.nodes.iter_mut().map(|node| node.heard(now, &subject, None, &payload));
                 assert!(heard.filter(|is_it| *is_it).count() <= 1);
@@ -261,6 +263,8 @@ impl World {
             let term: u64 = term.unwrap().parse().unwrap();
             match self.leads.iter_mut().find(|lead| lead.term == term) {
                 Some(lead) => lead.intake.heard(now, reply.as_deref(), &payload),
+                // somebody may have heard it the first time
+                None if is_double => {}
                 None => {
                     // nobody is there who would hear it
                     self.nodes[from].heard(now, &reply.unwrap(), Some(503), b"");
